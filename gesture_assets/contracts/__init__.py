@@ -1,0 +1,40 @@
+"""One contract per table: columns, types, keys, checks, meaning. No logic."""
+
+from gesture_assets.contracts.contract import Contract
+from gesture_assets.contracts.events import (
+    DAILY_ACTIVITY,
+    IDENTITY_LINKS,
+    LANDING_RECONCILIATION,
+    QUARANTINED_EVENTS,
+    RAW_EVENTS,
+    SESSIONS,
+)
+from gesture_assets.contracts.scores import RULE_CONTRIBUTIONS, RULE_SCORES, TOP_USERS, user_features
+from gesture_assets.contracts.subscribers import CRM_SNAPSHOT, QUARANTINED_SUBSCRIBERS, validated_subscribers
+from gesture_assets.features.registry import feature_registry
+
+
+def all_contracts(tags: tuple[str, ...]) -> tuple[Contract, ...]:
+    """Every contract, in the order in which a night fills the tables; `tags` shape two of them."""
+    return (
+        RAW_EVENTS,
+        QUARANTINED_EVENTS,
+        LANDING_RECONCILIATION,
+        IDENTITY_LINKS,
+        SESSIONS,
+        DAILY_ACTIVITY,
+        CRM_SNAPSHOT,
+        validated_subscribers(tags),
+        QUARANTINED_SUBSCRIBERS,
+        user_features(feature_registry(tags)),
+        RULE_SCORES,
+        RULE_CONTRIBUTIONS,
+        TOP_USERS,
+    )
+
+
+__all__ = [
+    "CRM_SNAPSHOT", "DAILY_ACTIVITY", "IDENTITY_LINKS", "LANDING_RECONCILIATION", "QUARANTINED_EVENTS",
+    "QUARANTINED_SUBSCRIBERS", "RAW_EVENTS", "RULE_CONTRIBUTIONS", "RULE_SCORES", "SESSIONS", "TOP_USERS",
+    "Contract", "all_contracts", "user_features", "validated_subscribers",
+]  # fmt: skip

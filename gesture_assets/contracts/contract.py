@@ -1,0 +1,249 @@
+"""What a contract is: a table's grain, columns, key, owner and the sentences that must be true before it goes live.
+
+Belongs here: the frozen classes, the expectations that every table has, and what follows from a contract without looking
+at data (DDL). Does not belong here: the tables themselves (their own modules), running an audit (`warehouse/audit.py`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from gesture_assets.contracts.severity import WARN_ONLY, Severity
+
+PARTITION = "as_of_date"
+
+# Written by the warehouse at promotion, so that every row says when, by which run and in what order it came; they are no
+# part of the content hash, or a re-run of the same content would look like a change.
+PROVENANCE = {
+    "recorded_at": ("TIMESTAMP", "When this version of the row went live (UTC)."),
+    "run_id": ("VARCHAR", "Dagster run that wrote the row."),
+    "is_backfill": ("BOOLEAN", "Whether a newer day was already complete when the row was written."),
+}
+
+# Dotted quads and e-mail addresses, anchored at word ends so that version numbers with three parts do not match.
+IP_PATTERN = r"(^|[^0-9.])((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([^0-9.]|$)"
+IPV6_PATTERN = r"(^|[^0-9A-Fa-f:])([0-9A-Fa-f]{1,4}:){4,7}(:?[0-9A-Fa-f]{1,4})([^0-9A-Fa-f:]|$)"
+EMAIL_PATTERN = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: DuckDB type, meaning, unit; `personal` says whether a person can be singled out by it."""
+
+    name: str
+    type: str
+    description: str
+    nullable: bool = False
+    unit: str | None = None
+    null_ceiling: float = 1.0  # largest share of nulls in a day; 1.0: the column may be empty
+    personal: Literal["none", "pseudonym"] = "none"
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One Great Expectations expectation with a name that is a true sentence when it passes.
+
+    `type` is GX's own name for it and `arguments` its keywords. `recovery` is what to do when it fails.
+    """
+
+    name: str
+    type: str
+    arguments: Mapping[str, Any]
+    recovery: str
+
+    @property
+    def severity(self) -> Severity:
+        """ERROR unless `contracts/severity.py` lists the check."""
+        return Severity.WARN if self.name in WARN_ONLY else Severity.ERROR
+
+
+def no_rows(name: str, sql: str, *, recovery: str) -> Expectation:
+    """No row answers `sql`.
+
+    `{batch}` is the staged table, `{staged}` the schema of all tables staged with it, `{live}` the schema of the live tables
+    and `{days}` the table of requested days (`as_of_date`). The first row found is shown, so select what helps a reader.
+    """
+    return Expectation(name, "unexpected_rows_expectation", {"unexpected_rows_query": sql}, recovery)
+
+
+def between(name: str, column: str, low: float | None, high: float | None, *, recovery: str) -> Expectation:
+    """Every value of `column` that is not null lies in [`low`, `high`]."""
+    arguments = {"column": column, "min_value": low, "max_value": high}
+    return Expectation(name, "expect_column_values_to_be_between", arguments, recovery)
+
+
+def filled(name: str, column: str, *, recovery: str) -> Expectation:
+    """`column` is never null."""
+    return Expectation(name, "expect_column_values_to_not_be_null", {"column": column}, recovery)
+
+
+def one_of(name: str, column: str, values: tuple[Any, ...], *, recovery: str) -> Expectation:
+    """Every value of `column` that is not null is one of `values`."""
+    return Expectation(
+        name, "expect_column_values_to_be_in_set", {"column": column, "value_set": list(values)}, recovery
+    )
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A daily table. `grain` is one sentence; `key` is unique within a day; `subject` says what a human looks it up for."""
+
+    name: str
+    grain: str
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    group: str
+    owner: str
+    expectations: tuple[Expectation, ...] = ()
+    may_be_empty: bool = False
+    keeps_history: bool = False  # replaced versions are kept in the schema "superseded"
+    upstream: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Refuse a contract that contradicts itself."""
+        names = [column.name for column in self.columns]
+        if names[0] != PARTITION or len(set(names)) != len(names):
+            raise ValueError(f"{self.name}: columns must be distinct and start with {PARTITION}, found {names[:3]}")
+        if missing := set(self.key) - set(names):
+            raise ValueError(f"{self.name}: key columns {sorted(missing)} are no columns")
+        checks = [check.name for check in self.checks]
+        if repeated := {check for check in checks if checks.count(check) > 1}:
+            raise ValueError(f"{self.name}: checks {sorted(repeated)} are named twice")
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names, in order, without the provenance columns."""
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def checks(self) -> tuple[Expectation, ...]:
+        """Every expectation of the table: structure first, then what all tables share, then its own."""
+        return (*self.structure, *self._shared(), *self.expectations)
+
+    @cached_property
+    def structure(self) -> tuple[Expectation, ...]:
+        """Column names with their order, and types. Nothing else can be judged before these two hold."""
+        types = ", ".join(f"('{column.name}', '{column.type}')" for column in self.columns)
+        return (
+            Expectation(
+                "columns_are_as_contracted_and_in_order",
+                "expect_table_columns_to_match_ordered_list",
+                {"column_list": list(self.column_names)},
+                f"make the frame end in select({self.name}'s columns, in order)",
+            ),
+            no_rows(
+                "column_types_are_as_contracted",
+                f"""with contracted(column_name, type) as (values {types})
+                select contracted.column_name, contracted.type as contracted, typeof_column.data_type as found
+                from contracted join (
+                    select column_name, data_type from duckdb_columns()
+                    where database_name || '.' || schema_name = '{{staged}}' and table_name = '{self.name}'
+                ) as typeof_column using (column_name)
+                where typeof_column.data_type <> contracted.type and (select count(*) from {{batch}}) is not null""",
+                recovery="cast the column to its contracted type where the frame is built; never round an id",
+            ),
+        )
+
+    def _shared(self) -> tuple[Expectation, ...]:
+        fix = "look at rejected." + self.name + ", mend the source, then  gesture run --date <day>"
+        checks: list[Expectation] = []
+        if not self.may_be_empty:
+            checks.append(
+                no_rows(
+                    "every_day_has_rows",
+                    f"select {PARTITION} from {{days}} anti join {{batch}} using ({PARTITION})",
+                    recovery="land files for the day (data/landing/<source>/), then  gesture run --date <day>",
+                )
+            )
+        checks.append(
+            no_rows(
+                "every_row_belongs_to_a_requested_day",
+                f"select {PARTITION}, count(*) as row_count from {{batch}} anti join {{days}} using ({PARTITION}) "
+                "group by all",
+                recovery="a frame must hold its own days only; this is a defect of the asset",
+            )
+        )
+        required = [column.name for column in self.columns if not column.nullable]
+        counts = ", ".join(f"count(*) - count({name}) as {name}" for name in required)
+        checks.append(
+            no_rows(
+                "no_required_value_is_missing",
+                f"select * from (select {counts} from {{batch}}) where "
+                + " + ".join(f"coalesce({name}, 0)" for name in required)
+                + " > 0",
+                recovery=fix,
+            )
+        )
+        keys = ", ".join(dict.fromkeys((PARTITION, *self.key)))
+        checks.append(
+            no_rows(
+                "each_key_occurs_once",
+                f"select {keys}, count(*) as copies from {{batch}} group by {keys} having count(*) > 1",
+                recovery=fix,
+            )
+        )
+        capped = [column for column in self.columns if column.nullable and column.null_ceiling < 1]
+        if capped:
+            shares = " union all ".join(
+                f"select {PARTITION}, '{column.name}' as column_name, 1 - count({column.name}) / count(*) as null_share, "
+                f"{column.null_ceiling} as ceiling from {{batch}} group by {PARTITION}"
+                for column in capped
+            )
+            checks.append(
+                no_rows(
+                    "no_column_is_emptier_than_its_ceiling",
+                    f"select * from ({shares}) where null_share > ceiling",
+                    recovery=fix,
+                )
+            )
+        counted = [column.name for column in self.columns if column.unit == "count"]
+        if counted:
+            lowest = f"least({', '.join(counted)})" if len(counted) > 1 else counted[0]
+            checks.append(
+                no_rows(
+                    "no_count_is_negative",
+                    f"select * from {{batch}} where {lowest} < 0",
+                    recovery="a count below zero is a defect of the asset that built the table",
+                )
+            )
+        texts = [column.name for column in self.columns if column.type == "VARCHAR"]
+        if texts:
+            pattern = f"{IP_PATTERN}|{IPV6_PATTERN}|{EMAIL_PATTERN}"
+            # Distinct values first: the patterns are dear and most text columns repeat a few words.
+            looks = " union all ".join(
+                f"select '{name}' as column_name, count(*) as value_count from (select distinct {name} as value "
+                f"from {{batch}}) where regexp_matches(value, '{pattern}')"
+                for name in texts
+            )
+            checks.append(
+                no_rows(
+                    "no_text_holds_an_ip_or_email_address",
+                    f"select * from ({looks}) where value_count > 0",
+                    recovery="leave the column out of the source's description (data/sources/<source>.toml)",
+                )
+            )
+        if not self.may_be_empty:
+            checks.append(
+                no_rows(
+                    "row_count_is_near_its_usual_level",
+                    f"""with today as (select {PARTITION}, count(*) as row_count from {{batch}} group by all),
+                    past as (select partition as {PARTITION}, arg_max(row_count, attempt) as row_count
+                             from {{live}}.gate_ledger where table_name = '{self.name}' and verdict = 'PASS' group by all),
+                    known as (from today union all select * from past anti join today using ({PARTITION}))
+                    select today.{PARTITION}, today.row_count, median(known.row_count) as usual_row_count
+                    from today join known on known.{PARTITION} < today.{PARTITION}
+                        and known.{PARTITION} >= today.{PARTITION} - 7
+                    group by all having count(*) >= 3 and abs(today.row_count - median(known.row_count))
+                        > 0.5 * median(known.row_count)""",
+                    recovery="compare the day's landing files with the days before",
+                )
+            )
+        return tuple(checks)
+
+    def ddl(self, schema: str) -> str:
+        """`create table if not exists` for the live table, provenance columns last."""
+        own = [f"{c.name} {c.type}{'' if c.nullable else ' not null'}" for c in self.columns]
+        provenance = [f"{name} {kind} not null" for name, (kind, _) in PROVENANCE.items()]
+        return f"create table if not exists {schema}.{self.name} ({', '.join([*own, *provenance])})"

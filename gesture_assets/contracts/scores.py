@@ -1,0 +1,200 @@
+"""Contracts of what follows from it: features, rule scores, their parts and the ranked list.
+
+Belongs here: tables that sales and analysts look at. Does not belong here: the feature list (`features/registry.py`).
+"""
+
+from gesture_assets.contracts.contract import PARTITION, Column, Contract, between, filled, no_rows
+from gesture_assets.features.registry import Feature
+
+OWNER = "scoring@gesture.example"
+AS_OF = Column(PARTITION, "DATE", "The day at whose end this was known.")
+USER = Column("user_id", "VARCHAR", "Who: the source's user id, or subscriber:<mailchimp_id> without any event.",
+              personal="pseudonym")  # fmt: skip
+FRESH_HOURS = 24
+TIE_TOLERANCE = 0.95
+
+
+def user_features(features: tuple[Feature, ...]) -> Contract:
+    """The contract of `user_features` for a feature registry: the tags of a company are columns of its own."""
+    shares = [feature.name for feature in features if feature.unit == "share"]
+    counts = {feature.name for feature in features if feature.unit == "count"}
+    nested = [
+        (f"{stem}_count_{shorter}d", f"{stem}_count_{longer}")
+        for stem in sorted({name.removesuffix("_count_1d") for name in counts if name.endswith("_count_1d")})
+        for shorter, longer in ((1, "7d"), (7, "14d"), (14, "30d"), (30, "60d"), (60, "90d"))
+    ] + [(name, name.removesuffix("_90d")) for name in sorted(counts) if name.endswith("_count_90d")]
+    return Contract(
+        name="user_features",
+        grain="One row per known user and day: what was known about them at the end of that day.",
+        description="Everything that rules and models look at, built from events and CRM records known by then.",
+        group="features",
+        owner=OWNER,
+        key=("user_id",),
+        columns=(
+            AS_OF,
+            USER,
+            *(Column(f.name, f.type, f.description, f.nullable, f.unit) for f in features),
+        ),
+        expectations=(
+            no_rows(
+                "every_share_lies_between_0_and_1",
+                f"select {PARTITION}, user_id, {', '.join(shares)} from {{batch}} where "
+                + " or ".join(f"{name} not between 0 and 1" for name in shares),
+                recovery="this is a defect of features/user_features.py",
+            ),
+            no_rows(
+                "no_window_counts_more_than_a_longer_one",
+                f"select {PARTITION}, user_id from {{batch}} where "
+                + " or ".join(f"{shorter} > {longer}" for shorter, longer in nested),
+                recovery="this is a defect of features/user_features.py",
+            ),
+            no_rows(
+                "nothing_is_known_before_it_happened",
+                f"select {PARTITION}, user_id, last_event_at from {{batch}} "
+                f"where last_event_at >= {PARTITION} + interval 1 day or days_since_last_event < 0",
+                recovery="this is a defect of features/user_features.py: a feature looks into the future",
+            ),
+            between("member_rating_is_between_1_and_5", "member_rating", 1, 5, recovery="mend validated_subscribers"),
+            no_rows(
+                "scores_use_last_evening_s_activity",
+                f"""select {PARTITION}, max(last_event_at) as last_event_at from {{batch}} group by all
+                having max(last_event_at) < {PARTITION} + interval 1 day - interval {FRESH_HOURS} hour""",
+                recovery="see whether the senders still send: select max(received_at) from raw_events",
+            ),
+        ),
+    )
+
+
+RULE_SCORES = Contract(
+    name="rule_scores",
+    grain="One row per known user and day: how ready they are to buy, by the rules.",
+    description="Points out of 100 by the rule set, at least 1; what was replaced stays in superseded.rule_scores.",
+    group="scores",
+    owner=OWNER,
+    key=("user_id",),
+    keeps_history=True,
+    columns=(
+        AS_OF,
+        USER,
+        Column("score", "DOUBLE", "The points, at least 1 and at most 100.", unit="points"),
+        Column("points", "DOUBLE", "Sum of the contributions.", unit="points"),
+        Column("band", "VARCHAR", "Band of the rule set that the score falls in, such as high, medium or low."),
+        Column("band_thresholds", "VARCHAR", "The bands' lower ends when this was scored."),
+        Column("explanation", "VARCHAR", "The three contributions that count most."),
+        Column("fit_points", "DOUBLE", "Points for who somebody is.", unit="points"),
+        Column("engagement_points", "DOUBLE", "Points for what somebody does.", unit="points"),
+        Column("last_event_at", "TIMESTAMP", "Last event (UTC); null without any.", True),
+        Column("rule_set", "VARCHAR", "Rule set."),
+        Column("rule_set_version", "VARCHAR", "Hash of its content."),
+    ),
+    expectations=(
+        between("no_score_leaves_1_to_100", "score", 1, 100, recovery="this is a defect of rules/scorer.py"),
+        filled("every_score_has_a_band", "band", recovery="this is a defect of rules/scorer.py"),
+        no_rows(
+            "every_score_is_its_points_within_1_to_100",
+            f"select {PARTITION}, user_id, score, points from {{batch}} "
+            "where abs(score - greatest(1, least(100, points))) > 1e-9",
+            recovery="this is a defect of rules/scorer.py",
+        ),
+        no_rows(
+            "every_user_with_features_has_a_score",
+            f"""select {PARTITION}, sum(scored) as scored, sum(known) as known from (
+                select {PARTITION}, count(*) as scored, 0 as known from {{batch}} group by all
+                union all select {PARTITION}, 0, count(*) from {{live}}.user_features
+                    semi join {{days}} using ({PARTITION}) group by all
+            ) group by all having sum(scored) <> sum(known)""",
+            recovery="gesture run --date <day>",
+        ),
+        no_rows(
+            "scores_are_not_all_alike",
+            f"""select {PARTITION}, max(share) as share_of_commonest from (
+                select {PARTITION}, score, count(*) / sum(count(*)) over (partition by {PARTITION}) as share
+                from {{batch}} group by {PARTITION}, score) group by all having max(share) > {TIE_TOLERANCE}""",
+            recovery="gesture rules lint, and look at the features that the rules use",
+        ),
+    ),
+)
+
+RULE_CONTRIBUTIONS = Contract(
+    name="rule_contributions",
+    grain="One row per user, day and rule: what the rule added to the score.",
+    description="The parts of every rule score; they sum to its points exactly.",
+    group="scores",
+    owner=OWNER,
+    key=("user_id", "rule_id"),
+    keeps_history=False,
+    columns=(
+        AS_OF,
+        USER,
+        Column("rule_id", "VARCHAR", "Rule of the rule set."),
+        Column("feature", "VARCHAR", "Feature it looks at."),
+        Column("group_name", "VARCHAR", "fit or engagement."),
+        Column("value", "DOUBLE", "The feature's value; null where unknown.", True),
+        Column("scaled", "DOUBLE", "The value on the rule's scale, 0 to 1."),
+        Column("decay", "DOUBLE", "What age has left of it, 0 to 1."),
+        Column("weight", "DOUBLE", "The rule's share of 100 points."),
+        Column("points", "DOUBLE", "100 × weight × scaled × decay.", unit="points"),
+        Column("because", "VARCHAR", "The rule in plain words, with the value."),
+        Column("rule_set_version", "VARCHAR", "Hash of the rule set's content."),
+    ),
+    expectations=(
+        no_rows(
+            "contributions_sum_to_the_points",
+            f"""select {PARTITION}, user_id, any_value(scores.points) as points, sum(batch.points) as contributions
+            from {{batch}} as batch join {{staged}}.rule_scores as scores using ({PARTITION}, user_id)
+            group by {PARTITION}, user_id having abs(any_value(scores.points) - sum(batch.points)) > 1e-9""",
+            recovery="this is a defect of rules/scorer.py",
+        ),
+        no_rows(
+            "every_score_has_its_contributions",
+            f"select {PARTITION}, user_id from {{staged}}.rule_scores anti join {{batch}} using ({PARTITION}, user_id)",
+            recovery="this is a defect of rules/scorer.py",
+        ),
+        no_rows(
+            "contributions_and_scores_come_from_one_rule_set",
+            f"""select distinct batch.rule_set_version, scores.rule_set_version as scored_with
+            from {{batch}} as batch join {{staged}}.rule_scores as scores using ({PARTITION}, user_id)
+            where batch.rule_set_version <> scores.rule_set_version""",
+            recovery="gesture run --date <day>",
+        ),
+    ),
+)
+
+TOP_USERS = Contract(
+    name="top_users",
+    grain="One row per place of the day's ranked list.",
+    description="Whom to talk to first, and why: highest score, then latest activity, then id.",
+    group="scores",
+    owner=OWNER,
+    key=("rank",),
+    columns=(
+        AS_OF,
+        Column("rank", "INTEGER", "Place, from 1.", unit="place"),
+        USER,
+        Column("mailchimp_id", "BIGINT", "The way back to the person in the CRM.", True, personal="pseudonym"),
+        Column("score", "DOUBLE", "The points, at least 1 and at most 100.", unit="points"),
+        Column("band", "VARCHAR", "Band of the rule set."),
+        Column("explanation", "VARCHAR", "The three contributions that count most."),
+        Column("last_event_at", "TIMESTAMP", "Last event (UTC).", True),
+        Column("country", "VARCHAR", "Last country seen.", True),
+        Column("rule_set_version", "VARCHAR", "Hash of the rule set's content."),
+    ),
+    expectations=(
+        no_rows(
+            "ranks_follow_the_scores",
+            f"""select {PARTITION}, rank, user_id, score from (select *, lag(score) over (partition by {PARTITION}
+                order by rank) as above, row_number() over (partition by {PARTITION} order by rank) as place from {{batch}})
+            where rank <> place or score > above""",
+            recovery="this is a defect of rules/scorer.py",
+        ),
+        no_rows(
+            "nobody_scores_higher_than_the_list",
+            f"""select {PARTITION}, max(live.score) as left_out, min(batch.lowest) as lowest_listed
+            from {{live}}.rule_scores as live
+            join (select {PARTITION}, min(score) as lowest from {{batch}} group by all) as batch using ({PARTITION})
+            anti join {{batch}} as listed using ({PARTITION}, user_id)
+            group by all having max(live.score) > min(batch.lowest)""",
+            recovery="gesture run --date <day>",
+        ),
+    ),
+)

@@ -1,0 +1,29 @@
+"""The severity policy: which checks only report.
+
+Belongs here: the names of the checks that WARN, each with the reason it must not stop a night. Every check that is not
+named here is an ERROR and blocks. Does not belong here: what a check looks at (`contracts/`).
+"""
+
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """ERROR keeps a partition from going live; WARN is reported and lets it through."""
+
+    ERROR = "ERROR"
+    WARN = "WARN"
+
+
+WARN_ONLY = {
+    "row_count_is_near_its_usual_level": "a holiday or a campaign moves volumes honestly",
+    "late_events_are_few": "late events are handled; a rise says that a sender is slow",
+    "no_file_brings_personal_columns": "the columns were dropped on the way in, nothing leaked; the sender should know",
+    "every_column_of_a_file_is_used": "an unused column loses nothing that a score needs",
+    "bots_are_a_small_share": "flagged events are already kept out of features",
+    "most_countries_are_known": "an unknown country is a missing value, which every score tolerates",
+    "no_email_domain_jumps": "a campaign at one provider is legitimate, a spoofed list is not: somebody should look",
+    "every_tag_has_a_subscriber": "an orphan tag is left out, and no subscriber's score changes by it",
+    "most_buyers_are_subscribers": "buyers outside the mailing list are ordinary in some companies",
+    "scores_are_not_all_alike": "a young world has little to tell users apart by",
+    "scores_use_last_evening_s_activity": "a quiet evening is possible; a stopped sender looks the same",
+}

@@ -1,0 +1,15 @@
+"""What Dagster loads."""
+
+import dagster as dg
+
+from gesture_assets.defs import events, features, nightly, publish, scores, subscribers
+from gesture_assets.defs.common import WarehouseResource
+
+defs = dg.Definitions(
+    assets=dg.load_assets_from_modules([events, subscribers, features, scores, publish]),
+    jobs=[nightly.nightly],
+    schedules=[nightly.nightly_schedule],
+    resources={"warehouse": WarehouseResource()},
+    # One process writes the DuckDB file at a time, and a process a step would cost seconds for each.
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,238 @@
+"""What every asset of the code location shares: partitions, contracts, gates, the open warehouse.
+
+Belongs here: the translation between our warehouse and Dagster: contracts to specs and checks, commits to events, our errors
+to failures. Does not belong here: any table of its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+import duckdb
+import narwhals as nw
+
+from gesture_assets import contracts
+from gesture_assets.contracts import Contract
+from gesture_assets.contracts.contract import PARTITION, PROVENANCE
+from gesture_assets.contracts.severity import Severity
+from gesture_assets.errors import ContractBreach, GestureError, listing
+from gesture_assets.settings import Settings, load_settings
+from gesture_assets.warehouse.audit import NOT_EVALUATED, CheckOutcome
+from gesture_assets.warehouse.ledger import Verdict
+from gesture_assets.warehouse.warehouse import Frames, RunInfo, Session, TableCommit, Warehouse
+
+SETTINGS = load_settings()  # shapes the code location: first partition, tag columns, rule set
+USER_FEATURES = contracts.user_features(contracts.feature_registry(SETTINGS.tags))
+VALIDATED_SUBSCRIBERS = contracts.validated_subscribers(SETTINGS.tags)
+
+DAILY = dg.DailyPartitionsDefinition(start_date=SETTINGS.partitions_start.isoformat(), timezone="UTC")
+# A backfill of many days is one run: the engine sees all days at once, and the warehouse is opened once a table.
+ONE_RUN = dg.BackfillPolicy.single_run()
+# Failures of the machine (memory, disk) may pass; bad data, closed gates and defects do not, and are not tried again.
+RETRIES = dg.RetryPolicy(max_retries=SETTINGS.retry_count, delay=30, backoff=dg.Backoff.EXPONENTIAL)
+MACHINE_FAILURES = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
+NOW_TAG = "gesture/now"
+
+Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
+
+
+def gates(*of: Contract) -> list[dg.AssetCheckSpec]:
+    """A Dagster check for every expectation of the contracts; those that block say so."""
+    return [
+        dg.AssetCheckSpec(
+            name=check.name,
+            asset=contract.name,
+            description=f"{check.name.replace('_', ' ').capitalize()}. When it fails: {check.recovery}.",
+            blocking=check.severity is Severity.ERROR,
+            metadata={"severity": check.severity.value, "expectation": check.type},
+        )
+        for contract in of
+        for check in contract.checks
+    ]
+
+
+def spec(contract: Contract, *, deps: Sequence[Contract] = (), kinds: Sequence[str] = (), version: str | None = None) -> dg.AssetSpec:
+    """The Dagster face of a contract: description, columns, group, owner, kinds, dependencies."""
+    columns = [
+        dg.TableColumn(
+            c.name, c.type, c.description + (f" Unit: {c.unit}." if c.unit else ""),
+            dg.TableColumnConstraints(nullable=c.nullable, unique=contract.key == (c.name,)),
+        )
+        for c in contract.columns
+    ] + [dg.TableColumn(name, kind, meaning) for name, (kind, meaning) in PROVENANCE.items()]  # fmt: skip
+    return dg.AssetSpec(
+        contract.name,
+        deps=[upstream.name for upstream in deps],
+        description=f"{contract.grain}\n\n{contract.description}",
+        metadata={
+            "dagster/column_schema": dg.TableSchema(columns),
+            "dagster/relation_identifier": f"gesture.main.{contract.name}",
+            "dagster/partition_expr": PARTITION,
+            "grain": contract.grain,
+            "key": ", ".join((PARTITION, *contract.key)),
+        },
+        group_name=contract.group,
+        owners=[contract.owner],
+        kinds={"duckdb", *kinds},
+        tags={"layer": contract.group},
+        code_version=version,
+        partitions_def=DAILY,
+    )
+
+
+def run_info(context: dg.AssetExecutionContext, *, force_reason: str = "", restate_reason: str = "") -> RunInfo:
+    """Who writes and for which days. The moment is the run's own start, so no asset looks at a clock."""
+    tagged = context.run.tags.get(NOW_TAG)
+    if tagged:
+        now = datetime.fromisoformat(tagged)
+    else:
+        record = context.instance.get_run_record_by_id(context.run_id)
+        assert record is not None
+        now = record.create_timestamp
+    now = now.astimezone(UTC).replace(tzinfo=None) if now.tzinfo else now
+    return RunInfo(
+        run_id=context.run_id,
+        now=now,
+        days=tuple(sorted(date.fromisoformat(key) for key in context.partition_keys)),
+        step=context.op_execution_context.op.name,
+        force_reason=force_reason.strip() or None,
+        restate_reason=restate_reason.strip() or None,
+    )
+
+
+@dataclass
+class Night:
+    """An open warehouse inside an asset: reads stand behind the ledger, commits come back as Dagster events."""
+
+    session: Session
+    context: dg.AssetExecutionContext
+    settings: Settings
+
+    @property
+    def days(self) -> tuple[date, ...]:
+        """The run's days, in order."""
+        return self.session.run.days
+
+    def read(self, contract: Contract, **window: date | None) -> nw.LazyFrame[Any]:
+        """See `Session.read`."""
+        return self.session.read(contract, **window)
+
+    def commit(
+        self, *tables: tuple[Contract, Frames], version: str | None = None, notes: dict[str, Any] | None = None
+    ) -> Events:
+        """Stage, audit and promote `tables`, and report it. `notes` are added to the first table's metadata."""
+        yield from self._report(self.session.commit(*tables, version=version), notes or {})
+
+    def absent(self, *tables: Contract, why: str) -> Events:
+        """Note that there is nothing to build these tables from."""
+        for contract in tables:
+            yield from self._report(self.session.keep(contract, Verdict.ABSENT), {"absent": why})
+
+    def _report(self, commits: Sequence[TableCommit], notes: dict[str, Any]) -> Events:
+        for commit in commits:
+            for outcome in commit.outcomes:
+                yield _check_result(commit.contract, outcome)
+        bad = [commit for commit in commits if commit.bad_days]
+        for position, commit in enumerate(commits):
+            metadata = _metadata(commit, self.session.run) | (notes if position == 0 else {})
+            if not bad:
+                yield dg.MaterializeResult(
+                    asset_key=commit.contract.name, metadata=metadata, data_version=dg.DataVersion(commit.content_hash)
+                )
+            for verdict in commit.days if bad else ():
+                if verdict.passed:  # good days of a range are live although the step fails
+                    self.context.log_event(
+                        dg.AssetMaterialization(commit.contract.name, partition=str(verdict.day), metadata=metadata)
+                    )
+        if bad:
+            raise rejection(bad, self.session.run)
+
+
+def rejection(bad: Sequence[TableCommit], run: RunInfo) -> GestureError:
+    """The error that names the rejected days, the checks and the rows."""
+    days = sorted({verdict.day for commit in bad for verdict in commit.bad_days})
+    # A sister table that passed is rejected with the one that did not; only breaches are worth naming.
+    breaches = [(commit, outcome) for commit in bad for outcome in commit.outcomes
+                if outcome.blocks and outcome.observed != NOT_EVALUATED]
+    rows = [f"{listing(f'{k}={v}' for k, v in row.items())}" for _, outcome in breaches for row in outcome.sample[:2]]
+    recovery = breaches[0][1].recovery if breaches else "look at rejected.<table>"
+    return ContractBreach(
+        f"{listing({commit.contract.name for commit, _ in breaches} or {c.contract.name for c in bad})} "
+        f"did not pass the audit for {listing(days)}; the last good version stays live.",
+        expected=listing(f"{commit.contract.name}: {outcome.name}" for commit, outcome in breaches),
+        found="; ".join([listing(o.in_short for _, o in breaches), *rows[:3]]),
+        where=f"data/warehouse.duckdb, {listing(f'rejected.{commit.contract.name}' for commit in bad)}",
+        next_step=recovery.replace("<day>", str(days[0])),
+    )
+
+
+def _check_result(contract: Contract, outcome: CheckOutcome) -> dg.AssetCheckResult:
+    metadata: dict[str, Any] = {"observed": outcome.observed, "recovery": outcome.recovery}
+    if outcome.found:
+        metadata["found"] = dg.MetadataValue.int(outcome.found)
+    if outcome.sample:
+        metadata["sample"] = dg.MetadataValue.md(_markdown(outcome.sample))
+        metadata["sample_is_cut"] = outcome.found > len(outcome.sample)
+    if outcome.sql:
+        metadata["sql"] = dg.MetadataValue.md(f"```sql\n{outcome.sql}\n```")
+    severity = dg.AssetCheckSeverity.ERROR if outcome.severity is Severity.ERROR else dg.AssetCheckSeverity.WARN
+    return dg.AssetCheckResult(
+        asset_key=contract.name, check_name=outcome.name, passed=outcome.passed, severity=severity, metadata=metadata,
+        description=None if outcome.passed else f"{outcome.observed}; {outcome.recovery}",
+    )  # fmt: skip
+
+
+def _markdown(rows: Sequence[dict[str, Any]]) -> str:
+    header = list(rows[0])
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(str(row.get(name, "")) for name in header) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _metadata(commit: TableCommit, run: RunInfo) -> dict[str, Any]:
+    days = [
+        {"day": v.day, "rows": f"{v.row_count:,}", "attempt": v.attempt, "verdict": "PASS" if v.passed else "FAIL",
+         "changed": "yes" if v.is_changed else "no", "content hash": v.content_hash[:12]}
+        for v in commit.days[-31:]
+    ]  # fmt: skip
+    failed = [outcome.name for outcome in commit.outcomes if not outcome.passed]
+    metadata: dict[str, Any] = {
+        "dagster/row_count": dg.MetadataValue.int(commit.row_count),
+        "column_count": dg.MetadataValue.int(len(commit.contract.columns)),
+        "window": run.window,
+        "content_hash": commit.content_hash,
+        "is_backfill": all(run.is_backfill(verdict.day) for verdict in commit.days),
+        "checks": f"{len(commit.outcomes) - len(failed)} of {len(commit.outcomes)} passed"
+        + (f"; not: {listing(failed)}" if failed else ""),
+        "days": dg.MetadataValue.md(_markdown(days)),
+    }
+    if commit.bad_days:
+        metadata["rejected_rows"] = dg.MetadataValue.int(sum(verdict.row_count for verdict in commit.bad_days))
+    if commit.sql:
+        metadata["sql"] = dg.MetadataValue.md(f"```sql\n{commit.sql[:20_000]}\n```")
+    return metadata
+
+
+class WarehouseResource(dg.ConfigurableResource):
+    """The warehouse, and the reasons for exceptions that a run may be given."""
+
+    force_reason: str = ""
+    restate_reason: str = ""
+
+    @contextmanager
+    def open(self, context: dg.AssetExecutionContext) -> Iterator[Night]:
+        """The open warehouse. Our errors become failures with their four parts, and are not tried again."""
+        settings = load_settings()
+        run = run_info(context, force_reason=self.force_reason, restate_reason=self.restate_reason)
+        try:
+            with Warehouse.of(settings).open(run) as session:
+                yield Night(session, context, settings)
+        except GestureError as error:
+            raise dg.Failure(error.report, allow_retries=False) from error
+        except MACHINE_FAILURES:
+            raise
+        except Exception as error:
+            raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error

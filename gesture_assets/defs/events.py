@@ -1,0 +1,191 @@
+"""Assets of what people did: landed files to events, visits and daily activity."""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import narwhals as nw
+
+from gesture_assets.contracts import (
+    DAILY_ACTIVITY,
+    IDENTITY_LINKS,
+    LANDING_RECONCILIATION,
+    QUARANTINED_EVENTS,
+    RAW_EVENTS,
+    SESSIONS,
+)
+from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.defs.common import DAILY, ONE_RUN, RETRIES, Events, Night, WarehouseResource, gates, spec
+from gesture_assets.events import accept, roll_up, sessionise
+from gesture_assets.sources.description import load_descriptions
+from gesture_assets.sources.landing import find_files
+from gesture_assets.sources.personal import pseudonym_key
+from gesture_assets.warehouse.landing_index import FILES, LandingIndex
+from gesture_assets.warehouse.warehouse import LIVE
+
+LANDED = (RAW_EVENTS, QUARANTINED_EVENTS, LANDING_RECONCILIATION, IDENTITY_LINKS)
+
+# Visits are traced back this far before the first event of a day; a visit longer than that is a machine's.
+REACH = timedelta(days=1)
+
+
+@dg.multi_asset(
+    name="landed_events",
+    specs=[
+        spec(RAW_EVENTS, kinds=["csv", "json", "parquet"]),
+        spec(QUARANTINED_EVENTS),
+        spec(LANDING_RECONCILIATION),
+        spec(IDENTITY_LINKS),
+    ],
+    check_specs=gates(*LANDED),
+    partitions_def=DAILY,
+    backfill_policy=ONE_RUN,
+    retry_policy=RETRIES,
+)
+def landed_events(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
+    """Read what landed, keep what is an event, set the rest aside, and account for every row."""
+    with warehouse.open(context) as night:
+        con, days = night.session.connection, night.days
+        files = list(
+            find_files(night.settings.landing, load_descriptions(night.settings.user_sources), night.settings.user_sources)
+        )
+        index = LandingIndex(night.session, pseudonym_key(night.settings))
+        index.refresh(files)
+        digests = index.landed_days()
+        night.session.input_hashes["landing"] = ",".join(digests.get(day, "none") for day in days)
+        landed = nw.from_native(con.sql(f"from {index.load(files, days)}"))
+        filed_before = _filed_before(night, index, files)
+        first_copies = accept.deduplicate(accept.accepted(landed), filed_before).to_native().sql_query()
+        con.execute(f"create table scratch.main.accepted as {first_copies}")
+        events = nw.from_native(con.sql("from scratch.main.accepted"))
+        judged = accept.flag_bots(events)
+        linked_before = _linked_before(night, days[0])
+        dropped = nw.from_native(con.sql(f"select landing_file, personal_columns, unused_columns from {FILES}"))
+        late = con.execute(
+            f"select count(*), string_agg(distinct event_at::date::varchar, ', ' order by event_at::date::varchar) "
+            f"from scratch.main.accepted where event_at::date < {PARTITION}"
+        ).fetchone() or (0, None)
+        totals = con.execute("select count(*), count(reason) from scratch.main.landed").fetchone() or (0, 0)
+        kept = con.execute("select count(*) from scratch.main.accepted").fetchone() or (0,)
+        yield from night.commit(
+            (RAW_EVENTS, accept.raw_events(judged)),
+            (QUARANTINED_EVENTS, accept.quarantined_events(landed)),
+            (LANDING_RECONCILIATION, accept.reconciliation(landed, events, dropped)),
+            (IDENTITY_LINKS, accept.identity_links(events, linked_before)),
+            notes={
+                "landed": totals[0],
+                "quarantined": totals[1],
+                "duplicates": totals[0] - totals[1] - kept[0],
+                "late_events": late[0],
+                "days_of_late_events": late[1] or "none",
+            },
+        )
+
+
+def _filed_before(night: Night, index: LandingIndex, files: list[Any]) -> nw.LazyFrame[Any]:
+    """Ids of events that an earlier day already has: from the live days, and from landing files of days not yet live.
+
+    An event is never filed before it happened, so only events of an earlier day can have an earlier copy, and only in the
+    days since. The answer is the same whichever days were built first.
+    """
+    con, first = night.session.connection, night.days[0]
+    earliest = con.execute(
+        f"select min(event_at::date) from scratch.main.landed where reason is null and event_at::date < date '{first}'"
+    ).fetchone()
+    empty = "select null::varchar as event_id limit 0"
+    if not earliest or earliest[0] is None:
+        return nw.from_native(con.sql(empty))
+    since, before = earliest[0], first - timedelta(days=1)
+    candidates = f"select event_id from scratch.main.landed where reason is null and event_at::date < date '{first}'"
+    live_days: set[date] = set()
+    queries = []
+    for contract in LANDED:
+        night.session.ensure(contract)
+    live_days = {
+        day for (day,) in con.execute(
+            f"select distinct {PARTITION} from {LIVE}.raw_events where {PARTITION} between ? and ?", [since, before]
+        ).fetchall()
+    }  # fmt: skip
+    if live_days:
+        queries.append(
+            f"select event_id from {LIVE}.raw_events where {PARTITION} between date '{since}' and date '{before}'"
+        )
+    waiting = [day for day in index.landed_days() if since <= day <= before and day not in live_days]
+    if waiting:
+        con.execute("alter table scratch.main.landed rename to landed_now")
+        index.load(files, [min(waiting), max(waiting)])
+        con.execute("alter table scratch.main.landed rename to landed_before")
+        con.execute("alter table scratch.main.landed_now rename to landed")
+        listed = ", ".join(f"date '{day}'" for day in waiting)
+        queries.append(
+            f"select event_id from scratch.main.landed_before where reason is null and {PARTITION} in ({listed})"
+        )
+    found = " union ".join(queries) or empty
+    return nw.from_native(con.sql(f"select event_id from ({found}) semi join ({candidates}) using (event_id)"))
+
+
+def _linked_before(night: Night, first: date) -> nw.LazyFrame[Any]:
+    con = night.session.connection
+    night.session.ensure(IDENTITY_LINKS)
+    return nw.from_native(
+        con.sql(f"select anonymous_user_id from {LIVE}.identity_links where {PARTITION} < date '{first}'")
+    )
+
+
+@dg.multi_asset(
+    name="sessions",
+    specs=[spec(SESSIONS, deps=LANDED)],
+    check_specs=gates(SESSIONS),
+    partitions_def=DAILY,
+    backfill_policy=ONE_RUN,
+    retry_policy=RETRIES,
+)
+def sessions(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
+    """Trace the visits of everybody with new events, and file the visits that are new or changed."""
+    with warehouse.open(context) as night:
+        con = night.session.connection
+        for contract in LANDED[1:]:
+            for day in night.days:
+                night.read(contract, on=day)
+        frames = []
+        for day in night.days:
+            new = night.read(RAW_EVENTS, on=day)
+            earliest = con.execute(
+                f"select min(event_at) from {LIVE}.raw_events where {PARTITION} = ?", [day]
+            ).fetchone()
+            since: datetime = (earliest[0] if earliest and earliest[0] else datetime.combine(day, datetime.min.time())) - REACH
+            users = new.select("user_id").unique(subset=["user_id"], keep="any")
+            # Sessions that a source keeps may pause for weeks, so all their events count.
+            own = new.filter(~nw.col("source_session_id").is_null()).select("user_id", "source_session_id")
+            has_own = con.execute(
+                f"select count(source_session_id) from {LIVE}.raw_events where {PARTITION} = ?", [day]
+            ).fetchone()
+            known = night.read(RAW_EVENTS, since=None if has_own and has_own[0] else since.date(), through=day)
+            timed = known.filter((nw.col("event_at") >= nw.lit(since)) & nw.col("source_session_id").is_null())
+            reached = timed.join(users, on="user_id", how="semi")
+            if has_own and has_own[0]:
+                kept = known.filter(~nw.col("source_session_id").is_null()).join(
+                    own.unique(subset=["user_id", "source_session_id"], keep="any"),
+                    on=["user_id", "source_session_id"], how="semi",
+                )  # fmt: skip
+                reached = nw.concat([reached, kept])
+            before = reached.filter(nw.col(PARTITION) < nw.lit(day))
+            frames.append(sessionise.changes(before, reached, day))
+        yield from night.commit((SESSIONS, frames))
+
+
+@dg.multi_asset(
+    name="daily_activity",
+    specs=[spec(DAILY_ACTIVITY, deps=[RAW_EVENTS, SESSIONS])],
+    check_specs=gates(DAILY_ACTIVITY),
+    partitions_def=DAILY,
+    backfill_policy=ONE_RUN,
+    retry_policy=RETRIES,
+)
+def daily_activity(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
+    """Count what each user added to each day."""
+    with warehouse.open(context) as night:
+        first, last = night.days[0], night.days[-1]
+        events = night.read(RAW_EVENTS, since=first, through=last)
+        visits = night.read(SESSIONS, since=first, through=last)
+        yield from night.commit((DAILY_ACTIVITY, roll_up.daily_activity(events, visits)))

@@ -1,0 +1,22 @@
+"""The nightly job and its schedule."""
+
+import dagster as dg
+
+from gesture_assets.defs.common import DAILY
+
+nightly = dg.define_asset_job(
+    "nightly",
+    selection=dg.AssetSelection.all(),
+    partitions_def=DAILY,
+    description="Every asset of a day, publication last. Stops where a gate does not pass.",
+    tags={"gesture/kind": "nightly"},
+)
+
+# Two hours after midnight: late arrivals of the evening are in, and nobody is at work yet.
+nightly_schedule = dg.build_schedule_from_partitioned_job(
+    nightly,
+    name="nightly_schedule",
+    hour_of_day=2,
+    description="02:00 UTC: the day that has just ended.",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)

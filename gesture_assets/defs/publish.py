@@ -1,0 +1,57 @@
+"""The asset that publishes: the last of the night, behind every gate."""
+
+import dagster as dg
+
+from gesture_assets.contracts import all_contracts, feature_registry
+from gesture_assets.defs.common import DAILY, ONE_RUN, RETRIES, SETTINGS, WarehouseResource
+from gesture_assets.warehouse.publish import publish
+
+PUBLISHED = all_contracts(SETTINGS.tags)
+
+
+@dg.asset(
+    name="published_warehouse",
+    deps=[contract.name for contract in PUBLISHED],
+    partitions_def=DAILY,
+    backfill_policy=ONE_RUN,
+    retry_policy=RETRIES,
+    group_name="publication",
+    owners=["data-engineering@gesture.example"],
+    kinds={"duckdb"},
+    tags={"layer": "publication"},
+    check_specs=[
+        dg.AssetCheckSpec(
+            "the_published_file_holds_what_passed",
+            asset="published_warehouse",
+            description="The copy opens read-only in plain DuckDB, and each of its days has the rows that passed their audit.",
+            blocking=True,
+        )
+    ],
+    description="The DuckDB file for everybody else.\n\nPublished only when every table of the day has passed; verified, "
+    "then flipped in by one step. A reader who has the old file open keeps it.",
+    metadata={"path": "data/gesture.duckdb"},
+)
+def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
+    """Copy the audited warehouse, verify the copy, and flip it in."""
+    with warehouse.open(context) as night:
+        settings = night.settings
+        published = publish(
+            night.session, contracts=all_contracts(settings.tags), features=feature_registry(settings.tags),
+            folder=settings.data_dir / "published", link=settings.published, warehouse=settings.warehouse,
+            keep=settings.published_keep,
+        )  # fmt: skip
+    return dg.MaterializeResult(
+        metadata={
+            "snapshot_id": published.snapshot_id,
+            "file": published.path.name,
+            "size_mb": round(published.byte_count / 1e6, 1),
+            "newest_day": str(published.newest_day),
+            "window": night.session.run.window,
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="the_published_file_holds_what_passed", passed=True,
+                metadata={"snapshot_id": published.snapshot_id, "tables": len(PUBLISHED)},
+            )
+        ],
+    )  # fmt: skip

@@ -1,0 +1,79 @@
+"""Assets of rule scores: the scores, their parts, and the ranked list."""
+
+import dagster as dg
+
+from gesture_assets.contracts import RULE_CONTRIBUTIONS, RULE_SCORES, TOP_USERS
+from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.defs.common import (
+    DAILY,
+    ONE_RUN,
+    RETRIES,
+    SETTINGS,
+    USER_FEATURES,
+    Events,
+    WarehouseResource,
+    gates,
+    spec,
+)
+from gesture_assets.errors import GestureError
+from gesture_assets.rules.rule_set import RuleSet, load_rule_set
+from gesture_assets.rules.scorer import rank, score
+from gesture_assets.settings import Settings
+
+
+def rule_set_of(settings: Settings) -> RuleSet:
+    """The rule set that `settings` name. Raises `ConfigError` when it cannot be used."""
+    return load_rule_set(
+        settings.rule_set, user_folder=settings.user_rules, features=tuple(USER_FEATURES.column_names[2:])
+    )
+
+
+def _code_version() -> str:
+    """The version that the code location shows; a broken rule set must fail its own asset, not every asset."""
+    try:
+        return rule_set_of(SETTINGS).version
+    except GestureError:
+        return "unusable"
+
+
+@dg.multi_asset(
+    name="rule_scores",
+    specs=[
+        spec(RULE_SCORES, deps=[USER_FEATURES], version=_code_version()),
+        spec(RULE_CONTRIBUTIONS, deps=[USER_FEATURES], version=_code_version()),
+    ],
+    check_specs=gates(RULE_SCORES, RULE_CONTRIBUTIONS),
+    partitions_def=DAILY,
+    backfill_policy=ONE_RUN,
+    retry_policy=RETRIES,
+)
+def rule_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
+    """Score everybody by the rule set, and keep what each rule added."""
+    with warehouse.open(context) as night:
+        rules = rule_set_of(night.settings)
+        scores, contributions = score(night.read(USER_FEATURES, since=night.days[0], through=night.days[-1]), rules)
+        yield from night.commit(
+            (RULE_SCORES, scores.select(*RULE_SCORES.column_names)),
+            (RULE_CONTRIBUTIONS, contributions.select(*RULE_CONTRIBUTIONS.column_names)),
+            version=rules.version,
+            notes={"rule_set": rules.name, "rule_set_version": rules.version, "bands": rules.band_thresholds},
+        )
+
+
+@dg.multi_asset(
+    name="top_users",
+    specs=[spec(TOP_USERS, deps=[RULE_SCORES, RULE_CONTRIBUTIONS, USER_FEATURES])],
+    check_specs=gates(TOP_USERS),
+    partitions_def=DAILY,
+    backfill_policy=ONE_RUN,
+    retry_policy=RETRIES,
+)
+def top_users(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
+    """Rank everybody and keep the top of the list."""
+    with warehouse.open(context) as night:
+        window = {"since": night.days[0], "through": night.days[-1]}
+        night.read(RULE_CONTRIBUTIONS, **window)
+        who = night.read(USER_FEATURES, **window).select(PARTITION, "user_id", "mailchimp_id", "country")
+        ranked = rank(night.read(RULE_SCORES, **window), night.settings.top_users)
+        listed = ranked.join(who, on=[PARTITION, "user_id"], how="left").select(*TOP_USERS.column_names)
+        yield from night.commit((TOP_USERS, listed))

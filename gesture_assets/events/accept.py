@@ -1,0 +1,144 @@
+"""Landed rows that are events: deduplicated, judged for bots, and the anonymous visitors they make known.
+
+Belongs here: frames of landed rows to frames of events, quarantine and reconciliation. Does not belong here: reading files
+(`sources/landing.py`), visits and counts (`sessionise.py`, `roll_up.py`).
+"""
+
+from typing import Any
+
+import narwhals as nw
+
+from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.contracts.events import RAW_EVENTS, REASONS
+
+Frame = nw.LazyFrame[Any]
+
+# Behaviour that no reader shows: this many events within one minute, or this many events of a day without any time spent.
+BOT_EVENTS_PER_MINUTE = 30
+BOT_EVENTS_WITHOUT_DWELL = 100
+
+ANONYMOUS_PREFIX = "anon:"
+
+
+def accepted(landed: Frame) -> Frame:
+    """The landed rows that have no reason against them."""
+    return landed.filter(nw.col("reason").is_null())
+
+
+def deduplicate(events: Frame, filed_before: Frame) -> Frame:
+    """One row per event id: the copy that was received first, then the first in file and line.
+
+    `filed_before` holds the `event_id`s that earlier days already have; further copies of those are duplicates too.
+    """
+    order = ("received_at", "landing_file", "landing_line")
+    # Numbering every row costs a sort; nearly all ids occur once, so only those that do not are numbered.
+    repeated = events.group_by("event_id").agg(nw.len().alias("copies")).filter(nw.col("copies") > 1).select("event_id")
+    single = events.join(repeated, on="event_id", how="anti")
+    copies = events.join(repeated, on="event_id", how="semi")
+    first = (
+        copies.with_columns(copy=nw.col("event_id").cum_count().over("event_id", order_by=order)).filter(nw.col("copy") == 1)
+    ).drop("copy")
+    return nw.concat([single, first]).join(filed_before, on="event_id", how="anti")
+
+
+def flag_bots(events: Frame) -> Frame:
+    """`events` with `is_bot`: by user agent, by pace, or by many events without any time on a page.
+
+    Judged per user and day on which the events became known, so a flag never depends on later days.
+    """
+    who = (PARTITION, "user_id")
+    minute = nw.col("event_at").dt.truncate("1m")
+    pace = (
+        events.with_columns(minute=minute)
+        .group_by(*who, "minute")
+        .agg(
+            nw.len().alias("in_minute"),
+            nw.col("dwell_seconds").fill_null(0).sum().alias("dwell"),
+            nw.col("is_bot_agent").max().alias("is_bot_agent"),
+        )
+        .group_by(*who)
+        .agg(
+            nw.col("in_minute").max().alias("busiest_minute"),
+            nw.col("in_minute").sum().alias("in_day"),
+            nw.col("dwell").sum().alias("dwell_in_day"),
+            nw.col("is_bot_agent").max().alias("has_bot_agent"),
+        )
+        .with_columns(
+            is_bot=nw.col("has_bot_agent")
+            | (nw.col("busiest_minute") > BOT_EVENTS_PER_MINUTE)
+            | ((nw.col("in_day") >= BOT_EVENTS_WITHOUT_DWELL) & (nw.col("dwell_in_day") == 0))
+        )
+        .filter(nw.col("is_bot"))
+        .select(*who, "is_bot")
+    )
+    return events.join(pace, on=list(who), how="left").with_columns(nw.col("is_bot").fill_null(False))
+
+
+def raw_events(events: Frame) -> Frame:
+    """Deduplicated, judged events in the columns of the contract."""
+    return events.select(*RAW_EVENTS.column_names)
+
+
+def quarantined_events(landed: Frame) -> Frame:
+    """The landed rows that are no events, with the reason and the check they would have failed."""
+    checks = {
+        "unknown_event_type": "every_event_has_a_known_type",
+        "future_ts": "no_event_comes_from_the_future",
+        "too_old": "no_event_is_older_than_a_year",
+        "personal_id": "no_text_holds_an_ip_or_email_address",
+        "unreadable_row": "columns_are_as_contracted_and_in_order",
+    }
+    reasons = list(REASONS)
+    named = [checks.get(reason, "no_required_value_is_missing") for reason in reasons]
+    return landed.filter(~nw.col("reason").is_null()).select(
+        PARTITION,
+        "reason",
+        nw.col("reason").replace_strict(reasons, named, default=nw.lit("no_required_value_is_missing")).alias("check_name"),
+        "source",
+        "landing_file",
+        "landing_line",
+        "masked_row",
+    )
+
+
+def identity_links(events: Frame, linked_before: Frame) -> Frame:
+    """Anonymous ids that an event shows together with a user id, the earliest event deciding; not those linked before."""
+    both = events.filter(~nw.col("anonymous_id").is_null() & ~nw.col("known_user_id").is_null()).with_columns(
+        anonymous_user_id=nw.concat_str([nw.lit(ANONYMOUS_PREFIX), nw.col("anonymous_id")])
+    )
+    order = ("event_at", "event_id")
+    first = both.with_columns(place=nw.col("event_id").cum_count().over("anonymous_user_id", order_by=(PARTITION, *order)))
+    return (
+        first.filter(nw.col("place") == 1)
+        .join(linked_before.select("anonymous_user_id"), on="anonymous_user_id", how="anti")
+        .select(PARTITION, "anonymous_user_id", nw.col("known_user_id").alias("user_id"), nw.col("event_at").alias("linked_at"))
+    )
+
+
+def reconciliation(landed: Frame, events: Frame, files: Frame) -> Frame:
+    """Per file and day: rows landed, accepted, duplicate, quarantined, late. `files` adds what was dropped from each."""
+    per_file = (PARTITION, "source", "landing_file")
+    landed_counts = landed.group_by(*per_file).agg(
+        nw.len().alias("landed_count"), (~nw.col("reason").is_null()).cast(nw.Int32).sum().alias("quarantined_count")
+    )
+    late = (nw.col("event_at").cast(nw.Date) < nw.col(PARTITION)).cast(nw.Int32)
+    accepted_counts = events.group_by(*per_file).agg(
+        nw.len().alias("accepted_count"), late.sum().alias("late_count")
+    )
+    return (
+        landed_counts.join(accepted_counts, on=list(per_file), how="left")
+        .join(files, on="landing_file", how="left")
+        .with_columns(nw.col("accepted_count").fill_null(0), nw.col("late_count").fill_null(0))
+        .with_columns(
+            duplicate_count=nw.col("landed_count") - nw.col("quarantined_count") - nw.col("accepted_count")
+        )
+        .select(
+            *per_file,
+            *(
+                nw.col(f"{name}_count").cast(nw.Int64)
+                for name in ("landed", "accepted", "duplicate", "quarantined", "late")
+            ),
+            "personal_columns",
+            "unused_columns",
+        )
+    )

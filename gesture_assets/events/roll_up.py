@@ -1,0 +1,92 @@
+"""The daily roll-up: what each user added to each day.
+
+Belongs here: frames of events and visits to `daily_activity`. Does not belong here: windows over days (`features/`).
+"""
+
+from typing import Any
+
+import narwhals as nw
+
+from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.contracts.events import DAILY_ACTIVITY
+from gesture_assets.events.event_types import EVENT_TYPE_NAMES
+from gesture_assets.features.registry import DEVICES
+
+Frame = nw.LazyFrame[Any]
+
+KEY = (PARTITION, "user_id", "activity_date", "is_bot")
+# The last value that is known counts.
+ATTRIBUTES = ("country", "city", "gender", "email_key", "account_balance_usd", "recent_pages_viewed", "recent_pricing_views")
+SESSION_SUMS = ("session_count", "repeat_session_count", "bounced_session_count", "spam_session_count",
+                *(f"{device}_session_count" for device in DEVICES), "session_dwell_seconds")  # fmt: skip
+
+
+def exact_seconds(seconds: nw.Expr) -> nw.Expr:
+    """The sum of `seconds`, exact to the millisecond whatever the order of rows: integers are added, not floats."""
+    return (seconds.fill_null(0) * 1000).round(0).cast(nw.Int64).sum().cast(nw.Float64) / 1000
+
+
+def last_known(rows: Frame, by: tuple[str, ...], attributes: tuple[str, ...], at: str) -> Frame:
+    """Per `by`: each attribute's value at the latest `at` where it is known; ties go to the greatest value."""
+    latest = rows.group_by(*by).agg(
+        *(
+            nw.when(~nw.col(name).is_null()).then(nw.col(at)).otherwise(nw.lit(None)).max().alias(f"{name}_at")
+            for name in attributes
+        )
+    )
+    return (
+        rows.select(*by, at, *attributes)
+        .join(latest, on=list(by), how="inner")
+        .group_by(*by)
+        .agg(
+            *(
+                nw.when(nw.col(at) == nw.col(f"{name}_at")).then(nw.col(name)).otherwise(nw.lit(None)).max().alias(name)
+                for name in attributes
+            )
+        )
+    )
+
+
+def daily_activity(events: Frame, sessions: Frame) -> Frame:
+    """`events` and filed `sessions` of some as-of days to one row per user, activity day and as-of day."""
+    one, none = nw.lit(1), nw.lit(0)
+    dated = events.with_columns(activity_date=nw.col("event_at").cast(nw.Date))
+    counts = dated.group_by(*KEY).agg(
+        *(
+            nw.when(nw.col("event_type") == name).then(one).otherwise(none).sum().alias(f"{name}_count")
+            for name in EVENT_TYPE_NAMES
+        ),
+        nw.len().alias("event_count"),
+        nw.col("event_at").min().alias("first_event_at"),
+        nw.col("event_at").max().alias("last_event_at"),
+        exact_seconds(nw.col("dwell_seconds")).alias("dwell_seconds"),
+    )
+    attributes = last_known(dated, KEY, ATTRIBUTES, "event_at")
+
+    def filed(flag: nw.Expr) -> nw.Expr:
+        return nw.when(flag).then(nw.col("filed")).otherwise(none).sum()
+
+    visits = sessions.with_columns(activity_date=nw.col("started_at").cast(nw.Date)).group_by(*KEY).agg(
+        nw.col("filed").sum().alias("session_count"),
+        filed(nw.col("is_repeat")).alias("repeat_session_count"),
+        filed(nw.col("is_bounce")).alias("bounced_session_count"),
+        filed(nw.col("is_spam")).alias("spam_session_count"),
+        *(filed(nw.col("device") == device).alias(f"{device}_session_count") for device in DEVICES),
+        exact_seconds(nw.col("filed") * nw.col("dwell_seconds")).alias("session_dwell_seconds"),
+    )  # fmt: skip
+    # Counts and visits of a day may each be missing: stack what both have of keys, then join both to it.
+    keys = nw.concat([counts.select(*KEY), visits.select(*KEY)]).unique(subset=list(KEY), keep="any")
+    joined = (
+        keys.join(counts, on=list(KEY), how="left")
+        .join(visits, on=list(KEY), how="left")
+        .join(attributes, on=list(KEY), how="left")
+    )
+    types = {"SMALLINT": nw.Int16, "INTEGER": nw.Int32, "DOUBLE": nw.Float64}
+    nullable = {"first_event_at", "last_event_at", *ATTRIBUTES}
+    return joined.select(
+        *(
+            nw.col(column.name) if column.name in KEY or column.name in nullable
+            else nw.col(column.name).fill_null(0).cast(types[column.type]).alias(column.name)
+            for column in DAILY_ACTIVITY.columns
+        )
+    )  # fmt: skip

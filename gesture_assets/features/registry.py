@@ -1,0 +1,117 @@
+"""The feature registry: every column of `user_features`, with its meaning, window, unit and group.
+
+Belongs here: the list, from which the contract, the data dictionary and `dim_feature` follow. Does not belong here: how a
+feature is computed (`user_features.py`). Rules and models name features by these names only.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gesture_assets.events.event_types import EVENT_TYPES
+
+WINDOWS = (1, 7, 14, 30, 60, 90)  # days that end with the as-of day, its own day included
+
+DEVICES = ("desktop", "mobile", "tablet", "other")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A column of `user_features`. `group` is `fit` (who somebody is) or `engagement` (what they do); `window` in days."""
+
+    name: str
+    type: str
+    description: str
+    group: Literal["fit", "engagement"]
+    unit: str | None = None
+    nullable: bool = True
+    window: int | None = None
+    source: str = "daily_activity"
+    reference: str = "000"  # the source document that asks for it
+
+
+def _windowed(stem: str, what: str, reference: str = "000") -> list[Feature]:
+    features = [
+        Feature(
+            f"{stem}_count_{days}d", "INTEGER", f"{what} in the {days} days up to the as-of day.", "engagement", "count",
+            False, days, reference=reference,
+        )
+        for days in WINDOWS
+    ]  # fmt: skip
+    return [*features, Feature(f"{stem}_count", "INTEGER", f"{what} ever.", "engagement", "count", False)]
+
+
+def tag_column(tag: str) -> str:
+    """The feature column of a CRM tag."""
+    return "tag_" + "".join(letter if letter.isalnum() else "_" for letter in tag.lower())
+
+
+def feature_registry(tags: tuple[str, ...]) -> tuple[Feature, ...]:
+    """Every feature, in column order; `tags` are the CRM tags that have a column of their own."""
+    features: list[Feature] = []
+    for event_type in EVENT_TYPES:
+        features += _windowed(event_type.name, f"Events: {event_type.description.rstrip('.')}. Count")
+    features += _windowed("event", "Events of any type. Count")
+    features += _windowed("session", "Visits (events less than 30 minutes apart, or the source's own sessions). Count")
+    features += _windowed("active_day", "Days with at least one event. Count")
+    features += [
+        Feature(
+            f"days_since_last_{event_type.name}", "INTEGER",
+            f"Whole days from the last {event_type.name} to the as-of day; null where there was none.", "engagement", "days",
+        )
+        for event_type in EVENT_TYPES
+    ]  # fmt: skip
+    features += [
+        Feature("first_event_at", "TIMESTAMP", "First event (UTC).", "engagement"),
+        Feature("last_event_at", "TIMESTAMP", "Last event (UTC).", "engagement"),
+        Feature("days_since_first_event", "DOUBLE", "From the first event to the as-of moment.", "engagement", "days"),
+        Feature("days_since_last_event", "DOUBLE", "From the last event to the as-of moment.", "engagement", "days"),
+        Feature("repeat_session_count", "INTEGER", "Visits that were not the user's first.", "engagement", "count", False),
+        Feature("repeat_session_rate", "DOUBLE", "Share of visits that were not the first; 0 without visits.",
+                "engagement", "share", False),
+        Feature("bounced_session_count", "INTEGER", "Visits that ended where they began.", "engagement", "count", False),
+        Feature("bounce_rate", "DOUBLE", "Share of visits that bounced; 0 without visits.", "engagement", "share", False),
+        Feature("spam_session_count", "INTEGER", "Visits that the source marked as spam.", "engagement", "count", False),
+        Feature("spam_rate", "DOUBLE", "Share of visits marked as spam; 0 without visits.", "engagement", "share", False),
+        Feature("dwell_seconds_30d", "DOUBLE", "Time on pages in 30 days.", "engagement", "seconds", False, 30),
+        Feature("dwell_seconds_per_session", "DOUBLE", "Mean time on pages per visit; null without visits.", "engagement",
+                "seconds"),
+        Feature("engagement_trend", "DOUBLE",
+                "Events a day in the last 7 days less events a day in the 21 days before them.", "engagement",
+                "events per day", False, 28, reference="002"),
+        Feature("is_converted", "BOOLEAN", "Has signed up and booked a meeting at least once each.", "engagement", None,
+                False),
+        Feature("primary_device", "VARCHAR", "Device of most visits; ties go to the first in the alphabet.", "fit"),
+        Feature("country", "VARCHAR", "Last country seen in events (ISO 3166 alpha-2).", "fit"),
+        Feature("city", "VARCHAR", "Last city seen in events.", "fit"),
+        Feature("gender", "VARCHAR", "Last value seen in events.", "fit"),
+        Feature("account_balance_usd", "DOUBLE", "Last value seen in events.", "fit", "USD"),
+        Feature("recent_pages_viewed", "INTEGER", "The source's own count, last value seen.", "engagement", "count"),
+        Feature("recent_pricing_views", "INTEGER", "The source's own count, last value seen.", "engagement", "count"),
+    ]  # fmt: skip
+
+    def crm(name: str, kind: str, description: str, unit: str | None = None, nullable: bool = True) -> Feature:
+        return Feature(name, kind, description, "fit", unit, nullable, source="validated_subscribers", reference="003")
+
+    features += [
+        crm("is_subscriber", "BOOLEAN", "Known to the CRM on the as-of day.", nullable=False),
+        crm("mailchimp_id", "BIGINT", "The CRM's own id: the way back to the person."),
+        crm("member_rating", "SMALLINT", "The CRM's rating, 1 (low) to 5, ordered."),
+        crm("subscriber_country", "VARCHAR", "Country in the CRM (ISO 3166 alpha-2)."),
+        crm("made_purchase", "SMALLINT", "1 when the CRM holds a purchase up to the as-of day."),
+        crm("optin_days", "INTEGER", "Days from opt-in to the as-of day.", "days"),
+        crm("optin_month", "SMALLINT", "Month of opt-in, 1 to 12."),
+        crm("optin_day_of_week", "SMALLINT", "Weekday of opt-in, Monday 1 to Sunday 7."),
+        crm("optin_day_of_year", "SMALLINT", "Day of the year of opt-in, 1 to 366."),
+        crm("optin_quarter", "SMALLINT", "Quarter of opt-in, 1 to 4."),
+        crm("optin_is_weekend", "BOOLEAN", "Opted in on a Saturday or Sunday."),
+        crm("tag_count", "INTEGER", "CRM tags; null where tags of that day are unknown.", "count"),
+    ]
+    features += [crm(tag_column(tag), "SMALLINT", f"1 with the CRM tag {tag}.") for tag in tags]
+    return (
+        *features,
+        crm("tag_other", "INTEGER", "CRM tags that have no column of their own.", "count"),
+    )
+
+
+# Never inputs of a model: they say who somebody is, or what is to be predicted.
+IDENTIFIERS = ("user_id", "mailchimp_id", "first_event_at", "last_event_at")

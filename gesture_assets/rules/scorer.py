@@ -1,0 +1,260 @@
+"""Scores, their parts and their reasons, from features and a rule set.
+
+Belongs here: functions of lazy frames that give the same bytes on DuckDB and on Polars, for one user or for millions.
+Does not belong here: what a rule set may say (`rule_set.py`), reading or writing tables (`defs/`).
+
+Two rules keep the engines alike: a column is multiplied by 1 ÷ c, never divided by the constant c (Polars multiplies in
+both cases, one bit off DuckDB), and sums are written out in file order, because a group-by adds in any order it likes.
+"""
+
+import math
+from collections.abc import Iterable
+from functools import reduce
+from operator import add
+
+import narwhals as nw
+
+from gesture_assets.errors import ConfigError
+from gesture_assets.rules.rule_set import Rule, RuleSet
+
+KEYS = ("as_of_date", "user_id")
+REASONS = 3
+NO_ACTIVITY = "no scored activity"
+# A score that is a threshold but for the last bit of a sum belongs to the band: 0.07 × 100 is 7.000000000000001.
+BAND_TOLERANCE = 1e-9
+# Beyond this the hundredths of a DOUBLE are not exact; texts then show this number.
+LARGEST_SHOWN = 1e12
+NEVER = 2**62  # place by latest activity of those without any: after everybody
+
+
+def score(features: nw.LazyFrame, rule_set: RuleSet) -> tuple[nw.LazyFrame, nw.LazyFrame]:
+    """`rule_scores` and `rule_contributions` of every row of `features` (one per user and day), as contracted.
+
+    `points` is the sum of the contributions, `score` the points within 1–100; nothing is rounded. The contributions
+    hold a row for every user, day and rule, also for 0 points. A user's rows depend on nobody else's. The contributions
+    read `features` once per rule, so that should be a table and not a long query.
+    """
+    schema = features.collect_schema()
+    for rule in rule_set.rules:
+        for name in rule.needs:
+            if name not in schema or not (schema[name].is_numeric() or schema[name] == nw.Boolean):
+                raise ConfigError.bad_value(
+                    f"Rule {rule.id!r} of rule set {rule_set.name!r}",
+                    expected=f"a column {name!r} of numbers or true and false",
+                    found=schema.get(name, "no such column"),
+                    where="user_features",
+                    next_step=f"let the rule look at another feature; rule set version {rule_set.version}",
+                )
+    return _scores(features, rule_set), nw.concat([_contribution(features, rule, rule_set) for rule in rule_set.rules])
+
+
+def rank(scores: nw.LazyFrame, n: int) -> nw.LazyFrame:
+    """The `n` highest scores of each day with `rank` from 1: score, then latest activity, then id."""
+    order = ["score_down", "activity_down", "user_id"]
+    return (
+        scores.with_columns(
+            score_down=-nw.col("score"),
+            activity_down=nw.col("last_event_at").rank("dense", descending=True).over("as_of_date").cast(nw.Int64),
+        )
+        .with_columns(nw.col("activity_down").fill_null(NEVER))
+        .with_columns(rank=nw.col("user_id").cum_count().over("as_of_date", order_by=order).cast(nw.Int32))
+        .filter(nw.col("rank") <= n)
+        .drop("score_down", "activity_down")
+        .sort("as_of_date", "rank")
+    )
+
+
+def global_explanation(contributions: nw.LazyFrame) -> nw.LazyFrame:
+    """One row per rule, the weightiest first: what it adds on average over the rows given (normally one day's).
+
+    `mean_points`; `share_of_users` with points above 0; `mean_share_of_score`, its mean part of a user's points, over
+    the users who have any.
+    """
+    total = nw.col("points").sum().over(*KEYS)
+    return (
+        contributions.with_columns(
+            share=nw.when(total > 0).then(nw.col("points") / total),
+            has_points=(nw.col("points") > 0).cast(nw.Float64),
+        )
+        .group_by("rule_id", "feature", "group_name", "weight")
+        .agg(
+            mean_points=nw.col("points").mean(),
+            share_of_users=nw.col("has_points").mean(),
+            mean_share_of_score=nw.col("share").mean(),
+        )
+        .sort("mean_points", "rule_id", descending=[True, False])
+    )
+
+
+def _scores(features: nw.LazyFrame, rule_set: RuleSet) -> nw.LazyFrame:
+    rules = [(f"points_{number}", rule) for number, rule in enumerate(rule_set.rules)]
+    parts = features.select(*KEYS, "last_event_at", **{name: _points(rule) for name, rule in rules})
+    sums = parts.with_columns(
+        points=_sum(name for name, _ in rules),
+        fit_points=_sum(name for name, rule in rules if rule.group == "fit"),
+        engagement_points=_sum(name for name, rule in rules if rule.group == "engagement"),
+        **{f"place_{name}": _place(number, [name for name, _ in rules]) for number, (name, _) in enumerate(rules)},
+    ).with_columns(score=nw.col("points").clip(1.0, 100.0))
+    reasons = [_reason(place, rules) for place in range(1, REASONS + 1)]
+    explanation = nw.concat_str(reasons, separator=" + ", ignore_nulls=True)
+    return sums.with_columns(explanation=explanation).select(
+        *KEYS,
+        "score",
+        "points",
+        band=_band(rule_set),
+        band_thresholds=nw.lit(rule_set.band_thresholds),
+        explanation=nw.when(nw.col("explanation") == "").then(nw.lit(NO_ACTIVITY)).otherwise(nw.col("explanation")),
+        fit_points="fit_points",
+        engagement_points="engagement_points",
+        last_event_at="last_event_at",
+        rule_set=nw.lit(rule_set.name),
+        rule_set_version=nw.lit(rule_set.version),
+    )
+
+
+def _contribution(features: nw.LazyFrame, rule: Rule, rule_set: RuleSet) -> nw.LazyFrame:
+    value = _number(rule.feature)
+    shown = _shown(rule.feature, features.collect_schema()[rule.feature])
+    texts = rule.because.split("{value}")
+    return features.select(
+        *KEYS,
+        rule_id=nw.lit(rule.id),
+        feature=nw.lit(rule.feature),
+        group_name=nw.lit(rule.group),
+        value=value,
+        scaled=_scaled(rule).cast(nw.Float64),
+        decay=_decay(rule).cast(nw.Float64),
+        weight=nw.lit(rule.weight, nw.Float64),
+        points=_points(rule).cast(nw.Float64),
+        because=nw.concat_str([nw.lit(texts[0]), *(part for text in texts[1:] for part in (shown, nw.lit(text)))]),
+        rule_set_version=nw.lit(rule_set.version),
+    )
+
+
+def _points(rule: Rule) -> nw.Expr:
+    """100 × weight × scaled × decay."""
+    points = _scaled(rule) * (100 * rule.weight)
+    return points if rule.half_life_days is None else points * _decay(rule)
+
+
+def _scaled(rule: Rule) -> nw.Expr:
+    value = _number(rule.feature)
+    if rule.scale == "at_least_once":
+        scaled = nw.when(value >= 1).then(nw.lit(1.0)).otherwise(nw.lit(0.0))
+    elif rule.scale == "count":
+        scaled = _share_of(value, _cap(rule))
+    elif rule.scale == "log_amount":
+        scaled = _share_of(_log1p(value.clip(0.0, _cap(rule))), math.log1p(_cap(rule)))
+        scaled = nw.when(value >= _cap(rule)).then(nw.lit(1.0)).otherwise(scaled)
+    elif rule.scale == "recency":
+        scaled = 1 - _share_of(value.clip(0.0, _cap(rule)), _cap(rule))
+    elif rule.recency_bonus is None or rule.recency_days is None:
+        scaled = value
+    else:
+        age = _number("days_since_last_event").fill_null(rule.recency_days)
+        scaled = value + (1 - _share_of(age.clip(0.0, rule.recency_days), rule.recency_days)) * rule.recency_bonus
+    return scaled.fill_null(0.0).clip(0.0, 1.0)
+
+
+def _decay(rule: Rule) -> nw.Expr:
+    """What age has left: a half for every half-life; 0 where it is not known that anything happened."""
+    if rule.half_life_days is None:
+        return nw.lit(1.0)
+    age = _number(rule.decay_feature)
+    factor = nw.lit(0.5) ** (age.fill_null(0.0).clip(0.0) * (1 / rule.half_life_days))
+    return nw.when(age.is_null()).then(nw.lit(0.0)).otherwise(factor)
+
+
+def _cap(rule: Rule) -> float:
+    assert rule.cap is not None, f"rule {rule.id} came past parse_rule_set"
+    return rule.cap
+
+
+def _number(name: str) -> nw.Expr:
+    """A feature as a number; true is 1, and what is not a number is unknown."""
+    number = nw.col(name).cast(nw.Float64)
+    return nw.when(~number.is_nan()).then(number)
+
+
+def _share_of(value: nw.Expr, whole: float) -> nw.Expr:
+    """`value` ÷ `whole`, and exactly 1 at `whole` and above."""
+    return nw.when(value >= whole).then(nw.lit(1.0)).otherwise(value * (1 / whole))
+
+
+def _log1p(value: nw.Expr) -> nw.Expr:
+    """log(1 + value) for value ≥ 0.
+
+    DuckDB's logarithm (log10 ÷ log10 e, as narwhals writes it) and Polars' differ in the last bit of every fourth
+    number; their exponentials do not. So the logarithm only gives a start t, to 1/1024, and the rest is the series
+    log x = t + 2 (r + r³/3 + …) with s = exp t and r = (x − s) ÷ (x + s), whose next term is below 1e-18.
+    """
+    x = value + 1.0
+    start = (x.log() * 1024.0 + 0.5).floor() * (1 / 1024)
+    s = start.exp()
+    r = (x - s) / (x + s)
+    return start + (r + r * r * r * (1 / 3)) * 2.0
+
+
+def _sum(names: Iterable[str]) -> nw.Expr:
+    return reduce(add, [nw.col(name) for name in names] or [nw.lit(0.0)])
+
+
+def _place(number: int, names: list[str]) -> nw.Expr:
+    """1 for the column with the most points, and so on; the earlier rule goes first where points are equal."""
+    own = nw.col(names[number])
+    ahead = [
+        (nw.col(name) >= own if other < number else nw.col(name) > own).cast(nw.Int32)
+        for other, name in enumerate(names)
+        if other != number
+    ]
+    return reduce(add, ahead, nw.lit(1, nw.Int32))
+
+
+def _reason(place: int, rules: list[tuple[str, Rule]]) -> nw.Expr:
+    """The contribution in this place, as "signups (+30.0 pts)"; null when it adds nothing."""
+    wins = [(nw.col(f"place_{name}") == place) & (nw.col(name) > 0) for name, _ in rules]
+    label = nw.coalesce(*(nw.when(win).then(nw.lit(rule.id)) for win, (_, rule) in zip(wins, rules, strict=True)))
+    points = nw.coalesce(*(nw.when(win).then(nw.col(name)) for win, (name, _) in zip(wins, rules, strict=True)))
+    tenths = (points * 10.0 + 0.5).floor()
+    whole, tenth = _split(tenths, 10)
+    return nw.concat_str(label, nw.lit(" (+"), _digits(whole), nw.lit("."), _digits(tenth), nw.lit(" pts)"))
+
+
+def _band(rule_set: RuleSet) -> nw.Expr:
+    band = nw.lit("low")
+    for name, threshold in reversed(rule_set.bands.items()):
+        band = nw.when(nw.col("score") >= threshold - BAND_TOLERANCE).then(nw.lit(name)).otherwise(band)
+    return band
+
+
+def _shown(name: str, dtype: nw.dtypes.DType) -> nw.Expr:
+    """A feature as people write it: "yes", "3", "0.5", "186.08"; "unknown" where it is null."""
+    if dtype.is_integer():
+        text = nw.col(name).cast(nw.String)
+    elif dtype == nw.Boolean:
+        text = nw.when(nw.col(name)).then(nw.lit("yes")).otherwise(nw.lit("no"))
+        text = nw.when(~nw.col(name).is_null()).then(text)
+    else:
+        text = _hundredths(_number(name))
+    return nw.coalesce(text, nw.lit("unknown"))
+
+
+def _hundredths(value: nw.Expr) -> nw.Expr:
+    """At most two decimals, from whole numbers, so that the engines agree; null stays null."""
+    hundredths = (value.abs().clip(0.0, LARGEST_SHOWN) * 100.0 + 0.5).floor()
+    whole, decimals = _split(hundredths, 100)
+    tenth, hundredth = _split(decimals, 10)
+    sign = nw.when((value < 0) & (hundredths > 0)).then(nw.lit("-")).otherwise(nw.lit(""))
+    last = nw.when(hundredth > 0).then(_digits(hundredth)).otherwise(nw.lit(""))
+    text = nw.when(decimals > 0).then(nw.concat_str(nw.lit("."), _digits(tenth), last)).otherwise(nw.lit(""))
+    return nw.concat_str(sign, _digits(whole), text)
+
+
+def _split(number: nw.Expr, base: int) -> tuple[nw.Expr, nw.Expr]:
+    """Quotient and rest of a whole DOUBLE up to 1e14, where both are exact. `//` would write a page of SQL."""
+    quotient = (number * (1 / base)).floor()
+    return quotient, number - quotient * float(base)
+
+
+def _digits(number: nw.Expr) -> nw.Expr:
+    return number.cast(nw.Int64).cast(nw.String)

@@ -1,0 +1,118 @@
+"""Settings: the only reader of the environment.
+
+Belongs here: every value a deployment may change, with its default and the reason for it, and the paths that follow from
+`GESTURE_DATA_DIR`. Does not belong here: figures that are part of a contract (`contracts/`), of a rule set
+(`rules/sets/*.toml`) or of a source (`sources/descriptions/*.toml`).
+"""
+
+from datetime import date
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gesture_assets.errors import ConfigError, listing
+
+PREFIX = "GESTURE_"
+
+
+class Settings(BaseSettings):
+    """One typed, frozen configuration. Every field is read from `GESTURE_<FIELD>`; unknown `GESTURE_*` names are refused."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    data_dir: Path = Field(Path("data"), description="Folder that holds everything the product reads and writes.")
+    crm_url: str | None = Field(
+        None,
+        description="SQLAlchemy URL of the CRM. Unset: data/crm_database.sqlite where that file exists, else no CRM.",
+    )
+    rule_set: str = Field("intent", description="Name of the rule set that scores: shipped, or data/rules/<name>.toml.")
+    partitions_start: date = Field(date(2024, 1, 1), description="First day that can be materialised.")
+    pseudonym_key: str | None = Field(
+        None,
+        repr=False,
+        description="Key of the e-mail pseudonyms. Unset: a random key kept in data/pseudonym.key.",
+    )
+    include_bots: bool = Field(False, description="Count the events of flagged bots in features as well.")
+    tags: tuple[str, ...] = Field(
+        tuple(
+            ["aws_course", "blog_signup", "book_download", "jumpstart", "shiny_course"]
+            + [f"learning_lab_{number:02d}" for number in range(1, 41)]
+            + [f"webinar_{number:02d}" for number in range(1, 16)]
+        ),
+        description="CRM tags that have a feature column of their own; any other tag is counted in tag_other_count.",
+    )
+    top_users: int = Field(20, ge=1, description="Length of the ranked list that sales gets.")
+    lock_timeout_seconds: float = Field(
+        900, gt=0, description="How long a writer waits for the warehouse: longer than a night of ordinary size takes."
+    )
+    published_keep: int = Field(3, ge=1, description="Published files that are kept, the current one included.")
+    retry_count: int = Field(2, ge=0, description="Times the nightly tries a step again after an unexpected failure.")
+    duckdb_threads: int | None = Field(None, ge=1, description="Threads of the engine. Unset: all cores.")
+    duckdb_memory_limit: str | None = Field(None, description='Memory limit of the engine, such as "4GB". Unset: 80 %.')
+
+    @property
+    def landing(self) -> Path:
+        """Folder of the landing files: `landing/<source>/<file>`."""
+        return self.data_dir / "landing"
+
+    @property
+    def warehouse(self) -> Path:
+        """The private DuckDB file, written by one process at a time."""
+        return self.data_dir / "warehouse.duckdb"
+
+    @property
+    def published(self) -> Path:
+        """The file for everybody else: a link to the newest file of `published/`."""
+        return self.data_dir / "gesture.duckdb"
+
+    @property
+    def user_sources(self) -> Path:
+        """Folder of the user's own source descriptions."""
+        return self.data_dir / "sources"
+
+    @property
+    def user_rules(self) -> Path:
+        """Folder of the user's own rule sets."""
+        return self.data_dir / "rules"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's own storage: runs, event logs, schedules."""
+        return self.data_dir / "dagster_home"
+
+    @property
+    def default_crm(self) -> Path:
+        """Where a CRM is looked for when `crm_url` is unset."""
+        return self.data_dir / "crm_database.sqlite"
+
+
+def load_settings(environment: dict[str, str] | None = None) -> Settings:
+    """The settings of this process; `environment` stands in for the process's own in tests.
+
+    Raises `ConfigError` for a value of the wrong form and for a `GESTURE_*` name that is no setting, naming it.
+    """
+    import os
+
+    given = {k: v for k, v in (os.environ if environment is None else environment).items() if k.startswith(PREFIX)}
+    known = {PREFIX + field.upper() for field in Settings.model_fields}
+    # The reference data of the tests is found through the same prefix and is nobody's setting.
+    unknown = sorted(set(given) - known - {f"{PREFIX}REFERENCE_DATA"})
+    if unknown:
+        raise ConfigError(
+            "The environment cannot be used.", expected=f"settings among {listing(known, 40)}", found=listing(unknown),
+            where="the environment", next_step=f"unset {unknown[0]}, then  gesture config show",
+        )
+    try:
+        if environment is None:
+            return Settings()
+        values = {k.removeprefix(PREFIX).lower(): v for k, v in given.items() if k in known}
+        return Settings(**values)  # pyright: ignore[reportArgumentType]  # pydantic parses the strings
+    except (ValidationError, ValueError) as error:
+        errors = error.errors() if isinstance(error, ValidationError) else []
+        first = errors[0] if errors else {"loc": ("a setting",), "msg": str(error), "input": ""}
+        name = PREFIX + "_".join(str(part) for part in first["loc"][:1]).upper()
+        raise ConfigError.bad_value(
+            name, expected=str(first["msg"]), found=first["input"], where=f"the environment variable {name}",
+            next_step=f"set {name} to a usable value, then  gesture config show",
+        ) from error

@@ -1,0 +1,115 @@
+"""Source descriptions: small TOML files that say how an export names things, so that a new export needs no code.
+
+Belongs here: their form, finding and reading them. Does not belong here: reading the files they describe (`landing.py`).
+A user's own description under `data/sources/` wins over a shipped one of the same name.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from gesture_assets.errors import ConfigError, listing
+from gesture_assets.events.event_types import EVENT_TYPE_NAMES
+
+SHIPPED = Path(__file__).parent / "descriptions"
+
+# What a description may map. user_id or anonymous_id, event_type and event_at are needed, the rest is welcome.
+TEXT_COLUMNS = ("event_id", "user_id", "anonymous_id", "event_type", "source_session_id", "device", "country", "city",
+                "gender", "channel", "lifecycle", "email", "user_agent")  # fmt: skip
+TIME_COLUMNS = ("event_at", "received_at")
+FLAG_COLUMNS = ("is_repeat_session", "is_bounce", "is_spam")
+NUMBER_COLUMNS = ("dwell_seconds", "scroll_depth_pct", "account_balance_usd")
+INTEGER_COLUMNS = ("recent_pages_viewed", "recent_pricing_views")
+CANONICAL_COLUMNS = (*TEXT_COLUMNS, *TIME_COLUMNS, *FLAG_COLUMNS, *NUMBER_COLUMNS, *INTEGER_COLUMNS)
+
+# Header aliases that every source understands: exports of one vendor put an "o" before its own columns.
+ALIASES = {
+    "user_id": ("ouser_id",),
+    "event_at": ("ocreated_at",),
+}
+
+
+class SourceDescription(BaseModel):
+    """How one source's files are read. `columns` maps our names to the headers (or JSON paths) they may have."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    description: str = ""
+    delimiter: str = Field(",", min_length=1, max_length=1)
+    time_zone: str = "UTC"  # of times that carry no offset
+    timestamp_format: str = ""  # strptime; empty: ISO 8601, or seconds or milliseconds since 1970
+    columns: dict[str, tuple[str, ...]]
+    constants: dict[str, str] = {}
+    event_types: dict[str, str] = {}  # the source's name -> ours; empty: it uses ours
+    properties: tuple[str, ...] = ()  # further columns kept as JSON
+    format: Literal["any", "csv", "jsonl", "parquet"] = "any"
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, columns: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        if unknown := sorted(set(columns) - set(CANONICAL_COLUMNS)):
+            raise ValueError(f"unknown column {unknown[0]!r}; known are {', '.join(CANONICAL_COLUMNS)}")
+        return {
+            name: tuple(dict.fromkeys((*headers, *ALIASES.get(name, ())))) for name, headers in columns.items()
+        }
+
+    @field_validator("event_types")
+    @classmethod
+    def _known_types(cls, event_types: dict[str, str]) -> dict[str, str]:
+        if unknown := sorted(set(event_types.values()) - set(EVENT_TYPE_NAMES)):
+            raise ValueError(f"unknown event type {unknown[0]!r}; known are {', '.join(EVENT_TYPE_NAMES)}")
+        return event_types
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"unknown time zone {zone!r}; use an IANA name such as Europe/Berlin") from error
+        return zone
+
+    @model_validator(mode="after")
+    def _complete(self) -> "SourceDescription":
+        mapped = set(self.columns) | set(self.constants)
+        for needed in ("event_type", "event_at"):
+            if needed not in mapped:
+                raise ValueError(f"nothing is mapped to {needed}")
+        if not mapped & {"user_id", "anonymous_id"}:
+            raise ValueError("nothing is mapped to user_id or anonymous_id")
+        if unknown := sorted(set(self.constants) - set(CANONICAL_COLUMNS)):
+            raise ValueError(f"unknown constant {unknown[0]!r}")
+        return self
+
+
+def load_descriptions(user_folder: Path) -> dict[str, SourceDescription]:
+    """Name -> description, shipped ones and those of `user_folder`. Raises `ConfigError` naming file and fault."""
+    files = {path.stem: path for folder in (SHIPPED, user_folder) for path in sorted(folder.glob("*.toml"))}
+    return {name: parse_description(path.read_text(encoding="utf-8"), name=name, where=path) for name, path in files.items()}
+
+
+def parse_description(text: str, *, name: str, where: Path) -> SourceDescription:
+    """The description in `text`. Raises `ConfigError` with the first fault."""
+    try:
+        return SourceDescription(name=name, **tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, ValidationError, TypeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        found = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}" if first else str(error)
+        raise ConfigError.bad_value(
+            f"The source description {name}", expected="columns, event types and constants of the documented form",
+            found=found, where=str(where), next_step="mend the file, then  gesture run",
+        ) from error
+
+
+def description_of(folder: str, descriptions: dict[str, SourceDescription], user_folder: Path) -> SourceDescription:
+    """The description for `landing/<folder>/`. Raises `ConfigError` listing the known sources."""
+    if folder not in descriptions:
+        raise ConfigError.unknown_name(
+            "The source", folder, descriptions, where=f"data/landing/{folder}/",
+            next_step=f"describe it in {user_folder}/{folder}.toml (copy one of: {listing(descriptions)}), or move the folder",
+        )
+    return descriptions[folder]

@@ -1,0 +1,395 @@
+"""Landing files: CSV, JSON lines or Parquet of any described source, read into canonical rows with a reason for each refusal.
+
+Belongs here: finding files, the SQL that reads one (the engine's own readers do the work), what makes a row acceptable.
+Does not belong here: remembering which files were seen (`warehouse/landing_index.py`), deduplication and bots (`events/`).
+Every row of a file comes out exactly once, accepted or with a reason; personal columns never leave this module.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+
+from gesture_assets.contracts.contract import IP_PATTERN
+from gesture_assets.contracts.events import MINUTES_AHEAD, OLDEST_DAYS
+from gesture_assets.errors import SourceError, listing
+from gesture_assets.events.event_types import EVENT_TYPE_NAMES
+from gesture_assets.sources.description import (
+    FLAG_COLUMNS,
+    INTEGER_COLUMNS,
+    NUMBER_COLUMNS,
+    TIME_COLUMNS,
+    SourceDescription,
+    description_of,
+)
+from gesture_assets.sources.personal import EMAIL, is_personal, keyed_hash_sql, masked_sql, normal_email_sql
+
+FORMATS = {"csv": "csv", "tsv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl", "parquet": "parquet"}
+COMPRESSIONS = ("gz", "zst")
+IGNORED_ENDINGS = (".tmp", ".part", ".crdownload")
+# A row longer than this is no event; it is quarantined instead of filling the memory.
+LONGEST_LINE = 8 * 1024 * 1024
+SNIFFED_ROWS = 1_000  # rows in which an unnamed IP-address column would show
+
+BOT_AGENTS = "bot|crawl|spider|slurp|headless|python-requests|curl/|wget|scrapy|phantomjs|monitoring"
+AGENT_FAMILIES = (
+    (BOT_AGENTS, "bot"), ("edg(e|a|ios)?/", "Edge"), ("opr/|opera", "Opera"), ("firefox|fxios", "Firefox"),
+    ("samsungbrowser", "Samsung Internet"), ("chrome|crios", "Chrome"), ("safari", "Safari"),
+)  # fmt: skip
+DEVICES = {
+    "desktop": ("desktop", "web", "pc", "laptop", "computer"),
+    "mobile": ("mobile", "phone", "smartphone", "ios", "android"),
+    "tablet": ("tablet", "ipad"),
+}
+
+
+@dataclass(frozen=True)
+class LandingFile:
+    """A file below the landing folder. `name` is its path there, with forward slashes."""
+
+    path: Path
+    name: str
+    source: SourceDescription
+    format: str
+
+
+@dataclass(frozen=True)
+class OpenFile:
+    """A file whose rows can be selected: `sql` gives them, canonical, with `reason` and a nullable `filing_day`."""
+
+    file: LandingFile
+    sql: str
+    personal_columns: tuple[str, ...] = field(default=())
+    unused_columns: tuple[str, ...] = field(default=())
+
+
+def find_files(
+    landing: Path, descriptions: Mapping[str, SourceDescription], user_folder: Path
+) -> Iterator[LandingFile]:
+    """Every landing file in the order of names. Raises for a folder without description and a file of no known format."""
+    for folder in sorted(path for path in landing.glob("*") if path.is_dir()):
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = [f for f in files if not f.name.startswith((".", "_")) and not f.name.endswith(IGNORED_ENDINGS)]
+        if not files:
+            continue
+        source = description_of(folder.name, dict(descriptions), user_folder)
+        for path in files:
+            endings = [ending.lstrip(".").lower() for ending in path.suffixes]
+            kind = FORMATS.get(endings[-2] if endings[-1:] and endings[-1] in COMPRESSIONS and endings[1:] else
+                               (endings or [""])[-1])  # fmt: skip
+            name = path.relative_to(landing).as_posix()
+            if kind is None or (source.format not in ("any", kind)):
+                raise SourceError(
+                    f"The landing file {name} cannot be read.",
+                    expected="CSV, JSON lines or Parquet (.csv, .jsonl, .parquet, also .gz and .zst)"
+                    if source.format == "any" else f"{source.format}, as the description of {source.name} says",
+                    found=path.name, where=str(path), next_step="rename or move the file, then  gesture run",
+                )  # fmt: skip
+            yield LandingFile(path, name, source, kind)
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of the file's bytes, 32 hex digits of it."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+
+
+def open_file(
+    connection: duckdb.DuckDBPyConnection, file: LandingFile, *, table: str, key: str, indexed_at: datetime
+) -> OpenFile:
+    """Make the rows of `file` selectable. Text formats are read once, into `table` of the scratch file.
+
+    `key` makes the pseudonyms, `indexed_at` is when the file was first seen: the arrival of rows that have no clock of
+    arrival. Raises `SourceError` for an empty or unreadable file, a wrong delimiter, a missing column.
+    """
+    if file.path.stat().st_size == 0:
+        raise _refusal(file, expected="a header and rows", found="an empty file (0 bytes): an export was cut short")
+    try:
+        reader = {"csv": _open_csv, "jsonl": _open_jsonl, "parquet": _open_parquet}[file.format]
+        rows, headers = reader(connection, file, table)
+        expressions = {
+            canonical: _pick(file, headers, names) for canonical, names in file.source.columns.items()
+        }
+    except duckdb.Error as error:
+        raise _refusal(file, expected=f"a readable {file.format} file", found=str(error).splitlines()[0][:300]) from error
+    missing = [
+        f"{name} (one of: {', '.join(file.source.columns[name])})"
+        for name in ("event_type", "event_at", "user_id")
+        if name in file.source.columns and expressions[name] is None
+        and not (name == "user_id" and expressions.get("anonymous_id"))
+    ]  # fmt: skip
+    if missing and file.format != "jsonl":
+        seen = list(headers)
+        if len(seen) == 1 and (other := [d for d in ",;\t|" if d in seen[0] and d != file.source.delimiter]):
+            raise _refusal(
+                file, expected=f"columns separated by {file.source.delimiter!r}",
+                found=f"one column, {seen[0]!r}, which looks separated by {other[0]!r}",
+                next_step=f"set  delimiter = {other[0]!r}  in data/sources/{file.source.name}.toml, then  gesture run",
+            )
+        raise _refusal(file, expected=f"the column {listing(missing)}", found=f"columns {listing(seen, 12)}")
+    used = {header for names in file.source.columns.values() for header in names} | set(file.source.properties)
+    unmapped = [header for header in headers if header not in used]
+    personal = [header for header in unmapped if is_personal(header)]
+    personal += _ip_columns(connection, rows, headers, [header for header in unmapped if header not in personal])
+    sql = _canonical_sql(file, rows, headers, expressions, key=key, indexed_at=indexed_at)
+    unused = [header for header in unmapped if header not in personal]
+    return OpenFile(file, sql, tuple(sorted(personal)), tuple(sorted(unused)) if file.format != "jsonl" else ())
+
+
+def _refusal(file: LandingFile, *, expected: str, found: str, next_step: str | None = None) -> SourceError:
+    return SourceError(
+        f"The landing file {file.name} cannot be read as {file.source.name}; nothing of it was loaded.",
+        expected=expected, found=found, where=str(file.path),
+        next_step=next_step or "mend the file or move it out of data/landing, then  gesture run",
+    )
+
+
+# ---- readers: each gives a relation with the columns of the file, `line` and `broken`, and header -> SQL expression ------
+
+
+def _quote(text: object) -> str:
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def _normal(header: str) -> str:
+    return header.strip().lstrip("\ufeff").lower()
+
+
+def _open_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> tuple[str, dict[str, str]]:
+    delimiter = "\t" if ".tsv" in file.path.name else file.source.delimiter
+    options = f"delim={_quote(delimiter)}, quote='\"', escape='\"', auto_detect=false, all_varchar=true"
+    options += f", max_line_size={LONGEST_LINE}, buffer_size={4 * LONGEST_LINE}"
+    path = _quote(file.path)
+    # A first line read as one column of text cannot fail on its own content.
+    first = connection.execute(
+        f"select line from read_csv({path}, delim='\x01', quote='', escape='', header=false, auto_detect=false, "
+        f"columns={{'line': 'VARCHAR'}}, max_line_size={LONGEST_LINE}, buffer_size={4 * LONGEST_LINE}, "
+        "ignore_errors=true) limit 1"
+    ).fetchone()
+    if first is None or not first[0].strip():
+        raise _refusal(file, expected="a header in the first line", found="nothing readable there")
+    import csv
+
+    names = [_normal(name) for name in next(csv.reader([first[0]], delimiter=delimiter))]
+    names = [name or f"column_{position}" for position, name in enumerate(names)]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise _refusal(file, expected="column names that occur once", found=f"{listing(repeated)} more than once")
+    columns = "{" + ", ".join(f"{_quote(name)}: 'VARCHAR'" for name in names) + "}"
+    rejects = table.rsplit(".", 1)[-1] + "_rejects"
+    for leftover in (rejects, f"{rejects}_scans"):
+        connection.execute(f"drop table if exists {leftover}")
+    connection.execute(
+        f"""create or replace table {table} as select *, row_number() over () as accepted_number
+        from read_csv({path}, {options}, header=true, columns={columns}, store_rejects=true,
+            rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
+    )
+    texts = ", ".join(f"null::varchar as {_identifier(name)}" for name in names)
+    own = ", ".join(_identifier(name) for name in names)
+    # A refused record shifts the numbers of all that follow it.
+    rows = f"""(
+        with refused as (select line, min(csv_line) as text from {rejects} group by line),
+        shift as (select line - row_number() over (order by line) - 1 as accepted_before,
+                         row_number() over (order by line) as refused_before from refused)
+        select {own}, accepted_number + 1 + coalesce(refused_before, 0) as line, null::varchar as broken
+        from {table} asof left join shift on accepted_number > accepted_before
+        union all select {texts}, line, coalesce(text, '') from refused)"""
+    return rows, {name: _identifier(name) for name in names}
+
+
+def _open_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> tuple[str, dict[str, str]]:
+    rejects = table.rsplit(".", 1)[-1] + "_rejects"
+    for leftover in (rejects, f"{rejects}_scans"):
+        connection.execute(f"drop table if exists {leftover}")
+    connection.execute(
+        f"""create or replace table {table} as select text, row_number() over () as accepted_number
+        from read_csv({_quote(file.path)}, delim='\x01', quote='', escape='', header=false, auto_detect=false,
+            columns={{'text': 'VARCHAR'}}, max_line_size={LONGEST_LINE}, buffer_size={4 * LONGEST_LINE},
+            store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
+    )
+    rows = f"""(select if(json_valid(text) and json_type(text) = 'OBJECT', text, '{{}}') as document,
+            accepted_number as line,
+            if(json_valid(text) and json_type(text) = 'OBJECT', null, text) as broken
+        from {table} where text is not null and trim(text) <> ''
+        union all select '{{}}', line, coalesce(min(csv_line), '') from {rejects} group by line)"""
+    paths = {path for names in file.source.columns.values() for path in names} | set(file.source.properties)
+    paths |= {"context.ip"}
+    return rows, {path: f"json_extract_string(document, {_quote('$.' + path)})" for path in sorted(paths)}
+
+
+def _open_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> tuple[str, dict[str, str]]:
+    scan = f"read_parquet({_quote(file.path)}, file_row_number=true)"
+    described = connection.execute(f"describe select * exclude (file_row_number) from {scan}").fetchall()
+    names = {row[0]: row[1] for row in described}
+    columns = {_normal(name): _identifier(name) for name in names}
+    # Times with a zone become UTC, everything nested becomes text; plain times and numbers keep their type.
+    selected = ", ".join(
+        f"({_identifier(name)} at time zone 'UTC') as {_identifier(name)}" if kind == "TIMESTAMP WITH TIME ZONE"
+        else f"{_identifier(name)}::timestamp as {_identifier(name)}" if kind.startswith(("TIMESTAMP", "DATE"))
+        else f"{_identifier(name)}::varchar as {_identifier(name)}"
+        for name, kind in names.items()
+    )  # fmt: skip
+    return f"(select {selected}, file_row_number + 1 as line, null::varchar as broken from {scan})", columns
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _pick(file: LandingFile, headers: Mapping[str, str], names: Sequence[str]) -> str | None:
+    """The SQL expression for the first of `names` that the file has; JSON lines may hold any of them."""
+    if file.format == "jsonl":
+        found = [headers[name] for name in names if name in headers]
+        return f"coalesce({', '.join(found)})" if found else None
+    return next((headers[_normal(name)] for name in names if _normal(name) in headers), None)
+
+
+def _ip_columns(
+    connection: duckdb.DuckDBPyConnection, rows: str, headers: Mapping[str, str], unmapped: Sequence[str]
+) -> list[str]:
+    """Headers whose first rows hold IP addresses, whatever they are called."""
+    if not unmapped:
+        return []
+    looks = ", ".join(f"coalesce(bool_or(regexp_matches(({headers[h]})::varchar, '{IP_PATTERN}')), false)" for h in unmapped)
+    found = connection.execute(f"select {looks} from (select * from {rows} limit {SNIFFED_ROWS})").fetchone()
+    return [header for header, hit in zip(unmapped, found or (), strict=False) if hit]
+
+
+# ---- rows in our words ---------------------------------------------------------------------------------------------------
+
+
+def _time_sql(text: str, source: SourceDescription) -> str:
+    """A UTC timestamp from text: an offset counts where there is one, else the source's time zone."""
+    zone = _quote(source.time_zone)
+    local = (
+        f"try_strptime({text}, {_quote(source.timestamp_format)})" if source.timestamp_format
+        else f"try_cast({text} as timestamp)"
+    )  # fmt: skip
+    naive = local if source.time_zone == "UTC" else f"(({local} at time zone {zone}) at time zone 'UTC')"
+    if source.timestamp_format:
+        return naive
+    offset = r"\d{2}:?\d{2}.*(Z|z|[+-]\d{2}(:?\d{2})?)$"
+    epoch = f"to_timestamp(try_cast({text} as double) / if(length(split_part({text}, '.', 1)) > 11, 1000, 1))"
+    return (
+        f"case when regexp_matches({text}, '{offset}') then try_cast({text} as timestamptz) at time zone 'UTC' "
+        rf"when regexp_full_match({text}, '\d{{9,13}}(\.\d+)?') then {epoch} at time zone 'UTC' else {naive} end"
+    )
+
+
+def _canonical_sql(
+    file: LandingFile, rows: str, headers: Mapping[str, str], expressions: Mapping[str, str | None], *, key: str,
+    indexed_at: datetime,
+) -> str:  # fmt: skip
+    source = file.source
+
+    def text(name: str) -> str:
+        found = expressions.get(name)
+        constant = source.constants.get(name)
+        cleaned = f"nullif(trim(({found})::varchar), '')" if found else "null::varchar"
+        return f"coalesce({cleaned}, {_quote(constant)})" if constant is not None else cleaned
+
+    def flag(name: str) -> str:
+        word = f"lower({text(name)})"
+        return (
+            f"case when {word} in ('1', 'true', 't', 'yes', 'y', '1.0') then true "
+            f"when {word} in ('0', 'false', 'f', 'no', 'n', '0.0') then false end"
+        )
+
+    times = dict.fromkeys(TIME_COLUMNS, "null::timestamp")
+    for name in TIME_COLUMNS:
+        if found := expressions.get(name):
+            # Parquet keeps its types: a timestamp there needs no parsing.
+            parsed = _time_sql(f"trim(({found})::varchar)", source)
+            times[name] = f"if(typeof({found}) = 'TIMESTAMP', try_cast({found} as timestamp), {parsed})"
+    has_arrival = expressions.get("received_at") is not None
+    fields = ", ".join(f"{_identifier(header)} := {expression}" for header, expression in headers.items())
+    document = "document" if file.format == "jsonl" else f"to_json(struct_pack({fields}))::varchar"
+    masked = masked_sql(_masked_document(file, headers))
+    event_id = text("event_id")
+    if expressions.get("event_id") is None:
+        # Identical rows of one file are separate events; the n-th copy in another file is the same event.
+        content = f"md5({document})"
+        event_id = f"{content} || '-' || row_number() over (partition by {content} order by line)"
+    agent = f"lower({text('user_agent')})"
+    family = " ".join(f"when regexp_matches({agent}, '{pattern}') then '{name}'" for pattern, name in AGENT_FAMILIES)
+    said_device = f"lower({text('device')})"
+    device = " ".join(f"when {_in_sql(said_device, words)} then '{name}'" for name, words in DEVICES.items())
+    event_name = f"lower({text('event_type')})"
+    known = {name.lower(): ours for name, ours in source.event_types.items()} or {n: n for n in EVENT_TYPE_NAMES}
+    mapped = " ".join(f"when {_quote(name)} then '{ours}'" for name, ours in known.items())
+    country = f"upper({text('country')})"
+    properties = (
+        "json_object(" + ", ".join(f"{_quote(p)}, {headers[p]}" for p in source.properties if p in headers) + ")::varchar"
+        if any(p in headers for p in source.properties) else "null::varchar"
+    )  # fmt: skip
+    numbers = [f"try_cast({text(name)} as double) as {name}" for name in NUMBER_COLUMNS]
+    numbers += [f"try_cast(try_cast({text(name)} as double) as integer) as {name}" for name in INTEGER_COLUMNS]
+    email = normal_email_sql(text("email"))
+    ahead, oldest = f"interval {MINUTES_AHEAD} minute", f"interval {OLDEST_DAYS} day"
+    arrival = "received_at" if has_arrival else f"timestamp '{indexed_at:%Y-%m-%d %H:%M:%S}'"
+    is_email, is_ip = f"regexp_full_match(id, '{EMAIL.strip('^$')}')", f"regexp_matches(id, '{IP_PATTERN}')"
+
+    def pseudonym(name: str) -> str:
+        plain = text(name)
+        hashed = f"'email:' || left({keyed_hash_sql(normal_email_sql(plain), key)}, 32)"
+        return f"if(contains({plain}, '@') and {is_email.replace('(id,', f'({plain},')}, {hashed}, {plain})"
+
+    return f"""(
+    with fields as (
+        select line, broken, {event_id} as event_id, {pseudonym("user_id")} as known_user_id,
+            {pseudonym("anonymous_id")} as anonymous_id, {event_name} as event_name,
+            case {event_name} {mapped} end as event_type,
+            {times["event_at"]} as event_at, {times["received_at"]} as received_at,
+            {text("source_session_id")} as source_session_id,
+            case when {text("device")} is null then null {device} else 'other' end as device,
+            case when {country} = 'UK' then 'GB' when regexp_full_match({country}, '[A-Z][A-Z]') then {country} end as country,
+            {text("city")} as city, lower({text("gender")}) as gender, lower({text("channel")}) as channel,
+            lower({text("lifecycle")}) as lifecycle,
+            if(regexp_full_match({email}, '{EMAIL.strip("^$")}'), {keyed_hash_sql(email, key)}, null) as email_key,
+            {", ".join(f"{flag(name)} as {name}" for name in FLAG_COLUMNS)},
+            coalesce(regexp_matches({agent}, '{BOT_AGENTS}'), false) as is_bot_agent,
+            case when {agent} is null then null {family} else 'other' end as user_agent_family,
+            {", ".join(numbers)}, {properties} as properties, coalesce(broken, {masked}) as document_masked
+        from {rows}
+    ), judged as (
+        select *, coalesce(known_user_id, 'anon:' || anonymous_id) as user_id,
+            case when broken is not null then 'unreadable_row'
+                when coalesce(known_user_id, anonymous_id) is null then 'missing_user_id'
+                when {is_ip.replace("(id,", "(coalesce(known_user_id, anonymous_id),")} then 'personal_id'
+                when event_name is null then 'missing_event_type'
+                when event_type is null then 'unknown_event_type'
+                when event_at is null then 'unparsable_timestamp'
+                when {"received_at is null" if has_arrival else "false"} then 'unparsable_received_at'
+                when event_at > {arrival} + {ahead} then 'future_ts'
+                when {f"event_at < received_at - {oldest}" if has_arrival else "false"} then 'too_old'
+            end as reason
+        from fields
+    )
+    select {_quote(file.name)} as landing_file, '{source.name}' as source, line::bigint as landing_line, reason,
+        case when reason is null then greatest(event_at::date, coalesce(received_at, event_at)::date)
+            when received_at is not null then received_at::date
+            when event_at is not null and reason <> 'future_ts' then event_at::date end as filing_day,
+        event_id, user_id, known_user_id, anonymous_id, event_type, event_name, event_at,
+        coalesce(received_at, event_at) as received_at, source_session_id, device, country, city, gender, channel,
+        lifecycle, email_key, is_repeat_session, is_bounce, is_spam, is_bot_agent, user_agent_family,
+        {", ".join((*NUMBER_COLUMNS, *INTEGER_COLUMNS))}, properties,
+        if(reason is null, null, {masked_sql("left(document_masked, 4000)")}) as masked_row
+    from judged)"""
+
+
+def _in_sql(expression: str, words: Sequence[str]) -> str:
+    return f"{expression} in ({', '.join(_quote(word) for word in words)})"
+
+
+def _masked_document(file: LandingFile, headers: Mapping[str, str]) -> str:
+    """The row as JSON, personal columns as ***, for the quarantine."""
+    if file.format == "jsonl":
+        return "document"
+    fields = ", ".join(
+        f"{_identifier(header)} := " + (f"if({expression} is null, null, '***')" if is_personal(header) else
+                                        f"({expression})::varchar")
+        for header, expression in headers.items()
+    )  # fmt: skip
+    return f"to_json(struct_pack({fields}))::varchar"

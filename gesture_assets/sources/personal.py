@@ -1,0 +1,63 @@
+"""Personal data at the door: what is dropped, what becomes a keyed hash, what is masked.
+
+Belongs here: the names and patterns by which personal data is known, and the engine expressions that hash and mask.
+Does not belong here: deciding which rows are read (`landing.py`, `crm.py`).
+"""
+
+import hashlib
+import re
+import secrets
+from pathlib import Path
+
+from gesture_assets.contracts.contract import EMAIL_PATTERN, IP_PATTERN, IPV6_PATTERN
+from gesture_assets.settings import Settings
+
+# Headers that hold personal data in the exports we know. A mapped column of this kind is hashed or judged, never kept.
+PERSONAL_HEADERS = frozenset(
+    """ip ip_address ipaddress client_ip remote_addr remote_ip user_ip email e_mail email_address user_email mail
+    name username user_name full_name user_full_name first_name last_name surname phone phone_number mobile_number
+    street address postal_address zip_code postcode birthday date_of_birth useragent user_agent ua context.ip
+    context.useragent context.traits.email context.traits.name""".split()
+)
+EMAIL = r"^[a-zA-Z0-9._%+-]+@[a-zA-Z0-9.-]+\.[a-zA-Z]{2,}$"  # document 003's form of an address
+BLOCK = 64  # bytes of a SHA-256 block, which HMAC pads its key to
+
+
+def pseudonym_key(settings: Settings) -> str:
+    """The key of the e-mail pseudonyms: the setting, or a random one made once and kept beside the warehouse."""
+    if settings.pseudonym_key:
+        return settings.pseudonym_key
+    path: Path = settings.data_dir / "pseudonym.key"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32), encoding="ascii")
+    return path.read_text(encoding="ascii").strip()
+
+
+def keyed_hash_sql(text: str, key: str) -> str:
+    """HMAC-SHA256 of the SQL expression `text` under `key`, as 64 hex digits (RFC 2104, built from the engine's sha256)."""
+    raw = key.encode()
+    if len(raw) > BLOCK:
+        raw = hashlib.sha256(raw).digest()
+    raw = raw.ljust(BLOCK, b"\0")
+    inner, outer = (bytes(byte ^ pad for byte in raw).hex() for pad in (0x36, 0x5C))
+    return f"sha256(unhex('{outer}') || unhex(sha256(unhex('{inner}') || encode({text}))))"
+
+
+def normal_email_sql(text: str) -> str:
+    """The SQL expression of an e-mail address as it is compared: lower case, trimmed."""
+    return f"lower(trim({text}))"
+
+
+def masked_sql(text: str) -> str:
+    """The SQL expression `text` with addresses of any kind replaced by ***."""
+    masked = text
+    for pattern in (EMAIL_PATTERN, IPV6_PATTERN, IP_PATTERN):
+        masked = f"regexp_replace({masked}, '{pattern}', '***', 'g')"
+    return masked
+
+
+def is_personal(header: str) -> bool:
+    """Whether a header (any case) names personal data."""
+    return re.sub(r"[\s-]+", "_", header.strip().lower()) in PERSONAL_HEADERS

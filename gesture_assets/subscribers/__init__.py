@@ -1,0 +1,1 @@
+"""Who people are: the CRM's records as of a day."""

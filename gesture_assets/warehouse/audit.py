@@ -1,0 +1,227 @@
+"""Audits a staged table with Great Expectations, in process and inside DuckDB.
+
+Belongs here: turning a contract's expectations into a GX suite, running it over a connection that is already open, and
+reading the answers. Does not belong here: what is expected (`contracts/`), what follows from a verdict (`warehouse.py`).
+GX is imported inside the function: it takes seconds, and most commands never audit anything.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import duckdb
+
+from gesture_assets.contracts.contract import Contract, Expectation
+from gesture_assets.contracts.severity import Severity
+from gesture_assets.errors import GestureError, listing
+
+AUDIT_SCHEMA = "scratch.audit"
+# More failing rows than this teach nobody anything; counts are exact whatever the cap.
+FETCHED_ROWS = 1_000
+SHOWN_ROWS = 5
+NOT_EVALUATED = "not evaluated, the structure differs"
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """What one check found. `found` counts unexpected rows or values; `sample` shows the first of them."""
+
+    name: str
+    passed: bool
+    severity: Severity
+    observed: str
+    found: int = 0
+    sample: tuple[dict[str, Any], ...] = ()
+    recovery: str = ""
+    sql: str = ""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether this outcome keeps the partition from going live."""
+        return not self.passed and self.severity is Severity.ERROR
+
+    @property
+    def in_short(self) -> str:
+        """`name: 3 rows`, as error messages show it."""
+        return f"{self.name}: {self.observed}"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The outcomes of one table over one window."""
+
+    table: str
+    outcomes: tuple[CheckOutcome, ...] = field(default=())
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing that blocks has failed."""
+        return not any(outcome.blocks for outcome in self.outcomes)
+
+    @property
+    def is_structured(self) -> bool:
+        """Whether columns and types hold, without which nothing else was evaluated."""
+        return not any(outcome.observed == NOT_EVALUATED for outcome in self.outcomes)
+
+    @property
+    def breaches(self) -> tuple[CheckOutcome, ...]:
+        """The failed checks that block, without those that could not be evaluated."""
+        return tuple(outcome for outcome in self.outcomes if outcome.blocks and outcome.observed != NOT_EVALUATED)
+
+
+@cache
+def _great_expectations() -> Any:
+    """GX, imported once and told to keep quiet: its progress bars and log lines are not for our users."""
+    import os
+
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # GX's own imports warn about libraries it supports and we do not use
+        import great_expectations
+
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    return great_expectations
+
+
+def _connection_factory(connection: duckdb.DuckDBPyConnection) -> Any:
+    """What SQLAlchemy calls for a connection: a cursor of ours that has fetched its rows before GX closes anything.
+
+    GX closes a connection before it reads the result, which DuckDB answers with nothing (great_expectations #10738).
+    """
+    import duckdb_engine
+
+    class EagerCursor(duckdb_engine.CursorWrapper):
+        def __init__(self, raw: duckdb.DuckDBPyConnection, wrapper: Any) -> None:
+            super().__init__(raw, wrapper)
+            self.raw = raw
+            self.rows: Iterator[tuple[Any, ...]] = iter(())
+            self.description: Any = None
+            self.rowcount = -1
+
+        def execute(self, statement: str, parameters: Any = None, context: Any = None) -> None:
+            super().execute(statement, parameters, context)
+            self.description = self.raw.description
+            self.rows = iter(self.raw.fetchmany(FETCHED_ROWS) if self.description else ())
+
+        def fetchone(self) -> tuple[Any, ...] | None:
+            return next(self.rows, None)
+
+        def fetchall(self) -> list[tuple[Any, ...]]:
+            return list(self.rows)
+
+        def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
+            return [row for _, row in zip(range(size or 1), self.rows, strict=False)]
+
+    class EagerConnection(duckdb_engine.ConnectionWrapper):
+        def __init__(self, raw: duckdb.DuckDBPyConnection) -> None:
+            super().__init__(raw)
+            self.raw = raw
+
+        def cursor(self) -> EagerCursor:
+            return EagerCursor(self.raw, self)
+
+        def close(self) -> None:
+            self.raw.close()
+
+    def create() -> EagerConnection:
+        cursor = connection.cursor()
+        cursor.execute(f"use {AUDIT_SCHEMA}")
+        return EagerConnection(cursor)
+
+    return create
+
+
+def _expectation(check: Expectation, placeholders: dict[str, str]) -> Any:
+    """The GX object of one of our expectations; SQL gets its placeholders and GX its own `{batch}`."""
+    gx = _great_expectations()
+    arguments = dict(check.arguments)
+    if sql := arguments.get("unexpected_rows_query"):
+        for name, value in placeholders.items():
+            sql = sql.replace("{" + name + "}", value)
+        # GX formats the query: every brace that is not {batch} belongs to a pattern and is doubled.
+        arguments["unexpected_rows_query"] = sql.replace("{", "{{").replace("}", "}}").replace("{{batch}}", "{batch}")
+    name = "".join(part.capitalize() for part in check.type.split("_"))
+    return getattr(gx.expectations, name)(**arguments, meta={"name": check.name})
+
+
+def _outcome(check: Expectation, result: Any, table: str) -> CheckOutcome:
+    info = result.exception_info or {}
+    raised = info if "raised_exception" in info else next(iter(info.values()), {})
+    if raised.get("raised_exception"):
+        raise GestureError(
+            f"The check {check.name} of {table} could not be evaluated.",
+            expected="a check that answers pass or fail", found=str(raised.get("exception_message"))[:500],
+            where=f"the contract of {table}", next_step="mend the check; nothing was promoted",
+        )
+    body = dict(result.result)
+    sample: tuple[dict[str, Any], ...] = ()
+    found = 0
+    if check.type == "unexpected_rows_expectation":
+        found = int(body["observed_value"])
+        rows = body.get("details", {}).get("unexpected_rows", [])
+        sample = tuple({str(k): str(v) for k, v in row.items()} for row in rows[:SHOWN_ROWS])
+        observed = f"{found:,} row{'' if found == 1 else 's'}"
+    elif "unexpected_count" in body:
+        found = int(body["unexpected_count"] or 0)  # GX counts nothing in a column that is all null
+        values = body.get("partial_unexpected_list") or []
+        sample = tuple({check.arguments["column"]: str(value)} for value in values[:SHOWN_ROWS])
+        observed = f"{found:,} of {int(body['element_count'] or 0):,} values"
+    else:
+        observed = str(body.get("observed_value"))
+        if not result.success and "column_list" in check.arguments:
+            wanted, seen = check.arguments["column_list"], body.get("observed_value") or []
+            observed = f"missing {listing(set(wanted) - set(seen))}; unexpected {listing(set(seen) - set(wanted))}" + (
+                "" if set(wanted) != set(seen) else f"; order {seen[:5]}"
+            )
+    sql = str(check.arguments.get("unexpected_rows_query", ""))
+    return CheckOutcome(
+        check.name, bool(result.success), check.severity, observed, found, sample, check.recovery, sql
+    )
+
+
+def audit(connection: duckdb.DuckDBPyConnection, contract: Contract) -> Audit:
+    """Run every check of `contract` on `scratch.audit.<table>`.
+
+    Where the structure does not hold, the other checks are reported as failed and "not evaluated": they would only crash.
+    Raises `GestureError` when a check itself breaks.
+    """
+    structure = _run(connection, contract, contract.structure)
+    if not all(outcome.passed for outcome in structure):
+        rest = [check for check in contract.checks if check not in contract.structure]
+        skipped = [
+            CheckOutcome(check.name, False, check.severity, NOT_EVALUATED, recovery=check.recovery)
+            for check in rest
+        ]
+        return Audit(contract.name, (*structure, *skipped))
+    return Audit(contract.name, (*structure, *_run(connection, contract, contract.checks[len(contract.structure) :])))
+
+
+def _run(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, checks: Sequence[Expectation]
+) -> tuple[CheckOutcome, ...]:
+    if not checks:
+        return ()
+    gx = _great_expectations()
+    placeholders = {"staged": AUDIT_SCHEMA, "live": "warehouse.main", "days": f"{AUDIT_SCHEMA}.requested_days"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SQLAlchemy and duckdb_engine warn about each other's versions
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False}
+        source = context.data_sources.add_sql(
+            name="staged",
+            connection_string="duckdb:///:memory:",
+            create_temp_table=False,
+            kwargs={"creator": _connection_factory(connection)},
+        )
+        batch = source.add_table_asset(name=contract.name, table_name=contract.name)
+        suite = gx.ExpectationSuite(name=contract.name)
+        for check in checks:
+            suite.add_expectation(_expectation(check, placeholders))
+        results = batch.add_batch_definition_whole_table("all").get_batch().validate(
+            suite, result_format={"result_format": "COMPLETE"}
+        )
+    by_name = {result.expectation_config.meta["name"]: result for result in results.results}
+    return tuple(_outcome(check, by_name[check.name], contract.name) for check in checks)

@@ -1,0 +1,211 @@
+"""Which landing files were seen, and which days their rows belong to.
+
+Belongs here: the two tables that remember it, bringing them up to date with the folder, loading the rows of a window into
+the scratch file, and telling which days are landed but not live. Does not belong here: reading a file (`sources/landing.py`).
+A file is read for the index once, however often it is looked at; a second copy of the same bytes is noted and not loaded.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.errors import SourceError, listing
+from gesture_assets.sources.landing import LandingFile, OpenFile, content_hash, open_file
+from gesture_assets.warehouse.warehouse import LIVE, Session
+
+log = logging.getLogger(__name__)
+
+FILES, DAYS, LANDED = f"{LIVE}.landing_files", f"{LIVE}.landing_days", "scratch.main.landed"
+
+
+@dataclass
+class LandingIndex:
+    """The index of one open warehouse. `key` makes the pseudonyms of rows that are read."""
+
+    session: Session
+    key: str
+    _opened: dict[str, OpenFile] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Create the index where there is none."""
+        self.session.connection.execute(
+            f"""create table if not exists {FILES} (
+                landing_file varchar not null, source varchar not null, content_hash varchar not null,
+                byte_count bigint not null, modified_ns bigint not null, row_count bigint not null,
+                first_date date, last_date date, file_date date, indexed_at timestamp not null,
+                copy_of varchar, personal_columns varchar, unused_columns varchar)"""
+        )
+
+    def refresh(self, files: Iterable[LandingFile]) -> list[str]:
+        """Index the files that are new or changed; forget removed ones that never went live. Returns the names indexed.
+
+        Raises `SourceError` naming the first file that cannot be read: a night is not built on a part of what landed.
+        """
+        present = {file.name: file for file in files}
+        con = self.session.connection
+        known = {
+            row[0]: row[1:] for row in con.execute(f"select landing_file, byte_count, modified_ns from {FILES}").fetchall()
+        }
+        added = []
+        for name, file in present.items():
+            status = file.path.stat()
+            if known.get(name) == (status.st_size, status.st_mtime_ns):
+                continue
+            self._index(file, status.st_size, status.st_mtime_ns)
+            added.append(name)
+        for name in sorted(set(known) - set(present)):
+            self._forget_unless_live(name)
+        if added:
+            log.info("indexed %s landing files: %s", len(added), listing(added))
+        return added
+
+    def _index(self, file: LandingFile, size: int, modified_ns: int) -> None:
+        con, now = self.session.connection, self.session.run.now
+        digest = content_hash(file.path)
+        before = con.execute(
+            f"select indexed_at from {FILES} where landing_file = ? and content_hash = ?", [file.name, digest]
+        ).fetchone()
+        if before:  # touched, not changed
+            con.execute(
+                f"update {FILES} set byte_count = ?, modified_ns = ? where landing_file = ?", [size, modified_ns, file.name]
+            )
+            return
+        original = con.execute(
+            f"select landing_file from {FILES} where content_hash = ? and copy_of is null and landing_file <> ?",
+            [digest, file.name],
+        ).fetchone()
+        if original:
+            self._store(file, digest, size, modified_ns, [], original[0], None)
+            log.warning("%s holds the same bytes as %s and is not loaded again", file.name, original[0])
+            return
+        opened = self._open(file, digest, indexed_at=now)
+        counts = con.execute(f"select filing_day, count(*) from {opened.sql} group by all order by all").fetchall()
+        dated = [(day, count) for day, count in counts if day is not None]
+        undated = sum(count for day, count in counts if day is None)
+        if undated and not dated:
+            first = con.execute(f"select reason, masked_row from {opened.sql} limit 1").fetchone()
+            raise SourceError(
+                f"The landing file {file.name} cannot be read as {file.source.name}; nothing of it was loaded.",
+                expected="at least one row with a readable time",
+                found=f"{undated:,} rows without one, such as {first[0] if first else ''}: {(first[1] if first else '')[:200]}",
+                where=str(file.path),
+                next_step=f"set timestamp_format or columns in data/sources/{file.source.name}.toml, then  gesture run",
+            )
+        self._store(file, digest, size, modified_ns, self._with_undated(dated, undated), None, opened)
+
+    @staticmethod
+    def _with_undated(dated: Sequence[tuple[date, int]], undated: int) -> list[tuple[date, int]]:
+        """Rows without a usable time are filed under the day that most rows of the file have, the first of equals."""
+        if not dated:
+            return []
+        file_day = max(dated, key=lambda entry: (entry[1], -entry[0].toordinal()))[0]
+        return [(day, count + (undated if day == file_day else 0)) for day, count in dated]
+
+    def _store(
+        self, file: LandingFile, digest: str, size: int, modified_ns: int, days: list[tuple[date, int]],
+        copy_of: str | None, opened: OpenFile | None,
+    ) -> None:  # fmt: skip
+        con = self.session.connection
+        file_day = max(days, key=lambda entry: (entry[1], -entry[0].toordinal()))[0] if days else None
+        personal = ", ".join(opened.personal_columns) or None if opened else None
+        unused = ", ".join(opened.unused_columns) or None if opened else None
+        con.execute("begin transaction")
+        try:
+            self._delete(file.name)
+            con.execute(
+                f"insert into {FILES} values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    file.name, file.source.name, digest, size, modified_ns, sum(count for _, count in days),
+                    min((day for day, _ in days), default=None), max((day for day, _ in days), default=None), file_day,
+                    self.session.run.now, copy_of, personal, unused,
+                ],
+            )  # fmt: skip
+            if days:
+                con.executemany(f"insert into {DAYS} values (?, ?, ?)", [(digest, day, count) for day, count in days])
+            con.execute("commit")
+        except BaseException:
+            con.execute("rollback")
+            raise
+
+    def _delete(self, name: str) -> None:
+        con = self.session.connection
+        con.execute(
+            f"delete from {DAYS} where content_hash in (select content_hash from {FILES} where landing_file = ? "
+            "and copy_of is null)",
+            [name],
+        )
+        con.execute(f"delete from {FILES} where landing_file = ?", [name])
+
+    def _forget_unless_live(self, name: str) -> None:
+        """A removed file that is part of a live day stays in the index: its rows are still true."""
+        con = self.session.connection
+        exists = con.execute(
+            "select count(*) from duckdb_tables() where database_name = 'warehouse' and table_name = 'landing_reconciliation' "
+            "and schema_name = 'main'"
+        ).fetchone()
+        live = exists and exists[0] and con.execute(
+            f"select 1 from {LIVE}.landing_reconciliation where landing_file = ? limit 1", [name]
+        ).fetchone()  # fmt: skip
+        if not live:
+            self._delete(name)
+            log.info("%s is gone from the landing folder before it went live, and is forgotten", name)
+
+    def _open(self, file: LandingFile, digest: str, *, indexed_at: object) -> OpenFile:
+        if digest not in self._opened:
+            table = f"scratch.main.rows_{digest[:16]}"
+            self._opened[digest] = open_file(
+                self.session.connection, file, table=table, key=self.key, indexed_at=indexed_at,  # pyright: ignore[reportArgumentType]
+            )  # fmt: skip
+        return self._opened[digest]
+
+    def load(self, files: Iterable[LandingFile], days: Sequence[date]) -> str:
+        """Read every landed row that is filed under `days` into the scratch file; returns the table's name.
+
+        Raises `SourceError` when a file with rows of these days is gone: rebuilding without it would lose them.
+        """
+        con = self.session.connection
+        present = {file.name: file for file in files}
+        wanted = con.execute(
+            f"""select files.landing_file, files.content_hash, files.file_date, files.indexed_at, sum(days.row_count)
+            from {FILES} as files join {DAYS} as days using (content_hash)
+            where files.copy_of is null and days.{PARTITION} between ? and ? group by all order by all""",
+            [min(days), max(days)],
+        ).fetchall()
+        window = f"{PARTITION} between date '{min(days)}' and date '{max(days)}'"
+        con.execute(f"drop table if exists {LANDED}")
+        for name, digest, file_date, indexed_at, count in wanted:
+            if name not in present:
+                if self.session.run.force_reason:
+                    continue
+                raise SourceError(
+                    f"{self.session.run.step} cannot be built for {self.session.run.window}.",
+                    expected=f"the landing file {name}, which held {count:,} rows of these days", found="no such file",
+                    where="data/landing", next_step="put the file back, then  gesture run; "
+                    'or leave it out on purpose:  gesture run --from … --to … --force-reason "why"',
+                )  # fmt: skip
+            opened = self._open(present[name], digest, indexed_at=indexed_at)
+            rows = f"""select coalesce(filing_day, date '{file_date}') as {PARTITION}, * exclude (filing_day)
+                from {opened.sql}"""
+            exists = con.execute(
+                "select count(*) from duckdb_tables() where database_name = 'scratch' and table_name = 'landed'"
+            ).fetchone()
+            verb = f"insert into {LANDED}" if exists and exists[0] else f"create table {LANDED} as"
+            con.execute(f"{verb} select * from ({rows}) where {window}")
+        if not wanted:
+            raise SourceError(
+                f"{self.session.run.step} cannot be built for {self.session.run.window}.",
+                expected="landed rows for these days", found="none", where="data/landing",
+                next_step="land a file (README, 'Bring your own data'), then  gesture run",
+            )
+        return LANDED
+
+    def landed_days(self) -> dict[date, str]:
+        """Every day on which something landed, with a hash over the files that it is made of."""
+        rows = self.session.connection.execute(
+            f"select {PARTITION}, string_agg(content_hash || row_count, ',' order by content_hash) from {DAYS} "
+            "group by all order by all"
+        ).fetchall()
+        return {day: hashlib.sha256(text.encode()).hexdigest()[:16] for day, text in rows}

@@ -1,0 +1,150 @@
+"""The gate ledger: what was audited, with which verdict, from which inputs.
+
+Belongs here: the ledger's table, its questions (what is the latest verdict, is a gate open) and the rows that are written
+into it. Does not belong here: deciding a verdict (`audit.py`), promoting rows (`warehouse.py`). The latest attempt of a
+partition decides; a FAIL closes the gate even while an older good version is still live.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+import duckdb
+
+from gesture_assets.errors import GateClosed, listing
+from gesture_assets.warehouse.audit import CheckOutcome
+
+LEDGER = "warehouse.main.gate_ledger"
+
+# Column, type, meaning: the ledger is data, and analysts read it.
+LEDGER_COLUMNS = (
+    ("table_name", "VARCHAR not null", "Table that was audited."),
+    ("partition", "DATE not null", "As-of day of the rows."),
+    ("attempt", "INTEGER not null", "Counts the audits of this table and day; the highest decides."),
+    ("verdict", "VARCHAR not null", "PASS, FAIL, OVERRIDE (opened by hand, with a reason) or ABSENT (no such source)."),
+    ("row_count", "BIGINT not null", "Rows that were staged."),
+    ("content_hash", "VARCHAR not null", "Hash of the rows, whatever their order; equal hashes mean equal rows."),
+    ("input_hashes", "VARCHAR not null", "JSON: for each input table the hash of the partitions that were read."),
+    ("checks", "VARCHAR not null", "JSON: every check with its outcome."),
+    ("version", "VARCHAR", "Version of the rules or the model that made the rows, where there is one."),
+    ("run_id", "VARCHAR not null", "Dagster run."),
+    ("is_backfill", "BOOLEAN not null", "Whether a newer day was already complete at that time."),
+    ("recorded_at", "TIMESTAMP not null", "When the verdict was written (UTC)."),
+    ("override_reason", "VARCHAR", "Why somebody opened a gate by hand."),
+)
+
+
+class Verdict(StrEnum):
+    """How an audit ended. Every verdict but FAIL lets readers pass."""
+
+    PASS = "PASS"  # noqa: S105  # a verdict, no password
+    FAIL = "FAIL"
+    OVERRIDE = "OVERRIDE"
+    ABSENT = "ABSENT"
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """One line of the ledger; see `LEDGER_COLUMNS` for the meanings."""
+
+    table_name: str
+    partition: date
+    attempt: int
+    verdict: Verdict
+    row_count: int
+    content_hash: str
+    input_hashes: dict[str, str]
+    checks: Sequence[CheckOutcome]
+    version: str | None
+    run_id: str
+    is_backfill: bool
+    recorded_at: datetime
+    override_reason: str | None = None
+
+    def values(self) -> tuple[object, ...]:
+        """The row as DuckDB takes it."""
+        checks = [
+            {"name": c.name, "passed": c.passed, "severity": c.severity.value, "observed": c.observed}
+            for c in self.checks
+        ]
+        return (
+            self.table_name, self.partition, self.attempt, self.verdict.value, self.row_count, self.content_hash,
+            json.dumps(self.input_hashes, sort_keys=True), json.dumps(checks), self.version, self.run_id,
+            self.is_backfill, self.recorded_at, self.override_reason,
+        )  # fmt: skip
+
+
+def create(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the ledger where there is none."""
+    columns = ", ".join(f"{name} {kind}" for name, kind, _ in LEDGER_COLUMNS)
+    connection.execute(f"create table if not exists {LEDGER} ({columns})")
+
+
+def append(connection: duckdb.DuckDBPyConnection, rows: Iterable[LedgerRow]) -> None:
+    """Add `rows`; the caller owns the transaction."""
+    values = [row.values() for row in rows]
+    if values:
+        marks = ", ".join("?" for _ in LEDGER_COLUMNS)
+        connection.executemany(f"insert into {LEDGER} values ({marks})", values)
+
+
+def next_attempts(connection: duckdb.DuckDBPyConnection, table: str, days: Sequence[date]) -> dict[date, int]:
+    """The number of the next audit of `table` for each of `days`, from 1."""
+    found = connection.execute(
+        f"select partition, max(attempt) from {LEDGER} where table_name = ? group by all", [table]
+    ).fetchall()
+    return {day: dict(found).get(day, 0) + 1 for day in days}
+
+
+def latest(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date, tuple[Verdict, int, int, str, str]]:
+    """Day -> (verdict, attempt, row count, content hash, checks as JSON) of the latest attempt."""
+    rows = connection.execute(
+        f"""select partition, verdict, attempt, row_count, content_hash, checks from {LEDGER} where table_name = ?
+        qualify row_number() over (partition by partition order by attempt desc) = 1""",
+        [table],
+    ).fetchall()
+    return {day: (Verdict(verdict), attempt, count, digest, checks) for day, verdict, attempt, count, digest, checks in rows}
+
+
+def live_hashes(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date, str]:
+    """Day -> content hash of the rows that are live: those of the newest PASS."""
+    return dict(
+        connection.execute(
+            f"select partition, arg_max(content_hash, attempt) from {LEDGER} "
+            "where table_name = ? and verdict = 'PASS' group by all",
+            [table],
+        ).fetchall()
+    )
+
+
+def require(
+    connection: duckdb.DuckDBPyConnection, *, table: str, days: Sequence[date], reader: str, window: str
+) -> str:
+    """One hash over the inputs `table`@`days`, all of whose gates are open.
+
+    Raises `GateClosed` listing what is missing or failed, and the command that repairs it.
+    """
+    verdicts = latest(connection, table)
+    closed = {day: verdicts.get(day) for day in days if day not in verdicts or verdicts[day][0] is Verdict.FAIL}
+    if closed:
+        found = []
+        for day, entry in sorted(closed.items()):
+            if entry is None:
+                found.append(f"{table}@{day} never audited")
+            else:
+                failed = [c for c in json.loads(entry[4]) if not c["passed"] and c["severity"] == "ERROR"]
+                why = ", ".join(f"{c['name']}: {c['observed']}" for c in failed[:2]) or "rejected with its sister table"
+                found.append(f"{table}@{day} FAIL (attempt {entry[1]}, {why})")
+        first, last = min(closed), max(closed)
+        rerun = f"gesture run --date {first}" if first == last else f"gesture run --from {first} --to {last}"
+        mend = "" if all(entry is None for entry in closed.values()) else f"mend what rejected.{table} shows, then  "
+        raise GateClosed(
+            f"{reader} cannot be built for {window}.",
+            expected=f"a PASS for {listing(f'{table}@{day}' for day in closed)}", found=listing(found),
+            where="data/warehouse.duckdb, table gate_ledger", next_step=mend + rerun,
+        )
+    digest = hashlib.sha256("".join(f"{day}:{verdicts[day][3]};" for day in sorted(days)).encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,244 @@
+"""Publishing: the audited warehouse becomes one file for everybody else, whole or not at all.
+
+Belongs here: copying, dressing the copy (views, manifest, freshness), verifying and flipping it in. Does not belong here:
+deciding whether a night may be published (its gates did). A reader who has the old file open keeps it.
+"""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import duckdb
+
+from gesture_assets.contracts import Contract
+from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.errors import ContractBreach, GateClosed, listing
+from gesture_assets.features.registry import Feature
+from gesture_assets.warehouse import ledger
+from gesture_assets.warehouse.ledger import LEDGER_COLUMNS, Verdict
+from gesture_assets.settings import Settings
+from gesture_assets.warehouse.warehouse import LIVE, Session, Warehouse, comments, connect
+
+log = logging.getLogger(__name__)
+
+VIEWS = Path(__file__).parent / "views.sql"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published file: its snapshot id, where it is, its size, and the newest day in it."""
+
+    snapshot_id: str
+    path: Path
+    byte_count: int
+    newest_day: date
+
+
+def require_night(session: Session, contracts: Sequence[Contract]) -> dict[str, str]:
+    """Table -> hash over the run's days, every one of which has passed. Raises `GateClosed` naming what has not."""
+    return {
+        contract.name: ledger.require(
+            session.connection, table=contract.name, days=session.run.days, reader="published_warehouse",
+            window=session.run.window,
+        )
+        for contract in contracts
+    }  # fmt: skip
+
+
+def publish(
+    session: Session, *, contracts: Sequence[Contract], features: Sequence[Feature], folder: Path, link: Path,
+    warehouse: Path, keep: int,
+) -> Published:  # fmt: skip
+    """Copy the warehouse, dress and verify the copy, and let `link` point to it. Closes the session's warehouse.
+
+    Raises `GateClosed` when a table of the run's days has not passed, `ContractBreach` when the copy is not what was
+    audited; in both cases, as after a crash at any point, `link` stays where it was.
+    """
+    require_night(session, contracts)
+    now = session.run.now
+    snapshot_id = f"{now:%Y%m%dT%H%M%S}-{session.run.run_id[:8]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob("*.tmp*"):
+        leftover.unlink()
+    path = folder / f"gesture-{snapshot_id}.duckdb"
+    part = path.with_name(path.name + ".tmp")
+    con = session.connection
+    con.execute("checkpoint warehouse")
+    con.execute("use memory")
+    con.execute("detach warehouse")  # a copy of a file that is open could miss its last pages
+    shutil.copyfile(warehouse, part)
+    _dress(part, contracts, features, snapshot_id=snapshot_id, run_id=session.run.run_id, now=now)
+    newest = verify(part, contracts)
+    with part.open("rb") as stream:
+        os.fsync(stream.fileno())
+    part.replace(path)
+    flip(link, path)
+    _prune(folder, link, keep)
+    con.execute(f"attach '{str(warehouse).replace(chr(39), chr(39) * 2)}' as warehouse")
+    log.info("published %s", path.name)
+    return Published(snapshot_id, path, path.stat().st_size, newest)
+
+
+def flip(link: Path, target: Path) -> None:
+    """Let `link` point to `target` in one step: a reader finds the old file or the new one, never none."""
+    beside = link.with_name(f".{link.name}.{os.getpid()}")
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(os.path.relpath(target, link.parent))
+    beside.replace(link)
+
+
+def _prune(folder: Path, link: Path, keep: int) -> None:
+    """Remove all but the newest `keep` files, never the one that is published. Open readers keep what they read."""
+    current = link.resolve()
+    files = sorted(folder.glob("gesture-*.duckdb"), key=lambda path: path.name, reverse=True)
+    for path in [path for path in files if path.resolve() != current][max(keep - 1, 0) :]:
+        path.unlink()
+
+
+def _dress(
+    path: Path, contracts: Sequence[Contract], features: Sequence[Feature], *, snapshot_id: str, run_id: str, now: datetime
+) -> None:
+    """Add what makes the file explain itself: views, comments, the feature dictionary, manifest and freshness."""
+    con = duckdb.connect(str(path))
+    try:
+        con.execute("set TimeZone = 'UTC'")
+        con.execute("create schema if not exists analytics")
+        con.execute("drop table if exists landing_days")  # bookkeeping of the private file
+        con.execute(
+            """create or replace table dim_feature (name varchar not null, type varchar not null, description varchar not null,
+            feature_group varchar not null, unit varchar, window_days integer, source varchar not null,
+            reference varchar not null, personal_data varchar not null, owner varchar not null)"""
+        )
+        con.executemany(
+            "insert into dim_feature values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (f.name, f.type, f.description, f.group, f.unit, f.window, f.source, f.reference,
+                 "pseudonym" if f.name == "mailchimp_id" else "none", "scoring@gesture.example")
+                for f in features
+            ],
+        )  # fmt: skip
+        con.execute(
+            """create or replace table manifest (snapshot_id varchar not null, published_at timestamp not null,
+            run_id varchar not null, table_name varchar not null, first_date date, as_of_date date, day_count bigint not null,
+            row_count bigint not null, content_hash varchar, verdict varchar, version varchar, checks varchar)"""
+        )
+        for contract in contracts:
+            con.execute(
+                f"""insert into manifest
+                select ?, ?, ?, ?, min({PARTITION}), max({PARTITION}), count(distinct {PARTITION}), count(*),
+                    newest.content_hash, newest.verdict, newest.version, newest.checks
+                from {contract.name} left join (select * from gate_ledger where table_name = ?
+                    qualify row_number() over (order by partition desc, attempt desc) = 1) as newest on true
+                group by newest.content_hash, newest.verdict, newest.version, newest.checks""",
+                [snapshot_id, now, run_id, contract.name, contract.name],
+            )
+            for statement in comments(contract, "main"):
+                con.execute(statement)
+        con.execute("comment on table gate_ledger is 'One row per audit of a table and day.'")
+        for name, _, meaning in LEDGER_COLUMNS:
+            con.execute(f"comment on column gate_ledger.{name} is '{meaning.replace(chr(39), chr(39) * 2)}'")
+        con.execute(VIEWS.read_text(encoding="utf-8"))
+        con.execute("checkpoint")
+    finally:
+        con.close()
+
+
+def verify(path: Path, contracts: Sequence[Contract]) -> date:
+    """Open `path` as an analyst would and compare it with its manifest and ledger; returns its newest day.
+
+    Raises `ContractBreach` naming the tables that differ.
+    """
+    con = duckdb.connect(str(path), read_only=True)
+    try:
+        wrong = []
+        for contract in contracts:
+            counted = dict(con.execute(f"select {PARTITION}, count(*) from {contract.name} group by all").fetchall())
+            passed = dict(
+                con.execute(
+                    "select partition, arg_max(row_count, attempt) from gate_ledger "
+                    "where table_name = ? and verdict = 'PASS' group by all",
+                    [contract.name],
+                ).fetchall()
+            )
+            if {d: n for d, n in passed.items() if n} != counted:
+                wrong.append(contract.name)
+        con.execute("select * from analytics.current_scores limit 1")
+        row = con.execute("select max(as_of_date) from manifest").fetchone()
+    finally:
+        con.close()
+    if wrong or row is None or row[0] is None:
+        raise ContractBreach(
+            "The published file was not changed.", expected="a copy that holds what passed its audit",
+            found=f"other row counts in {listing(wrong)}", where=str(path), next_step="gesture publish",
+        )
+    return row[0]
+
+
+def rollback(folder: Path, link: Path, contracts: Sequence[Contract]) -> Path:
+    """Let `link` point to the file published before the current one. Raises `GateClosed` when there is none."""
+    files = sorted(folder.glob("gesture-*.duckdb"), key=lambda path: path.name)
+    older = [path for path in files if link.exists() and path.name < link.resolve().name]
+    if not older:
+        raise GateClosed(
+            "The published file was not changed.", expected="an older published file", found=listing(p.name for p in files),
+            where=str(folder), next_step="gesture publish",
+        )
+    verify(older[-1], contracts)
+    flip(link, older[-1])
+    return older[-1]
+
+
+def live_days(session: Session, contracts: Sequence[Contract]) -> dict[date, str]:
+    """Day -> hash of what landed that it was built from, for days on which every table has an open gate."""
+    verdicts = [ledger.latest(session.connection, contract.name) for contract in contracts]
+    days = set.intersection(*(
+        {day for day, entry in table.items() if entry[0] is not Verdict.FAIL} for table in verdicts
+    )) if verdicts else set()  # fmt: skip
+    inputs = session.connection.execute(
+        f"select partition, arg_max(input_hashes, attempt) from {LIVE}.gate_ledger where table_name = 'raw_events' group by all"
+    ).fetchall()
+    return {day: json.loads(text).get("landing", "") for day, text in inputs if day in days}
+
+
+def read_published(link: Path) -> duckdb.DuckDBPyConnection:
+    """The published file, read-only. Raises `GateClosed` when nothing was published yet."""
+    if not link.exists():
+        raise GateClosed(
+            "There is nothing published yet.", expected="the published file", found="no such file", where=str(link),
+            next_step="gesture run",
+        )
+    con = connect()
+    con.execute(f"attach '{str(link.resolve()).replace(chr(39), chr(39) * 2)}' as gesture (read_only)")
+    con.execute("use gesture")
+    return con
+
+
+def gate_report(settings: Settings, day: date | None) -> list[tuple[str, date, int, str, int, str]]:
+    """Table, day, attempt, verdict, rows and what did not pass, of `day` or of the newest day of the ledger.
+
+    Reads the private ledger, which knows more than the published file: that one never saw a failed night.
+    """
+    if not settings.warehouse.exists():
+        raise GateClosed("There is no ledger yet.", expected="a warehouse", found="no such file",
+                         where=str(settings.warehouse), next_step="gesture run")  # fmt: skip
+    warehouse = Warehouse.of(settings)
+    with warehouse.locked("gesture gates"):
+        con = connect()
+        con.execute(f"attach '{str(settings.warehouse).replace(chr(39), chr(39) * 2)}' as warehouse (read_only)")
+        rows = con.execute(
+            f"""select table_name, partition, attempt, verdict, row_count, checks from {LIVE}.gate_ledger
+            where partition = coalesce(?, (select max(partition) from {LIVE}.gate_ledger))
+            qualify row_number() over (partition by table_name order by attempt desc) = 1 order by recorded_at, table_name""",
+            [day],
+        ).fetchall()
+        con.close()
+    report = []
+    for table, partition, attempt, verdict, count, checks in rows:
+        failed = [f"{c['severity']} {c['name']}: {c['observed']}" for c in json.loads(checks) if not c["passed"]]
+        report.append((table, partition, attempt, verdict, count, listing(failed) if failed else ""))
+    return report

@@ -1,0 +1,69 @@
+-- What analysts start from. Every view stands on tables that have passed their audit; "current" is the newest as-of day,
+-- never the last write, so a backfill of an old day does not move it.
+
+create or replace view analytics.current_scores as
+select * from rule_scores where as_of_date = (select max(as_of_date) from rule_scores);
+comment on view analytics.current_scores is 'One row per user: the rule scores of the newest day.';
+
+create or replace view analytics.score_history as
+select as_of_date, user_id, score, points, band, explanation, rule_set_version, recorded_at, run_id, is_backfill,
+    lag(score) over (partition by user_id order by as_of_date) as previous_score,
+    score - lag(score) over (partition by user_id order by as_of_date) as score_change
+from rule_scores;
+comment on view analytics.score_history is 'One row per user and day: how the rule scores moved.';
+
+create or replace view analytics.current_top_users as
+select * from top_users where as_of_date = (select max(as_of_date) from top_users) order by rank;
+comment on view analytics.current_top_users is 'The ranked list of the newest day.';
+
+create or replace view analytics.current_features as
+select * from user_features where as_of_date = (select max(as_of_date) from user_features);
+comment on view analytics.current_features is 'One row per user: everything known at the end of the newest day.';
+
+create or replace view analytics.user_360 as
+select scores.score, scores.band, scores.explanation, features.*
+from analytics.current_features as features join analytics.current_scores as scores using (as_of_date, user_id);
+comment on view analytics.user_360 is 'One row per user: score, reasons and features of the newest day.';
+
+create or replace view analytics.current_reasons as
+select user_id, rule_id, because, value, points
+from rule_contributions
+where as_of_date = (select max(as_of_date) from rule_contributions) and points > 0
+order by user_id, points desc, rule_id;
+comment on view analytics.current_reasons is 'One row per user and rule that adds points, on the newest day.';
+
+create or replace view analytics.visits as
+select * exclude (as_of_date, filed, recorded_at, run_id, is_backfill)
+from sessions group by all having sum(filed) > 0;
+comment on view analytics.visits is 'One row per visit as it is known now.';
+
+create or replace view analytics.funnel as
+select as_of_date, count(*) as users, count(*) filter (where event_count > 0) as active_ever,
+    count(*) filter (where pricing_page_view_count > 0) as saw_prices,
+    count(*) filter (where demo_request_click_count > 0) as asked_for_a_demo,
+    count(*) filter (where signup_count > 0) as signed_up,
+    count(*) filter (where calendar_booking_count > 0) as booked_a_meeting,
+    count(*) filter (where purchase_count > 0) as bought
+from user_features group by all order by as_of_date;
+comment on view analytics.funnel is 'One row per day: how many users have ever come how far.';
+
+create or replace view analytics.bands as
+select as_of_date, band, count(*) as users, round(avg(score), 2) as mean_score
+from rule_scores group by all order by as_of_date, mean_score desc;
+comment on view analytics.bands is 'One row per day and band.';
+
+create or replace view analytics.data_freshness as
+select table_name, as_of_date, verdict, row_count, published_at, snapshot_id,
+    (select max(last_event_at) from rule_scores) as last_event_at,
+    date_diff('hour', (select max(last_event_at) from rule_scores), published_at) as hours_from_last_event_to_publication
+from manifest;
+comment on view analytics.data_freshness is 'One row per table: its newest day, and how old its newest event was.';
+
+create or replace view analytics.gates as
+select table_name, partition as as_of_date, attempt, verdict, row_count,
+    list_transform(list_filter(from_json(checks, '[{"name":"VARCHAR","passed":"BOOLEAN","severity":"VARCHAR","observed":"VARCHAR"}]'),
+        lambda entry: not entry.passed), lambda entry: entry.severity || ' ' || entry.name || ': ' || entry.observed) as failed_checks,
+    run_id, is_backfill, recorded_at, override_reason
+from gate_ledger
+qualify row_number() over (partition by table_name, partition order by attempt desc) = 1;
+comment on view analytics.gates is 'One row per table and day: the latest verdict and what did not pass.';

@@ -1,0 +1,501 @@
+"""The warehouse: stage, audit, promote. The only code that writes a table.
+
+Belongs here: opening the private DuckDB file under the writer's lock, reading behind the gate ledger, and committing frames
+so that nothing goes live before its audit has passed. Does not belong here: what is expected of a table (`contracts/`),
+how an audit runs (`audit.py`), the file for everybody else (`publish.py`), Dagster (`defs/`).
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import narwhals as nw
+
+from gesture_assets.contracts.contract import PARTITION, PROVENANCE, Contract
+from gesture_assets.errors import ConfigError, ContractBreach, GestureError, listing
+from gesture_assets.settings import Settings
+from gesture_assets.warehouse import ledger
+from gesture_assets.warehouse.audit import AUDIT_SCHEMA, Audit, CheckOutcome, audit
+from gesture_assets.warehouse.ledger import LedgerRow, Verdict
+from gesture_assets.warehouse.lock import writer_lock
+
+log = logging.getLogger(__name__)
+
+LIVE, STAGE, REJECTED, SUPERSEDED = "warehouse.main", "scratch.stage", "warehouse.rejected", "warehouse.superseded"
+
+EMPTY_HASH = "0" * 32
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Who writes: Dagster run, the moment it started (UTC, naive), its days, and the reasons given for exceptions."""
+
+    run_id: str
+    now: datetime
+    days: tuple[date, ...]
+    step: str
+    force_reason: str | None = None  # opens closed gates, recorded in the ledger
+    restate_reason: str | None = None  # lets an undated source overwrite a past day
+
+    @property
+    def window(self) -> str:
+        """`2026-03-04`, or `2026-03-01 to 2026-03-04`."""
+        return str(self.days[0]) if len(self.days) == 1 else f"{self.days[0]} to {self.days[-1]}"
+
+    def is_backfill(self, day: date) -> bool:
+        """Whether a newer day than `day` was already complete when the run started."""
+        return day < self.now.date() - timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class DayVerdict:
+    """How one day of one table ended. `is_changed` says whether live rows were replaced."""
+
+    day: date
+    passed: bool
+    row_count: int
+    content_hash: str
+    attempt: int
+    is_changed: bool
+
+
+@dataclass(frozen=True)
+class TableCommit:
+    """What a commit did with one table: an audit for the whole window, or one a day where the whole did not pass."""
+
+    contract: Contract
+    days: tuple[DayVerdict, ...]
+    outcomes: tuple[CheckOutcome, ...]
+    sql: str = ""
+
+    @property
+    def row_count(self) -> int:
+        """Rows that are live after the commit, over the good days."""
+        return sum(day.row_count for day in self.days if day.passed)
+
+    @property
+    def bad_days(self) -> tuple[DayVerdict, ...]:
+        """Days that were rejected."""
+        return tuple(day for day in self.days if not day.passed)
+
+    @property
+    def content_hash(self) -> str:
+        """One hash over the good days."""
+        import hashlib
+
+        return hashlib.sha256("".join(f"{d.day}:{d.content_hash};" for d in self.days if d.passed).encode()).hexdigest()[:32]
+
+
+Frames = nw.LazyFrame[Any] | Iterable[nw.LazyFrame[Any]]
+
+
+@dataclass
+class Session:
+    """An open warehouse: the connection, the run that holds it, and what it has read so far."""
+
+    connection: duckdb.DuckDBPyConnection
+    run: RunInfo
+    input_hashes: dict[str, str] = field(default_factory=dict)
+
+    # ---- reading -------------------------------------------------------------------------------------------------
+
+    def read(
+        self, contract: Contract, *, on: date | None = None, since: date | None = None, through: date | None = None
+    ) -> nw.LazyFrame[Any]:
+        """The live rows of `contract`: of the day `on`, or of every day from `since` (default: the first) `through` a day.
+
+        With `through`, each landed day of the span needs its PASS, so a forgotten day is a closed gate and not a silent
+        gap. Raises `GateClosed`; with a `force_reason` the closed gates are opened and the ledger says so.
+        """
+        if on is not None:
+            since = through = on
+        assert through is not None
+        days = [through] if on is not None else self.expected_days(since=since, through=through)
+        try:
+            digest = ledger.require(
+                self.connection, table=contract.name, days=days, reader=self.run.step, window=self.run.window
+            )
+        except GestureError:
+            if not self.run.force_reason:
+                raise
+            digest = self._override(contract, days)
+        self._verify_unchanged(contract, days)
+        self.input_hashes[f"{contract.name}@{through}"] = digest
+        names = ", ".join(contract.column_names)
+        after = f"{PARTITION} >= date '{since}' and " if since else ""
+        relation = self.connection.sql(
+            f"select {names} from {LIVE}.{contract.name} where {after}{PARTITION} <= date '{through}'"
+        )
+        return nw.from_native(relation)
+
+    def expected_days(self, *, through: date, since: date | None = None) -> list[date]:
+        """Every day of the span on which something landed, and `through` itself."""
+        rows = self.connection.execute(
+            f"select distinct {PARTITION} from {LIVE}.landing_days where {PARTITION} < ? order by all", [through]
+        ).fetchall()
+        return [day for (day,) in rows if since is None or day >= since] + [through]
+
+    def _override(self, contract: Contract, days: Sequence[date]) -> str:
+        """Open the closed gates of `contract`@`days`, leaving a row each that says who did it and why."""
+        verdicts = ledger.latest(self.connection, contract.name)
+        closed = [day for day in days if day not in verdicts or verdicts[day][0] is Verdict.FAIL]
+        attempts = ledger.next_attempts(self.connection, contract.name, closed)
+        live = self._live_counts(contract, closed)
+        hashes = ledger.live_hashes(self.connection, contract.name)
+        ledger.append(
+            self.connection,
+            [
+                LedgerRow(
+                    contract.name, day, attempts[day], Verdict.OVERRIDE, live.get(day, 0),
+                    hashes.get(day, EMPTY_HASH), {}, (), None, self.run.run_id, self.run.is_backfill(day), self.run.now,
+                    self.run.force_reason,
+                )
+                for day in closed
+            ],
+        )  # fmt: skip
+        log.warning("%s: opened %s by hand: %s", self.run.step, listing(closed), self.run.force_reason)
+        return ledger.require(
+            self.connection, table=contract.name, days=days, reader=self.run.step, window=self.run.window
+        )
+
+    def _live_counts(self, contract: Contract, days: Sequence[date]) -> dict[date, int]:
+        if not days:
+            return {}
+        return dict(
+            self.connection.execute(
+                f"select {PARTITION}, count(*) from {LIVE}.{contract.name} "
+                f"where {PARTITION} between ? and ? group by all",
+                [min(days), max(days)],
+            ).fetchall()
+        )
+
+    def _verify_unchanged(self, contract: Contract, days: Sequence[date]) -> None:
+        """Refuse rows that are not the ones which passed: somebody wrote past the gate."""
+        verdicts = ledger.latest(self.connection, contract.name)
+        live = self._live_counts(contract, days)
+        changed = [day for day in days if live.get(day, 0) != verdicts[day][2]]
+        newest = max(days)
+        if not changed and verdicts[newest][0] is Verdict.PASS and live.get(newest):
+            table = f"(select {', '.join(contract.column_names)} from {LIVE}.{contract.name})"
+            if self._hashes(table, [newest]).get(newest, (0, ""))[1] != verdicts[newest][3]:
+                changed = [newest]
+        if changed:
+            raise ContractBreach(
+                f"{self.run.step} cannot be built for {self.run.window}.",
+                expected=f"the rows of {contract.name} that passed their audit", found=f"other rows on {listing(changed)}",
+                where="data/warehouse.duckdb, which only `gesture` may write",
+                next_step=f"gesture run --date {min(changed)}",
+            )
+
+    # ---- writing -------------------------------------------------------------------------------------------------
+
+    def commit(
+        self, *tables: tuple[Contract, Frames], version: str | None = None
+    ) -> tuple[TableCommit, ...]:
+        """Stage, audit and promote `tables` for the days of the run; all of them go live for a day, or none.
+
+        A table comes as one frame, or as several that are staged one after the other, such as one a day.
+
+        A window that does not pass as a whole is audited day by day: good days go live, bad ones are rejected by name and
+        their rows kept in `rejected.<table>`. The commit does not raise on bad data: look at `bad_days`.
+        """
+        sql = {contract.name: self._stage(contract, frame) for contract, frame in tables}
+        contracts = [contract for contract, _ in tables]
+        whole = self._audit(contracts, self.run.days)
+        by_day: dict[date, dict[str, Audit]] = {}
+        if all(one.passed for one in whole.values()):
+            by_day = dict.fromkeys(self.run.days, whole)
+        elif len(self.run.days) == 1 or not all(one.is_structured for one in whole.values()):
+            by_day = dict.fromkeys(self.run.days, whole)
+        else:
+            for day in self.run.days:
+                by_day[day] = self._audit(contracts, [day])
+        good = [day for day, audits in by_day.items() if all(one.passed for one in audits.values())]
+        return tuple(
+            TableCommit(
+                contract,
+                verdicts,
+                whole[contract.name].outcomes,
+                sql[contract.name],
+            )
+            for contract, verdicts in self._promote(contracts, by_day, good, version)
+        )
+
+    def keep(self, contract: Contract, verdict: Verdict) -> tuple[TableCommit, ...]:
+        """Leave the live rows of the run's days as they are and say so in the ledger.
+
+        For ABSENT: there is no such source and nothing to audit. Readers pass, and find no rows.
+        """
+        attempts = ledger.next_attempts(self.connection, contract.name, self.run.days)
+        self.ensure(contract)
+        rows = [self._row(contract, day, attempts[day], verdict, 0, EMPTY_HASH, (), None) for day in self.run.days]
+        ledger.append(self.connection, rows)
+        outcomes = tuple(
+            CheckOutcome(check.name, True, check.severity, "nothing to check, the source is not configured")
+            for check in contract.checks
+        )
+        days = tuple(DayVerdict(day, True, 0, EMPTY_HASH, attempts[day], False) for day in self.run.days)
+        return (TableCommit(contract, days, outcomes),)
+
+    def _stage(self, contract: Contract, frames: Frames) -> str:
+        """Write the frames into the scratch file, one after the other; returns the SQL of the last."""
+        sql = ""
+        for position, frame in enumerate([frames] if isinstance(frames, nw.LazyFrame) else frames):
+            native = frame.to_native()
+            if isinstance(native, duckdb.DuckDBPyRelation):
+                sql = query = native.sql_query()
+            else:
+                self.connection.register("frame_in_memory", frame.collect().to_arrow())
+                query = "select * from frame_in_memory"
+            table = f"{STAGE}.{contract.name}"
+            verb = f"insert into {table}" if position else f"create or replace table {table} as"
+            self.connection.execute(f"{verb} {query}")
+        log.info("%s: staged %s rows", contract.name, f"{self._count(f'{STAGE}.{contract.name}'):,}")
+        return sql
+
+    def _count(self, table: str) -> int:
+        row = self.connection.execute(f"select count(*) from {table}").fetchone()
+        return row[0] if row else 0
+
+    def _audit(self, contracts: Sequence[Contract], days: Sequence[date]) -> dict[str, Audit]:
+        """Audit what is staged, seen through views that hold `days` only."""
+        values = ", ".join(f"(date '{day}')" for day in days)
+        self.connection.execute(
+            f"create or replace view {AUDIT_SCHEMA}.requested_days as select * from (values {values}) t({PARTITION})"
+        )
+        for contract in contracts:
+            # A day of a range sees its own rows; the whole range sees every row, strays included.
+            only = "" if len(days) == len(self.run.days) else f" where {PARTITION} = date '{days[0]}'"
+            self.connection.execute(
+                f"create or replace view {AUDIT_SCHEMA}.{contract.name} as select * from {STAGE}.{contract.name}{only}"
+            )
+            self.ensure(contract)
+        audits = {contract.name: audit(self.connection, contract) for contract in contracts}
+        for name, one in audits.items() if len(days) == len(self.run.days) else ():
+            failed = f"failed {listing(c.in_short for c in one.breaches)}" if one.breaches else "passed"
+            log.info("%s: %s checks %s", name, len(one.outcomes), failed)
+        return audits
+
+    def _hashes(self, table: str, days: Sequence[date]) -> dict[date, tuple[int, str]]:
+        """Day -> (row count, content hash), the same whatever the order of rows."""
+        rows = self.connection.execute(
+            f"""select {PARTITION}, count(*), printf('%016x', bit_xor(hash(t))),
+                printf('%016x', (sum(hash(t)::hugeint) % 18446744073709551616::hugeint)::ubigint)
+            from {table} as t where {PARTITION} between ? and ? group by all""",
+            [min(days), max(days)],
+        ).fetchall()
+        return {day: (count, xor + total) for day, count, xor, total in rows}
+
+    def _promote(
+        self,
+        contracts: Sequence[Contract],
+        by_day: Mapping[date, Mapping[str, Audit]],
+        good: Sequence[date],
+        version: str | None,
+    ) -> list[tuple[Contract, tuple[DayVerdict, ...]]]:
+        """One transaction: rows of good days and the ledger rows of all days, or nothing."""
+        results = []
+        self.connection.execute("begin transaction")
+        try:
+            for contract in contracts:
+                structured = by_day[self.run.days[0]][contract.name].is_structured
+                staged = self._hashes(f"{STAGE}.{contract.name}", self.run.days) if structured else {}
+                live = ledger.live_hashes(self.connection, contract.name)
+                attempts = ledger.next_attempts(self.connection, contract.name, self.run.days)
+                verdicts = []
+                for day in self.run.days:
+                    count, digest = staged.get(day, (0, EMPTY_HASH))
+                    changed = day in good and live.get(day, EMPTY_HASH if count == 0 else None) != digest
+                    verdicts.append(DayVerdict(day, day in good, count, digest, attempts[day], changed))
+                self._replace(contract, [v.day for v in verdicts if v.is_changed])
+                self._reject(contract, [v.day for v in verdicts if not v.passed], structured=structured)
+                ledger.append(
+                    self.connection,
+                    [
+                        self._row(
+                            contract, v.day, v.attempt, Verdict.PASS if v.passed else Verdict.FAIL, v.row_count,
+                            v.content_hash, by_day[v.day][contract.name].outcomes, version,
+                        )
+                        for v in verdicts
+                    ],
+                )  # fmt: skip
+                results.append((contract, tuple(verdicts)))
+            self.connection.execute("commit")
+        except BaseException:
+            self.connection.execute("rollback")
+            raise
+        for contract, verdicts in results:
+            live_days = sum(v.passed for v in verdicts)
+            log.info("%s: %s of %s days live", contract.name, live_days, len(verdicts))
+        return results
+
+    def _row(
+        self, contract: Contract, day: date, attempt: int, verdict: Verdict, count: int, digest: str,
+        outcomes: Sequence[CheckOutcome], version: str | None,
+    ) -> LedgerRow:  # fmt: skip
+        return LedgerRow(
+            contract.name, day, attempt, verdict, count, digest, dict(self.input_hashes), outcomes, version,
+            self.run.run_id, self.run.is_backfill(day), self.run.now, self.run.force_reason,
+        )  # fmt: skip
+
+    def _days_sql(self, days: Sequence[date]) -> str:
+        return ", ".join(f"date '{day}'" for day in days)
+
+    def _replace(self, contract: Contract, days: Sequence[date]) -> None:
+        if not days:
+            return
+        live, window = f"{LIVE}.{contract.name}", f"{PARTITION} in ({self._days_sql(days)})"
+        if contract.keeps_history:
+            history = f"{SUPERSEDED}.{contract.name}"
+            self.connection.execute(
+                f"create table if not exists {history} as select *, null::timestamp as superseded_at from {live} limit 0"
+            )
+            self.connection.execute(
+                f"insert into {history} by name select *, ?::timestamp as superseded_at from {live} where {window}",
+                [self.run.now],
+            )
+        self.connection.execute(f"delete from {live} where {window}")
+        newest_complete = self.run.now.date() - timedelta(days=1)
+        self.connection.execute(
+            f"""insert into {live} by name select *, ?::timestamp as recorded_at, ? as run_id,
+            {PARTITION} < ?::date as is_backfill from {STAGE}.{contract.name} where {window}
+            order by {", ".join(dict.fromkeys((PARTITION, *contract.key)))}""",
+            [self.run.now, self.run.run_id, newest_complete],
+        )
+        if self._has("rejected", contract.name):
+            self.connection.execute(f"delete from {REJECTED}.{contract.name} where {window}")
+
+    def _reject(self, contract: Contract, days: Sequence[date], *, structured: bool) -> None:
+        """Keep the rows of `days` for whoever looks into the matter; a second rejection of a day replaces the first."""
+        if not days:
+            return
+        kept, staged = f"{REJECTED}.{contract.name}", f"{STAGE}.{contract.name}"
+        columns = [row[0] for row in self.connection.execute(f"describe {staged}").fetchall()]
+        if self._has("rejected", contract.name):
+            known = [row[0] for row in self.connection.execute(f"describe {kept}").fetchall()]
+            if known[:-2] != columns or not structured:
+                self.connection.execute(f"drop table {kept}")
+        only = f" where {PARTITION} in ({self._days_sql(days)})" if structured else ""
+        if self._has("rejected", contract.name):
+            self.connection.execute(f"delete from {kept}{only}")
+        else:
+            self.connection.execute(
+                f"create table {kept} as select *, null::timestamp as rejected_at, null::varchar as run_id "
+                f"from {staged} limit 0"
+            )
+        self.connection.execute(
+            f"insert into {kept} select *, ?::timestamp, ? from {staged}{only}", [self.run.now, self.run.run_id]
+        )
+
+    def _has(self, schema: str, table: str) -> bool:
+        row = self.connection.execute(
+            "select count(*) from duckdb_tables() where database_name = 'warehouse' and schema_name = ? and table_name = ?",
+            [schema, table],
+        ).fetchone()
+        return bool(row and row[0])
+
+    def ensure(self, contract: Contract) -> None:
+        """Create the live table, or add the columns that its contract has gained; a changed type is refused."""
+        table = f"{LIVE}.{contract.name}"
+        if not self._has("main", contract.name):
+            self.connection.execute(contract.ddl(LIVE))
+            for statement in comments(contract, LIVE):
+                self.connection.execute(statement)
+            return
+        found = {row[0]: row[1] for row in self.connection.execute(f"describe {table}").fetchall()}
+        for column in contract.columns:
+            if column.name not in found and column.nullable:
+                self.connection.execute(f"alter table {table} add column {column.name} {column.type}")
+            elif found.get(column.name) != column.type:
+                raise ConfigError.bad_value(
+                    f"The warehouse's table {contract.name}", expected=f"{column.name} {column.type}",
+                    found=f"{column.name} {found.get(column.name, 'missing')}", where="data/warehouse.duckdb",
+                    next_step="it was written by another version: move data/warehouse.duckdb away, then  gesture run",
+                )
+
+
+def comments(contract: Contract, schema: str) -> Iterator[str]:
+    """`COMMENT ON` for the table and each of its columns: the data dictionary travels inside the file."""
+
+    def quoted(text: str) -> str:
+        return "'" + text.replace("'", "''") + "'"
+
+    yield f"comment on table {schema}.{contract.name} is {quoted(f'{contract.grain} {contract.description}')}"
+    for column in contract.columns:
+        unit = f" Unit: {column.unit}." if column.unit else ""
+        yield f"comment on column {schema}.{contract.name}.{column.name} is {quoted(column.description + unit)}"
+    for name, (_, meaning) in PROVENANCE.items():
+        yield f"comment on column {schema}.{contract.name}.{name} is {quoted(meaning)}"
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """Where the private file is and how patiently to wait for it."""
+
+    path: Path
+    lock_timeout_seconds: float
+    threads: int | None = None
+    memory_limit: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Warehouse":
+        """The warehouse that `settings` describe."""
+        return cls(
+            settings.warehouse, settings.lock_timeout_seconds, settings.duckdb_threads, settings.duckdb_memory_limit
+        )
+
+    @contextmanager
+    def locked(self, holder: str) -> Iterator[None]:
+        """Hold the writer's lock without opening the file."""
+        lock = self.path.with_suffix(".lock")
+        with writer_lock(lock, holder=holder, timeout_seconds=self.lock_timeout_seconds):
+            yield
+
+    @contextmanager
+    def open(self, run: RunInfo) -> Iterator[Session]:
+        """The open warehouse, for this process alone. Raises `WarehouseBusy` naming the holder after the time allowed."""
+        with self.locked(f"{run.step}, run {run.run_id[:8]}"):
+            scratch = self.path.with_suffix(".scratch.duckdb")
+            _remove_database(scratch)  # a killed run leaves one behind
+            connection = connect(self.threads, self.memory_limit)
+            try:
+                connection.execute(f"attach '{_quoted(self.path)}' as warehouse")
+                connection.execute(f"attach '{_quoted(scratch)}' as scratch")
+                for schema in ("warehouse.rejected", "warehouse.superseded", STAGE, AUDIT_SCHEMA):
+                    connection.execute(f"create schema if not exists {schema}")
+                ledger.create(connection)
+                connection.execute(
+                    f"create table if not exists {LIVE}.landing_days "
+                    f"(content_hash varchar not null, {PARTITION} date not null, row_count bigint not null)"
+                )
+                yield Session(connection, run)
+            finally:
+                connection.close()
+                _remove_database(scratch)
+
+
+def connect(threads: int | None = None, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
+    """An in-memory connection in UTC, offline: it never installs or loads an extension by itself."""
+    connection = duckdb.connect()
+    connection.execute("set TimeZone = 'UTC'")
+    connection.execute("set autoinstall_known_extensions = false")
+    connection.execute("set autoload_known_extensions = false")
+    if threads:
+        connection.execute(f"set threads = {threads}")
+    if memory_limit:
+        connection.execute(f"set memory_limit = '{_quoted(memory_limit)}'")
+    return connection
+
+
+def _quoted(text: object) -> str:
+    return str(text).replace("'", "''")
+
+
+def _remove_database(path: Path) -> None:
+    for leftover in (path, path.with_name(path.name + ".wal")):
+        leftover.unlink(missing_ok=True)
