@@ -35,6 +35,7 @@ ONE_RUN = dg.BackfillPolicy.single_run()
 RETRIES = dg.RetryPolicy(max_retries=SETTINGS.retry_count, delay=30, backoff=dg.Backoff.EXPONENTIAL)
 MACHINE_FAILURES = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
 NOW_TAG = "gesture/now"
+ROWS_AT_ONCE = 4_000_000
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
@@ -119,6 +120,22 @@ class Night:
     def read(self, contract: Contract, **window: date | None) -> nw.LazyFrame[Any]:
         """See `Session.read`."""
         return self.session.read(contract, **window)
+
+    def chunks(self, contract: Contract, rows: int = ROWS_AT_ONCE) -> Iterator[tuple[date, ...]]:
+        """The run's days in pieces that hold about `rows` rows of `contract`, a day at least.
+
+        Planning a query costs the same for one day as for many, and many large days at once would not fit in memory.
+        """
+        counts = self.session.live_counts(contract, self.days)
+        chunk: list[date] = []
+        filled = 0
+        for day in self.days:
+            if chunk and filled + counts.get(day, 0) > rows:
+                yield tuple(chunk)
+                chunk, filled = [], 0
+            chunk.append(day)
+            filled += counts.get(day, 0)
+        yield tuple(chunk)
 
     def commit(
         self, *tables: tuple[Contract, Frames], version: str | None = None, notes: dict[str, Any] | None = None

@@ -1,6 +1,7 @@
 """Assets of what people did: landed files to events, visits and daily activity."""
 
-from datetime import date, datetime, timedelta
+from collections.abc import Sequence
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
@@ -24,9 +25,6 @@ from gesture_assets.warehouse.landing_index import FILES, LandingIndex
 from gesture_assets.warehouse.warehouse import LIVE
 
 LANDED = (RAW_EVENTS, QUARANTINED_EVENTS, LANDING_RECONCILIATION, IDENTITY_LINKS)
-
-# Visits are traced back this far before the first event of a day; a visit longer than that is a machine's.
-REACH = timedelta(days=1)
 
 
 @dg.multi_asset(
@@ -143,35 +141,20 @@ def _linked_before(night: Night, first: date) -> nw.LazyFrame[Any]:
 def sessions(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Trace the visits of everybody with new events, and file the visits that are new or changed."""
     with warehouse.open(context) as night:
-        con = night.session.connection
+        first, last = night.days[0], night.days[-1]
         for contract in LANDED[1:]:
-            for day in night.days:
-                night.read(contract, on=day)
-        frames = []
-        for day in night.days:
-            new = night.read(RAW_EVENTS, on=day)
-            earliest = con.execute(
-                f"select min(event_at) from {LIVE}.raw_events where {PARTITION} = ?", [day]
-            ).fetchone()
-            since: datetime = (earliest[0] if earliest and earliest[0] else datetime.combine(day, datetime.min.time())) - REACH
-            users = new.select("user_id").unique(subset=["user_id"], keep="any")
-            # Sessions that a source keeps may pause for weeks, so all their events count.
-            own = new.filter(~nw.col("source_session_id").is_null()).select("user_id", "source_session_id")
-            has_own = con.execute(
-                f"select count(source_session_id) from {LIVE}.raw_events where {PARTITION} = ?", [day]
-            ).fetchone()
-            known = night.read(RAW_EVENTS, since=None if has_own and has_own[0] else since.date(), through=day)
-            timed = known.filter((nw.col("event_at") >= nw.lit(since)) & nw.col("source_session_id").is_null())
-            reached = timed.join(users, on="user_id", how="semi")
-            if has_own and has_own[0]:
-                kept = known.filter(~nw.col("source_session_id").is_null()).join(
-                    own.unique(subset=["user_id", "source_session_id"], keep="any"),
-                    on=["user_id", "source_session_id"], how="semi",
-                )  # fmt: skip
-                reached = nw.concat([reached, kept])
-            before = reached.filter(nw.col(PARTITION) < nw.lit(day))
-            frames.append(sessionise.changes(before, reached, day))
-        yield from night.commit((SESSIONS, frames))
+            night.read(contract, since=first, through=last)
+        yield from night.commit((SESSIONS, (_filed(night, days) for days in night.chunks(RAW_EVENTS))))
+
+
+def _filed(night: Night, days: Sequence[date]) -> nw.LazyFrame[Any]:
+    new = night.read(RAW_EVENTS, since=days[0], through=days[-1])
+    earliest, has_own = night.session.connection.execute(
+        f"select min(event_at), count(source_session_id) from {LIVE}.raw_events where {PARTITION} between ? and ?",
+        [days[0], days[-1]],
+    ).fetchone() or (None, 0)
+    since = None if has_own or earliest is None else (earliest - sessionise.REACH).date()
+    return sessionise.filed_sessions(new, night.read(RAW_EVENTS, since=since, through=days[-1]))
 
 
 @dg.multi_asset(

@@ -23,7 +23,8 @@ SESSION_SUMS = ("session_count", "repeat_session_count", "bounced_session_count"
 
 def exact_seconds(seconds: nw.Expr) -> nw.Expr:
     """The sum of `seconds`, exact to the millisecond whatever the order of rows: integers are added, not floats."""
-    return (seconds.fill_null(0) * 1000).round(0).cast(nw.Int64).sum().cast(nw.Float64) / 1000
+    # Multiplied, not divided: Polars turns a division by a constant into this, and the engines must agree to the bit.
+    return (seconds.fill_null(0) * 1000).round(0).cast(nw.Int64).sum().cast(nw.Float64) * 0.001
 
 
 def last_known(rows: Frame, by: tuple[str, ...], attributes: tuple[str, ...], at: str) -> Frame:

@@ -1,10 +1,10 @@
 """Visits: events of one user less than 30 minutes apart, or the sessions that a source keeps itself.
 
-Belongs here: frames of events to frames of visits, and what changed between two states of knowledge. Does not belong here:
-choosing which events are looked at (`defs/events.py`).
+Belongs here: frames of events to frames of visits, and which visits changed from one evening to the next. Does not belong
+here: choosing the days that are looked at (`defs/events.py`).
 """
 
-from datetime import date
+from datetime import timedelta
 from typing import Any
 
 import narwhals as nw
@@ -15,85 +15,98 @@ from gesture_assets.events.roll_up import exact_seconds
 
 Frame = nw.LazyFrame[Any]
 
-GAP_SECONDS = 30 * 60  # the field's usual gap; a 30-minute pause still continues the visit
+GAP_SECONDS = 30 * 60  # the field's usual gap; a pause of exactly 30 minutes still continues the visit
+# Visits are traced back this far before a user's first new event; a visit longer than that is a machine's.
+REACH = timedelta(days=1)
+
+FLAGS = ("is_repeat_session", "is_bounce", "is_spam", "is_bot")
 
 
-def _mode(rows: Frame, by: str, column: str) -> Frame:
-    """The commonest value of `column` per `by`, ties going to the first in the alphabet; nulls do not count."""
-    counts = rows.filter(~nw.col(column).is_null()).group_by(by, column).agg(nw.len().alias("n"))
-    most = counts.group_by(by).agg(nw.col("n").max().alias("most"))
-    return (
-        counts.join(most, on=by, how="inner")
-        .filter(nw.col("n") == nw.col("most"))
-        .group_by(by)
-        .agg(nw.col(column).min())
-    )
-
-
-def sessionise(events: Frame) -> Frame:
+def sessionise(events: Frame, *, by: tuple[str, ...] = ()) -> Frame:
     """One row per visit: `session_id`, user, first and last moment, counts, device and flags. A visit may cross midnight.
 
     A gap of more than 30 minutes starts a new visit. Events with a `source_session_id` keep that session, however long
-    its pauses. `session_id` is the user with the first moment in seconds since 1970, or with the source's id.
+    its pauses. `session_id` is the user with the first moment, or with the source and its own id. `by` names columns that
+    tell independent sets of events apart; they stay in the result.
     """
-    order = ("event_at", "event_id")
-    timed = events.filter(nw.col("source_session_id").is_null())
+    order, who = ("event_at", "event_id"), (*by, "user_id")
     gap = (nw.col("event_at") - nw.col("previous_at")).dt.total_seconds()
     numbered = (
-        timed.with_columns(previous_at=nw.col("event_at").shift(1).over("user_id", order_by=order))
+        events.filter(nw.col("source_session_id").is_null())
+        .with_columns(previous_at=nw.col("event_at").shift(1).over(*who, order_by=order))
         .with_columns(starts=nw.when(gap.is_null() | (gap > GAP_SECONDS)).then(nw.lit(1)).otherwise(nw.lit(0)))
-        .with_columns(number=nw.col("starts").cum_sum().over("user_id", order_by=order))
+        .with_columns(number=nw.col("starts").cum_sum().over(*who, order_by=order))
     )
-    started = numbered.group_by("user_id", "number").agg(nw.col("event_at").min().alias("session_started_at"))
-    columns = ("user_id", "event_at", "dwell_seconds", "device", "is_repeat_session", "is_bounce", "is_spam", "is_bot")
-    by_gap = numbered.join(started, on=["user_id", "number"], how="inner").select(
-        nw.concat_str(
-            [nw.col("user_id"), nw.col("session_started_at").dt.to_string("%Y%m%dT%H%M%S")], separator="@"
-        ).alias("session_id"),
-        nw.lit(False).alias("is_from_source"),
-        *columns,
-    )
-    by_source = events.filter(~nw.col("source_session_id").is_null()).select(
-        nw.concat_str([nw.col("user_id"), nw.col("source"), nw.col("source_session_id")], separator="@").alias("session_id"),
-        nw.lit(True).alias("is_from_source"),
-        *columns,
-    )
+    first = nw.col("event_at").min().over(*who, "number").dt.to_string("%Y%m%dT%H%M%S")
+    columns = (*who, "event_at", "dwell_seconds", "device", *FLAGS)
+    by_gap = numbered.select(nw.concat_str([nw.col("user_id"), first], separator="@").alias("session_id"), *columns)
+    own_id = nw.concat_str([nw.col("user_id"), nw.col("source"), nw.col("source_session_id")], separator="@")
+    by_source = events.filter(~nw.col("source_session_id").is_null()).select(own_id.alias("session_id"), *columns)
     rows = nw.concat([by_gap, by_source])
-    said = {name: nw.col(name).cast(nw.Int32).max() for name in ("is_repeat_session", "is_bounce", "is_spam", "is_bot")}
-    visits = rows.group_by("session_id", "user_id").agg(
+    key = (*who, "session_id")
+    visits = rows.group_by(*key).agg(
         nw.col("event_at").min().alias("started_at"),
         nw.col("event_at").max().alias("ended_at"),
         nw.len().cast(nw.Int32).alias("event_count"),
         exact_seconds(nw.col("dwell_seconds")).alias("dwell_seconds"),
-        *(expression.alias(name) for name, expression in said.items()),
+        *(nw.col(name).cast(nw.Int32).max().alias(name) for name in FLAGS),
     )
-    return visits.join(_mode(rows, "session_id", "device"), on="session_id", how="left").with_columns(
-        is_repeat=nw.col("is_repeat_session").fill_null(0) == 1,
-        # Where the source is silent, a visit of one event is a bounce.
-        is_bounce=nw.col("is_bounce").fill_null(nw.when(nw.col("event_count") == 1).then(nw.lit(1)).otherwise(nw.lit(0))) == 1,
-        is_spam=nw.col("is_spam").fill_null(0) == 1,
-        is_bot=nw.col("is_bot").fill_null(0) == 1,
-    ).drop("is_repeat_session")
+    one_event = nw.when(nw.col("event_count") == 1).then(nw.lit(1)).otherwise(nw.lit(0))
+    return (
+        visits.join(_commonest(rows, key, "device"), on=list(key), how="left")
+        .with_columns(
+            is_repeat=nw.col("is_repeat_session").fill_null(0) == 1,
+            # Where the source is silent, a visit of one event is a bounce.
+            is_bounce=nw.when(nw.col("is_bounce").is_null()).then(one_event).otherwise(nw.col("is_bounce")) == 1,
+            is_spam=nw.col("is_spam").fill_null(0) == 1,
+            is_bot=nw.col("is_bot").fill_null(0) == 1,
+        )
+        .drop("is_repeat_session")
+    )
 
 
-def changes(known_before: Frame, known_now: Frame, as_of: date) -> Frame:
-    """The visits that are filed on `as_of`: new forms with +1, forms that no longer hold with -1; unchanged ones not at all.
+def _commonest(rows: Frame, key: tuple[str, ...], column: str) -> Frame:
+    """The commonest value of `column` per `key`, ties going to the first in the alphabet; nulls do not count."""
+    counts = rows.filter(~nw.col(column).is_null()).group_by(*key, column).agg(nw.len().alias("value_count"))
+    is_most = nw.col("value_count") == nw.col("value_count").max().over(*key)
+    return counts.filter(is_most).group_by(*key).agg(nw.col(column).min())
 
-    Both frames hold the events of the same users, the first as of the evening before, the second as of `as_of`.
+
+def filed_sessions(new: Frame, history: Frame) -> Frame:
+    """The visits to file on the days of `new`: new forms with +1, forms that no longer hold with -1; unchanged ones not.
+
+    `new` holds the events filed on those days, `history` every event that could belong to one of their visits, `new`
+    included. A day's answer depends on nothing that became known after it.
     """
-    columns = [name for name in SESSIONS.column_names if name not in (PARTITION, "filed")]
-    # An anti join takes no nulls for equal, so the comparison is made on text.
-    keys = [name for name in columns if name != "device"]
-    before, now = (
-        sessionise(frame).select(*columns).with_columns(device_key=nw.col("device").fill_null("")) for frame in
-        (known_before, known_now)
+    # What each day can have touched: a user's visits since shortly before their earliest new event …
+    users = (
+        new.group_by(PARTITION, "user_id").agg(nw.col("event_at").min().alias("earliest"))
+        .select(nw.col(PARTITION).alias("filing_day"), "user_id", nw.col("earliest").dt.offset_by("-1d").alias("since"))
     )  # fmt: skip
-    on = [*keys, "device_key"]
-
-    def filed(rows: Frame, other: Frame, sign: int) -> Frame:
-        return rows.join(other.select(*on), on=on, how="anti").with_columns(filed=nw.lit(sign))
-
-    both = nw.concat([filed(now, before, 1), filed(before, now, -1)])
-    return both.with_columns(nw.lit(as_of).alias(PARTITION)).select(
-        *(nw.col(name).cast(nw.Int8) if name == "filed" else nw.col(name) for name in SESSIONS.column_names)
+    timed = (
+        history.filter(nw.col("source_session_id").is_null())
+        .join(users, on="user_id", how="inner")
+        .filter((nw.col("event_at") >= nw.col("since")) & (nw.col(PARTITION) <= nw.col("filing_day")))
+        .drop("since")
+    )
+    # … and whole sessions of sources that keep their own, which may pause for weeks.
+    own = ["user_id", "source", "source_session_id"]
+    touched = (
+        new.filter(~nw.col("source_session_id").is_null())
+        .select(nw.col(PARTITION).alias("filing_day"), *own)
+        .unique(subset=["filing_day", *own], keep="any")
+    )
+    kept = history.join(touched, on=own, how="inner").filter(nw.col(PARTITION) <= nw.col("filing_day"))
+    # The same visits as of the evening before, and as of the day: what differs is filed.
+    known = nw.concat([timed.select(*sorted(timed.collect_schema().names())), kept.select(*sorted(timed.collect_schema().names()))])
+    before = known.filter(nw.col(PARTITION) < nw.col("filing_day")).with_columns(form=nw.lit(-1))
+    both = nw.concat([known.with_columns(form=nw.lit(1)), before])
+    visits = sessionise(both, by=("filing_day", "form"))
+    content = [name for name in SESSIONS.column_names if name not in (PARTITION, "filed")]
+    return (
+        visits.group_by("filing_day", *content)
+        .agg(nw.col("form").sum().alias("filed"))
+        .filter(nw.col("filed") != 0)
+        .with_columns(nw.col("filed").cast(nw.Int8), nw.col("filing_day").alias(PARTITION))
+        .select(*SESSIONS.column_names)
     )

@@ -7,7 +7,7 @@ GX is imported inside the function: it takes seconds, and most commands never au
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -188,22 +188,17 @@ def audit(connection: duckdb.DuckDBPyConnection, contract: Contract) -> Audit:
     Where the structure does not hold, the other checks are reported as failed and "not evaluated": they would only crash.
     Raises `GestureError` when a check itself breaks.
     """
-    structure = _run(connection, contract, contract.structure)
+    answers = _run(connection, contract)
+    structure = [_outcome(check, answers[check.name], contract.name) for check in contract.structure]
+    rest = contract.checks[len(contract.structure) :]
     if not all(outcome.passed for outcome in structure):
-        rest = [check for check in contract.checks if check not in contract.structure]
-        skipped = [
-            CheckOutcome(check.name, False, check.severity, NOT_EVALUATED, recovery=check.recovery)
-            for check in rest
-        ]
+        skipped = (CheckOutcome(c.name, False, c.severity, NOT_EVALUATED, recovery=c.recovery) for c in rest)
         return Audit(contract.name, (*structure, *skipped))
-    return Audit(contract.name, (*structure, *_run(connection, contract, contract.checks[len(contract.structure) :])))
+    return Audit(contract.name, (*structure, *(_outcome(check, answers[check.name], contract.name) for check in rest)))
 
 
-def _run(
-    connection: duckdb.DuckDBPyConnection, contract: Contract, checks: Sequence[Expectation]
-) -> tuple[CheckOutcome, ...]:
-    if not checks:
-        return ()
+def _run(connection: duckdb.DuckDBPyConnection, contract: Contract) -> dict[str, Any]:
+    """GX's answer to each check, by name."""
     gx = _great_expectations()
     placeholders = {"staged": AUDIT_SCHEMA, "live": "warehouse.main", "days": f"{AUDIT_SCHEMA}.requested_days"}
     with warnings.catch_warnings():
@@ -218,10 +213,9 @@ def _run(
         )
         batch = source.add_table_asset(name=contract.name, table_name=contract.name)
         suite = gx.ExpectationSuite(name=contract.name)
-        for check in checks:
+        for check in contract.checks:
             suite.add_expectation(_expectation(check, placeholders))
         results = batch.add_batch_definition_whole_table("all").get_batch().validate(
             suite, result_format={"result_format": "COMPLETE"}
         )
-    by_name = {result.expectation_config.meta["name"]: result for result in results.results}
-    return tuple(_outcome(check, by_name[check.name], contract.name) for check in checks)
+    return {result.expectation_config.meta["name"]: result for result in results.results}

@@ -145,7 +145,7 @@ class Session:
         verdicts = ledger.latest(self.connection, contract.name)
         closed = [day for day in days if day not in verdicts or verdicts[day][0] is Verdict.FAIL]
         attempts = ledger.next_attempts(self.connection, contract.name, closed)
-        live = self._live_counts(contract, closed)
+        live = self.live_counts(contract, closed)
         hashes = ledger.live_hashes(self.connection, contract.name)
         ledger.append(
             self.connection,
@@ -163,7 +163,8 @@ class Session:
             self.connection, table=contract.name, days=days, reader=self.run.step, window=self.run.window
         )
 
-    def _live_counts(self, contract: Contract, days: Sequence[date]) -> dict[date, int]:
+    def live_counts(self, contract: Contract, days: Sequence[date]) -> dict[date, int]:
+        """Day -> live rows, for the span of `days`."""
         if not days:
             return {}
         return dict(
@@ -177,7 +178,7 @@ class Session:
     def _verify_unchanged(self, contract: Contract, days: Sequence[date]) -> None:
         """Refuse rows that are not the ones which passed: somebody wrote past the gate."""
         verdicts = ledger.latest(self.connection, contract.name)
-        live = self._live_counts(contract, days)
+        live = self.live_counts(contract, days)
         changed = [day for day in days if live.get(day, 0) != verdicts[day][2]]
         newest = max(days)
         if not changed and verdicts[newest][0] is Verdict.PASS and live.get(newest):
