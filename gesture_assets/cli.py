@@ -120,7 +120,7 @@ def run(
     pending, notes = _pending(settings, until=today - timedelta(days=1))
     if first and last:
         days = _span(first.date(), last.date(), settings, today)
-        landed = {day for day, _ in pending.values()} if False else pending["landed"]
+        landed = pending["landed"]
         ranges = _ranges([day for day in days if day in landed], landed) or [(days[0], days[-1])]
     else:
         ranges = _ranges(sorted(pending["waiting"]), pending["landed"])
@@ -320,7 +320,12 @@ def demo_data(
             users=users, days=days, seed=seed, end=end.date() if end else _now().date() - timedelta(days=1),
             progress=logging.getLogger("gesture_assets").info,
         )  # fmt: skip
-    console.print(f"Wrote {world}", highlight=False, soft_wrap=True)
+    console.print(
+        f"Wrote {world.events:,} events in {len(world.event_files)} files below {settings.landing}, and {world.subscribers:,} "
+        f"subscribers to {world.crm}. Planted: {world.duplicates:,} duplicates, {world.late:,} late, {world.malformed:,} "
+        f"malformed and {world.future:,} future rows, {world.bots} bots.",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
     console.print("Next:  gesture run", highlight=False)
 
 

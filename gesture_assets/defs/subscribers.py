@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import narwhals as nw
 
-from gesture_assets.contracts import CRM_SNAPSHOT, QUARANTINED_SUBSCRIBERS
+from gesture_assets.contracts import CRM_SNAPSHOT, QUARANTINED_SUBSCRIBERS, Contract
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.subscribers import CRM_TABLES
 from gesture_assets.defs.common import (
@@ -21,7 +21,7 @@ from gesture_assets.defs.common import (
     spec,
 )
 from gesture_assets.errors import SourceError
-from gesture_assets.sources.crm import canonical_crm, crm_url, read_crm
+from gesture_assets.sources.crm import CrmContent, canonical_crm, crm_url, read_crm
 from gesture_assets.sources.personal import pseudonym_key
 from gesture_assets.subscribers.validate import subscribers_as_of
 from gesture_assets.warehouse import ledger
@@ -77,37 +77,31 @@ def _build(night: Night, url: str) -> Events:
     subscribers, tags, purchases = canonical
     has_dated_tags = "tagged_at" in content.tables["Tags"].columns
     verdicts = ledger.latest(con, VALIDATED_SUBSCRIBERS.name)
-    frames: dict[str, list[nw.LazyFrame[Any]]] = {contract.name: [] for contract in TABLES}
-    kept = []
-    for day in night.days:
-        is_rebuilt = day < today - timedelta(days=1)
-        stored = day in verdicts and verdicts[day][0] is Verdict.PASS
-        if is_rebuilt and stored and not run.restate_reason:
-            # A past day is what it was: today's CRM has nothing to say about it.
-            kept.append(day)
-            for contract in TABLES:
-                frames[contract.name].append(_stored(night, contract.name, contract.column_names, day))
-            continue
-        one = subscribers_as_of(
-            subscribers, tags, purchases, day=day, snapshot_date=today, is_rebuilt=is_rebuilt,
-            has_dated_tags=has_dated_tags, tag_names=night.settings.tags,
-        )  # fmt: skip
-        frames[VALIDATED_SUBSCRIBERS.name].append(one.validated)
-        frames[QUARANTINED_SUBSCRIBERS.name].append(one.quarantined)
-        counts = {
-            "Subscribers": (0, _rows(one.later)),
-            "Tags": (_rows(one.unmatched_tags), 0),
-            "Transactions": (_rows(one.unmatched_purchases), 0),
-        }
-        values = ", ".join(
-            f"(date '{day}', '{name}', {content.tables[name].height}::bigint, '{','.join(content.columns[name])}', "
-            f"'{','.join(columns)}', {counts[name][0]}::bigint, {counts[name][1]}::bigint, date '{today}', "
-            f"'{content.content_hash}')"
-            for name, columns in CRM_TABLES.items()
+    # A past day that holds a snapshot is what it was: today's CRM has nothing to say about it.
+    kept = [
+        day for day in night.days
+        if _is_past(day, today) and not run.restate_reason and day in verdicts and verdicts[day][0] is Verdict.PASS
+    ]  # fmt: skip
+    built = [day for day in night.days if day not in kept]
+    frames: dict[str, list[nw.LazyFrame[Any]]] = {
+        contract.name: [_stored(night, contract, kept)] if kept else [] for contract in TABLES
+    }
+    if built:
+        rows = ", ".join(f"(date '{day}', date '{today}', {_is_past(day, today)})" for day in built)
+        days = nw.from_native(con.sql(f"select * from (values {rows}) as t({PARTITION}, snapshot_date, is_rebuilt)"))
+        validated, quarantined = subscribers_as_of(
+            subscribers, tags, purchases, days, has_dated_tags=has_dated_tags, tag_names=night.settings.tags
         )
-        names = ", ".join(CRM_SNAPSHOT.column_names)
-        frames[CRM_SNAPSHOT.name].append(nw.from_native(con.sql(f"select * from (values {values}) as t({names})")))
-    night.session.input_hashes["crm"] = content.content_hash
+        frames[VALIDATED_SUBSCRIBERS.name].append(validated)
+        frames[QUARANTINED_SUBSCRIBERS.name].append(quarantined)
+        unmatched = {
+            "Subscribers": 0,
+            "Tags": _rows(tags.join(subscribers.select("mailchimp_id"), on="mailchimp_id", how="anti")),
+            "Transactions": _rows(purchases.join(subscribers.select("email_key"), on="email_key", how="anti")),
+        }
+        frames[CRM_SNAPSHOT.name].append(_snapshot(content, subscribers, days, unmatched))
+    run_hashes = night.session.input_hashes
+    run_hashes["crm"] = content.content_hash
     notes: dict[str, Any] = {
         "crm": content.where,
         "crm_content_hash": content.content_hash,
@@ -120,11 +114,42 @@ def _build(night: Night, url: str) -> Events:
     yield from night.commit(*((contract, frames[contract.name]) for contract in TABLES), notes=notes)
 
 
-def _stored(night: Night, name: str, columns: tuple[str, ...], day: date) -> nw.LazyFrame[Any]:
+def _is_past(day: date, today: date) -> bool:
+    """Whether the CRM of `today` is too late to stand for `day`: it stands for the day that has just ended."""
+    return day < today - timedelta(days=1)
+
+
+def _stored(night: Night, contract: Contract, days: list[date]) -> nw.LazyFrame[Any]:
+    """The live rows of `days`."""
+    listed = ", ".join(f"date '{day}'" for day in days)
     return nw.from_native(
         night.session.connection.sql(
-            f"select {', '.join(columns)} from {LIVE}.{name} where {PARTITION} = date '{day}'"
+            f"select {', '.join(contract.column_names)} from {LIVE}.{contract.name} where {PARTITION} in ({listed})"
         )
+    )
+
+
+def _snapshot(
+    content: CrmContent, subscribers: nw.LazyFrame[Any], days: nw.LazyFrame[Any], unmatched: dict[str, int]
+) -> nw.LazyFrame[Any]:
+    """The rows of crm_snapshot: what each CRM table looked like, and how many of its rows are later than the day."""
+    is_later = nw.when(nw.col("optin_date") > nw.col(PARTITION)).then(nw.lit(1)).otherwise(nw.lit(0))
+    later = days.join(subscribers, how="cross").group_by(PARTITION, "snapshot_date").agg(is_later.sum().alias("later"))
+    return nw.concat(
+        [
+            later.select(
+                PARTITION,
+                nw.lit(name).alias("crm_table"),
+                nw.lit(content.tables[name].height).cast(nw.Int64).alias("row_count"),
+                nw.lit(",".join(content.columns[name])).alias("column_names"),
+                nw.lit(",".join(expected)).alias("expected_column_names"),
+                nw.lit(unmatched[name]).cast(nw.Int64).alias("unmatched_count"),
+                (nw.col("later") if name == "Subscribers" else nw.lit(0)).cast(nw.Int64).alias("later_count"),
+                "snapshot_date",
+                nw.lit(content.content_hash).alias("content_hash"),
+            )
+            for name, expected in CRM_TABLES.items()
+        ]
     )
 
 
