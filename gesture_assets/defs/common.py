@@ -90,12 +90,12 @@ def run_info(context: dg.AssetExecutionContext, *, force_reason: str = "", resta
     if tagged:
         now = datetime.fromisoformat(tagged)
     else:
-        record = context.instance.get_run_record_by_id(context.run_id)
+        record = context.instance.get_run_record_by_id(context.run.run_id)
         assert record is not None
         now = record.create_timestamp
     now = now.astimezone(UTC).replace(tzinfo=None) if now.tzinfo else now
     return RunInfo(
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         now=now,
         days=tuple(sorted(date.fromisoformat(key) for key in context.partition_keys)),
         step=context.op_execution_context.op.name,

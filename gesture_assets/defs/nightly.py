@@ -2,12 +2,10 @@
 
 import dagster as dg
 
-from gesture_assets.defs.common import DAILY
 
 nightly = dg.define_asset_job(
     "nightly",
     selection=dg.AssetSelection.all(),
-    partitions_def=DAILY,
     description="Every asset of a day, publication last. Stops where a gate does not pass.",
     tags={"gesture/kind": "nightly"},
 )

@@ -1,0 +1,106 @@
+"""What tests share: the reference data, a data folder of their own, an open warehouse, and whole nights.
+
+Belongs here: fixtures that more than one folder uses. Does not belong here: expectations.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import date, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from gesture_assets.settings import Settings, load_settings
+from gesture_assets.warehouse.warehouse import RunInfo, Session, Warehouse, connect
+
+NOW = datetime(2026, 3, 10, 2, 0)  # a night's usual hour; the day that has just ended is 2026-03-09
+KEY = "a key for tests only"
+
+OpenSession = Callable[..., AbstractContextManager[Session]]
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The folder of reference data, beside the checkout or named by GESTURE_REFERENCE_DATA; skips where it is absent."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "reference"
+    folder = Path(os.environ.get("GESTURE_REFERENCE_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"the reference data is not at {folder}; set GESTURE_REFERENCE_DATA to have these tests run")
+    return folder
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data folder that the settings of this test point to."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in [name for name in os.environ if name.startswith("GESTURE_") and name != "GESTURE_REFERENCE_DATA"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GESTURE_DATA_DIR", str(folder))
+    monkeypatch.setenv("GESTURE_PSEUDONYM_KEY", KEY)
+    monkeypatch.setenv("DAGSTER_HOME", str(folder / "dagster_home"))
+    return folder
+
+
+@pytest.fixture
+def settings(data_dir: Path) -> Settings:
+    """The settings that go with `data_dir`."""
+    return load_settings()
+
+
+@pytest.fixture
+def open_session(settings: Settings) -> OpenSession:
+    """`with open_session(date(2026, 3, 9)) as session:` — the warehouse, open for these days."""
+
+    @contextmanager
+    def opened(
+        *days: date, now: datetime = NOW, run_id: str = "run-0001", step: str = "a_test", **reasons: str
+    ) -> Iterator[Session]:
+        with Warehouse.of(settings).open(RunInfo(run_id, now, days, step, **reasons)) as session:  # pyright: ignore[reportArgumentType]
+            yield session
+
+    return opened
+
+
+@pytest.fixture
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    """An in-memory DuckDB in UTC."""
+    con = connect()
+    yield con
+    con.close()
+
+
+@pytest.fixture
+def write_crm(data_dir: Path) -> Callable[..., Path]:
+    """Write a CRM database of document 003's shape at its default place, from rows; small and readable."""
+
+    def write(
+        subscribers: list[tuple[object, ...]],
+        tags: list[tuple[object, ...]] = (),  # pyright: ignore[reportArgumentType]
+        transactions: list[tuple[object, ...]] = (),  # pyright: ignore[reportArgumentType]
+        *,
+        dated_tags: bool = False,
+    ) -> Path:
+        path = data_dir / "crm_database.sqlite"
+        path.unlink(missing_ok=True)
+        con = sqlite3.connect(path)
+        con.execute(
+            "create table Subscribers(mailchimp_id integer, user_full_name text, user_email text, member_rating integer, "
+            "optin_time text, country_code text)"
+        )
+        con.execute(f"create table Tags(mailchimp_id integer, tag text{', tagged_at text' if dated_tags else ''})")
+        con.execute(
+            "create table Transactions(transaction_id integer, purchased_at text, user_full_name text, user_email text, "
+            "charge_country text, product_id integer)"
+        )
+        con.executemany("insert into Subscribers values (?, ?, ?, ?, ?, ?)", subscribers)
+        con.executemany(f"insert into Tags values (?, ?{', ?' if dated_tags else ''})", tags)
+        con.executemany("insert into Transactions values (?, ?, ?, ?, ?, ?)", transactions)
+        con.commit()
+        con.close()
+        return path
+
+    return write
