@@ -337,8 +337,8 @@ def dev(
     """Start the Dagster UI and its daemon, with storage under data/dagster_home."""
     from gesture_assets.dagster_home import prepare
 
-    prepare(load_settings())
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "gesture_assets.definitions", "-h", host, "-p", str(port)]
+    workspace = prepare(load_settings()) / "workspace.yaml"
+    command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
     os.execv(sys.executable, command)
 
 

@@ -14,12 +14,22 @@ from gesture_assets.settings import Settings
 DAGSTER_YAML = """\
 telemetry:
   enabled: false
+nux:
+  enabled: false
 concurrency:
   runs:
     max_concurrent_runs: 1
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60
+"""
+
+# The same location as workspace.yaml in the checkout, for an installed package that has no checkout beside it.
+WORKSPACE_YAML = """\
+load_from:
+  - python_module:
+      module_name: gesture_assets.definitions
+      location_name: gesture_assets
 """
 
 
@@ -30,6 +40,7 @@ def prepare(settings: Settings) -> Path:
     configuration = home / "dagster.yaml"
     if not configuration.exists():
         configuration.write_text(DAGSTER_YAML, encoding="utf-8")
+    (home / "workspace.yaml").write_text(WORKSPACE_YAML, encoding="utf-8")
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
     return home

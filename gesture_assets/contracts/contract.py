@@ -5,7 +5,7 @@ at data (DDL). Does not belong here: the tables themselves (their own modules), 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -99,7 +99,6 @@ class Contract:
     expectations: tuple[Expectation, ...] = ()
     may_be_empty: bool = False
     keeps_history: bool = False  # replaced versions are kept in the schema "superseded"
-    upstream: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
         """Refuse a contract that contradicts itself."""
@@ -147,14 +146,14 @@ class Contract:
         )
 
     def _shared(self) -> tuple[Expectation, ...]:
-        fix = "look at rejected." + self.name + ", mend the source, then  gesture run --date <day>"
+        fix = "look at rejected." + self.name + ", mend the source, then  gesture run --date DAY"
         checks: list[Expectation] = []
         if not self.may_be_empty:
             checks.append(
                 no_rows(
                     "every_day_has_rows",
                     f"select {PARTITION} from {{days}} anti join {{batch}} using ({PARTITION})",
-                    recovery="land files for the day (data/landing/<source>/), then  gesture run --date <day>",
+                    recovery="land files for the day (data/landing/<source>/), then  gesture run --date DAY",
                 )
             )
         checks.append(

@@ -78,7 +78,7 @@ RAW_EVENTS = Contract(
             "every_event_has_a_known_type",
             "select event_type, count(*) as row_count from {batch} where event_type not in ("
             + ", ".join(f"'{name}'" for name in EVENT_TYPE_NAMES) + ") group by all",
-            recovery="map the name in the source's description ([event_types]), then  gesture run --date <day>",
+            recovery="map the name in the source's description ([event_types]), then  gesture run --date DAY",
         ),
         no_rows(
             "no_event_comes_from_the_future",
@@ -190,7 +190,7 @@ LANDING_RECONCILIATION = Contract(
                     from {{staged}}.quarantined_events order by all limit 3)) as for_example
             from {{batch}} group by {PARTITION}
             having sum(quarantined_count) > {QUARANTINE_TOLERANCE} * sum(landed_count)""",
-            recovery="look at rejected.quarantined_events, mend or remove the file, then  gesture run --date <day>",
+            recovery="look at rejected.quarantined_events, mend or remove the file, then  gesture run --date DAY",
         ),
         no_rows(
             "no_file_brings_personal_columns",

@@ -103,7 +103,7 @@ RULE_SCORES = Contract(
                 union all select {PARTITION}, 0, count(*) from {{live}}.user_features
                     semi join {{days}} using ({PARTITION}) group by all
             ) group by all having sum(scored) <> sum(known)""",
-            recovery="gesture run --date <day>",
+            recovery="gesture run --date DAY",
         ),
         no_rows(
             "scores_are_not_all_alike",
@@ -155,7 +155,7 @@ RULE_CONTRIBUTIONS = Contract(
             f"""select distinct batch.rule_set_version, scores.rule_set_version as scored_with
             from {{batch}} as batch join {{staged}}.rule_scores as scores using ({PARTITION}, user_id)
             where batch.rule_set_version <> scores.rule_set_version""",
-            recovery="gesture run --date <day>",
+            recovery="gesture run --date DAY",
         ),
     ),
 )
@@ -194,7 +194,7 @@ TOP_USERS = Contract(
             join (select {PARTITION}, min(score) as lowest from {{batch}} group by all) as batch using ({PARTITION})
             anti join {{batch}} as listed using ({PARTITION}, user_id)
             group by all having max(live.score) > min(batch.lowest)""",
-            recovery="gesture run --date <day>",
+            recovery="gesture run --date DAY",
         ),
     ),
 )

@@ -23,7 +23,7 @@ UNKNOWN_COUNTRY_TOLERANCE = 0.50
 BUYER_MATCH_FLOOR = 0.90
 DOMAIN_JUMP = 0.20
 
-FIX = "mend the CRM rows that rejected.validated_subscribers shows (mailchimp_id), then  gesture run --date <day>"
+FIX = "mend the CRM rows that rejected.validated_subscribers shows (mailchimp_id), then  gesture run --date DAY"
 
 SUBSCRIBER_REASONS = {
     "duplicate_email": "another subscriber has the same e-mail address, letter case and spaces aside; the first is kept",
@@ -200,7 +200,7 @@ QUARANTINED_SUBSCRIBERS = Contract(
             from {{batch}} join (select {PARTITION}, count(*) as validated from {{staged}}.validated_subscribers group by all)
                 using ({PARTITION})
             group by {PARTITION} having count(*) > {QUARANTINE_TOLERANCE} * (any_value(validated) + count(*)) + 1""",
-            recovery="look at rejected.quarantined_subscribers, mend the CRM, then  gesture run --date <day>",
+            recovery="look at rejected.quarantined_subscribers, mend the CRM, then  gesture run --date DAY",
         ),
     ),
 )

@@ -17,6 +17,7 @@ import narwhals as nw
 from gesture_assets import contracts
 from gesture_assets.contracts import Contract
 from gesture_assets.contracts.contract import PARTITION, PROVENANCE
+from gesture_assets.contracts.lineage import UPSTREAM
 from gesture_assets.contracts.severity import Severity
 from gesture_assets.errors import ContractBreach, GestureError, listing
 from gesture_assets.settings import Settings, load_settings
@@ -55,18 +56,18 @@ def gates(*of: Contract) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def spec(contract: Contract, *, deps: Sequence[Contract] = (), kinds: Sequence[str] = (), version: str | None = None) -> dg.AssetSpec:
+def spec(contract: Contract, *, kinds: Sequence[str] = (), version: str | None = None) -> dg.AssetSpec:
     """The Dagster face of a contract: description, columns, group, owner, kinds, dependencies."""
     columns = [
         dg.TableColumn(
             c.name, c.type, c.description + (f" Unit: {c.unit}." if c.unit else ""),
-            dg.TableColumnConstraints(nullable=c.nullable, unique=contract.key == (c.name,)),
+            dg.TableColumnConstraints(nullable=c.nullable),
         )
         for c in contract.columns
     ] + [dg.TableColumn(name, kind, meaning) for name, (kind, meaning) in PROVENANCE.items()]  # fmt: skip
     return dg.AssetSpec(
         contract.name,
-        deps=[upstream.name for upstream in deps],
+        deps=UPSTREAM[contract.name],
         description=f"{contract.grain}\n\n{contract.description}",
         metadata={
             "dagster/column_schema": dg.TableSchema(columns),
@@ -126,7 +127,7 @@ class Night:
 
         Planning a query costs the same for one day as for many, and many large days at once would not fit in memory.
         """
-        counts = self.session.live_counts(contract, self.days)
+        counts = self.session.live_counts(contract.name, self.days)
         chunk: list[date] = []
         filled = 0
         for day in self.days:
@@ -182,7 +183,7 @@ def rejection(bad: Sequence[TableCommit], run: RunInfo) -> GestureError:
         expected=listing(f"{commit.contract.name}: {outcome.name}" for commit, outcome in breaches),
         found="; ".join([listing(o.in_short for _, o in breaches), *rows[:3]]),
         where=f"data/warehouse.duckdb, {listing(f'rejected.{commit.contract.name}' for commit in bad)}",
-        next_step=recovery.replace("<day>", str(days[0])),
+        next_step=recovery.replace("DAY", str(days[0])),
     )
 
 

@@ -132,7 +132,7 @@ def _linked_before(night: Night, first: date) -> nw.LazyFrame[Any]:
 
 @dg.multi_asset(
     name="sessions",
-    specs=[spec(SESSIONS, deps=LANDED)],
+    specs=[spec(SESSIONS)],
     check_specs=gates(SESSIONS),
     partitions_def=DAILY,
     backfill_policy=ONE_RUN,
@@ -159,7 +159,7 @@ def _filed(night: Night, days: Sequence[date]) -> nw.LazyFrame[Any]:
 
 @dg.multi_asset(
     name="daily_activity",
-    specs=[spec(DAILY_ACTIVITY, deps=[RAW_EVENTS, SESSIONS])],
+    specs=[spec(DAILY_ACTIVITY)],
     check_specs=gates(DAILY_ACTIVITY),
     partitions_def=DAILY,
     backfill_policy=ONE_RUN,

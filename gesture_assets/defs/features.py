@@ -27,12 +27,7 @@ from gesture_assets.features.user_features import user_features as build
 
 @dg.multi_asset(
     name="user_features",
-    specs=[
-        spec(
-            USER_FEATURES,
-            deps=[DAILY_ACTIVITY, IDENTITY_LINKS, VALIDATED_SUBSCRIBERS, QUARANTINED_SUBSCRIBERS, CRM_SNAPSHOT],
-        )
-    ],
+    specs=[spec(USER_FEATURES)],
     check_specs=gates(USER_FEATURES),
     partitions_def=DAILY,
     backfill_policy=ONE_RUN,
@@ -42,7 +37,7 @@ def user_features(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
     """Work out what was known about every user at the end of each day."""
     with warehouse.open(context) as night:
         # The activity of all days up to each one is counted: that is what a chunk has to hold.
-        history = sum(night.session.live_counts(DAILY_ACTIVITY, [date.min, night.days[-1]]).values())
+        history = sum(night.session.live_counts(DAILY_ACTIVITY.name, [date.min, night.days[-1]]).values())
         days_at_once = max(1, ROWS_AT_ONCE // max(history, 1))
         chunks = (night.days[n : n + days_at_once] for n in range(0, len(night.days), days_at_once))
         yield from night.commit((USER_FEATURES, (_features(night, days) for days in chunks)))

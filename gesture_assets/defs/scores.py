@@ -39,8 +39,8 @@ def _code_version() -> str:
 @dg.multi_asset(
     name="rule_scores",
     specs=[
-        spec(RULE_SCORES, deps=[USER_FEATURES], version=_code_version()),
-        spec(RULE_CONTRIBUTIONS, deps=[USER_FEATURES], version=_code_version()),
+        spec(RULE_SCORES, version=_code_version()),
+        spec(RULE_CONTRIBUTIONS, version=_code_version()),
     ],
     check_specs=gates(RULE_SCORES, RULE_CONTRIBUTIONS),
     partitions_def=DAILY,
@@ -62,7 +62,7 @@ def rule_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource)
 
 @dg.multi_asset(
     name="top_users",
-    specs=[spec(TOP_USERS, deps=[RULE_SCORES, RULE_CONTRIBUTIONS, USER_FEATURES])],
+    specs=[spec(TOP_USERS)],
     check_specs=gates(TOP_USERS),
     partitions_def=DAILY,
     backfill_policy=ONE_RUN,

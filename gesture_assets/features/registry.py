@@ -30,14 +30,15 @@ class Feature:
 
 
 def _windowed(stem: str, what: str, reference: str = "000") -> list[Feature]:
-    features = [
-        Feature(
-            f"{stem}_count_{days}d", "INTEGER", f"{what} in the {days} days up to the as-of day.", "engagement", "count",
-            False, days, reference=reference,
-        )
-        for days in WINDOWS
+    spans = {days: f"in the {days} days up to the as-of day" for days in WINDOWS} | {1: "on the as-of day"}
+    return [
+        *(
+            Feature(f"{stem}_count_{days}d", "INTEGER", f"{what} {span}.", "engagement", "count", False, days,
+                    reference=reference)
+            for days, span in spans.items()
+        ),
+        Feature(f"{stem}_count", "INTEGER", f"{what}, ever.", "engagement", "count", False, reference=reference),
     ]  # fmt: skip
-    return [*features, Feature(f"{stem}_count", "INTEGER", f"{what} ever.", "engagement", "count", False)]
 
 
 def tag_column(tag: str) -> str:
@@ -49,10 +50,10 @@ def feature_registry(tags: tuple[str, ...]) -> tuple[Feature, ...]:
     """Every feature, in column order; `tags` are the CRM tags that have a column of their own."""
     features: list[Feature] = []
     for event_type in EVENT_TYPES:
-        features += _windowed(event_type.name, f"Events: {event_type.description.rstrip('.')}. Count")
-    features += _windowed("event", "Events of any type. Count")
-    features += _windowed("session", "Visits (events less than 30 minutes apart, or the source's own sessions). Count")
-    features += _windowed("active_day", "Days with at least one event. Count")
+        features += _windowed(event_type.name, f"Events of type {event_type.name}")
+    features += _windowed("event", "Events of any type")
+    features += _windowed("session", "Visits (events less than 30 minutes apart, or the source's own sessions)")
+    features += _windowed("active_day", "Days with at least one event")
     features += [
         Feature(
             f"days_since_last_{event_type.name}", "INTEGER",

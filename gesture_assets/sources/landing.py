@@ -5,15 +5,18 @@ Does not belong here: remembering which files were seen (`warehouse/landing_inde
 Every row of a file comes out exactly once, accepted or with a reason; personal columns never leave this module.
 """
 
+import csv
 import hashlib
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
-from gesture_assets.contracts.contract import IP_PATTERN
+from gesture_assets.contracts.contract import IP_PATTERN, IPV6_PATTERN
 from gesture_assets.contracts.events import MINUTES_AHEAD, OLDEST_DAYS
 from gesture_assets.errors import SourceError, listing
 from gesture_assets.events.event_types import EVENT_TYPE_NAMES
@@ -25,7 +28,14 @@ from gesture_assets.sources.description import (
     SourceDescription,
     description_of,
 )
-from gesture_assets.sources.personal import EMAIL, is_personal, keyed_hash_sql, masked_sql, normal_email_sql
+from gesture_assets.sources.personal import (
+    EMAIL,
+    is_personal,
+    keyed_hash_sql,
+    masked_json_sql,
+    masked_sql,
+    normal_email_sql,
+)
 
 FORMATS = {"csv": "csv", "tsv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl", "parquet": "parquet"}
 COMPRESSIONS = ("gz", "zst")
@@ -33,6 +43,9 @@ IGNORED_ENDINGS = (".tmp", ".part", ".crdownload")
 # A row longer than this is no event; it is quarantined instead of filling the memory.
 LONGEST_LINE = 8 * 1024 * 1024
 SNIFFED_ROWS = 1_000  # rows in which an unnamed IP-address column would show
+CHUNK = 1024 * 1024
+# What the engine says where line ends are of several kinds, which its reader of quoted fields refuses.
+SEVERAL_LINE_ENDS = "invalid state"
 
 BOT_AGENTS = "bot|crawl|spider|slurp|headless|python-requests|curl/|wget|scrapy|phantomjs|monitoring"
 AGENT_FAMILIES = (
@@ -107,6 +120,7 @@ def open_file(
     """
     if file.path.stat().st_size == 0:
         raise _refusal(file, expected="a header and rows", found="an empty file (0 bytes): an export was cut short")
+    _check_compression(file)
     try:
         reader = {"csv": _open_csv, "jsonl": _open_jsonl, "parquet": _open_parquet}[file.format]
         rows, headers = reader(connection, file, table)
@@ -131,12 +145,47 @@ def open_file(
             )
         raise _refusal(file, expected=f"the column {listing(missing)}", found=f"columns {listing(seen, 12)}")
     used = {header for names in file.source.columns.values() for header in names} | set(file.source.properties)
-    unmapped = [header for header in headers if header not in used]
+    held = headers | _json_headers(connection, rows) if file.format == "jsonl" else headers
+    unmapped = [header for header in held if header not in used]
     personal = [header for header in unmapped if is_personal(header)]
-    personal += _ip_columns(connection, rows, headers, [header for header in unmapped if header not in personal])
-    sql = _canonical_sql(file, rows, headers, expressions, key=key, indexed_at=indexed_at)
+    if file.format == "jsonl":
+        personal = [header for header in personal if _has_values(connection, rows, held[header])]
+    personal += _ip_columns(connection, rows, held, [header for header in unmapped if header not in personal])
+    event_id = expressions.get("event_id")
+    lacks_ids = event_id is None or _has_values(connection, rows, f"if(nullif(trim(({event_id})::varchar), '') is null, 1, null)")
+    sql = _canonical_sql(
+        file, rows, headers, expressions, key=key, indexed_at=indexed_at, lacks_ids=lacks_ids
+    )
     unused = [header for header in unmapped if header not in personal]
     return OpenFile(file, sql, tuple(sorted(personal)), tuple(sorted(unused)) if file.format != "jsonl" else ())
+
+
+def _check_compression(file: LandingFile) -> None:
+    """Refuse a compressed file that was cut short: the engine would read what is there and say nothing."""
+    if not file.path.name.lower().endswith(COMPRESSIONS):
+        return
+    try:
+        with pa.input_stream(file.path, compression="detect") as stream:
+            while stream.read(CHUNK):
+                pass
+    except OSError as error:
+        raise _refusal(file, expected="a whole compressed file", found=f"{error}: the transfer was cut short") from error
+
+
+def _has_values(connection: duckdb.DuckDBPyConnection, rows: str, expression: str) -> bool:
+    """Whether `expression` is not null in any readable row."""
+    found = connection.execute(f"select 1 from {rows} where broken is null and {expression} is not null limit 1").fetchone()
+    return found is not None
+
+
+def _json_headers(connection: duckdb.DuckDBPyConnection, rows: str) -> dict[str, str]:
+    """The fields that the first JSON lines have at their top, each with its SQL expression."""
+    found = connection.execute(
+        f"select distinct unnest(json_keys(document)) from (select document from {rows} limit {SNIFFED_ROWS})"
+    ).fetchall()
+    return {
+        key: "json_extract_string(document, " + _quote(f'$."{key}"') + ")" for (key,) in sorted(found) if '"' not in key
+    }
 
 
 def _refusal(file: LandingFile, *, expected: str, found: str, next_step: str | None = None) -> SourceError:
@@ -162,58 +211,95 @@ def _open_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
     delimiter = "\t" if ".tsv" in file.path.name else file.source.delimiter
     options = f"delim={_quote(delimiter)}, quote='\"', escape='\"', auto_detect=false, all_varchar=true"
     options += f", max_line_size={LONGEST_LINE}, buffer_size={4 * LONGEST_LINE}"
-    path = _quote(file.path)
     # A first line read as one column of text cannot fail on its own content.
     first = connection.execute(
-        f"select line from read_csv({path}, delim='\x01', quote='', escape='', header=false, auto_detect=false, "
+        f"select line from read_csv({_quote(file.path)}, delim='\x01', quote='', escape='', header=false, auto_detect=false, "
         f"columns={{'line': 'VARCHAR'}}, max_line_size={LONGEST_LINE}, buffer_size={4 * LONGEST_LINE}, "
-        "ignore_errors=true) limit 1"
+        "ignore_errors=true, strict_mode=false) limit 1"
     ).fetchone()
-    if first is None or not first[0].strip():
+    if first is None or not (first[0] or "").strip():
         raise _refusal(file, expected="a header in the first line", found="nothing readable there")
-    import csv
-
     names = [_normal(name) for name in next(csv.reader([first[0]], delimiter=delimiter))]
     names = [name or f"column_{position}" for position, name in enumerate(names)]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise _refusal(file, expected="column names that occur once", found=f"{listing(repeated)} more than once")
     columns = "{" + ", ".join(f"{_quote(name)}: 'VARCHAR'" for name in names) + "}"
     rejects = table.rsplit(".", 1)[-1] + "_rejects"
-    for leftover in (rejects, f"{rejects}_scans"):
-        connection.execute(f"drop table if exists {leftover}")
-    connection.execute(
-        f"""create or replace table {table} as select *, row_number() over () as accepted_number
-        from read_csv({path}, {options}, header=true, columns={columns}, store_rejects=true,
-            rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
-    )
+
+    def read(path: Path) -> None:
+        _drop_rejects(connection, rejects)
+        connection.execute(
+            f"""create or replace table {table} as select *, row_number() over () as accepted_number
+            from read_csv({_quote(path)}, {options}, header=true, columns={columns}, store_rejects=true,
+                rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
+        )
+
+    try:
+        read(file.path)
+    except duckdb.InvalidInputException as error:
+        if SEVERAL_LINE_ENDS not in str(error):
+            raise
+        with tempfile.TemporaryDirectory() as folder:
+            read(_with_one_line_end(file.path, Path(folder) / "rows.csv"))
     texts = ", ".join(f"null::varchar as {_identifier(name)}" for name in names)
     own = ", ".join(_identifier(name) for name in names)
-    # A refused record shifts the numbers of all that follow it.
+    # Text that cannot be split into columns cannot be masked by column either.
+    text = "'*** (hidden: the file has columns of personal data)'" if any(map(is_personal, names)) else "text"
     rows = f"""(
-        with refused as (select line, min(csv_line) as text from {rejects} group by line),
-        shift as (select line - row_number() over (order by line) - 1 as accepted_before,
-                         row_number() over (order by line) as refused_before from refused)
+        with {_refused_sql(rejects, header_lines=1)}
         select {own}, accepted_number + 1 + coalesce(refused_before, 0) as line, null::varchar as broken
         from {table} asof left join shift on accepted_number > accepted_before
-        union all select {texts}, line, coalesce(text, '') from refused)"""
+        union all select {texts}, line, {text} from refused)"""
     return rows, {name: _identifier(name) for name in names}
+
+
+def _drop_rejects(connection: duckdb.DuckDBPyConnection, rejects: str) -> None:
+    for leftover in (rejects, f"{rejects}_scans"):
+        connection.execute(f"drop table if exists {leftover}")
+
+
+def _refused_sql(rejects: str, *, header_lines: int) -> str:
+    """Two named queries: the refused records with their text, and by how much they shift the numbers of those that follow.
+
+    Of refused records that follow each other only the last has a shift, or rows behind them would match several.
+    """
+    return f"""refused as (select line, coalesce(trim(min(csv_line), chr(10) || chr(13)), '') as text from {rejects} group by line),
+        shift as (
+            select accepted_before, max(refused_before) as refused_before from (
+                select line - row_number() over (order by line) - {header_lines} as accepted_before,
+                    row_number() over (order by line) as refused_before from refused)
+            group by accepted_before)"""
+
+
+def _with_one_line_end(path: Path, copy: Path) -> Path:
+    """Write `path`, unpacked, to `copy` with \\n as its only line end."""
+    with pa.input_stream(path, compression="detect") as stream, copy.open("wb") as written:
+        is_cut = False  # between the two halves of \\r\\n
+        while chunk := stream.read(CHUNK):
+            chunk = chunk[1:] if is_cut and chunk[:1] == b"\n" else chunk
+            is_cut = chunk.endswith(b"\r")
+            written.write(chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+    return copy
 
 
 def _open_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> tuple[str, dict[str, str]]:
     rejects = table.rsplit(".", 1)[-1] + "_rejects"
-    for leftover in (rejects, f"{rejects}_scans"):
-        connection.execute(f"drop table if exists {leftover}")
+    _drop_rejects(connection, rejects)
     connection.execute(
         f"""create or replace table {table} as select text, row_number() over () as accepted_number
         from read_csv({_quote(file.path)}, delim='\x01', quote='', escape='', header=false, auto_detect=false,
             columns={{'text': 'VARCHAR'}}, max_line_size={LONGEST_LINE}, buffer_size={4 * LONGEST_LINE},
-            store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
+            strict_mode=false, store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
     )
-    rows = f"""(select if(json_valid(text) and json_type(text) = 'OBJECT', text, '{{}}') as document,
-            accepted_number as line,
-            if(json_valid(text) and json_type(text) = 'OBJECT', null, text) as broken
-        from {table} where text is not null and trim(text) <> ''
-        union all select '{{}}', line, coalesce(min(csv_line), '') from {rejects} group by line)"""
+    # CASE, because AND would ask for the type of what is no JSON.
+    is_object = "case when json_valid(text) then json_type(text) = 'OBJECT' else false end"
+    rows = f"""(
+        with {_refused_sql(rejects, header_lines=0)}
+        select if({is_object}, text, '{{}}') as document, accepted_number + coalesce(refused_before, 0) as line,
+            if({is_object}, null, text) as broken
+        from {table} asof left join shift on accepted_number > accepted_before
+        where text is not null and trim(text) <> ''
+        union all select '{{}}', line, text from refused)"""
     paths = {path for names in file.source.columns.values() for path in names} | set(file.source.properties)
     paths |= {"context.ip"}
     return rows, {path: f"json_extract_string(document, {_quote('$.' + path)})" for path in sorted(paths)}
@@ -223,15 +309,24 @@ def _open_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile, tabl
     scan = f"read_parquet({_quote(file.path)}, file_row_number=true)"
     described = connection.execute(f"describe select * exclude (file_row_number) from {scan}").fetchall()
     names = {row[0]: row[1] for row in described}
+    normal = [_normal(name) for name in names]
+    if repeated := sorted({name for name in normal if normal.count(name) > 1}):
+        raise _refusal(file, expected="column names that occur once", found=f"{listing(repeated)} more than once")
     columns = {_normal(name): _identifier(name) for name in names}
-    # Times with a zone become UTC, everything nested becomes text; plain times and numbers keep their type.
+    zone = file.source.time_zone
+    local = "" if zone == "UTC" else f" at time zone {_quote(zone)} at time zone 'UTC'"
+    # Times become UTC, without a zone they are the source's own; everything else becomes text.
     selected = ", ".join(
         f"({_identifier(name)} at time zone 'UTC') as {_identifier(name)}" if kind == "TIMESTAMP WITH TIME ZONE"
-        else f"{_identifier(name)}::timestamp as {_identifier(name)}" if kind.startswith(("TIMESTAMP", "DATE"))
+        else f"({_identifier(name)}::timestamp{local}) as {_identifier(name)}" if kind.startswith(("TIMESTAMP", "DATE"))
         else f"{_identifier(name)}::varchar as {_identifier(name)}"
         for name, kind in names.items()
     )  # fmt: skip
     return f"(select {selected}, file_row_number + 1 as line, null::varchar as broken from {scan})", columns
+
+
+def _holds_ip(text: str) -> str:
+    return f"(regexp_matches({text}, '{IP_PATTERN}') or regexp_matches({text}, '{IPV6_PATTERN}'))"
 
 
 def _identifier(name: str) -> str:
@@ -252,7 +347,7 @@ def _ip_columns(
     """Headers whose first rows hold IP addresses, whatever they are called."""
     if not unmapped:
         return []
-    looks = ", ".join(f"coalesce(bool_or(regexp_matches(({headers[h]})::varchar, '{IP_PATTERN}')), false)" for h in unmapped)
+    looks = ", ".join(f"coalesce(bool_or({_holds_ip(f'({headers[h]})::varchar')}), false)" for h in unmapped)
     found = connection.execute(f"select {looks} from (select * from {rows} limit {SNIFFED_ROWS})").fetchone()
     return [header for header, hit in zip(unmapped, found or (), strict=False) if hit]
 
@@ -280,7 +375,7 @@ def _time_sql(text: str, source: SourceDescription) -> str:
 
 def _canonical_sql(
     file: LandingFile, rows: str, headers: Mapping[str, str], expressions: Mapping[str, str | None], *, key: str,
-    indexed_at: datetime,
+    indexed_at: datetime, lacks_ids: bool,
 ) -> str:  # fmt: skip
     source = file.source
 
@@ -307,11 +402,12 @@ def _canonical_sql(
     fields = ", ".join(f"{_identifier(header)} := {expression}" for header, expression in headers.items())
     document = "document" if file.format == "jsonl" else f"to_json(struct_pack({fields}))::varchar"
     masked = masked_sql(_masked_document(file, headers))
+    broken = masked_json_sql("broken") if file.format == "jsonl" else "broken"
     event_id = text("event_id")
-    if expressions.get("event_id") is None:
+    if lacks_ids:
         # Identical rows of one file are separate events; the n-th copy in another file is the same event.
         content = f"md5({document})"
-        event_id = f"{content} || '-' || row_number() over (partition by {content} order by line)"
+        event_id = f"coalesce({event_id}, {content} || '-' || row_number() over (partition by {content} order by line))"
     agent = f"lower({text('user_agent')})"
     family = " ".join(f"when regexp_matches({agent}, '{pattern}') then '{name}'" for pattern, name in AGENT_FAMILIES)
     said_device = f"lower({text('device')})"
@@ -329,7 +425,7 @@ def _canonical_sql(
     email = normal_email_sql(text("email"))
     ahead, oldest = f"interval {MINUTES_AHEAD} minute", f"interval {OLDEST_DAYS} day"
     arrival = "received_at" if has_arrival else f"timestamp '{indexed_at:%Y-%m-%d %H:%M:%S}'"
-    is_email, is_ip = f"regexp_full_match(id, '{EMAIL.strip('^$')}')", f"regexp_matches(id, '{IP_PATTERN}')"
+    is_email = f"regexp_full_match(id, '{EMAIL.strip('^$')}')"
 
     def pseudonym(name: str) -> str:
         plain = text(name)
@@ -351,13 +447,13 @@ def _canonical_sql(
             {", ".join(f"{flag(name)} as {name}" for name in FLAG_COLUMNS)},
             coalesce(regexp_matches({agent}, '{BOT_AGENTS}'), false) as is_bot_agent,
             case when {agent} is null then null {family} else 'other' end as user_agent_family,
-            {", ".join(numbers)}, {properties} as properties, coalesce(broken, {masked}) as document_masked
+            {", ".join(numbers)}, {properties} as properties, coalesce({broken}, {masked}) as document_masked
         from {rows}
     ), judged as (
         select *, coalesce(known_user_id, 'anon:' || anonymous_id) as user_id,
             case when broken is not null then 'unreadable_row'
                 when coalesce(known_user_id, anonymous_id) is null then 'missing_user_id'
-                when {is_ip.replace("(id,", "(coalesce(known_user_id, anonymous_id),")} then 'personal_id'
+                when {_holds_ip("known_user_id")} or {_holds_ip("anonymous_id")} then 'personal_id'
                 when event_name is null then 'missing_event_type'
                 when event_type is null then 'unknown_event_type'
                 when event_at is null then 'unparsable_timestamp'
@@ -386,7 +482,7 @@ def _in_sql(expression: str, words: Sequence[str]) -> str:
 def _masked_document(file: LandingFile, headers: Mapping[str, str]) -> str:
     """The row as JSON, personal columns as ***, for the quarantine."""
     if file.format == "jsonl":
-        return "document"
+        return masked_json_sql("document")
     fields = ", ".join(
         f"{_identifier(header)} := " + (f"if({expression} is null, null, '***')" if is_personal(header) else
                                         f"({expression})::varchar")

@@ -52,10 +52,20 @@ def normal_email_sql(text: str) -> str:
 
 def masked_sql(text: str) -> str:
     """The SQL expression `text` with addresses of any kind replaced by ***."""
-    masked = text
-    for pattern in (EMAIL_PATTERN, IPV6_PATTERN, IP_PATTERN):
-        masked = f"regexp_replace({masked}, '{pattern}', '***', 'g')"
+    masked = f"regexp_replace({text}, '{EMAIL_PATTERN}', '***', 'g')"
+    for pattern in (IPV6_PATTERN, IP_PATTERN):
+        # Without the group that looks at what follows: it would swallow what the next address begins with.
+        head = pattern[: pattern.rindex("([^")]
+        masked = rf"regexp_replace({masked}, '{head}', '\1***', 'g')"
     return masked
+
+
+def masked_json_sql(text: str) -> str:
+    """The SQL expression `text`, JSON or what was meant to be it, with the values of personal fields replaced by ***."""
+    names = "|".join(sorted(name.replace("_", "[_ -]?") for name in PERSONAL_HEADERS if "." not in name))
+    # A text, closed or cut off, or a number; of a list or an object the fields inside are looked at.
+    value = r'"(?:[^"\\]|\\.)*"?|[^\s",{{}}\[\]]+'.replace("{{", "{").replace("}}", "}")
+    return rf"""regexp_replace({text}, '(?i)("(?:{names})"\s*:\s*)(?:{value})', '\1"***"', 'g')"""
 
 
 def is_personal(header: str) -> bool:

@@ -19,9 +19,9 @@ from gesture_assets.contracts import Contract
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import ContractBreach, GateClosed, listing
 from gesture_assets.features.registry import Feature
+from gesture_assets.settings import Settings
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.ledger import LEDGER_COLUMNS, Verdict
-from gesture_assets.settings import Settings
 from gesture_assets.warehouse.warehouse import LIVE, Session, Warehouse, comments, connect
 
 log = logging.getLogger(__name__)

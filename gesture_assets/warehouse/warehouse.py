@@ -17,7 +17,8 @@ import duckdb
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION, PROVENANCE, Contract
-from gesture_assets.errors import ConfigError, ContractBreach, GestureError, listing
+from gesture_assets.contracts.lineage import ancestors
+from gesture_assets.errors import ConfigError, ContractBreach, GateClosed, listing
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.audit import AUDIT_SCHEMA, Audit, CheckOutcome, audit
@@ -117,13 +118,18 @@ class Session:
         assert through is not None
         days = [through] if on is not None else self.expected_days(since=since, through=through)
         try:
-            digest = ledger.require(
-                self.connection, table=contract.name, days=days, reader=self.run.step, window=self.run.window
-            )
-        except GestureError:
+            # What stands behind it is asked first: a table that passed is no good once its own input has failed.
+            for table in ancestors(contract.name):
+                self._require(table, [day for day in days if day in self.run.days])
+            digest = self._require(contract.name, days)
+        except GateClosed:
             if not self.run.force_reason:
                 raise
-            digest = self._override(contract, days)
+            for table in ancestors(contract.name):
+                self._override(table, [day for day in days if day in self.run.days])
+            self._override(contract.name, days)
+            self.ensure(contract)  # what was never built is read as empty
+            digest = self._require(contract.name, days)
         self._verify_unchanged(contract, days)
         self.input_hashes[f"{contract.name}@{through}"] = digest
         names = ", ".join(contract.column_names)
@@ -133,6 +139,11 @@ class Session:
         )
         return nw.from_native(relation)
 
+    def _require(self, table: str, days: Sequence[date]) -> str:
+        return ledger.require(
+            self.connection, table=table, days=days, reader=self.run.step, window=self.run.window
+        )
+
     def expected_days(self, *, through: date, since: date | None = None) -> list[date]:
         """Every day of the span on which something landed, and `through` itself."""
         rows = self.connection.execute(
@@ -140,37 +151,32 @@ class Session:
         ).fetchall()
         return [day for (day,) in rows if since is None or day >= since] + [through]
 
-    def _override(self, contract: Contract, days: Sequence[date]) -> str:
-        """Open the closed gates of `contract`@`days`, leaving a row each that says who did it and why."""
-        verdicts = ledger.latest(self.connection, contract.name)
+    def _override(self, table: str, days: Sequence[date]) -> None:
+        """Open the closed gates of `table`@`days`, leaving a row each that says who did it and why."""
+        verdicts = ledger.latest(self.connection, table)
         closed = [day for day in days if day not in verdicts or verdicts[day][0] is Verdict.FAIL]
-        attempts = ledger.next_attempts(self.connection, contract.name, closed)
-        live = self.live_counts(contract, closed)
-        hashes = ledger.live_hashes(self.connection, contract.name)
-        ledger.append(
-            self.connection,
-            [
-                LedgerRow(
-                    contract.name, day, attempts[day], Verdict.OVERRIDE, live.get(day, 0),
-                    hashes.get(day, EMPTY_HASH), {}, (), None, self.run.run_id, self.run.is_backfill(day), self.run.now,
-                    self.run.force_reason,
-                )
-                for day in closed
-            ],
-        )  # fmt: skip
-        log.warning("%s: opened %s by hand: %s", self.run.step, listing(closed), self.run.force_reason)
-        return ledger.require(
-            self.connection, table=contract.name, days=days, reader=self.run.step, window=self.run.window
-        )
+        if not closed:
+            return
+        attempts = ledger.next_attempts(self.connection, table, closed)
+        live = self.live_counts(table, closed)
+        hashes = ledger.live_hashes(self.connection, table)
+        rows = [
+            LedgerRow(
+                table, day, attempts[day], Verdict.OVERRIDE, live.get(day, 0), hashes.get(day, EMPTY_HASH), {}, (), None,
+                self.run.run_id, self.run.is_backfill(day), self.run.now, self.run.force_reason,
+            )
+            for day in closed
+        ]  # fmt: skip
+        ledger.append(self.connection, rows)
+        log.warning("%s: opened %s@%s by hand: %s", self.run.step, table, listing(closed), self.run.force_reason)
 
-    def live_counts(self, contract: Contract, days: Sequence[date]) -> dict[date, int]:
+    def live_counts(self, table: str, days: Sequence[date]) -> dict[date, int]:
         """Day -> live rows, for the span of `days`."""
-        if not days:
+        if not days or not self._has("main", table):
             return {}
         return dict(
             self.connection.execute(
-                f"select {PARTITION}, count(*) from {LIVE}.{contract.name} "
-                f"where {PARTITION} between ? and ? group by all",
+                f"select {PARTITION}, count(*) from {LIVE}.{table} where {PARTITION} between ? and ? group by all",
                 [min(days), max(days)],
             ).fetchall()
         )
@@ -178,7 +184,7 @@ class Session:
     def _verify_unchanged(self, contract: Contract, days: Sequence[date]) -> None:
         """Refuse rows that are not the ones which passed: somebody wrote past the gate."""
         verdicts = ledger.latest(self.connection, contract.name)
-        live = self.live_counts(contract, days)
+        live = self.live_counts(contract.name, days)
         changed = [day for day in days if live.get(day, 0) != verdicts[day][2]]
         newest = max(days)
         if not changed and verdicts[newest][0] is Verdict.PASS and live.get(newest):

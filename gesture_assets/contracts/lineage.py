@@ -1,0 +1,26 @@
+"""Which table is built from which.
+
+Belongs here: the direct inputs of every table, from which both the asset graph and the gates follow. Does not belong here:
+how a table is built (`defs/`).
+"""
+
+LANDED = ("raw_events", "quarantined_events", "landing_reconciliation", "identity_links")
+CRM = ("crm_snapshot", "validated_subscribers", "quarantined_subscribers")
+
+UPSTREAM: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys((*LANDED, *CRM), ()),
+    "sessions": LANDED,
+    "daily_activity": ("raw_events", "sessions"),
+    "user_features": ("daily_activity", "identity_links", *CRM),
+    "rule_scores": ("user_features",),
+    "rule_contributions": ("user_features",),
+    "top_users": ("user_features", "rule_scores", "rule_contributions"),
+}
+
+
+def ancestors(table: str) -> tuple[str, ...]:
+    """Every table that `table` is built from, directly or not, in the order of `UPSTREAM`."""
+    found = set(UPSTREAM.get(table, ()))
+    for upstream in tuple(found):
+        found.update(ancestors(upstream))
+    return tuple(name for name in UPSTREAM if name in found)

@@ -1,0 +1,452 @@
+"""Every check of every contract, proven by a planted fault: one thing wrong in a good night, exactly that check fails.
+
+Belongs here: the good night, a fault for each check, and the boundaries that a check draws. Does not belong here: what
+follows from a failed check (`unit/warehouse/test_warehouse.py`, `test_the_gate_holds.py`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import pytest
+
+from gesture_assets.contracts import Contract, all_contracts
+from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.contracts.subscribers import CRM_TABLES
+from gesture_assets.settings import Settings
+from gesture_assets.warehouse.audit import NOT_EVALUATED, Audit
+from gesture_assets.warehouse.warehouse import RunInfo, Session, Warehouse
+
+DAY = date(2026, 3, 9)
+NOON = datetime.fromisoformat("2026-03-09T12:00")
+NIGHT = datetime.fromisoformat("2026-03-10T02:00")
+CONTRACTS = {contract.name: contract for contract in all_contracts(Settings.model_fields["tags"].default)}
+BY_TYPE = {"DATE": DAY, "TIMESTAMP": NOON, "VARCHAR": "x", "BOOLEAN": False}
+
+# What distinguishes the rows of a good night; every other column is null where it may be, else 0, false, "x" or noon.
+SCORES = {"ada": 60.0, "bob": 40.0, "cyd": 1.0}
+GOOD: dict[str, list[dict[str, object]]] = {
+    "raw_events": [
+        {"event_id": f"e{n}", "user_id": "ada" if n < 10 else "bob", "event_type": "page_view", "device": "desktop",
+         "country": "DE", "dwell_seconds": 3.0, "scroll_depth_pct": 50.0, "landing_file": "a.csv", "landing_line": n}
+        for n in range(20)
+    ],
+    "quarantined_events": [{"reason": "future_ts", "landing_file": "a.csv", "landing_line": 20}],
+    "landing_reconciliation": [
+        {"landing_file": "a.csv", "landed_count": 22, "accepted_count": 20, "duplicate_count": 1, "quarantined_count": 1}
+    ],
+    "identity_links": [{"anonymous_user_id": "anon:v1", "user_id": "ada"}],
+    "sessions": [{"session_id": who, "filed": 1, "user_id": who, "event_count": 10} for who in ("ada", "bob")],
+    "daily_activity": [{"user_id": who, "page_view_count": 10, "event_count": 10} for who in ("ada", "bob")],
+    "crm_snapshot": [
+        {"crm_table": name, "row_count": 5, "column_names": names, "expected_column_names": names}
+        for name, names in ((name, ",".join(columns)) for name, columns in CRM_TABLES.items())
+    ],
+    "validated_subscribers": [
+        {"mailchimp_id": n, "email_key": f"k{n}", "email_domain": "a.example", "is_email_well_formed": True,
+         "member_rating": 3, "optin_date": DAY, "country": "GB", "tag_count": 0, "made_purchase": int(n == 1)}
+        for n in range(1, 5)
+    ],
+    "quarantined_subscribers": [{"mailchimp_id": 5, "reason": "duplicate_email", "kept_mailchimp_id": 1}],
+    "user_features": [{"user_id": who, "last_event_at": NOON, "member_rating": 3} for who in SCORES],
+    "rule_scores": [{"user_id": who, "score": score, "points": score} for who, score in SCORES.items()],
+    "rule_contributions": [
+        {"user_id": who, "rule_id": rule, "points": p}
+        for who, score in SCORES.items()
+        for rule, p in (("r1", score - 1), ("r2", 1.0))
+    ],
+    "top_users": [
+        {"rank": rank, "user_id": who, "score": score} for rank, (who, score) in enumerate(SCORES.items(), 1)
+    ],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Statements that make one thing wrong, and the checks that cannot help noticing it as well."""
+
+    sql: str
+    companions: tuple[str, ...] = ()
+
+
+TODAY = f"{PARTITION} as {PARTITION}"
+YESTERDAY = f"{PARTITION} - 1 as {PARTITION}"
+# Columns whose absence, or whose address, only the shared check sees.
+LOST = {
+    "raw_events": "source", "quarantined_events": "masked_row", "landing_reconciliation": "source",
+    "identity_links": "user_id", "sessions": "is_spam", "daily_activity": "spam_session_count",
+    "crm_snapshot": "content_hash", "validated_subscribers": "is_rebuilt", "quarantined_subscribers": "masked_row",
+    "user_features": "is_subscriber", "rule_scores": "explanation", "rule_contributions": "because",
+    "top_users": "explanation",
+}  # fmt: skip
+LEAKED = LOST | {
+    "sessions": "user_id", "daily_activity": "city", "validated_subscribers": "email_key", "user_features": "city",
+}  # fmt: skip
+ZERO_COUNTS = "0 as landed_count, 0 as accepted_count, 0 as duplicate_count, 0 as quarantined_count"
+# A row of the day before that only its day gives away.
+STRAYS = {
+    "raw_events": f"{YESTERDAY}, event_at - interval 1 day as event_at, received_at - interval 1 day as received_at, "
+    "'stray' as event_id",
+    "landing_reconciliation": f"{YESTERDAY}, {ZERO_COUNTS}",
+    "daily_activity": f"{YESTERDAY}, activity_date - 1 as activity_date, 0 as page_view_count, 0 as event_count",
+    "validated_subscribers": f"{YESTERDAY}, optin_date - 1 as optin_date",
+    "user_features": f"{YESTERDAY}, last_event_at - interval 1 day as last_event_at",
+}
+# A second row of one key that nothing else gives away.
+COPIES = {
+    "landing_reconciliation": ZERO_COUNTS,
+    "daily_activity": "0 as page_view_count, 0 as event_count",
+    "validated_subscribers": "'another' as email_key",
+    "rule_contributions": "0 as points",
+}
+NEGATIVE = {
+    "landing_reconciliation": "late_count = -1",
+    "sessions": "event_count = -1",
+    "daily_activity": "page_view_count = -1, search_count = 11",
+    "crm_snapshot": "later_count = -1",
+    "validated_subscribers": "tag_count = -1",
+    "user_features": "repeat_session_count = -1",
+}
+ACCOUNTED = "every_subscriber_is_accounted_for"
+COMPANIONS = {
+    ("landing_reconciliation", "every_day_has_rows"): ("accepted_and_quarantined_rows_are_where_they_should_be",),
+    ("daily_activity", "every_day_has_rows"): ("every_accepted_event_is_counted_once",),
+    ("rule_scores", "every_day_has_rows"): ("every_user_with_features_has_a_score",),
+    ("rule_contributions", "every_day_has_rows"): ("every_score_has_its_contributions",),
+    ("quarantined_subscribers", "every_row_belongs_to_a_requested_day"): (ACCOUNTED,),
+    ("rule_scores", "every_row_belongs_to_a_requested_day"): ("every_user_with_features_has_a_score",),
+    ("validated_subscribers", "each_key_occurs_once"): ("no_mailchimp_id_occurs_twice",),
+    ("quarantined_subscribers", "each_key_occurs_once"): (
+        ACCOUNTED, "at_most_1_percent_of_subscribers_are_set_aside",
+    ),
+    ("rule_scores", "each_key_occurs_once"): ("every_user_with_features_has_a_score",),
+    ("top_users", "each_key_occurs_once"): ("ranks_follow_the_scores",),
+    ("sessions", "no_count_is_negative"): ("every_session_has_an_event",),
+}  # fmt: skip
+
+
+def shared_fault(contract: Contract, check: str) -> Fault | None:
+    """The fault for a check that every table has."""
+    name, last = contract.name, contract.column_names[-2:]
+    sql = {
+        "columns_are_as_contracted_and_in_order":
+            f"create or replace table {name} as select * exclude ({last[0]}), {last[0]} from {name}",
+        "column_types_are_as_contracted": f"alter table {name} alter {PARTITION} type timestamp",
+        "every_day_has_rows": f"delete from {name}",
+        "every_row_belongs_to_a_requested_day":
+            f"insert into {name} select * replace ({STRAYS.get(name, YESTERDAY)}) from {name} limit 2",
+        "no_required_value_is_missing": f"update {name} set {LOST[name]} = null where rowid = 0",
+        "each_key_occurs_once":
+            f"insert into {name} select * replace ({COPIES.get(name, TODAY)}) from {name} where rowid = 1 "
+            f"or (select count(*) from {name}) = 1",
+        "no_column_is_emptier_than_its_ceiling": f"update {name} set member_rating = null where rowid = 0",
+        "no_count_is_negative": f"update {name} set {NEGATIVE.get(name, '')} where rowid = 0",
+        "no_text_holds_an_ip_or_email_address": f"update {name} set {LEAKED[name]} = 'ada@example.com' where rowid = 0",
+        "row_count_is_near_its_usual_level":
+            f"update warehouse.main.gate_ledger set row_count = 10 * row_count where table_name = '{name}'",
+    }.get(check)  # fmt: skip
+    return Fault(sql, COMPANIONS.get((name, check), ())) if sql else None
+
+
+def where_first(table: str, change: str, *companions: str) -> Fault:
+    """A change of the first row of `table`."""
+    return Fault(f"update {table} set {change} where rowid = 0", companions)
+
+
+MISSING = "no_required_value_is_missing"
+OWN: dict[str, dict[str, Fault]] = {
+    "raw_events": {
+        "every_event_has_a_known_type": where_first("raw_events", "event_type = 'teleport'"),
+        "no_event_comes_from_the_future": where_first("raw_events", "event_at = received_at + interval 301 second"),
+        "no_event_is_older_than_a_year": where_first("raw_events", "event_at = received_at - interval 366 day"),
+        "every_event_is_filed_when_it_became_known": Fault(
+            "update raw_events set received_at = received_at + interval 1 day where rowid = 0"
+        ),
+        "every_device_is_known": where_first("raw_events", "device = 'toaster'"),
+        "every_country_is_an_iso_code": where_first("raw_events", "country = 'USA'"),
+        "no_dwell_time_is_negative": where_first("raw_events", "dwell_seconds = -0.1"),
+        "scroll_depths_lie_between_0_and_100": where_first("raw_events", "scroll_depth_pct = 100.1"),
+        "bots_are_a_small_share": Fault("update raw_events set is_bot = true where landing_line < 5"),
+        "late_events_are_few": Fault(
+            "update raw_events set event_at = event_at - interval 1 day where landing_line < 3"
+        ),
+    },
+    "quarantined_events": {"every_reason_is_known": where_first("quarantined_events", "reason = 'bad hair day'")},
+    "landing_reconciliation": {
+        "every_landed_row_is_accounted_for": where_first("landing_reconciliation", "landed_count = landed_count + 1"),
+        "accepted_and_quarantined_rows_are_where_they_should_be": where_first(
+            "landing_reconciliation", "accepted_count = accepted_count + 1, landed_count = landed_count + 1"
+        ),
+        "at_most_5_percent_of_rows_are_quarantined": Fault(
+            "update landing_reconciliation set quarantined_count = 2, landed_count = 23; "
+            "insert into quarantined_events select * replace (21 as landing_line) from quarantined_events"
+        ),
+        "no_file_brings_personal_columns": where_first("landing_reconciliation", "personal_columns = 'ip_address'"),
+        "every_column_of_a_file_is_used": where_first("landing_reconciliation", "unused_columns = 'shoe_size'"),
+    },
+    "sessions": {
+        "no_session_ends_before_it_starts": where_first("sessions", "ended_at = started_at - interval 1 second"),
+        "every_session_has_an_event": where_first("sessions", "event_count = 0"),
+        "every_session_is_filed_or_withdrawn": where_first("sessions", "filed = 0"),
+    },
+    "daily_activity": {
+        "event_counts_add_up": Fault("update daily_activity set event_count = if(user_id = 'ada', 11, 9)"),
+        "every_accepted_event_is_counted_once": where_first("daily_activity", "page_view_count = 11, event_count = 11"),
+        "no_activity_is_dated_after_it_was_known": where_first("daily_activity", "activity_date = activity_date + 1"),
+    },
+    "crm_snapshot": {
+        "crm_columns_are_the_documented_ones_in_order": Fault(
+            "update crm_snapshot set column_names = 'tag,mailchimp_id' where crm_table = 'Tags'"
+        ),
+        "every_tag_has_a_subscriber": Fault("update crm_snapshot set unmatched_count = 1 where crm_table = 'Tags'"),
+        "most_buyers_are_subscribers": Fault(
+            "update crm_snapshot set unmatched_count = 1 where crm_table = 'Transactions'"
+        ),
+    },
+    "validated_subscribers": {
+        "every_subscriber_has_an_id": where_first("validated_subscribers", "mailchimp_id = null", MISSING),
+        "every_subscriber_has_an_email": where_first("validated_subscribers", "email_key = null", MISSING),
+        "no_mailchimp_id_occurs_twice": where_first(
+            "validated_subscribers", "mailchimp_id = 2", "each_key_occurs_once"
+        ),
+        "no_email_occurs_twice": where_first("validated_subscribers", "email_key = 'k2'"),
+        "every_email_is_well_formed": where_first("validated_subscribers", "is_email_well_formed = false"),
+        "member_rating_is_between_1_and_5": where_first("validated_subscribers", "member_rating = 6"),
+        "every_country_is_an_iso_code": where_first("validated_subscribers", "country = 'USA'"),
+        "no_country_is_called_uk": where_first("validated_subscribers", "country = 'UK'"),
+        "most_countries_are_known": Fault("update validated_subscribers set country = null where mailchimp_id > 1"),
+        "made_purchase_is_0_or_1": where_first("validated_subscribers", "made_purchase = 2"),
+        "conversion_rate_is_between_1_and_50_percent": Fault("update validated_subscribers set made_purchase = 0"),
+        "nobody_opts_in_after_the_day": where_first("validated_subscribers", "optin_date = optin_date + 1"),
+        "no_email_domain_jumps": where_first("validated_subscribers", "email_domain = 'b.example'"),
+    },
+    "quarantined_subscribers": {
+        "every_reason_is_known": where_first("quarantined_subscribers", "reason = 'bad hair day'"),
+        ACCOUNTED: Fault("delete from quarantined_subscribers"),
+        "at_most_1_percent_of_subscribers_are_set_aside": Fault(
+            "insert into quarantined_subscribers select * replace (6 as mailchimp_id) from quarantined_subscribers; "
+            "update crm_snapshot set row_count = 6"
+        ),
+    },
+    "user_features": {
+        "every_share_lies_between_0_and_1": where_first("user_features", "bounce_rate = 1.1"),
+        "no_window_counts_more_than_a_longer_one": where_first("user_features", "event_count_1d = 1"),
+        "nothing_is_known_before_it_happened": where_first(
+            "user_features", f"last_event_at = {PARTITION} + interval 1 day"
+        ),
+        "member_rating_is_between_1_and_5": where_first("user_features", "member_rating = 6"),
+        "scores_use_last_evening_s_activity": Fault(
+            "update user_features set last_event_at = last_event_at - interval 1 day"
+        ),
+    },
+    "rule_scores": {
+        "no_score_leaves_1_to_100": where_first(
+            "rule_scores", "score = 101, points = 101", "every_score_is_its_points_within_1_to_100"
+        ),
+        "every_score_has_a_band": where_first("rule_scores", "band = null", MISSING),
+        "every_score_is_its_points_within_1_to_100": where_first("rule_scores", "points = 61"),
+        "every_user_with_features_has_a_score": Fault("delete from rule_scores where user_id = 'cyd'"),
+        "scores_are_not_all_alike": Fault("update rule_scores set score = 40, points = 40"),
+    },
+    "rule_contributions": {
+        "contributions_sum_to_the_points": where_first("rule_contributions", "points = points + 1"),
+        "every_score_has_its_contributions": Fault("delete from rule_contributions where user_id = 'ada'"),
+        "contributions_and_scores_come_from_one_rule_set": where_first(
+            "rule_contributions", "rule_set_version = 'old'"
+        ),
+    },
+    "top_users": {
+        "ranks_follow_the_scores": Fault("update top_users set score = 61 where rank = 2"),
+        "nobody_scores_higher_than_the_list": Fault(
+            "delete from top_users where rank = 1; update top_users set rank = rank - 1"
+        ),
+    },
+}  # fmt: skip
+
+FAULTS = {
+    (name, check.name): fault
+    for name, contract in CONTRACTS.items()
+    for check in contract.checks
+    if (fault := OWN.get(name, {}).get(check.name) or shared_fault(contract, check.name))
+}
+
+
+def rows_of(contract: Contract) -> list[tuple[object, ...]]:
+    """The good rows of `contract`, complete."""
+    return [
+        tuple(row.get(c.name, None if c.nullable else BY_TYPE.get(c.type, 0)) for c in contract.columns)
+        for row in GOOD[contract.name]
+    ]
+
+
+class GoodNight:
+    """A staged night that satisfies every check, with the live tables and the ledger that its checks look at."""
+
+    def __init__(self, session: Session) -> None:
+        self.session, self.con = session, session.connection
+        self.con.execute("create schema memory.good")
+        for name, contract in CONTRACTS.items():
+            columns = ", ".join(f"{c.name} {c.type}" for c in contract.columns)
+            self.con.execute(f"create table memory.good.{name} ({columns})")
+            marks = ", ".join("?" for _ in contract.columns)
+            self.con.executemany(f"insert into memory.good.{name} values ({marks})", rows_of(contract))
+            session.ensure(contract)
+        provenance = "now()::timestamp as recorded_at, 'r' as run_id, false as is_backfill"
+        for name, replaced in (
+            ("raw_events", TODAY), ("user_features", TODAY), ("rule_scores", TODAY), ("validated_subscribers", YESTERDAY),
+        ):  # fmt: skip
+            self.con.execute(
+                f"insert into warehouse.main.{name} by name "
+                f"select * replace ({replaced}), {provenance} from memory.good.{name}"
+            )
+        for name, rows in GOOD.items():
+            for before in (1, 2, 3):
+                self.con.execute(
+                    "insert into warehouse.main.gate_ledger "
+                    "values (?, ?, 1, 'PASS', ?, 'h', '{}', '[]', null, 'r', false, ?, null)",
+                    [name, DAY - timedelta(days=before), len(rows), NOON],
+                )
+        self.con.execute("create table memory.good.gate_ledger as from warehouse.main.gate_ledger")
+        self.con.execute("use scratch.stage")
+        self.restore()
+
+    def restore(self) -> None:
+        for name in CONTRACTS:
+            self.con.execute(f"create or replace table scratch.stage.{name} as from memory.good.{name}")
+            self.con.execute(f"create or replace view scratch.audit.{name} as select * from scratch.stage.{name}")
+        self.con.execute("delete from warehouse.main.gate_ledger")
+        self.con.execute("insert into warehouse.main.gate_ledger from memory.good.gate_ledger")
+
+    def audit(self, name: str, fault: str = "") -> Audit:
+        """The audit of one table after `fault`."""
+        try:
+            if fault:
+                self.con.execute(fault)
+            return self.session._audit([CONTRACTS[name]], [DAY])[name]
+        finally:
+            self.restore()
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoodNight]:
+    path = tmp_path_factory.mktemp("proof") / "warehouse.duckdb"
+    with Warehouse(path, 10).open(RunInfo("run-0001", NIGHT, (DAY,), "a_proof")) as session:
+        yield GoodNight(session)
+
+
+def failed(audit: Audit) -> set[str]:
+    return {outcome.name for outcome in audit.outcomes if not outcome.passed and outcome.observed != NOT_EVALUATED}
+
+
+def test_there_is_a_fault_for_every_check_and_for_nothing_else() -> None:
+    checks = {(name, check.name) for name, contract in CONTRACTS.items() for check in contract.checks}
+    assert set(FAULTS) == checks
+    assert {(name, check) for name, faults in OWN.items() for check in faults} <= checks
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_a_good_night_passes_every_check(night: GoodNight, name: str) -> None:
+    audit = night.audit(name)
+    assert failed(audit) == set()
+    assert [outcome.name for outcome in audit.outcomes] == [check.name for check in CONTRACTS[name].checks]
+
+
+@pytest.mark.parametrize(("name", "check"), FAULTS, ids=[f"{name}-{check}" for name, check in FAULTS])
+def test_a_planted_fault_is_caught_by_its_check_and_by_no_other(night: GoodNight, name: str, check: str) -> None:
+    fault = FAULTS[name, check]
+    audit = night.audit(name, fault.sql)
+    assert failed(audit) == {check, *fault.companions}
+    structural = {one.name for one in CONTRACTS[name].structure}
+    assert audit.is_structured == (check not in structural)
+    caught = next(outcome for outcome in audit.outcomes if outcome.name == check)
+    assert audit.passed == (not caught.blocks)
+    assert caught.recovery
+    assert caught.observed
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_every_required_column_is_missed_when_it_is_null(night: GoodNight, name: str) -> None:
+    contract = CONTRACTS[name]
+    check = next(one for one in contract.checks if one.name == MISSING)
+    sql = check.arguments["unexpected_rows_query"].replace("{batch}", f"scratch.stage.{name}")
+    required = [column.name for column in contract.columns if not column.nullable]
+    try:
+        for column in required:
+            night.con.execute(f"update {name} set {column} = null where rowid = 0")
+            found = night.con.execute(sql)
+            names = [entry[0] for entry in found.description or ()]
+            assert dict(zip(names, found.fetchall()[0], strict=True)) == {n: int(n == column) for n in required}
+            night.con.execute(f"create or replace table {name} as from memory.good.{name}")
+    finally:
+        night.restore()
+
+
+VALIDATED, RATING = "validated_subscribers", "member_rating_is_between_1_and_5"
+CONVERSION = "conversion_rate_is_between_1_and_50_percent"
+ADDRESS, COLUMNS = "no_text_holds_an_ip_or_email_address", "columns_are_as_contracted_and_in_order"
+TYPES = "column_types_are_as_contracted"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "expected"),
+    [
+        (VALIDATED, "alter mailchimp_id type double", {TYPES}),
+        (VALIDATED, "alter email_domain type varchar[] using [email_domain]", {TYPES}),
+        (VALIDATED, "add column shoe_size integer", {COLUMNS}),
+        (VALIDATED, "drop column country", {COLUMNS}),
+        (VALIDATED, "rename country to land", {COLUMNS}),
+        ("raw_events", "alter landing_line type double", {TYPES}),
+        ("top_users", "alter mailchimp_id type double", {TYPES}),
+    ],
+)
+def test_another_structure_is_refused_and_nothing_else_is_judged(
+    night: GoodNight, name: str, change: str, expected: set[str]
+) -> None:
+    audit = night.audit(name, f"alter table {name} {change}")
+    assert failed(audit) == expected
+    assert not audit.is_structured
+    judged = [outcome.name for outcome in audit.outcomes if outcome.observed != NOT_EVALUATED]
+    assert judged == [check.name for check in CONTRACTS[name].structure]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "expected"),
+    [
+        (VALIDATED, "member_rating = 0 where rowid = 0", {RATING}),
+        (VALIDATED, "member_rating = 1 + rowid", set()),
+        (VALIDATED, "member_rating = 5", set()),
+        (VALIDATED, "member_rating = null", {"no_column_is_emptier_than_its_ceiling"}),
+        (VALIDATED, "optin_date = null where rowid = 0", {"no_column_is_emptier_than_its_ceiling"}),
+        (VALIDATED, "country = 'gb' where rowid = 0", {"every_country_is_an_iso_code"}),
+        (VALIDATED, "country = null where rowid < 2", set()),
+        (VALIDATED, "tag_count = null", set()),
+        ("raw_events", "event_at = received_at + interval 5 minute where rowid = 0", set()),
+        ("raw_events", "event_at = received_at - interval 365 day where rowid = 0", set()),
+        ("raw_events", "is_bot = true where rowid < 4", set()),
+        ("raw_events", "event_at = event_at - interval 1 day where rowid < 2", set()),
+        ("raw_events", "city = '203.0.113.7' where rowid = 0", {ADDRESS}),
+        ("raw_events", "city = 'from 2001:db8:0:1:1:1:1:1 today' where rowid = 0", {ADDRESS}),
+        ("raw_events", "city = 'v1.2.3 at 10:05:33' where rowid = 0", set()),
+        ("rule_scores", "points = 0.5, score = 0.5 where rowid = 0",
+         {"no_score_leaves_1_to_100", "every_score_is_its_points_within_1_to_100"}),
+        ("rule_scores", "points = 180, score = 100 where rowid = 0", set()),
+        ("rule_scores", "points = -3, score = 1 where rowid = 0", set()),
+    ],
+)  # fmt: skip
+def test_the_boundary_of_a_check_is_where_the_contract_says(
+    night: GoodNight, name: str, change: str, expected: set[str]
+) -> None:
+    assert failed(night.audit(name, f"update {name} set {change}")) == expected
+
+
+def test_a_day_without_quarantine_passes(night: GoodNight) -> None:
+    assert failed(night.audit("quarantined_events", "delete from quarantined_events")) == set()
+
+
+@pytest.mark.parametrize(("buyers", "expected"), [(9, {CONVERSION}), (10, set()), (500, set()), (501, {CONVERSION})])
+def test_conversion_passes_from_1_to_50_percent(night: GoodNight, buyers: int, expected: set[str]) -> None:
+    fault = f"""update warehouse.main.gate_ledger set row_count = 1000 where table_name = '{VALIDATED}';
+        insert into {VALIDATED} select * exclude (n) replace (n as mailchimp_id, 'k' || n as email_key)
+        from (from {VALIDATED} limit 1), range(5, 1001) as t(n);
+        update {VALIDATED} set made_purchase = if(mailchimp_id <= {buyers}, 1, 0)"""
+    assert failed(night.audit(VALIDATED, fault)) == expected

@@ -1,0 +1,204 @@
+"""The boundaries between the rooms, proved by reading the code: who knows Dagster, the environment, the clock.
+
+Each rule is also shown to find what it looks for, in a few lines planted for it.
+"""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "gesture_assets"
+MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+
+HEAVY = {"great_expectations", "xgboost", "mlflow", "pandas"}
+CLOCKS = {
+    "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "datetime.datetime.now", "datetime.date.today",
+    "time.time", "time.time_ns", "time.localtime", "time.gmtime", "pendulum.now", "uuid.uuid1",
+}  # fmt: skip
+SQL_CLOCK = re.compile(r"\b(current_(date|timestamp|time)|now\(\)|get_current_timestamp|localtimestamp)", re.I)
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """Top-level packages that are imported anywhere in `tree`."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            found |= {argument.value.split(".")[0] for argument in node.args
+                      if isinstance(argument, ast.Constant) and isinstance(argument.value, str)}  # fmt: skip
+    return found
+
+
+def at_module_level(node: ast.AST) -> Iterator[ast.stmt]:
+    """Statements that run on import: not those of functions, nor of `if TYPE_CHECKING`."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if isinstance(child, ast.stmt):
+            yield child
+        yield from at_module_level(child)
+
+
+def imports_on_load(tree: ast.AST) -> set[str]:
+    """Top-level packages that come in as soon as the module is imported."""
+    return {name for statement in at_module_level(tree) if isinstance(statement, ast.Import | ast.ImportFrom)
+            for name in imports(statement)}  # fmt: skip
+
+
+def reads_environment(tree: ast.AST) -> bool:
+    """Whether `os.environ`, `os.getenv` or `environ` from os is used."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.environb", "os.getenv", "os.putenv"):
+            return True
+        names = {alias.name for alias in node.names} if isinstance(node, ast.ImportFrom) and node.module == "os" else set()
+        if names & {"environ", "getenv"}:
+            return True
+    return False
+
+
+def calls_a_clock(tree: ast.AST) -> set[str]:
+    """Calls that ask what time it is, in Python or in SQL."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and (name := ast.unparse(node.func)) in CLOCKS:
+            found.add(name)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+        if is_text and (match := SQL_CLOCK.search(node.value)):  # pyright: ignore
+            found.add(match.group(0))
+    return found
+
+
+def tracked_files() -> list[Path]:
+    """What git holds or would hold."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("this is no git checkout")
+    return [ROOT / name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+# Written in pieces, so that this file does not hold what it looks for.
+PLACES = re.compile("|".join([
+    "(?<![\\w.])/" + "work/", "/" + "tmp/v\\b", "(?<![\\w.])/" + "root\\b", "(?<![\\w.])/" + "home/\\w+",
+    "https?://[^\\s\"')]*(?:" + "py" + "pi|artifac" + "tory|nex" + "us|/simp" + "le\\b|regis" + "try)",
+    "(?:extra-)?index" + "-url",
+]), re.I)  # fmt: skip
+
+
+def test_only_defs_definitions_and_the_command_line_know_dagster() -> None:
+    found = {name for name, tree in TREES.items() if any(package.startswith("dagster") for package in imports(tree))}
+    assert {name for name in found if not name.startswith("defs/")} == {"definitions.py", "cli.py"}
+
+
+@pytest.mark.parametrize("code", ["import dagster", "def f():\n  from dagster import asset", "import dagster_dbt"])
+def test_an_import_of_dagster_is_found_wherever_it_is(code: str) -> None:
+    assert any(package.startswith("dagster") for package in imports(ast.parse(code)))
+
+
+def test_the_environment_is_read_by_the_settings_only() -> None:
+    found = {name for name, tree in TREES.items() if reads_environment(tree)}
+    # dagster_home.py sets DAGSTER_HOME for Dagster; `gesture config show` says which values come from the environment.
+    assert found == {"settings.py", "dagster_home.py", "cli.py"}
+
+
+def test_the_command_line_asks_the_environment_only_where_a_value_comes_from() -> None:
+    readers = {
+        function.name for function in ast.walk(TREES["cli.py"])
+        if isinstance(function, ast.FunctionDef) and reads_environment(function)
+    }  # fmt: skip
+    assert readers == {"config_show"}
+
+
+@pytest.mark.parametrize("code", ["import os\nos.environ['A']", "import os\nos.getenv('A')", "from os import environ"])
+def test_a_look_at_the_environment_is_found(code: str) -> None:
+    assert reads_environment(ast.parse(code))
+    assert not reads_environment(ast.parse("import os\nos.getpid()"))
+
+
+def test_only_the_command_line_and_schedules_call_a_clock() -> None:
+    found = {name: clocks for name, tree in TREES.items() if (clocks := calls_a_clock(tree))}
+    assert found == {"cli.py": {"datetime.now"}}
+
+
+def test_the_lock_measures_waiting_and_nothing_else() -> None:
+    modules = {name for name, tree in TREES.items() if "time" in imports(tree)}
+    assert modules <= {"warehouse/lock.py"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["datetime.now(UTC)", "date.today()", "time.time()", "sql('select current_date')", "q = f'select now() from {t}'"],
+)
+def test_a_clock_is_found_in_python_and_in_sql(code: str) -> None:
+    assert calls_a_clock(ast.parse(code))
+    assert not calls_a_clock(ast.parse("time.monotonic(); con.sql('select now from t')"))
+
+
+def test_heavy_libraries_are_imported_where_they_are_used() -> None:
+    found = {name: heavy for name, tree in TREES.items() if (heavy := imports_on_load(tree) & HEAVY)}
+    assert found == {}
+
+
+def test_a_heavy_import_is_found_at_module_level_only() -> None:
+    assert imports_on_load(ast.parse("try:\n  import pandas\nexcept ImportError: pass")) == {"pandas"}
+    assert imports_on_load(ast.parse("class A:\n  import pandas")) == {"pandas"}
+    assert not imports_on_load(ast.parse("def f():\n  import pandas\nif TYPE_CHECKING:\n  import mlflow"))
+
+
+def test_no_private_part_of_dagster_is_used() -> None:
+    private = {
+        name for name, tree in TREES.items() for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("dagster._")
+    }  # fmt: skip
+    assert private == set()
+
+
+def test_every_module_says_what_belongs_in_it() -> None:
+    silent = {
+        name for name, tree in TREES.items()
+        if not name.endswith("__init__.py") and name != "definitions.py"
+        and "Belongs here" not in (ast.get_docstring(tree) or "")
+    }  # fmt: skip
+    assert silent == set()
+
+
+def test_every_room_has_a_docstring() -> None:
+    rooms = {name for name in TREES if name.endswith("__init__.py")}
+    assert {name for name in rooms if not ast.get_docstring(TREES[name])} == set()
+
+
+def test_no_file_names_a_registry_or_a_path_of_one_machine() -> None:
+    found = {}
+    for path in tracked_files():
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        if match := PLACES.search(text):
+            found[path.relative_to(ROOT).as_posix()] = match.group(0)
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["/" + "work/main", "see /" + "tmp/v/bin", "cd /" + "root", "https://py" + "pi.example/x", "--index" + "-url x"],
+)
+def test_a_path_of_one_machine_is_found(text: str) -> None:
+    assert PLACES.search(text)
+    assert not PLACES.search("src/work/notes, ./root.txt, https://example.org/docs")

@@ -1,0 +1,270 @@
+"""What Dagster loads: the shape of the graph, the face of every asset, its gates, the job and its schedule."""
+
+import importlib
+import itertools
+import pkgutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+import gesture_assets.defs
+from gesture_assets.contracts import all_contracts
+from gesture_assets.contracts.contract import PROVENANCE
+from gesture_assets.contracts.severity import WARN_ONLY, Severity
+from gesture_assets.definitions import defs
+from gesture_assets.defs import events, nightly
+from gesture_assets.defs.common import SETTINGS
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTRACTS = {contract.name: contract for contract in all_contracts(SETTINGS.tags)}
+PUBLICATION = "published_warehouse"
+LANDED = {"raw_events", "quarantined_events", "landing_reconciliation", "identity_links"}
+CRM = {"crm_snapshot", "validated_subscribers", "quarantined_subscribers"}
+
+# The graph as it is meant, by hand: a new edge is a decision.
+UPSTREAM = {
+    **{root: set() for root in LANDED | CRM},
+    "sessions": LANDED,
+    "daily_activity": {"raw_events", "sessions"},
+    "user_features": {"daily_activity", "identity_links", *CRM},
+    "rule_scores": {"user_features"},
+    "rule_contributions": {"user_features"},
+    "top_users": {"rule_scores", "rule_contributions", "user_features"},
+    PUBLICATION: {
+        *LANDED, *CRM, "sessions", "daily_activity", "user_features", "rule_scores", "rule_contributions", "top_users",
+    },
+}  # fmt: skip
+SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+ASSETS = [asset for asset in defs.assets or () if isinstance(asset, dg.AssetsDefinition)]
+CHECKS: list[dg.AssetCheckSpec] = [check for asset in ASSETS for check in asset.check_specs]
+NIGHTLY = defs.resolve_job_def("nightly")
+SCHEDULE = defs.resolve_schedule_def("nightly_schedule")
+
+# Jobs and schedules of assets are kept by Dagster in classes that it does not export until they are resolved.
+DEFINITION_TYPES = (
+    dg.AssetsDefinition, dg.JobDefinition, dg.ScheduleDefinition, dg.SensorDefinition,
+    type(nightly.nightly), type(nightly.nightly_schedule),
+)  # fmt: skip
+
+
+def upstream(name: str) -> set[str]:
+    return {dep.asset_key.to_user_string() for dep in SPECS[name].deps}
+
+
+def ancestors(name: str) -> set[str]:
+    parents = upstream(name)
+    return parents.union(*(ancestors(parent) for parent in parents)) if parents else set()
+
+
+def tick(moment: str) -> list[Any]:
+    at = datetime.fromisoformat(moment).astimezone(UTC)
+    context = dg.build_schedule_context(scheduled_execution_time=at, repository_def=defs.get_repository_def())
+    return list(SCHEDULE.evaluate_tick(context).run_requests or ())
+
+
+def unregistered(modules: Iterable[ModuleType]) -> set[str]:
+    """Definitions of `modules` that Dagster does not load."""
+    keys = set(SPECS)
+    jobs = {job.name for job in defs.jobs or ()}
+    schedules = {schedule.name for schedule in defs.schedules or ()}
+    sensors = {sensor.name for sensor in defs.sensors or ()}
+    found = set()
+    for module in modules:
+        for name, value in vars(module).items():
+            if isinstance(value, dg.AssetsDefinition):
+                own = {key.to_user_string() for key in value.keys}
+                is_loaded = own <= keys and {c.name for c in value.check_specs} <= {c.name for c in CHECKS}
+            elif isinstance(value, DEFINITION_TYPES):
+                is_loaded = value.name in jobs | schedules | sensors
+            else:
+                continue
+            if not is_loaded:
+                found.add(f"{module.__name__}.{name}")
+    return found
+
+
+def defs_modules() -> list[ModuleType]:
+    return [
+        importlib.import_module(f"gesture_assets.defs.{found.name}")
+        for found in pkgutil.iter_modules(gesture_assets.defs.__path__)
+    ]
+
+
+def test_the_definitions_are_loadable() -> None:
+    dg.Definitions.validate_loadable(defs)
+    assert set(SPECS) == {*CONTRACTS, PUBLICATION}
+
+
+@pytest.mark.slow
+def test_dagster_validates_the_workspace(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env={"DAGSTER_HOME": str(tmp_path), "PATH": ""}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "gesture_assets" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_dagster_refuses_a_workspace_whose_module_is_not_there(tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace.yaml"
+    text = (ROOT / "workspace.yaml").read_text()
+    workspace.write_text(text.replace("gesture_assets.definitions", "gesture_assets.nowhere"))
+    command = [sys.executable, "-m", "dagster", "definitions", "validate", "-w", str(workspace)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env={"DAGSTER_HOME": str(tmp_path), "PATH": ""}
+    )
+    assert done.returncode != 0
+
+
+def test_workspace_and_pyproject_name_one_location_and_module() -> None:
+    workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dagster"]
+    assert workspace == {
+        "load_from": [
+            {"python_module": {"module_name": project["module_name"], "location_name": project["code_location_name"]}}
+        ]
+    }
+    assert project == {"module_name": "gesture_assets.definitions", "code_location_name": "gesture_assets"}
+
+
+@pytest.mark.parametrize("name", sorted(SPECS))
+def test_every_asset_says_what_it_is_and_whose(name: str) -> None:
+    spec = SPECS[name]
+    assert len(spec.description or "") > 40
+    assert spec.group_name not in (None, "default")
+    assert all("@" in owner for owner in spec.owners)
+    assert spec.owners
+    assert "duckdb" in spec.kinds
+    assert spec.tags["layer"] == spec.group_name
+    assert spec.partitions_def == events.DAILY
+
+
+def test_partitions_are_days_in_utc_from_the_configured_start() -> None:
+    assert events.DAILY.timezone == "UTC"
+    assert events.DAILY.cron_schedule == "0 0 * * *"
+    assert events.DAILY.get_first_partition_key() == str(SETTINGS.partitions_start)
+    window = events.DAILY.time_window_for_partition_key("2026-03-29")  # a day of 23 hours in half of Europe
+    assert (window.end - window.start).total_seconds() == 24 * 3600
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACTS))
+def test_the_column_schema_of_an_asset_is_its_contract_with_the_provenance(name: str) -> None:
+    schema = SPECS[name].metadata["dagster/column_schema"]
+    assert isinstance(schema, dg.TableSchema)
+    columns = [(column.name, column.type) for column in schema.columns]
+    assert columns[: -len(PROVENANCE)] == [(column.name, column.type) for column in CONTRACTS[name].columns]
+    assert [column for column, _ in columns[-len(PROVENANCE):]] == list(PROVENANCE)
+    assert not [column.name for column in schema.columns if not column.description]
+
+
+def test_the_publication_is_a_file_and_says_where() -> None:
+    assert SPECS[PUBLICATION].metadata["path"] == "data/gesture.duckdb"
+
+
+def test_a_backfill_is_one_run_and_failures_of_the_machine_are_tried_again() -> None:
+    for asset in ASSETS:
+        assert asset.backfill_policy == dg.BackfillPolicy.single_run(), asset.node_def.name
+        policy = NIGHTLY.get_node_named(asset.node_def.name).definition.retry_policy  # pyright: ignore
+        assert policy is not None, asset.node_def.name
+        assert policy.max_retries == SETTINGS.retry_count, asset.node_def.name
+
+
+def test_every_asset_has_a_check_that_blocks() -> None:
+    blocking = {check.asset_key.to_user_string() for check in CHECKS if check.blocking}
+    assert blocking == set(SPECS)
+
+
+def test_every_expectation_is_one_check_of_its_asset_and_only_warnings_let_a_night_pass() -> None:
+    expected = {
+        (contract.name, check.name): check.severity is Severity.ERROR
+        for contract in CONTRACTS.values()
+        for check in contract.checks
+    }
+    found = {(check.asset_key.to_user_string(), check.name): check.blocking for check in CHECKS}
+    assert len(found) == len(CHECKS)
+    own = {key: blocking for key, blocking in found.items() if key[0] != PUBLICATION}
+    assert own == expected
+    assert {name for (_, name), blocking in found.items() if not blocking} == set(WARN_ONLY)
+    assert found[(PUBLICATION, "the_published_file_holds_what_passed")]
+
+
+def test_every_check_says_what_to_do_when_it_fails() -> None:
+    silent = [check.name for check in CHECKS if check.asset_key.path[-1] != PUBLICATION
+              and "When it fails: " not in (check.description or "")]  # fmt: skip
+    assert silent == []
+
+
+def test_the_asset_graph_is_the_one_that_is_meant() -> None:
+    assert {name: upstream(name) for name in SPECS} == UPSTREAM
+
+
+def test_a_night_collects_validates_builds_features_scores_and_publishes_in_this_order() -> None:
+    order = ["raw_events", "sessions", "daily_activity", "user_features", "rule_scores", "top_users", PUBLICATION]
+    for earlier, later in itertools.pairwise(order):
+        assert earlier in ancestors(later), f"{later} does not wait for {earlier}"
+        assert later not in ancestors(earlier)
+    assert "validated_subscribers" in ancestors("user_features")
+
+
+def test_the_publication_waits_for_everything_and_nothing_waits_for_it() -> None:
+    assert ancestors(PUBLICATION) == set(SPECS) - {PUBLICATION}
+    assert not [name for name in SPECS if PUBLICATION in upstream(name)]
+
+
+def test_the_nightly_holds_every_asset() -> None:
+    assert {key.to_user_string() for key in NIGHTLY.asset_layer.executable_asset_keys} == set(SPECS)
+
+
+def test_steps_run_in_one_process_for_there_is_one_writer() -> None:
+    assert defs.executor is dg.in_process_executor
+    assert NIGHTLY.executor_def is dg.in_process_executor
+
+
+def test_the_schedule_asks_for_yesterday_at_two_in_utc() -> None:
+    assert (SCHEDULE.cron_schedule, SCHEDULE.execution_timezone) == ("0 2 * * *", "UTC")
+    assert SCHEDULE.default_status == dg.DefaultScheduleStatus.RUNNING
+    requests = tick("2026-11-20T02:00+00:00")
+    assert [request.partition_key for request in requests] == ["2026-11-19"]
+
+
+@pytest.mark.parametrize(
+    ("moment", "day"),
+    [
+        ("2026-03-08T02:00+00:00", "2026-03-07"),  # America: 02:00 does not exist on the 8th
+        ("2026-03-09T02:00+00:00", "2026-03-08"),
+        ("2026-03-29T02:00+00:00", "2026-03-28"),  # Europe: 02:00 does not exist on the 29th
+        ("2026-03-30T02:00+00:00", "2026-03-29"),
+        ("2026-10-25T02:00+00:00", "2026-10-24"),  # Europe: 02:00 comes twice on the 25th
+        ("2026-10-26T02:00+00:00", "2026-10-25"),
+        ("2028-03-01T02:00+00:00", "2028-02-29"),
+    ],
+)
+def test_a_change_of_clocks_neither_skips_nor_repeats_a_day(moment: str, day: str) -> None:
+    assert [request.partition_key for request in tick(moment)] == [day]
+
+
+def test_the_schedule_asks_for_nothing_before_the_first_day_is_over() -> None:
+    assert tick("2024-01-01T02:00+00:00") == []
+
+
+def test_everything_that_defs_defines_is_registered() -> None:
+    modules = defs_modules()
+    assert {module.__name__.rsplit(".", 1)[-1] for module in modules} >= {"events", "features", "nightly", "publish"}
+    assert unregistered(modules) == set()
+
+
+def test_a_definition_that_nobody_registered_is_found() -> None:
+    planted = ModuleType("planted")
+    planted.forgotten = dg.asset(name="forgotten")(lambda: None)  # pyright: ignore
+    planted.forgotten_job = dg.define_asset_job("forgotten_job")  # pyright: ignore
+    assert unregistered([planted]) == {"planted.forgotten", "planted.forgotten_job"}
