@@ -1,14 +1,14 @@
 """The `gesture` command: what the rooms can do, one line each.
 
-Belongs here: arguments, the clock, what a person sees. Does not belong here: any work of its own. Exit codes: 0 done, 1 a
-gate did not pass or a run failed, 2 the arguments, settings or sources cannot be used, 3 the warehouse is busy.
+Belongs here: arguments, the clock, what a person sees. Does not belong here: any work of its own. Exit codes: 0 done,
+1 a gate did not pass or a run failed, 2 the arguments, settings or sources cannot be used, 3 the warehouse is busy.
 """
 
 import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 # Heavy libraries are imported where they are needed, so that `gesture --help` answers at once.
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.split("\n")[0])
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.split("\n")[0]
+)
 rules_app = typer.Typer(no_args_is_help=True, help="Look at rule sets.")
 config_app = typer.Typer(no_args_is_help=True, help="Look at the settings.")
 publish_app = typer.Typer(invoke_without_command=True, help="Publish again, or go back to the file before.")
@@ -55,47 +57,41 @@ def _now() -> datetime:
 
 
 @contextmanager
-def _progress(total: int | None = None, title: str = "") -> Iterator[Any]:
+def _progress(title: str) -> Iterator[None]:
     """Log lines of the rooms as they come: a moving line on a terminal, plain lines elsewhere."""
     console = _console()
     logger = logging.getLogger("gesture_assets")
+    before = logger.level, logger.propagate
+    moving: AbstractContextManager[Any] = nullcontext()
     if not console.is_terminal:
         handler: logging.Handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(logging.Formatter("%(message)s"))
-        advance = None
-        progress = None
     else:
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        progress = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True
-        )
-        task = progress.add_task(title, total=total)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        moving = progress = Progress(*columns, console=console, transient=True)
+        task = progress.add_task(title, total=None)
 
         class Shown(logging.Handler):
             def emit(self, record: logging.LogRecord) -> None:
-                progress.update(task, description=record.getMessage()[:100])
+                progress.update(task, description=record.getMessage()[:100].replace("[", "\\["))
                 if record.levelno >= logging.WARNING:
                     progress.console.print(record.getMessage(), style="yellow", markup=False)
-
-        def advance() -> None:
-            progress.advance(task)
 
         handler = Shown()
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
-        if progress:
-            with progress:
-                yield advance
-        else:
-            yield advance
+        with moving:
+            yield
     finally:
         logger.removeHandler(handler)
+        logger.level, logger.propagate = before
 
 
-# ---- running ------------------------------------------------------------------------------------------------------------
+# ---- running -------------------------------------------------------------------------------------------------------
 
 
 @app.command()
@@ -111,7 +107,7 @@ def run(
     settings = load_settings()
     today = _now().date()
     if date_ and (from_ or to):
-        raise ConfigError.bad_value("--date", expected="--date, or --from and --to", found="both", where="the command line",
+        raise ConfigError.bad_value("--date", expected="it, or --from and --to", found="both", where="the command line",
                                     next_step="gesture run --help")  # fmt: skip
     first = date_ or from_
     last = date_ or to or (datetime.combine(today - timedelta(days=1), datetime.min.time()) if from_ else None)
@@ -138,7 +134,8 @@ def run(
 def _span(first: date, last: date, settings: Settings, today: date) -> list[date]:
     if not settings.partitions_start <= first <= last < today:
         raise ConfigError.bad_value(
-            "The days", expected=f"days from {settings.partitions_start} to {today - timedelta(days=1)}, the first not after the last",
+            "The days",
+            expected=f"days from {settings.partitions_start} to {today - timedelta(days=1)}, first not after last",
             found=f"{first} to {last}", where="the command line",
             next_step="give other days, or set GESTURE_PARTITIONS_START for older ones",
         )  # fmt: skip
@@ -146,7 +143,7 @@ def _span(first: date, last: date, settings: Settings, today: date) -> list[date
 
 
 def _pending(settings: Settings, *, until: date) -> tuple[dict[str, set[date]], list[str]]:
-    """Days that are landed, and those of them that are not live or were built from other files; remarks for the user."""
+    """Days that are landed, and those of them that are not live or were built from other files; remarks."""
     from gesture_assets.contracts import all_contracts
     from gesture_assets.sources.description import load_descriptions
     from gesture_assets.sources.landing import find_files
@@ -156,14 +153,15 @@ def _pending(settings: Settings, *, until: date) -> tuple[dict[str, set[date]], 
     from gesture_assets.warehouse.warehouse import Warehouse
 
     files = list(find_files(settings.landing, load_descriptions(settings.user_sources), settings.user_sources))
-    with _progress(title="looking at what landed"), Warehouse.of(settings).open(_run_info("gesture run", until)) as session:
+    with _progress("looking at what landed"), Warehouse.of(settings).open(_run_info("gesture run", until)) as session:
         index = LandingIndex(session, pseudonym_key(settings))
         index.refresh(files)
         landed = index.landed_days()
         live = live_days(session, all_contracts(settings.tags))
     if not landed:
         raise SourceError(
-            "There is nothing to run.", expected="files in data/landing/<source>/", found="none", where=str(settings.landing),
+            "There is nothing to run.",
+            expected="files in data/landing/<source>/", found="none", where=str(settings.landing),
             next_step="gesture demo-data  (a world to try), or land your own files (README)",
         )  # fmt: skip
     notes = []
@@ -207,25 +205,18 @@ def _dagster_instance(settings: Settings) -> Any:
     return dg.DagsterInstance.get()
 
 
-def _run_range(
-    settings: Settings, start: date, end: date, select: str, force_reason: str, restate_reason: str
-) -> None:
+def _run_range(settings: Settings, start: date, end: date, select: str, force_reason: str, restate_reason: str) -> None:
     """One Dagster run over start…end, in this process, recorded where the Dagster UI finds it."""
     import warnings
 
-    with _progress(title="starting Dagster") as advance, warnings.catch_warnings():
+    with _progress("starting Dagster"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Dagster announces beta and preview features that we use on purpose
         instance = _dagster_instance(settings)
-        import dagster as dg
-
         from gesture_assets.definitions import defs
 
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
         job = defs.resolve_job_def("nightly")
-        if select != "*":
-            keys = dg.AssetSelection.from_string(select).resolve(defs.resolve_asset_graph())
-        else:
-            keys = None
+        keys = None if select == "*" else _selected(select)
         tags = {"dagster/asset_partition_range_start": str(start), "dagster/asset_partition_range_end": str(end)}
         window = str(start) if start == end else f"{start} to {end}"
         logging.getLogger("gesture_assets").info("nightly for %s", window)
@@ -236,7 +227,9 @@ def _run_range(
             raise_on_error=False,
             asset_selection=sorted(keys) if keys else None,
             run_config={
-                "resources": {"warehouse": {"config": {"force_reason": force_reason, "restate_reason": restate_reason}}},
+                "resources": {
+                    "warehouse": {"config": {"force_reason": force_reason, "restate_reason": restate_reason}}
+                },
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
         )
@@ -248,9 +241,33 @@ def _run_range(
             text = failure.description if failure else str(getattr(data, "error_display_string", event.message))
             _console(stderr=True).print(text, style="red", highlight=False, markup=False, soft_wrap=True)
         _console(stderr=True).print(
-            f"The night of {window} failed (run {result.run_id[:8]}). The published file is unchanged.", style="bold red"
+            f"The night of {window} failed (run {result.run_id[:8]}). The published file is unchanged.",
+            style="bold red",
         )
         raise typer.Exit(1)
+
+
+def _selected(select: str) -> set[Any]:
+    """The asset keys of a selection, with the tables that one step can only build together."""
+    import dagster as dg
+
+    from gesture_assets.definitions import defs
+
+    graph = defs.resolve_asset_graph()
+    try:
+        keys = dg.AssetSelection.from_string(select).required_multi_asset_neighbors().resolve(graph)
+    except dg.DagsterError:  # unknown names and a syntax of its own that it cannot read
+        keys = set()
+    if not keys:
+        known = [key.to_user_string() for key in graph.get_all_asset_keys()]
+        raise ConfigError.unknown_name(
+            "The selection",
+            select,
+            known,
+            where="--select",
+            next_step="gesture run --select user_features+  (the table and all that follows it)",
+        )
+    return keys
 
 
 def _where_to_look(settings: Settings) -> None:
@@ -270,8 +287,16 @@ def _where_to_look(settings: Settings) -> None:
         "select band, users from analytics.bands where as_of_date = (select max(as_of_date) from rule_scores)"
     ).fetchall()
     con.close()
-    table = Table(title=f"Published {settings.published} (snapshot {snapshot[0] if snapshot else ''})", title_justify="left")
-    for name, justify in (("table", "left"), ("newest day", "left"), ("days", "right"), ("rows", "right"), ("gate", "left")):
+    table = Table(
+        title=f"Published {settings.published} (snapshot {snapshot[0] if snapshot else ''})", title_justify="left"
+    )
+    for name, justify in (
+        ("table", "left"),
+        ("newest day", "left"),
+        ("days", "right"),
+        ("rows", "right"),
+        ("gate", "left"),
+    ):
         table.add_column(name, justify=justify)  # pyright: ignore[reportArgumentType]
     for name, day, days, count, verdict in rows:
         table.add_row(name, str(day or "–"), str(days), f"{count:,}", str(verdict))
@@ -314,16 +339,17 @@ def demo_data(
             "The demo world", expected="no CRM database of your own in the way", found=str(settings.default_crm),
             where=str(settings.data_dir), next_step="GESTURE_DATA_DIR=/another/folder gesture demo-data",
         )  # fmt: skip
-    with _progress(title="writing the demo world"):
+    with _progress("writing the demo world"):
         world = write_demo_world(
             landing=settings.landing, crm=settings.default_crm, truth=settings.data_dir / "demo_truth.parquet",
             users=users, days=days, seed=seed, end=end.date() if end else _now().date() - timedelta(days=1),
             progress=logging.getLogger("gesture_assets").info,
         )  # fmt: skip
     console.print(
-        f"Wrote {world.events:,} events in {len(world.event_files)} files below {settings.landing}, and {world.subscribers:,} "
-        f"subscribers to {world.crm}. Planted: {world.duplicates:,} duplicates, {world.late:,} late, {world.malformed:,} "
-        f"malformed and {world.future:,} future rows, {world.bots} bots.",
+        f"Wrote {world.events:,} events in {len(world.event_files)} files below {settings.landing}, and "
+        f"{world.subscribers:,} subscribers to {world.crm}. "
+        f"Planted: {world.duplicates:,} duplicates, {world.late:,} late, {world.malformed:,} malformed "
+        f"and {world.future:,} future rows, {world.bots} bots.",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     console.print("Next:  gesture run", highlight=False)
@@ -342,7 +368,7 @@ def dev(
     os.execv(sys.executable, command)
 
 
-# ---- looking ------------------------------------------------------------------------------------------------------------
+# ---- looking -------------------------------------------------------------------------------------------------------
 
 
 def _published(settings: Settings) -> Any:
@@ -383,7 +409,9 @@ def _as_of(con: Any, day: datetime | None, settings: Settings) -> date:
 @app.command()
 def rank(
     n: Annotated[int, typer.Option(min=1, help="Length of the list.")] = 20,
-    day: Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Default: the newest day.")] = None,
+    day: Annotated[
+        datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Default: the newest day.")
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write it as CSV as well; safe to open in a spreadsheet.")] = None,
 ) -> None:
     """Whom to talk to first, and why."""
@@ -407,6 +435,8 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     """CSV whose cells a spreadsheet takes for text: one that starts like a formula gets an apostrophe (OWASP)."""
     import csv
 
+    _require_folder(path)
+
     def safe(value: Any) -> Any:
         return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
@@ -414,6 +444,12 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]
         writer = csv.writer(stream)
         writer.writerow(columns)
         writer.writerows([safe(value) for value in row] for row in rows)
+
+
+def _require_folder(path: Path) -> None:
+    if path.is_dir() or not path.parent.is_dir():
+        raise ConfigError.bad_value("The file", expected="a file name in a folder that exists", found=str(path),
+                                    where="the command line", next_step="give another path")  # fmt: skip
 
 
 @app.command()
@@ -432,8 +468,16 @@ def export(
         ).fetchall()
     }
     if table not in known:
-        raise ConfigError.unknown_name("The table", table, known, where=str(settings.published), next_step="gesture export --help")
+        raise ConfigError.unknown_name(
+            "The table", table, known, where=str(settings.published), next_step="gesture export --help"
+        )
     fields = con.execute(f"describe {table}").fetchall()
+    if day and "as_of_date" not in {name for name, *_ in fields}:
+        raise ConfigError.bad_value(
+            "--date", expected="a table with a column as_of_date", found=table, where="the command line",
+            next_step=f"gesture export {table} --to {to}",
+        )  # fmt: skip
+    _require_folder(to)
     selected = ", ".join(
         f"if(left({name}, 1) in ('=', '+', '-', '@', chr(9), chr(13)), '''' || {name}, {name}) as {name}"
         if kind == "VARCHAR" else name
@@ -441,14 +485,20 @@ def export(
     )  # fmt: skip
     where = f"where as_of_date = date '{day.date()}'" if day else ""
     quoted = str(to).replace("'", "''")
-    written = con.execute(f"copy (select {selected} from {table} {where} order by all) to '{quoted}' (header)").fetchone()
+    written = con.execute(
+        f"copy (select {selected} from {table} {where} order by all) to '{quoted}' (header)"
+    ).fetchone()
     _console().print(f"Wrote {written[0]:,} rows to {to}", highlight=False)
 
 
 @app.command()
 def explain(
-    user_id: Annotated[str | None, typer.Option(help="One user; without it, every rule and what it adds on average.")] = None,
-    day: Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Default: the newest day.")] = None,
+    user_id: Annotated[
+        str | None, typer.Option(help="One user; without it, every rule and what it adds on average.")
+    ] = None,
+    day: Annotated[
+        datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Default: the newest day.")
+    ] = None,
 ) -> None:
     """Why a score is what it is."""
     settings = load_settings()
@@ -476,7 +526,11 @@ def explain(
             [wanted, user_id],
         ).fetchall()
         raise ConfigError.unknown_name(
-            "The user", user_id, [row[0] for row in near], where=f"rule_scores of {wanted}", next_step="gesture rank --n 20"
+            "The user",
+            user_id,
+            [row[0] for row in near],
+            where=f"rule_scores of {wanted}",
+            next_step="gesture rank --n 20",
         )
     parts = con.execute(
         "select rule_id, value, weight, scaled, decay, points, because from rule_contributions "
@@ -484,32 +538,51 @@ def explain(
         [wanted, user_id],
     ).fetchall()
     rows = [
-        (r[0], "unknown" if r[1] is None else f"{r[1]:g}", f"{r[2]:g}", f"{r[3]:.3f}", f"{r[4]:.3f}", f"{r[5]:.2f}", r[6])
+        (
+            r[0],
+            "unknown" if r[1] is None else f"{r[1]:g}",
+            f"{r[2]:g}",
+            f"{r[3]:.3f}",
+            f"{r[4]:.3f}",
+            f"{r[5]:.2f}",
+            r[6],
+        )
         for r in parts
     ]
     rows.append(("sum", "", f"{sum(r[2] for r in parts):g}", "", "", f"{sum(r[5] for r in parts):.2f}", ""))
     _shown(
-        f"{user_id} on {wanted}: score {score[0]:.2f} ({score[1]}), rule set {score[3]} {score[4]}, last event {score[5]}",
+        f"{user_id} on {wanted}: score {score[0]:.2f} ({score[1]}), rule set {score[3]} {score[4]}, "
+        f"last event {score[5]}",
         ("rule", "value", "weight", "scaled", "decay", "points", "because"), rows,
     )  # fmt: skip
 
 
 @app.command()
 def gates(
-    day: Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="One day; default: the newest.")] = None,
+    day: Annotated[
+        datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="One day; default: the newest.")
+    ] = None,
 ) -> None:
     """What passed its audit, what did not, and what only warned. Exit code 1 when something is closed."""
     from gesture_assets.warehouse.publish import gate_report
 
     settings = load_settings()
     rows = gate_report(settings, day.date() if day else None)
+    if not rows:
+        raise GateClosed(
+            f"There are no gates of {day.date() if day else 'any day'}.",
+            expected="a day that was audited", found="none",
+            where=f"{settings.warehouse}, table gate_ledger", next_step="gesture gates",
+        )  # fmt: skip
     _shown("Gates", ("table", "day", "attempt", "verdict", "rows", "not passed"), rows)
     if any(row[3] == "FAIL" for row in rows):
         raise typer.Exit(1)
 
 
 @rules_app.command("lint")
-def rules_lint(name: Annotated[str | None, typer.Argument(help="Rule set; default: the one that scores.")] = None) -> None:
+def rules_lint(
+    name: Annotated[str | None, typer.Argument(help="Rule set; default: the one that scores.")] = None,
+) -> None:
     """Judge a rule set: what cannot work is an error, what looks unmeant a warning. Exit code 1 with any finding."""
     from gesture_assets.contracts import feature_registry
     from gesture_assets.rules.lint import lint
@@ -573,7 +646,11 @@ def config_show(as_json: Annotated[bool, typer.Option("--json", help="For machin
         shown = _without_password(shown) if name == "crm_url" and value else shown
         rows.append((name, shown, variable if variable in os.environ else "default", info.description or ""))
     if as_json:
-        print(json.dumps({r[0]: {"value": r[1], "source": r[2], "description": r[3]} for r in rows}, default=str, indent=2))
+        print(
+            json.dumps(
+                {r[0]: {"value": r[1], "source": r[2], "description": r[3]} for r in rows}, default=str, indent=2
+            )
+        )
         return
     shorten = [(r[0], f"{len(r[1])} tags" if r[0] == "tags" else r[1], r[2], r[3]) for r in rows]
     _shown("Settings", ("setting", "value", "source", "meaning"), shorten)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from gesture_assets.settings import Settings
 
-# Runs queue one behind the other for the one writer; the daemon ends runs whose process is gone, and gives back what they
-# held, so that a killed night does not stop the next one.
+# Runs queue one behind the other for the one writer; the daemon ends runs whose process is gone, and gives back what
+# they held, so that a killed night does not stop the next one.
 DAGSTER_YAML = """\
 telemetry:
   enabled: false

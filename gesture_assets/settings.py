@@ -1,25 +1,26 @@
 """Settings: the only reader of the environment.
 
-Belongs here: every value a deployment may change, with its default and the reason for it, and the paths that follow from
-`GESTURE_DATA_DIR`. Does not belong here: figures that are part of a contract (`contracts/`), of a rule set
+Belongs here: every value a deployment may change, with its default and the reason for it, and the paths that follow
+from `GESTURE_DATA_DIR`. Does not belong here: figures that are part of a contract (`contracts/`), of a rule set
 (`rules/sets/*.toml`) or of a source (`sources/descriptions/*.toml`).
 """
 
+import json
+import os
 from datetime import date
 from pathlib import Path
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gesture_assets.errors import ConfigError, listing
 
 PREFIX = "GESTURE_"
 
 
-class Settings(BaseSettings):
-    """One typed, frozen configuration. Every field is read from `GESTURE_<FIELD>`; unknown `GESTURE_*` names are refused."""
+class Settings(BaseModel):
+    """One typed, frozen configuration. Every field is read from `GESTURE_<FIELD>`; unknown names are refused."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     data_dir: Path = Field(Path("data"), description="Folder that holds everything the product reads and writes.")
     crm_url: str | None = Field(
@@ -50,6 +51,16 @@ class Settings(BaseSettings):
     retry_count: int = Field(2, ge=0, description="Times the nightly tries a step again after an unexpected failure.")
     duckdb_threads: int | None = Field(None, ge=1, description="Threads of the engine. Unset: all cores.")
     duckdb_memory_limit: str | None = Field(None, description='Memory limit of the engine, such as "4GB". Unset: 80 %.')
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        """A list as the environment gives it: `one, two`, or JSON."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return [tag.strip() for tag in value.split(",") if tag.strip()]
 
     @property
     def landing(self) -> Path:
@@ -92,8 +103,6 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
 
     Raises `ConfigError` for a value of the wrong form and for a `GESTURE_*` name that is no setting, naming it.
     """
-    import os
-
     given = {k: v for k, v in (os.environ if environment is None else environment).items() if k.startswith(PREFIX)}
     known = {PREFIX + field.upper() for field in Settings.model_fields}
     # The reference data of the tests is found through the same prefix and is nobody's setting.
@@ -104,14 +113,10 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
             where="the environment", next_step=f"unset {unknown[0]}, then  gesture config show",
         )
     try:
-        if environment is None:
-            return Settings()
-        values = {k.removeprefix(PREFIX).lower(): v for k, v in given.items() if k in known}
-        return Settings(**values)  # pyright: ignore[reportArgumentType]  # pydantic parses the strings
-    except (ValidationError, ValueError) as error:
-        errors = error.errors() if isinstance(error, ValidationError) else []
-        first = errors[0] if errors else {"loc": ("a setting",), "msg": str(error), "input": ""}
-        name = PREFIX + "_".join(str(part) for part in first["loc"][:1]).upper()
+        return Settings.model_validate({k.removeprefix(PREFIX).lower(): v for k, v in given.items() if k in known})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + str(first["loc"][0]).upper()
         raise ConfigError.bad_value(
             name, expected=str(first["msg"]), found=first["input"], where=f"the environment variable {name}",
             next_step=f"set {name} to a usable value, then  gesture config show",

@@ -39,6 +39,11 @@ class Column:
     null_ceiling: float = 1.0  # largest share of nulls in a day; 1.0: the column may be empty
     personal: Literal["none", "pseudonym"] = "none"
 
+    @property
+    def meaning(self) -> str:
+        """The description with the unit, as data dictionaries show it."""
+        return self.description + (f" Unit: {self.unit}." if self.unit else "")
+
 
 @dataclass(frozen=True)
 class Expectation:

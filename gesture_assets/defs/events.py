@@ -65,6 +65,9 @@ def landed_events(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
         ).fetchone() or (0, None)
         totals = con.execute("select count(*), count(reason) from scratch.main.landed").fetchone() or (0, 0)
         kept = con.execute("select count(*) from scratch.main.accepted").fetchone() or (0,)
+        reasons = con.execute(
+            "select reason, count(*) from scratch.main.landed where reason is not null group by all order by 2 desc, 1"
+        ).fetchall()
         yield from night.commit(
             (RAW_EVENTS, accept.raw_events(judged)),
             (QUARANTINED_EVENTS, accept.quarantined_events(landed)),
@@ -73,6 +76,7 @@ def landed_events(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
             notes={
                 "landed": totals[0],
                 "quarantined": totals[1],
+                "quarantined_by_reason": ", ".join(f"{reason} {count:,}" for reason, count in reasons) or "none",
                 "duplicates": totals[0] - totals[1] - kept[0],
                 "late_events": late[0],
                 "days_of_late_events": late[1] or "none",

@@ -7,10 +7,12 @@ what makes a subscriber valid (`subscribers/validate.py`), which day a snapshot 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import duckdb
 import polars as pl
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from gesture_assets.contracts.subscribers import CRM_TABLES, OPTIONAL_CRM_COLUMNS
 from gesture_assets.errors import SourceError, listing
@@ -46,7 +48,7 @@ def read_crm(url: str) -> CrmContent:
             columns = _columns(connection, where)
             tables = {name: _table(connection, name, columns[name]) for name in CRM_TABLES}
         engine.dispose()
-    except sa.exc.SQLAlchemyError as error:
+    except SQLAlchemyError as error:
         raise _refusal(where, expected="a readable database", found=str(error).splitlines()[0]) from error
     digest = hashlib.sha256()
     for name, frame in tables.items():
@@ -62,7 +64,7 @@ def _refusal(where: str, *, expected: str, found: str) -> SourceError:
     )
 
 
-def _read_only(url: str) -> tuple[str]:
+def _read_only(url: str) -> tuple[str | sa.URL]:
     """SQLite is opened so that it cannot be written, not even by its own journal; others by their rights."""
     parsed = sa.make_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
@@ -70,7 +72,9 @@ def _read_only(url: str) -> tuple[str]:
     path = Path(parsed.database)
     if not path.is_file():
         raise _refusal(str(parsed), expected=f"the SQLite file {path}", found="no such file")
-    return (f"sqlite:///file:{path.resolve()}?mode=ro&uri=true&timeout={BUSY_SECONDS}",)
+    # Quoted: a folder may be called "a?b", which would open another file.
+    query = {"mode": "ro", "uri": "true", "timeout": str(BUSY_SECONDS)}
+    return (sa.URL.create("sqlite", database=f"file:{quote(str(path.resolve()))}", query=query),)
 
 
 def _columns(connection: sa.Connection, where: str) -> dict[str, tuple[str, ...]]:

@@ -89,7 +89,17 @@ class SourceDescription(BaseModel):
 def load_descriptions(user_folder: Path) -> dict[str, SourceDescription]:
     """Name -> description, shipped ones and those of `user_folder`. Raises `ConfigError` naming file and fault."""
     files = {path.stem: path for folder in (SHIPPED, user_folder) for path in sorted(folder.glob("*.toml"))}
-    return {name: parse_description(path.read_text(encoding="utf-8"), name=name, where=path) for name, path in files.items()}
+    return {name: parse_description(_read(path), name=name, where=path) for name, path in files.items()}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError.bad_value(
+            f"The source description {path.stem}", expected="text in UTF-8", found=error, where=str(path),
+            next_step="save the file as UTF-8, then  gesture run",
+        ) from error
 
 
 def parse_description(text: str, *, name: str, where: Path) -> SourceDescription:

@@ -8,7 +8,7 @@ Every row of a file comes out exactly once, accepted or with a reason; personal 
 import csv
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -145,17 +145,16 @@ def open_file(
             )
         raise _refusal(file, expected=f"the column {listing(missing)}", found=f"columns {listing(seen, 12)}")
     used = {header for names in file.source.columns.values() for header in names} | set(file.source.properties)
-    held = headers | _json_headers(connection, rows) if file.format == "jsonl" else headers
+    held = headers | _json_headers(connection, rows, headers) if file.format == "jsonl" else headers
     unmapped = [header for header in held if header not in used]
     personal = [header for header in unmapped if is_personal(header)]
     if file.format == "jsonl":
         personal = [header for header in personal if _has_values(connection, rows, held[header])]
     personal += _ip_columns(connection, rows, held, [header for header in unmapped if header not in personal])
     event_id = expressions.get("event_id")
-    lacks_ids = event_id is None or _has_values(connection, rows, f"if(nullif(trim(({event_id})::varchar), '') is null, 1, null)")
-    sql = _canonical_sql(
-        file, rows, headers, expressions, key=key, indexed_at=indexed_at, lacks_ids=lacks_ids
-    )
+    is_blank = f"nullif(nullif(trim(({event_id})::varchar), '') is null, false)"
+    lacks_ids = event_id is None or _has_values(connection, rows, is_blank)
+    sql = _canonical_sql(file, rows, headers, expressions, key=key, indexed_at=indexed_at, lacks_ids=lacks_ids)
     unused = [header for header in unmapped if header not in personal]
     return OpenFile(file, sql, tuple(sorted(personal)), tuple(sorted(unused)) if file.format != "jsonl" else ())
 
@@ -169,22 +168,24 @@ def _check_compression(file: LandingFile) -> None:
             while stream.read(CHUNK):
                 pass
     except OSError as error:
-        raise _refusal(file, expected="a whole compressed file", found=f"{error}: the transfer was cut short") from error
+        raise _refusal(file, expected="a whole compressed file", found=f"{error}: it was cut short") from error
 
 
 def _has_values(connection: duckdb.DuckDBPyConnection, rows: str, expression: str) -> bool:
     """Whether `expression` is not null in any readable row."""
-    found = connection.execute(f"select 1 from {rows} where broken is null and {expression} is not null limit 1").fetchone()
-    return found is not None
+    query = f"select 1 from {rows} where broken is null and {expression} is not null limit 1"
+    return connection.execute(query).fetchone() is not None
 
 
-def _json_headers(connection: duckdb.DuckDBPyConnection, rows: str) -> dict[str, str]:
-    """The fields that the first JSON lines have at their top, each with its SQL expression."""
+def _json_headers(connection: duckdb.DuckDBPyConnection, rows: str, paths: Iterable[str]) -> dict[str, str]:
+    """The fields that the first JSON lines have at their top, except where `paths` reach into them: field -> SQL."""
+    reached = {path.split(".")[0] for path in paths}
     found = connection.execute(
         f"select distinct unnest(json_keys(document)) from (select document from {rows} limit {SNIFFED_ROWS})"
     ).fetchall()
     return {
-        key: "json_extract_string(document, " + _quote(f'$."{key}"') + ")" for (key,) in sorted(found) if '"' not in key
+        key: "json_extract_string(document, " + _quote(f'$."{key}"') + ")" for (key,) in sorted(found)
+        if '"' not in key and key not in reached
     }
 
 
@@ -259,11 +260,12 @@ def _drop_rejects(connection: duckdb.DuckDBPyConnection, rejects: str) -> None:
 
 
 def _refused_sql(rejects: str, *, header_lines: int) -> str:
-    """Two named queries: the refused records with their text, and by how much they shift the numbers of those that follow.
+    """Two named queries: the refused records with their text, and by how much they shift the numbers of what follows.
 
     Of refused records that follow each other only the last has a shift, or rows behind them would match several.
     """
-    return f"""refused as (select line, coalesce(trim(min(csv_line), chr(10) || chr(13)), '') as text from {rejects} group by line),
+    return f"""refused as (
+            select line, coalesce(trim(min(csv_line), chr(10) || chr(13)), '') as text from {rejects} group by line),
         shift as (
             select accepted_before, max(refused_before) as refused_before from (
                 select line - row_number() over (order by line) - {header_lines} as accepted_before,
@@ -272,9 +274,9 @@ def _refused_sql(rejects: str, *, header_lines: int) -> str:
 
 
 def _with_one_line_end(path: Path, copy: Path) -> Path:
-    """Write `path`, unpacked, to `copy` with \\n as its only line end."""
+    """Write `path`, unpacked, to `copy` with line feeds as its only line ends."""
     with pa.input_stream(path, compression="detect") as stream, copy.open("wb") as written:
-        is_cut = False  # between the two halves of \\r\\n
+        is_cut = False  # between carriage return and line feed
         while chunk := stream.read(CHUNK):
             chunk = chunk[1:] if is_cut and chunk[:1] == b"\n" else chunk
             is_cut = chunk.endswith(b"\r")
@@ -401,7 +403,10 @@ def _canonical_sql(
     has_arrival = expressions.get("received_at") is not None
     fields = ", ".join(f"{_identifier(header)} := {expression}" for header, expression in headers.items())
     document = "document" if file.format == "jsonl" else f"to_json(struct_pack({fields}))::varchar"
-    masked = masked_sql(_masked_document(file, headers))
+    # Masking is dear: the columns are carried along, and only refused rows are written out.
+    carried = {header: f"raw_{number}" for number, header in enumerate(headers)} if file.format != "jsonl" else {}
+    raw = ", ".join(f"{headers[header]} as {name}" for header, name in carried.items()) or "document"
+    masked = masked_sql(_masked_document(file, carried))
     broken = masked_json_sql("broken") if file.format == "jsonl" else "broken"
     event_id = text("event_id")
     if lacks_ids:
@@ -447,7 +452,7 @@ def _canonical_sql(
             {", ".join(f"{flag(name)} as {name}" for name in FLAG_COLUMNS)},
             coalesce(regexp_matches({agent}, '{BOT_AGENTS}'), false) as is_bot_agent,
             case when {agent} is null then null {family} else 'other' end as user_agent_family,
-            {", ".join(numbers)}, {properties} as properties, coalesce({broken}, {masked}) as document_masked
+            {", ".join(numbers)}, {properties} as properties, {raw}
         from {rows}
     ), judged as (
         select *, coalesce(known_user_id, 'anon:' || anonymous_id) as user_id,
@@ -471,7 +476,7 @@ def _canonical_sql(
         coalesce(received_at, event_at) as received_at, source_session_id, device, country, city, gender, channel,
         lifecycle, email_key, is_repeat_session, is_bounce, is_spam, is_bot_agent, user_agent_family,
         {", ".join((*NUMBER_COLUMNS, *INTEGER_COLUMNS))}, properties,
-        if(reason is null, null, {masked_sql("left(document_masked, 4000)")}) as masked_row
+        case when reason is not null then {masked_sql(f"left(coalesce({broken}, {masked}), 4000)")} end as masked_row
     from judged)"""
 
 

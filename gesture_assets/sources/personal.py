@@ -61,10 +61,10 @@ def masked_sql(text: str) -> str:
 
 
 def masked_json_sql(text: str) -> str:
-    """The SQL expression `text`, JSON or what was meant to be it, with the values of personal fields replaced by ***."""
+    """The SQL expression `text`, JSON or meant to be, with the values of personal fields replaced by ***."""
     names = "|".join(sorted(name.replace("_", "[_ -]?") for name in PERSONAL_HEADERS if "." not in name))
     # A text, closed or cut off, or a number; of a list or an object the fields inside are looked at.
-    value = r'"(?:[^"\\]|\\.)*"?|[^\s",{{}}\[\]]+'.replace("{{", "{").replace("}}", "}")
+    value = r'"(?:[^"\\]|\\.)*"?|[^\s",{}\[\]]+'
     return rf"""regexp_replace({text}, '(?i)("(?:{names})"\s*:\s*)(?:{value})', '\1"***"', 'g')"""
 
 

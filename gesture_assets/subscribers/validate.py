@@ -39,10 +39,10 @@ def subscribers_as_of(
         kept_mailchimp_id=nw.col("mailchimp_id").first().over(*first_of["partition"], order_by=first_of["order_by"]),
     )
     # Rows without an address are no duplicates of each other, and the same id twice is another fault than the same person
-    # twice: those stay, and the audit names them.
-    is_duplicate = (
-        (nw.col("place") > 1) & ~nw.col("email_key").is_null() & (nw.col("mailchimp_id") != nw.col("kept_mailchimp_id"))
-    )
+    # twice: those stay, and the audit names them. So does a row without an id, which compares to nothing: not to fill the
+    # null would lose the row on both sides.
+    is_another = (nw.col("mailchimp_id") != nw.col("kept_mailchimp_id")).fill_null(False)
+    is_duplicate = (nw.col("place") > 1) & ~nw.col("email_key").is_null() & is_another
     bought = (
         purchases.filter(~nw.col("email_key").is_null())
         .join(days.select(PARTITION), how="cross")

@@ -1,0 +1,1 @@
+"""Stage, audit, promote, publish: the only room that writes a table."""

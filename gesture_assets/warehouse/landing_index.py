@@ -7,7 +7,7 @@ A file is read for the index once, however often it is looked at; a second copy 
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -45,22 +45,31 @@ class LandingIndex:
         Raises `SourceError` naming the first file that cannot be read: a night is not built on a part of what landed.
         """
         present = {file.name: file for file in files}
-        con = self.session.connection
-        known = {
-            row[0]: row[1:] for row in con.execute(f"select landing_file, byte_count, modified_ns from {FILES}").fetchall()
-        }
-        added = []
-        for name, file in present.items():
-            status = file.path.stat()
-            if known.get(name) == (status.st_size, status.st_mtime_ns):
-                continue
-            self._index(file, status.st_size, status.st_mtime_ns)
-            added.append(name)
-        for name in sorted(set(known) - set(present)):
+        for name in sorted(set(self._known()) - set(present)):
             self._forget_unless_live(name)
+        added: list[str] = []
+        # A file that changed may have been the original of copies, which then count themselves: look again until none is new.
+        while new := self._new(present):
+            for name, size, modified_ns in new:
+                self._index(present[name], size, modified_ns)
+            added += [name for name, _, _ in new]
         if added:
             log.info("indexed %s landing files: %s", len(added), listing(added))
         return added
+
+    def _known(self) -> dict[str, tuple[int, int]]:
+        rows = self.session.connection.execute(f"select landing_file, byte_count, modified_ns from {FILES}").fetchall()
+        return {name: (size, modified_ns) for name, size, modified_ns in rows}
+
+    def _new(self, present: Mapping[str, LandingFile]) -> list[tuple[str, int, int]]:
+        """Name, size and time of the files that the index does not know as they are."""
+        known = self._known()
+        found = [(name, file.path.stat()) for name, file in present.items()]
+        return [
+            (name, status.st_size, status.st_mtime_ns)
+            for name, status in found
+            if known.get(name) != (status.st_size, status.st_mtime_ns)
+        ]
 
     def _index(self, file: LandingFile, size: int, modified_ns: int) -> None:
         con, now = self.session.connection, self.session.run.now
@@ -137,7 +146,7 @@ class LandingIndex:
             "and copy_of is null)",
             [name],
         )
-        con.execute(f"delete from {FILES} where landing_file = ?", [name])
+        con.execute(f"delete from {FILES} where landing_file = ? or copy_of = ?", [name, name])
 
     def _forget_unless_live(self, name: str) -> None:
         """A removed file that is part of a live day stays in the index: its rows are still true."""
@@ -174,12 +183,18 @@ class LandingIndex:
             where files.copy_of is null and days.{PARTITION} between ? and ? group by all order by all""",
             [min(days), max(days)],
         ).fetchall()
+        if self.session.run.force_reason:
+            wanted = [row for row in wanted if row[0] in present]
+        if not wanted:
+            raise SourceError(
+                f"{self.session.run.step} cannot be built for {self.session.run.window}.",
+                expected="landed rows for these days", found="none", where="data/landing",
+                next_step="land a file (README, 'Bring your own data'), then  gesture run",
+            )
         window = f"{PARTITION} between date '{min(days)}' and date '{max(days)}'"
         con.execute(f"drop table if exists {LANDED}")
         for name, digest, file_date, indexed_at, count in wanted:
             if name not in present:
-                if self.session.run.force_reason:
-                    continue
                 raise SourceError(
                     f"{self.session.run.step} cannot be built for {self.session.run.window}.",
                     expected=f"the landing file {name}, which held {count:,} rows of these days", found="no such file",
@@ -194,12 +209,6 @@ class LandingIndex:
             ).fetchone()
             verb = f"insert into {LANDED}" if exists and exists[0] else f"create table {LANDED} as"
             con.execute(f"{verb} select * from ({rows}) where {window}")
-        if not wanted:
-            raise SourceError(
-                f"{self.session.run.step} cannot be built for {self.session.run.window}.",
-                expected="landed rows for these days", found="none", where="data/landing",
-                next_step="land a file (README, 'Bring your own data'), then  gesture run",
-            )
         return LANDED
 
     def landed_days(self) -> dict[date, str]:

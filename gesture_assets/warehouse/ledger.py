@@ -7,7 +7,7 @@ partition decides; a FAIL closes the gate even while an older good version is st
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -40,7 +40,7 @@ LEDGER_COLUMNS = (
 class Verdict(StrEnum):
     """How an audit ended. Every verdict but FAIL lets readers pass."""
 
-    PASS = "PASS"  # noqa: S105  # a verdict, no password
+    PASS = "PASS"  # a verdict, no password
     FAIL = "FAIL"
     OVERRIDE = "OVERRIDE"
     ABSENT = "ABSENT"
@@ -120,6 +120,33 @@ def live_hashes(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date,
     )
 
 
+def _broken(checks: str) -> list[dict[str, str]]:
+    """The failed checks that block, of a ledger row."""
+    return [check for check in json.loads(checks) if not check["passed"] and check["severity"] == "ERROR"]
+
+
+def _culprit(
+    connection: duckdb.DuckDBPyConnection, table: str, closed: Mapping[date, tuple[Verdict, int, int, str, str] | None]
+) -> tuple[str, list[date]] | None:
+    """The table that `table` was rejected with, and its closed days, where all that is wrong is wrong there."""
+    if any(entry is None or _broken(entry[4]) for entry in closed.values()):
+        return None
+    sisters = connection.execute(
+        f"""select distinct sister.table_name from {LEDGER} as own join {LEDGER} as sister using (partition, run_id)
+        where own.table_name = ? and sister.table_name <> own.table_name and own.verdict = 'FAIL' and sister.verdict = 'FAIL'
+            and partition between ? and ? order by all""",
+        [table, min(closed), max(closed)],
+    ).fetchall()
+    for (name,) in sisters:
+        verdicts = latest(connection, name)
+        days = [
+            day for day in closed if day in verdicts and verdicts[day][0] is Verdict.FAIL and _broken(verdicts[day][4])
+        ]
+        if days:
+            return name, days
+    return None
+
+
 def require(
     connection: duckdb.DuckDBPyConnection, *, table: str, days: Sequence[date], reader: str, window: str
 ) -> str:
@@ -130,12 +157,15 @@ def require(
     verdicts = latest(connection, table)
     closed = {day: verdicts.get(day) for day in days if day not in verdicts or verdicts[day][0] is Verdict.FAIL}
     if closed:
+        if culprit := _culprit(connection, table, closed):
+            name, its_days = culprit
+            return require(connection, table=name, days=its_days, reader=reader, window=window)
         found = []
         for day, entry in sorted(closed.items()):
             if entry is None:
                 found.append(f"{table}@{day} never audited")
             else:
-                failed = [c for c in json.loads(entry[4]) if not c["passed"] and c["severity"] == "ERROR"]
+                failed = _broken(entry[4])
                 why = ", ".join(f"{c['name']}: {c['observed']}" for c in failed[:2]) or "rejected with its sister table"
                 found.append(f"{table}@{day} FAIL (attempt {entry[1]}, {why})")
         first, last = min(closed), max(closed)

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -27,6 +27,23 @@ from gesture_assets.warehouse.warehouse import LIVE, Session, Warehouse, comment
 log = logging.getLogger(__name__)
 
 VIEWS = Path(__file__).parent / "views.sql"
+
+# Table -> its meaning and that of its columns: what `_dress` adds, explained inside the file.
+DICTIONARY = {
+    "dim_feature": ("One row per feature of user_features.", {
+        "name": "Column of user_features.", "type": "Its type.", "description": "What it says.",
+        "feature_group": "fit (who somebody is) or engagement (what they do).", "unit": "Unit, where it has one.",
+        "window_days": "Days that it looks back; null: all.", "source": "Table that it is built from.",
+        "reference": "Document that asks for it.", "personal_data": "pseudonym or none.", "owner": "Whom to ask.",
+    }),
+    "manifest": ("One row per table: what this file holds and with which verdict.", {
+        "snapshot_id": "This file.", "published_at": "When it was published (UTC).", "run_id": "Dagster run that published.",
+        "table_name": "Table.", "first_date": "Its oldest day.", "as_of_date": "Its newest day.",
+        "day_count": "Days.", "row_count": "Rows.", "content_hash": "Hash of the newest audited rows.",
+        "verdict": "Newest verdict of the ledger.", "version": "Version of the rules or the model, where there is one.",
+        "checks": "JSON: the checks behind the verdict.",
+    }),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,9 +74,11 @@ def publish(
     """Copy the warehouse, dress and verify the copy, and let `link` point to it. Closes the session's warehouse.
 
     Raises `GateClosed` when a table of the run's days has not passed, `ContractBreach` when the copy is not what was
-    audited; in both cases, as after a crash at any point, `link` stays where it was.
+    audited, or was edited by hand since; in both cases, as after a crash at any point, `link` stays where it was.
     """
     require_night(session, contracts)
+    for contract in contracts:
+        session.verify_unchanged(contract, session.run.days, since=session.run.days[0])
     now = session.run.now
     snapshot_id = f"{now:%Y%m%dT%H%M%S}-{session.run.run_id[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,8 +126,11 @@ def _dress(
     con = duckdb.connect(str(path))
     try:
         con.execute("set TimeZone = 'UTC'")
+        con.execute("begin transaction")  # hundreds of comments, one write
         con.execute("create schema if not exists analytics")
-        con.execute("drop table if exists landing_days")  # bookkeeping of the private file
+        for bookkeeping in ("landing_days", "landing_files"):  # of the private file
+            con.execute(f"drop table if exists {bookkeeping}")
+        con.execute("drop schema if exists rejected cascade")  # what did not pass is nobody else's to read
         con.execute(
             """create or replace table dim_feature (name varchar not null, type varchar not null, description varchar not null,
             feature_group varchar not null, unit varchar, window_days integer, source varchar not null,
@@ -139,13 +161,29 @@ def _dress(
             )
             for statement in comments(contract, "main"):
                 con.execute(statement)
+        for statement in _history_comments(con, contracts):
+            con.execute(statement)
+        for table, (meaning, columns) in DICTIONARY.items():
+            con.execute(f"comment on table {table} is '{meaning}'")
+            for name, said in columns.items():
+                con.execute(f"comment on column {table}.{name} is '{said}'")
         con.execute("comment on table gate_ledger is 'One row per audit of a table and day.'")
         for name, _, meaning in LEDGER_COLUMNS:
             con.execute(f"comment on column gate_ledger.{name} is '{meaning.replace(chr(39), chr(39) * 2)}'")
         con.execute(VIEWS.read_text(encoding="utf-8"))
+        con.execute("commit")
         con.execute("checkpoint")
     finally:
         con.close()
+
+
+def _history_comments(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract]) -> Iterator[str]:
+    """`COMMENT ON` for the replaced versions of the tables that keep them."""
+    kept = {row[0] for row in con.execute("select table_name from duckdb_tables() where schema_name = 'superseded'").fetchall()}
+    for contract in contracts:
+        if contract.name in kept:
+            yield from comments(contract, "superseded")
+            yield f"comment on column superseded.{contract.name}.superseded_at is 'When another version took its place (UTC).'"
 
 
 def verify(path: Path, contracts: Sequence[Contract]) -> date:

@@ -20,6 +20,7 @@ from gesture_assets.contracts.contract import PARTITION, PROVENANCE, Contract
 from gesture_assets.contracts.lineage import ancestors
 from gesture_assets.errors import ConfigError, ContractBreach, GateClosed, listing
 from gesture_assets.settings import Settings
+from gesture_assets.sources.personal import masked_sql
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.audit import AUDIT_SCHEMA, Audit, CheckOutcome, audit
 from gesture_assets.warehouse.ledger import LedgerRow, Verdict
@@ -116,7 +117,7 @@ class Session:
         if on is not None:
             since = through = on
         assert through is not None
-        days = [through] if on is not None else self.expected_days(since=since, through=through)
+        days = [through] if on is not None else self.required_days(since=since, through=through)
         try:
             # What stands behind it is asked first: a table that passed is no good once its own input has failed.
             for table in ancestors(contract.name):
@@ -130,7 +131,7 @@ class Session:
             self._override(contract.name, days)
             self.ensure(contract)  # what was never built is read as empty
             digest = self._require(contract.name, days)
-        self._verify_unchanged(contract, days)
+        self.verify_unchanged(contract, days, since=since)
         self.input_hashes[f"{contract.name}@{through}"] = digest
         names = ", ".join(contract.column_names)
         after = f"{PARTITION} >= date '{since}' and " if since else ""
@@ -150,6 +151,11 @@ class Session:
             f"select distinct {PARTITION} from {LIVE}.landing_days where {PARTITION} < ? order by all", [through]
         ).fetchall()
         return [day for (day,) in rows if since is None or day >= since] + [through]
+
+    def required_days(self, *, through: date, since: date | None = None) -> list[date]:
+        """The expected days, and those of the run: a range asks no less of a day than the day alone would."""
+        own = {day for day in self.run.days if day <= through and (since is None or day >= since)}
+        return sorted(own.union(self.expected_days(since=since, through=through)))
 
     def _override(self, table: str, days: Sequence[date]) -> None:
         """Open the closed gates of `table`@`days`, leaving a row each that says who did it and why."""
@@ -181,11 +187,12 @@ class Session:
             ).fetchall()
         )
 
-    def _verify_unchanged(self, contract: Contract, days: Sequence[date]) -> None:
+    def verify_unchanged(self, contract: Contract, days: Sequence[date], *, since: date | None) -> None:
         """Refuse rows that are not the ones which passed: somebody wrote past the gate."""
         verdicts = ledger.latest(self.connection, contract.name)
-        live = self.live_counts(contract.name, days)
+        live = self.live_counts(contract.name, [since or date.min, *days])
         changed = [day for day in days if live.get(day, 0) != verdicts[day][2]]
+        changed += [day for day in live if day not in verdicts]
         newest = max(days)
         if not changed and verdicts[newest][0] is Verdict.PASS and live.get(newest):
             table = f"(select {', '.join(contract.column_names)} from {LIVE}.{contract.name})"
@@ -215,9 +222,8 @@ class Session:
         contracts = [contract for contract, _ in tables]
         whole = self._audit(contracts, self.run.days)
         by_day: dict[date, dict[str, Audit]] = {}
-        if all(one.passed for one in whole.values()):
-            by_day = dict.fromkeys(self.run.days, whole)
-        elif len(self.run.days) == 1 or not all(one.is_structured for one in whole.values()):
+        is_structured = all(one.is_structured for one in whole.values())
+        if len(self.run.days) == 1 or not is_structured or all(one.passed for one in whole.values()):
             by_day = dict.fromkeys(self.run.days, whole)
         else:
             for day in self.run.days:
@@ -260,7 +266,7 @@ class Session:
                 self.connection.register("frame_in_memory", frame.collect().to_arrow())
                 query = "select * from frame_in_memory"
             table = f"{STAGE}.{contract.name}"
-            verb = f"insert into {table}" if position else f"create or replace table {table} as"
+            verb = f"insert into {table} by name" if position else f"create or replace table {table} as"
             self.connection.execute(f"{verb} {query}")
         log.info("%s: staged %s rows", contract.name, f"{self._count(f'{STAGE}.{contract.name}'):,}")
         return sql
@@ -276,8 +282,9 @@ class Session:
             f"create or replace view {AUDIT_SCHEMA}.requested_days as select * from (values {values}) t({PARTITION})"
         )
         for contract in contracts:
-            # A day of a range sees its own rows; the whole range sees every row, strays included.
-            only = "" if len(days) == len(self.run.days) else f" where {PARTITION} = date '{days[0]}'"
+            # A day of a range sees its own rows, and the strays that belong to no day: they put every day in doubt.
+            others = self._days_sql([day for day in self.run.days if day not in days])
+            only = f" where {PARTITION} is null or {PARTITION} not in ({others})" if others else ""
             self.connection.execute(
                 f"create or replace view {AUDIT_SCHEMA}.{contract.name} as select * from {STAGE}.{contract.name}{only}"
             )
@@ -312,7 +319,7 @@ class Session:
             for contract in contracts:
                 structured = by_day[self.run.days[0]][contract.name].is_structured
                 staged = self._hashes(f"{STAGE}.{contract.name}", self.run.days) if structured else {}
-                live = ledger.live_hashes(self.connection, contract.name)
+                live = self._live_hashes(contract, staged)
                 attempts = ledger.next_attempts(self.connection, contract.name, self.run.days)
                 verdicts = []
                 for day in self.run.days:
@@ -320,6 +327,7 @@ class Session:
                     changed = day in good and live.get(day, EMPTY_HASH if count == 0 else None) != digest
                     verdicts.append(DayVerdict(day, day in good, count, digest, attempts[day], changed))
                 self._replace(contract, [v.day for v in verdicts if v.is_changed])
+                self._clear_rejected(contract, [v.day for v in verdicts if v.passed])
                 self._reject(contract, [v.day for v in verdicts if not v.passed], structured=structured)
                 ledger.append(
                     self.connection,
@@ -374,20 +382,47 @@ class Session:
             order by {", ".join(dict.fromkeys((PARTITION, *contract.key)))}""",
             [self.run.now, self.run.run_id, newest_complete],
         )
-        if self._has("rejected", contract.name):
-            self.connection.execute(f"delete from {REJECTED}.{contract.name} where {window}")
+
+    def _live_hashes(self, contract: Contract, staged: Mapping[date, tuple[int, str]]) -> dict[date, str]:
+        """Day -> content hash of the newest PASS; where equal rows are staged, of the rows that really are live.
+
+        Otherwise a day that somebody edited by hand would pass for unchanged, and a re-run would not mend it.
+        """
+        recorded = ledger.live_hashes(self.connection, contract.name)
+        repeated = [day for day, (_, digest) in staged.items() if recorded.get(day) == digest]
+        if repeated:
+            table = f"(select {', '.join(contract.column_names)} from {LIVE}.{contract.name})"
+            found = self._hashes(table, repeated)
+            recorded |= {day: found.get(day, (0, EMPTY_HASH))[1] for day in repeated}
+        return recorded
+
+    def _clear_rejected(self, contract: Contract, days: Sequence[date]) -> None:
+        """Forget the rejected rows of `days`, which have passed since; rows of another structure belong to no day."""
+        if not days or not self._has("rejected", contract.name):
+            return
+        kept = f"{REJECTED}.{contract.name}"
+        described = [row[:2] for row in self.connection.execute(f"describe {kept}").fetchall()]
+        if described[:-2] == [(column.name, column.type) for column in contract.columns]:
+            self.connection.execute(f"delete from {kept} where {PARTITION} in ({self._days_sql(days)})")
+        else:
+            self.connection.execute(f"drop table {kept}")
 
     def _reject(self, contract: Contract, days: Sequence[date], *, structured: bool) -> None:
         """Keep the rows of `days` for whoever looks into the matter; a second rejection of a day replaces the first."""
         if not days:
             return
         kept, staged = f"{REJECTED}.{contract.name}", f"{STAGE}.{contract.name}"
-        columns = [row[0] for row in self.connection.execute(f"describe {staged}").fetchall()]
+        columns = [row[:2] for row in self.connection.execute(f"describe {staged}").fetchall()]
         if self._has("rejected", contract.name):
-            known = [row[0] for row in self.connection.execute(f"describe {kept}").fetchall()]
+            known = [row[:2] for row in self.connection.execute(f"describe {kept}").fetchall()]
             if known[:-2] != columns or not structured:
                 self.connection.execute(f"drop table {kept}")
         only = f" where {PARTITION} in ({self._days_sql(days)})" if structured else ""
+        # Rows may be rejected because they hold an address; it must not stay in the warehouse for that.
+        shown = ", ".join(
+            f"{masked_sql(_identifier(name))} as {_identifier(name)}" if kind == "VARCHAR" else _identifier(name)
+            for name, kind in columns
+        )
         if self._has("rejected", contract.name):
             self.connection.execute(f"delete from {kept}{only}")
         else:
@@ -396,7 +431,7 @@ class Session:
                 f"from {staged} limit 0"
             )
         self.connection.execute(
-            f"insert into {kept} select *, ?::timestamp, ? from {staged}{only}", [self.run.now, self.run.run_id]
+            f"insert into {kept} select {shown}, ?::timestamp, ? from {staged}{only}", [self.run.now, self.run.run_id]
         )
 
     def _has(self, schema: str, table: str) -> bool:
@@ -418,6 +453,10 @@ class Session:
         for column in contract.columns:
             if column.name not in found and column.nullable:
                 self.connection.execute(f"alter table {table} add column {column.name} {column.type}")
+                self.connection.execute(f"comment on column {table}.{column.name} is '{_quoted(column.meaning)}'")
+                if self._has("superseded", contract.name):
+                    history = f"{SUPERSEDED}.{contract.name}"
+                    self.connection.execute(f"alter table {history} add column {column.name} {column.type}")
             elif found.get(column.name) != column.type:
                 raise ConfigError.bad_value(
                     f"The warehouse's table {contract.name}", expected=f"{column.name} {column.type}",
@@ -434,8 +473,7 @@ def comments(contract: Contract, schema: str) -> Iterator[str]:
 
     yield f"comment on table {schema}.{contract.name} is {quoted(f'{contract.grain} {contract.description}')}"
     for column in contract.columns:
-        unit = f" Unit: {column.unit}." if column.unit else ""
-        yield f"comment on column {schema}.{contract.name}.{column.name} is {quoted(column.description + unit)}"
+        yield f"comment on column {schema}.{contract.name}.{column.name} is {quoted(column.meaning)}"
     for name, (_, meaning) in PROVENANCE.items():
         yield f"comment on column {schema}.{contract.name}.{name} is {quoted(meaning)}"
 
@@ -473,6 +511,7 @@ class Warehouse:
             try:
                 connection.execute(f"attach '{_quoted(self.path)}' as warehouse")
                 connection.execute(f"attach '{_quoted(scratch)}' as scratch")
+                connection.execute(f"set temp_directory = '{_quoted(scratch)}.tmp'")
                 for schema in ("warehouse.rejected", "warehouse.superseded", STAGE, AUDIT_SCHEMA):
                     connection.execute(f"create schema if not exists {schema}")
                 ledger.create(connection)
@@ -497,6 +536,10 @@ def connect(threads: int | None = None, memory_limit: str | None = None) -> duck
     if memory_limit:
         connection.execute(f"set memory_limit = '{_quoted(memory_limit)}'")
     return connection
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _quoted(text: object) -> str:

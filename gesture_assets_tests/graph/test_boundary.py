@@ -59,10 +59,10 @@ def imports_on_load(tree: ast.AST) -> set[str]:
 def reads_environment(tree: ast.AST) -> bool:
     """Whether `os.environ`, `os.getenv` or `environ` from os is used."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.environb", "os.getenv", "os.putenv"):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.environb", "os.getenv"):
             return True
-        names = {alias.name for alias in node.names} if isinstance(node, ast.ImportFrom) and node.module == "os" else set()
-        if names & {"environ", "getenv"}:
+        is_of_os = isinstance(node, ast.ImportFrom) and node.module == "os"
+        if is_of_os and {alias.name for alias in node.names} & {"environ", "getenv"}:  # pyright: ignore
             return True
     return False
 

@@ -163,7 +163,7 @@ def test_the_column_schema_of_an_asset_is_its_contract_with_the_provenance(name:
     assert isinstance(schema, dg.TableSchema)
     columns = [(column.name, column.type) for column in schema.columns]
     assert columns[: -len(PROVENANCE)] == [(column.name, column.type) for column in CONTRACTS[name].columns]
-    assert [column for column, _ in columns[-len(PROVENANCE):]] == list(PROVENANCE)
+    assert [column for column, _ in columns[-len(PROVENANCE) :]] == list(PROVENANCE)
     assert not [column.name for column in schema.columns if not column.description]
 
 

@@ -17,7 +17,7 @@ LANDED = (
     "e1,ada,page_view,2026-03-09T10:00:00Z\n"
     "e2,bob,page_view,2026-03-09T11:00:00Z\n"
 )
-CRM_STEP = "crm_snapshot or validated_subscribers or quarantined_subscribers"
+CRM_STEP = "key:crm_snapshot or key:validated_subscribers or key:quarantined_subscribers"
 
 
 @dataclass(frozen=True)

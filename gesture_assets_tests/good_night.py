@@ -1,0 +1,110 @@
+"""A small good night: rows for every table that satisfy every check of its contract.
+
+Belongs here: those rows, and committing them as assets would. Used by `gates/` and `unit/warehouse/`. Does not belong
+here: whole nights of the real assets (`nights.py`).
+"""
+
+from datetime import date, datetime
+
+import narwhals as nw
+
+from gesture_assets.contracts import Contract, all_contracts
+from gesture_assets.contracts.subscribers import CRM_TABLES
+from gesture_assets.settings import Settings
+from gesture_assets.warehouse.warehouse import Session
+
+DAY = date(2026, 3, 9)
+NOON = datetime.fromisoformat("2026-03-09T12:00")
+NIGHT = datetime.fromisoformat("2026-03-10T02:00")
+CONTRACTS = {contract.name: contract for contract in all_contracts(Settings.model_fields["tags"].default)}
+BY_TYPE = {"DATE": DAY, "TIMESTAMP": NOON, "VARCHAR": "x", "BOOLEAN": False}
+
+# What distinguishes the rows of a good night; every other column is null where it may be, else 0, false, "x" or noon.
+SCORES = {"ada": 60.0, "bob": 40.0, "cyd": 1.0}
+GOOD: dict[str, list[dict[str, object]]] = {
+    "raw_events": [
+        {"event_id": f"e{n}", "user_id": "ada" if n < 10 else "bob", "event_type": "page_view", "device": "desktop",
+         "country": "DE", "landing_file": "a.csv", "landing_line": n}
+        for n in range(20)
+    ],
+    "quarantined_events": [{"reason": "future_ts", "landing_file": "a.csv", "landing_line": 20}],
+    "landing_reconciliation": [
+        {"landing_file": "a.csv", "landed_count": 22, "accepted_count": 20, "duplicate_count": 1,
+         "quarantined_count": 1}
+    ],
+    "identity_links": [{"anonymous_user_id": "anon:v1", "user_id": "ada"}],
+    "sessions": [{"session_id": who, "filed": 1, "user_id": who, "event_count": 10} for who in ("ada", "bob")],
+    "daily_activity": [{"user_id": who, "page_view_count": 10, "event_count": 10} for who in ("ada", "bob")],
+    "crm_snapshot": [
+        {"crm_table": name, "row_count": 5, "column_names": names, "expected_column_names": names}
+        for name, names in ((name, ",".join(columns)) for name, columns in CRM_TABLES.items())
+    ],
+    "validated_subscribers": [
+        {"mailchimp_id": n, "email_key": f"k{n}", "email_domain": "a.example", "is_email_well_formed": True,
+         "member_rating": 3, "optin_date": DAY, "country": "GB", "tag_count": 0, "made_purchase": int(n == 1)}
+        for n in range(1, 5)
+    ],
+    "quarantined_subscribers": [{"mailchimp_id": 5, "reason": "duplicate_email", "kept_mailchimp_id": 1}],
+    "user_features": [{"user_id": who, "last_event_at": NOON, "member_rating": 3} for who in SCORES],
+    "rule_scores": [{"user_id": who, "score": score, "points": score} for who, score in SCORES.items()],
+    "rule_contributions": [
+        {"user_id": who, "rule_id": rule, "points": p}
+        for who, score in SCORES.items()
+        for rule, p in (("r1", score - 1), ("r2", 1.0))
+    ],
+    "top_users": [
+        {"rank": rank, "user_id": who, "score": score} for rank, (who, score) in enumerate(SCORES.items(), 1)
+    ],
+}  # fmt: skip
+
+
+def rows_of(contract: Contract) -> list[tuple[object, ...]]:
+    """The good rows of `contract`, complete."""
+    return [
+        tuple(row.get(c.name, None if c.nullable else BY_TYPE.get(c.type, 0)) for c in contract.columns)
+        for row in GOOD[contract.name]
+    ]
+
+
+# Tables that an asset commits together, in the order of a night.
+TOGETHER = (
+    ("raw_events", "quarantined_events", "landing_reconciliation", "identity_links"),
+    ("sessions",),
+    ("daily_activity",),
+    ("crm_snapshot", "validated_subscribers", "quarantined_subscribers"),
+    ("user_features",),
+    ("rule_scores", "rule_contributions"),
+    ("top_users",),
+)
+
+
+def good_table(session: Session, name: str, where: str) -> None:
+    """Create `where` with the good rows of the table `name`."""
+    contract = CONTRACTS[name]
+    session.connection.execute(f"create table {where} ({', '.join(f'{c.name} {c.type}' for c in contract.columns)})")
+    marks = ", ".join("?" for _ in contract.columns)
+    session.connection.executemany(f"insert into {where} values ({marks})", rows_of(contract))
+
+
+def commit_good_night(session: Session) -> None:
+    """Commit every table for the days of the run; each day has the good rows, dated to it."""
+    con = session.connection
+    con.execute("create schema if not exists memory.good")
+    for names in TOGETHER:
+        frames = []
+        for name in names:
+            good_table(session, name, f"memory.good.{name}")
+            moved = [
+                f"{c.name} + (t.day - date '{DAY}')::integer as {c.name}" if c.type == "DATE"
+                else f"{c.name} + (t.day - date '{DAY}')::integer * interval 1 day as {c.name}"
+                for c in CONTRACTS[name].columns if c.type in ("DATE", "TIMESTAMP")
+            ]  # fmt: skip
+            if name == "raw_events":
+                moved.append("event_id || t.day as event_id")
+            days = ", ".join(f"(date '{day}')" for day in session.run.days)
+            values = f"(values {days}) as t(day)"
+            query = f"select * exclude (day) replace ({', '.join(moved)}) from memory.good.{name}, {values}"
+            frames.append((CONTRACTS[name], nw.from_native(con.sql(query))))
+        commits = session.commit(*frames)
+        assert [commit.bad_days for commit in commits] == [()] * len(commits), commits
+    con.execute("drop schema memory.good cascade")

@@ -1,0 +1,49 @@
+"""What the README claims about the tree is true."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gesture_assets.contracts.lineage import UPSTREAM
+from gesture_assets.sources.description import SHIPPED
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_picture_shows_every_table_and_how_they_follow_each_other() -> None:
+    picture = README.split("```mermaid")[1].split("```")[0]
+    groups = {
+        name: set(re.findall(r"^\s{4,}(\w+)$", body, re.M))
+        for name, body in re.findall(r"subgraph (\w+)[^\n]*\n(.*?)\n\s*end", picture, re.S)
+    }
+    drawn = set()
+    for sources, target in re.findall(r"^\s*([\w &]+?) --> (\w+)$", picture, re.M):
+        for source in sources.split(" & "):
+            drawn |= {(table, target) for table in groups.get(source, {source})}
+    edges = {(source, target) for target, sources in UPSTREAM.items() for source in sources}
+    assert {edge for edge in drawn if edge[1] != "published_warehouse"} <= edges
+    # Groups stand for all their tables, so an arrow may be implied; none may be missing.
+    assert edges <= drawn
+    assert any(target == "published_warehouse" for _, target in drawn)
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README))))
+def test_every_link_leads_somewhere(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def test_every_shipped_source_is_listed() -> None:
+    assert {path.stem for path in SHIPPED.glob("*.toml")} == set(re.findall(r"^   \| `(\w+)` \| ", README, re.M)) - {
+        "Subscribers", "Tags", "Transactions",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"gesture ([a-z][a-z-]+)", README)) - {"assets", "duckdb"}))
+def test_every_command_exists(command: str) -> None:
+    from typer.main import get_command
+
+    from gesture_assets.cli import app
+
+    assert command in get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,189 @@
+"""Every room gives exactly the same rows on DuckDB, which runs the nights, and on Polars, which runs the tests."""
+
+import random
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+import narwhals as nw
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gesture_assets.contracts import (
+    DAILY_ACTIVITY,
+    IDENTITY_LINKS,
+    QUARANTINED_SUBSCRIBERS,
+    RAW_EVENTS,
+    SESSIONS,
+    Contract,
+    user_features,
+    validated_subscribers,
+)
+from gesture_assets.events import accept
+from gesture_assets.events.roll_up import daily_activity
+from gesture_assets.events.sessionise import filed_sessions, sessionise
+from gesture_assets.features import user_features as features_room
+from gesture_assets.features.registry import feature_registry
+from gesture_assets.subscribers.validate import subscribers_as_of
+from gesture_assets.warehouse.warehouse import connect
+from gesture_assets_tests.events_by_hand import (
+    MONDAY,
+    TUESDAY,
+    WEDNESDAY,
+    Frame,
+    collected,
+    event,
+    events_table,
+    lazy,
+    random_events,
+    schema_of,
+    table,
+)
+
+TAGS = ("jumpstart", "webinar_01")
+DAYS = (MONDAY, TUESDAY, WEDNESDAY, WEDNESDAY + timedelta(days=3))
+
+few = settings(max_examples=15, deadline=None, derandomize=True, database=None)
+worlds = st.builds(random_events, st.integers(0, 10_000), st.integers(0, 60))
+
+Room = Callable[..., Frame]
+
+
+def on_both(room: Room, *tables: pl.DataFrame, contract: Contract | None = None) -> pl.DataFrame:
+    """The rows of `room`, having been found equal on both engines: values to the last bit, and types."""
+    in_polars = collected(room(*(lazy(rows) for rows in tables)), contract)
+    with connect(threads=1) as con:
+        in_duckdb = collected(room(*(nw.from_native(con.from_arrow(rows.to_arrow())) for rows in tables)), contract)
+    names = sorted(in_polars.columns)
+    assert sorted(in_duckdb.columns) == names
+    found = in_duckdb.select(names).cast(in_polars.select(names).schema)
+    assert found.rows() == in_polars.select(names).rows()
+    return in_polars
+
+
+@few
+@given(worlds)
+def test_visits(events: list[dict[str, Any]]) -> None:
+    assert on_both(sessionise, events_table(*events))["event_count"].sum() == len(events)
+
+
+@settings(few, max_examples=8)  # the engine takes longer to plan this than to do it
+@given(worlds, st.sampled_from(DAYS))
+def test_filed_visits(events: list[dict[str, Any]], day: date) -> None:
+    known = events_table(*events).filter(pl.col("as_of_date") <= day)
+    on_both(filed_sessions, known.filter(pl.col("as_of_date") >= TUESDAY), known, contract=SESSIONS)
+
+
+@settings(few, max_examples=8)
+@given(worlds)
+def test_daily_activity(events: list[dict[str, Any]]) -> None:
+    history = events_table(*events)
+    sessions = collected(filed_sessions(lazy(history), lazy(history)), SESSIONS)
+    on_both(daily_activity, history, sessions, contract=DAILY_ACTIVITY)
+
+
+def copies(seed: int, size: int) -> pl.DataFrame:
+    """Events of few ids and moments of arrival, so that copies and ties abound, and few users, so that bots do."""
+    dice = random.Random(seed)
+    rows = [
+        event(
+            dice.choice((0, 0.1, 0.2, 0.5)) + dice.randrange(3), user_id=dice.choice("uv"),
+            event_id=f"e{dice.randrange(2 * size)}", landing_file=dice.choice(("a.csv", "b.csv")), landing_line=n,
+            received_at=event(dice.randrange(4))["received_at"], dwell_seconds=dice.choice((None, 0.0, 0.0, 1 / 3)),
+            is_bot_agent=dice.random() < 0.02, anonymous_id=dice.choice((None, "x", "y")),
+            known_user_id=dice.choice((None, "u", "v")), reason=dice.choice((None, None, None, "too_old")),
+        )
+        for n in range(size)
+    ]  # fmt: skip
+    return events_table(*rows).drop("is_bot")
+
+
+landed = st.builds(copies, st.integers(0, 10_000), st.integers(1, 120))
+
+
+@few
+@given(landed)
+def test_copies_bots_and_links(rows: pl.DataFrame) -> None:
+    before = rows.head(3).select("event_id")
+    kept = on_both(accept.deduplicate, rows, before)
+    assert kept["event_id"].is_unique().all()
+    judged = on_both(lambda events: accept.raw_events(accept.flag_bots(events)), kept, contract=RAW_EVENTS)
+    assert judged.height == kept.height
+    linked = pl.DataFrame({"anonymous_user_id": ["anon:y"]})
+    on_both(accept.identity_links, kept, linked.head(rows.height % 2), contract=IDENTITY_LINKS)
+    on_both(accept.quarantined_events, rows)
+
+
+SUBSCRIBER = {
+    "mailchimp_id": pl.Int64, "email_key": pl.String, "email_domain": pl.String, "is_email_well_formed": pl.Boolean,
+    "member_rating": pl.Int16, "optin_date": pl.Date, "country": pl.String, "masked_row": pl.String,
+}  # fmt: skip
+
+
+def people(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Subscribers, tags and purchases with duplicates, strangers and nulls."""
+    dice = random.Random(seed)
+    keys, days = (None, "k1", "k2", "k3", "k4", "k5"), (None, *DAYS, date(2024, 2, 29), date(2023, 12, 31))
+    subscribers = [
+        {"mailchimp_id": dice.choice((n, n, n, None)), "email_key": dice.choice(keys), "is_email_well_formed": True,
+         "member_rating": dice.choice((None, 1, 5)), "optin_date": dice.choice(days), "masked_row": "{}"}
+        for n in range(dice.randrange(12))
+    ]  # fmt: skip
+    names = (None, "jumpstart", "webinar_01", "new")
+    tags = [{"mailchimp_id": dice.randrange(12), "tag": dice.choice(names), "tagged_date": dice.choice(days)}
+            for _ in range(dice.randrange(30))]  # fmt: skip
+    purchases = [{"email_key": dice.choice(keys), "purchased_date": dice.choice(days)}
+                 for _ in range(dice.randrange(9))]  # fmt: skip
+    return (
+        table(subscribers, SUBSCRIBER),
+        table(tags, {"mailchimp_id": pl.Int64, "tag": pl.String, "tagged_date": pl.Date}),
+        table(purchases, {"email_key": pl.String, "purchased_date": pl.Date}),
+    )
+
+
+crms = st.builds(people, st.integers(0, 10_000))
+
+
+def days_table(rebuilt: bool = False) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"as_of_date": DAYS, "snapshot_date": [WEDNESDAY] * 4, "is_rebuilt": [rebuilt, False, rebuilt, False]}
+    )
+
+
+@few
+@given(crms, st.booleans(), st.booleans())
+def test_subscribers(crm: tuple[pl.DataFrame, ...], has_dated_tags: bool, rebuilt: bool) -> None:
+    def room(which: int) -> Room:
+        def chosen(*frames: Frame) -> Frame:
+            return subscribers_as_of(*frames, has_dated_tags=has_dated_tags, tag_names=TAGS)[which]
+
+        return chosen
+
+    valid = on_both(room(0), *crm, days_table(rebuilt), contract=validated_subscribers(TAGS))
+    aside = on_both(room(1), *crm, days_table(rebuilt), contract=QUARANTINED_SUBSCRIBERS)
+    optin = crm[0]["optin_date"]
+    assert valid.height + aside.height == sum((optin.is_null() | (optin <= day)).sum() for day in DAYS)
+
+
+@settings(few, max_examples=4)
+@given(worlds, crms)
+def test_user_features(events: list[dict[str, Any]], crm: tuple[pl.DataFrame, ...]) -> None:
+    history = lazy(events_table(*events))
+    activity = collected(daily_activity(history, filed_sessions(history, history)), DAILY_ACTIVITY)
+    links = table(
+        [{"as_of_date": TUESDAY, "anonymous_user_id": "w", "user_id": "u"},
+         {"as_of_date": WEDNESDAY, "anonymous_user_id": "x", "user_id": "new"}], schema_of(IDENTITY_LINKS),
+    )  # fmt: skip
+    valid, _ = subscribers_as_of(*map(lazy, (*crm, days_table())), has_dated_tags=False, tag_names=TAGS)
+    subscribers = collected(valid, validated_subscribers(TAGS))
+    # Ids and addresses occur once in what has passed its audit.
+    subscribers = subscribers.drop_nulls(["mailchimp_id", "email_key"])
+    subscribers = subscribers.unique(["as_of_date", "email_key"], keep="first", maintain_order=True)
+    moments = pl.DataFrame({"as_of_date": DAYS, "as_of": [datetime.combine(day, time(23, 59, 59, 9)) for day in DAYS]},
+                           schema={"as_of_date": pl.Date, "as_of": pl.Datetime("us")})  # fmt: skip
+
+    def room(*frames: Frame) -> Frame:
+        return features_room.user_features(*frames, tags=TAGS)
+
+    on_both(room, activity, links, subscribers, moments, contract=user_features(feature_registry(TAGS)))

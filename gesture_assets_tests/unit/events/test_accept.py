@@ -1,0 +1,172 @@
+"""Landed rows to events: the first copy counts, machines are flagged, the first link holds, no row is lost."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import narwhals as nw
+import polars as pl
+import pytest
+
+from gesture_assets.contracts.events import IDENTITY_LINKS, LANDING_RECONCILIATION, QUARANTINED_EVENTS, REASONS
+from gesture_assets.events import accept
+from gesture_assets_tests.events_by_hand import MONDAY, NOON, TUESDAY, Frame, event, events_table, lazy
+
+
+def landed(*rows: dict[str, Any]) -> Frame:
+    usual = [{"event_id": f"e{n}", "landing_line": n, "dwell_seconds": 5.0} for n in range(2, len(rows) + 2)]
+    table = events_table(*(event(**{**known, **row}) for known, row in zip(usual, rows, strict=True)))
+    return lazy(table.drop("is_bot"))
+
+
+def ids(*event_ids: str) -> Frame:
+    return nw.from_native(pl.LazyFrame({"event_id": list(event_ids)}, schema={"event_id": pl.String}))
+
+
+def rows(frame: Frame, *columns: str) -> list[tuple]:
+    found = frame.select(*columns).collect().rows()
+    return sorted(found, key=lambda row: [(value is not None, value) for value in row])
+
+
+def second(n: int) -> datetime:
+    return NOON + timedelta(seconds=n)
+
+
+def test_of_three_copies_the_one_received_first_is_kept() -> None:
+    events = landed(
+        {"event_id": "e", "received_at": second(3)}, {"event_id": "e", "received_at": second(1)},
+        {"event_id": "e", "received_at": second(2)}, {"event_id": "f"},
+    )  # fmt: skip
+    kept = accept.deduplicate(events, ids())
+    assert rows(kept, "event_id", "landing_line") == [("e", 3), ("f", 5)]
+
+
+def test_of_copies_received_at_once_the_first_in_file_and_line_is_kept() -> None:
+    events = landed(
+        {"event_id": "e", "landing_file": "b.csv", "landing_line": 2},
+        {"event_id": "e", "landing_file": "a.csv", "landing_line": 10},
+        {"event_id": "e", "landing_file": "a.csv", "landing_line": 9},
+    )
+    assert rows(accept.deduplicate(events, ids()), "landing_file", "landing_line") == [("a.csv", 9)]
+
+
+def test_a_copy_of_an_earlier_day_is_no_event() -> None:
+    events = landed({"event_id": "e"}, {"event_id": "f"}, {"event_id": "f"}, {"event_id": "g"})
+    assert rows(accept.deduplicate(events, ids("e", "f", "x")), "event_id") == [("g",)]
+
+
+def test_events_that_differ_are_all_kept() -> None:
+    assert rows(accept.deduplicate(landed({}, {}, {}), ids()), "event_id") == [("e2",), ("e3",), ("e4",)]
+
+
+def test_a_refused_row_takes_no_event_s_place() -> None:
+    both = landed({"event_id": "e", "reason": "too_old", "received_at": second(0)}, {"event_id": "e"})
+    assert rows(accept.deduplicate(accept.accepted(both), ids()), "event_id", "landing_line") == [("e", 3)]
+
+
+def bots(*events: dict[str, Any]) -> set[tuple]:
+    return set(accept.flag_bots(landed(*events)).select("user_id", "is_bot").collect().rows())
+
+
+def test_a_user_agent_makes_a_bot_of_all_that_a_user_did_that_day() -> None:
+    assert bots({"is_bot_agent": True}, {}, {"user_id": "v"}) == {("u", True), ("v", False)}
+
+
+@pytest.mark.parametrize(("count", "is_bot"), [(30, False), (31, True)])
+def test_more_than_thirty_events_in_a_minute_are_a_machine_s(count: int, is_bot: bool) -> None:
+    assert bots(*({"event_at": second(n)} for n in range(count))) == {("u", is_bot)}
+
+
+def test_thirty_one_events_over_two_minutes_are_a_human_s() -> None:
+    assert bots(*({"event_at": second(30 + n)} for n in range(31))) == {("u", False)}
+
+
+@pytest.mark.parametrize(
+    ("count", "dwell", "is_bot"), [(99, 0.0, False), (100, 0.0, True), (100, None, True), (100, 0.1, False)]
+)
+def test_a_hundred_events_without_time_on_a_page_are_a_machine_s(
+    count: int, dwell: float | None, is_bot: bool
+) -> None:
+    assert bots(*({"event_at": second(60 * n), "dwell_seconds": dwell} for n in range(count))) == {("u", is_bot)}
+
+
+def test_another_day_is_judged_by_itself() -> None:
+    events = [{"is_bot_agent": True}, {"as_of_date": TUESDAY}]
+    flagged = accept.flag_bots(landed(*events))
+    assert rows(flagged, "as_of_date", "is_bot") == [(MONDAY, True), (TUESDAY, False)]
+
+
+def test_flagging_loses_no_event_and_makes_none() -> None:
+    events = landed({"is_bot_agent": True}, {}, {"user_id": "v"}, {"user_id": "v"})
+    assert rows(accept.flag_bots(events), "event_id") == rows(events, "event_id")
+
+
+def links(events: Frame, *before: str) -> list[tuple]:
+    known = pl.LazyFrame({"anonymous_user_id": list(before)}, schema={"anonymous_user_id": pl.String})
+    found = accept.identity_links(events, nw.from_native(known))
+    assert tuple(found.collect_schema().names()) == IDENTITY_LINKS.column_names
+    return rows(found, *IDENTITY_LINKS.column_names)
+
+
+def test_an_event_with_both_ids_makes_a_visitor_known() -> None:
+    events = landed({"anonymous_id": "x", "known_user_id": "u"}, {"anonymous_id": "y"}, {"known_user_id": "v"})
+    assert links(events) == [(MONDAY, "anon:x", "u", NOON)]
+
+
+def test_the_first_link_wins() -> None:
+    events = landed(
+        {"anonymous_id": "x", "known_user_id": "later", "event_at": second(2)},
+        {"anonymous_id": "x", "known_user_id": "first", "event_at": second(1)},
+        {"anonymous_id": "x", "known_user_id": "first", "event_at": second(3)},
+    )
+    assert links(events) == [(MONDAY, "anon:x", "first", second(1))]
+
+
+def test_the_day_that_knew_first_wins_over_an_earlier_event_that_came_late() -> None:
+    events = landed(
+        {"anonymous_id": "x", "known_user_id": "known", "event_at": second(5)},
+        {"anonymous_id": "x", "known_user_id": "late", "event_at": second(1), "as_of_date": TUESDAY},
+    )
+    assert links(events) == [(MONDAY, "anon:x", "known", second(5))]
+
+
+def test_a_link_of_an_earlier_day_is_never_written_again() -> None:
+    events = landed({"anonymous_id": "x", "known_user_id": "v"}, {"anonymous_id": "y", "known_user_id": "v"})
+    assert links(events, "anon:x") == [(MONDAY, "anon:y", "v", NOON)]
+
+
+def test_every_reason_is_set_aside_with_the_check_it_would_have_failed() -> None:
+    refused = [{"reason": reason, "masked_row": reason} for reason in REASONS]
+    found = accept.quarantined_events(landed({}, *refused))
+    assert tuple(found.collect_schema().names()) == QUARANTINED_EVENTS.column_names
+    assert {row[0] for row in rows(found, "reason")} == set(REASONS)
+    checks = dict(rows(found, "reason", "check_name"))
+    assert checks["future_ts"] == "no_event_comes_from_the_future"
+    assert checks["missing_user_id"] == "no_required_value_is_missing"
+
+
+def test_nothing_is_set_aside_where_nothing_is_wrong() -> None:
+    assert rows(accept.quarantined_events(landed({}, {})), "reason") == []
+
+
+def test_every_landed_row_is_accounted_for_by_file_and_day() -> None:
+    everything = landed(
+        {"event_id": "e"}, {"event_id": "e"}, {"event_id": "f"}, {"reason": "too_old"},
+        {"event_id": "late", "as_of_date": TUESDAY},
+        {"event_id": "g", "landing_file": "b.csv"}, {"event_id": "f", "landing_file": "b.csv"},
+        {"reason": "future_ts", "landing_file": "c.csv"},
+    )  # fmt: skip
+    files = nw.from_native(
+        pl.LazyFrame(
+            {"landing_file": ["a.csv", "b.csv"], "personal_columns": ["ip", None], "unused_columns": [None, "mood"]}
+        )
+    )
+    events = accept.deduplicate(accept.accepted(everything), ids())
+    found = accept.reconciliation(everything, events, files)
+    assert tuple(found.collect_schema().names()) == LANDING_RECONCILIATION.column_names
+    counts = ("landed_count", "accepted_count", "duplicate_count", "quarantined_count", "late_count")
+    assert rows(found, "landing_file", "as_of_date", *counts, "personal_columns", "unused_columns") == [
+        ("a.csv", MONDAY, 4, 2, 1, 1, 0, "ip", None),
+        ("a.csv", TUESDAY, 1, 1, 0, 0, 1, "ip", None),
+        ("b.csv", MONDAY, 2, 1, 1, 0, 0, None, "mood"),
+        ("c.csv", MONDAY, 1, 0, 0, 1, 0, None, None),
+    ]

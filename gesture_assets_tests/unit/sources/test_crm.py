@@ -1,0 +1,232 @@
+"""The CRM: read without ever being written, typed, pseudonymised; a foreign schema is refused by name."""
+
+import hashlib
+import hmac
+import json
+import sqlite3
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+import sqlalchemy as sa
+
+from gesture_assets.errors import SourceError
+from gesture_assets.settings import Settings
+from gesture_assets.sources.crm import canonical_crm, crm_url, read_crm
+
+KEY = "a key for tests only"
+ANN = (1, "Ann Lee", "Ann@b.co ", 4, "2026-01-05", "UK")
+BOB = (2, "Bob Ray", "bob@c.org", 2, "2026-02-06 10:30:00", "us")
+
+WriteCrm = Callable[..., Path]
+
+
+def keyed(email: str) -> str:
+    return hmac.new(KEY.encode(), email.encode(), hashlib.sha256).hexdigest()
+
+
+def url_of(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def canonical(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    subscribers, tags, purchases = canonical_crm(connection, read_crm(url_of(path)), KEY)
+    return subscribers.pl(), tags.pl(), purchases.pl()
+
+
+def alter(path: Path, *statements: str) -> None:
+    connection = sqlite3.connect(path)
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def test_subscribers_are_typed_and_have_no_name_or_address(
+    connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm
+) -> None:
+    subscribers, tags, purchases = canonical(
+        connection,
+        write_crm([ANN, BOB], [(1, " Webinar_01 ")], [(7, "2026-03-01 09:00:00", "Ann Lee", "ANN@b.co", "GB", 3)]),
+    )
+    rows = subscribers.drop("masked_row").rows()
+    assert rows == [
+        (1, keyed("ann@b.co"), "b.co", True, 4, date(2026, 1, 5), "GB"),
+        (2, keyed("bob@c.org"), "c.org", True, 2, date(2026, 2, 6), "US"),
+    ]
+    assert tags.rows() == [(1, "webinar_01", None)]
+    assert purchases.rows() == [(keyed("ann@b.co"), date(2026, 3, 1))]
+    everything = f"{subscribers.rows()}{tags.rows()}{purchases.rows()}"
+    for personal in ("Ann", "Lee", "ann@", "Bob", "bob@"):
+        assert personal not in everything
+    assert json.loads(subscribers["masked_row"][0])["user_full_name"] == "***"
+
+
+@pytest.mark.parametrize(("written", "country"), [
+    ("UK", "GB"), ("uk", "GB"), (" gb ", "GB"), ("USA", "USA"), ("", None), (None, None), ("DE", "DE"),
+])  # fmt: skip
+def test_a_country_is_upper_case_and_the_uk_is_gb(
+    connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm, written: str | None, country: str | None
+) -> None:
+    subscribers, _, _ = canonical(connection, write_crm([(*ANN[:5], written)]))
+    assert subscribers["country"].to_list() == [country], "the audit sees what is no ISO code"
+
+
+@pytest.mark.parametrize(("written", "identity"), [
+    (7, 7), ("7", 7), (" 7 ", 7), (7.5, None), ("7.0", None), ("seven", None), (None, None), (2**62, 2**62),
+    ("99999999999999999999", None),
+])  # fmt: skip
+def test_what_is_no_whole_number_is_no_id(
+    connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm, written: object, identity: int | None
+) -> None:
+    path = write_crm([])
+    alter(path, "drop table Subscribers", "create table Subscribers(mailchimp_id, user_full_name, user_email, "
+          "member_rating, optin_time, country_code)")  # fmt: skip
+    con = sqlite3.connect(path)
+    con.execute("insert into Subscribers values (?, 'Ann', 'a@b.co', 1, '2026-01-05', 'GB')", [written])
+    con.commit()
+    con.close()
+    subscribers, _, _ = canonical(connection, path)
+    assert subscribers["mailchimp_id"].to_list() == [identity]
+
+
+@pytest.mark.parametrize(("written", "is_address"), [
+    ("a@b.co", True), (" A@B.co ", True), ("a@b", False), ("a b@c.co", False), ("", False), (None, False),
+])  # fmt: skip
+def test_an_email_address_is_compared_in_lower_case_without_spaces(
+    connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm, written: str | None, is_address: bool
+) -> None:
+    subscribers, _, _ = canonical(connection, write_crm([(1, "Ann", written, 3, "2026-01-05", "GB")]))
+    key = keyed(written.strip().lower()) if written else None
+    assert subscribers.select("email_key", "is_email_well_formed").rows() == [(key, is_address)]
+
+
+def test_values_of_no_use_are_null(connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm) -> None:
+    path = write_crm(
+        [(1, "Ann", "a@b.co", "high", "some day", "GB"), (2, "Bob", "b@b.co", 4.5, "", "GB"),
+         (3, "Cy", "c@b.co", " 3 ", "2026-01-05T10:00:00", "GB"), (4, "Di", "d@b.co", 99999, None, "GB")],
+        [(1, None)], [(1, "never", "Ann", None, "GB", 1)],
+    )  # fmt: skip
+    subscribers, tags, purchases = canonical(connection, path)
+    assert subscribers.select("member_rating", "optin_date").rows() == [
+        (None, None), (None, None), (3, date(2026, 1, 5)), (None, None),
+    ]  # fmt: skip
+    assert tags.rows() == [(1, None, None)]
+    assert purchases.rows() == [(None, None)]
+
+
+def test_tags_may_be_dated(connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm) -> None:
+    _, tags, _ = canonical(connection, write_crm([ANN], [(1, "jumpstart", "2026-02-01 08:00:00")], dated_tags=True))
+    assert tags.rows() == [(1, "jumpstart", date(2026, 2, 1))]
+
+
+def test_a_view_in_place_of_a_table_and_other_letter_case_are_read(
+    connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm
+) -> None:
+    path = write_crm([ANN])
+    alter(path, "alter table Subscribers rename to people", "create view subscribers as select * from people")
+    subscribers, _, _ = canonical(connection, path)
+    assert subscribers["mailchimp_id"].to_list() == [1]
+
+
+def test_a_column_more_does_no_harm(connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm) -> None:
+    path = write_crm([ANN])
+    alter(path, "alter table Subscribers add column mood text")
+    content = read_crm(url_of(path))
+    assert content.columns["Subscribers"][-1] == "mood"
+    assert "mood" not in content.tables["Subscribers"].columns
+
+
+def test_reading_leaves_the_crm_as_it_was(write_crm: WriteCrm) -> None:
+    path = write_crm([ANN, BOB])
+    before = (path.stat().st_mtime_ns, path.read_bytes(), sorted(p.name for p in path.parent.iterdir()))
+    read_crm(url_of(path))
+    assert (path.stat().st_mtime_ns, path.read_bytes(), sorted(p.name for p in path.parent.iterdir())) == before
+
+
+def test_the_crm_cannot_be_written_through_the_engine(write_crm: WriteCrm) -> None:
+    from gesture_assets.sources.crm import _read_only
+
+    engine = sa.create_engine(*_read_only(url_of(write_crm([ANN]))))
+    with engine.connect() as con, pytest.raises(sa.exc.OperationalError, match="readonly"):
+        con.execute(sa.text("delete from Subscribers"))
+    engine.dispose()
+
+
+@pytest.mark.parametrize("folder", ["plain", "with space", "per%20cent", "a?b#c"])
+def test_a_crm_is_found_whatever_its_folder_is_called(tmp_path: Path, write_crm: WriteCrm, folder: str) -> None:
+    path = tmp_path / folder / "crm.sqlite"
+    path.parent.mkdir()
+    write_crm([ANN]).rename(path)
+    assert read_crm(sa.URL.create("sqlite", database=str(path)).render_as_string()).tables["Subscribers"].height == 1
+
+
+def test_a_missing_file_is_refused_and_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "absent.sqlite"
+    with pytest.raises(SourceError, match=r"(?s)no such file.*GESTURE_CRM_URL"):
+        read_crm(url_of(path))
+    assert not path.exists()
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "crm.sqlite"
+    path.write_text("no database, however long the text is that stands here instead of one" * 20, encoding="ascii")
+    with pytest.raises(SourceError, match="a readable database"):
+        read_crm(url_of(path))
+
+
+@pytest.mark.parametrize("table", ["Subscribers", "Tags", "Transactions"])
+def test_a_missing_table_is_named(write_crm: WriteCrm, table: str) -> None:
+    path = write_crm([ANN])
+    alter(path, f"drop table {table}")
+    with pytest.raises(SourceError, match=f"no {table}") as caught:
+        read_crm(url_of(path))
+    assert caught.value.where.endswith("crm_database.sqlite")
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [("Subscribers", "user_email"), ("Tags", "tag"), ("Transactions", "purchased_at")]
+)
+def test_a_missing_column_is_named(write_crm: WriteCrm, table: str, column: str) -> None:
+    path = write_crm([ANN])
+    alter(path, f"alter table {table} rename column {column} to something")
+    with pytest.raises(SourceError, match=f"no {column}"):
+        read_crm(url_of(path))
+
+
+def test_a_password_is_never_shown() -> None:
+    with pytest.raises(SourceError) as caught:
+        read_crm("sqlite://ann:secret@/absent.sqlite")
+    assert "secret" not in str(caught.value)
+
+
+def test_the_content_hash_changes_when_the_content_does_and_only_then(write_crm: WriteCrm) -> None:
+    def hashed(*args: list[tuple[object, ...]], dated_tags: bool = False) -> str:
+        return read_crm(url_of(write_crm(*args, dated_tags=dated_tags))).content_hash
+
+    tag, purchase = (1, "jumpstart"), (7, "2026-03-01", "Ann Lee", "ann@b.co", "GB", 3)
+    first = hashed([ANN, BOB], [tag], [purchase])
+    assert hashed([ANN, BOB], [tag], [purchase]) == first
+    assert hashed([BOB, ANN], [tag], [purchase]) == first, "the order of rows means nothing"
+    others = {
+        hashed([ANN], [tag], [purchase]),
+        hashed([ANN, (*BOB[:3], 3, *BOB[4:])], [tag], [purchase]),
+        hashed([ANN, BOB], [], [purchase]),
+        hashed([ANN, BOB], [tag, tag], [purchase]),
+        hashed([ANN, BOB], [(2, "jumpstart")], [purchase]),
+        hashed([ANN, BOB], [tag], []),
+        hashed([ANN, BOB], [tag], [(7, "2026-03-02", *purchase[2:])]),
+        hashed([ANN, BOB], [(*tag, "2026-01-01")], [purchase], dated_tags=True),
+    }
+    assert len(others) == 8
+    assert first not in others
+
+
+def test_the_default_file_is_read_where_it_exists(settings: Settings, write_crm: WriteCrm) -> None:
+    assert crm_url(settings) is None
+    path = write_crm([ANN])
+    assert crm_url(settings) == url_of(path)
+    assert crm_url(settings.model_copy(update={"crm_url": "postgresql://crm"})) == "postgresql://crm"

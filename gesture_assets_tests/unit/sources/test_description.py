@@ -1,0 +1,85 @@
+"""Source descriptions: the shipped ones load, a user's own wins, and a fault is named."""
+
+from pathlib import Path
+
+import pytest
+
+from gesture_assets.errors import ConfigError
+from gesture_assets.events.event_types import EVENT_TYPE_NAMES, EVENT_TYPES
+from gesture_assets.sources.description import description_of, load_descriptions, parse_description
+
+WHERE = Path("data/sources/mine.toml")
+COLUMNS = '[columns]\nuser_id = ["user"]\nevent_type = ["type"]\nevent_at = ["at"]\n'
+
+
+def test_the_shipped_descriptions_load(tmp_path: Path) -> None:
+    found = load_descriptions(tmp_path)
+    assert list(found) == ["native", "scoring_csv", "segment", "shop_clickstream"]
+    for name, description in found.items():
+        assert description.name == name
+        assert description.description
+        assert set(description.event_types.values()) <= set(EVENT_TYPE_NAMES)
+    assert found["segment"].format == "jsonl"
+    assert found["shop_clickstream"].event_types["home"] == "page_view"
+
+
+def test_a_user_s_own_description_wins_over_a_shipped_one(tmp_path: Path) -> None:
+    (tmp_path / "native.toml").write_text(f'time_zone = "Europe/Berlin"\n{COLUMNS}', encoding="utf-8")
+    (tmp_path / "hubspot.toml").write_text(COLUMNS, encoding="utf-8")
+    found = load_descriptions(tmp_path)
+    assert found["native"].time_zone == "Europe/Berlin"
+    assert {"hubspot", "segment"} <= set(found)
+    assert description_of("hubspot", found, tmp_path).columns["user_id"] == ("user", "ouser_id")
+
+
+def test_a_folder_that_is_missing_leaves_the_shipped_ones(tmp_path: Path) -> None:
+    assert len(load_descriptions(tmp_path / "absent")) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (COLUMNS + 'colour = ["c"]\n', "unknown column 'colour'"),
+        (COLUMNS + '[event_types]\nhome = "levitation"\n', "unknown event type 'levitation'"),
+        ('time_zone = "Mars/Phobos"\n' + COLUMNS, "unknown time zone 'Mars/Phobos'"),
+        ('delimiter = ";;"\n' + COLUMNS, "delimiter"),
+        ('format = "xlsx"\n' + COLUMNS, "format"),
+        ('colour = "red"\n' + COLUMNS, "colour"),
+        (COLUMNS + '[constants]\ncolour = "red"\n', "unknown constant 'colour'"),
+        (COLUMNS.replace('event_at = ["at"]\n', ""), "nothing is mapped to event_at"),
+        (COLUMNS.replace('event_type = ["type"]\n', ""), "nothing is mapped to event_type"),
+        (COLUMNS.replace('user_id = ["user"]\n', ""), "nothing is mapped to user_id or anonymous_id"),
+        ("[columns\n", "at line 1"),
+        ("", "columns"),
+        ('name = "other"\n' + COLUMNS, "name"),
+    ],
+)
+def test_a_fault_is_named(text: str, named: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_description(text, name="mine", where=WHERE)
+    assert named in caught.value.found
+    assert "mine" in caught.value.doing
+    assert caught.value.where == str(WHERE)
+    assert "gesture run" in caught.value.next_step
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b"description = \"\xff\"\n" + COLUMNS.encode())
+    with pytest.raises(ConfigError, match=r"mine\.toml"):
+        load_descriptions(tmp_path)
+
+
+def test_a_constant_may_stand_for_a_column() -> None:
+    text = COLUMNS.replace('event_type = ["type"]\n', "") + '[constants]\nevent_type = "purchase"\n'
+    assert parse_description(text, name="mine", where=WHERE).constants == {"event_type": "purchase"}
+
+
+def test_an_unknown_folder_is_told_how_to_be_described(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"(?s)'hubspot' is not known.*native, scoring_csv.*hubspot\.toml"):
+        description_of("hubspot", load_descriptions(tmp_path), tmp_path)
+
+
+def test_the_registry_has_every_kind_of_source() -> None:
+    channels = {event_type.channel for event_type in EVENT_TYPES}
+    assert channels == {"web", "e-mail", "social", "mobile", "calendar", "documents", "CRM", "third party"}
+    assert len(set(EVENT_TYPE_NAMES)) == len(EVENT_TYPE_NAMES)

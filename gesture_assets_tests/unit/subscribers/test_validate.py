@@ -1,0 +1,141 @@
+"""Subscribers as of a day: no one twice, nothing from the future, and the unknown is not zero."""
+
+from datetime import date
+from typing import Any
+
+import polars as pl
+import pytest
+
+from gesture_assets.contracts import QUARANTINED_SUBSCRIBERS, validated_subscribers
+from gesture_assets.subscribers.validate import subscribers_as_of
+from gesture_assets_tests.events_by_hand import MONDAY, TUESDAY, WEDNESDAY, collected, lazy, table
+
+NAMES = ("Jumpstart", "webinar-01")
+TAG_COLUMNS = ("tag_count", "tag_jumpstart", "tag_webinar_01", "tag_other")
+JANUARY = date(2026, 1, 5)
+
+SUBSCRIBER = {
+    "mailchimp_id": pl.Int64, "email_key": pl.String, "email_domain": pl.String, "is_email_well_formed": pl.Boolean,
+    "member_rating": pl.Int16, "optin_date": pl.Date, "country": pl.String, "masked_row": pl.String,
+}  # fmt: skip
+TAG = {"mailchimp_id": pl.Int64, "tag": pl.String, "tagged_date": pl.Date}
+PURCHASE = {"email_key": pl.String, "purchased_date": pl.Date}
+DAYS = {"as_of_date": pl.Date, "snapshot_date": pl.Date, "is_rebuilt": pl.Boolean}
+
+
+def subscriber(mailchimp_id: int | None, email_key: str | None, optin: date | None = JANUARY) -> dict[str, Any]:
+    return {"mailchimp_id": mailchimp_id, "email_key": email_key, "optin_date": optin, "is_email_well_formed": True,
+            "masked_row": "{}"}  # fmt: skip
+
+
+def tag(mailchimp_id: int, name: str | None, tagged: date | None = None) -> dict[str, Any]:
+    return {"mailchimp_id": mailchimp_id, "tag": name, "tagged_date": tagged}
+
+
+def bought(email_key: str | None, day: date | None) -> dict[str, Any]:
+    return {"email_key": email_key, "purchased_date": day}
+
+
+def as_of(
+    *days: date, subscribers: list[dict], tags: list[dict] = (), purchases: list[dict] = (),  # type: ignore[assignment]
+    dated: bool = False, rebuilt: bool = False,
+) -> tuple[pl.DataFrame, pl.DataFrame]:  # fmt: skip
+    when = [{"as_of_date": day, "snapshot_date": WEDNESDAY, "is_rebuilt": rebuilt} for day in days or (TUESDAY,)]
+    valid, aside = subscribers_as_of(
+        lazy(table(subscribers, SUBSCRIBER)), lazy(table(tags, TAG)), lazy(table(purchases, PURCHASE)),
+        lazy(table(when, DAYS)), has_dated_tags=dated, tag_names=NAMES,
+    )  # fmt: skip
+    order = ("as_of_date", "mailchimp_id")
+    return (
+        collected(valid, validated_subscribers(NAMES)).sort(order),
+        collected(aside, QUARANTINED_SUBSCRIBERS).sort(order),
+    )  # fmt: skip
+
+
+def test_of_two_with_one_address_the_first_to_opt_in_is_kept() -> None:
+    valid, aside = as_of(
+        subscribers=[subscriber(1, "k", date(2026, 2, 1)), subscriber(2, "k", JANUARY), subscriber(3, "l")],
+        purchases=[bought("k", JANUARY)],
+    )
+    assert valid["mailchimp_id"].to_list() == [2, 3]
+    columns = ("mailchimp_id", "reason", "check_name", "kept_mailchimp_id", "made_purchase")
+    assert aside.select(columns).rows() == [(1, "duplicate_email", "no_email_occurs_twice", 2, 1)]
+
+
+def test_of_two_who_opted_in_at_once_the_smaller_id_is_kept() -> None:
+    valid, aside = as_of(subscribers=[subscriber(5, "k"), subscriber(4, "k"), subscriber(6, "k")])
+    assert (valid["mailchimp_id"].to_list(), aside["mailchimp_id"].to_list()) == ([4], [5, 6])
+
+
+def test_a_duplicate_is_none_before_the_other_opted_in() -> None:
+    valid, aside = as_of(MONDAY, TUESDAY, subscribers=[subscriber(2, "k", MONDAY), subscriber(1, "k", TUESDAY)])
+    assert valid.select("as_of_date", "mailchimp_id").rows() == [(MONDAY, 2), (TUESDAY, 2)]
+    assert aside.select("as_of_date", "mailchimp_id").rows() == [(TUESDAY, 1)]
+
+
+def test_no_address_is_nobody_s_duplicate() -> None:
+    valid, aside = as_of(subscribers=[subscriber(1, None), subscriber(2, None)])
+    assert (valid["mailchimp_id"].to_list(), aside.height) == ([1, 2], 0)
+
+
+def test_one_id_twice_stays_for_the_audit_to_see() -> None:
+    valid, aside = as_of(subscribers=[subscriber(1, "k"), subscriber(1, "k")])
+    assert (valid["mailchimp_id"].to_list(), aside.height) == ([1, 1], 0)
+
+
+@pytest.mark.parametrize("ids", [(None, 1), (1, None), (None, None)])
+def test_a_row_without_id_is_never_lost(ids: tuple[int | None, int | None]) -> None:
+    valid, aside = as_of(subscribers=[subscriber(ids[0], "k"), subscriber(ids[1], "k", MONDAY), subscriber(7, "l")])
+    assert valid.height + aside.height == 3
+    assert None in valid["mailchimp_id"].to_list(), "where the audit sees it"
+
+
+def test_nobody_is_known_before_opting_in() -> None:
+    people = [subscriber(1, "k", MONDAY), subscriber(2, "l", TUESDAY), subscriber(3, "m", None)]
+    valid, _ = as_of(MONDAY, TUESDAY, subscribers=people)
+    assert valid.select("as_of_date", "mailchimp_id").rows() == [
+        (MONDAY, 1), (MONDAY, 3), (TUESDAY, 1), (TUESDAY, 2), (TUESDAY, 3),
+    ]  # fmt: skip
+
+
+def test_purchases_count_up_to_the_day() -> None:
+    purchases = [bought("k", MONDAY), bought("k", TUESDAY), bought("x", MONDAY)]
+    purchases += [bought(None, MONDAY), bought("k", None)]
+    valid, _ = as_of(
+        JANUARY, MONDAY, TUESDAY, subscribers=[subscriber(1, "k"), subscriber(2, "l"), subscriber(3, None)],
+        purchases=purchases,
+    )  # fmt: skip
+    assert valid.filter(pl.col("mailchimp_id") == 1).select("made_purchase", "purchase_count").rows() == [
+        (0, 0), (1, 1), (1, 2),
+    ]  # fmt: skip
+    assert set(valid.filter(pl.col("mailchimp_id") > 1)["made_purchase"]) == {0}
+
+
+def test_tags_are_counted_once_and_a_new_one_lands_in_other() -> None:
+    tags = [tag(1, name) for name in ("jumpstart", "jumpstart", "webinar-01", "brand_new", None)] + [tag(9, "x")]
+    valid, _ = as_of(subscribers=[subscriber(1, "k"), subscriber(2, "l")], tags=tags)
+    assert valid.select(TAG_COLUMNS).rows() == [(3, 1, 1, 1), (0, 0, 0, 0)]
+    assert valid.columns == as_of(subscribers=[])[0].columns, "the schema stays"
+
+
+def test_tags_without_a_date_are_unknown_on_a_rebuilt_day() -> None:
+    people, tags = [subscriber(1, "k"), subscriber(2, "l")], [tag(1, "jumpstart")]
+    valid, _ = as_of(MONDAY, subscribers=people, tags=tags, rebuilt=True)
+    assert valid.select(TAG_COLUMNS).rows() == [(None,) * 4] * 2
+    assert valid["is_rebuilt"].to_list() == [True, True]
+
+
+def test_tags_with_a_date_are_known_on_every_day() -> None:
+    tags = [tag(1, "jumpstart", MONDAY), tag(1, "other", TUESDAY), tag(1, "undated", None)]
+    valid, _ = as_of(JANUARY, MONDAY, TUESDAY, subscribers=[subscriber(1, "k")], tags=tags, dated=True, rebuilt=True)
+    assert valid.select(TAG_COLUMNS).rows() == [(0, 0, 0, 0), (1, 1, 0, 0), (2, 1, 0, 1)]
+
+
+def test_days_at_once_are_what_each_day_gives_alone() -> None:
+    world: dict[str, Any] = {
+        "subscribers": [subscriber(1, "k", MONDAY), subscriber(2, "k", TUESDAY), subscriber(3, "l")],
+        "tags": [tag(1, "jumpstart"), tag(3, "x")], "purchases": [bought("k", TUESDAY), bought("l", JANUARY)],
+    }  # fmt: skip
+    at_once = as_of(MONDAY, TUESDAY, **world)
+    for n in (0, 1):
+        assert at_once[n].equals(pl.concat([as_of(day, **world)[n] for day in (MONDAY, TUESDAY)]))

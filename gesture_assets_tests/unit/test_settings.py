@@ -1,0 +1,164 @@
+"""Settings: every default, how the environment overrides one, and what is refused by name."""
+
+import os
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from gesture_assets.errors import ConfigError
+from gesture_assets.settings import Settings, load_settings
+
+DEFAULTS = {
+    "data_dir": Path("data"),
+    "crm_url": None,
+    "rule_set": "intent",
+    "partitions_start": date(2024, 1, 1),
+    "pseudonym_key": None,
+    "include_bots": False,
+    "top_users": 20,
+    "lock_timeout_seconds": 900.0,
+    "published_keep": 3,
+    "retry_count": 2,
+    "duckdb_threads": None,
+    "duckdb_memory_limit": None,
+}
+
+# Setting -> what the environment says, what that means.
+OVERRIDES = {
+    "data_dir": ("elsewhere/data", Path("elsewhere/data")),
+    "crm_url": ("sqlite:///crm.sqlite", "sqlite:///crm.sqlite"),
+    "rule_set": ("scoring_reference", "scoring_reference"),
+    "partitions_start": ("2020-02-29", date(2020, 2, 29)),
+    "pseudonym_key": ("a key", "a key"),
+    "include_bots": ("true", True),
+    "tags": ('["one", "two"]', ("one", "two")),
+    "top_users": ("7", 7),
+    "lock_timeout_seconds": ("1.5", 1.5),
+    "published_keep": ("1", 1),
+    "retry_count": ("0", 0),
+    "duckdb_threads": ("2", 2),
+    "duckdb_memory_limit": ("4GB", "4GB"),
+}
+
+UNUSABLE = {
+    "partitions_start": "the first of May",
+    "include_bots": "perhaps",
+    "tags": '["one"',
+    "top_users": "0",
+    "lock_timeout_seconds": "0",
+    "published_keep": "0",
+    "retry_count": "-1",
+    "duckdb_threads": "many",
+}
+
+
+@pytest.fixture
+def clean(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment without any setting."""
+    for name in [name for name in os.environ if name.startswith("GESTURE_")]:
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("name", sorted(DEFAULTS))
+def test_a_setting_has_its_default(clean: pytest.MonkeyPatch, name: str) -> None:
+    assert getattr(load_settings(), name) == DEFAULTS[name]
+    assert getattr(load_settings({}), name) == DEFAULTS[name]
+
+
+def test_every_setting_has_a_default_a_test_and_a_meaning() -> None:
+    assert set(Settings.model_fields) == {*DEFAULTS, "tags"} == set(OVERRIDES)
+    assert not [name for name, field in Settings.model_fields.items() if len(field.description or "") < 10]
+
+
+def test_the_tags_of_document_003_have_columns_of_their_own(clean: pytest.MonkeyPatch) -> None:
+    tags = load_settings().tags
+    assert len(tags) == len(set(tags)) == 60
+    assert {"aws_course", "learning_lab_01", "learning_lab_40", "webinar_15"} <= set(tags)
+
+
+@pytest.mark.parametrize("name", sorted(OVERRIDES))
+def test_the_environment_overrides_a_default(clean: pytest.MonkeyPatch, name: str) -> None:
+    text, expected = OVERRIDES[name]
+    assert getattr(load_settings({f"GESTURE_{name.upper()}": text}), name) == expected
+    clean.setenv(f"GESTURE_{name.upper()}", text)
+    found = load_settings()
+    assert getattr(found, name) == expected
+    others = {other: getattr(found, other) for other in DEFAULTS if other != name}
+    assert others == {other: value for other, value in DEFAULTS.items() if other != name}
+
+
+@pytest.mark.parametrize("name", sorted(UNUSABLE))
+@pytest.mark.parametrize("stands_in", [True, False], ids=["given", "environment"])
+def test_an_unusable_value_is_refused_and_the_variable_is_named(
+    clean: pytest.MonkeyPatch, name: str, stands_in: bool
+) -> None:
+    variable = f"GESTURE_{name.upper()}"
+    environment = {variable: UNUSABLE[name]}
+    if not stands_in:
+        clean.setenv(variable, UNUSABLE[name])
+    with pytest.raises(ConfigError) as caught:
+        load_settings(environment if stands_in else None)
+    message = str(caught.value)
+    assert message.startswith(f"{variable} cannot be used.")
+    assert f"found: {UNUSABLE[name]}" in message
+    assert "next: " in message
+
+
+def test_an_unknown_name_is_refused_by_name_with_those_that_are_known(clean: pytest.MonkeyPatch) -> None:
+    clean.setenv("GESTURE_TOP_USER", "5")
+    with pytest.raises(ConfigError, match="found: GESTURE_TOP_USER") as caught:
+        load_settings()
+    assert "GESTURE_TOP_USERS" in caught.value.expected
+    assert "unset GESTURE_TOP_USER" in caught.value.next_step
+
+
+def test_names_of_others_and_the_reference_data_of_the_tests_are_left_alone() -> None:
+    assert load_settings({"GESTURES": "x", "PATH": "y", "GESTURE_REFERENCE_DATA": "z"}) == load_settings({})
+
+
+def test_tags_may_be_listed_with_commas() -> None:
+    assert load_settings({"GESTURE_TAGS": "one, two,"}).tags == ("one", "two")
+
+
+def test_an_environment_that_is_given_stands_in_for_the_process_s_own(clean: pytest.MonkeyPatch) -> None:
+    clean.setenv("GESTURE_TOP_USERS", "7")
+    assert load_settings({}).top_users == 20
+    assert load_settings().top_users == 7
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = load_settings({})
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.top_users = 5  # pyright: ignore[reportAttributeAccessIssue]
+    assert settings.top_users == 20
+
+
+def test_the_key_of_the_pseudonyms_is_not_shown() -> None:
+    settings = load_settings({"GESTURE_PSEUDONYM_KEY": "very secret"})
+    assert settings.pseudonym_key == "very secret"
+    assert "very secret" not in repr(settings)
+    assert "very secret" not in str(settings)
+
+
+def test_a_refused_value_of_a_secret_is_not_shown() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({"GESTURE_PSEUDONYM_KEY": "very secret", "GESTURE_TOP_USERS": "none"})
+    assert "very secret" not in str(caught.value)
+
+
+def test_every_path_follows_from_the_data_folder() -> None:
+    settings = load_settings({"GESTURE_DATA_DIR": "here"})
+    paths = ("landing", "warehouse", "published", "user_sources", "user_rules", "dagster_home", "default_crm")
+    assert {getattr(settings, name).parts[0] for name in paths} == {"here"}
+
+
+def test_importing_the_settings_does_not_read_the_environment() -> None:
+    command = [sys.executable, "-c", "import gesture_assets.settings"]
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(command, cwd=root, env={"GESTURE_NONSENSE": "1"}, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
