@@ -9,7 +9,7 @@ from gesture_assets.contracts.events import (
     RAW_EVENTS,
     SESSIONS,
 )
-from gesture_assets.contracts.scores import RULE_CONTRIBUTIONS, RULE_SCORES, TOP_USERS, user_features
+from gesture_assets.contracts.scores import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SETS, TOP_USERS, user_features
 from gesture_assets.contracts.subscribers import CRM_SNAPSHOT, QUARANTINED_SUBSCRIBERS, validated_subscribers
 from gesture_assets.features.registry import feature_registry
 
@@ -27,6 +27,7 @@ def all_contracts(tags: tuple[str, ...]) -> tuple[Contract, ...]:
         validated_subscribers(tags),
         QUARANTINED_SUBSCRIBERS,
         user_features(feature_registry(tags)),
+        RULE_SETS,
         RULE_SCORES,
         RULE_CONTRIBUTIONS,
         TOP_USERS,
@@ -35,6 +36,6 @@ def all_contracts(tags: tuple[str, ...]) -> tuple[Contract, ...]:
 
 __all__ = [
     "CRM_SNAPSHOT", "DAILY_ACTIVITY", "IDENTITY_LINKS", "LANDING_RECONCILIATION", "QUARANTINED_EVENTS",
-    "QUARANTINED_SUBSCRIBERS", "RAW_EVENTS", "RULE_CONTRIBUTIONS", "RULE_SCORES", "SESSIONS", "TOP_USERS",
+    "QUARANTINED_SUBSCRIBERS", "RAW_EVENTS", "RULE_CONTRIBUTIONS", "RULE_SCORES", "RULE_SETS", "SESSIONS", "TOP_USERS",
     "Contract", "all_contracts", "user_features", "validated_subscribers",
 ]  # fmt: skip

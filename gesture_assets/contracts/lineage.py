@@ -12,6 +12,7 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
     "sessions": LANDED,
     "daily_activity": ("raw_events", "sessions"),
     "user_features": ("daily_activity", "identity_links", *CRM),
+    "rule_sets": (),
     "rule_scores": ("user_features",),
     "rule_contributions": ("user_features",),
     "top_users": ("user_features", "rule_scores", "rule_contributions"),

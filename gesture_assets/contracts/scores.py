@@ -65,6 +65,23 @@ def user_features(features: tuple[Feature, ...]) -> Contract:
     )
 
 
+RULE_SETS = Contract(
+    name="rule_sets",
+    grain="One row per day: the rule set that scored it.",
+    description="Every version that ever scored somebody, with its whole content, so that no score is without its rules.",
+    group="scores",
+    owner=OWNER,
+    key=("rule_set_version",),
+    columns=(
+        AS_OF,
+        Column("rule_set", "VARCHAR", "Rule set."),
+        Column("rule_set_version", "VARCHAR", "Hash of its content."),
+        Column("rule_count", "INTEGER", "Rules in it.", unit="count"),
+        Column("band_thresholds", "VARCHAR", "The bands' lower ends."),
+        Column("content", "VARCHAR", "Bands and rules as JSON."),
+    ),
+)
+
 RULE_SCORES = Contract(
     name="rule_scores",
     grain="One row per known user and day: how ready they are to buy, by the rules.",
@@ -95,6 +112,12 @@ RULE_SCORES = Contract(
             f"select {PARTITION}, user_id, score, points from {{batch}} "
             "where abs(score - greatest(1, least(100, points))) > 1e-9",
             recovery="this is a defect of rules/scorer.py",
+        ),
+        no_rows(
+            "every_score_names_a_rule_set_version_that_is_kept",
+            f"""select {PARTITION}, rule_set_version, count(*) as row_count from {{batch}}
+            anti join {{staged}}.rule_sets using ({PARTITION}, rule_set_version) group by all""",
+            recovery="gesture run --date DAY",
         ),
         no_rows(
             "every_user_with_features_has_a_score",

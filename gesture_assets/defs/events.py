@@ -1,4 +1,8 @@
-"""Assets of what people did: landed files to events, visits and daily activity."""
+"""Assets of what people did: landed files to events, visits and daily activity.
+
+Belongs here: reading what landed behind the gates, calling the rooms, committing. Does not belong here: what an event
+is (`events/`).
+"""
 
 from collections.abc import Sequence
 from datetime import date, timedelta

@@ -1,4 +1,8 @@
-"""The asset of user features."""
+"""The asset of user features.
+
+Belongs here: reading what features are built from, a chunk of days at a time. Does not belong here: what a feature is
+(`features/`).
+"""
 
 from collections.abc import Sequence
 from datetime import date, timedelta

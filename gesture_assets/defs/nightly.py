@@ -1,4 +1,7 @@
-"""The nightly job and its schedule."""
+"""The nightly job and its schedule.
+
+Belongs here: what runs together, and when. Does not belong here: the assets.
+"""
 
 import dagster as dg
 

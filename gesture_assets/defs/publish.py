@@ -1,4 +1,7 @@
-"""The asset that publishes: the last of the night, behind every gate."""
+"""The asset that publishes: the last of the night, behind every gate.
+
+Belongs here: the last step of a night. Does not belong here: how a file is published (`warehouse/publish.py`).
+"""
 
 import dagster as dg
 

@@ -1,8 +1,15 @@
-"""Assets of rule scores: the scores, their parts, and the ranked list."""
+"""Assets of rule scores: the scores, their parts, and the ranked list.
+
+Belongs here: reading features, scoring them by the rule set, committing. Does not belong here: what a rule is worth
+(`rules/`).
+"""
+
+from typing import Any
 
 import dagster as dg
+import narwhals as nw
 
-from gesture_assets.contracts import RULE_CONTRIBUTIONS, RULE_SCORES, TOP_USERS
+from gesture_assets.contracts import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SETS, TOP_USERS
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.defs.common import (
     DAILY,
@@ -11,6 +18,7 @@ from gesture_assets.defs.common import (
     SETTINGS,
     USER_FEATURES,
     Events,
+    Night,
     WarehouseResource,
     gates,
     spec,
@@ -39,10 +47,11 @@ def _code_version() -> str:
 @dg.multi_asset(
     name="rule_scores",
     specs=[
+        spec(RULE_SETS, kinds=["toml"], version=_code_version()),
         spec(RULE_SCORES, version=_code_version()),
         spec(RULE_CONTRIBUTIONS, version=_code_version()),
     ],
-    check_specs=gates(RULE_SCORES, RULE_CONTRIBUTIONS),
+    check_specs=gates(RULE_SETS, RULE_SCORES, RULE_CONTRIBUTIONS),
     partitions_def=DAILY,
     backfill_policy=ONE_RUN,
     retry_policy=RETRIES,
@@ -53,11 +62,22 @@ def rule_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource)
         rules = rule_set_of(night.settings)
         scores, contributions = score(night.read(USER_FEATURES, since=night.days[0], through=night.days[-1]), rules)
         yield from night.commit(
+            (RULE_SETS, _rule_sets(night, rules)),
             (RULE_SCORES, scores.select(*RULE_SCORES.column_names)),
             (RULE_CONTRIBUTIONS, contributions.select(*RULE_CONTRIBUTIONS.column_names)),
             version=rules.version,
             notes={"rule_set": rules.name, "rule_set_version": rules.version, "bands": rules.band_thresholds},
         )
+
+
+def _rule_sets(night: Night, rules: RuleSet) -> nw.LazyFrame[Any]:
+    row = night.session.connection.values([rules.name, rules.version, len(rules.rules), rules.band_thresholds, rules.content])
+    days = ", ".join(f"(date '{day}')" for day in night.days)
+    named = row.project("col0, col1, col2::integer, col3, col4").query(
+        "rule_set", f"select * from (values {days}) as days({PARTITION}) cross join rule_set"
+    )
+    columns = ", ".join(f"#{position} as {name}" for position, name in enumerate(RULE_SETS.column_names, start=1))
+    return nw.from_native(named.query("kept", f"select {columns} from kept"))
 
 
 @dg.multi_asset(

@@ -1,4 +1,8 @@
-"""Assets of who people are: the CRM as it was found, its subscribers as of each day, and those set aside."""
+"""Assets of who people are: the CRM as it was found, its subscribers as of each day, and those set aside.
+
+Belongs here: choosing between the CRM, a stored snapshot and a rebuilt day. Does not belong here: what a subscriber
+is (`subscribers/`).
+"""
 
 from datetime import date, timedelta
 from typing import Any

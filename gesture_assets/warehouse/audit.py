@@ -75,9 +75,6 @@ class Audit:
 @cache
 def _great_expectations() -> Any:
     """GX, imported once and told to keep quiet: its progress bars and log lines are not for our users."""
-    import os
-
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # GX's own imports warn about libraries it supports and we do not use
         import great_expectations
