@@ -46,6 +46,7 @@ GOOD: dict[str, list[dict[str, object]]] = {
     ],
     "quarantined_subscribers": [{"mailchimp_id": 5, "reason": "duplicate_email", "kept_mailchimp_id": 1}],
     "user_features": [{"user_id": who, "last_event_at": NOON, "member_rating": 3} for who in SCORES],
+    "rule_sets": [{"rule_count": 2}],
     "rule_scores": [{"user_id": who, "score": score, "points": score} for who, score in SCORES.items()],
     "rule_contributions": [
         {"user_id": who, "rule_id": rule, "points": p}
@@ -73,7 +74,7 @@ TOGETHER = (
     ("daily_activity",),
     ("crm_snapshot", "validated_subscribers", "quarantined_subscribers"),
     ("user_features",),
-    ("rule_scores", "rule_contributions"),
+    ("rule_sets", "rule_scores", "rule_contributions"),
     ("top_users",),
 )
 

@@ -23,7 +23,11 @@ PROVENANCE = {
 
 # Dotted quads and e-mail addresses, anchored at word ends so that version numbers with three parts do not match.
 IP_PATTERN = r"(^|[^0-9.])((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([^0-9.]|$)"
-IPV6_PATTERN = r"(^|[^0-9A-Fa-f:])([0-9A-Fa-f]{1,4}:){4,7}(:?[0-9A-Fa-f]{1,4})([^0-9A-Fa-f:]|$)"
+# Four groups at least, or two around a "::", so that times of day such as 10:05:33 are none.
+IPV6_PATTERN = (
+    r"(^|[^0-9A-Fa-f:])(([0-9A-Fa-f]{1,4}:){4,7}(:?[0-9A-Fa-f]{1,4})"
+    r"|([0-9A-Fa-f]{1,4}:){1,6}(:[0-9A-Fa-f]{1,4}){1,6})([^0-9A-Fa-f:]|$)"
+)
 EMAIL_PATTERN = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}"
 
 

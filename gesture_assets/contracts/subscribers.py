@@ -87,7 +87,7 @@ def validated_subscribers(tags: tuple[str, ...]) -> Contract:
             *_SHARED,
             Column("email_key", "VARCHAR", "Keyed hash of the e-mail address, lower case, trimmed.", personal="pseudonym"),
             Column("email_domain", "VARCHAR", "What follows the @.", True),
-            Column("is_email_well_formed", "BOOLEAN", "The address has the form name@domain.tld."),
+            Column("is_email_well_formed", "BOOLEAN", "The address looks like one: a name, an at sign, a domain with an ending."),
             Column("member_rating", "SMALLINT", "The CRM's rating, 1 to 5.", True, null_ceiling=0.05),
             Column("optin_date", "DATE", "Day of opt-in.", True, null_ceiling=0.05),
             Column("country", "VARCHAR", "ISO 3166 alpha-2; UK is GB.", True),

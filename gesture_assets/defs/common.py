@@ -6,7 +6,7 @@ to failures. Does not belong here: any table of its own.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -117,6 +117,19 @@ class Night:
     def days(self) -> tuple[date, ...]:
         """The run's days, in order."""
         return self.session.run.days
+
+    def leave_out_quiet_days(self) -> None:
+        """Take days on which nothing landed out of a range: a shop may close on Sundays, and has nothing to build then.
+
+        A night of its own for such a day fails: a sender that stopped looks the same, and somebody should know.
+        """
+        run = self.session.run
+        landed = self.session.landed_days()
+        busy = tuple(day for day in run.days if day in landed)
+        if len(run.days) > 1 and busy and busy != run.days:
+            quiet = [str(day) for day in run.days if day not in landed]
+            self.context.log.warning(f"nothing landed on {listing(quiet)}: left out")
+            self.session.run = replace(run, days=busy)
 
     def read(self, contract: Contract, **window: date | None) -> nw.LazyFrame[Any]:
         """See `Session.read`."""
@@ -247,7 +260,9 @@ class WarehouseResource(dg.ConfigurableResource):
         run = run_info(context, force_reason=self.force_reason, restate_reason=self.restate_reason)
         try:
             with Warehouse.of(settings).open(run) as session:
-                yield Night(session, context, settings)
+                night = Night(session, context, settings)
+                night.leave_out_quiet_days()
+                yield night
         except GestureError as error:
             raise dg.Failure(error.report, allow_retries=False) from error
         except MACHINE_FAILURES:

@@ -47,12 +47,14 @@ LANDED = (RAW_EVENTS, QUARANTINED_EVENTS, LANDING_RECONCILIATION, IDENTITY_LINKS
 def landed_events(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Read what landed, keep what is an event, set the rest aside, and account for every row."""
     with warehouse.open(context) as night:
-        con, days = night.session.connection, night.days
+        con = night.session.connection
         files = list(
             find_files(night.settings.landing, load_descriptions(night.settings.user_sources), night.settings.user_sources)
         )
         index = LandingIndex(night.session, pseudonym_key(night.settings))
         index.refresh(files)
+        night.leave_out_quiet_days()
+        days = night.days
         digests = index.landed_days()
         night.session.input_hashes["landing"] = ",".join(digests.get(day, "none") for day in days)
         landed = nw.from_native(con.sql(f"from {index.load(files, days)}"))

@@ -3,9 +3,12 @@
 Belongs here: the last step of a night. Does not belong here: how a file is published (`warehouse/publish.py`).
 """
 
+from datetime import timedelta
+
 import dagster as dg
 
 from gesture_assets.contracts import all_contracts, feature_registry
+from gesture_assets.contracts.severity import Severity
 from gesture_assets.defs.common import DAILY, ONE_RUN, RETRIES, SETTINGS, WarehouseResource
 from gesture_assets.warehouse.publish import publish
 
@@ -28,7 +31,14 @@ PUBLISHED = all_contracts(SETTINGS.tags)
             asset="published_warehouse",
             description="The copy opens read-only in plain DuckDB, and each of its days has the rows that passed their audit.",
             blocking=True,
-        )
+        ),
+        dg.AssetCheckSpec(
+            "the_newest_day_is_the_last_complete_day",
+            asset="published_warehouse",
+            description="The file ends with the day before the run. When it does not, a night was missed, or the newest "
+            "day waits: gesture run.",
+            metadata={"severity": Severity.WARN.value},
+        ),
     ],
     description="The DuckDB file for everybody else.\n\nPublished only when every table of the day has passed; verified, "
     "then flipped in by one step. A reader who has the old file open keeps it.",
@@ -38,6 +48,7 @@ def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseR
     """Copy the audited warehouse, verify the copy, and flip it in."""
     with warehouse.open(context) as night:
         settings = night.settings
+        last_complete = night.session.run.now.date() - timedelta(days=1)
         published = publish(
             night.session, contracts=all_contracts(settings.tags), features=feature_registry(settings.tags),
             folder=settings.data_dir / "published", link=settings.published, warehouse=settings.warehouse,
@@ -55,6 +66,12 @@ def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseR
             dg.AssetCheckResult(
                 check_name="the_published_file_holds_what_passed", passed=True,
                 metadata={"snapshot_id": published.snapshot_id, "tables": len(PUBLISHED)},
-            )
+            ),
+            dg.AssetCheckResult(
+                check_name="the_newest_day_is_the_last_complete_day",
+                passed=published.newest_day >= last_complete,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"newest_day": str(published.newest_day), "last_complete_day": str(last_complete)},
+            ),
         ],
     )  # fmt: skip

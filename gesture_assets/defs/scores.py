@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 import narwhals as nw
+import polars as pl
 
 from gesture_assets.contracts import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SETS, TOP_USERS
 from gesture_assets.contracts.contract import PARTITION
@@ -71,13 +72,19 @@ def rule_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource)
 
 
 def _rule_sets(night: Night, rules: RuleSet) -> nw.LazyFrame[Any]:
-    row = night.session.connection.values([rules.name, rules.version, len(rules.rules), rules.band_thresholds, rules.content])
-    days = ", ".join(f"(date '{day}')" for day in night.days)
-    named = row.project("col0, col1, col2::integer, col3, col4").query(
-        "rule_set", f"select * from (values {days}) as days({PARTITION}) cross join rule_set"
+    """A row for each day of the run, with the rule set that scores it."""
+    return nw.from_native(
+        pl.LazyFrame(
+            {
+                PARTITION: list(night.days),
+                "rule_set": rules.name,
+                "rule_set_version": rules.version,
+                "rule_count": pl.Series([len(rules.rules)] * len(night.days), dtype=pl.Int32),
+                "band_thresholds": rules.band_thresholds,
+                "content": rules.content,
+            }
+        )
     )
-    columns = ", ".join(f"#{position} as {name}" for position, name in enumerate(RULE_SETS.column_names, start=1))
-    return nw.from_native(named.query("kept", f"select {columns} from kept"))
 
 
 @dg.multi_asset(

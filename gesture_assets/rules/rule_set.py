@@ -80,11 +80,13 @@ class RuleSet(_Frozen):
 
         Name, description, layout and the order of keys are no part of it; the order of rules is, as it settles ties.
         """
-        content = {
-            "bands": list(self.bands.items()),
-            "rules": [rule.model_dump(exclude_none=True) for rule in self.rules],
-        }
-        return "r" + hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+        return "r" + hashlib.sha256(self.content.encode()).hexdigest()[:12]
+
+    @property
+    def content(self) -> str:
+        """Bands and rules as canonical JSON: what the version is the hash of."""
+        rules = [rule.model_dump(exclude_none=True) for rule in self.rules]
+        return json.dumps({"bands": list(self.bands.items()), "rules": rules}, sort_keys=True)
 
     @property
     def band_thresholds(self) -> str:

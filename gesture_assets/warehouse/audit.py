@@ -83,6 +83,14 @@ def _great_expectations() -> Any:
     return great_expectations
 
 
+@cache
+def _context() -> Any:
+    """One GX context for the process: each would make a temporary folder and write its configuration."""
+    context = _great_expectations().get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    return context
+
+
 def _connection_factory(connection: duckdb.DuckDBPyConnection) -> Any:
     """What SQLAlchemy calls for a connection: a cursor of ours that has fetched its rows before GX closes anything.
 
@@ -194,15 +202,20 @@ def audit(connection: duckdb.DuckDBPyConnection, contract: Contract) -> Audit:
     return Audit(contract.name, (*structure, *(_outcome(check, answers[check.name], contract.name) for check in rest)))
 
 
+def not_evaluated(contract: Contract) -> Audit:
+    """The audit of a table none of whose checks could be evaluated."""
+    outcomes = (CheckOutcome(c.name, False, c.severity, NOT_EVALUATED, recovery=c.recovery) for c in contract.checks)
+    return Audit(contract.name, tuple(outcomes))
+
+
 def _run(connection: duckdb.DuckDBPyConnection, contract: Contract) -> dict[str, Any]:
     """GX's answer to each check, by name."""
     gx = _great_expectations()
     placeholders = {"staged": AUDIT_SCHEMA, "live": "warehouse.main", "days": f"{AUDIT_SCHEMA}.requested_days"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SQLAlchemy and duckdb_engine warn about each other's versions
-        context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = {"globally": False}
-        source = context.data_sources.add_sql(
+        context = _context()
+        source = context.data_sources.add_or_update_sql(
             name="staged",
             connection_string="duckdb:///:memory:",
             create_temp_table=False,

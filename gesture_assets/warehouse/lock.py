@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
+
 from gesture_assets.errors import WarehouseBusy
 
 log = logging.getLogger(__name__)
@@ -57,6 +59,34 @@ def writer_lock(path: Path, *, holder: str, timeout_seconds: float) -> Iterator[
         yield
     finally:
         os.close(descriptor)  # releases the lock
+
+
+def attach_when_free(
+    connection: duckdb.DuckDBPyConnection, path: Path, *, name: str, holder: str, timeout_seconds: float
+) -> None:
+    """Attach the DuckDB file at `path`, waiting for somebody who opened it without the lock: an analyst in the wrong file.
+
+    Raises `WarehouseBusy` with the process that DuckDB names when the time is up.
+    """
+    started, told = time.monotonic(), False
+    while True:
+        try:
+            connection.execute(f"attach '{str(path).replace(chr(39), chr(39) * 2)}' as {name}")
+            return
+        except duckdb.IOException as error:
+            if "lock" not in str(error):
+                raise
+            who = str(error).splitlines()[0]
+            if time.monotonic() - started >= timeout_seconds:
+                raise WarehouseBusy(
+                    f"{holder} could not start: another program has the warehouse open.",
+                    expected="the private file for this process alone", found=who, where=str(path),
+                    next_step="close it there (data/gesture.duckdb is the file to read), then run again",
+                ) from error
+            if not told:
+                log.info("%s waits: %s", holder, who)
+                told = True
+            time.sleep(min(LONGEST_WAIT_SECONDS, timeout_seconds))
 
 
 def _holder(path: Path) -> str:

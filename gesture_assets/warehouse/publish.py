@@ -30,6 +30,11 @@ VIEWS = Path(__file__).parent / "views.sql"
 
 # Table -> its meaning and that of its columns: what `_dress` adds, explained inside the file.
 DICTIONARY = {
+    "dim_column": ("One row per column of every table.", {
+        "table_name": "Table.", "position": "Place of the column, from 1.", "column_name": "Column.", "type": "Its type.",
+        "description": "What it says.", "unit": "Unit, where it has one.", "is_nullable": "Whether it may be unknown.",
+        "personal_data": "pseudonym or none.",
+    }),
     "dim_feature": ("One row per feature of user_features.", {
         "name": "Column of user_features.", "type": "Its type.", "description": "What it says.",
         "feature_group": "fit (who somebody is) or engagement (what they do).", "unit": "Unit, where it has one.",
@@ -145,6 +150,19 @@ def _dress(
             ],
         )  # fmt: skip
         con.execute(
+            """create or replace table dim_column (table_name varchar not null, position integer not null,
+            column_name varchar not null, type varchar not null, description varchar not null, unit varchar,
+            is_nullable boolean not null, personal_data varchar not null)"""
+        )
+        con.executemany(
+            "insert into dim_column values (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (contract.name, position, c.name, c.type, c.description, c.unit, c.nullable, c.personal)
+                for contract in contracts
+                for position, c in enumerate(contract.columns, start=1)
+            ],
+        )
+        con.execute(
             """create or replace table manifest (snapshot_id varchar not null, published_at timestamp not null,
             run_id varchar not null, table_name varchar not null, first_date date, as_of_date date, day_count bigint not null,
             row_count bigint not null, content_hash varchar, verdict varchar, version varchar, checks varchar)"""
@@ -152,11 +170,12 @@ def _dress(
         for contract in contracts:
             con.execute(
                 f"""insert into manifest
-                select ?, ?, ?, ?, min({PARTITION}), max({PARTITION}), count(distinct {PARTITION}), count(*),
+                select ?, ?, ?, ?, first_date, coalesce(as_of_date, newest.partition), day_count, counted.row_count,
                     newest.content_hash, newest.verdict, newest.version, newest.checks
-                from {contract.name} left join (select * from gate_ledger where table_name = ?
-                    qualify row_number() over (order by partition desc, attempt desc) = 1) as newest on true
-                group by newest.content_hash, newest.verdict, newest.version, newest.checks""",
+                from (select min({PARTITION}) as first_date, max({PARTITION}) as as_of_date,
+                    count(distinct {PARTITION}) as day_count, count(*) as row_count from {contract.name}) as counted
+                left join (select * from gate_ledger where table_name = ?
+                    qualify row_number() over (order by partition desc, attempt desc) = 1) as newest on true""",
                 [snapshot_id, now, run_id, contract.name, contract.name],
             )
             for statement in comments(contract, "main"):

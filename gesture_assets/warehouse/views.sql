@@ -12,6 +12,12 @@ select as_of_date, user_id, score, points, band, explanation, rule_set_version, 
 from rule_scores;
 comment on view analytics.score_history is 'One row per user and day: how the rule scores moved.';
 
+create or replace view analytics.score_versions as
+select *, null::timestamp as superseded_at from rule_scores
+union all by name select * from superseded.rule_scores;
+comment on view analytics.score_versions is
+'One row per user, day and version: what was said when. recorded_at and superseded_at tell how long it stood.';
+
 create or replace view analytics.current_top_users as
 select * from top_users where as_of_date = (select max(as_of_date) from top_users) order by rank;
 comment on view analytics.current_top_users is 'The ranked list of the newest day.';

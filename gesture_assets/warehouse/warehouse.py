@@ -18,13 +18,13 @@ import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION, PROVENANCE, Contract
 from gesture_assets.contracts.lineage import ancestors
-from gesture_assets.errors import ConfigError, ContractBreach, GateClosed, listing
+from gesture_assets.errors import ConfigError, ContractBreach, GateClosed, GestureError, listing
 from gesture_assets.settings import Settings
 from gesture_assets.sources.personal import masked_sql
 from gesture_assets.warehouse import ledger
-from gesture_assets.warehouse.audit import AUDIT_SCHEMA, Audit, CheckOutcome, audit
+from gesture_assets.warehouse.audit import AUDIT_SCHEMA, Audit, CheckOutcome, audit, not_evaluated
 from gesture_assets.warehouse.ledger import LedgerRow, Verdict
-from gesture_assets.warehouse.lock import writer_lock
+from gesture_assets.warehouse.lock import attach_when_free, writer_lock
 
 log = logging.getLogger(__name__)
 
@@ -147,10 +147,13 @@ class Session:
 
     def expected_days(self, *, through: date, since: date | None = None) -> list[date]:
         """Every day of the span on which something landed, and `through` itself."""
-        rows = self.connection.execute(
-            f"select distinct {PARTITION} from {LIVE}.landing_days where {PARTITION} < ? order by all", [through]
-        ).fetchall()
-        return [day for (day,) in rows if since is None or day >= since] + [through]
+        landed = sorted(self.landed_days())
+        return [day for day in landed if day < through and (since is None or day >= since)] + [through]
+
+    def landed_days(self) -> set[date]:
+        """Every day on which something landed, as far as the index knows."""
+        rows = self.connection.execute(f"select distinct {PARTITION} from {LIVE}.landing_days").fetchall()
+        return {day for (day,) in rows}
 
     def required_days(self, *, through: date, since: date | None = None) -> list[date]:
         """The expected days, and those of the run: a range asks no less of a day than the day alone would."""
@@ -215,19 +218,13 @@ class Session:
 
         A table comes as one frame, or as several that are staged one after the other, such as one a day.
 
-        A window that does not pass as a whole is audited day by day: good days go live, bad ones are rejected by name and
+        A window that does not pass as a whole is audited in halves, down to the days: good days go live, bad ones are rejected by name and
         their rows kept in `rejected.<table>`. The commit does not raise on bad data: look at `bad_days`.
         """
         sql = {contract.name: self._stage(contract, frame) for contract, frame in tables}
         contracts = [contract for contract, _ in tables]
         whole = self._audit(contracts, self.run.days)
-        by_day: dict[date, dict[str, Audit]] = {}
-        is_structured = all(one.is_structured for one in whole.values())
-        if len(self.run.days) == 1 or not is_structured or all(one.passed for one in whole.values()):
-            by_day = dict.fromkeys(self.run.days, whole)
-        else:
-            for day in self.run.days:
-                by_day[day] = self._audit(contracts, [day])
+        by_day = self._tell_days_apart(contracts, self.run.days, whole)
         good = [day for day, audits in by_day.items() if all(one.passed for one in audits.values())]
         return tuple(
             TableCommit(
@@ -275,6 +272,20 @@ class Session:
         row = self.connection.execute(f"select count(*) from {table}").fetchone()
         return row[0] if row else 0
 
+    def _tell_days_apart(
+        self, contracts: Sequence[Contract], days: Sequence[date], audits: dict[str, Audit]
+    ) -> dict[date, dict[str, Audit]]:
+        """Day -> its audits, where `audits` are those of all `days`: halves that do not pass are halved again."""
+        passed = all(one.passed for one in audits.values())
+        if passed or len(days) == 1 or not all(one.is_structured for one in audits.values()):
+            return dict.fromkeys(days, audits)
+        middle = len(days) // 2
+        return {
+            day: one
+            for half in (days[:middle], days[middle:])
+            for day, one in self._tell_days_apart(contracts, half, self._audit(contracts, half)).items()
+        }
+
     def _audit(self, contracts: Sequence[Contract], days: Sequence[date]) -> dict[str, Audit]:
         """Audit what is staged, seen through views that hold `days` only."""
         values = ", ".join(f"(date '{day}')" for day in days)
@@ -289,7 +300,17 @@ class Session:
                 f"create or replace view {AUDIT_SCHEMA}.{contract.name} as select * from {STAGE}.{contract.name}{only}"
             )
             self.ensure(contract)
-        audits = {contract.name: audit(self.connection, contract) for contract in contracts}
+        audits: dict[str, Audit] = {}
+        crashed: dict[str, GestureError] = {}
+        for contract in contracts:
+            try:
+                audits[contract.name] = audit(self.connection, contract)
+            except GestureError as error:
+                crashed[contract.name] = error
+        if crashed and all(one.is_structured for one in audits.values()):
+            raise next(iter(crashed.values()))
+        # A check that looks at a sister table cannot be evaluated where the sister's structure does not hold.
+        audits |= {contract.name: not_evaluated(contract) for contract in contracts if contract.name in crashed}
         for name, one in audits.items() if len(days) == len(self.run.days) else ():
             failed = f"failed {listing(c.in_short for c in one.breaches)}" if one.breaches else "passed"
             log.info("%s: %s checks %s", name, len(one.outcomes), failed)
@@ -366,12 +387,8 @@ class Session:
             return
         live, window = f"{LIVE}.{contract.name}", f"{PARTITION} in ({self._days_sql(days)})"
         if contract.keeps_history:
-            history = f"{SUPERSEDED}.{contract.name}"
             self.connection.execute(
-                f"create table if not exists {history} as select *, null::timestamp as superseded_at from {live} limit 0"
-            )
-            self.connection.execute(
-                f"insert into {history} by name select *, ?::timestamp as superseded_at from {live} where {window}",
+                f"insert into {SUPERSEDED}.{contract.name} by name select *, ?::timestamp as superseded_at from {live} where {window}",
                 [self.run.now],
             )
         self.connection.execute(f"delete from {live} where {window}")
@@ -448,6 +465,11 @@ class Session:
             self.connection.execute(contract.ddl(LIVE))
             for statement in comments(contract, LIVE):
                 self.connection.execute(statement)
+            if contract.keeps_history:
+                self.connection.execute(
+                    f"create table if not exists {SUPERSEDED}.{contract.name} as "
+                    f"select *, null::timestamp as superseded_at from {table} limit 0"
+                )
             return
         found = {row[0]: row[1] for row in self.connection.execute(f"describe {table}").fetchall()}
         for column in contract.columns:
@@ -509,7 +531,9 @@ class Warehouse:
             _remove_database(scratch)  # a killed run leaves one behind
             connection = connect(self.threads, self.memory_limit)
             try:
-                connection.execute(f"attach '{_quoted(self.path)}' as warehouse")
+                attach_when_free(
+                    connection, self.path, name="warehouse", holder=run.step, timeout_seconds=self.lock_timeout_seconds
+                )
                 connection.execute(f"attach '{_quoted(scratch)}' as scratch")
                 connection.execute(f"set temp_directory = '{_quoted(scratch)}.tmp'")
                 for schema in ("warehouse.rejected", "warehouse.superseded", STAGE, AUDIT_SCHEMA):

@@ -32,7 +32,7 @@ LOST = {
     "raw_events": "source", "quarantined_events": "masked_row", "landing_reconciliation": "source",
     "identity_links": "user_id", "sessions": "is_spam", "daily_activity": "spam_session_count",
     "crm_snapshot": "content_hash", "validated_subscribers": "is_rebuilt", "quarantined_subscribers": "masked_row",
-    "user_features": "is_subscriber", "rule_scores": "explanation", "rule_contributions": "because",
+    "user_features": "is_subscriber", "rule_sets": "content", "rule_scores": "explanation", "rule_contributions": "because",
     "top_users": "explanation",
 }  # fmt: skip
 LEAKED = LOST | {
@@ -62,6 +62,7 @@ NEGATIVE = {
     "crm_snapshot": "later_count = -1",
     "validated_subscribers": "tag_count = -1",
     "user_features": "repeat_session_count = -1",
+    "rule_sets": "rule_count = -1",
 }
 ACCOUNTED = "every_subscriber_is_accounted_for"
 COMPANIONS = {
@@ -71,7 +72,10 @@ COMPANIONS = {
     ("rule_scores", "every_day_has_rows"): ("every_user_with_features_has_a_score",),
     ("rule_contributions", "every_day_has_rows"): ("every_score_has_its_contributions",),
     ("quarantined_subscribers", "every_row_belongs_to_a_requested_day"): (ACCOUNTED,),
-    ("rule_scores", "every_row_belongs_to_a_requested_day"): ("every_user_with_features_has_a_score",),
+    ("rule_scores", "every_row_belongs_to_a_requested_day"): (
+        "every_user_with_features_has_a_score", "every_score_names_a_rule_set_version_that_is_kept",
+    ),
+    ("rule_sets", "each_key_occurs_once"): ("row_count_is_near_its_usual_level",),  # one row more is twice
     ("validated_subscribers", "each_key_occurs_once"): ("no_mailchimp_id_occurs_twice",),
     ("quarantined_subscribers", "each_key_occurs_once"): (
         ACCOUNTED, "at_most_1_percent_of_subscribers_are_set_aside",
@@ -201,6 +205,7 @@ OWN: dict[str, dict[str, Fault]] = {
         ),
         "every_score_has_a_band": where_first("rule_scores", "band = null", MISSING),
         "every_score_is_its_points_within_1_to_100": where_first("rule_scores", "points = 61"),
+        "every_score_names_a_rule_set_version_that_is_kept": where_first("rule_scores", "rule_set_version = 'rother'"),
         "every_user_with_features_has_a_score": Fault("delete from rule_scores where user_id = 'cyd'"),
         "scores_are_not_all_alike": Fault("update rule_scores set score = 40, points = 40"),
     },
