@@ -25,9 +25,7 @@ class GestureError(Exception):
     def __init__(self, doing: str, *, expected: str, found: str, where: str, next_step: str) -> None:
         """`doing` names the asset, table or file and the window; the others fill the lines of the message."""
         self.doing, self.expected, self.found, self.where, self.next_step = doing, expected, found, where, next_step
-        super().__init__(
-            f"{doing}\n  expected: {expected}\n  found: {found}\n  where: {where}\n  next: {next_step}"
-        )
+        super().__init__(f"{doing}\n  expected: {expected}\n  found: {found}\n  where: {where}\n  next: {next_step}")
 
     @property
     def report(self) -> str:
@@ -47,7 +45,10 @@ class ConfigError(GestureError):
     def unknown_name(cls, kind: str, name: str, known: Iterable[str], *, where: str, next_step: str) -> Self:
         """`name` is not one of the `known` things of its kind."""
         return cls(
-            f"{kind} {name!r} is not known.", expected=f"one of {listing(known, 40)}", found=name, where=where,
+            f"{kind} {name!r} is not known.",
+            expected=f"one of {listing(known, 40)}",
+            found=name,
+            where=where,
             next_step=next_step,
         )
 

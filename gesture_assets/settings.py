@@ -109,8 +109,11 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
     unknown = sorted(set(given) - known - {f"{PREFIX}REFERENCE_DATA"})
     if unknown:
         raise ConfigError(
-            "The environment cannot be used.", expected=f"settings among {listing(known, 40)}", found=listing(unknown),
-            where="the environment", next_step=f"unset {unknown[0]}, then  gesture config show",
+            "The environment cannot be used.",
+            expected=f"settings among {listing(known, 40)}",
+            found=listing(unknown),
+            where="the environment",
+            next_step=f"unset {unknown[0]}, then  gesture config show",
         )
     try:
         return Settings.model_validate({k.removeprefix(PREFIX).lower(): v for k, v in given.items() if k in known})
@@ -118,6 +121,9 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]).upper()
         raise ConfigError.bad_value(
-            name, expected=str(first["msg"]), found=first["input"], where=f"the environment variable {name}",
+            name,
+            expected=str(first["msg"]),
+            found=first["input"],
+            where=f"the environment variable {name}",
             next_step=f"set {name} to a usable value, then  gesture config show",
         ) from error

@@ -11,8 +11,8 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from gesture_assets.defs.common import NOW_TAG
 from gesture_assets.definitions import defs
+from gesture_assets.defs.common import NOW_TAG
 
 
 def run_night(
@@ -28,7 +28,9 @@ def run_night(
         tags |= {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
     keys: Sequence[dg.AssetKey] | None = None
     if select:
-        keys = sorted(dg.AssetSelection.from_string(select).required_multi_asset_neighbors().resolve(defs.resolve_asset_graph()))
+        keys = sorted(
+            dg.AssetSelection.from_string(select).required_multi_asset_neighbors().resolve(defs.resolve_asset_graph())
+        )
     return defs.resolve_job_def("nightly").execute_in_process(
         partition_key=str(first) if first == last else None,
         tags=tags,

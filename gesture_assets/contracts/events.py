@@ -157,7 +157,9 @@ LANDING_RECONCILIATION = Contract(
         Column("landing_file", "VARCHAR", "File, below data/landing."),
         Column("landed_count", "BIGINT", "Rows of the file that are filed under the day.", unit="count"),
         Column("accepted_count", "BIGINT", "Rows in raw_events.", unit="count"),
-        Column("duplicate_count", "BIGINT", "Further copies of an accepted event; the earliest was kept.", unit="count"),
+        Column(
+            "duplicate_count", "BIGINT", "Further copies of an accepted event; the earliest was kept.", unit="count"
+        ),
         Column("quarantined_count", "BIGINT", "Rows in quarantined_events.", unit="count"),
         Column("late_count", "BIGINT", "Accepted rows that happened on an earlier day.", unit="count"),
         Column("personal_columns", "VARCHAR", "Columns dropped because they hold personal data.", True),

@@ -73,6 +73,7 @@ _SHARED = (
     Column("mailchimp_id", "BIGINT", "The CRM's id: the way back to the person.", personal="pseudonym"),
 )
 
+
 def validated_subscribers(tags: tuple[str, ...]) -> Contract:
     """The contract of `validated_subscribers`: each of `tags` is a column, so a new tag never changes the schema."""
     return Contract(
@@ -85,14 +86,23 @@ def validated_subscribers(tags: tuple[str, ...]) -> Contract:
         key=("mailchimp_id",),
         columns=(
             *_SHARED,
-            Column("email_key", "VARCHAR", "Keyed hash of the e-mail address, lower case, trimmed.", personal="pseudonym"),
+            Column(
+                "email_key", "VARCHAR", "Keyed hash of the e-mail address, lower case, trimmed.", personal="pseudonym"
+            ),
             Column("email_domain", "VARCHAR", "What follows the @.", True),
-            Column("is_email_well_formed", "BOOLEAN", "The address looks like one: a name, an at sign, a domain with an ending."),
+            Column(
+                "is_email_well_formed",
+                "BOOLEAN",
+                "The address looks like one: a name, an at sign, a domain with an ending.",
+            ),
             Column("member_rating", "SMALLINT", "The CRM's rating, 1 to 5.", True, null_ceiling=0.05),
             Column("optin_date", "DATE", "Day of opt-in.", True, null_ceiling=0.05),
             Column("country", "VARCHAR", "ISO 3166 alpha-2; UK is GB.", True),
             Column("tag_count", "INTEGER", "Tags; null where that day's tags are unknown.", True, "count"),
-            *(Column(tag_column(tag), "SMALLINT", f"1 with the tag {tag}, else 0; null where unknown.", True) for tag in tags),
+            *(
+                Column(tag_column(tag), "SMALLINT", f"1 with the tag {tag}, else 0; null where unknown.", True)
+                for tag in tags
+            ),
             Column("tag_other", "INTEGER", "Tags without a column of their own; null where unknown.", True, "count"),
             Column("made_purchase", "SMALLINT", "1 when a purchase is recorded up to the day, else 0."),
             Column("purchase_count", "INTEGER", "Purchases up to the day.", unit="count"),

@@ -186,8 +186,12 @@ def rejection(bad: Sequence[TableCommit], run: RunInfo) -> GestureError:
     """The error that names the rejected days, the checks and the rows."""
     days = sorted({verdict.day for commit in bad for verdict in commit.bad_days})
     # A sister table that passed is rejected with the one that did not; only breaches are worth naming.
-    breaches = [(commit, outcome) for commit in bad for outcome in commit.outcomes
-                if outcome.blocks and outcome.observed != NOT_EVALUATED]
+    breaches = [
+        (commit, outcome)
+        for commit in bad
+        for outcome in commit.outcomes
+        if outcome.blocks and outcome.observed != NOT_EVALUATED
+    ]
     rows = [f"{listing(f'{k}={v}' for k, v in row.items())}" for _, outcome in breaches for row in outcome.sample[:2]]
     recovery = breaches[0][1].recovery if breaches else "look at rejected.<table>"
     return ContractBreach(

@@ -49,7 +49,9 @@ def landed_events(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
     with warehouse.open(context) as night:
         con = night.session.connection
         files = list(
-            find_files(night.settings.landing, load_descriptions(night.settings.user_sources), night.settings.user_sources)
+            find_files(
+                night.settings.landing, load_descriptions(night.settings.user_sources), night.settings.user_sources
+            )
         )
         index = LandingIndex(night.session, pseudonym_key(night.settings))
         index.refresh(files)

@@ -36,7 +36,9 @@ def deduplicate(events: Frame, filed_before: Frame) -> Frame:
     single = events.join(repeated, on="event_id", how="anti")
     copies = events.join(repeated, on="event_id", how="semi")
     first = (
-        copies.with_columns(copy=nw.col("event_id").cum_count().over("event_id", order_by=order)).filter(nw.col("copy") == 1)
+        copies.with_columns(copy=nw.col("event_id").cum_count().over("event_id", order_by=order)).filter(
+            nw.col("copy") == 1
+        )
     ).drop("copy")
     return nw.concat([single, first]).join(filed_before, on="event_id", how="anti")
 
@@ -93,7 +95,9 @@ def quarantined_events(landed: Frame) -> Frame:
     return landed.filter(~nw.col("reason").is_null()).select(
         PARTITION,
         "reason",
-        nw.col("reason").replace_strict(reasons, named, default=nw.lit("no_required_value_is_missing")).alias("check_name"),
+        nw.col("reason")
+        .replace_strict(reasons, named, default=nw.lit("no_required_value_is_missing"))
+        .alias("check_name"),
         "source",
         "landing_file",
         "landing_line",
@@ -107,11 +111,18 @@ def identity_links(events: Frame, linked_before: Frame) -> Frame:
         anonymous_user_id=nw.concat_str([nw.lit(ANONYMOUS_PREFIX), nw.col("anonymous_id")])
     )
     order = ("event_at", "event_id")
-    first = both.with_columns(place=nw.col("event_id").cum_count().over("anonymous_user_id", order_by=(PARTITION, *order)))
+    first = both.with_columns(
+        place=nw.col("event_id").cum_count().over("anonymous_user_id", order_by=(PARTITION, *order))
+    )
     return (
         first.filter(nw.col("place") == 1)
         .join(linked_before.select("anonymous_user_id"), on="anonymous_user_id", how="anti")
-        .select(PARTITION, "anonymous_user_id", nw.col("known_user_id").alias("user_id"), nw.col("event_at").alias("linked_at"))
+        .select(
+            PARTITION,
+            "anonymous_user_id",
+            nw.col("known_user_id").alias("user_id"),
+            nw.col("event_at").alias("linked_at"),
+        )
     )
 
 
@@ -122,16 +133,12 @@ def reconciliation(landed: Frame, events: Frame, files: Frame) -> Frame:
         nw.len().alias("landed_count"), (~nw.col("reason").is_null()).cast(nw.Int32).sum().alias("quarantined_count")
     )
     late = (nw.col("event_at").cast(nw.Date) < nw.col(PARTITION)).cast(nw.Int32)
-    accepted_counts = events.group_by(*per_file).agg(
-        nw.len().alias("accepted_count"), late.sum().alias("late_count")
-    )
+    accepted_counts = events.group_by(*per_file).agg(nw.len().alias("accepted_count"), late.sum().alias("late_count"))
     return (
         landed_counts.join(accepted_counts, on=list(per_file), how="left")
         .join(files, on="landing_file", how="left")
         .with_columns(nw.col("accepted_count").fill_null(0), nw.col("late_count").fill_null(0))
-        .with_columns(
-            duplicate_count=nw.col("landed_count") - nw.col("quarantined_count") - nw.col("accepted_count")
-        )
+        .with_columns(duplicate_count=nw.col("landed_count") - nw.col("quarantined_count") - nw.col("accepted_count"))
         .select(
             *per_file,
             *(

@@ -16,7 +16,15 @@ Frame = nw.LazyFrame[Any]
 
 KEY = (PARTITION, "user_id", "activity_date", "is_bot")
 # The last value that is known counts.
-ATTRIBUTES = ("country", "city", "gender", "email_key", "account_balance_usd", "recent_pages_viewed", "recent_pricing_views")
+ATTRIBUTES = (
+    "country",
+    "city",
+    "gender",
+    "email_key",
+    "account_balance_usd",
+    "recent_pages_viewed",
+    "recent_pricing_views",
+)
 SESSION_SUMS = ("session_count", "repeat_session_count", "bounced_session_count", "spam_session_count",
                 *(f"{device}_session_count" for device in DEVICES), "session_dwell_seconds")  # fmt: skip
 

@@ -98,7 +98,9 @@ def filed_sessions(new: Frame, history: Frame) -> Frame:
     )
     kept = history.join(touched, on=own, how="inner").filter(nw.col(PARTITION) <= nw.col("filing_day"))
     # The same visits as of the evening before, and as of the day: what differs is filed.
-    known = nw.concat([timed.select(*sorted(timed.collect_schema().names())), kept.select(*sorted(timed.collect_schema().names()))])
+    known = nw.concat(
+        [timed.select(*sorted(timed.collect_schema().names())), kept.select(*sorted(timed.collect_schema().names()))]
+    )
     before = known.filter(nw.col(PARTITION) < nw.col("filing_day")).with_columns(form=nw.lit(-1))
     both = nw.concat([known.with_columns(form=nw.lit(1)), before])
     visits = sessionise(both, by=("filing_day", "form"))

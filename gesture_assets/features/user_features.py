@@ -169,7 +169,8 @@ def user_features(
     )  # fmt: skip
     seen = active.filter(~nw.col("email_key").is_null()).select(*by_email)
     alone = crm.join(seen, on=by_email, how="anti").with_columns(
-        user_id=nw.concat_str([nw.lit("subscriber:"), nw.col("mailchimp_id").cast(nw.String)]), is_subscriber=nw.lit(True)
+        user_id=nw.concat_str([nw.lit("subscriber:"), nw.col("mailchimp_id").cast(nw.String)]),
+        is_subscriber=nw.lit(True),
     )
     return nw.concat([_contracted(both, tags), _contracted(alone, tags)])
 

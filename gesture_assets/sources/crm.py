@@ -59,7 +59,10 @@ def read_crm(url: str) -> CrmContent:
 
 def _refusal(where: str, *, expected: str, found: str) -> SourceError:
     return SourceError(
-        "The CRM cannot be read; subscribers stay as they were.", expected=expected, found=found, where=where,
+        "The CRM cannot be read; subscribers stay as they were.",
+        expected=expected,
+        found=found,
+        where=where,
         next_step="set GESTURE_CRM_URL to the right database, or mend it, then  gesture run",
     )
 
@@ -81,13 +84,16 @@ def _columns(connection: sa.Connection, where: str) -> dict[str, tuple[str, ...]
     inspector = sa.inspect(connection)
     known = {name.lower(): name for name in (*inspector.get_table_names(), *inspector.get_view_names())}
     if missing := [name for name in CRM_TABLES if name.lower() not in known]:
-        raise _refusal(where, expected=f"tables {listing(CRM_TABLES)}", found=f"{listing(known.values())}; no {listing(missing)}")
+        raise _refusal(
+            where, expected=f"tables {listing(CRM_TABLES)}", found=f"{listing(known.values())}; no {listing(missing)}"
+        )
     found = {}
     for name, expected in CRM_TABLES.items():
         columns = tuple(str(column["name"]) for column in inspector.get_columns(known[name.lower()]))
         if absent := [column for column in expected if column not in columns]:
             raise _refusal(
-                where, expected=f"{name} with the columns {', '.join(expected)}",
+                where,
+                expected=f"{name} with the columns {', '.join(expected)}",
                 found=f"{', '.join(columns)}; no {listing(absent)}",
             )
         found[name] = columns
@@ -129,7 +135,11 @@ def canonical_crm(
                 member_rating := member_rating, optin_time := optin_time, country_code := country_code))::varchar as masked_row
         from crm_subscribers"""
     )
-    tagged = "try_cast(trim(tagged_at) as timestamp)::date" if "tagged_at" in content.tables["Tags"].columns else "null::date"
+    tagged = (
+        "try_cast(trim(tagged_at) as timestamp)::date"
+        if "tagged_at" in content.tables["Tags"].columns
+        else "null::date"
+    )
     tags = connection.sql(
         f"select {identity} as mailchimp_id, lower(trim(tag)) as tag, {tagged} as tagged_date from crm_tags"
     )

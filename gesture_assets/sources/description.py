@@ -53,9 +53,7 @@ class SourceDescription(BaseModel):
     def _known_columns(cls, columns: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         if unknown := sorted(set(columns) - set(CANONICAL_COLUMNS)):
             raise ValueError(f"unknown column {unknown[0]!r}; known are {', '.join(CANONICAL_COLUMNS)}")
-        return {
-            name: tuple(dict.fromkeys((*headers, *ALIASES.get(name, ())))) for name, headers in columns.items()
-        }
+        return {name: tuple(dict.fromkeys((*headers, *ALIASES.get(name, ())))) for name, headers in columns.items()}
 
     @field_validator("event_types")
     @classmethod
@@ -97,7 +95,10 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError.bad_value(
-            f"The source description {path.stem}", expected="text in UTF-8", found=error, where=str(path),
+            f"The source description {path.stem}",
+            expected="text in UTF-8",
+            found=error,
+            where=str(path),
             next_step="save the file as UTF-8, then  gesture run",
         ) from error
 
@@ -110,8 +111,11 @@ def parse_description(text: str, *, name: str, where: Path) -> SourceDescription
         first = error.errors()[0] if isinstance(error, ValidationError) else None
         found = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}" if first else str(error)
         raise ConfigError.bad_value(
-            f"The source description {name}", expected="columns, event types and constants of the documented form",
-            found=found, where=str(where), next_step="mend the file, then  gesture run",
+            f"The source description {name}",
+            expected="columns, event types and constants of the documented form",
+            found=found,
+            where=str(where),
+            next_step="mend the file, then  gesture run",
         ) from error
 
 
@@ -119,7 +123,10 @@ def description_of(folder: str, descriptions: dict[str, SourceDescription], user
     """The description for `landing/<folder>/`. Raises `ConfigError` listing the known sources."""
     if folder not in descriptions:
         raise ConfigError.unknown_name(
-            "The source", folder, descriptions, where=f"data/landing/{folder}/",
+            "The source",
+            folder,
+            descriptions,
+            where=f"data/landing/{folder}/",
             next_step=f"describe it in {user_folder}/{folder}.toml (copy one of: {listing(descriptions)}), or move the folder",
         )
     return descriptions[folder]

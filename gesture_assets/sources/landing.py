@@ -124,11 +124,11 @@ def open_file(
     try:
         reader = {"csv": _open_csv, "jsonl": _open_jsonl, "parquet": _open_parquet}[file.format]
         rows, headers = reader(connection, file, table)
-        expressions = {
-            canonical: _pick(file, headers, names) for canonical, names in file.source.columns.items()
-        }
+        expressions = {canonical: _pick(file, headers, names) for canonical, names in file.source.columns.items()}
     except duckdb.Error as error:
-        raise _refusal(file, expected=f"a readable {file.format} file", found=str(error).splitlines()[0][:300]) from error
+        raise _refusal(
+            file, expected=f"a readable {file.format} file", found=str(error).splitlines()[0][:300]
+        ) from error
     missing = [
         f"{name} (one of: {', '.join(file.source.columns[name])})"
         for name in ("event_type", "event_at", "user_id")
@@ -139,7 +139,8 @@ def open_file(
         seen = list(headers)
         if len(seen) == 1 and (other := [d for d in ",;\t|" if d in seen[0] and d != file.source.delimiter]):
             raise _refusal(
-                file, expected=f"columns separated by {file.source.delimiter!r}",
+                file,
+                expected=f"columns separated by {file.source.delimiter!r}",
                 found=f"one column, {seen[0]!r}, which looks separated by {other[0]!r}",
                 next_step=f"set  delimiter = {other[0]!r}  in data/sources/{file.source.name}.toml, then  gesture run",
             )
@@ -184,7 +185,8 @@ def _json_headers(connection: duckdb.DuckDBPyConnection, rows: str, paths: Itera
         f"select distinct unnest(json_keys(document)) from (select document from {rows} limit {SNIFFED_ROWS})"
     ).fetchall()
     return {
-        key: "json_extract_string(document, " + _quote(f'$."{key}"') + ")" for (key,) in sorted(found)
+        key: "json_extract_string(document, " + _quote(f'$."{key}"') + ")"
+        for (key,) in sorted(found)
         if '"' not in key and key not in reached
     }
 
@@ -192,7 +194,9 @@ def _json_headers(connection: duckdb.DuckDBPyConnection, rows: str, paths: Itera
 def _refusal(file: LandingFile, *, expected: str, found: str, next_step: str | None = None) -> SourceError:
     return SourceError(
         f"The landing file {file.name} cannot be read as {file.source.name}; nothing of it was loaded.",
-        expected=expected, found=found, where=str(file.path),
+        expected=expected,
+        found=found,
+        where=str(file.path),
         next_step=next_step or "mend the file or move it out of data/landing, then  gesture run",
     )
 

@@ -66,9 +66,7 @@ def subscribers_as_of(
             for name in ("tag_count", *(tag_column(tag) for tag in tag_names), "tag_other")
         ).select(*validated_subscribers(tag_names).column_names),
         joined.filter(is_duplicate)
-        .with_columns(
-            nw.lit("duplicate_email").alias("reason"), nw.lit("no_email_occurs_twice").alias("check_name")
-        )
+        .with_columns(nw.lit("duplicate_email").alias("reason"), nw.lit("no_email_occurs_twice").alias("check_name"))
         .select(*QUARANTINED_SUBSCRIBERS.column_names),
     )
 

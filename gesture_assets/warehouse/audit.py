@@ -158,8 +158,10 @@ def _outcome(check: Expectation, result: Any, table: str) -> CheckOutcome:
     if raised.get("raised_exception"):
         raise GestureError(
             f"The check {check.name} of {table} could not be evaluated.",
-            expected="a check that answers pass or fail", found=str(raised.get("exception_message"))[:500],
-            where=f"the contract of {table}", next_step="mend the check; nothing was promoted",
+            expected="a check that answers pass or fail",
+            found=str(raised.get("exception_message"))[:500],
+            where=f"the contract of {table}",
+            next_step="mend the check; nothing was promoted",
         )
     body = dict(result.result)
     sample: tuple[dict[str, Any], ...] = ()
@@ -182,9 +184,7 @@ def _outcome(check: Expectation, result: Any, table: str) -> CheckOutcome:
                 "" if set(wanted) != set(seen) else f"; order {seen[:5]}"
             )
     sql = str(check.arguments.get("unexpected_rows_query", ""))
-    return CheckOutcome(
-        check.name, bool(result.success), check.severity, observed, found, sample, check.recovery, sql
-    )
+    return CheckOutcome(check.name, bool(result.success), check.severity, observed, found, sample, check.recovery, sql)
 
 
 def audit(connection: duckdb.DuckDBPyConnection, contract: Contract) -> Audit:
@@ -225,7 +225,9 @@ def _run(connection: duckdb.DuckDBPyConnection, contract: Contract) -> dict[str,
         suite = gx.ExpectationSuite(name=contract.name)
         for check in contract.checks:
             suite.add_expectation(_expectation(check, placeholders))
-        results = batch.add_batch_definition_whole_table("all").get_batch().validate(
-            suite, result_format={"result_format": "COMPLETE"}
+        results = (
+            batch.add_batch_definition_whole_table("all")
+            .get_batch()
+            .validate(suite, result_format={"result_format": "COMPLETE"})
         )
     return {result.expectation_config.meta["name"]: result for result in results.results}

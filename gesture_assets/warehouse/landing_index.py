@@ -79,7 +79,8 @@ class LandingIndex:
         ).fetchone()
         if before:  # touched, not changed
             con.execute(
-                f"update {FILES} set byte_count = ?, modified_ns = ? where landing_file = ?", [size, modified_ns, file.name]
+                f"update {FILES} set byte_count = ?, modified_ns = ? where landing_file = ?",
+                [size, modified_ns, file.name],
             )
             return
         original = con.execute(
@@ -188,7 +189,9 @@ class LandingIndex:
         if not wanted:
             raise SourceError(
                 f"{self.session.run.step} cannot be built for {self.session.run.window}.",
-                expected="landed rows for these days", found="none", where="data/landing",
+                expected="landed rows for these days",
+                found="none",
+                where="data/landing",
                 next_step="land a file (README, 'Bring your own data'), then  gesture run",
             )
         window = f"{PARTITION} between date '{min(days)}' and date '{max(days)}'"

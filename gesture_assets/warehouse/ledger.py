@@ -106,7 +106,9 @@ def latest(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date, tupl
         qualify row_number() over (partition by partition order by attempt desc) = 1""",
         [table],
     ).fetchall()
-    return {day: (Verdict(verdict), attempt, count, digest, checks) for day, verdict, attempt, count, digest, checks in rows}
+    return {
+        day: (Verdict(verdict), attempt, count, digest, checks) for day, verdict, attempt, count, digest, checks in rows
+    }
 
 
 def live_hashes(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date, str]:
@@ -173,8 +175,10 @@ def require(
         mend = "" if all(entry is None for entry in closed.values()) else f"mend what rejected.{table} shows, then  "
         raise GateClosed(
             f"{reader} cannot be built for {window}.",
-            expected=f"a PASS for {listing(f'{table}@{day}' for day in closed)}", found=listing(found),
-            where="data/warehouse.duckdb, table gate_ledger", next_step=mend + rerun,
+            expected=f"a PASS for {listing(f'{table}@{day}' for day in closed)}",
+            found=listing(found),
+            where="data/warehouse.duckdb, table gate_ledger",
+            next_step=mend + rerun,
         )
     digest = hashlib.sha256("".join(f"{day}:{verdicts[day][3]};" for day in sorted(days)).encode())
     return digest.hexdigest()[:16]

@@ -44,7 +44,8 @@ def writer_lock(path: Path, *, holder: str, timeout_seconds: float) -> Iterator[
                 if waited >= timeout_seconds:
                     raise WarehouseBusy(
                         f"{holder} could not start: the warehouse is being written by {who}.",
-                        expected=f"the writer's lock within {timeout_seconds:g} s", found=f"still held after {waited:.0f} s",
+                        expected=f"the writer's lock within {timeout_seconds:g} s",
+                        found=f"still held after {waited:.0f} s",
                         where=str(path),
                         next_step="wait for that run or end it, then run again; "
                         "GESTURE_LOCK_TIMEOUT_SECONDS sets how long to wait",
@@ -80,7 +81,9 @@ def attach_when_free(
             if time.monotonic() - started >= timeout_seconds:
                 raise WarehouseBusy(
                     f"{holder} could not start: another program has the warehouse open.",
-                    expected="the private file for this process alone", found=who, where=str(path),
+                    expected="the private file for this process alone",
+                    found=who,
+                    where=str(path),
                     next_step="close it there (data/gesture.duckdb is the file to read), then run again",
                 ) from error
             if not told:

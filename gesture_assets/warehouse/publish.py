@@ -125,7 +125,13 @@ def _prune(folder: Path, link: Path, keep: int) -> None:
 
 
 def _dress(
-    path: Path, contracts: Sequence[Contract], features: Sequence[Feature], *, snapshot_id: str, run_id: str, now: datetime
+    path: Path,
+    contracts: Sequence[Contract],
+    features: Sequence[Feature],
+    *,
+    snapshot_id: str,
+    run_id: str,
+    now: datetime,
 ) -> None:
     """Add what makes the file explain itself: views, comments, the feature dictionary, manifest and freshness."""
     con = duckdb.connect(str(path))
@@ -198,7 +204,10 @@ def _dress(
 
 def _history_comments(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract]) -> Iterator[str]:
     """`COMMENT ON` for the replaced versions of the tables that keep them."""
-    kept = {row[0] for row in con.execute("select table_name from duckdb_tables() where schema_name = 'superseded'").fetchall()}
+    kept = {
+        row[0]
+        for row in con.execute("select table_name from duckdb_tables() where schema_name = 'superseded'").fetchall()
+    }
     for contract in contracts:
         if contract.name in kept:
             yield from comments(contract, "superseded")
@@ -230,8 +239,11 @@ def verify(path: Path, contracts: Sequence[Contract]) -> date:
         con.close()
     if wrong or row is None or row[0] is None:
         raise ContractBreach(
-            "The published file was not changed.", expected="a copy that holds what passed its audit",
-            found=f"other row counts in {listing(wrong)}", where=str(path), next_step="gesture publish",
+            "The published file was not changed.",
+            expected="a copy that holds what passed its audit",
+            found=f"other row counts in {listing(wrong)}",
+            where=str(path),
+            next_step="gesture publish",
         )
     return row[0]
 
@@ -242,8 +254,11 @@ def rollback(folder: Path, link: Path, contracts: Sequence[Contract]) -> Path:
     older = [path for path in files if link.exists() and path.name < link.resolve().name]
     if not older:
         raise GateClosed(
-            "The published file was not changed.", expected="an older published file", found=listing(p.name for p in files),
-            where=str(folder), next_step="gesture publish",
+            "The published file was not changed.",
+            expected="an older published file",
+            found=listing(p.name for p in files),
+            where=str(folder),
+            next_step="gesture publish",
         )
     verify(older[-1], contracts)
     flip(link, older[-1])
@@ -266,7 +281,10 @@ def read_published(link: Path) -> duckdb.DuckDBPyConnection:
     """The published file, read-only. Raises `GateClosed` when nothing was published yet."""
     if not link.exists():
         raise GateClosed(
-            "There is nothing published yet.", expected="the published file", found="no such file", where=str(link),
+            "There is nothing published yet.",
+            expected="the published file",
+            found="no such file",
+            where=str(link),
             next_step="gesture run",
         )
     con = connect()

@@ -90,7 +90,9 @@ class TableCommit:
         """One hash over the good days."""
         import hashlib
 
-        return hashlib.sha256("".join(f"{d.day}:{d.content_hash};" for d in self.days if d.passed).encode()).hexdigest()[:32]
+        return hashlib.sha256(
+            "".join(f"{d.day}:{d.content_hash};" for d in self.days if d.passed).encode()
+        ).hexdigest()[:32]
 
 
 Frames = nw.LazyFrame[Any] | Iterable[nw.LazyFrame[Any]]
@@ -141,9 +143,7 @@ class Session:
         return nw.from_native(relation)
 
     def _require(self, table: str, days: Sequence[date]) -> str:
-        return ledger.require(
-            self.connection, table=table, days=days, reader=self.run.step, window=self.run.window
-        )
+        return ledger.require(self.connection, table=table, days=days, reader=self.run.step, window=self.run.window)
 
     def expected_days(self, *, through: date, since: date | None = None) -> list[date]:
         """Every day of the span on which something landed, and `through` itself."""
@@ -204,16 +204,15 @@ class Session:
         if changed:
             raise ContractBreach(
                 f"{self.run.step} cannot be built for {self.run.window}.",
-                expected=f"the rows of {contract.name} that passed their audit", found=f"other rows on {listing(changed)}",
+                expected=f"the rows of {contract.name} that passed their audit",
+                found=f"other rows on {listing(changed)}",
                 where="data/warehouse.duckdb, which only `gesture` may write",
                 next_step=f"gesture run --date {min(changed)}",
             )
 
     # ---- writing -------------------------------------------------------------------------------------------------
 
-    def commit(
-        self, *tables: tuple[Contract, Frames], version: str | None = None
-    ) -> tuple[TableCommit, ...]:
+    def commit(self, *tables: tuple[Contract, Frames], version: str | None = None) -> tuple[TableCommit, ...]:
         """Stage, audit and promote `tables` for the days of the run; all of them go live for a day, or none.
 
         A table comes as one frame, or as several that are staged one after the other, such as one a day.
@@ -481,8 +480,10 @@ class Session:
                     self.connection.execute(f"alter table {history} add column {column.name} {column.type}")
             elif found.get(column.name) != column.type:
                 raise ConfigError.bad_value(
-                    f"The warehouse's table {contract.name}", expected=f"{column.name} {column.type}",
-                    found=f"{column.name} {found.get(column.name, 'missing')}", where="data/warehouse.duckdb",
+                    f"The warehouse's table {contract.name}",
+                    expected=f"{column.name} {column.type}",
+                    found=f"{column.name} {found.get(column.name, 'missing')}",
+                    where="data/warehouse.duckdb",
                     next_step="it was written by another version: move data/warehouse.duckdb away, then  gesture run",
                 )
 

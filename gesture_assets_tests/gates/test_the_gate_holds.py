@@ -96,9 +96,7 @@ def test_a_bad_rating_reaches_nothing_until_somebody_opens_the_gate_with_a_reaso
     assert rows(data_dir, FEATURE_DAYS) == [(GOOD_DAY,), (BAD_DAY,)]
     believed = f"select count(*) from user_features where as_of_date = '{BAD_DAY}' and is_subscriber"
     assert rows(data_dir, believed) == [(0,)]
-    opened = rows(
-        data_dir, "select table_name, partition, override_reason from gate_ledger where verdict = 'OVERRIDE'"
-    )
+    opened = rows(data_dir, "select table_name, partition, override_reason from gate_ledger where verdict = 'OVERRIDE'")
     assert ("validated_subscribers", BAD_DAY, reason) in opened
     assert {(day, why) for _, day, why in opened} == {(BAD_DAY, reason)}
 

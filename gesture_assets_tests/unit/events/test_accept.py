@@ -83,9 +83,7 @@ def test_thirty_one_events_over_two_minutes_are_a_human_s() -> None:
 @pytest.mark.parametrize(
     ("count", "dwell", "is_bot"), [(99, 0.0, False), (100, 0.0, True), (100, None, True), (100, 0.1, False)]
 )
-def test_a_hundred_events_without_time_on_a_page_are_a_machine_s(
-    count: int, dwell: float | None, is_bot: bool
-) -> None:
+def test_a_hundred_events_without_time_on_a_page_are_a_machine_s(count: int, dwell: float | None, is_bot: bool) -> None:
     assert bots(*({"event_at": second(60 * n), "dwell_seconds": dwell} for n in range(count))) == {("u", is_bot)}
 
 

@@ -64,7 +64,7 @@ def test_a_fault_is_named(text: str, named: str) -> None:
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_bytes(b"description = \"\xff\"\n" + COLUMNS.encode())
+    (tmp_path / "mine.toml").write_bytes(b'description = "\xff"\n' + COLUMNS.encode())
     with pytest.raises(ConfigError, match=r"mine\.toml"):
         load_descriptions(tmp_path)
 

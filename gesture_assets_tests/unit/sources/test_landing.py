@@ -688,9 +688,7 @@ def test_a_missing_column_is_named(landing: Landing) -> None:
 def test_a_missing_column_of_parquet_is_named(landing: Landing) -> None:
     landing.write("native/a.parquet", "")
     path = landing.folder / "native/a.parquet"
-    landing.connection.execute(
-        f"copy (select 'u' as user_id, 'page_view' as event_type) to '{path}' (format parquet)"
-    )
+    landing.connection.execute(f"copy (select 'u' as user_id, 'page_view' as event_type) to '{path}' (format parquet)")
     with pytest.raises(SourceError, match="event_at"):
         landing.rows("native/a.parquet")
 

@@ -376,9 +376,7 @@ def test_a_reason_opens_the_gate_of_a_table_that_never_was(open_session: Callabl
         "insert into warehouse.main.shoes select * replace (as_of_date - 1 as as_of_date) from warehouse.main.shoes",
     ],
 )
-def test_rows_that_were_edited_by_hand_are_noticed_and_a_rerun_mends_them(
-    open_session: Callable, edit: str
-) -> None:
+def test_rows_that_were_edited_by_hand_are_noticed_and_a_rerun_mends_them(open_session: Callable, edit: str) -> None:
     with open_session(D9) as session:
         commit(session, GOOD)
         session.connection.execute(edit)
