@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 # Heavy libraries are imported where they are needed, so that `gesture --help` answers at once.
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.split("\n")[0]
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Who is about to buy, why, and whether tonight's answer can be trusted.",
 )
 rules_app = typer.Typer(no_args_is_help=True, help="Look at rule sets.")
 config_app = typer.Typer(no_args_is_help=True, help="Look at the settings.")
@@ -116,8 +119,8 @@ def run(
     pending, notes = _pending(settings, until=today - timedelta(days=1))
     if first and last:
         days = _span(first.date(), last.date(), settings, today)
-        landed = pending["landed"]
-        ranges = _ranges([day for day in days if day in landed], landed) or [(days[0], days[-1])]
+        landed = [day for day in days if day in pending["landed"]]
+        ranges = [(landed[0], landed[-1])] if landed else [(days[0], days[-1])]
     else:
         ranges = _ranges(sorted(pending["waiting"]), pending["landed"])
     for note in notes:
@@ -126,9 +129,24 @@ def run(
         _console().print("Everything that has landed is live. Nothing to do.", highlight=False)
         _where_to_look(settings)
         return
+    reasons = (force_reason, restate_reason)
     for start, end in ranges:
-        _run_range(settings, start, end, select, force_reason, restate_reason)
+        if _run_range(settings, start, end, select, *reasons):
+            continue
+        sound = _sound_days(settings, start, end)
+        if sound:
+            _console().print(f"{sound[0]} to {sound[1]} are sound and are run without the rest.", highlight=False)
+            _run_range(settings, *sound, select, *reasons)
+        raise typer.Exit(1)
     _where_to_look(settings)
+
+
+def _sound_days(settings: Settings, start: date, end: date) -> tuple[date, date] | None:
+    """The days of a failed range before the first one that a gate rejected; later ones would count without it."""
+    from gesture_assets.warehouse.publish import rejected_days
+
+    rejected = [day for day in rejected_days(settings) if start <= day <= end]
+    return (start, min(rejected) - timedelta(days=1)) if rejected and min(rejected) > start else None
 
 
 def _span(first: date, last: date, settings: Settings, today: date) -> list[date]:
@@ -186,13 +204,13 @@ def _run_info(step: str, *days: date) -> "RunInfo":
 
 
 def _ranges(days: Sequence[date], landed: set[date]) -> list[tuple[date, date]]:
-    """Runs of `days`; a gap on which nothing landed has nothing to run and ends one."""
+    """Runs of `days` without a landed day between them that is not to be run."""
     ranges: list[tuple[date, date]] = []
-    for day in sorted(days):
-        if ranges and day - ranges[-1][1] == timedelta(days=1):
-            ranges[-1] = (ranges[-1][0], day)
-        else:
-            ranges.append((day, day))
+    previous: date | None = None
+    for day in sorted(landed):
+        if day in days:
+            ranges.append((ranges.pop()[0], day) if ranges and ranges[-1][1] == previous else (day, day))
+        previous = day
     return ranges
 
 
@@ -205,8 +223,8 @@ def _dagster_instance(settings: Settings) -> Any:
     return dg.DagsterInstance.get()
 
 
-def _run_range(settings: Settings, start: date, end: date, select: str, force_reason: str, restate_reason: str) -> None:
-    """One Dagster run over start…end, in this process, recorded where the Dagster UI finds it."""
+def _run_range(settings: Settings, start: date, end: date, select: str, force_reason: str, restate_reason: str) -> bool:
+    """One Dagster run over start…end, in this process, recorded for the Dagster UI. Whether it succeeded."""
     import warnings
 
     with _progress("starting Dagster"), warnings.catch_warnings():
@@ -244,10 +262,10 @@ def _run_range(settings: Settings, start: date, end: date, select: str, force_re
             f"The night of {window} failed (run {result.run_id[:8]}). The published file is unchanged.",
             style="bold red",
         )
-        raise typer.Exit(1)
+    return bool(result.success)
 
 
-def _selected(select: str) -> set[Any]:
+def _selected(select: str) -> Any:
     """The asset keys of a selection, with the tables that one step can only build together."""
     import dagster as dg
 
@@ -615,7 +633,8 @@ def publish(context: typer.Context) -> None:
     if not live:
         raise GateClosed("Nothing can be published.", expected="a day on which every table has passed", found="none",
                          where=str(settings.warehouse), next_step="gesture run")  # fmt: skip
-    _run_range(settings, max(live), max(live), "published_warehouse", "", "")
+    if not _run_range(settings, max(live), max(live), "published_warehouse", "", ""):
+        raise typer.Exit(1)
     _where_to_look(settings)
 
 

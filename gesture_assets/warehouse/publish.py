@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -293,27 +294,44 @@ def read_published(link: Path) -> duckdb.DuckDBPyConnection:
     return con
 
 
-def gate_report(settings: Settings, day: date | None) -> list[tuple[str, date, int, str, int, str]]:
-    """Table, day, attempt, verdict, rows and what did not pass, of `day` or of the newest day of the ledger.
-
-    Reads the private ledger, which knows more than the published file: that one never saw a failed night.
-    """
+@contextmanager
+def private_ledger(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The private file, read-only: its ledger knows more than the published one, which never saw a failed night."""
     if not settings.warehouse.exists():
         raise GateClosed("There is no ledger yet.", expected="a warehouse", found="no such file",
                          where=str(settings.warehouse), next_step="gesture run")  # fmt: skip
-    warehouse = Warehouse.of(settings)
-    with warehouse.locked("gesture gates"):
+    with Warehouse.of(settings).locked("gesture gates"):
         con = connect()
-        con.execute(f"attach '{str(settings.warehouse).replace(chr(39), chr(39) * 2)}' as warehouse (read_only)")
+        try:
+            con.execute(f"attach '{str(settings.warehouse).replace(chr(39), chr(39) * 2)}' as warehouse (read_only)")
+            yield con
+        finally:
+            con.close()
+
+
+def gate_report(settings: Settings, day: date | None) -> list[tuple[str, date, int, str, int, str]]:
+    """Table, day, attempt, verdict, rows and what did not pass, of `day` or of the newest day of the ledger."""
+    with private_ledger(settings) as con:
         rows = con.execute(
             f"""select table_name, partition, attempt, verdict, row_count, checks from {LIVE}.gate_ledger
             where partition = coalesce(?, (select max(partition) from {LIVE}.gate_ledger))
-            qualify row_number() over (partition by table_name order by attempt desc) = 1 order by recorded_at, table_name""",
+            qualify row_number() over (partition by table_name order by attempt desc) = 1
+            order by recorded_at, table_name""",
             [day],
         ).fetchall()
-        con.close()
     report = []
     for table, partition, attempt, verdict, count, checks in rows:
         failed = [f"{c['severity']} {c['name']}: {c['observed']}" for c in json.loads(checks) if not c["passed"]]
         report.append((table, partition, attempt, verdict, count, listing(failed) if failed else ""))
     return report
+
+
+def rejected_days(settings: Settings) -> list[date]:
+    """Days of which some table's latest audit failed, in order."""
+    with private_ledger(settings) as con:
+        rows = con.execute(
+            f"""select distinct partition from (select * from {LIVE}.gate_ledger
+            qualify row_number() over (partition by table_name, partition order by attempt desc) = 1)
+            where verdict = 'FAIL' order by all"""
+        ).fetchall()
+    return [day for (day,) in rows]

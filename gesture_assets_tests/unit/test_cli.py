@@ -461,3 +461,23 @@ def test_a_poisoned_night_fails_loudly_and_changes_nothing_that_is_published(own
     mended = started(own_world, "run")
     assert mended.code == 0, mended.out + mended.err
     assert called(own_world, "gates", "--date", LAST).code == 0
+
+
+@pytest.mark.slow
+def test_a_bad_day_keeps_back_itself_and_what_follows_but_not_what_came_before(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    landing = folder / "landing" / "native"
+    landing.mkdir(parents=True)
+    header = "event_id,user_id,event_type,event_at\n"
+    # Nothing lands on the 3rd: a quiet day is no gap that stops a range.
+    for day in (1, 2, 4, 5):
+        user = "" if day == 4 else "ada"
+        row = f"e{day},{user},page_view,2026-03-0{day}T10:00:00Z\ng{day},bob,page_view,2026-03-0{day}T11:00:00Z\n"
+        (landing / f"day-{day}.csv").write_text(header + row)
+    done = started(folder, "run")
+    assert done.code == 1
+    assert "at_most_5_percent_of_rows_are_quarantined" in done.err
+    assert "2026-03-01 to 2026-03-03 are sound" in done.out
+    con = duckdb.connect(str(folder / "gesture.duckdb"), read_only=True)
+    days = con.execute("select distinct as_of_date::varchar from rule_scores order by all").fetchall()
+    assert [day for (day,) in days] == ["2026-03-01", "2026-03-02"]
