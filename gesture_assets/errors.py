@@ -1,7 +1,7 @@
 """The errors a user may see, one base class and a few kinds.
 
-Belongs here: the kinds, and the one shape their messages have: what was being done, what was expected and found, where it
-was looked for, and the command that comes next. Does not belong here: deciding when to raise (the rooms do).
+Belongs here: the kinds, and the one shape their messages have: what was being done, what was expected and found, where
+it was looked for, and the command that comes next. Does not belong here: deciding when to raise (the rooms do).
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ def listing(names: Iterable[object], shown: int = SHOWN) -> str:
 
 
 class GestureError(Exception):
-    """Something a user can act on. The message has four parts; `next_step` is the last of them, a command where one helps."""
+    """Something a user can act on. The message has four parts; `next_step`, the last, is a command where one helps."""
 
     def __init__(self, doing: str, *, expected: str, found: str, where: str, next_step: str) -> None:
         """`doing` names the asset, table or file and the window; the others fill the lines of the message."""

@@ -24,7 +24,7 @@ OpenSession = Callable[..., AbstractContextManager[Session]]
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
-    """The folder of reference data, beside the checkout or named by GESTURE_REFERENCE_DATA; skips where it is absent."""
+    """The folder of reference data, beside the checkout or named by GESTURE_REFERENCE_DATA; skips if absent."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "reference"
     folder = Path(os.environ.get("GESTURE_REFERENCE_DATA", beside))
     if not folder.is_dir():
@@ -88,13 +88,13 @@ def write_crm(data_dir: Path) -> Callable[..., Path]:
         path.unlink(missing_ok=True)
         con = sqlite3.connect(path)
         con.execute(
-            "create table Subscribers(mailchimp_id integer, user_full_name text, user_email text, member_rating integer, "
-            "optin_time text, country_code text)"
+            "create table Subscribers(mailchimp_id integer, user_full_name text, user_email text, "
+            "member_rating integer, optin_time text, country_code text)"
         )
         con.execute(f"create table Tags(mailchimp_id integer, tag text{', tagged_at text' if dated_tags else ''})")
         con.execute(
-            "create table Transactions(transaction_id integer, purchased_at text, user_full_name text, user_email text, "
-            "charge_country text, product_id integer)"
+            "create table Transactions(transaction_id integer, purchased_at text, user_full_name text, "
+            "user_email text, charge_country text, product_id integer)"
         )
         con.executemany("insert into Subscribers values (?, ?, ?, ?, ?, ?)", subscribers)
         con.executemany(f"insert into Tags values (?, ?{', ?' if dated_tags else ''})", tags)

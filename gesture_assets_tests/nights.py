@@ -69,7 +69,8 @@ def content_hashes(data_dir: Path) -> dict[tuple[str, date], str]:
     """(table, day) -> content hash of the newest PASS."""
     con = warehouse(data_dir)
     rows = con.execute(
-        "select table_name, partition, arg_max(content_hash, attempt) from gate_ledger where verdict = 'PASS' group by all"
+        "select table_name, partition, arg_max(content_hash, attempt) from gate_ledger "
+        "where verdict = 'PASS' group by all"
     ).fetchall()
     con.close()
     return {(table, day): digest for table, day, digest in rows}

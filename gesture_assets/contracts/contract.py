@@ -1,7 +1,8 @@
 """What a contract is: a table's grain, columns, key, owner and the sentences that must be true before it goes live.
 
-Belongs here: the frozen classes, the expectations that every table has, and what follows from a contract without looking
-at data (DDL). Does not belong here: the tables themselves (their own modules), running an audit (`warehouse/audit.py`).
+Belongs here: the frozen classes, the expectations that every table has, and what follows from a contract without
+looking at data (DDL). Does not belong here: the tables themselves (their own modules), running an audit
+(`warehouse/audit.py`).
 """
 
 from collections.abc import Mapping
@@ -13,8 +14,8 @@ from gesture_assets.contracts.severity import WARN_ONLY, Severity
 
 PARTITION = "as_of_date"
 
-# Written by the warehouse at promotion, so that every row says when, by which run and in what order it came; they are no
-# part of the content hash, or a re-run of the same content would look like a change.
+# Written by the warehouse at promotion, so that every row says when, by which run and in what order it came; they are
+# no part of the content hash, or a re-run of the same content would look like a change.
 PROVENANCE = {
     "recorded_at": ("TIMESTAMP", "When this version of the row went live (UTC)."),
     "run_id": ("VARCHAR", "Dagster run that wrote the row."),
@@ -70,8 +71,8 @@ class Expectation:
 def no_rows(name: str, sql: str, *, recovery: str) -> Expectation:
     """No row answers `sql`.
 
-    `{batch}` is the staged table, `{staged}` the schema of all tables staged with it, `{live}` the schema of the live tables
-    and `{days}` the table of requested days (`as_of_date`). The first row found is shown, so select what helps a reader.
+    `{batch}` is the staged table, `{staged}` the schema of all tables staged with it, `{live}` the schema of the live
+    tables and `{days}` the table of requested days (`as_of_date`). The first row is shown: select what helps a reader.
     """
     return Expectation(name, "unexpected_rows_expectation", {"unexpected_rows_query": sql}, recovery)
 
@@ -96,7 +97,7 @@ def one_of(name: str, column: str, values: tuple[Any, ...], *, recovery: str) ->
 
 @dataclass(frozen=True)
 class Contract:
-    """A daily table. `grain` is one sentence; `key` is unique within a day; `subject` says what a human looks it up for."""
+    """A daily table. `grain` is one sentence; `key` is unique in a day; `subject` says what a human looks it up for."""
 
     name: str
     grain: str
@@ -195,8 +196,8 @@ class Contract:
         capped = [column for column in self.columns if column.nullable and column.null_ceiling < 1]
         if capped:
             shares = " union all ".join(
-                f"select {PARTITION}, '{column.name}' as column_name, 1 - count({column.name}) / count(*) as null_share, "
-                f"{column.null_ceiling} as ceiling from {{batch}} group by {PARTITION}"
+                f"select {PARTITION}, '{column.name}' as column_name, 1 - count({column.name}) / count(*) "
+                f"as null_share, {column.null_ceiling} as ceiling from {{batch}} group by {PARTITION}"
                 for column in capped
             )
             checks.append(
@@ -238,7 +239,8 @@ class Contract:
                     "row_count_is_near_its_usual_level",
                     f"""with today as (select {PARTITION}, count(*) as row_count from {{batch}} group by all),
                     past as (select partition as {PARTITION}, arg_max(row_count, attempt) as row_count
-                             from {{live}}.gate_ledger where table_name = '{self.name}' and verdict = 'PASS' group by all),
+                             from {{live}}.gate_ledger where table_name = '{self.name}' and verdict = 'PASS'
+                             group by all),
                     known as (from today union all select * from past anti join today using ({PARTITION}))
                     select today.{PARTITION}, today.row_count, median(known.row_count) as usual_row_count
                     from today join known on known.{PARTITION} < today.{PARTITION}

@@ -41,7 +41,8 @@ RAW_EVENTS = Contract(
     key=("event_id",),
     columns=(
         AS_OF,
-        Column("event_id", "VARCHAR", "Id of the event, unique; made from the row's content where the source has none."),
+        Column("event_id", "VARCHAR",
+               "Id of the event, unique; made from the row's content where the source has none."),
         Column("user_id", "VARCHAR", "Who: the source's user id, or anon:<id> before the person is known.",
                personal="pseudonym"),
         Column("anonymous_id", "VARCHAR", "The sender's id of an unknown visitor.", True, personal="pseudonym"),
@@ -125,7 +126,8 @@ RAW_EVENTS = Contract(
 QUARANTINED_EVENTS = Contract(
     name="quarantined_events",
     grain="One row per landed row that is no event.",
-    description="Rows that could not be accepted, each with the reason and the place it came from, personal values masked.",
+    description="Rows that could not be accepted, each with the reason and the place it came from, "
+    "personal values masked.",
     group="events",
     owner=OWNER,
     key=("landing_file", "landing_line"),
@@ -226,9 +228,9 @@ IDENTITY_LINKS = Contract(
 SESSIONS = Contract(
     name="sessions",
     grain="One row per visit, as it was known on the day it was filed.",
-    description="Events of a user less than 30 minutes apart, across midnight, or the source's own sessions. A visit that "
-    "changed (it went on, or a late event belongs to it) is filed again: the old form with filed = -1, the new one with "
-    "filed = 1, so sums over `filed * x` up to any day are exact.",
+    description="Events of a user less than 30 minutes apart, across midnight, or the source's own sessions. A visit "
+    "that changed (it went on, or a late event belongs to it) is filed again: the old form with filed = -1, the new "
+    "one with filed = 1, so sums over `filed * x` up to any day are exact.",
     group="events",
     owner=OWNER,
     key=("session_id", "filed", "event_count", "ended_at"),
@@ -261,8 +263,8 @@ SESSIONS = Contract(
 DAILY_ACTIVITY = Contract(
     name="daily_activity",
     grain="One row per user and day of activity, as it became known on the as-of day.",
-    description="Counts a user added to a day. Late events and revised visits add to earlier activity days, so sums over "
-    "rows up to an as-of day are what was known then.",
+    description="Counts a user added to a day. Late events and revised visits add to earlier activity days, so sums "
+    "over rows up to an as-of day are what was known then.",
     group="events",
     owner=OWNER,
     key=("user_id", "activity_date", "is_bot"),

@@ -1,7 +1,7 @@
 """Which table is built from which.
 
-Belongs here: the direct inputs of every table, from which both the asset graph and the gates follow. Does not belong here:
-how a table is built (`defs/`).
+Belongs here: the direct inputs of every table, from which both the asset graph and the gates follow. Does not belong
+here: how a table is built (`defs/`).
 """
 
 LANDED = ("raw_events", "quarantined_events", "landing_reconciliation", "identity_links")

@@ -68,7 +68,8 @@ def user_features(features: tuple[Feature, ...]) -> Contract:
 RULE_SETS = Contract(
     name="rule_sets",
     grain="One row per day: the rule set that scored it.",
-    description="Every version that ever scored somebody, with its whole content, so that no score is without its rules.",
+    description="Every version that ever scored somebody, with its whole content, "
+    "so that no score is without its rules.",
     group="scores",
     owner=OWNER,
     key=("rule_set_version",),
@@ -205,8 +206,10 @@ TOP_USERS = Contract(
     expectations=(
         no_rows(
             "ranks_follow_the_scores",
-            f"""select {PARTITION}, rank, user_id, score from (select *, lag(score) over (partition by {PARTITION}
-                order by rank) as above, row_number() over (partition by {PARTITION} order by rank) as place from {{batch}})
+            f"""select {PARTITION}, rank, user_id, score from (
+                select *, lag(score) over (partition by {PARTITION} order by rank) as above,
+                    row_number() over (partition by {PARTITION} order by rank) as place
+                from {{batch}})
             where rank <> place or score > above""",
             recovery="this is a defect of rules/scorer.py",
         ),

@@ -26,7 +26,8 @@ DOMAIN_JUMP = 0.20
 FIX = "mend the CRM rows that rejected.validated_subscribers shows (mailchimp_id), then  gesture run --date DAY"
 
 SUBSCRIBER_REASONS = {
-    "duplicate_email": "another subscriber has the same e-mail address, letter case and spaces aside; the first is kept",
+    "duplicate_email": "another subscriber has the same e-mail address, letter case and spaces aside; "
+    "the first is kept",
 }
 
 CRM_SNAPSHOT = Contract(
@@ -79,8 +80,8 @@ def validated_subscribers(tags: tuple[str, ...]) -> Contract:
     return Contract(
         name="validated_subscribers",
         grain="One row per subscriber and day.",
-        description="The CRM's subscribers with tags and purchases, pseudonymised. A day before the CRM was first read is "
-        "rebuilt from the dates in it (opt-in, purchase, tagging): what carries no date is unknown then, not zero.",
+        description="The CRM's subscribers with tags and purchases, pseudonymised. A day before the CRM was first read "
+        "is rebuilt from the dates in it (opt-in, purchase, tagging): what carries no date is unknown then, not zero.",
         group="subscribers",
         owner=OWNER,
         key=("mailchimp_id",),
@@ -160,15 +161,18 @@ def validated_subscribers(tags: tuple[str, ...]) -> Contract:
             ),
             no_rows(
                 "no_email_domain_jumps",
-                f"""with today as (select {PARTITION}, email_domain, count(*) / sum(count(*)) over (partition by {PARTITION})
-                    as share from {{batch}} group by {PARTITION}, email_domain),
+                f"""with today as (select {PARTITION}, email_domain,
+                        count(*) / sum(count(*)) over (partition by {PARTITION}) as share
+                    from {{batch}} group by {PARTITION}, email_domain),
                 before as (select max({PARTITION}) as day from {{live}}.validated_subscribers
                     where {PARTITION} < (select min({PARTITION}) from {{days}})),
-                past as (select email_domain, count(*) / sum(count(*)) over () as share from {{live}}.validated_subscribers
+                past as (select email_domain, count(*) / sum(count(*)) over () as share
+                    from {{live}}.validated_subscribers
                     where {PARTITION} = (select day from before) group by email_domain)
                 select today.{PARTITION}, email_domain, today.share, coalesce(past.share, 0) as share_before
                 from today left join past using (email_domain)
-                where today.{PARTITION} = (select min({PARTITION}) from {{days}}) and (select day from before) is not null
+                where today.{PARTITION} = (select min({PARTITION}) from {{days}})
+                    and (select day from before) is not null
                     and abs(today.share - coalesce(past.share, 0)) > {DOMAIN_JUMP}""",
                 recovery="look at new subscribers of that domain: a campaign, or a list that nobody asked for?",
             ),
@@ -207,7 +211,8 @@ QUARANTINED_SUBSCRIBERS = Contract(
         no_rows(
             f"at_most_{QUARANTINE_TOLERANCE:.0%}_of_subscribers_are_set_aside".replace("%", "_percent"),
             f"""select {PARTITION}, count(*) as set_aside, any_value(validated) as validated
-            from {{batch}} join (select {PARTITION}, count(*) as validated from {{staged}}.validated_subscribers group by all)
+            from {{batch}} join (
+                    select {PARTITION}, count(*) as validated from {{staged}}.validated_subscribers group by all)
                 using ({PARTITION})
             group by {PARTITION} having count(*) > {QUARANTINE_TOLERANCE} * (any_value(validated) + count(*)) + 1""",
             recovery="look at rejected.quarantined_subscribers, mend the CRM, then  gesture run --date DAY",

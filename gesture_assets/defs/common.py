@@ -1,7 +1,7 @@
 """What every asset of the code location shares: partitions, contracts, gates, the open warehouse.
 
-Belongs here: the translation between our warehouse and Dagster: contracts to specs and checks, commits to events, our errors
-to failures. Does not belong here: any table of its own.
+Belongs here: the translation between our warehouse and Dagster: contracts to specs and checks, commits to events, our
+errors to failures. Does not belong here: any table of its own.
 """
 
 from collections.abc import Iterator, Sequence

@@ -95,8 +95,8 @@ def landed_events(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
 def _filed_before(night: Night, index: LandingIndex, files: list[Any]) -> nw.LazyFrame[Any]:
     """Ids of events that an earlier day already has: from the live days, and from landing files of days not yet live.
 
-    An event is never filed before it happened, so only events of an earlier day can have an earlier copy, and only in the
-    days since. The answer is the same whichever days were built first.
+    An event is never filed before it happened, so only events of an earlier day can have an earlier copy, and only in
+    the days since. The answer is the same whichever days were built first.
     """
     con, first = night.session.connection, night.days[0]
     earliest = con.execute(

@@ -29,19 +29,20 @@ PUBLISHED = all_contracts(SETTINGS.tags)
         dg.AssetCheckSpec(
             "the_published_file_holds_what_passed",
             asset="published_warehouse",
-            description="The copy opens read-only in plain DuckDB, and each of its days has the rows that passed their audit.",
+            description="The copy opens read-only in plain DuckDB, and each of its days has the rows "
+            "that passed their audit.",
             blocking=True,
         ),
         dg.AssetCheckSpec(
             "the_newest_day_is_the_last_complete_day",
             asset="published_warehouse",
-            description="The file ends with the day before the run. When it does not, a night was missed, or the newest "
-            "day waits: gesture run.",
+            description="The file ends with the day before the run. When it does not, a night was missed, or the "
+            "newest day waits: gesture run.",
             metadata={"severity": Severity.WARN.value},
         ),
     ],
-    description="The DuckDB file for everybody else.\n\nPublished only when every table of the day has passed; verified, "
-    "then flipped in by one step. A reader who has the old file open keeps it.",
+    description="The DuckDB file for everybody else.\n\nPublished only when every table of the day has passed; "
+    "verified, then flipped in by one step. A reader who has the old file open keeps it.",
     metadata={"path": "data/gesture.duckdb"},
 )
 def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:

@@ -84,7 +84,8 @@ def _build(night: Night, url: str) -> Events:
     # A past day that holds a snapshot is what it was: today's CRM has nothing to say about it.
     kept = [
         day for day in night.days
-        if _is_past(day, today) and not run.restate_reason and day in verdicts and verdicts[day][0] in (Verdict.PASS, Verdict.OVERRIDE)
+        if _is_past(day, today) and not run.restate_reason
+        and day in verdicts and verdicts[day][0] in (Verdict.PASS, Verdict.OVERRIDE)
     ]  # fmt: skip
     built = [day for day in night.days if day not in kept]
     frames: dict[str, list[nw.LazyFrame[Any]]] = {

@@ -1,7 +1,7 @@
 """Landed rows that are events: deduplicated, judged for bots, and the anonymous visitors they make known.
 
-Belongs here: frames of landed rows to frames of events, quarantine and reconciliation. Does not belong here: reading files
-(`sources/landing.py`), visits and counts (`sessionise.py`, `roll_up.py`).
+Belongs here: frames of landed rows to frames of events, quarantine and reconciliation. Does not belong here: reading
+files (`sources/landing.py`), visits and counts (`sessionise.py`, `roll_up.py`).
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from gesture_assets.contracts.events import RAW_EVENTS, REASONS
 
 Frame = nw.LazyFrame[Any]
 
-# Behaviour that no reader shows: this many events within one minute, or this many events of a day without any time spent.
+# Behaviour that no reader shows: this many events within one minute, or this many events of a day with no time spent.
 BOT_EVENTS_PER_MINUTE = 30
 BOT_EVENTS_WITHOUT_DWELL = 100
 
@@ -106,7 +106,7 @@ def quarantined_events(landed: Frame) -> Frame:
 
 
 def identity_links(events: Frame, linked_before: Frame) -> Frame:
-    """Anonymous ids that an event shows together with a user id, the earliest event deciding; not those linked before."""
+    """Anonymous ids that an event shows with a user id, the earliest event deciding; not those linked before."""
     both = events.filter(~nw.col("anonymous_id").is_null() & ~nw.col("known_user_id").is_null()).with_columns(
         anonymous_user_id=nw.concat_str([nw.lit(ANONYMOUS_PREFIX), nw.col("anonymous_id")])
     )
@@ -127,7 +127,7 @@ def identity_links(events: Frame, linked_before: Frame) -> Frame:
 
 
 def reconciliation(landed: Frame, events: Frame, files: Frame) -> Frame:
-    """Per file and day: rows landed, accepted, duplicate, quarantined, late. `files` adds what was dropped from each."""
+    """Per file and day: rows landed, accepted, duplicate, quarantined, late. `files` adds what each one dropped."""
     per_file = (PARTITION, "source", "landing_file")
     landed_counts = landed.group_by(*per_file).agg(
         nw.len().alias("landed_count"), (~nw.col("reason").is_null()).cast(nw.Int32).sum().alias("quarantined_count")

@@ -1,7 +1,7 @@
 """Visits: events of one user less than 30 minutes apart, or the sessions that a source keeps itself.
 
-Belongs here: frames of events to frames of visits, and which visits changed from one evening to the next. Does not belong
-here: choosing the days that are looked at (`defs/events.py`).
+Belongs here: frames of events to frames of visits, and which visits changed from one evening to the next. Does not
+belong here: choosing the days that are looked at (`defs/events.py`).
 """
 
 from datetime import timedelta
@@ -23,11 +23,11 @@ FLAGS = ("is_repeat_session", "is_bounce", "is_spam", "is_bot")
 
 
 def sessionise(events: Frame, *, by: tuple[str, ...] = ()) -> Frame:
-    """One row per visit: `session_id`, user, first and last moment, counts, device and flags. A visit may cross midnight.
+    """One row per visit: `session_id`, user, first and last moment, counts, device, flags. A visit may cross midnight.
 
     A gap of more than 30 minutes starts a new visit. Events with a `source_session_id` keep that session, however long
-    its pauses. `session_id` is the user with the first moment, or with the source and its own id. `by` names columns that
-    tell independent sets of events apart; they stay in the result.
+    its pauses. `session_id` is the user with the first moment, or with the source and its own id. `by` names columns
+    that tell independent sets of events apart; they stay in the result.
     """
     order, who = ("event_at", "event_id"), (*by, "user_id")
     gap = (nw.col("event_at") - nw.col("previous_at")).dt.total_seconds()
@@ -73,7 +73,7 @@ def _commonest(rows: Frame, key: tuple[str, ...], column: str) -> Frame:
 
 
 def filed_sessions(new: Frame, history: Frame) -> Frame:
-    """The visits to file on the days of `new`: new forms with +1, forms that no longer hold with -1; unchanged ones not.
+    """Visits to file on the days of `new`: new forms with +1, forms that no longer hold with -1; unchanged ones not.
 
     `new` holds the events filed on those days, `history` every event that could belong to one of their visits, `new`
     included. A day's answer depends on nothing that became known after it.

@@ -1,7 +1,7 @@
 """The feature registry: every column of `user_features`, with its meaning, window, unit and group.
 
-Belongs here: the list, from which the contract, the data dictionary and `dim_feature` follow. Does not belong here: how a
-feature is computed (`user_features.py`). Rules and models name features by these names only.
+Belongs here: the list, from which the contract, the data dictionary and `dim_feature` follow. Does not belong here: how
+a feature is computed (`user_features.py`). Rules and models name features by these names only.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ DEVICES = ("desktop", "mobile", "tablet", "other")
 
 @dataclass(frozen=True)
 class Feature:
-    """A column of `user_features`. `group` is `fit` (who somebody is) or `engagement` (what they do); `window` in days."""
+    """A column of `user_features`. `group`: `fit` (who somebody is) or `engagement` (what they do); `window`: days."""
 
     name: str
     type: str
@@ -57,7 +57,8 @@ def feature_registry(tags: tuple[str, ...]) -> tuple[Feature, ...]:
     features += [
         Feature(
             f"days_since_last_{event_type.name}", "INTEGER",
-            f"Whole days from the last {event_type.name} to the as-of day; null where there was none.", "engagement", "days",
+            f"Whole days from the last {event_type.name} to the as-of day; null where there was none.",
+            "engagement", "days",
         )
         for event_type in EVENT_TYPES
     ]  # fmt: skip
@@ -66,16 +67,21 @@ def feature_registry(tags: tuple[str, ...]) -> tuple[Feature, ...]:
         Feature("last_event_at", "TIMESTAMP", "Last event (UTC).", "engagement"),
         Feature("days_since_first_event", "DOUBLE", "From the first event to the as-of moment.", "engagement", "days"),
         Feature("days_since_last_event", "DOUBLE", "From the last event to the as-of moment.", "engagement", "days"),
-        Feature("repeat_session_count", "INTEGER", "Visits that were not the user's first.", "engagement", "count", False),
+        Feature("repeat_session_count", "INTEGER", "Visits that were not the user's first.",
+                "engagement", "count", False),
         Feature("repeat_session_rate", "DOUBLE", "Share of visits that were not the first; 0 without visits.",
                 "engagement", "share", False),
-        Feature("bounced_session_count", "INTEGER", "Visits that ended where they began.", "engagement", "count", False),
-        Feature("bounce_rate", "DOUBLE", "Share of visits that bounced; 0 without visits.", "engagement", "share", False),
-        Feature("spam_session_count", "INTEGER", "Visits that the source marked as spam.", "engagement", "count", False),
-        Feature("spam_rate", "DOUBLE", "Share of visits marked as spam; 0 without visits.", "engagement", "share", False),
+        Feature("bounced_session_count", "INTEGER", "Visits that ended where they began.",
+                "engagement", "count", False),
+        Feature("bounce_rate", "DOUBLE", "Share of visits that bounced; 0 without visits.",
+                "engagement", "share", False),
+        Feature("spam_session_count", "INTEGER", "Visits that the source marked as spam.",
+                "engagement", "count", False),
+        Feature("spam_rate", "DOUBLE", "Share of visits marked as spam; 0 without visits.",
+                "engagement", "share", False),
         Feature("dwell_seconds_30d", "DOUBLE", "Time on pages in 30 days.", "engagement", "seconds", False, 30),
-        Feature("dwell_seconds_per_session", "DOUBLE", "Mean time on pages per visit; null without visits.", "engagement",
-                "seconds"),
+        Feature("dwell_seconds_per_session", "DOUBLE", "Mean time on pages per visit; null without visits.",
+                "engagement", "seconds"),
         Feature("engagement_trend", "DOUBLE",
                 "Events a day in the last 7 days less events a day in the 21 days before them.", "engagement",
                 "events per day", False, 28, reference="002"),

@@ -3,7 +3,7 @@
 Belongs here: the one definition of every feature, used for the night, for tests and for a single user. Does not belong
 here: the features' names and meanings (`registry.py`), what features are worth (`rules/`, models).
 
-Constants are multiplied by, never divided by: Polars does the former in both cases, and the engines must agree to the bit.
+Constants are multiplied by, never divided by: Polars does the former in both cases; the engines must agree to the bit.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ KEY = (PARTITION, "user_id")
 
 
 def whole_days(earlier: str, later: str) -> nw.Expr:
-    """Days from one date column to another. Through minutes, because engines disagree on what a difference of dates is."""
+    """Days from one date column to another; through minutes, as engines disagree on what a difference of dates is."""
     span = nw.col(later).cast(nw.Datetime("us")) - nw.col(earlier).cast(nw.Datetime("us"))
     return (span.dt.total_minutes().cast(nw.Float64) * (1 / 1440)).round(0).cast(nw.Int32)
 
@@ -126,7 +126,7 @@ def activity_features(activity: Frame) -> Frame:
 
 
 def subscriber_features(subscribers: Frame, tags: tuple[str, ...]) -> Frame:
-    """CRM features per day and subscriber, with `email_key` to join by. Opt-in counts from the day, never from the batch."""
+    """CRM features per day and subscriber; `email_key` to join by. Opt-in counts from the day, never from the batch."""
     optin = nw.col("optin_date")
     return subscribers.select(
         PARTITION,

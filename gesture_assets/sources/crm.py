@@ -1,7 +1,8 @@
 """The CRM: subscribers, tags and transactions, read by SQLAlchemy URL, never written, pseudonymised on the way in.
 
-Belongs here: opening it, recognising a foreign schema, and typed frames without names or addresses. Does not belong here:
-what makes a subscriber valid (`subscribers/validate.py`), which day a snapshot stands for (`defs/subscribers.py`).
+Belongs here: opening it, recognising a foreign schema, and typed frames without names or addresses. Does not belong
+here: what makes a subscriber valid (`subscribers/validate.py`), which day a snapshot stands for
+(`defs/subscribers.py`).
 """
 
 import hashlib
@@ -112,9 +113,9 @@ def canonical_crm(
 ) -> tuple[duckdb.DuckDBPyRelation, duckdb.DuckDBPyRelation, duckdb.DuckDBPyRelation]:
     """Typed relations without personal data: subscribers, tags, purchases.
 
-    subscribers: mailchimp_id, email_key, email_domain, is_email_well_formed, member_rating, optin_date, country, masked_row;
-    tags: mailchimp_id, tag, tagged_date (null where the CRM does not date tags); purchases: email_key, purchased_date.
-    What cannot be read as its type is null, and the audit says so.
+    subscribers: mailchimp_id, email_key, email_domain, is_email_well_formed, member_rating, optin_date, country,
+    masked_row; tags: mailchimp_id, tag, tagged_date (null where the CRM does not date tags); purchases: email_key,
+    purchased_date. What cannot be read as its type is null, and the audit says so.
     """
     frames = {name: content.tables[name].to_arrow() for name in CRM_TABLES}
     for name, frame in frames.items():
@@ -128,11 +129,13 @@ def canonical_crm(
         rf"""select {identity} as mailchimp_id, {email_key} as email_key,
             nullif(split_part({email}, '@', 2), '') as email_domain,
             coalesce(regexp_full_match(trim(user_email), '{EMAIL.strip("^$")}'), false) as is_email_well_formed,
-            if(regexp_full_match(trim(member_rating), '-?\d+'), try_cast(member_rating as smallint), null) as member_rating,
+            if(regexp_full_match(trim(member_rating), '-?\d+'), try_cast(member_rating as smallint), null)
+                as member_rating,
             try_cast(trim(optin_time) as timestamp)::date as optin_date,
             if({country} = 'UK', 'GB', {country}) as country,
             to_json(struct_pack(mailchimp_id := mailchimp_id, user_full_name := '***', user_email := '***',
-                member_rating := member_rating, optin_time := optin_time, country_code := country_code))::varchar as masked_row
+                member_rating := member_rating, optin_time := optin_time, country_code := country_code))::varchar
+                as masked_row
         from crm_subscribers"""
     )
     tagged = (

@@ -1,7 +1,7 @@
 """Source descriptions: small TOML files that say how an export names things, so that a new export needs no code.
 
-Belongs here: their form, finding and reading them. Does not belong here: reading the files they describe (`landing.py`).
-A user's own description under `data/sources/` wins over a shipped one of the same name.
+Belongs here: their form, finding and reading them. Does not belong here: reading the files they describe
+(`landing.py`). A user's own description under `data/sources/` wins over a shipped one of the same name.
 """
 
 import tomllib
@@ -127,6 +127,7 @@ def description_of(folder: str, descriptions: dict[str, SourceDescription], user
             folder,
             descriptions,
             where=f"data/landing/{folder}/",
-            next_step=f"describe it in {user_folder}/{folder}.toml (copy one of: {listing(descriptions)}), or move the folder",
+            next_step=f"describe it in {user_folder}/{folder}.toml (copy one of: {listing(descriptions)}), "
+            "or move the folder",
         )
     return descriptions[folder]

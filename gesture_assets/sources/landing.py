@@ -1,8 +1,8 @@
-"""Landing files: CSV, JSON lines or Parquet of any described source, read into canonical rows with a reason for each refusal.
+"""Landing files: CSV, JSON lines or Parquet of any described source as canonical rows, with a reason for each refusal.
 
 Belongs here: finding files, the SQL that reads one (the engine's own readers do the work), what makes a row acceptable.
-Does not belong here: remembering which files were seen (`warehouse/landing_index.py`), deduplication and bots (`events/`).
-Every row of a file comes out exactly once, accepted or with a reason; personal columns never leave this module.
+Does not belong here: remembering which files were seen (`warehouse/landing_index.py`), deduplication and bots
+(`events/`). Every row of a file comes out exactly once, accepted or with a reason; personal columns never leave here.
 """
 
 import csv
@@ -82,7 +82,7 @@ class OpenFile:
 def find_files(
     landing: Path, descriptions: Mapping[str, SourceDescription], user_folder: Path
 ) -> Iterator[LandingFile]:
-    """Every landing file in the order of names. Raises for a folder without description and a file of no known format."""
+    """Every landing file in order of names. Raises for a folder without description and a file of unknown format."""
     for folder in sorted(path for path in landing.glob("*") if path.is_dir()):
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         files = [f for f in files if not f.name.startswith((".", "_")) and not f.name.endswith(IGNORED_ENDINGS)]
@@ -201,7 +201,7 @@ def _refusal(file: LandingFile, *, expected: str, found: str, next_step: str | N
     )
 
 
-# ---- readers: each gives a relation with the columns of the file, `line` and `broken`, and header -> SQL expression ------
+# ---- readers: each gives a relation with the columns of the file, `line` and `broken`, and header -> SQL expression --
 
 
 def _quote(text: object) -> str:
@@ -218,9 +218,9 @@ def _open_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
     options += f", max_line_size={LONGEST_LINE}, buffer_size={4 * LONGEST_LINE}"
     # A first line read as one column of text cannot fail on its own content.
     first = connection.execute(
-        f"select line from read_csv({_quote(file.path)}, delim='\x01', quote='', escape='', header=false, auto_detect=false, "
-        f"columns={{'line': 'VARCHAR'}}, max_line_size={LONGEST_LINE}, buffer_size={4 * LONGEST_LINE}, "
-        "ignore_errors=true, strict_mode=false) limit 1"
+        f"select line from read_csv({_quote(file.path)}, delim='\x01', quote='', escape='', header=false, "
+        f"auto_detect=false, columns={{'line': 'VARCHAR'}}, max_line_size={LONGEST_LINE}, "
+        f"buffer_size={4 * LONGEST_LINE}, ignore_errors=true, strict_mode=false) limit 1"
     ).fetchone()
     if first is None or not (first[0] or "").strip():
         raise _refusal(file, expected="a header in the first line", found="nothing readable there")
@@ -358,7 +358,7 @@ def _ip_columns(
     return [header for header, hit in zip(unmapped, found or (), strict=False) if hit]
 
 
-# ---- rows in our words ---------------------------------------------------------------------------------------------------
+# ---- rows in our words -----------------------------------------------------------------------------------------------
 
 
 def _time_sql(text: str, source: SourceDescription) -> str:
@@ -426,7 +426,9 @@ def _canonical_sql(
     mapped = " ".join(f"when {_quote(name)} then '{ours}'" for name, ours in known.items())
     country = f"upper({text('country')})"
     properties = (
-        "json_object(" + ", ".join(f"{_quote(p)}, {headers[p]}" for p in source.properties if p in headers) + ")::varchar"
+        "json_object("
+        + ", ".join(f"{_quote(p)}, {headers[p]}" for p in source.properties if p in headers)
+        + ")::varchar"
         if any(p in headers for p in source.properties) else "null::varchar"
     )  # fmt: skip
     numbers = [f"try_cast({text(name)} as double) as {name}" for name in NUMBER_COLUMNS]
@@ -449,7 +451,8 @@ def _canonical_sql(
             {times["event_at"]} as event_at, {times["received_at"]} as received_at,
             {text("source_session_id")} as source_session_id,
             case when {text("device")} is null then null {device} else 'other' end as device,
-            case when {country} = 'UK' then 'GB' when regexp_full_match({country}, '[A-Z][A-Z]') then {country} end as country,
+            case when {country} = 'UK' then 'GB'
+                when regexp_full_match({country}, '[A-Z][A-Z]') then {country} end as country,
             {text("city")} as city, lower({text("gender")}) as gender, lower({text("channel")}) as channel,
             lower({text("lifecycle")}) as lifecycle,
             if(regexp_full_match({email}, '{EMAIL.strip("^$")}'), {keyed_hash_sql(email, key)}, null) as email_key,

@@ -24,8 +24,8 @@ def subscribers_as_of(
 
     The first three come from `sources.crm.canonical_crm`; `days` holds `as_of_date`, `snapshot_date` (when the CRM was
     read) and `is_rebuilt`. Opt-ins, purchases and tags dated after a day are left out of it. Tags without a date are
-    unknown (null) on a rebuilt day, not zero. Of subscribers with one e-mail address the first to opt in is kept, then the
-    smallest id.
+    unknown (null) on a rebuilt day, not zero. Of subscribers with one e-mail address the first to opt in is kept, then
+    the smallest id.
     """
     on_day = nw.col(PARTITION)
     known = (
@@ -38,9 +38,9 @@ def subscribers_as_of(
         place=nw.col("sort_date").cum_count().over(*first_of["partition"], order_by=first_of["order_by"]),
         kept_mailchimp_id=nw.col("mailchimp_id").first().over(*first_of["partition"], order_by=first_of["order_by"]),
     )
-    # Rows without an address are no duplicates of each other, and the same id twice is another fault than the same person
-    # twice: those stay, and the audit names them. So does a row without an id, which compares to nothing: not to fill the
-    # null would lose the row on both sides.
+    # Rows without an address are no duplicates of each other, and the same id twice is another fault than the same
+    # person twice: those stay, and the audit names them. So does a row without an id, which compares to nothing: not to
+    # fill the null would lose the row on both sides.
     is_another = (nw.col("mailchimp_id") != nw.col("kept_mailchimp_id")).fill_null(False)
     is_duplicate = (nw.col("place") > 1) & ~nw.col("email_key").is_null() & is_another
     bought = (

@@ -1,8 +1,8 @@
 """Audits a staged table with Great Expectations, in process and inside DuckDB.
 
 Belongs here: turning a contract's expectations into a GX suite, running it over a connection that is already open, and
-reading the answers. Does not belong here: what is expected (`contracts/`), what follows from a verdict (`warehouse.py`).
-GX is imported inside the function: it takes seconds, and most commands never audit anything.
+reading the answers. Does not belong here: what is expected (`contracts/`), what follows from a verdict
+(`warehouse.py`). GX is imported inside the function: it takes seconds, and most commands never audit anything.
 """
 
 import logging
@@ -190,8 +190,8 @@ def _outcome(check: Expectation, result: Any, table: str) -> CheckOutcome:
 def audit(connection: duckdb.DuckDBPyConnection, contract: Contract) -> Audit:
     """Run every check of `contract` on `scratch.audit.<table>`.
 
-    Where the structure does not hold, the other checks are reported as failed and "not evaluated": they would only crash.
-    Raises `GestureError` when a check itself breaks.
+    Where the structure does not hold, the other checks are reported as failed and "not evaluated": they would only
+    crash. Raises `GestureError` when a check itself breaks.
     """
     answers = _run(connection, contract)
     structure = [_outcome(check, answers[check.name], contract.name) for check in contract.structure]

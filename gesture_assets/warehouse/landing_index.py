@@ -1,8 +1,9 @@
 """Which landing files were seen, and which days their rows belong to.
 
-Belongs here: the two tables that remember it, bringing them up to date with the folder, loading the rows of a window into
-the scratch file, and telling which days are landed but not live. Does not belong here: reading a file (`sources/landing.py`).
-A file is read for the index once, however often it is looked at; a second copy of the same bytes is noted and not loaded.
+Belongs here: the two tables that remember it, bringing them up to date with the folder, loading the rows of a window
+into the scratch file, and telling which days are landed but not live. Does not belong here: reading a file
+(`sources/landing.py`). A file is read for the index once, however often it is looked at; a second copy of the same
+bytes is noted and not loaded.
 """
 
 import hashlib
@@ -48,7 +49,7 @@ class LandingIndex:
         for name in sorted(set(self._known()) - set(present)):
             self._forget_unless_live(name)
         added: list[str] = []
-        # A file that changed may have been the original of copies, which then count themselves: look again until none is new.
+        # A changed file may have been the original of copies, which then count themselves: look until none is new.
         while new := self._new(present):
             for name, size, modified_ns in new:
                 self._index(present[name], size, modified_ns)
@@ -100,7 +101,8 @@ class LandingIndex:
             raise SourceError(
                 f"The landing file {file.name} cannot be read as {file.source.name}; nothing of it was loaded.",
                 expected="at least one row with a readable time",
-                found=f"{undated:,} rows without one, such as {first[0] if first else ''}: {(first[1] if first else '')[:200]}",
+                found=f"{undated:,} rows without one, such as "
+                f"{first[0] if first else ''}: {(first[1] if first else '')[:200]}",
                 where=str(file.path),
                 next_step=f"set timestamp_format or columns in data/sources/{file.source.name}.toml, then  gesture run",
             )
@@ -153,8 +155,8 @@ class LandingIndex:
         """A removed file that is part of a live day stays in the index: its rows are still true."""
         con = self.session.connection
         exists = con.execute(
-            "select count(*) from duckdb_tables() where database_name = 'warehouse' and table_name = 'landing_reconciliation' "
-            "and schema_name = 'main'"
+            "select count(*) from duckdb_tables() where database_name = 'warehouse' "
+            "and table_name = 'landing_reconciliation' and schema_name = 'main'"
         ).fetchone()
         live = exists and exists[0] and con.execute(
             f"select 1 from {LIVE}.landing_reconciliation where landing_file = ? limit 1", [name]

@@ -1,8 +1,8 @@
 """The gate ledger: what was audited, with which verdict, from which inputs.
 
-Belongs here: the ledger's table, its questions (what is the latest verdict, is a gate open) and the rows that are written
-into it. Does not belong here: deciding a verdict (`audit.py`), promoting rows (`warehouse.py`). The latest attempt of a
-partition decides; a FAIL closes the gate even while an older good version is still live.
+Belongs here: the ledger's table, its questions (what is the latest verdict, is a gate open) and the rows that are
+written into it. Does not belong here: deciding a verdict (`audit.py`), promoting rows (`warehouse.py`). The latest
+attempt of a partition decides; a FAIL closes the gate even while an older good version is still live.
 """
 
 import hashlib
@@ -135,8 +135,8 @@ def _culprit(
         return None
     sisters = connection.execute(
         f"""select distinct sister.table_name from {LEDGER} as own join {LEDGER} as sister using (partition, run_id)
-        where own.table_name = ? and sister.table_name <> own.table_name and own.verdict = 'FAIL' and sister.verdict = 'FAIL'
-            and partition between ? and ? order by all""",
+        where own.table_name = ? and sister.table_name <> own.table_name
+            and own.verdict = 'FAIL' and sister.verdict = 'FAIL' and partition between ? and ? order by all""",
         [table, min(closed), max(closed)],
     ).fetchall()
     for (name,) in sisters:

@@ -1,7 +1,7 @@
 """The writer's lock: one process at a time, and those who wait know whom they wait for.
 
-Belongs here: taking and releasing the lock, and the patience in between. Does not belong here: what is done under it. The
-kernel holds the lock for the process (`flock`), so a killed process leaves none behind.
+Belongs here: taking and releasing the lock, and the patience in between. Does not belong here: what is done under it.
+The kernel holds the lock for the process (`flock`), so a killed process leaves none behind.
 """
 
 import fcntl
@@ -65,7 +65,7 @@ def writer_lock(path: Path, *, holder: str, timeout_seconds: float) -> Iterator[
 def attach_when_free(
     connection: duckdb.DuckDBPyConnection, path: Path, *, name: str, holder: str, timeout_seconds: float
 ) -> None:
-    """Attach the DuckDB file at `path`, waiting for somebody who opened it without the lock: an analyst in the wrong file.
+    """Attach the DuckDB file at `path`, waiting for whoever opened it without the lock: an analyst in the wrong file.
 
     Raises `WarehouseBusy` with the process that DuckDB names when the time is up.
     """

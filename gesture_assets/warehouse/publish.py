@@ -1,7 +1,7 @@
 """Publishing: the audited warehouse becomes one file for everybody else, whole or not at all.
 
-Belongs here: copying, dressing the copy (views, manifest, freshness), verifying and flipping it in. Does not belong here:
-deciding whether a night may be published (its gates did). A reader who has the old file open keeps it.
+Belongs here: copying, dressing the copy (views, manifest, freshness), verifying and flipping it in. Does not belong
+here: deciding whether a night may be published (its gates did). A reader who has the old file open keeps it.
 """
 
 import json
@@ -32,7 +32,8 @@ VIEWS = Path(__file__).parent / "views.sql"
 # Table -> its meaning and that of its columns: what `_dress` adds, explained inside the file.
 DICTIONARY = {
     "dim_column": ("One row per column of every table.", {
-        "table_name": "Table.", "position": "Place of the column, from 1.", "column_name": "Column.", "type": "Its type.",
+        "table_name": "Table.", "position": "Place of the column, from 1.",
+        "column_name": "Column.", "type": "Its type.",
         "description": "What it says.", "unit": "Unit, where it has one.", "is_nullable": "Whether it may be unknown.",
         "personal_data": "pseudonym or none.",
     }),
@@ -43,7 +44,8 @@ DICTIONARY = {
         "reference": "Document that asks for it.", "personal_data": "pseudonym or none.", "owner": "Whom to ask.",
     }),
     "manifest": ("One row per table: what this file holds and with which verdict.", {
-        "snapshot_id": "This file.", "published_at": "When it was published (UTC).", "run_id": "Dagster run that published.",
+        "snapshot_id": "This file.", "published_at": "When it was published (UTC).",
+        "run_id": "Dagster run that published.",
         "table_name": "Table.", "first_date": "Its oldest day.", "as_of_date": "Its newest day.",
         "day_count": "Days.", "row_count": "Rows.", "content_hash": "Hash of the newest audited rows.",
         "verdict": "Newest verdict of the ledger.", "version": "Version of the rules or the model, where there is one.",
@@ -144,9 +146,10 @@ def _dress(
             con.execute(f"drop table if exists {bookkeeping}")
         con.execute("drop schema if exists rejected cascade")  # what did not pass is nobody else's to read
         con.execute(
-            """create or replace table dim_feature (name varchar not null, type varchar not null, description varchar not null,
-            feature_group varchar not null, unit varchar, window_days integer, source varchar not null,
-            reference varchar not null, personal_data varchar not null, owner varchar not null)"""
+            """create or replace table dim_feature (name varchar not null, type varchar not null,
+            description varchar not null, feature_group varchar not null, unit varchar, window_days integer,
+            source varchar not null, reference varchar not null, personal_data varchar not null,
+            owner varchar not null)"""
         )
         con.executemany(
             "insert into dim_feature values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -171,8 +174,9 @@ def _dress(
         )
         con.execute(
             """create or replace table manifest (snapshot_id varchar not null, published_at timestamp not null,
-            run_id varchar not null, table_name varchar not null, first_date date, as_of_date date, day_count bigint not null,
-            row_count bigint not null, content_hash varchar, verdict varchar, version varchar, checks varchar)"""
+            run_id varchar not null, table_name varchar not null, first_date date, as_of_date date,
+            day_count bigint not null, row_count bigint not null, content_hash varchar, verdict varchar,
+            version varchar, checks varchar)"""
         )
         for contract in contracts:
             con.execute(
@@ -212,7 +216,10 @@ def _history_comments(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contra
     for contract in contracts:
         if contract.name in kept:
             yield from comments(contract, "superseded")
-            yield f"comment on column superseded.{contract.name}.superseded_at is 'When another version took its place (UTC).'"
+            yield (
+                f"comment on column superseded.{contract.name}.superseded_at "
+                "is 'When another version took its place (UTC).'"
+            )
 
 
 def verify(path: Path, contracts: Sequence[Contract]) -> date:
@@ -273,7 +280,8 @@ def live_days(session: Session, contracts: Sequence[Contract]) -> dict[date, str
         {day for day, entry in table.items() if entry[0] is not Verdict.FAIL} for table in verdicts
     )) if verdicts else set()  # fmt: skip
     inputs = session.connection.execute(
-        f"select partition, arg_max(input_hashes, attempt) from {LIVE}.gate_ledger where table_name = 'raw_events' group by all"
+        f"select partition, arg_max(input_hashes, attempt) from {LIVE}.gate_ledger "
+        "where table_name = 'raw_events' group by all"
     ).fetchall()
     return {day: json.loads(text).get("landing", "") for day, text in inputs if day in days}
 

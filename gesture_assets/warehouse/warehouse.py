@@ -1,8 +1,8 @@
 """The warehouse: stage, audit, promote. The only code that writes a table.
 
-Belongs here: opening the private DuckDB file under the writer's lock, reading behind the gate ledger, and committing frames
-so that nothing goes live before its audit has passed. Does not belong here: what is expected of a table (`contracts/`),
-how an audit runs (`audit.py`), the file for everybody else (`publish.py`), Dagster (`defs/`).
+Belongs here: opening the private DuckDB file under the writer's lock, reading behind the gate ledger, and committing
+frames so that nothing goes live before its audit has passed. Does not belong here: what is expected of a table
+(`contracts/`), how an audit runs (`audit.py`), the file for everybody else (`publish.py`), Dagster (`defs/`).
 """
 
 import logging
@@ -111,7 +111,7 @@ class Session:
     def read(
         self, contract: Contract, *, on: date | None = None, since: date | None = None, through: date | None = None
     ) -> nw.LazyFrame[Any]:
-        """The live rows of `contract`: of the day `on`, or of every day from `since` (default: the first) `through` a day.
+        """The live rows of `contract`: of the day `on`, or of each day from `since` (default: first) `through` a day.
 
         With `through`, each landed day of the span needs its PASS, so a forgotten day is a closed gate and not a silent
         gap. Raises `GateClosed`; with a `force_reason` the closed gates are opened and the ledger says so.
@@ -171,8 +171,8 @@ class Session:
         hashes = ledger.live_hashes(self.connection, table)
         rows = [
             LedgerRow(
-                table, day, attempts[day], Verdict.OVERRIDE, live.get(day, 0), hashes.get(day, EMPTY_HASH), {}, (), None,
-                self.run.run_id, self.run.is_backfill(day), self.run.now, self.run.force_reason,
+                table, day, attempts[day], Verdict.OVERRIDE, live.get(day, 0), hashes.get(day, EMPTY_HASH),
+                {}, (), None, self.run.run_id, self.run.is_backfill(day), self.run.now, self.run.force_reason,
             )
             for day in closed
         ]  # fmt: skip
@@ -217,8 +217,9 @@ class Session:
 
         A table comes as one frame, or as several that are staged one after the other, such as one a day.
 
-        A window that does not pass as a whole is audited in halves, down to the days: good days go live, bad ones are rejected by name and
-        their rows kept in `rejected.<table>`. The commit does not raise on bad data: look at `bad_days`.
+        A window that does not pass as a whole is audited in halves, down to the days: good days go live, bad ones are
+        rejected by name and their rows kept in `rejected.<table>`. The commit does not raise on bad data: look at
+        `bad_days`.
         """
         sql = {contract.name: self._stage(contract, frame) for contract, frame in tables}
         contracts = [contract for contract, _ in tables]
@@ -387,7 +388,8 @@ class Session:
         live, window = f"{LIVE}.{contract.name}", f"{PARTITION} in ({self._days_sql(days)})"
         if contract.keeps_history:
             self.connection.execute(
-                f"insert into {SUPERSEDED}.{contract.name} by name select *, ?::timestamp as superseded_at from {live} where {window}",
+                f"insert into {SUPERSEDED}.{contract.name} by name "
+                f"select *, ?::timestamp as superseded_at from {live} where {window}",
                 [self.run.now],
             )
         self.connection.execute(f"delete from {live} where {window}")
@@ -452,7 +454,8 @@ class Session:
 
     def _has(self, schema: str, table: str) -> bool:
         row = self.connection.execute(
-            "select count(*) from duckdb_tables() where database_name = 'warehouse' and schema_name = ? and table_name = ?",
+            "select count(*) from duckdb_tables() "
+            "where database_name = 'warehouse' and schema_name = ? and table_name = ?",
             [schema, table],
         ).fetchone()
         return bool(row and row[0])
@@ -526,7 +529,7 @@ class Warehouse:
 
     @contextmanager
     def open(self, run: RunInfo) -> Iterator[Session]:
-        """The open warehouse, for this process alone. Raises `WarehouseBusy` naming the holder after the time allowed."""
+        """The open warehouse, for this process alone. Raises `WarehouseBusy` naming the holder when time is up."""
         with self.locked(f"{run.step}, run {run.run_id[:8]}"):
             scratch = self.path.with_suffix(".scratch.duckdb")
             _remove_database(scratch)  # a killed run leaves one behind

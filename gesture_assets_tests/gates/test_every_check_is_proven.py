@@ -32,8 +32,8 @@ LOST = {
     "raw_events": "source", "quarantined_events": "masked_row", "landing_reconciliation": "source",
     "identity_links": "user_id", "sessions": "is_spam", "daily_activity": "spam_session_count",
     "crm_snapshot": "content_hash", "validated_subscribers": "is_rebuilt", "quarantined_subscribers": "masked_row",
-    "user_features": "is_subscriber", "rule_sets": "content", "rule_scores": "explanation", "rule_contributions": "because",
-    "top_users": "explanation",
+    "user_features": "is_subscriber", "rule_sets": "content", "rule_scores": "explanation",
+    "rule_contributions": "because", "top_users": "explanation",
 }  # fmt: skip
 LEAKED = LOST | {
     "sessions": "user_id", "daily_activity": "city", "validated_subscribers": "email_key", "user_features": "city",

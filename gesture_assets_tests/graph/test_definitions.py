@@ -40,7 +40,8 @@ UPSTREAM = {
     "rule_contributions": {"user_features"},
     "top_users": {"rule_scores", "rule_contributions", "user_features"},
     PUBLICATION: {
-        *LANDED, *CRM, "rule_sets", "sessions", "daily_activity", "user_features", "rule_scores", "rule_contributions", "top_users",
+        *LANDED, *CRM, "rule_sets", "sessions", "daily_activity", "user_features", "rule_scores",
+        "rule_contributions", "top_users",
     },
 }  # fmt: skip
 SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}

@@ -231,7 +231,7 @@ def ranked(*rows: tuple[str, float, datetime | None], n: int = 10) -> list[str]:
 
 
 def test_the_list_goes_by_score_then_latest_activity_then_id():
-    early, late = datetime(2026, 1, 1), datetime(2026, 1, 2)  # noqa: DTZ001  # timestamps in tables are naive UTC
+    early, late = datetime(2026, 1, 1), datetime(2026, 1, 2)  # timestamps in tables are naive UTC
     five = [("e", 5.0, None), ("d", 5.0, early), ("c", 5.0, early), ("b", 5.0, late)]
     rows = [*five, ("a", 4.0, late), ("f", 9.0, None)]
     assert ranked(*rows) == ["f", "b", "c", "d", "e", "a"]

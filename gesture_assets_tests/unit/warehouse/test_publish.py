@@ -136,7 +136,13 @@ def test_no_text_of_any_schema_looks_like_an_address(file: duckdb.DuckDBPyConnec
 def test_rejected_rows_and_bookkeeping_are_not_published(file: duckdb.DuckDBPyConnection) -> None:
     found = file.execute("select schema_name, table_name from duckdb_tables()").fetchall()
     assert {schema for schema, _ in found} <= {"main", "superseded"}
-    assert {name for schema, name in found if schema == "main"} == {*GOOD, "gate_ledger", "manifest", "dim_column", "dim_feature"}
+    assert {name for schema, name in found if schema == "main"} == {
+        *GOOD,
+        "gate_ledger",
+        "manifest",
+        "dim_column",
+        "dim_feature",
+    }
 
 
 # ---- how it is changed ------------------------------------------------------------
