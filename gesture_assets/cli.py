@@ -322,8 +322,8 @@ def _where_to_look(settings: Settings) -> None:
     console.print(table)
     console.print("Users by band: " + ", ".join(f"{count:,} {band}" for band, count in bands), highlight=False)
     console.print(
-        f"Next:  gesture rank --n 20   |   gesture explain   |   gesture gates   |   gesture dev   |   "
-        f"duckdb -readonly {settings.published}",
+        "Next:  gesture rank --n 20  |  gesture explain  |  gesture gates  |  gesture dev (the Dagster UI)  |  "
+        f"{settings.published} in any tool that reads DuckDB",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
 

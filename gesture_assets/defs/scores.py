@@ -63,9 +63,9 @@ def rule_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource)
         rules = rule_set_of(night.settings)
         scores, contributions = score(night.read(USER_FEATURES, since=night.days[0], through=night.days[-1]), rules)
         yield from night.commit(
-            (RULE_SETS, _rule_sets(night, rules)),
             (RULE_SCORES, scores.select(*RULE_SCORES.column_names)),
             (RULE_CONTRIBUTIONS, contributions.select(*RULE_CONTRIBUTIONS.column_names)),
+            (RULE_SETS, _rule_sets(night, rules)),
             version=rules.version,
             notes={"rule_set": rules.name, "rule_set_version": rules.version, "bands": rules.band_thresholds},
         )

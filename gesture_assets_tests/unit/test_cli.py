@@ -19,6 +19,7 @@ import duckdb
 import pytest
 
 from gesture_assets.cli import main
+from gesture_assets.contracts import all_contracts
 
 ROOT = Path(__file__).resolve().parents[2]
 LAST = "2026-03-09"
@@ -197,7 +198,7 @@ def test_a_day_can_be_run_again_with_the_tables_that_belong_together(own_world: 
     done = started(own_world, "run", "--date", LAST, "--select", "rule_scores")
     assert done.code == 0, done.out + done.err
     staged = {line.split(":")[0] for line in done.out.splitlines() if ": staged" in line}
-    assert staged == {"rule_scores", "rule_contributions"}
+    assert staged == {"rule_sets", "rule_scores", "rule_contributions"}
 
 
 def test_a_selection_of_nothing_known_is_code_2_with_the_names_that_are(own_world: Path) -> None:
@@ -358,7 +359,7 @@ def test_gates_of_a_good_night_are_all_open(world: Path) -> None:
     done = called(world, "gates")
     assert done.code == 0, done.err
     assert {row[3] for row in done.table[1:]} == {"PASS"}
-    assert len(done.table[1:]) == 13
+    assert len(done.table[1:]) == len(all_contracts(()))
     assert {row[1] for row in called(world, "gates", "--date", "2026-03-05").table[1:]} == {"2026-03-05"}
 
 
