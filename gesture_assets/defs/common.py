@@ -4,10 +4,11 @@ Belongs here: the translation between our warehouse and Dagster: contracts to sp
 errors to failures. Does not belong here: any table of its own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
@@ -82,6 +83,26 @@ def spec(contract: Contract, *, kinds: Sequence[str] = (), version: str | None =
         tags={"layer": contract.group},
         code_version=version,
         partitions_def=DAILY,
+    )
+
+
+def step(
+    name: str,
+    *of: Contract,
+    kinds: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    version: str | None = None,
+) -> Callable[[Callable[..., Events]], dg.AssetsDefinition]:
+    """The decorator of a function that builds the tables `of` together, for a day or a range in one run.
+
+    `kinds` names the formats of a source by table, `version` what the code version of the tables is.
+    """
+    return dg.multi_asset(
+        name=name,
+        specs=[spec(contract, kinds=kinds.get(contract.name, ()), version=version) for contract in of],
+        check_specs=gates(*of),
+        partitions_def=DAILY,
+        backfill_policy=ONE_RUN,
+        retry_policy=RETRIES,
     )
 
 

@@ -20,7 +20,7 @@ from gesture_assets.contracts import (
     SESSIONS,
 )
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.defs.common import DAILY, ONE_RUN, RETRIES, Events, Night, WarehouseResource, gates, spec
+from gesture_assets.defs.common import Events, Night, WarehouseResource, step
 from gesture_assets.events import accept, roll_up, sessionise
 from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.landing import find_files
@@ -31,19 +31,7 @@ from gesture_assets.warehouse.warehouse import LIVE
 LANDED = (RAW_EVENTS, QUARANTINED_EVENTS, LANDING_RECONCILIATION, IDENTITY_LINKS)
 
 
-@dg.multi_asset(
-    name="landed_events",
-    specs=[
-        spec(RAW_EVENTS, kinds=["csv", "json", "parquet"]),
-        spec(QUARANTINED_EVENTS),
-        spec(LANDING_RECONCILIATION),
-        spec(IDENTITY_LINKS),
-    ],
-    check_specs=gates(*LANDED),
-    partitions_def=DAILY,
-    backfill_policy=ONE_RUN,
-    retry_policy=RETRIES,
-)
+@step("landed_events", *LANDED, kinds={"raw_events": ("csv", "json", "parquet")})
 def landed_events(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Read what landed, keep what is an event, set the rest aside, and account for every row."""
     with warehouse.open(context) as night:
@@ -142,14 +130,7 @@ def _linked_before(night: Night, first: date) -> nw.LazyFrame[Any]:
     )
 
 
-@dg.multi_asset(
-    name="sessions",
-    specs=[spec(SESSIONS)],
-    check_specs=gates(SESSIONS),
-    partitions_def=DAILY,
-    backfill_policy=ONE_RUN,
-    retry_policy=RETRIES,
-)
+@step("sessions", SESSIONS)
 def sessions(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Trace the visits of everybody with new events, and file the visits that are new or changed."""
     with warehouse.open(context) as night:
@@ -169,14 +150,7 @@ def _filed(night: Night, days: Sequence[date]) -> nw.LazyFrame[Any]:
     return sessionise.filed_sessions(new, night.read(RAW_EVENTS, since=since, through=days[-1]))
 
 
-@dg.multi_asset(
-    name="daily_activity",
-    specs=[spec(DAILY_ACTIVITY)],
-    check_specs=gates(DAILY_ACTIVITY),
-    partitions_def=DAILY,
-    backfill_policy=ONE_RUN,
-    retry_policy=RETRIES,
-)
+@step("daily_activity", DAILY_ACTIVITY)
 def daily_activity(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Count what each user added to each day."""
     with warehouse.open(context) as night:

@@ -14,29 +14,18 @@ import narwhals as nw
 from gesture_assets.contracts import CRM_SNAPSHOT, DAILY_ACTIVITY, IDENTITY_LINKS, QUARANTINED_SUBSCRIBERS
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.defs.common import (
-    DAILY,
-    ONE_RUN,
-    RETRIES,
     ROWS_AT_ONCE,
     USER_FEATURES,
     VALIDATED_SUBSCRIBERS,
     Events,
     Night,
     WarehouseResource,
-    gates,
-    spec,
+    step,
 )
 from gesture_assets.features.user_features import user_features as build
 
 
-@dg.multi_asset(
-    name="user_features",
-    specs=[spec(USER_FEATURES)],
-    check_specs=gates(USER_FEATURES),
-    partitions_def=DAILY,
-    backfill_policy=ONE_RUN,
-    retry_policy=RETRIES,
-)
+@step("user_features", USER_FEATURES)
 def user_features(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Work out what was known about every user at the end of each day."""
     with warehouse.open(context) as night:

@@ -12,18 +12,7 @@ import polars as pl
 
 from gesture_assets.contracts import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SETS, TOP_USERS
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.defs.common import (
-    DAILY,
-    ONE_RUN,
-    RETRIES,
-    SETTINGS,
-    USER_FEATURES,
-    Events,
-    Night,
-    WarehouseResource,
-    gates,
-    spec,
-)
+from gesture_assets.defs.common import SETTINGS, USER_FEATURES, Events, Night, WarehouseResource, step
 from gesture_assets.errors import GestureError
 from gesture_assets.rules.rule_set import RuleSet, load_rule_set
 from gesture_assets.rules.scorer import rank, score
@@ -45,17 +34,8 @@ def _code_version() -> str:
         return "unusable"
 
 
-@dg.multi_asset(
-    name="rule_scores",
-    specs=[
-        spec(RULE_SETS, kinds=["toml"], version=_code_version()),
-        spec(RULE_SCORES, version=_code_version()),
-        spec(RULE_CONTRIBUTIONS, version=_code_version()),
-    ],
-    check_specs=gates(RULE_SETS, RULE_SCORES, RULE_CONTRIBUTIONS),
-    partitions_def=DAILY,
-    backfill_policy=ONE_RUN,
-    retry_policy=RETRIES,
+@step(
+    "rule_scores", RULE_SCORES, RULE_CONTRIBUTIONS, RULE_SETS, kinds={"rule_sets": ("toml",)}, version=_code_version()
 )
 def rule_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Score everybody by the rule set, and keep what each rule added."""
@@ -87,14 +67,7 @@ def _rule_sets(night: Night, rules: RuleSet) -> nw.LazyFrame[Any]:
     )
 
 
-@dg.multi_asset(
-    name="top_users",
-    specs=[spec(TOP_USERS)],
-    check_specs=gates(TOP_USERS),
-    partitions_def=DAILY,
-    backfill_policy=ONE_RUN,
-    retry_policy=RETRIES,
-)
+@step("top_users", TOP_USERS)
 def top_users(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Rank everybody and keep the top of the list."""
     with warehouse.open(context) as night:

@@ -13,17 +13,7 @@ import narwhals as nw
 from gesture_assets.contracts import CRM_SNAPSHOT, QUARANTINED_SUBSCRIBERS, Contract
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.subscribers import CRM_TABLES
-from gesture_assets.defs.common import (
-    DAILY,
-    ONE_RUN,
-    RETRIES,
-    VALIDATED_SUBSCRIBERS,
-    Events,
-    Night,
-    WarehouseResource,
-    gates,
-    spec,
-)
+from gesture_assets.defs.common import VALIDATED_SUBSCRIBERS, Events, Night, WarehouseResource, step
 from gesture_assets.errors import SourceError
 from gesture_assets.sources.crm import CrmContent, canonical_crm, crm_url, read_crm
 from gesture_assets.sources.personal import pseudonym_key
@@ -35,18 +25,7 @@ from gesture_assets.warehouse.warehouse import LIVE
 TABLES = (CRM_SNAPSHOT, VALIDATED_SUBSCRIBERS, QUARANTINED_SUBSCRIBERS)
 
 
-@dg.multi_asset(
-    name="crm_subscribers",
-    specs=[
-        spec(CRM_SNAPSHOT, kinds=["sqlite"]),
-        spec(VALIDATED_SUBSCRIBERS),
-        spec(QUARANTINED_SUBSCRIBERS),
-    ],
-    check_specs=gates(*TABLES),
-    partitions_def=DAILY,
-    backfill_policy=ONE_RUN,
-    retry_policy=RETRIES,
-)
+@step("crm_subscribers", *TABLES, kinds={"crm_snapshot": ("sqlite",)})
 def crm_subscribers(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Read the CRM and say what it knew on each day; days that hold a snapshot keep it."""
     with warehouse.open(context) as night:
