@@ -21,8 +21,8 @@ from gesture_assets.contracts import all_contracts
 from gesture_assets.contracts.contract import PROVENANCE
 from gesture_assets.contracts.severity import WARN_ONLY, Severity
 from gesture_assets.definitions import defs
-from gesture_assets.defs import events, nightly
-from gesture_assets.defs.common import SETTINGS
+from gesture_assets.defs import nightly
+from gesture_assets.defs.common import DAILY, SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACTS = {contract.name: contract for contract in all_contracts(SETTINGS.tags)}
@@ -147,14 +147,14 @@ def test_every_asset_says_what_it_is_and_whose(name: str) -> None:
     assert spec.owners
     assert "duckdb" in spec.kinds
     assert spec.tags["layer"] == spec.group_name
-    assert spec.partitions_def == events.DAILY
+    assert spec.partitions_def == DAILY
 
 
 def test_partitions_are_days_in_utc_from_the_configured_start() -> None:
-    assert events.DAILY.timezone == "UTC"
-    assert events.DAILY.cron_schedule == "0 0 * * *"
-    assert events.DAILY.get_first_partition_key() == str(SETTINGS.partitions_start)
-    window = events.DAILY.time_window_for_partition_key("2026-03-29")  # a day of 23 hours in half of Europe
+    assert DAILY.timezone == "UTC"
+    assert DAILY.cron_schedule == "0 0 * * *"
+    assert DAILY.get_first_partition_key() == str(SETTINGS.partitions_start)
+    window = DAILY.time_window_for_partition_key("2026-03-29")  # a day of 23 hours in half of Europe
     assert (window.end - window.start).total_seconds() == 24 * 3600
 
 
