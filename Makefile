@@ -19,7 +19,7 @@ test-fast: $(VENV)/.installed-dev
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 dev: $(VENV)/.installed
 	$(BIN)/gesture dev
