@@ -211,8 +211,8 @@ LANDING_RECONCILIATION = Contract(
 
 IDENTITY_LINKS = Contract(
     name="identity_links",
-    grain="One row per anonymous visitor who became known that day.",
-    description="Which user an anonymous id turned out to be; the first link counts, and is never re-written.",
+    grain="One row per anonymous visitor whose user an event of the day showed.",
+    description="Which user an anonymous id turned out to be; features follow the first link ever known.",
     group="events",
     owner=OWNER,
     key=("anonymous_user_id",),

@@ -53,7 +53,6 @@ def landed_events(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
         con.execute(f"create table scratch.main.accepted as {first_copies}")
         events = nw.from_native(con.sql("from scratch.main.accepted"))
         judged = accept.flag_bots(events)
-        linked_before = _linked_before(night, days[0])
         dropped = nw.from_native(con.sql(f"select landing_file, personal_columns, unused_columns from {FILES}"))
         late = con.execute(
             f"select count(*), string_agg(distinct event_at::date::varchar, ', ' order by event_at::date::varchar) "
@@ -68,7 +67,7 @@ def landed_events(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
             (RAW_EVENTS, accept.raw_events(judged)),
             (QUARANTINED_EVENTS, accept.quarantined_events(landed)),
             (LANDING_RECONCILIATION, accept.reconciliation(landed, events, dropped)),
-            (IDENTITY_LINKS, accept.identity_links(events, linked_before)),
+            (IDENTITY_LINKS, accept.identity_links(events)),
             notes={
                 "landed": totals[0],
                 "quarantined": totals[1],
@@ -95,7 +94,6 @@ def _filed_before(night: Night, index: LandingIndex, files: list[Any]) -> nw.Laz
         return nw.from_native(con.sql(empty))
     since, before = earliest[0], first - timedelta(days=1)
     candidates = f"select event_id from scratch.main.landed where reason is null and event_at::date < date '{first}'"
-    live_days: set[date] = set()
     queries = []
     for contract in LANDED:
         night.session.ensure(contract)
@@ -120,14 +118,6 @@ def _filed_before(night: Night, index: LandingIndex, files: list[Any]) -> nw.Laz
         )
     found = " union ".join(queries) or empty
     return nw.from_native(con.sql(f"select event_id from ({found}) semi join ({candidates}) using (event_id)"))
-
-
-def _linked_before(night: Night, first: date) -> nw.LazyFrame[Any]:
-    con = night.session.connection
-    night.session.ensure(IDENTITY_LINKS)
-    return nw.from_native(
-        con.sql(f"select anonymous_user_id from {LIVE}.identity_links where {PARTITION} < date '{first}'")
-    )
 
 
 @step("sessions", SESSIONS)

@@ -105,18 +105,18 @@ def quarantined_events(landed: Frame) -> Frame:
     )
 
 
-def identity_links(events: Frame, linked_before: Frame) -> Frame:
-    """Anonymous ids that an event shows with a user id, the earliest event deciding; not those linked before."""
+def identity_links(events: Frame) -> Frame:
+    """Anonymous ids that an event shows together with a user id, once a day; the day's first event decides.
+
+    What earlier days showed is not looked at, so a day is the same whichever days were built before it.
+    """
     both = events.filter(~nw.col("anonymous_id").is_null() & ~nw.col("known_user_id").is_null()).with_columns(
         anonymous_user_id=nw.concat_str([nw.lit(ANONYMOUS_PREFIX), nw.col("anonymous_id")])
     )
-    order = ("event_at", "event_id")
-    first = both.with_columns(
-        place=nw.col("event_id").cum_count().over("anonymous_user_id", order_by=(PARTITION, *order))
-    )
+    place = nw.col("event_id").cum_count().over(PARTITION, "anonymous_user_id", order_by=("event_at", "event_id"))
     return (
-        first.filter(nw.col("place") == 1)
-        .join(linked_before.select("anonymous_user_id"), on="anonymous_user_id", how="anti")
+        both.with_columns(place=place)
+        .filter(nw.col("place") == 1)
         .select(
             PARTITION,
             "anonymous_user_id",

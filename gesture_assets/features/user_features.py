@@ -51,9 +51,13 @@ def known_by(rows: Frame, moments: Frame) -> Frame:
 
 
 def resolve_identities(activity: Frame, links: Frame) -> Frame:
-    """`activity` with anonymous ids replaced by the users they turned out to be, by links known at the moment."""
-    renamed = links.select(
-        PARTITION, nw.col("anonymous_user_id").alias("user_id"), nw.col("user_id").alias("known_user_id")
+    """`activity` with anonymous ids replaced by the users they are, by the first link that was known at the moment."""
+    first = (PARTITION, "anonymous_user_id")
+    place = nw.col("user_id").cum_count().over(*first, order_by=("known_date", "linked_at", "user_id"))
+    renamed = (
+        links.with_columns(place=place)
+        .filter(nw.col("place") == 1)
+        .select(PARTITION, nw.col("anonymous_user_id").alias("user_id"), nw.col("user_id").alias("known_user_id"))
     )
     known = nw.col("known_user_id")
     return (

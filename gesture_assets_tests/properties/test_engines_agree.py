@@ -110,8 +110,7 @@ def test_copies_bots_and_links(rows: pl.DataFrame) -> None:
     assert kept["event_id"].is_unique().all()
     judged = on_both(lambda events: accept.raw_events(accept.flag_bots(events)), kept, contract=RAW_EVENTS)
     assert judged.height == kept.height
-    linked = pl.DataFrame({"anonymous_user_id": ["anon:y"]})
-    on_both(accept.identity_links, kept, linked.head(rows.height % 2), contract=IDENTITY_LINKS)
+    on_both(accept.identity_links, kept, contract=IDENTITY_LINKS)
     on_both(accept.quarantined_events, rows)
 
 

@@ -98,9 +98,8 @@ def test_flagging_loses_no_event_and_makes_none() -> None:
     assert rows(accept.flag_bots(events), "event_id") == rows(events, "event_id")
 
 
-def links(events: Frame, *before: str) -> list[tuple]:
-    known = pl.LazyFrame({"anonymous_user_id": list(before)}, schema={"anonymous_user_id": pl.String})
-    found = accept.identity_links(events, nw.from_native(known))
+def links(events: Frame) -> list[tuple]:
+    found = accept.identity_links(events)
     assert tuple(found.collect_schema().names()) == IDENTITY_LINKS.column_names
     return rows(found, *IDENTITY_LINKS.column_names)
 
@@ -119,17 +118,12 @@ def test_the_first_link_wins() -> None:
     assert links(events) == [(MONDAY, "anon:x", "first", second(1))]
 
 
-def test_the_day_that_knew_first_wins_over_an_earlier_event_that_came_late() -> None:
+def test_a_day_says_what_it_showed_whatever_earlier_days_did() -> None:
     events = landed(
         {"anonymous_id": "x", "known_user_id": "known", "event_at": second(5)},
         {"anonymous_id": "x", "known_user_id": "late", "event_at": second(1), "as_of_date": TUESDAY},
     )
-    assert links(events) == [(MONDAY, "anon:x", "known", second(5))]
-
-
-def test_a_link_of_an_earlier_day_is_never_written_again() -> None:
-    events = landed({"anonymous_id": "x", "known_user_id": "v"}, {"anonymous_id": "y", "known_user_id": "v"})
-    assert links(events, "anon:x") == [(MONDAY, "anon:y", "v", NOON)]
+    assert links(events) == [(MONDAY, "anon:x", "known", second(5)), (TUESDAY, "anon:x", "late", second(1))]
 
 
 def test_every_reason_is_set_aside_with_the_check_it_would_have_failed() -> None:

@@ -189,6 +189,13 @@ def test_two_visitors_may_be_one_user() -> None:
     ]  # fmt: skip
 
 
+def test_the_first_link_ever_known_is_followed_and_no_event_counts_twice() -> None:
+    events = [event(0, user_id="anon:x")]
+    links = [link("anon:x", "v", WEDNESDAY), link("anon:x", "u", TUESDAY)]
+    found = features_of(events, TUESDAY, WEDNESDAY, links=links).select("as_of_date", "user_id", "event_count").rows()
+    assert sorted(found) == [(TUESDAY, "u", 1), (WEDNESDAY, "u", 1)]
+
+
 def test_bots_are_left_out_unless_they_are_wanted() -> None:
     events = [event(0), event(1, user_id="v", is_bot=True), event(2, is_bot=True)]
     assert features_of(events).select("user_id", "event_count").rows() == [("u", 1)]
