@@ -106,7 +106,7 @@ PLACES = re.compile("|".join([
 
 def test_only_defs_definitions_and_the_command_line_know_dagster() -> None:
     found = {name for name, tree in TREES.items() if any(package.startswith("dagster") for package in imports(tree))}
-    assert {name for name in found if not name.startswith("defs/")} == {"definitions.py", "cli.py"}
+    assert {name for name in found if not name.startswith("defs/")} == {"definitions.py", "cli/run.py"}
 
 
 @pytest.mark.parametrize("code", ["import dagster", "def f():\n  from dagster import asset", "import dagster_dbt"])
@@ -117,12 +117,12 @@ def test_an_import_of_dagster_is_found_wherever_it_is(code: str) -> None:
 def test_the_environment_is_read_by_the_settings_only() -> None:
     found = {name for name, tree in TREES.items() if reads_environment(tree)}
     # dagster_home.py sets DAGSTER_HOME for Dagster; `gesture config show` says which values come from the environment.
-    assert found == {"settings.py", "dagster_home.py", "cli.py"}
+    assert found == {"settings.py", "dagster_home.py", "cli/judge.py"}
 
 
 def test_the_command_line_asks_the_environment_only_where_a_value_comes_from() -> None:
     readers = {
-        function.name for function in ast.walk(TREES["cli.py"])
+        function.name for function in ast.walk(TREES["cli/judge.py"])
         if isinstance(function, ast.FunctionDef) and reads_environment(function)
     }  # fmt: skip
     assert readers == {"config_show"}
@@ -136,7 +136,7 @@ def test_a_look_at_the_environment_is_found(code: str) -> None:
 
 def test_only_the_command_line_and_schedules_call_a_clock() -> None:
     found = {name: clocks for name, tree in TREES.items() if (clocks := calls_a_clock(tree))}
-    assert found == {"cli.py": {"datetime.now"}}
+    assert found == {"cli/console.py": {"datetime.now"}}
 
 
 def test_the_lock_measures_waiting_and_nothing_else() -> None:

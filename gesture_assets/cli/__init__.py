@@ -1,0 +1,55 @@
+"""The `gesture` command: what the rooms can do, one line each.
+
+Belongs here: arguments, the clock, what a person sees. Does not belong here: any work of its own. Exit codes: 0 done,
+1 a gate did not pass or a run failed, 2 the arguments, settings or sources cannot be used, 3 the warehouse is busy.
+Heavy libraries are imported where they are needed, so that `gesture --help` answers at once.
+"""
+
+import sys
+
+import typer
+
+from gesture_assets.cli import judge, look, publishing, run
+from gesture_assets.cli.console import console
+from gesture_assets.errors import ConfigError, GestureError, SourceError, WarehouseBusy
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Who is about to buy, why, and whether tonight's answer can be trusted.",
+)
+
+
+def _group(name: str, meaning: str, *, callback: bool = False) -> typer.Typer:
+    """A command with commands of its own; with `callback` it also does something alone."""
+    group = typer.Typer(no_args_is_help=not callback, invoke_without_command=callback, help=meaning)
+    app.add_typer(group, name=name)
+    return group
+
+
+app.command("run")(run.run)
+app.command("demo-data")(run.demo_data)
+app.command("dev")(run.dev)
+app.command("rank")(look.rank)
+app.command("explain")(look.explain)
+app.command("export")(look.export)
+app.command("gates")(judge.gates)
+
+rules_app = _group("rules", "Look at rule sets.")
+rules_app.command("lint")(judge.rules_lint)
+config_app = _group("config", "Look at the settings.")
+config_app.command("show")(judge.config_show)
+publish_app = _group("publish", "Publish again, or go back to the file before.", callback=True)
+publish_app.callback()(publishing.publish)
+publish_app.command("rollback")(publishing.publish_rollback)
+
+
+def main() -> None:
+    """Run the command; our errors become four lines and an exit code."""
+    try:
+        app()
+    except GestureError as error:
+        console(stderr=True).print(error.report, style="red", highlight=False, markup=False, soft_wrap=True)
+        code = 3 if isinstance(error, WarehouseBusy) else 2 if isinstance(error, ConfigError | SourceError) else 1
+        sys.exit(code)

@@ -1,0 +1,137 @@
+"""What a person sees: console, progress, tables, CSV files. And the clock, which no room may look at.
+
+Belongs here: what several commands share. Does not belong here: a command.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gesture_assets.errors import ConfigError, GateClosed
+from gesture_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from gesture_assets.warehouse.warehouse import RunInfo
+
+Day = Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="One day; default: the newest.")]
+
+
+def console(*, stderr: bool = False) -> Any:
+    """The terminal, or what stands for it."""
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def now() -> datetime:
+    """The moment (UTC, naive): the only look at a clock."""
+    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[None]:
+    """Log lines of the rooms as they come: a moving line on a terminal, plain lines elsewhere."""
+    terminal = console()
+    logger = logging.getLogger("gesture_assets")
+    before = logger.level, logger.propagate
+    moving: AbstractContextManager[Any] = nullcontext()
+    if not terminal.is_terminal:
+        handler: logging.Handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    else:
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        moving = progress = Progress(*columns, console=terminal, transient=True)
+        task = progress.add_task(title, total=None)
+
+        class Shown(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                progress.update(task, description=record.getMessage()[:100].replace("[", "\\["))
+                if record.levelno >= logging.WARNING:
+                    progress.console.print(record.getMessage(), style="yellow", markup=False)
+
+        handler = Shown()
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        with moving:
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = before
+
+
+def run_info(step: str, *days: date) -> "RunInfo":
+    """Who looks into the warehouse outside a Dagster run."""
+    import uuid
+
+    from gesture_assets.warehouse.warehouse import RunInfo
+
+    return RunInfo(str(uuid.uuid4()), now(), days, step)
+
+
+def published(settings: Settings) -> Any:
+    """A connection to the published file."""
+    from gesture_assets.warehouse.publish import read_published
+
+    return read_published(settings.published)
+
+
+def shown(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table on a terminal; tab-separated lines in a pipe."""
+    terminal = console()
+    if not terminal.is_terminal:
+        print("\t".join(columns))
+        for row in rows:
+            print("\t".join("" if value is None else str(value) for value in row))
+        return
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row))
+    terminal.print(table)
+
+
+def as_of(con: Any, day: datetime | None, settings: Settings) -> date:
+    """`day`, or the newest published one. Raises `GateClosed` when it holds no scores."""
+    newest = con.execute("select min(as_of_date), max(as_of_date) from rule_scores").fetchone()
+    wanted = day.date() if day else newest[1]
+    if not con.execute("select 1 from rule_scores where as_of_date = ? limit 1", [wanted]).fetchone():
+        raise GateClosed(
+            f"There are no scores for {wanted}.", expected=f"a day from {newest[0]} to {newest[1]} that was published",
+            found="none of that day", where=str(settings.published), next_step=f"gesture run --date {wanted}",
+        )  # fmt: skip
+    return wanted
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """CSV whose cells a spreadsheet takes for text: one that starts like a formula gets an apostrophe (OWASP)."""
+    import csv
+
+    require_folder(path)
+
+    def safe(value: Any) -> Any:
+        return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        writer.writerows([safe(value) for value in row] for row in rows)
+
+
+def require_folder(path: Path) -> None:
+    """Refuse a path that no file can be written to."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise ConfigError.bad_value("The file", expected="a file name in a folder that exists", found=str(path),
+                                    where="the command line", next_step="give another path")  # fmt: skip

@@ -1,0 +1,81 @@
+"""Commands that judge: gates of tables, rule sets, settings.
+
+Belongs here: what passed and what did not. Does not belong here: what is expected (`contracts/`).
+"""
+
+import os
+from typing import Annotated, Any
+
+import typer
+
+from gesture_assets.cli.console import Day, shown
+from gesture_assets.errors import GateClosed
+from gesture_assets.settings import Settings, load_settings
+
+
+def gates(
+    day: Day = None,
+) -> None:
+    """What passed its audit, what did not, and what only warned. Exit code 1 when something is closed."""
+    from gesture_assets.warehouse.publish import gate_report
+
+    settings = load_settings()
+    rows = gate_report(settings, day.date() if day else None)
+    if not rows:
+        raise GateClosed(
+            f"There are no gates of {day.date() if day else 'any day'}.",
+            expected="a day that was audited", found="none",
+            where=f"{settings.warehouse}, table gate_ledger", next_step="gesture gates",
+        )  # fmt: skip
+    shown("Gates", ("table", "day", "attempt", "verdict", "rows", "not passed"), rows)
+    if any(row[3] == "FAIL" for row in rows):
+        raise typer.Exit(1)
+
+
+def rules_lint(
+    name: Annotated[str | None, typer.Argument(help="Rule set; default: the one that scores.")] = None,
+) -> None:
+    """Judge a rule set: what cannot work is an error, what looks unmeant a warning. Exit code 1 with any finding."""
+    from gesture_assets.contracts import feature_registry
+    from gesture_assets.rules.lint import lint
+    from gesture_assets.rules.rule_set import load_rule_set
+
+    settings = load_settings()
+    features = feature_registry(settings.tags)
+    names = [feature.name for feature in features]
+    rule_set = load_rule_set(name or settings.rule_set, user_folder=settings.user_rules, features=names)
+    findings = lint(rule_set, features)
+    for finding in findings:
+        print(finding)
+    print(f"{rule_set.name} {rule_set.version}: {len(rule_set.rules)} rules, {len(findings)} findings")
+    if findings:
+        raise typer.Exit(1)
+
+
+def config_show(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+    """Every setting, its value, and where the value comes from."""
+    import json
+
+    settings = load_settings()
+    rows = []
+    for name, info in Settings.model_fields.items():
+        value = getattr(settings, name)
+        variable = f"GESTURE_{name.upper()}"
+        text = "***" if name == "pseudonym_key" and value else value
+        text = _without_password(text) if name == "crm_url" and value else text
+        rows.append((name, text, variable if variable in os.environ else "default", info.description or ""))
+    if as_json:
+        print(
+            json.dumps(
+                {r[0]: {"value": r[1], "source": r[2], "description": r[3]} for r in rows}, default=str, indent=2
+            )
+        )
+        return
+    shorten = [(r[0], f"{len(r[1])} tags" if r[0] == "tags" else r[1], r[2], r[3]) for r in rows]
+    shown("Settings", ("setting", "value", "source", "meaning"), shorten)
+
+
+def _without_password(url: Any) -> str:
+    import sqlalchemy as sa
+
+    return sa.make_url(str(url)).render_as_string(hide_password=True)

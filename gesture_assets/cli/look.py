@@ -1,0 +1,136 @@
+"""Commands that look at the published file: the ranked list, the reasons, tables as CSV.
+
+Belongs here: questions of the salesperson and the analyst. Does not belong here: how a score is made (`rules/`).
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gesture_assets.cli.console import Day, as_of, console, published, require_folder, shown, write_csv
+from gesture_assets.errors import ConfigError
+from gesture_assets.settings import load_settings
+
+
+def rank(
+    n: Annotated[int, typer.Option(min=1, help="Length of the list.")] = 20,
+    day: Day = None,
+    csv: Annotated[Path | None, typer.Option(help="Write it as CSV as well; safe to open in a spreadsheet.")] = None,
+) -> None:
+    """Whom to talk to first, and why."""
+    import narwhals as nw
+
+    from gesture_assets.rules.scorer import rank as ranked
+
+    settings = load_settings()
+    con = published(settings)
+    wanted = as_of(con, day, settings)
+    scores = nw.from_native(con.sql(f"select * from rule_scores where as_of_date = date '{wanted}'"))
+    columns = ("rank", "user_id", "score", "band", "explanation", "last_event_at")
+    top = ranked(scores, n).select(*columns).sort("rank").collect()
+    rows = [(*row[:2], f"{row[2]:.2f}", *row[3:]) for row in top.rows()]
+    shown(f"Top {len(rows)} of {wanted}", columns, rows)
+    if csv:
+        write_csv(csv, columns, rows)
+
+
+def export(
+    table: Annotated[str, typer.Argument(help="Table or view of the published file, such as validated_subscribers.")],
+    to: Annotated[Path, typer.Option(help="CSV file to write.")],
+    day: Day = None,
+) -> None:
+    """Write a published table as CSV that is safe to open in a spreadsheet."""
+    settings = load_settings()
+    con = published(settings)
+    known = {
+        f"{schema}.{name}" if schema != "main" else name
+        for schema, name in con.execute(
+            "select table_schema, table_name from information_schema.tables where table_catalog = 'gesture'"
+        ).fetchall()
+    }
+    if table not in known:
+        raise ConfigError.unknown_name(
+            "The table", table, known, where=str(settings.published), next_step="gesture export --help"
+        )
+    fields = con.execute(f"describe {table}").fetchall()
+    if day and "as_of_date" not in {name for name, *_ in fields}:
+        raise ConfigError.bad_value(
+            "--date", expected="a table with a column as_of_date", found=table, where="the command line",
+            next_step=f"gesture export {table} --to {to}",
+        )  # fmt: skip
+    require_folder(to)
+    selected = ", ".join(
+        f"if(left({name}, 1) in ('=', '+', '-', '@', chr(9), chr(13)), '''' || {name}, {name}) as {name}"
+        if kind == "VARCHAR" else name
+        for name, kind, *_ in fields
+    )  # fmt: skip
+    where = f"where as_of_date = date '{day.date()}'" if day else ""
+    quoted = str(to).replace("'", "''")
+    written = con.execute(
+        f"copy (select {selected} from {table} {where} order by all) to '{quoted}' (header)"
+    ).fetchone()
+    console().print(f"Wrote {written[0]:,} rows to {to}", highlight=False)
+
+
+def explain(
+    user_id: Annotated[
+        str | None, typer.Option(help="One user; without it, every rule and what it adds on average.")
+    ] = None,
+    day: Day = None,
+) -> None:
+    """Why a score is what it is."""
+    settings = load_settings()
+    con = published(settings)
+    wanted = as_of(con, day, settings)
+    if user_id is None:
+        import narwhals as nw
+
+        from gesture_assets.rules.scorer import global_explanation
+
+        parts = nw.from_native(con.sql(f"select * from rule_contributions where as_of_date = date '{wanted}'"))
+        table = global_explanation(parts).collect()
+        columns = table.columns
+        rows = [tuple(f"{v:.3f}" if isinstance(v, float) else v for v in row) for row in table.rows()]
+        shown(f"What the rules add, {wanted}", columns, rows)
+        return
+    score = con.execute(
+        "select score, band, points, rule_set, rule_set_version, last_event_at from rule_scores "
+        "where as_of_date = ? and user_id = ?",
+        [wanted, user_id],
+    ).fetchone()
+    if score is None:
+        near = con.execute(
+            "select user_id from rule_scores where as_of_date = ? order by levenshtein(user_id, ?), user_id limit 3",
+            [wanted, user_id],
+        ).fetchall()
+        raise ConfigError.unknown_name(
+            "The user",
+            user_id,
+            [row[0] for row in near],
+            where=f"rule_scores of {wanted}",
+            next_step="gesture rank --n 20",
+        )
+    parts = con.execute(
+        "select rule_id, value, weight, scaled, decay, points, because from rule_contributions "
+        "where as_of_date = ? and user_id = ? order by points desc, rule_id",
+        [wanted, user_id],
+    ).fetchall()
+    rows = [
+        (
+            r[0],
+            "unknown" if r[1] is None else f"{r[1]:g}",
+            f"{r[2]:g}",
+            f"{r[3]:.3f}",
+            f"{r[4]:.3f}",
+            f"{r[5]:.2f}",
+            r[6],
+        )
+        for r in parts
+    ]
+    rows.append(("sum", "", f"{sum(r[2] for r in parts):g}", "", "", f"{sum(r[5] for r in parts):.2f}", ""))
+    shown(
+        f"{user_id} on {wanted}: score {score[0]:.2f} ({score[1]}), rule set {score[3]} {score[4]}, "
+        f"last event {score[5]}",
+        ("rule", "value", "weight", "scaled", "decay", "points", "because"), rows,
+    )  # fmt: skip

@@ -1,0 +1,42 @@
+"""Commands around the published file: publish again, go back to the file before.
+
+Belongs here: the two commands. Does not belong here: how a file is published (`warehouse/publish.py`).
+"""
+
+import typer
+
+from gesture_assets.cli.console import console, now, run_info
+from gesture_assets.cli.run import run_range, where_to_look
+from gesture_assets.errors import GateClosed
+from gesture_assets.settings import load_settings
+
+
+def publish(context: typer.Context) -> None:
+    """Publish the newest live day again."""
+    if context.invoked_subcommand:
+        return
+    settings = load_settings()
+    from gesture_assets.contracts import all_contracts
+    from gesture_assets.warehouse.publish import live_days
+    from gesture_assets.warehouse.warehouse import Warehouse
+
+    with Warehouse.of(settings).open(run_info("gesture publish", now().date())) as session:
+        live = live_days(session, all_contracts(settings.tags))
+    if not live:
+        raise GateClosed("Nothing can be published.", expected="a day on which every table has passed", found="none",
+                         where=str(settings.warehouse), next_step="gesture run")  # fmt: skip
+    if not run_range(settings, max(live), max(live), "published_warehouse", "", ""):
+        raise typer.Exit(1)
+    where_to_look(settings)
+
+
+def publish_rollback() -> None:
+    """Let readers have the file that was published before the current one."""
+    from gesture_assets.contracts import all_contracts
+    from gesture_assets.warehouse.publish import rollback
+    from gesture_assets.warehouse.warehouse import Warehouse
+
+    settings = load_settings()
+    with Warehouse.of(settings).locked("gesture publish rollback"):
+        path = rollback(settings.data_dir / "published", settings.published, all_contracts(settings.tags))
+    console().print(f"{settings.published} is {path.name} again", highlight=False)
