@@ -6,6 +6,7 @@ reading the answers. Does not belong here: what is expected (`contracts/`), what
 """
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from gesture_assets.errors import GestureError, listing
 AUDIT_SCHEMA = "scratch.audit"
 # More failing rows than this teach nobody anything; counts are exact whatever the cap.
 FETCHED_ROWS = 1_000
+# GX asks for a query's rows and then wraps it to count them. One look answers both, unless there are very many rows.
+COUNTED = re.compile(r"\s*SELECT COUNT\(\*\) as unexpected_row_count FROM \((.*)\) AS \w+\s*", re.DOTALL)
 SHOWN_ROWS = 5
 NOT_EVALUATED = "not evaluated, the structure differs"
 
@@ -98,6 +101,8 @@ def _connection_factory(connection: duckdb.DuckDBPyConnection) -> Any:
     """
     import duckdb_engine
 
+    answers: dict[str, tuple[Any, list[tuple[Any, ...]]]] = {}  # query -> description and first rows
+
     class EagerCursor(duckdb_engine.CursorWrapper):
         def __init__(self, raw: duckdb.DuckDBPyConnection, wrapper: Any) -> None:
             super().__init__(raw, wrapper)
@@ -107,9 +112,21 @@ def _connection_factory(connection: duckdb.DuckDBPyConnection) -> Any:
             self.rowcount = -1
 
         def execute(self, statement: str, parameters: Any = None, context: Any = None) -> None:
-            super().execute(statement, parameters, context)
-            self.description = self.raw.description
-            self.rows = iter(self.raw.fetchmany(FETCHED_ROWS) if self.description else ())
+            counted = COUNTED.fullmatch(statement)
+            query = counted[1] if counted else statement
+            if query not in answers:
+                super().execute(query, parameters, context)
+                description = self.raw.description
+                answers[query] = description, self.raw.fetchmany(FETCHED_ROWS) if description else []
+            self.description, rows = answers[query]
+            if counted and len(rows) == FETCHED_ROWS:
+                super().execute(statement, parameters, context)
+                rows = self.raw.fetchall()
+            elif counted:
+                rows = [(len(rows),)]
+            if counted:
+                self.description = [("unexpected_row_count", "NUMBER", None, None, None, None, None)]
+            self.rows = iter(rows)
 
         def fetchone(self) -> tuple[Any, ...] | None:
             return next(self.rows, None)
