@@ -29,10 +29,15 @@ SESSION_SUMS = ("session_count", "repeat_session_count", "bounced_session_count"
                 *(f"{device}_session_count" for device in DEVICES), "session_dwell_seconds")  # fmt: skip
 
 
+def milliseconds(seconds: nw.Expr) -> nw.Expr:
+    """The sum of `seconds` as whole milliseconds: the same whatever the order of rows, which sums of floats are not."""
+    return (seconds.fill_null(0) * 1000).round(0).cast(nw.Int64).sum().cast(nw.Int64)
+
+
 def exact_seconds(seconds: nw.Expr) -> nw.Expr:
-    """The sum of `seconds`, exact to the millisecond whatever the order of rows: integers are added, not floats."""
+    """The sum of `seconds`, exact to the millisecond."""
     # Multiplied, not divided: Polars turns a division by a constant into this, and the engines must agree to the bit.
-    return (seconds.fill_null(0) * 1000).round(0).cast(nw.Int64).sum().cast(nw.Float64) * 0.001
+    return milliseconds(seconds).cast(nw.Float64) * 0.001
 
 
 def last_known(rows: Frame, by: tuple[str, ...], attributes: tuple[str, ...], at: str) -> Frame:
