@@ -6,7 +6,8 @@ frames so that nothing goes live before its audit has passed. Does not belong he
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -23,8 +24,11 @@ from gesture_assets.settings import Settings
 from gesture_assets.sources.personal import masked_sql
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.audit import AUDIT_SCHEMA, Audit, CheckOutcome, audit, not_evaluated
+from gesture_assets.warehouse.format import create_file, roll_back, settle
 from gesture_assets.warehouse.ledger import LedgerRow, Verdict
 from gesture_assets.warehouse.lock import attach_when_free, writer_lock
+from gesture_assets.warehouse.space import told_when_full
+from gesture_assets.warehouse.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +47,11 @@ class RunInfo:
     step: str
     force_reason: str | None = None  # opens closed gates, recorded in the ledger
     restate_reason: str | None = None  # lets an undated source overwrite a past day
+
+    @property
+    def is_only_backfill(self) -> bool:
+        """Whether no day of the run is the last complete one."""
+        return bool(self.days) and all(map(self.is_backfill, self.days))
 
     @property
     def window(self) -> str:
@@ -253,7 +262,7 @@ class Session:
         return (TableCommit(contract, days, outcomes),)
 
     def _stage(self, contract: Contract, frames: Frames) -> str:
-        """Write the frames into the scratch file, one after the other; returns the SQL of the last."""
+        """Write the frames into the scratch database, one after the other; returns the SQL of the last."""
         sql = ""
         for position, frame in enumerate([frames] if isinstance(frames, nw.LazyFrame) else frames):
             native = frame.to_native()
@@ -363,7 +372,7 @@ class Session:
                 results.append((contract, tuple(verdicts)))
             self.connection.execute("commit")
         except BaseException:
-            self.connection.execute("rollback")
+            roll_back(self.connection)
             raise
         for contract, verdicts in results:
             live_days = sum(v.passed for v in verdicts)
@@ -521,25 +530,36 @@ class Warehouse:
         )
 
     @contextmanager
-    def locked(self, holder: str) -> Iterator[None]:
-        """Hold the writer's lock without opening the file."""
+    def locked(self, holder: str, ahead: Callable[[], str | None] = lambda: None) -> Iterator[None]:
+        """Hold the writer's lock without opening the file; `ahead` names whom to let pass before."""
         lock = self.path.with_suffix(".lock")
-        with writer_lock(lock, holder=holder, timeout_seconds=self.lock_timeout_seconds):
+        with writer_lock(lock, holder=holder, timeout_seconds=self.lock_timeout_seconds, ahead=ahead):
             yield
 
     @contextmanager
     def open(self, run: RunInfo) -> Iterator[Session]:
-        """The open warehouse, for this process alone. Raises `WarehouseBusy` naming the holder when time is up."""
-        with self.locked(f"{run.step}, run {run.run_id[:8]}"):
-            scratch = self.path.with_suffix(".scratch.duckdb")
-            _remove_database(scratch)  # a killed run leaves one behind
+        """The open warehouse, for this process alone; a backfill lets the nightly pass, between any two of its steps.
+
+        Raises `WarehouseBusy` naming the holder when time is up, `DiskFull`, and `ConfigError` for a file that cannot be
+        worked with: damaged, somebody else's, or of a newer version.
+        """
+        ahead = Turns.beside(self.path).first if run.is_only_backfill else lambda: None
+        doing = f"{run.step} for {run.window}" if run.days else run.step
+        with self.locked(f"{run.step}, run {run.run_id[:8]}", ahead), told_when_full(doing, self.path):
+            spill = self.path.with_suffix(".spill")
+            shutil.rmtree(spill, ignore_errors=True)  # a killed run leaves one behind
             connection = connect(self.threads, self.memory_limit)
             try:
+                if not self.path.exists():
+                    create_file(self.path)
                 attach_when_free(
                     connection, self.path, name="warehouse", holder=run.step, timeout_seconds=self.lock_timeout_seconds
                 )
-                connection.execute(f"attach '{_quoted(scratch)}' as scratch")
-                connection.execute(f"set temp_directory = '{_quoted(scratch)}.tmp'")
+                settle(connection, self.path)
+                # Staged rows live for minutes: compressing them costs more than all audits. What memory cannot hold
+                # goes to the spill folder.
+                connection.execute("attach ':memory:' as scratch")
+                connection.execute(f"set temp_directory = '{_quoted(spill)}'")
                 for schema in ("warehouse.rejected", "warehouse.superseded", STAGE, AUDIT_SCHEMA):
                     connection.execute(f"create schema if not exists {schema}")
                 ledger.create(connection)
@@ -550,7 +570,7 @@ class Warehouse:
                 yield Session(connection, run)
             finally:
                 connection.close()
-                _remove_database(scratch)
+                shutil.rmtree(spill, ignore_errors=True)
 
 
 def connect(threads: int | None = None, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
@@ -572,8 +592,3 @@ def _identifier(name: str) -> str:
 
 def _quoted(text: object) -> str:
     return str(text).replace("'", "''")
-
-
-def _remove_database(path: Path) -> None:
-    for leftover in (path, path.with_name(path.name + ".wal")):
-        leftover.unlink(missing_ok=True)

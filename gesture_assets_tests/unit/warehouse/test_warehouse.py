@@ -270,13 +270,17 @@ def test_another_type_or_a_new_required_column_is_refused(open_session: Callable
             session.ensure(replace(SHOES, columns=(*SHOES.columns[:2], column)))
 
 
-def test_the_scratch_file_is_gone_when_the_session_ends(open_session: Callable, settings: Settings) -> None:
+def test_what_memory_could_not_hold_is_gone_when_the_session_ends(open_session: Callable, settings: Settings) -> None:
     with open_session(D9) as session:
         commit(session, GOOD)
-        assert settings.warehouse.with_suffix(".scratch.duckdb").exists()
+        session.connection.execute("set memory_limit = '50MB'")
+        session.connection.execute("create table scratch.main.large as select range as n, md5(range::varchar) as text "
+                                   "from range(3_000_000)")  # fmt: skip
+        assert list(settings.warehouse.with_suffix(".spill").iterdir())
     with pytest.raises(ZeroDivisionError), open_session(D9):
         _ = 1 / 0
-    assert sorted(path.name for path in settings.data_dir.iterdir()) == ["warehouse.duckdb", "warehouse.lock"]
+    assert not settings.warehouse.with_suffix(".spill").exists()
+    assert not list(settings.data_dir.glob("*.wal"))
 
 
 # ---- reading ------------------------------------------------------------
