@@ -17,7 +17,8 @@ from gesture_assets.defs.common import NOW_TAG
 
 def run_night(
     first: date | str, last: date | str | None = None, *, select: str | None = None, now: datetime | None = None,
-    force_reason: str = "", restate_reason: str = "", instance: dg.DagsterInstance | None = None,
+    force_reason: str = "", restate_reason: str = "", restate_crm: bool = False,
+    instance: dg.DagsterInstance | None = None,
 ) -> dg.ExecuteInProcessResult:  # fmt: skip
     """Run the nightly for one day, or for a range in one run; `now` defaults to 02:00 after the last day."""
     last = last or first
@@ -38,7 +39,15 @@ def run_night(
         raise_on_error=False,
         instance=instance,
         run_config={
-            "resources": {"warehouse": {"config": {"force_reason": force_reason, "restate_reason": restate_reason}}},
+            "resources": {
+                "warehouse": {
+                    "config": {
+                        "force_reason": force_reason,
+                        "restate_reason": restate_reason,
+                        "restate_crm": restate_crm,
+                    }
+                }
+            },
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
         },
     )

@@ -7,14 +7,17 @@ night does (`defs/`).
 import logging
 import os
 import sys
-from collections.abc import Sequence
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 from gesture_assets.cli.console import console, now, progress, run_info
-from gesture_assets.errors import ConfigError, SourceError
+from gesture_assets.errors import ConfigError, SourceError, listing
 from gesture_assets.settings import Settings, load_settings
 
 
@@ -23,10 +26,13 @@ def run(
     from_: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")] = None,
     to: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day.")] = None,
     select: Annotated[str, typer.Option(help="Assets to materialise, such as user_features or rule_scores+.")] = "*",
-    force_reason: Annotated[str, typer.Option(help="Open closed gates; the reason is kept in the ledger.")] = "",
-    restate_reason: Annotated[str, typer.Option(help="Let today's CRM overwrite a stored past day.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Open closed gates; the ledger keeps the --reason.")] = False,
+    restate: Annotated[bool, typer.Option("--restate", help="Let old days change that are published already.")] = False,
+    restate_crm: Annotated[bool, typer.Option("--restate-crm", help="The same, from today's CRM as well.")] = False,
+    reason: Annotated[str, typer.Option(help="Why, for --force and --restate; it is kept.")] = "",
 ) -> None:
     """Run the nightly: every day that is landed and not yet live, or the days given."""
+    require_reason(reason, asked={"--force": force, "--restate": restate or restate_crm}, command="gesture run")
     settings = load_settings()
     today = now().date()
     if date_ and (from_ or to):
@@ -36,27 +42,45 @@ def run(
     last = date_ or to or (datetime.combine(today - timedelta(days=1), datetime.min.time()) if from_ else None)
     if to and not from_:
         first = to
-    pending, notes = _pending(settings, until=today - timedelta(days=1))
-    if first and last:
-        days = _span(first.date(), last.date(), settings, today)
-        landed = [day for day in days if day in pending["landed"]]
+    days = _span(first.date(), last.date(), settings, today) if first and last else []
+    from gesture_assets.warehouse.turns import Turns
+
+    # Known as under way from here on: a run of a later day that starts at the same moment waits for this one.
+    with Turns.beside(settings.warehouse).taken(str(uuid.uuid4()), "gesture run", days, goes_first=False):
+        exceptions = {"force_reason": reason if force else "", "restate_crm": restate_crm,
+                      "restate_reason": reason if restate or restate_crm else ""}  # fmt: skip
+        _run_days(settings, today, days, select, exceptions)
+
+
+def _run_days(
+    settings: Settings, today: date, days: Sequence[date], select: str, exceptions: Mapping[str, Any]
+) -> None:
+    """Run `days`, or what is landed and not live; a range that a bad day spoils is run up to that day."""
+    waiting = pending(settings, until=today - timedelta(days=1))
+    if days:
+        landed = [day for day in days if day in waiting.landed]
         ranges = [(landed[0], landed[-1])] if landed else [(days[0], days[-1])]
     else:
-        ranges = _ranges(sorted(pending["waiting"]), pending["landed"])
-    for note in notes:
+        ranges = day_ranges(sorted(waiting.missing), waiting.landed)
+    for note in waiting.notes:
         console().print(note, style="yellow", highlight=False, markup=False)
+    if waiting.touched and not days:
+        console().print(
+            f"Files landed late for {listing(waiting.touched)}, already published: these stay as they are until  "
+            'gesture catchup --restate --reason "why"',
+            style="yellow", highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
     if not ranges:
-        console().print("Everything that has landed is live. Nothing to do.", highlight=False)
+        console().print("Every landed day is live. Nothing to do.", highlight=False)
         where_to_look(settings)
         return
-    reasons = (force_reason, restate_reason)
     for start, end in ranges:
-        if run_range(settings, start, end, select, *reasons):
+        if run_range(settings, start, end, select, **exceptions):
             continue
         sound = _sound_days(settings, start, end)
         if sound:
             console().print(f"{sound[0]} to {sound[1]} are sound and are run without the rest.", highlight=False)
-            run_range(settings, *sound, select, *reasons)
+            run_range(settings, *sound, select, **exceptions)
         raise typer.Exit(1)
     where_to_look(settings)
 
@@ -80,8 +104,29 @@ def _span(first: date, last: date, settings: Settings, today: date) -> list[date
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
-def _pending(settings: Settings, *, until: date) -> tuple[dict[str, set[date]], list[str]]:
-    """Days that are landed, and those of them that are not live or were built from other files; remarks."""
+@dataclass(frozen=True)
+class Pending:
+    """What is to be done: landed days, those that are not live, and those live before further files came for them."""
+
+    landed: frozenset[date]
+    missing: frozenset[date]
+    touched: frozenset[date]
+    notes: tuple[str, ...]
+
+
+def require_reason(reason: str, *, asked: Mapping[str, bool], command: str) -> None:
+    """Refuse an exception without a reason, and a reason for nothing. `asked` says which options were given."""
+    given = [option for option, is_given in asked.items() if is_given]
+    if bool(given) != bool(reason.strip()):
+        raise ConfigError.bad_value(
+            "--reason", expected=f"one with {' or '.join(asked)}",
+            found=f"none with {listing(given)}" if given else "one without any of them", where="the command line",
+            next_step=f'{command} {next(iter(given or asked))} --reason "why"',
+        )  # fmt: skip
+
+
+def pending(settings: Settings, *, until: date) -> Pending:
+    """What landed up to `until` and what of it is live, looking at the landing folder first."""
     from gesture_assets.contracts import all_contracts
     from gesture_assets.sources.description import load_descriptions
     from gesture_assets.sources.landing import find_files
@@ -111,11 +156,14 @@ def _pending(settings: Settings, *, until: date) -> tuple[dict[str, set[date]], 
     if late := [day for day in landed if day > until]:
         notes.append(f"{len(late)} landed days are not over yet and wait (first {min(late)}).")
     usable = {day for day in landed if settings.partitions_start <= day <= until}
-    waiting = {day for day in usable if day not in live or landed[day] not in live[day].split(",")}
-    return {"landed": usable, "waiting": waiting}, notes
+    differs = {day for day in usable if day in live and landed[day] not in live[day].split(",")}
+    # The newest complete day may still grow; what is older has been read.
+    touched = {day for day in differs if day < until}
+    missing = {day for day in usable if day not in live} | (differs - touched)
+    return Pending(frozenset(usable), frozenset(missing), frozenset(touched), tuple(notes))
 
 
-def _ranges(days: Sequence[date], landed: set[date]) -> list[tuple[date, date]]:
+def day_ranges(days: Sequence[date], landed: Collection[date]) -> list[tuple[date, date]]:
     """Runs of `days` without a landed day between them that is not to be run."""
     ranges: list[tuple[date, date]] = []
     previous: date | None = None
@@ -135,30 +183,47 @@ def _dagster_instance(settings: Settings) -> Any:
     return dg.DagsterInstance.get()
 
 
-def run_range(settings: Settings, start: date, end: date, select: str, force_reason: str, restate_reason: str) -> bool:
+def run_range(
+    settings: Settings, start: date, end: date, select: str = "*", force_reason: str = "", restate_reason: str = "",
+    *, restate_crm: bool = False,
+) -> bool:  # fmt: skip
     """One Dagster run over start…end, in this process, recorded for the Dagster UI. Whether it succeeded."""
     import warnings
 
-    with progress("starting Dagster"), warnings.catch_warnings():
+    with progress("starting Dagster"), warnings.catch_warnings(), ExitStack() as stack:
         warnings.simplefilter("ignore")  # Dagster announces beta and preview features that we use on purpose
         instance = _dagster_instance(settings)
         from gesture_assets.definitions import defs
+        from gesture_assets.defs.killed_runs import end_killed_runs
+        from gesture_assets.warehouse.turns import Turns
 
+        turns = Turns.beside(settings.warehouse)
+        end_killed_runs(instance, turns)
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
         job = defs.resolve_job_def("nightly")
         keys = None if select == "*" else _selected(select)
         tags = {"dagster/asset_partition_range_start": str(start), "dagster/asset_partition_range_end": str(end)}
         window = str(start) if start == end else f"{start} to {end}"
         logging.getLogger("gesture_assets").info("nightly for %s", window)
+        info = run_info("nightly", *(start + timedelta(days=n) for n in range((end - start).days + 1)))
+        first = not info.is_only_backfill
+        stack.enter_context(turns.taken(info.run_id, f"nightly of {window}", info.days, goes_first=first))
         result = job.execute_in_process(
             instance=instance,
+            run_id=info.run_id,
             partition_key=str(start) if start == end else None,
             tags=None if start == end else tags,
             raise_on_error=False,
             asset_selection=sorted(keys) if keys else None,
             run_config={
                 "resources": {
-                    "warehouse": {"config": {"force_reason": force_reason, "restate_reason": restate_reason}}
+                    "warehouse": {
+                        "config": {
+                            "force_reason": force_reason,
+                            "restate_reason": restate_reason,
+                            "restate_crm": restate_crm,
+                        }
+                    }
                 },
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },

@@ -7,9 +7,9 @@ errors to failures. Does not belong here: any table of its own.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import dagster as dg
 import duckdb
@@ -20,10 +20,11 @@ from gesture_assets.contracts import Contract
 from gesture_assets.contracts.contract import PARTITION, PROVENANCE
 from gesture_assets.contracts.lineage import UPSTREAM
 from gesture_assets.contracts.severity import Severity
-from gesture_assets.errors import ContractBreach, GestureError, listing
+from gesture_assets.errors import ContractBreach, GateClosed, GestureError, listing
 from gesture_assets.settings import Settings, load_settings
 from gesture_assets.warehouse.audit import NOT_EVALUATED, CheckOutcome
 from gesture_assets.warehouse.ledger import Verdict
+from gesture_assets.warehouse.turns import Turns
 from gesture_assets.warehouse.warehouse import Frames, RunInfo, Session, TableCommit, Warehouse
 
 SETTINGS = load_settings()  # shapes the code location: first partition, tag columns, rule set
@@ -38,6 +39,7 @@ RETRIES = dg.RetryPolicy(max_retries=SETTINGS.retry_count, delay=30, backoff=dg.
 MACHINE_FAILURES = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
 NOW_TAG = "gesture/now"
 ROWS_AT_ONCE = 4_000_000
+MOST_BUILDERS = 100  # times a step waits for runs that build what it needs
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
@@ -106,23 +108,40 @@ def step(
     )
 
 
-def run_info(context: dg.AssetExecutionContext, *, force_reason: str = "", restate_reason: str = "") -> RunInfo:
-    """Who writes and for which days. The moment is the run's own start, so no asset looks at a clock."""
-    tagged = context.run.tags.get(NOW_TAG)
+def run_moment(instance: dg.DagsterInstance, run: dg.DagsterRun) -> datetime:
+    """The moment of `run` (UTC, naive): its tag, or when it was created."""
+    tagged = run.tags.get(NOW_TAG)
     if tagged:
         now = datetime.fromisoformat(tagged)
     else:
-        record = context.instance.get_run_record_by_id(context.run.run_id)
+        record = instance.get_run_record_by_id(run.run_id)
         assert record is not None
         now = record.create_timestamp
-    now = now.astimezone(UTC).replace(tzinfo=None) if now.tzinfo else now
+    return now.astimezone(UTC).replace(tzinfo=None) if now.tzinfo else now
+
+
+def run_days(tags: Mapping[str, str]) -> tuple[date, ...]:
+    """The days that a run is for, in order."""
+    first = tags.get("dagster/asset_partition_range_start", tags.get("dagster/partition"))
+    last = tags.get("dagster/asset_partition_range_end", first)
+    if not first or not last:
+        return ()
+    start, end = date.fromisoformat(first), date.fromisoformat(last)
+    return tuple(start + timedelta(days=n) for n in range((end - start).days + 1))
+
+
+def run_info(
+    context: dg.AssetExecutionContext, *, force_reason: str = "", restate_reason: str = "", restate_crm: bool = False
+) -> RunInfo:  # fmt: skip
+    """Who writes and for which days. The moment is the run's own start, so no asset looks at a clock."""
     return RunInfo(
         run_id=context.run.run_id,
-        now=now,
+        now=run_moment(context.instance, context.run),
         days=tuple(sorted(date.fromisoformat(key) for key in context.partition_keys)),
         step=context.op_execution_context.op.name,
         force_reason=force_reason.strip() or None,
         restate_reason=restate_reason.strip() or None,
+        restate_crm=restate_crm,
     )
 
 
@@ -277,20 +296,50 @@ class WarehouseResource(dg.ConfigurableResource):
 
     force_reason: str = ""
     restate_reason: str = ""
+    restate_crm: bool = False
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
+        """The warehouse for a whole run, which other processes know to be under way."""
+        run = context.run
+        if run is None or context.instance is None:
+            yield self
+            return
+        days = run_days(run.tags)
+        info = RunInfo(run.run_id, run_moment(context.instance, run), days, "nightly")
+        what = f"{'backfill' if info.is_only_backfill else 'nightly'} of {info.window}" if days else "a run"
+        turns = Turns.beside(load_settings().warehouse)
+        with turns.taken(run.run_id, what, days, goes_first=not info.is_only_backfill):
+            yield self
 
     @contextmanager
     def open(self, context: dg.AssetExecutionContext) -> Iterator[Night]:
         """The open warehouse. Our errors become failures with their four parts, and are not tried again."""
         settings = load_settings()
-        run = run_info(context, force_reason=self.force_reason, restate_reason=self.restate_reason)
+        run = run_info(context, force_reason=self.force_reason, restate_reason=self.restate_reason,
+                       restate_crm=self.restate_crm)  # fmt: skip
+        own = Warehouse.of(settings)
         try:
-            with Warehouse.of(settings).open(run) as session:
+            with own.open(run) as session:
                 night = Night(session, context, settings)
                 night.leave_out_quiet_days()
                 yield night
         except GestureError as error:
+            if isinstance(error, GateClosed) and _was_being_built(own, run, error):
+                raise dg.RetryRequested(max_retries=MOST_BUILDERS) from error
             raise dg.Failure(error.report, allow_retries=False) from error
         except MACHINE_FAILURES:
             raise
         except Exception as error:
             raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
+
+
+def _was_being_built(warehouse: Warehouse, run: RunInfo, refusal: GateClosed) -> bool:
+    """Whether other runs were building the days that `run` lacks; they have ended when this returns."""
+    try:
+        return Turns.beside(warehouse.path).wait_for_builders(
+            run.run_id, run.days, refusal, waiter=f"{run.step} for {run.window}",
+            timeout_seconds=warehouse.lock_timeout_seconds,
+        )  # fmt: skip
+    except GateClosed:  # the patience is over
+        return False

@@ -63,7 +63,7 @@ def _build(night: Night, url: str) -> Events:
     # A past day that holds a snapshot is what it was: today's CRM has nothing to say about it.
     kept = [
         day for day in night.days
-        if _is_past(day, today) and not run.restate_reason
+        if _is_past(day, today) and not run.restate_crm
         and day in verdicts and verdicts[day][0] in (Verdict.PASS, Verdict.OVERRIDE)
     ]  # fmt: skip
     built = [day for day in night.days if day not in kept]
@@ -93,7 +93,7 @@ def _build(night: Night, url: str) -> Events:
         "days_kept_as_stored": len(kept),
         "tags_of_past_days": "rebuilt from tagged_at" if has_dated_tags else "unknown (the CRM does not date tags)",
     }
-    if run.restate_reason:
+    if run.restate_crm:
         notes["restate_reason"] = run.restate_reason
     yield from night.commit(*((contract, frames[contract.name]) for contract in TABLES), notes=notes)
 

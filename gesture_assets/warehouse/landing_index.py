@@ -204,7 +204,7 @@ class LandingIndex:
                     f"{self.session.run.step} cannot be built for {self.session.run.window}.",
                     expected=f"the landing file {name}, which held {count:,} rows of these days", found="no such file",
                     where="data/landing", next_step="put the file back, then  gesture run; "
-                    'or leave it out on purpose:  gesture run --from … --to … --force-reason "why"',
+                    'or leave it out on purpose:  gesture run --from … --to … --force --reason "why"',
                 )  # fmt: skip
             opened = self._open(present[name], digest, indexed_at=indexed_at)
             rows = f"""select coalesce(filing_day, date '{file_date}') as {PARTITION}, * exclude (filing_day)

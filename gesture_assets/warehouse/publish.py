@@ -22,7 +22,11 @@ from gesture_assets.errors import ContractBreach, GateClosed, listing
 from gesture_assets.features.registry import Feature
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse import ledger
+from gesture_assets.warehouse.format import unreadable
 from gesture_assets.warehouse.ledger import LEDGER_COLUMNS, Verdict
+from gesture_assets.warehouse.lock import attach_when_free
+from gesture_assets.warehouse.restatement import RESTATEMENT_COLUMNS
+from gesture_assets.warehouse.space import require_room
 from gesture_assets.warehouse.warehouse import LIVE, Session, Warehouse, comments, connect
 
 log = logging.getLogger(__name__)
@@ -90,25 +94,41 @@ def publish(
     now = session.run.now
     snapshot_id = f"{now:%Y%m%dT%H%M%S}-{session.run.run_id[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob("*.tmp*"):
-        leftover.unlink()
+    _sweep(folder, link)
+    require_room(f"The publication of {session.run.window}", folder, warehouse.stat().st_size)
     path = folder / f"gesture-{snapshot_id}.duckdb"
     part = path.with_name(path.name + ".tmp")
     con = session.connection
     con.execute("checkpoint warehouse")
     con.execute("use memory")
     con.execute("detach warehouse")  # a copy of a file that is open could miss its last pages
-    shutil.copyfile(warehouse, part)
-    _dress(part, contracts, features, snapshot_id=snapshot_id, run_id=session.run.run_id, now=now)
-    newest = verify(part, contracts)
-    with part.open("rb") as stream:
-        os.fsync(stream.fileno())
+    try:
+        shutil.copyfile(warehouse, part)
+        _dress(part, contracts, features, snapshot_id=snapshot_id, run_id=session.run.run_id, now=now)
+        newest = verify(part, contracts)
+        with part.open("rb") as stream:
+            os.fsync(stream.fileno())
+    except BaseException:
+        _sweep(folder, link)  # a copy that is of no use must not keep the disk full
+        raise
     part.replace(path)
     flip(link, path)
     _prune(folder, link, keep)
     con.execute(f"attach '{str(warehouse).replace(chr(39), chr(39) * 2)}' as warehouse")
     log.info("published %s", path.name)
     return Published(snapshot_id, path, path.stat().st_size, newest)
+
+
+def _sweep(folder: Path, link: Path) -> None:
+    """Remove what a publication leaves behind that was killed or found no room."""
+    for leftover in folder.glob("*.tmp*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
+    for leftover in link.parent.glob(f".{link.name}.*"):
+        if leftover.is_symlink():
+            leftover.unlink()
 
 
 def flip(link: Path, target: Path) -> None:
@@ -142,7 +162,7 @@ def _dress(
         con.execute("set TimeZone = 'UTC'")
         con.execute("begin transaction")  # hundreds of comments, one write
         con.execute("create schema if not exists analytics")
-        for bookkeeping in ("landing_days", "landing_files"):  # of the private file
+        for bookkeeping in ("landing_days", "landing_files", "warehouse_format"):  # of the private file
             con.execute(f"drop table if exists {bookkeeping}")
         con.execute("drop schema if exists rejected cascade")  # what did not pass is nobody else's to read
         con.execute(
@@ -197,9 +217,13 @@ def _dress(
             con.execute(f"comment on table {table} is '{meaning}'")
             for name, said in columns.items():
                 con.execute(f"comment on column {table}.{name} is '{said}'")
-        con.execute("comment on table gate_ledger is 'One row per audit of a table and day.'")
-        for name, _, meaning in LEDGER_COLUMNS:
-            con.execute(f"comment on column gate_ledger.{name} is '{meaning.replace(chr(39), chr(39) * 2)}'")
+        for table, said, columns in (
+            ("gate_ledger", "One row per audit of a table and day.", LEDGER_COLUMNS),
+            ("restatements", "One row per table and old day that changed after it was published.", RESTATEMENT_COLUMNS),
+        ):
+            con.execute(f"comment on table {table} is '{said}'")
+            for name, _, meaning in columns:
+                con.execute(f"comment on column {table}.{name} is '{meaning.replace(chr(39), chr(39) * 2)}'")
         con.execute(VIEWS.read_text(encoding="utf-8"))
         con.execute("commit")
         con.execute("checkpoint")
@@ -297,7 +321,10 @@ def read_published(link: Path) -> duckdb.DuckDBPyConnection:
             next_step="gesture run",
         )
     con = connect()
-    con.execute(f"attach '{str(link.resolve()).replace(chr(39), chr(39) * 2)}' as gesture (read_only)")
+    try:
+        con.execute(f"attach '{str(link.resolve()).replace(chr(39), chr(39) * 2)}' as gesture (read_only)")
+    except duckdb.Error as error:
+        raise unreadable(link.resolve(), error, next_step="gesture publish") or error from error
     con.execute("use gesture")
     return con
 
@@ -311,7 +338,10 @@ def private_ledger(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     with Warehouse.of(settings).locked("gesture gates"):
         con = connect()
         try:
-            con.execute(f"attach '{str(settings.warehouse).replace(chr(39), chr(39) * 2)}' as warehouse (read_only)")
+            attach_when_free(
+                con, settings.warehouse, name="warehouse", holder="gesture gates",
+                timeout_seconds=settings.lock_timeout_seconds, read_only=True,
+            )  # fmt: skip
             yield con
         finally:
             con.close()

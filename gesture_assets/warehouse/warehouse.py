@@ -22,7 +22,7 @@ from gesture_assets.contracts.lineage import ancestors
 from gesture_assets.errors import ConfigError, ContractBreach, GateClosed, GestureError, listing
 from gesture_assets.settings import Settings
 from gesture_assets.sources.personal import masked_sql
-from gesture_assets.warehouse import ledger
+from gesture_assets.warehouse import ledger, restatement
 from gesture_assets.warehouse.audit import AUDIT_SCHEMA, Audit, CheckOutcome, audit, not_evaluated
 from gesture_assets.warehouse.format import create_file, roll_back, settle
 from gesture_assets.warehouse.ledger import LedgerRow, Verdict
@@ -46,7 +46,8 @@ class RunInfo:
     days: tuple[date, ...]
     step: str
     force_reason: str | None = None  # opens closed gates, recorded in the ledger
-    restate_reason: str | None = None  # lets an undated source overwrite a past day
+    restate_reason: str | None = None  # lets old days change that readers already have
+    restate_crm: bool = False  # … and today's CRM take the place of what it was on an old day
 
     @property
     def is_only_backfill(self) -> bool:
@@ -113,6 +114,7 @@ class Session:
 
     connection: duckdb.DuckDBPyConnection
     run: RunInfo
+    published: Path | None = None  # the link that readers use: what it holds changes only for a reason
     input_hashes: dict[str, str] = field(default_factory=dict)
 
     # ---- reading -------------------------------------------------------------------------------------------------
@@ -344,6 +346,13 @@ class Session:
     ) -> list[tuple[Contract, tuple[DayVerdict, ...]]]:
         """One transaction: rows of good days and the ledger rows of all days, or nothing."""
         results = []
+        old = [day for day in good if self.run.is_backfill(day)]
+        readers_have = {
+            contract.name: restatement.published_hashes(self.connection, self.published, contract.name)
+            if old and self.published
+            else {}
+            for contract in contracts
+        }
         self.connection.execute("begin transaction")
         try:
             for contract in contracts:
@@ -356,6 +365,14 @@ class Session:
                     count, digest = staged.get(day, (0, EMPTY_HASH))
                     changed = day in good and live.get(day, EMPTY_HASH if count == 0 else None) != digest
                     verdicts.append(DayVerdict(day, day in good, count, digest, attempts[day], changed))
+                restated = {
+                    v.day: (readers_have[contract.name][v.day], v.content_hash)
+                    for v in verdicts
+                    if v.is_changed
+                    and v.day in old
+                    and readers_have[contract.name].get(v.day, v.content_hash) != v.content_hash
+                }
+                self._restate(contract, restated)
                 self._replace(contract, [v.day for v in verdicts if v.is_changed])
                 self._clear_rejected(contract, [v.day for v in verdicts if v.passed])
                 self._reject(contract, [v.day for v in verdicts if not v.passed], structured=structured)
@@ -378,6 +395,20 @@ class Session:
             live_days = sum(v.passed for v in verdicts)
             log.info("%s: %s of %s days live", contract.name, live_days, len(verdicts))
         return results
+
+    def _restate(self, contract: Contract, hashes: Mapping[date, tuple[str, str]]) -> None:
+        """Note how days that readers already have will differ; refuse it where no reason was given."""
+        if not hashes:
+            return
+        found = restatement.differences(self.connection, contract, list(hashes), staged=f"{STAGE}.{contract.name}")
+        if not self.run.restate_reason:
+            raise restatement.refusal(self.run.step, found)
+        for one in found:
+            restatement.record(
+                self.connection, one, hashes=hashes[one.day], reason=self.run.restate_reason,
+                run_id=self.run.run_id, now=self.run.now,
+            )  # fmt: skip
+            log.warning("restated %s", one.in_short)
 
     def _row(
         self, contract: Contract, day: date, attempt: int, verdict: Verdict, count: int, digest: str,
@@ -521,13 +552,15 @@ class Warehouse:
     lock_timeout_seconds: float
     threads: int | None = None
     memory_limit: str | None = None
+    published: Path | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> "Warehouse":
         """The warehouse that `settings` describe."""
         return cls(
-            settings.warehouse, settings.lock_timeout_seconds, settings.duckdb_threads, settings.duckdb_memory_limit
-        )
+            settings.warehouse, settings.lock_timeout_seconds, settings.duckdb_threads, settings.duckdb_memory_limit,
+            settings.published,
+        )  # fmt: skip
 
     @contextmanager
     def locked(self, holder: str, ahead: Callable[[], str | None] = lambda: None) -> Iterator[None]:
@@ -540,8 +573,8 @@ class Warehouse:
     def open(self, run: RunInfo) -> Iterator[Session]:
         """The open warehouse, for this process alone; a backfill lets the nightly pass, between any two of its steps.
 
-        Raises `WarehouseBusy` naming the holder when time is up, `DiskFull`, and `ConfigError` for a file that cannot be
-        worked with: damaged, somebody else's, or of a newer version.
+        Raises `WarehouseBusy` naming the holder when time is up, `DiskFull`, and `ConfigError` for a file that cannot
+        be worked with: damaged, somebody else's, or of a newer version.
         """
         ahead = Turns.beside(self.path).first if run.is_only_backfill else lambda: None
         doing = f"{run.step} for {run.window}" if run.days else run.step
@@ -563,11 +596,12 @@ class Warehouse:
                 for schema in ("warehouse.rejected", "warehouse.superseded", STAGE, AUDIT_SCHEMA):
                     connection.execute(f"create schema if not exists {schema}")
                 ledger.create(connection)
+                restatement.create(connection)
                 connection.execute(
                     f"create table if not exists {LIVE}.landing_days "
                     f"(content_hash varchar not null, {PARTITION} date not null, row_count bigint not null)"
                 )
-                yield Session(connection, run)
+                yield Session(connection, run, self.published)
             finally:
                 connection.close()
                 shutil.rmtree(spill, ignore_errors=True)

@@ -185,7 +185,12 @@ def test_an_event_that_lands_later_changes_its_own_day_and_the_replaced_scores_s
     more = f"event_id,user_id,event_type,event_at,received_at\nnew,cyd,signup,{D3}T18:00:00Z,{D3}T18:00:00Z\n"
     (world / "landing" / "native" / "events-more.csv").write_text(more)
     later = datetime.fromisoformat("2026-03-09T02:00")
-    night(D3, now=later)
+    refused = run_night(D3, now=later)
+    assert not refused.success
+    assert "raw_events@2026-03-05: 1 added, 0 removed, 0 changed" in failures(refused)
+    assert content_hashes(world) == forwards.hashes
+    restated = run_night(D3, now=later, restate_reason="the evening's file came late")
+    assert restated.success, failures(restated)
     changed = {key for key, digest in content_hashes(world).items() if digest != forwards.hashes[key]}
     assert {day for _, day in changed} == {D3}
     assert {"raw_events", "daily_activity", "user_features", "rule_scores"} <= {table for table, _ in changed}
@@ -195,6 +200,12 @@ def test_an_event_that_lands_later_changes_its_own_day_and_the_replaced_scores_s
     assert dict(rows(world, scores.replace("rule_scores", "superseded.rule_scores"))) == before
     marks = rows(world, f"select distinct recorded_at, is_backfill from rule_scores where as_of_date = '{D3}'")
     assert marks == [(later, True)]
+    kept = rows(world, "select table_name, added, removed, changed, reason from restatements")
+    assert {table for table, *_ in kept} == {table for table, _ in changed}
+    assert ("raw_events", 1, 0, 0, "the evening's file came late") in kept
+    con = published(world)
+    assert con.execute("select count(*) from restatements").fetchone() == (len(kept),)
+    con.close()
 
 
 def test_a_late_event_counts_for_its_day_from_the_day_on_which_it_arrived(forwards: Built, rebuilt: Built) -> None:

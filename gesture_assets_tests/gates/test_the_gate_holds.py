@@ -129,7 +129,8 @@ def test_a_past_day_keeps_the_snapshot_it_was_built_from_unless_a_reason_is_give
     assert again.success, failures(again)
     assert rows(data_dir, "select * from validated_subscribers") == stored
     assert rows(data_dir, RATINGS) == [(3, False), (4, False), (5, False)]
-    restated = run_night(GOOD_DAY, select=CRM, now=LATER, restate_reason="the export was of another company")
+    restated = run_night(GOOD_DAY, select=CRM, now=LATER, restate_reason="the export was of another company",
+                         restate_crm=True)  # fmt: skip
     assert restated.success, failures(restated)
     assert rows(data_dir, RATINGS) == [(1, True)] * 3
 

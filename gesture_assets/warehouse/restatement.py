@@ -1,0 +1,138 @@
+"""Restatements: rows of an old day that readers already have change only for a reason, and the difference is kept.
+
+Belongs here: which days have been published, how staged rows differ from them, the table that remembers it.
+Does not belong here: deciding what is staged (`warehouse.py`), giving the reason (`cli/`).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+
+import duckdb
+
+from gesture_assets.contracts.contract import PARTITION, Contract
+from gesture_assets.errors import ContractBreach, listing
+
+TABLE = "warehouse.main.restatements"
+
+# Column, type, meaning: analysts read it.
+RESTATEMENT_COLUMNS = (
+    ("table_name", "VARCHAR not null", "Table that was restated."),
+    ("partition", "DATE not null", "As-of day of the rows."),
+    ("rows_before", "BIGINT not null", "Rows that were published."),
+    ("rows_after", "BIGINT not null", "Rows that took their place."),
+    ("added", "BIGINT not null", "Keys that only the new rows have."),
+    ("removed", "BIGINT not null", "Keys that only the old rows had."),
+    ("changed", "BIGINT not null", "Keys with other values."),
+    ("changed_columns", "VARCHAR not null", "JSON: column -> rows in which it changed."),
+    ("hash_before", "VARCHAR not null", "Content hash of the old rows."),
+    ("hash_after", "VARCHAR not null", "Content hash of the new rows."),
+    ("reason", "VARCHAR not null", "Why, as given."),
+    ("run_id", "VARCHAR not null", "Dagster run."),
+    ("recorded_at", "TIMESTAMP not null", "When (UTC)."),
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How the new rows of one table and day differ from the published ones."""
+
+    table: str
+    day: date
+    rows_before: int
+    rows_after: int
+    added: int
+    removed: int
+    changed: int
+    changed_columns: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def in_short(self) -> str:
+        """`rule_scores@2026-03-04: 1 added, 0 removed, 12 changed (score, points)`."""
+        most = sorted(self.changed_columns, key=lambda name: (-self.changed_columns[name], name))
+        columns = f" ({listing(most, 3)})" if most else ""
+        counts = f"{self.added:,} added, {self.removed:,} removed, {self.changed:,} changed"
+        return f"{self.table}@{self.day}: {counts}{columns}"
+
+
+def create(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the table where there is none."""
+    columns = ", ".join(f"{name} {kind}" for name, kind, _ in RESTATEMENT_COLUMNS)
+    connection.execute(f"create table if not exists {TABLE} ({columns})")
+
+
+def published_hashes(connection: duckdb.DuckDBPyConnection, published: Path, table: str) -> dict[date, str]:
+    """Day -> content hash of `table` in the published file at the link `published`; empty where there is no file.
+
+    The file stays attached as `published`, read-only, for `differences`.
+    """
+    if not published.exists():
+        return {}
+    path = str(published.resolve()).replace("'", "''")
+    connection.execute(f"attach if not exists '{path}' as published (read_only)")
+    return dict(
+        connection.execute(
+            "select partition, arg_max(content_hash, attempt) from published.main.gate_ledger "
+            "where table_name = ? and verdict = 'PASS' group by all",
+            [table],
+        ).fetchall()
+    )
+
+
+def differences(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, days: Sequence[date], *, staged: str
+) -> list[Difference]:
+    """How the rows of `days` in the table `staged` differ from the published ones, day by day, matched by the key."""
+    key = list(dict.fromkeys((PARTITION, *contract.key)))
+    others = [name for name in contract.column_names if name not in key]
+    known = {row[0] for row in connection.execute(f"describe published.main.{contract.name}").fetchall()}
+    columns = ", ".join(name if name in known else f"null as {name}" for name in contract.column_names)
+    listed = ", ".join(f"date '{day}'" for day in days)
+    window = f"{PARTITION} in ({listed})"
+    matched = " and ".join(f"old.{name} is not distinct from new.{name}" for name in key)
+    # A row is there where its day is: the day is never unknown on the side that has the row.
+    both = f"old.{PARTITION} is not null and new.{PARTITION} is not null"
+    differs = [f"count(*) filter ({both} and old.{name} is distinct from new.{name})" for name in others]
+    any_differs = " or ".join(f"old.{name} is distinct from new.{name}" for name in others) or "false"
+    rows = connection.execute(
+        f"""select coalesce(new.{PARTITION}, old.{PARTITION}) as day, count(old.{PARTITION}), count(new.{PARTITION}),
+            count(*) filter (old.{PARTITION} is null), count(*) filter (new.{PARTITION} is null),
+            count(*) filter ({both} and ({any_differs})), {", ".join(differs) or "0"}
+        from (select {columns} from published.main.{contract.name} where {window}) as old
+        full join (from {staged} where {window}) as new on {matched}
+        group by day order by day"""
+    ).fetchall()
+    return [
+        Difference(contract.name, *row[:6], changed_columns={n: c for n, c in zip(others, row[6:], strict=False) if c})
+        for row in rows
+    ]
+
+
+def refusal(step: str, found: Sequence[Difference]) -> ContractBreach:
+    """The error for a change of published rows that nobody gave a reason for."""
+    days = sorted({one.day for one in found})
+    window = f"--date {days[0]}" if len(days) == 1 else f"--from {days[0]} --to {days[-1]}"
+    return ContractBreach(
+        f"{step} would change what has been published for {listing(days)}; nothing was changed.",
+        expected="the rows that readers already have: an old day changes only for a reason",
+        found=listing((one.in_short for one in found), 4),
+        where=f"data/warehouse.duckdb, {listing({one.table for one in found})}",
+        next_step=f'gesture run {window} --restate --reason "why"',
+    )
+
+
+def record(
+    connection: duckdb.DuckDBPyConnection, one: Difference, *, hashes: tuple[str, str], reason: str, run_id: str,
+    now: datetime,
+) -> None:  # fmt: skip
+    """Remember a restatement; the caller owns the transaction. `hashes` are those of the old and the new rows."""
+    marks = ", ".join("?" for _ in RESTATEMENT_COLUMNS)
+    connection.execute(
+        f"insert into {TABLE} values ({marks})",
+        [
+            one.table, one.day, one.rows_before, one.rows_after, one.added, one.removed, one.changed,
+            json.dumps(one.changed_columns, sort_keys=True), *hashes, reason, run_id, now,
+        ],
+    )  # fmt: skip
