@@ -173,12 +173,19 @@ def test_a_second_run_has_nothing_to_do(own_world: Path) -> None:
     assert (own_world / "gesture.duckdb").resolve() == before
 
 
-def test_a_file_that_lands_later_runs_its_day_only_and_a_rollback_goes_back(own_world: Path) -> None:
+def test_a_file_that_lands_late_restates_its_day_for_a_reason_and_a_rollback_goes_back(own_world: Path) -> None:
     (own_world / "landing" / "native" / "more.csv").write_text(
         f"event_id,user_id,event_type,event_at,received_at\nm1,newcomer,signup,{LAST}T20:00:00Z,{LAST}T20:00:00Z\n"
     )
     before = (own_world / "gesture.duckdb").resolve()
-    done = started(own_world, "run")
+    left = started(own_world, "run")
+    assert (left.code, (own_world / "gesture.duckdb").resolve()) == (0, before)
+    assert f"Files landed late for {LAST}" in left.out
+    refused = started(own_world, "run", "--date", LAST)
+    assert refused.code == 1
+    assert has_four_parts(refused.err)
+    assert f"raw_events@{LAST}: 1 added" in refused.err
+    done = started(own_world, "run", "--date", LAST, "--restate", "--reason", "the evening's file came late")
     assert done.code == 0, done.out + done.err
     assert [line for line in done.out.splitlines() if line.startswith("nightly for")] == [f"nightly for {LAST}"]
     assert called(own_world, "explain", "--user-id", "newcomer").code == 0
@@ -191,6 +198,15 @@ def test_a_file_that_lands_later_runs_its_day_only_and_a_rollback_goes_back(own_
     again = called(own_world, "publish", "rollback")
     assert again.code == 1
     assert has_four_parts(again.err)
+
+
+@pytest.mark.parametrize(
+    "options", [("--restate",), ("--force", "--reason", " "), ("--reason", "why"), ("--restate-crm", "--force")]
+)
+def test_an_exception_needs_a_reason_and_a_reason_an_exception(own_world: Path, options: tuple[str, ...]) -> None:
+    done = called(own_world, "run", "--date", LAST, *options)
+    assert done.code == 2
+    assert has_four_parts(done.err)
 
 
 @pytest.mark.slow
