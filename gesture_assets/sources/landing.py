@@ -7,8 +7,11 @@ Does not belong here: remembering which files were seen (`warehouse/landing_inde
 
 import csv
 import hashlib
+import io
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +49,13 @@ SNIFFED_ROWS = 1_000  # rows in which an unnamed IP-address column would show
 CHUNK = 1024 * 1024
 # What the engine says where line ends are of several kinds, which its reader of quoted fields refuses.
 SEVERAL_LINE_ENDS = "invalid state"
+QUOTED_LINES = 100  # a field that runs over more lines than these is taken for one whose quote was never closed
+KEPT_TEXT = 4_000  # characters of a refused row that the quarantine keeps
+# A time outside is a sender's "never" or a wrong unit, and some of them cannot even be added to.
+FIRST_TIME, LAST_TIME = "1970-01-02", "2200-01-01"
+LARGEST_NUMBER = 1e15  # more seconds, percent or dollars than there are, and whole numbers are exact up to here
+
+csv.field_size_limit(LONGEST_LINE)
 
 BOT_AGENTS = "bot|crawl|spider|slurp|headless|python-requests|curl/|wget|scrapy|phantomjs|monitoring"
 AGENT_FAMILIES = (
@@ -104,10 +114,27 @@ def find_files(
             yield LandingFile(path, name, source, kind)
 
 
-def content_hash(path: Path) -> str:
-    """SHA-256 of the file's bytes, 32 hex digits of it."""
-    with path.open("rb") as stream:
+def content_hash(file: LandingFile) -> str:
+    """SHA-256 of the file's bytes, 32 hex digits of it. Raises `SourceError` where it may not be read."""
+    with readable(file), file.path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+
+
+@contextmanager
+def readable(file: LandingFile) -> Iterator[None]:
+    """Let what the engine or the system says about `file` come out as `SourceError`; what it says of others passes."""
+    try:
+        yield
+    except OSError as error:
+        raise _refusal(file, expected="a file that can be read", found=error.strerror or str(error)) from error
+    except (duckdb.OutOfMemoryException, duckdb.FatalException, duckdb.InterruptException):
+        raise
+    except duckdb.Error as error:
+        # A full disk or a lost scratch file is no fault of this file.
+        if isinstance(error, duckdb.IOException) and str(file.path) not in str(error):
+            raise
+        said = str(error).splitlines()[0][:300]
+        raise _refusal(file, expected=f"a readable {file.format} file", found=said) from error
 
 
 def open_file(
@@ -118,17 +145,19 @@ def open_file(
     `key` makes the pseudonyms, `indexed_at` is when the file was first seen: the arrival of rows that have no clock of
     arrival. Raises `SourceError` for an empty or unreadable file, a wrong delimiter, a missing column.
     """
+    with readable(file):
+        return _opened(connection, file, table=table, key=key, indexed_at=indexed_at)
+
+
+def _opened(
+    connection: duckdb.DuckDBPyConnection, file: LandingFile, *, table: str, key: str, indexed_at: datetime
+) -> OpenFile:
     if file.path.stat().st_size == 0:
         raise _refusal(file, expected="a header and rows", found="an empty file (0 bytes): an export was cut short")
     _check_compression(file)
-    try:
-        reader = {"csv": _open_csv, "jsonl": _open_jsonl, "parquet": _open_parquet}[file.format]
-        rows, headers = reader(connection, file, table)
-        expressions = {canonical: _pick(file, headers, names) for canonical, names in file.source.columns.items()}
-    except duckdb.Error as error:
-        raise _refusal(
-            file, expected=f"a readable {file.format} file", found=str(error).splitlines()[0][:300]
-        ) from error
+    reader = {"csv": _open_csv, "jsonl": _open_jsonl, "parquet": _open_parquet}[file.format]
+    rows, headers = reader(connection, file, table)
+    expressions = {canonical: _pick(file, headers, names) for canonical, names in file.source.columns.items()}
     missing = [
         f"{name} (one of: {', '.join(file.source.columns[name])})"
         for name in ("event_type", "event_at", "user_id")
@@ -169,6 +198,8 @@ def _check_compression(file: LandingFile) -> None:
             while stream.read(CHUNK):
                 pass
     except OSError as error:
+        if error.errno:  # the system's, not the decoder's
+            raise
         raise _refusal(file, expected="a whole compressed file", found=f"{error}: it was cut short") from error
 
 
@@ -224,6 +255,11 @@ def _open_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
     ).fetchone()
     if first is None or not (first[0] or "").strip():
         raise _refusal(file, expected="a header in the first line", found="nothing readable there")
+    if "\0" in first[0]:
+        raise _refusal(
+            file, expected="text in UTF-8", found="zero bytes in the header: UTF-16, or no text at all",
+            next_step="save the file as UTF-8, then  gesture run",
+        )  # fmt: skip
     names = [_normal(name) for name in next(csv.reader([first[0]], delimiter=delimiter))]
     names = [name or f"column_{position}" for position, name in enumerate(names)]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
@@ -241,11 +277,19 @@ def _open_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
 
     try:
         read(file.path)
+        is_uneven = _is_uneven(connection, rejects, file.path)
     except duckdb.InvalidInputException as error:
         if SEVERAL_LINE_ENDS not in str(error):
             raise
+        is_uneven = True
+    if is_uneven:
         with tempfile.TemporaryDirectory() as folder:
-            read(_with_one_line_end(file.path, Path(folder) / "rows.csv"))
+            read(_evened(file.path, Path(folder) / "rows.csv", delimiter, len(names)))
+        tail = '"' + _refused_end(delimiter, len(names))
+        connection.execute(
+            f"""update {rejects} set csv_line = replace(trim(csv_line, chr(10))[2:-{len(tail) + 1}], '""', '"')
+            where starts_with(csv_line, '"') and ends_with(trim(csv_line, chr(10)), {_quote(tail)})"""
+        )
     texts = ", ".join(f"null::varchar as {_identifier(name)}" for name in names)
     own = ", ".join(_identifier(name) for name in names)
     # Text that cannot be split into columns cannot be masked by column either.
@@ -277,15 +321,86 @@ def _refused_sql(rejects: str, *, header_lines: int) -> str:
             group by accepted_before)"""
 
 
-def _with_one_line_end(path: Path, copy: Path) -> Path:
-    """Write `path`, unpacked, to `copy` with line feeds as its only line ends."""
-    with pa.input_stream(path, compression="detect") as stream, copy.open("wb") as written:
-        is_cut = False  # between carriage return and line feed
+def _is_uneven(connection: duckdb.DuckDBPyConnection, rejects: str, path: Path) -> bool:
+    """Whether refused records took others with them, or blank lines, which only refused records count."""
+    refused = connection.execute(
+        f"""select count(*), count(*) filter (error_type not in ('MISSING COLUMNS', 'TOO MANY COLUMNS')
+            or regexp_matches(trim(csv_line, chr(10) || chr(13)), '[\n\r]')) from {rejects}"""
+    ).fetchone()
+    if not refused or not refused[0]:
+        return False
+    return bool(refused[1]) or _has_blank_lines(path)
+
+
+def _has_blank_lines(path: Path) -> bool:
+    with pa.input_stream(path, compression="detect") as stream:
+        last = b""
         while chunk := stream.read(CHUNK):
-            chunk = chunk[1:] if is_cut and chunk[:1] == b"\n" else chunk
-            is_cut = chunk.endswith(b"\r")
-            written.write(chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+            chunk = last + chunk
+            if any(pair in chunk for pair in (b"\n\n", b"\n\r", b"\r\r")):
+                return True
+            last = chunk[-1:]
+    return False
+
+
+def _evened(path: Path, copy: Path, delimiter: str, width: int) -> Path:
+    """Write `path`, unpacked, to `copy`: line feeds as line ends, no blank lines, and no quote that stays open.
+
+    A line with a quote that does not close as the header's `width` columns ask for is no record. It is written as one
+    quoted field and more fields than there are columns, which the reader refuses without touching its neighbours.
+    """
+    # Every byte is a sign of latin-1, so nothing is changed that is not looked at; line ends become line feeds.
+    with (
+        pa.input_stream(path, compression="detect") as stream,
+        io.TextIOWrapper(stream, encoding="latin-1", newline=None) as text,  # pyright: ignore[reportArgumentType]
+        copy.open("w", encoding="latin-1", newline="\n") as written,
+    ):
+        written.write(text.readline())
+        ahead: deque[str] = deque()
+        while line := ahead.popleft() if ahead else text.readline():
+            if line == "\n":
+                continue
+            taken = _record_lines(line, ahead, text, delimiter, width)
+            if taken is None:
+                broken = line.rstrip("\n")[:KEPT_TEXT].replace('"', '""')
+                written.write(f'"{broken}"{_refused_end(delimiter, width)}\n')
+            else:
+                written.write(line)
+                written.writelines(ahead.popleft() for _ in range(taken))
     return copy
+
+
+def _refused_end(delimiter: str, width: int) -> str:
+    return delimiter * width + "-"
+
+
+def _record_lines(line: str, ahead: deque[str], text: io.TextIOBase, delimiter: str, width: int) -> int | None:
+    """How many lines after `line` belong to its record; None where it is none. `ahead` is filled from `text`."""
+    if len(line) > LONGEST_LINE:
+        return None
+    if '"' not in line:
+        return 0
+    record, taken = line, 0
+    while True:
+        # Lines without a quote cannot close one: parsing waits for those that may.
+        if taken == 0 or '"' in ahead[taken - 1]:
+            try:
+                fields = next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter, strict=True))
+            except csv.Error as error:
+                if str(error) != "unexpected end of data":
+                    return None
+            else:
+                return taken if taken == 0 or len(fields) == width else None
+        if taken == len(ahead):
+            ahead.extend(following := [text.readline()] if taken < QUOTED_LINES else [])
+            if not following or not following[0]:
+                if ahead and not ahead[-1]:
+                    ahead.pop()
+                return None
+        record += ahead[taken]
+        taken += 1
+        if taken > QUOTED_LINES or len(record) > LONGEST_LINE:
+            return None
 
 
 def _open_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> tuple[str, dict[str, str]]:
@@ -324,7 +439,8 @@ def _open_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile, tabl
     # Times become UTC, without a zone they are the source's own; everything else becomes text.
     selected = ", ".join(
         f"({_identifier(name)} at time zone 'UTC') as {_identifier(name)}" if kind == "TIMESTAMP WITH TIME ZONE"
-        else f"({_identifier(name)}::timestamp{local}) as {_identifier(name)}" if kind.startswith(("TIMESTAMP", "DATE"))
+        else f"(try_cast({_identifier(name)} as timestamp){local}) as {_identifier(name)}"
+        if kind.startswith(("TIMESTAMP", "DATE"))
         else f"{_identifier(name)}::varchar as {_identifier(name)}"
         for name, kind in names.items()
     )  # fmt: skip
@@ -372,10 +488,12 @@ def _time_sql(text: str, source: SourceDescription) -> str:
     if source.timestamp_format:
         return naive
     offset = r"\d{2}:?\d{2}.*(Z|z|[+-]\d{2}(:?\d{2})?)$"
-    epoch = f"to_timestamp(try_cast({text} as double) / if(length(split_part({text}, '.', 1)) > 11, 1000, 1))"
+    digits = f"length(split_part({text}, '.', 1))"
+    unit = f"case when {digits} > 17 then 1e9 when {digits} > 14 then 1e6 when {digits} > 11 then 1e3 else 1 end"
+    epoch = f"to_timestamp(try_cast({text} as double) / {unit})"
     return (
         f"case when regexp_matches({text}, '{offset}') then try_cast({text} as timestamptz) at time zone 'UTC' "
-        rf"when regexp_full_match({text}, '\d{{9,13}}(\.\d+)?') then {epoch} at time zone 'UTC' else {naive} end"
+        rf"when regexp_full_match({text}, '\d{{9,19}}(\.\d+)?') then {epoch} at time zone 'UTC' else {naive} end"
     )
 
 
@@ -404,6 +522,10 @@ def _canonical_sql(
             # Parquet keeps its types: a timestamp there needs no parsing.
             parsed = _time_sql(f"trim(({found})::varchar)", source)
             times[name] = f"if(typeof({found}) = 'TIMESTAMP', try_cast({found} as timestamp), {parsed})"
+    bounded = ", ".join(
+        f"if({name} between timestamp '{FIRST_TIME}' and timestamp '{LAST_TIME}', {name}, null) as {name}"
+        for name in TIME_COLUMNS
+    )
     has_arrival = expressions.get("received_at") is not None
     fields = ", ".join(f"{_identifier(header)} := {expression}" for header, expression in headers.items())
     document = "document" if file.format == "jsonl" else f"to_json(struct_pack({fields}))::varchar"
@@ -412,6 +534,7 @@ def _canonical_sql(
     raw = ", ".join(f"{headers[header]} as {name}" for header, name in carried.items()) or "document"
     masked = masked_sql(_masked_document(file, carried))
     broken = masked_json_sql("broken") if file.format == "jsonl" else "broken"
+    kept = f"left(coalesce({broken}, {masked}), {KEPT_TEXT})"
     event_id = text("event_id")
     if lacks_ids:
         # Identical rows of one file are separate events; the n-th copy in another file is the same event.
@@ -431,7 +554,12 @@ def _canonical_sql(
         + ")::varchar"
         if any(p in headers for p in source.properties) else "null::varchar"
     )  # fmt: skip
-    numbers = [f"try_cast({text(name)} as double) as {name}" for name in NUMBER_COLUMNS]
+    # Not a number is more than any, so it fails as the infinite does.
+    numbers = [
+        f"if(abs({number}) <= {LARGEST_NUMBER}, {number}, null) as {name}"
+        for name in NUMBER_COLUMNS
+        for number in [f"try_cast({text(name)} as double)"]
+    ]
     numbers += [f"try_cast(try_cast({text(name)} as double) as integer) as {name}" for name in INTEGER_COLUMNS]
     email = normal_email_sql(text("email"))
     ahead, oldest = f"interval {MINUTES_AHEAD} minute", f"interval {OLDEST_DAYS} day"
@@ -461,7 +589,7 @@ def _canonical_sql(
             case when {agent} is null then null {family} else 'other' end as user_agent_family,
             {", ".join(numbers)}, {properties} as properties, {raw}
         from {rows}
-    ), judged as (
+    ), timed as (select * replace ({bounded}) from fields), judged as (
         select *, coalesce(known_user_id, 'anon:' || anonymous_id) as user_id,
             case when broken is not null then 'unreadable_row'
                 when coalesce(known_user_id, anonymous_id) is null then 'missing_user_id'
@@ -473,7 +601,7 @@ def _canonical_sql(
                 when event_at > {arrival} + {ahead} then 'future_ts'
                 when {f"event_at < received_at - {oldest}" if has_arrival else "false"} then 'too_old'
             end as reason
-        from fields
+        from timed
     )
     select {_quote(file.name)} as landing_file, '{source.name}' as source, line::bigint as landing_line, reason,
         case when reason is null then greatest(event_at::date, coalesce(received_at, event_at)::date)
@@ -483,7 +611,7 @@ def _canonical_sql(
         coalesce(received_at, event_at) as received_at, source_session_id, device, country, city, gender, channel,
         lifecycle, email_key, is_repeat_session, is_bounce, is_spam, is_bot_agent, user_agent_family,
         {", ".join((*NUMBER_COLUMNS, *INTEGER_COLUMNS))}, properties,
-        case when reason is not null then {masked_sql(f"left(coalesce({broken}, {masked}), 4000)")} end as masked_row
+        case when reason is not null then {masked_sql(kept)} end as masked_row
     from judged)"""
 
 
