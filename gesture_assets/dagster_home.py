@@ -9,8 +9,9 @@ from pathlib import Path
 
 from gesture_assets.settings import Settings
 
-# Runs queue one behind the other for the one writer; the daemon ends runs whose process is gone, and gives back what
-# they held, so that a killed night does not stop the next one.
+# The warehouse has one writer, and runs wait for it step by step. Two may be under way, one of them a backfill: so the
+# nightly starts beside a backfill of weeks, which lets it pass between any two steps. The schedule's priority brings it
+# to the head of the queue. The lines of our own logger (who waits for whom) belong on the run page.
 DAGSTER_YAML = """\
 telemetry:
   enabled: false
@@ -18,10 +19,16 @@ nux:
   enabled: false
 concurrency:
   runs:
-    max_concurrent_runs: 1
+    max_concurrent_runs: 2
+    tag_concurrency_limits:
+      - key: dagster/backfill
+        limit: 1
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60
+python_logs:
+  managed_python_loggers: [gesture_assets]
+  python_log_level: INFO
 """
 
 # The same location as workspace.yaml in the checkout, for an installed package that has no checkout beside it.

@@ -2,13 +2,14 @@
 
 import dagster as dg
 
-from gesture_assets.defs import events, features, nightly, publish, scores, subscribers
+from gesture_assets.defs import events, features, killed_runs, nightly, publish, scores, subscribers
 from gesture_assets.defs.common import WarehouseResource
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules([events, subscribers, features, scores, publish]),
     jobs=[nightly.nightly],
     schedules=[nightly.nightly_schedule],
+    sensors=[killed_runs.killed_runs],
     resources={"warehouse": WarehouseResource()},
     # One process writes the DuckDB file at a time, and a process a step would cost seconds for each.
     executor=dg.in_process_executor,

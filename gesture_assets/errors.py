@@ -5,6 +5,7 @@ it was looked for, and the command that comes next. Does not belong here: decidi
 """
 
 from collections.abc import Iterable
+from datetime import date
 from typing import Self
 
 SHOWN = 5  # more names than a reader takes in at a glance are counted, not listed
@@ -64,9 +65,15 @@ class ContractBreach(GestureError):
 class GateClosed(GestureError):
     """An upstream partition has not passed its audit, so nothing may be built on it."""
 
+    days: tuple[date, ...] = ()  # whose gates are closed, where the ledger refused them
+
 
 class ModelMismatch(GestureError):
     """A model and the features it is asked to score do not agree."""
+
+
+class DiskFull(GestureError):
+    """There was no room to write; what was live before still is."""
 
 
 class WarehouseBusy(GestureError):

@@ -19,4 +19,5 @@ nightly_schedule = dg.build_schedule_from_partitioned_job(
     hour_of_day=2,
     description="02:00 UTC: the day that has just ended.",
     default_status=dg.DefaultScheduleStatus.RUNNING,
+    tags={"dagster/priority": "10"},  # before any backfill that waits in the queue: those have 0
 )

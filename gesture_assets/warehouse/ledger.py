@@ -173,12 +173,14 @@ def require(
         first, last = min(closed), max(closed)
         rerun = f"gesture run --date {first}" if first == last else f"gesture run --from {first} --to {last}"
         mend = "" if all(entry is None for entry in closed.values()) else f"mend what rejected.{table} shows, then  "
-        raise GateClosed(
+        refusal = GateClosed(
             f"{reader} cannot be built for {window}.",
             expected=f"a PASS for {listing(f'{table}@{day}' for day in closed)}",
             found=listing(found),
             where="data/warehouse.duckdb, table gate_ledger",
             next_step=mend + rerun,
         )
+        refusal.days = tuple(sorted(closed))
+        raise refusal
     digest = hashlib.sha256("".join(f"{day}:{verdicts[day][3]};" for day in sorted(days)).encode())
     return digest.hexdigest()[:16]

@@ -1,7 +1,8 @@
-"""The writer's lock: one process at a time, and those who wait know whom they wait for.
+"""The writer's lock: one process at a time, and those who wait know whom they wait for, and for how long.
 
-Belongs here: taking and releasing the lock, and the patience in between. Does not belong here: what is done under it.
-The kernel holds the lock for the process (`flock`), so a killed process leaves none behind.
+Belongs here: taking and releasing the lock, and the patience of whoever waits. Does not belong here: what is done under
+it, and which run lets which one pass (`turns.py`). The kernel holds the lock for the process (`flock`), so a killed
+process leaves none behind.
 """
 
 import fcntl
@@ -9,87 +10,148 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
-from gesture_assets.errors import WarehouseBusy
+from gesture_assets.errors import GestureError, WarehouseBusy
+from gesture_assets.warehouse.format import unreadable
 
 log = logging.getLogger(__name__)
 
 FIRST_WAIT_SECONDS = 0.05
-LONGEST_WAIT_SECONDS = 2.0
+LONGEST_WAIT_SECONDS = 1.0
+NEXT_IN_LINE_SECONDS = 0.1  # whoever is next holds up everybody behind, and looks more often
+REMINDER_SECONDS = 30.0
+
+
+class Obstacle(NamedTuple):
+    """Who or what is in the way, and the longest pause (seconds) before looking again."""
+
+    who: str
+    longest_wait: float = LONGEST_WAIT_SECONDS
+
+
+def wait_while(
+    look: Callable[[], Obstacle | None],
+    *,
+    waiter: str,
+    waits_for: str,
+    timeout_seconds: float,
+    give_up: Callable[[str, float], GestureError],
+) -> None:
+    """Look again with growing pauses until nothing is in the way.
+
+    The log says for whom `waiter` waits and for how long at most, again whenever that is somebody else or half a minute
+    has passed, and how long it took. Raises what `give_up(who, seconds)` makes when `timeout_seconds` are over.
+    """
+    started, pause, told, told_at = time.monotonic(), FIRST_WAIT_SECONDS, "", 0.0
+    while obstacle := look():
+        waited = time.monotonic() - started
+        if waited >= timeout_seconds:
+            raise give_up(obstacle.who, waited)
+        if not told:
+            log.info("%s waits for %s, held by %s; for up to %g s", waiter, waits_for, obstacle.who, timeout_seconds)
+        elif obstacle.who != told or waited - told_at >= REMINDER_SECONDS:
+            log.info("%s has waited %.0f s for %s, now held by %s", waiter, waited, waits_for, obstacle.who)
+        if obstacle.who != told or waited - told_at >= REMINDER_SECONDS:
+            told, told_at = obstacle.who, waited
+        time.sleep(min(pause, obstacle.longest_wait, timeout_seconds - waited))
+        pause = min(pause * 2, LONGEST_WAIT_SECONDS)
+    if told:
+        log.info("%s waited %.1f s for %s", waiter, time.monotonic() - started, waits_for)
 
 
 @contextmanager
-def writer_lock(path: Path, *, holder: str, timeout_seconds: float) -> Iterator[None]:
+def writer_lock(
+    path: Path, *, holder: str, timeout_seconds: float, ahead: Callable[[], str | None] = lambda: None
+) -> Iterator[None]:
     """Hold the lock file at `path`, waiting up to `timeout_seconds` with growing pauses.
 
-    `holder` (what is being done, for which run) is written into the file with the PID, for those who wait. Raises
-    `WarehouseBusy` naming the holder when the time is up.
+    Who waits stands in line: a holder that gives the lock back and wants it again comes after whoever is next. `ahead`
+    names whom to let pass, if anybody. `holder` (what is being done, for which run) is written into the file with the
+    PID, for those who wait. Raises `WarehouseBusy` naming the holder when the time is up.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    line = os.open(path.with_name(path.name + ".next"), os.O_RDWR | os.O_CREAT, 0o644)
+
+    def obstacle() -> Obstacle | None:
+        if who := ahead():
+            fcntl.flock(line, fcntl.LOCK_UN)
+            return Obstacle(f"{who}, which goes first")
+        if not _try(line):
+            return Obstacle(_holder(path))
+        if not _try(descriptor):
+            return Obstacle(_holder(path), NEXT_IN_LINE_SECONDS)
+        return None
+
+    def give_up(who: str, waited: float) -> WarehouseBusy:
+        return WarehouseBusy(
+            f"{holder} could not start: the warehouse is being written by {who}.",
+            expected=f"the writer's lock within {timeout_seconds:g} s",
+            found=f"still held after {waited:.0f} s",
+            where=str(path),
+            next_step="wait for that run or end it, then run again; GESTURE_LOCK_TIMEOUT_SECONDS sets how long to wait",
+        )
+
     try:
-        started, pause, told = time.monotonic(), FIRST_WAIT_SECONDS, False
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                waited = time.monotonic() - started
-                who = _holder(path)
-                if waited >= timeout_seconds:
-                    raise WarehouseBusy(
-                        f"{holder} could not start: the warehouse is being written by {who}.",
-                        expected=f"the writer's lock within {timeout_seconds:g} s",
-                        found=f"still held after {waited:.0f} s",
-                        where=str(path),
-                        next_step="wait for that run or end it, then run again; "
-                        "GESTURE_LOCK_TIMEOUT_SECONDS sets how long to wait",
-                    ) from None
-                if not told:
-                    log.info("%s waits for the warehouse, held by %s", holder, who)
-                    told = True
-                time.sleep(min(pause, timeout_seconds - waited))
-                pause = min(pause * 2, LONGEST_WAIT_SECONDS)
+        wait_while(obstacle, waiter=holder, waits_for="the warehouse", timeout_seconds=timeout_seconds, give_up=give_up)
+        fcntl.flock(line, fcntl.LOCK_UN)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "holder": holder}).encode(), 0)
         yield
     finally:
+        os.close(line)
         os.close(descriptor)  # releases the lock
 
 
 def attach_when_free(
-    connection: duckdb.DuckDBPyConnection, path: Path, *, name: str, holder: str, timeout_seconds: float
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    *,
+    name: str,
+    holder: str,
+    timeout_seconds: float,
+    read_only: bool = False,
 ) -> None:
     """Attach the DuckDB file at `path`, waiting for whoever opened it without the lock: an analyst in the wrong file.
 
-    Raises `WarehouseBusy` with the process that DuckDB names when the time is up.
+    Raises `WarehouseBusy` with the process that DuckDB names when the time is up, `ConfigError` for what is no DuckDB
+    file, is damaged, or was written by a newer DuckDB.
     """
-    started, told = time.monotonic(), False
-    while True:
+
+    def obstacle() -> Obstacle | None:
         try:
-            connection.execute(f"attach '{str(path).replace(chr(39), chr(39) * 2)}' as {name}")
-            return
-        except duckdb.IOException as error:
-            if "lock" not in str(error):
-                raise
-            who = str(error).splitlines()[0]
-            if time.monotonic() - started >= timeout_seconds:
-                raise WarehouseBusy(
-                    f"{holder} could not start: another program has the warehouse open.",
-                    expected="the private file for this process alone",
-                    found=who,
-                    where=str(path),
-                    next_step="close it there (data/gesture.duckdb is the file to read), then run again",
-                ) from error
-            if not told:
-                log.info("%s waits: %s", holder, who)
-                told = True
-            time.sleep(min(LONGEST_WAIT_SECONDS, timeout_seconds))
+            mode = " (read_only)" if read_only else ""
+            connection.execute(f"attach '{str(path).replace(chr(39), chr(39) * 2)}' as {name}{mode}")
+        except duckdb.Error as error:
+            if "Could not set lock" not in str(error):
+                raise unreadable(path, error) or error from error
+            return Obstacle(str(error).splitlines()[0])
+        return None
+
+    def give_up(who: str, waited: float) -> WarehouseBusy:
+        return WarehouseBusy(
+            f"{holder} could not start: another program has the warehouse open.",
+            expected=f"the private file for this process alone within {timeout_seconds:g} s",
+            found=f"{who} (after {waited:.0f} s)",
+            where=str(path),
+            next_step="close it there (data/gesture.duckdb is the file to read), then run again",
+        )
+
+    wait_while(obstacle, waiter=holder, waits_for="the private file", timeout_seconds=timeout_seconds, give_up=give_up)
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _holder(path: Path) -> str:

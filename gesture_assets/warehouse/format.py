@@ -1,0 +1,163 @@
+"""Which private files can be opened: their format, the way from an older one to ours, and what to do about the others.
+
+Belongs here: the table `warehouse_format`, migrations, and what is wrong with a file that DuckDB refuses. Does not
+belong here: columns that a contract gains (`Session.ensure` adds them when the table is next built).
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from types import MappingProxyType
+
+import duckdb
+
+from gesture_assets.errors import ConfigError, listing
+
+log = logging.getLogger(__name__)
+
+TABLE = "warehouse.main.warehouse_format"
+FORMAT = 1  # counts up whenever an older version of this code could not work with the file any more
+
+Migration = Callable[[duckdb.DuckDBPyConnection], None]
+# Format -> what turns it into the next one. Files of format 0 are those from before the table; they differ in nothing.
+MIGRATIONS: Mapping[int, Migration] = MappingProxyType({0: lambda connection: None})
+
+
+def create_file(path: Path) -> None:
+    """Make an empty DuckDB file at `path` in one step, so that a process killed meanwhile leaves no broken one."""
+    beside = path.with_name(path.name + ".new")
+    for leftover in (beside, beside.with_name(beside.name + ".wal")):
+        leftover.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    duckdb.connect(str(beside)).close()
+    beside.replace(path)
+
+
+def settle(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    *,
+    migrations: Mapping[int, Migration] = MIGRATIONS,
+    ours: int = FORMAT,
+) -> None:
+    """Bring the attached `warehouse` to our format, in one transaction, or leave it alone.
+
+    Raises `ConfigError` for a file of a newer format, one without a way to ours, and a database that is not ours.
+    """
+    found, written_by = _found(connection, path)
+    if found == ours:
+        return
+    steps = range(found, ours)
+    missing = [number for number in steps if number not in migrations]
+    if found > ours or missing:
+        raise ConfigError(
+            "The warehouse cannot be opened; nothing was written to it.",
+            expected=f"format {ours}" + (f", or an older one from {_oldest(migrations, ours)}" if missing else ""),
+            found=f"format {found}, written by {written_by}; this is {_we()}",
+            where=f"{path}, table warehouse_format",
+            next_step=f"install {written_by} or newer, then  gesture run"
+            if found > ours
+            else f"open it once with a version between, or start anew:  mv {path} {path}.old && gesture run",
+        )
+    connection.execute("begin transaction")
+    try:
+        for number in steps:
+            migrations[number](connection)
+        connection.execute(
+            f"create table if not exists {TABLE} (version integer not null, written_by varchar not null)"
+        )
+        connection.execute(f"delete from {TABLE}")
+        connection.execute(f"insert into {TABLE} values (?, ?)", [ours, _we()])
+        connection.execute("commit")
+    except BaseException:
+        roll_back(connection)
+        raise
+    if written_by:
+        log.info("the warehouse was brought from format %s to %s", found, ours)
+
+
+def _found(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[int, str]:
+    """The format of the attached file and who wrote it; 0 for a new file and one from before the table."""
+    tables = {
+        name
+        for (name,) in connection.execute(
+            "select table_name from duckdb_tables() where database_name = 'warehouse' and schema_name = 'main'"
+        ).fetchall()
+    }
+    if "warehouse_format" in tables:
+        row = connection.execute(f"select version, written_by from {TABLE}").fetchone()
+        if row:
+            return row
+    if tables and "gate_ledger" not in tables:
+        raise ConfigError(
+            "The warehouse cannot be opened; nothing was written to it.",
+            expected="a file that gesture wrote",
+            found=f"a DuckDB file of something else, with the tables {listing(tables)}",
+            where=str(path),
+            next_step=f"mv {path} {path}.old, then  gesture run",
+        )
+    return 0, "a version before formats were counted" if tables else ""
+
+
+def unreadable(path: Path, error: Exception, next_step: str = "") -> ConfigError | None:
+    """What to say about the file at `path`, which DuckDB refuses with `error`; None where the error is another one.
+
+    The next step is to restore the private file from the published one, unless another is given.
+    """
+    if not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        header = stream.read(84)
+    text = str(error).splitlines()[0]
+    if header[8:12] != b"DUCK":
+        found = "a file that is no DuckDB file" if header else "an empty file"
+    elif "version number" in text:
+        writer = header[52:84].split(b"\0")[0].decode("ascii", errors="replace") or "another version"
+        return ConfigError(
+            f"{path.name} cannot be opened; nothing was written to it.",
+            expected=f"a file that DuckDB {duckdb.__version__} reads",
+            found=f"one written by DuckDB {writer}",
+            where=str(path),
+            next_step="install the DuckDB that wrote it, or  " + (next_step or restoring(path)),
+        )
+    elif any(sign in text for sign in ("Could not read enough bytes", "Corrupt", "checksum", "deserialize")):
+        found = f"a damaged or truncated file ({text[:160]})"
+    else:
+        return None
+    return ConfigError(
+        f"{path.name} cannot be opened; nothing was written to it.",
+        expected="a whole DuckDB file",
+        found=found,
+        where=str(path),
+        next_step=next_step or restoring(path),
+    )
+
+
+def restoring(path: Path) -> str:
+    """The commands that put the published file in the place of a lost private one: it holds every table that passed."""
+    published = path.with_name("gesture.duckdb")
+    return f"mv {path} {path}.old && cp -L {published} {path} && gesture run"
+
+
+def roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+    """End the open transaction, if there still is one: a commit that fails ends it by itself."""
+    try:
+        connection.execute("rollback")
+    except duckdb.TransactionException:
+        log.debug("there was no transaction left to roll back")
+
+
+def _oldest(migrations: Mapping[int, Migration], ours: int) -> int:
+    """The oldest format from which there is an unbroken way to ours."""
+    oldest = ours
+    while oldest - 1 in migrations:
+        oldest -= 1
+    return oldest
+
+
+def _we() -> str:
+    try:
+        return f"gesture_assets {metadata.version('gesture_assets')}"
+    except metadata.PackageNotFoundError:
+        return "gesture_assets from a checkout"

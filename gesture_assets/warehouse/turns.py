@@ -1,0 +1,160 @@
+"""Runs under way: who lets whom pass, who builds what somebody else waits for, and whose process is gone.
+
+Belongs here: one file a run, held locked by its process. Does not belong here: the writer's lock (`lock.py`), telling
+Dagster about a run that was killed (`defs/killed_runs.py`). The kernel gives the lock back when a process dies, so a
+file that nobody holds is a run that was killed.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from gesture_assets.errors import GateClosed, GestureError
+from gesture_assets.warehouse.lock import Obstacle, wait_while
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A run under way: its process, its days, and whether backfills let it pass."""
+
+    run_id: str
+    pid: int
+    what: str
+    days: tuple[date, ...]
+    goes_first: bool
+
+    @property
+    def who(self) -> str:
+        """`PID 4711 (nightly for 2026-03-09, run 1a2b3c4d)`."""
+        return f"PID {self.pid} ({self.what}, run {self.run_id[:8]})"
+
+
+@dataclass(frozen=True)
+class Turns:
+    """The runs under way of one warehouse: a folder beside it."""
+
+    folder: Path
+
+    @classmethod
+    def beside(cls, warehouse: Path) -> "Turns":
+        """The runs of the warehouse at this path."""
+        return cls(warehouse.with_suffix(".runs"))
+
+    @contextmanager
+    def taken(self, run_id: str, what: str, days: Collection[date], *, goes_first: bool) -> Iterator[None]:
+        """Be known as a run under way. Nothing is done a second time for a run that this process has named before."""
+        path = self.folder / f"{run_id}.json"
+        if any(turn.run_id == run_id and turn.pid == os.getpid() for turn in self._alive()):
+            yield
+            return
+        descriptor = self._write(Turn(run_id, os.getpid(), what, tuple(sorted(days)), goes_first))
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+    @contextmanager
+    def stepped_aside(self, run_id: str) -> Iterator[None]:
+        """Let backfills pass for a while, though this run goes first otherwise: it waits for one of them."""
+        mine = [turn for turn in self._alive() if turn.run_id == run_id and turn.goes_first]
+        if not mine:
+            yield
+            return
+        # A name beside the run's own: the run itself stays known and held by the descriptor it has.
+        aside = self.folder / f"{run_id}.aside"
+        aside.touch()
+        try:
+            yield
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def others(self) -> list[Turn]:
+        """The runs of other processes, in the order of their days."""
+        return sorted(
+            (turn for turn in self._alive() if turn.pid != os.getpid()), key=lambda turn: (turn.days, turn.pid)
+        )
+
+    def first(self) -> str | None:
+        """Who goes first among the runs of other processes, unless it waits for somebody itself."""
+        for turn in self.others():
+            if turn.goes_first and not (self.folder / f"{turn.run_id}.aside").exists():
+                return turn.who
+        return None
+
+    def wait_for_builders(
+        self, run_id: str, own: Collection[date], refusal: GateClosed, *, waiter: str, timeout_seconds: float
+    ) -> bool:
+        """Wait until no other run is building the days whose gates `refusal` found closed; whether there was one.
+
+        A run waits for days before its `own` only, so two runs never wait for each other. Raises `refusal` when the
+        time is up.
+        """
+        missing = set(refusal.days).difference(own)
+
+        def obstacle() -> Obstacle | None:
+            builders = [turn for turn in self.others() if missing.intersection(turn.days)]
+            return Obstacle(builders[0].who) if builders else None
+
+        def give_up(who: str, waited: float) -> GestureError:
+            del who, waited
+            return refusal
+
+        if not obstacle():
+            return False
+        days = f"{min(missing)}" + (f" and {len(missing) - 1} days more" if len(missing) > 1 else "")
+        with self.stepped_aside(run_id):
+            wait_while(obstacle, waiter=waiter, waits_for=days, timeout_seconds=timeout_seconds, give_up=give_up)
+        return True
+
+    def killed(self) -> list[str]:
+        """Run ids of the processes that are gone and have not taken their leave."""
+        return sorted(path.stem for path in self.folder.glob("*.json") if not _is_held(path))
+
+    def forget(self, run_id: str) -> None:
+        """Nothing more is to be done about a killed run."""
+        for suffix in (".json", ".aside"):
+            (self.folder / f"{run_id}{suffix}").unlink(missing_ok=True)
+
+    def _write(self, turn: Turn) -> int:
+        """The file of `turn`, locked before it has its name, so that nobody ever sees it without its holder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        beside = self.folder / f".{turn.run_id}.{turn.pid}"
+        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        said = {"pid": turn.pid, "what": turn.what, "days": [str(day) for day in turn.days], "first": turn.goes_first}
+        os.write(descriptor, json.dumps(said).encode())
+        beside.replace(self.folder / f"{turn.run_id}.json")
+        return descriptor
+
+    def _alive(self) -> list[Turn]:
+        turns = []
+        for path in self.folder.glob("*.json"):
+            if _is_held(path):
+                try:
+                    said = json.loads(path.read_text())
+                except FileNotFoundError:  # it has ended since
+                    continue
+                days = tuple(date.fromisoformat(day) for day in said["days"])
+                turns.append(Turn(path.stem, said["pid"], said["what"], days, said["first"]))
+        return turns
+
+
+def _is_held(path: Path) -> bool:
+    """Whether the process that wrote `path` still lives."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return True  # it has just taken its leave: not killed
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
