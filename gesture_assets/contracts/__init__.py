@@ -2,6 +2,7 @@
 
 from gesture_assets.contracts.contract import Contract
 from gesture_assets.contracts.events import (
+    ACTIVITY_TO_DATE,
     DAILY_ACTIVITY,
     IDENTITY_LINKS,
     LANDING_RECONCILIATION,
@@ -23,6 +24,7 @@ def all_contracts(tags: tuple[str, ...]) -> tuple[Contract, ...]:
         IDENTITY_LINKS,
         SESSIONS,
         DAILY_ACTIVITY,
+        ACTIVITY_TO_DATE,
         CRM_SNAPSHOT,
         validated_subscribers(tags),
         QUARANTINED_SUBSCRIBERS,
@@ -35,7 +37,7 @@ def all_contracts(tags: tuple[str, ...]) -> tuple[Contract, ...]:
 
 
 __all__ = [
-    "CRM_SNAPSHOT", "DAILY_ACTIVITY", "IDENTITY_LINKS", "LANDING_RECONCILIATION", "QUARANTINED_EVENTS",
-    "QUARANTINED_SUBSCRIBERS", "RAW_EVENTS", "RULE_CONTRIBUTIONS", "RULE_SCORES", "RULE_SETS", "SESSIONS", "TOP_USERS",
-    "Contract", "all_contracts", "user_features", "validated_subscribers",
+    "ACTIVITY_TO_DATE", "CRM_SNAPSHOT", "DAILY_ACTIVITY", "IDENTITY_LINKS", "LANDING_RECONCILIATION",
+    "QUARANTINED_EVENTS", "QUARANTINED_SUBSCRIBERS", "RAW_EVENTS", "RULE_CONTRIBUTIONS", "RULE_SCORES", "RULE_SETS",
+    "SESSIONS", "TOP_USERS", "Contract", "all_contracts", "user_features", "validated_subscribers",
 ]  # fmt: skip

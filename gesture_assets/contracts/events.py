@@ -66,6 +66,7 @@ RAW_EVENTS = Contract(
         Column("is_bot", "BOOLEAN", "Sent by a machine, judged by user agent and behaviour; kept out of features."),
         Column("user_agent_family", "VARCHAR", "Browser family; the user agent itself is dropped.", True),
         Column("dwell_seconds", "DOUBLE", "Time on the page.", True, "seconds"),
+        Column("is_dwell_imputed", "BOOLEAN", "The time on the page was missing, and stands for a typical one."),
         Column("scroll_depth_pct", "DOUBLE", "How far the page was scrolled.", True, "percent"),
         Column("account_balance_usd", "DOUBLE", "Balance of the user's account at that time.", True, "USD"),
         Column("recent_pages_viewed", "INTEGER", "The source's own count.", True),
@@ -260,6 +261,21 @@ SESSIONS = Contract(
     ),
 )
 
+# What is known of a user, each from the last row that says it.
+ATTRIBUTES = {
+    "country": ("VARCHAR", "Last country.", None),
+    "city": ("VARCHAR", "Last city.", None),
+    "gender": ("VARCHAR", "Last value.", None),
+    "email_key": ("VARCHAR", "Last keyed hash of an e-mail address.", None),
+    "account_balance_usd": ("DOUBLE", "Last value.", "USD"),
+    "recent_pages_viewed": ("INTEGER", "Last value of the source's own count.", None),
+    "recent_pricing_views": ("INTEGER", "Last value of the source's own count.", None),
+}
+ATTRIBUTE_COLUMNS = tuple(
+    Column(name, kind, said, True, unit, personal="pseudonym" if name == "email_key" else "none")
+    for name, (kind, said, unit) in ATTRIBUTES.items()
+)
+
 DAILY_ACTIVITY = Contract(
     name="daily_activity",
     grain="One row per user and day of activity, as it became known on the as-of day.",
@@ -284,13 +300,7 @@ DAILY_ACTIVITY = Contract(
         Column("spam_session_count", "INTEGER", "Of these, spam."),
         *(Column(f"{device}_session_count", "INTEGER", f"Of these, mostly on {device}.") for device in DEVICES),
         Column("session_dwell_seconds", "DOUBLE", "Time on pages of these visits.", unit="seconds"),
-        Column("country", "VARCHAR", "Last country.", True),
-        Column("city", "VARCHAR", "Last city.", True),
-        Column("gender", "VARCHAR", "Last value.", True),
-        Column("email_key", "VARCHAR", "Last keyed hash of an e-mail address.", True, personal="pseudonym"),
-        Column("account_balance_usd", "DOUBLE", "Last value.", True, "USD"),
-        Column("recent_pages_viewed", "INTEGER", "Last value of the source's own count.", True),
-        Column("recent_pricing_views", "INTEGER", "Last value of the source's own count.", True),
+        *ATTRIBUTE_COLUMNS,
     ),
     expectations=(
         no_rows(
@@ -315,3 +325,47 @@ DAILY_ACTIVITY = Contract(
         ),
     ),
 )
+
+ACTIVITY_TO_DATE = Contract(
+    name="activity_to_date",
+    grain="One row per user at the end of a month: all activity known until then, added up.",
+    description="Lifetime counts start from here, so a night reads a month of activity and not all of it. Days that "
+    "do not end a month hold no rows.",
+    group="events",
+    owner=OWNER,
+    key=("user_id", "is_bot"),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        Column("user_id", "VARCHAR", "Who, as in raw_events.", personal="pseudonym"),
+        Column("is_bot", "BOOLEAN", "Counts of a bot."),
+        *(Column(f"{name}_count", "INTEGER", f"Events of type {name}.", unit="count") for name in EVENT_TYPE_NAMES),
+        Column("event_count", "INTEGER", "Events.", unit="count"),
+        *(
+            Column(f"{kind}session_count", "INTEGER", f"Visits{said}.")
+            for kind, said in {
+                "": "", "repeat_": ", not the first", "bounced_": ", bounced", "spam_": ", spam",
+                **{f"{device}_": f", mostly on {device}" for device in DEVICES},
+            }.items()
+        ),
+        Column("session_dwell_seconds", "DOUBLE", "Time on pages of these visits.", unit="seconds"),
+        Column("first_event_at", "TIMESTAMP", "First event (UTC).", True),
+        Column("last_event_at", "TIMESTAMP", "Last event (UTC).", True),
+        *(
+            Column(f"last_{name}_date", "DATE", f"Day of the last {name}; null where there was none.", True)
+            for name in EVENT_TYPE_NAMES
+        ),
+        *ATTRIBUTE_COLUMNS,
+        *(Column(f"{name}_at", "TIMESTAMP", f"When {name} was seen last (UTC).", True) for name in ATTRIBUTES),
+    ),
+    expectations=(
+        no_rows(
+            "every_event_known_by_then_is_counted_once",
+            f"""select {PARTITION}, counted, (select sum(event_count) from {{live}}.daily_activity as activity
+                where activity.{PARTITION} <= months.{PARTITION}) as known
+            from (select {PARTITION}, sum(event_count) as counted from {{batch}} group by all) as months
+            where counted <> known""",
+            recovery="this is a defect of events/roll_up.py",
+        ),
+    ),
+)  # fmt: skip

@@ -12,6 +12,7 @@ import dagster as dg
 import narwhals as nw
 
 from gesture_assets.contracts import (
+    ACTIVITY_TO_DATE,
     DAILY_ACTIVITY,
     IDENTITY_LINKS,
     LANDING_RECONCILIATION,
@@ -25,6 +26,7 @@ from gesture_assets.events import accept, roll_up, sessionise
 from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.landing import find_files
 from gesture_assets.sources.personal import pseudonym_key
+from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.landing_index import FILES, LandingIndex
 from gesture_assets.warehouse.warehouse import LIVE
 
@@ -148,3 +150,38 @@ def daily_activity(context: dg.AssetExecutionContext, warehouse: WarehouseResour
         events = night.read(RAW_EVENTS, since=first, through=last)
         visits = night.read(SESSIONS, since=first, through=last)
         yield from night.commit((DAILY_ACTIVITY, roll_up.daily_activity(events, visits)))
+
+
+@step("activity_to_date", ACTIVITY_TO_DATE)
+def activity_to_date(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
+    """Add up all activity on the last day of a month; every other day passes without rows."""
+    with warehouse.open(context) as night:
+        night.session.ensure(ACTIVITY_TO_DATE)
+        night.read(DAILY_ACTIVITY, since=night.days[0], through=night.days[-1])
+        con = night.session.connection
+        none = nw.from_native(
+            con.sql(f"select {', '.join(ACTIVITY_TO_DATE.column_names)} from {LIVE}.activity_to_date limit 0")
+        )
+        ends = [day for day in night.days if (day + timedelta(days=1)).day == 1]
+        yield from night.commit((ACTIVITY_TO_DATE, [none, *(_totals(night, day) for day in ends)]))
+
+
+def _totals(night: Night, day: date) -> nw.LazyFrame[Any]:
+    activity = night.read(DAILY_ACTIVITY, through=day)
+    earlier = newest_totals(night, through=min(day, night.days[0]) - timedelta(days=1))
+    if earlier is None:
+        return roll_up.activity_to_date(activity, None, day)
+    since = activity.filter(nw.col(PARTITION) > earlier)
+    return roll_up.activity_to_date(since, night.read(ACTIVITY_TO_DATE, on=earlier), day)
+
+
+def newest_totals(night: Night, *, through: date) -> date | None:
+    """The newest day up to `through` whose totals were added up from the activity that is live now.
+
+    A restated day makes the totals behind it worthless until they are built again; older ones serve meanwhile.
+    """
+    built = ledger.built_from(night.session.connection, ACTIVITY_TO_DATE.name)
+    for day in sorted((day for day in built if day <= through), reverse=True):
+        if built[day].get(f"{DAILY_ACTIVITY.name}@{day}") == night.session.digest(DAILY_ACTIVITY, through=day):
+            return day
+    return None

@@ -1,30 +1,24 @@
 """The daily roll-up: what each user added to each day.
 
-Belongs here: frames of events and visits to `daily_activity`. Does not belong here: windows over days (`features/`).
+Belongs here: frames of events and visits to `daily_activity`, and its totals at the end of a month. Does not belong
+here: windows over days (`features/`).
 """
 
+from datetime import date
 from typing import Any
 
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.contracts.events import DAILY_ACTIVITY
+from gesture_assets.contracts.events import ACTIVITY_TO_DATE, ATTRIBUTES, DAILY_ACTIVITY
 from gesture_assets.events.event_types import EVENT_TYPE_NAMES
 from gesture_assets.features.registry import DEVICES
 
 Frame = nw.LazyFrame[Any]
 
 KEY = (PARTITION, "user_id", "activity_date", "is_bot")
-# The last value that is known counts.
-ATTRIBUTES = (
-    "country",
-    "city",
-    "gender",
-    "email_key",
-    "account_balance_usd",
-    "recent_pages_viewed",
-    "recent_pricing_views",
-)
+COUNTS = (*(f"{name}_count" for name in EVENT_TYPE_NAMES), "event_count", "session_count",
+          *(f"{kind}_session_count" for kind in ("repeat", "bounced", "spam", *DEVICES)))  # fmt: skip
 SESSION_SUMS = ("session_count", "repeat_session_count", "bounced_session_count", "spam_session_count",
                 *(f"{device}_session_count" for device in DEVICES), "session_dwell_seconds")  # fmt: skip
 
@@ -75,7 +69,7 @@ def daily_activity(events: Frame, sessions: Frame) -> Frame:
         nw.col("event_at").max().alias("last_event_at"),
         exact_seconds(nw.col("dwell_seconds")).alias("dwell_seconds"),
     )
-    attributes = last_known(dated, KEY, ATTRIBUTES, "event_at")
+    attributes = last_known(dated, KEY, tuple(ATTRIBUTES), "event_at")
 
     def filed(flag: nw.Expr) -> nw.Expr:
         return nw.when(flag).then(nw.col("filed")).otherwise(none).sum()
@@ -104,3 +98,59 @@ def daily_activity(events: Frame, sessions: Frame) -> Frame:
             for column in DAILY_ACTIVITY.columns
         )
     )  # fmt: skip
+
+
+def as_totals(activity: Frame) -> Frame:
+    """Rows of `daily_activity` in the columns of `activity_to_date`, ready to be added to others."""
+    return activity.select(
+        PARTITION,
+        "user_id",
+        "is_bot",
+        *(nw.col(name).cast(nw.Int32) for name in COUNTS),
+        "session_dwell_seconds",
+        "first_event_at",
+        "last_event_at",
+        *(
+            nw.when(nw.col(f"{name}_count") > 0).then(nw.col("activity_date")).alias(f"last_{name}_date")
+            for name in EVENT_TYPE_NAMES
+        ),
+        *ATTRIBUTES,
+        *(nw.when(~nw.col(name).is_null()).then(nw.col("last_event_at")).alias(f"{name}_at") for name in ATTRIBUTES),
+    ).select(*ACTIVITY_TO_DATE.column_names)
+
+
+def add_up(totals: Frame, by: tuple[str, ...]) -> Frame:
+    """One row per `by`: counts added, first and last moments, and each attribute where it was seen last.
+
+    Adding up sums of sums gives what adding up everything gives, in any order: ties of attributes go to the greatest.
+    """
+    sums = totals.group_by(*by).agg(
+        *(nw.col(name).sum().cast(nw.Int32) for name in COUNTS),
+        exact_seconds(nw.col("session_dwell_seconds")).alias("session_dwell_seconds"),
+        nw.col("first_event_at").min(),
+        nw.col("last_event_at").max(),
+        *(nw.col(f"last_{name}_date").max() for name in EVENT_TYPE_NAMES),
+        *(nw.col(f"{name}_at").max() for name in ATTRIBUTES),
+    )
+    latest = sums.select(*by, *(nw.col(f"{name}_at").alias(f"{name}_latest") for name in ATTRIBUTES))
+    values = (
+        totals.filter(nw.any_horizontal(*(~nw.col(name).is_null() for name in ATTRIBUTES), ignore_nulls=False))
+        .select(*by, *ATTRIBUTES, *(f"{name}_at" for name in ATTRIBUTES))
+        .join(latest, on=list(by), how="inner")
+        .group_by(*by)
+        .agg(
+            *(
+                nw.when(nw.col(f"{name}_at") == nw.col(f"{name}_latest")).then(nw.col(name)).max().alias(name)
+                for name in ATTRIBUTES
+            )
+        )
+    )
+    return sums.join(values, on=list(by), how="left")
+
+
+def activity_to_date(activity: Frame, earlier: Frame | None, day: date) -> Frame:
+    """The totals of every user at the end of `day`: those of an `earlier` month and the `activity` known since."""
+    rows = as_totals(activity)
+    everything = rows if earlier is None else nw.concat([earlier.select(*ACTIVITY_TO_DATE.column_names), rows])
+    totals = add_up(everything, ("user_id", "is_bot")).with_columns(nw.lit(day).cast(nw.Date).alias(PARTITION))
+    return totals.select(*ACTIVITY_TO_DATE.column_names)

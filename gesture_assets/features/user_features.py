@@ -14,8 +14,9 @@ from typing import Any
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.contracts.events import ACTIVITY_TO_DATE
 from gesture_assets.events.event_types import EVENT_TYPE_NAMES
-from gesture_assets.events.roll_up import ATTRIBUTES, exact_seconds, last_known, milliseconds
+from gesture_assets.events.roll_up import add_up, as_totals, milliseconds
 from gesture_assets.features.registry import DEVICES, WINDOWS, feature_registry, tag_column
 
 Frame = nw.LazyFrame[Any]
@@ -74,7 +75,6 @@ SPANS = tuple(zip((0, *WINDOWS), WINDOWS, strict=False))  # the windows as rings
 TREND_DAYS = 28
 DWELL_DAYS = 30
 WINDOWED = (*(f"{name}_count" for name in EVENT_TYPE_NAMES), "event_count", "session_count")
-LIFETIME = (*WINDOWED, *(f"{kind}_session_count" for kind in ("repeat", "bounced", "spam", *DEVICES)))
 
 
 def with_windows(totals: Frame, aged: Frame) -> Frame:
@@ -105,38 +105,35 @@ def with_windows(totals: Frame, aged: Frame) -> Frame:
     )
 
 
-def activity_features(activity: Frame, *, since: date | None = None) -> Frame:
-    """Counts, recency, visits and last known attributes per moment and user, from activity known by the moment.
+def activity_features(activity: Frame, totals: Frame, moments: Frame, *, since: date | None = None) -> Frame:
+    """Counts, recency, visits and last known attributes per moment and user, from what was known by the moment.
 
-    A window of n days holds the as-of day and the n - 1 days before it. `since` is the first day that a window can
-    hold; it only spares the engine a look at older rows.
+    `activity` are rows of `daily_activity`, `totals` rows of `activity_to_date` that add up to the same. A window of n
+    days holds the as-of day and the n - 1 days before it. `since` is the first day that a window can hold; it only
+    spares the engine a look at older rows.
     """
-    aged = activity.with_columns(age_days=whole_days("activity_date", PARTITION))
-    totals = aged.group_by(*KEY).agg(
-        *(nw.col(stem).sum().cast(nw.Int32).alias(stem) for stem in LIFETIME),
-        *(
-            nw.when(nw.col(f"{name}_count") > 0).then(nw.col("age_days")).min().alias(f"days_since_last_{name}")
-            for name in EVENT_TYPE_NAMES
-        ),
-        nw.col("as_of").max(),
-        nw.col("first_event_at").min(),
-        nw.col("last_event_at").max(),
-        exact_seconds(nw.col("session_dwell_seconds")).alias("session_dwell_seconds"),
+    ever = add_up(totals, KEY).join(moments, on=PARTITION, how="left")
+    ever = ever.with_columns(
+        whole_days(f"last_{name}_date", PARTITION).alias(f"days_since_last_{name}") for name in EVENT_TYPE_NAMES
     )
-    windowed = aged if since is None else aged.filter(nw.col("activity_date") >= since)
+    recent = activity if since is None else activity.filter(nw.col("activity_date") >= since)
+    recent = recent.with_columns(age_days=whole_days("activity_date", PARTITION))
     one = nw.lit(1)
     active = (
-        aged.filter(nw.col("event_count") > 0)
-        .select(*KEY, "age_days")
-        .unique(subset=[*KEY, "age_days"], keep="any")
+        activity.filter(nw.col("event_count") > 0)
+        .select(*KEY, "activity_date")
+        .unique(subset=[*KEY, "activity_date"], keep="any")
+        .with_columns(age_days=whole_days("activity_date", PARTITION))
         .group_by(*KEY)
         .agg(
-            *(nw.when(nw.col("age_days") < days).then(one).sum().alias(f"active_day_count_{days}d") for days in WINDOWS),
+            *(
+                nw.when(nw.col("age_days") < days).then(one).sum().alias(f"active_day_count_{days}d")
+                for days in WINDOWS
+            ),
             nw.len().alias("active_day_count"),
         )
     )
-    attributes = last_known(aged.filter(~nw.col("last_event_at").is_null()), KEY, ATTRIBUTES, "last_event_at")
-    joined = with_windows(totals, windowed).join(active, on=list(KEY), how="left").join(attributes, on=list(KEY), how="left")
+    joined = with_windows(ever, recent).join(active, on=list(KEY), how="left")
     # The commonest device of visits, ties to the first in the alphabet: devices are compared in that order.
     best = nw.max_horizontal(*(f"{device}_session_count" for device in DEVICES))
     primary_device = nw.lit(None, nw.String)
@@ -184,7 +181,7 @@ def subscriber_features(subscribers: Frame, tags: tuple[str, ...]) -> Frame:
 
 def user_features(
     activity: Frame, links: Frame, subscribers: Frame, moments: Frame, *, tags: tuple[str, ...],
-    include_bots: bool = False,
+    include_bots: bool = False, since: date | None = None, totals: Frame | None = None, totals_day: date | None = None,
 ) -> Frame:  # fmt: skip
     """One row per moment and user known by then, in the columns of the contract.
 
@@ -192,11 +189,23 @@ def user_features(
     and `links` are `daily_activity` and `identity_links` up to the last of these days, `subscribers` are
     `validated_subscribers` of these days. Users and subscribers are one person where their e-mail keys agree; a
     subscriber without any event has a row of its own. Counts without events are 0, what is unknown is null.
+
+    Two arguments spare work and change nothing: `since`, the first day a window can hold, and `totals`, the rows of
+    `activity_to_date` of `totals_day`, from which lifetimes are counted on. It lies on or before the first moment.
     """
     if not include_bots:
         activity = activity.filter(~nw.col("is_bot"))
-    resolved = resolve_identities(known_by(activity, moments), known_by(links, moments))
-    active = activity_features(resolved)
+    added = as_totals(activity)
+    if totals is not None:
+        totals = totals if include_bots else totals.filter(~nw.col("is_bot"))
+        added = nw.concat([totals.select(*ACTIVITY_TO_DATE.column_names), added.filter(nw.col(PARTITION) > totals_day)])
+    named = known_by(links, moments)
+    active = activity_features(
+        resolve_identities(known_by(activity, moments), named),
+        resolve_identities(known_by(added, moments), named),
+        moments,
+        since=since,
+    )
     crm = subscriber_features(subscribers, tags).join(moments.select(PARTITION), on=PARTITION, how="semi")
     by_email = [PARTITION, "email_key"]
     both = active.join(crm, on=by_email, how="left").with_columns(

@@ -111,6 +111,17 @@ def latest(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date, tupl
     }
 
 
+def built_from(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date, dict[str, str]]:
+    """Day -> what was read for the rows that are live, for days that hold rows and whose latest audit passed."""
+    rows = connection.execute(
+        f"""select partition, input_hashes from (select * from {LEDGER} where table_name = ?
+            qualify row_number() over (partition by partition order by attempt desc) = 1)
+        where verdict = 'PASS' and row_count > 0""",
+        [table],
+    ).fetchall()
+    return {day: json.loads(inputs) for day, inputs in rows}
+
+
 def live_hashes(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date, str]:
     """Day -> content hash of the rows that are live: those of the newest PASS."""
     return dict(

@@ -24,7 +24,7 @@ from gesture_assets.settings import Settings
 from gesture_assets.sources.personal import masked_sql
 from gesture_assets.warehouse import ledger, restatement
 from gesture_assets.warehouse.audit import AUDIT_SCHEMA, Audit, CheckOutcome, audit, not_evaluated
-from gesture_assets.warehouse.format import create_file, roll_back, settle
+from gesture_assets.warehouse.format import create_file, roll_back, settle, told_when_unreadable
 from gesture_assets.warehouse.ledger import LedgerRow, Verdict
 from gesture_assets.warehouse.lock import attach_when_free, writer_lock
 from gesture_assets.warehouse.space import told_when_full
@@ -153,6 +153,13 @@ class Session:
         )
         return nw.from_native(relation)
 
+    def digest(self, contract: Contract, *, through: date) -> str | None:
+        """What `read` would note of `contract` as its input up to a day; None where a gate is closed."""
+        try:
+            return self._require(contract.name, self.required_days(through=through))
+        except GateClosed:
+            return None
+
     def _require(self, table: str, days: Sequence[date]) -> str:
         return ledger.require(self.connection, table=table, days=days, reader=self.run.step, window=self.run.window)
 
@@ -263,8 +270,21 @@ class Session:
         days = tuple(DayVerdict(day, True, 0, EMPTY_HASH, attempts[day], False) for day in self.run.days)
         return (TableCommit(contract, days, outcomes),)
 
+    def set_aside(self, name: str, frames: Frames) -> nw.LazyFrame[Any]:
+        """The rows of `frames` as a table that lives as long as the session: for what is read more than once."""
+        table = f"scratch.main.{name}"
+        self._write(table, frames)
+        return nw.from_native(self.connection.table(table))
+
     def _stage(self, contract: Contract, frames: Frames) -> str:
-        """Write the frames into the scratch database, one after the other; returns the SQL of the last."""
+        """Write the frames into the scratch database; returns the SQL of the last."""
+        table = f"{STAGE}.{contract.name}"
+        sql = self._write(table, frames)
+        log.info("%s: staged %s rows", contract.name, f"{self._count(table):,}")
+        return sql
+
+    def _write(self, table: str, frames: Frames) -> str:
+        """Make `table` of the frames, one after the other; returns the SQL of the last."""
         sql = ""
         for position, frame in enumerate([frames] if isinstance(frames, nw.LazyFrame) else frames):
             native = frame.to_native()
@@ -273,10 +293,8 @@ class Session:
             else:
                 self.connection.register("frame_in_memory", frame.collect().to_arrow())
                 query = "select * from frame_in_memory"
-            table = f"{STAGE}.{contract.name}"
             verb = f"insert into {table} by name" if position else f"create or replace table {table} as"
             self.connection.execute(f"{verb} {query}")
-        log.info("%s: staged %s rows", contract.name, f"{self._count(f'{STAGE}.{contract.name}'):,}")
         return sql
 
     def _count(self, table: str) -> int:
@@ -501,7 +519,19 @@ class Session:
         return bool(row and row[0])
 
     def ensure(self, contract: Contract) -> None:
-        """Create the live table, or add the columns that its contract has gained; a changed type is refused."""
+        """Create the live table, or add the columns that its contract has gained; a changed type is refused.
+
+        The table and the one of its replaced versions change together: a process killed in between leaves neither.
+        """
+        self.connection.execute("begin transaction")
+        try:
+            self._ensure(contract)
+            self.connection.execute("commit")
+        except BaseException:
+            roll_back(self.connection)
+            raise
+
+    def _ensure(self, contract: Contract) -> None:
         table = f"{LIVE}.{contract.name}"
         if not self._has("main", contract.name):
             self.connection.execute(contract.ddl(LIVE))
@@ -513,8 +543,12 @@ class Session:
                     f"select *, null::timestamp as superseded_at from {table} limit 0"
                 )
             return
-        found = {row[0]: row[1] for row in self.connection.execute(f"describe {table}").fetchall()}
+        described = self.connection.execute(f"describe {table}").fetchall()
+        found = {row[0]: row[1] for row in described}
+        required = {row[0] for row in described if row[2] == "NO"}
         for column in contract.columns:
+            if column.nullable and column.name in required:  # may be unknown since a later version
+                self.connection.execute(f"alter table {table} alter column {column.name} drop not null")
             if column.name not in found and column.nullable:
                 self.connection.execute(f"alter table {table} add column {column.name} {column.type}")
                 self.connection.execute(f"comment on column {table}.{column.name} is '{_quoted(column.meaning)}'")
@@ -570,6 +604,12 @@ class Warehouse:
             yield
 
     @contextmanager
+    def _told(self, doing: str) -> Iterator[None]:
+        """Let a full disk and a damaged file come out as what they are."""
+        with told_when_full(doing, self.path), told_when_unreadable(self.path):
+            yield
+
+    @contextmanager
     def open(self, run: RunInfo) -> Iterator[Session]:
         """The open warehouse, for this process alone; a backfill lets the nightly pass, between any two of its steps.
 
@@ -578,7 +618,7 @@ class Warehouse:
         """
         ahead = Turns.beside(self.path).first if run.is_only_backfill else lambda: None
         doing = f"{run.step} for {run.window}" if run.days else run.step
-        with self.locked(f"{run.step}, run {run.run_id[:8]}", ahead), told_when_full(doing, self.path):
+        with self._told(doing), self.locked(f"{run.step}, run {run.run_id[:8]}", ahead):
             spill = self.path.with_suffix(".spill")
             shutil.rmtree(spill, ignore_errors=True)  # a killed run leaves one behind
             connection = connect(self.threads, self.memory_limit)

@@ -30,13 +30,13 @@ YESTERDAY = f"{PARTITION} - 1 as {PARTITION}"
 # Columns whose absence, or whose address, only the shared check sees.
 LOST = {
     "raw_events": "source", "quarantined_events": "masked_row", "landing_reconciliation": "source",
-    "identity_links": "user_id", "sessions": "is_spam", "daily_activity": "spam_session_count",
+    "identity_links": "user_id", "sessions": "is_spam", "daily_activity": "spam_session_count", "activity_to_date": "spam_session_count",
     "crm_snapshot": "content_hash", "validated_subscribers": "is_rebuilt", "quarantined_subscribers": "masked_row",
     "user_features": "is_subscriber", "rule_sets": "content", "rule_scores": "explanation",
     "rule_contributions": "because", "top_users": "explanation",
 }  # fmt: skip
 LEAKED = LOST | {
-    "sessions": "user_id", "daily_activity": "city", "validated_subscribers": "email_key", "user_features": "city",
+    "sessions": "user_id", "daily_activity": "city", "activity_to_date": "city", "validated_subscribers": "email_key", "user_features": "city",
 }  # fmt: skip
 ZERO_COUNTS = "0 as landed_count, 0 as accepted_count, 0 as duplicate_count, 0 as quarantined_count"
 # A row of the day before that only its day gives away.
@@ -44,18 +44,21 @@ STRAYS = {
     "raw_events": f"{YESTERDAY}, event_at - interval 1 day as event_at, received_at - interval 1 day as received_at, "
     "'stray' || event_id as event_id",
     "landing_reconciliation": f"{YESTERDAY}, {ZERO_COUNTS}",
+    "activity_to_date": f"{YESTERDAY}, 0 as page_view_count, 0 as event_count",
     "daily_activity": f"{YESTERDAY}, activity_date - 1 as activity_date, 0 as page_view_count, 0 as event_count",
     "validated_subscribers": f"{YESTERDAY}, optin_date - 1 as optin_date",
     "user_features": f"{YESTERDAY}, last_event_at - interval 1 day as last_event_at",
 }
 # A second row of one key that nothing else gives away.
 COPIES = {
+    "activity_to_date": "0 as page_view_count, 0 as event_count",
     "landing_reconciliation": ZERO_COUNTS,
     "daily_activity": "0 as page_view_count, 0 as event_count",
     "validated_subscribers": "'another' as email_key",
     "rule_contributions": "0 as points",
 }
 NEGATIVE = {
+    "activity_to_date": "page_view_count = -1",
     "landing_reconciliation": "late_count = -1",
     "sessions": "event_count = -1",
     "daily_activity": "page_view_count = -1, search_count = 11",
@@ -154,6 +157,9 @@ OWN: dict[str, dict[str, Fault]] = {
         "every_accepted_event_is_counted_once": where_first("daily_activity", "page_view_count = 11, event_count = 11"),
         "no_activity_is_dated_after_it_was_known": where_first("daily_activity", "activity_date = activity_date + 1"),
     },
+    "activity_to_date": {
+        "every_event_known_by_then_is_counted_once": where_first("activity_to_date", "event_count = 11"),
+    },
     "crm_snapshot": {
         "crm_columns_are_the_documented_ones_in_order": Fault(
             "update crm_snapshot set column_names = 'tag,mailchimp_id' where crm_table = 'Tags'"
@@ -200,6 +206,7 @@ OWN: dict[str, dict[str, Fault]] = {
         ),
     },
     "rule_scores": {
+        "only_suppressed_users_have_no_score": where_first("rule_scores", "score = null"),
         "no_score_leaves_1_to_100": where_first(
             "rule_scores", "score = 101, points = 101", "every_score_is_its_points_within_1_to_100"
         ),
@@ -243,7 +250,7 @@ class GoodNight:
             session.ensure(contract)
         provenance = "now()::timestamp as recorded_at, 'r' as run_id, false as is_backfill"
         for name, replaced in (
-            ("raw_events", TODAY), ("user_features", TODAY), ("rule_scores", TODAY),
+            ("raw_events", TODAY), ("daily_activity", TODAY), ("user_features", TODAY), ("rule_scores", TODAY),
             ("validated_subscribers", YESTERDAY),
         ):  # fmt: skip
             self.con.execute(
@@ -377,6 +384,8 @@ def test_another_structure_is_refused_and_nothing_else_is_judged(
          {"no_score_leaves_1_to_100", "every_score_is_its_points_within_1_to_100"}),
         ("rule_scores", "points = 180, score = 100 where rowid = 0", set()),
         ("rule_scores", "points = -3, score = 1 where rowid = 0", set()),
+        ("rule_scores", "score = null, suppression_reason = 'competitor' where rowid = 0", set()),
+        ("rule_scores", "suppression_reason = 'competitor' where rowid = 0", {"only_suppressed_users_have_no_score"}),
     ],
 )  # fmt: skip
 def test_the_boundary_of_a_check_is_where_the_contract_says(

@@ -35,13 +35,14 @@ UPSTREAM = {
     **{root: set() for root in LANDED | CRM | {"rule_sets"}},
     "sessions": LANDED,
     "daily_activity": {"raw_events", "sessions"},
-    "user_features": {"daily_activity", "identity_links", *CRM},
+    "activity_to_date": {"daily_activity"},
+    "user_features": {"daily_activity", "activity_to_date", "identity_links", *CRM},
     "rule_scores": {"user_features"},
     "rule_contributions": {"user_features"},
     "top_users": {"rule_scores", "rule_contributions", "user_features"},
     PUBLICATION: {
-        *LANDED, *CRM, "rule_sets", "sessions", "daily_activity", "user_features", "rule_scores",
-        "rule_contributions", "top_users",
+        *LANDED, *CRM, "rule_sets", "sessions", "daily_activity", "activity_to_date", "user_features",
+        "rule_scores", "rule_contributions", "top_users",
     },
 }  # fmt: skip
 SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}

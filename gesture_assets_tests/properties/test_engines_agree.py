@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gesture_assets.contracts import (
+    ACTIVITY_TO_DATE,
     DAILY_ACTIVITY,
     IDENTITY_LINKS,
     QUARANTINED_SUBSCRIBERS,
@@ -21,7 +22,7 @@ from gesture_assets.contracts import (
     validated_subscribers,
 )
 from gesture_assets.events import accept
-from gesture_assets.events.roll_up import daily_activity
+from gesture_assets.events.roll_up import activity_to_date, daily_activity
 from gesture_assets.events.sessionise import filed_sessions, sessionise
 from gesture_assets.features import user_features as features_room
 from gesture_assets.features.registry import feature_registry
@@ -186,3 +187,32 @@ def test_user_features(events: list[dict[str, Any]], crm: tuple[pl.DataFrame, ..
         return features_room.user_features(*frames, tags=TAGS)
 
     on_both(room, activity, links, subscribers, moments, contract=user_features(feature_registry(TAGS)))
+
+
+@settings(few, max_examples=4)
+@given(worlds, st.integers(0, 3), st.integers(0, 3))
+def test_counting_on_from_totals_gives_what_counting_everything_gives(
+    events: list[dict[str, Any]], one: int, other: int
+) -> None:
+    first, second = sorted((DAYS[one], DAYS[other]))
+    history = lazy(events_table(*events))
+    activity = collected(daily_activity(history, filed_sessions(history, history)), DAILY_ACTIVITY)
+    known = pl.col("as_of_date")
+    early, between = activity.filter(known <= first), activity.filter((known > first) & (known <= second))
+    start = on_both(lambda rows: activity_to_date(rows, None, first), early, contract=ACTIVITY_TO_DATE)
+    on = on_both(lambda rows, earlier: activity_to_date(rows, earlier, second), between, start,
+                 contract=ACTIVITY_TO_DATE)  # fmt: skip
+    at_once = collected(activity_to_date(lazy(activity.filter(known <= second)), None, second), ACTIVITY_TO_DATE)
+    assert on.equals(at_once)
+    links = table([{"as_of_date": TUESDAY, "anonymous_user_id": "w", "user_id": "u"}], schema_of(IDENTITY_LINKS))
+    nobody = table([], schema_of(validated_subscribers(TAGS)))
+    days = [day for day in DAYS if day >= second]
+    moments = pl.DataFrame({"as_of_date": days, "as_of": [datetime.combine(day, time(23, 59)) for day in days]},
+                           schema={"as_of_date": pl.Date, "as_of": pl.Datetime("us")})  # fmt: skip
+    contract = user_features(feature_registry(TAGS))
+
+    def features(**totals: Any) -> pl.DataFrame:
+        frames = map(lazy, (activity, links, nobody, moments))
+        return collected(features_room.user_features(*frames, tags=TAGS, **totals), contract)
+
+    assert features(totals=lazy(on), totals_day=second).equals(features())
