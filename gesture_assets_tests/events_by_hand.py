@@ -40,7 +40,8 @@ def event(minutes: float = 0, **values: Any) -> dict[str, Any]:
     """A page view of u so many minutes after noon, known on its own day unless `as_of_date` says otherwise."""
     at = NOON + timedelta(minutes=minutes)
     usual = {"as_of_date": at.date(), "user_id": "u", "event_type": "page_view", "event_at": at, "received_at": at,
-             "source": "native", "is_bot": False, "is_bot_agent": False, "landing_file": "a.csv"}  # fmt: skip
+             "source": "native", "is_bot": False, "is_bot_agent": False, "is_dwell_imputed": False,
+             "landing_file": "a.csv"}  # fmt: skip
     return {**dict.fromkeys(EVENT_SCHEMA), **usual, **values}
 
 

@@ -55,7 +55,8 @@ def flag_bots(events: Frame) -> Frame:
         .group_by(*who, "minute")
         .agg(
             nw.len().alias("in_minute"),
-            nw.col("dwell_seconds").fill_null(0).sum().alias("dwell"),
+            # A time that we put in is no sign of a reader.
+            nw.when(~nw.col("is_dwell_imputed")).then(nw.col("dwell_seconds")).sum().alias("dwell"),
             nw.col("is_bot_agent").max().alias("is_bot_agent"),
         )
         .group_by(*who)

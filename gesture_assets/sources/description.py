@@ -41,11 +41,13 @@ class SourceDescription(BaseModel):
     description: str = ""
     delimiter: str = Field(",", min_length=1, max_length=1)
     time_zone: str = "UTC"  # of times that carry no offset
-    timestamp_format: str = ""  # strptime; empty: ISO 8601, or seconds or milliseconds since 1970
+    timestamp_format: str = ""  # strptime; empty: ISO 8601, or seconds (also milli, micro, nano) since 1970
     columns: dict[str, tuple[str, ...]]
     constants: dict[str, str] = {}
     event_types: dict[str, str] = {}  # the source's name -> ours; empty: it uses ours
     properties: tuple[str, ...] = ()  # further columns kept as JSON
+    # What stands in for a missing value: the median of its file, or 30 s where the whole file has none (document 004).
+    impute: dict[Literal["dwell_seconds"], Literal["median"]] = {}
     format: Literal["any", "csv", "jsonl", "parquet"] = "any"
 
     @field_validator("columns")

@@ -53,6 +53,7 @@ QUOTED_LINES = 100  # a field that runs over more lines than these is taken for 
 KEPT_TEXT = 4_000  # characters of a refused row that the quarantine keeps
 # A time outside is a sender's "never" or a wrong unit, and some of them cannot even be added to.
 FIRST_TIME, LAST_TIME = "1970-01-02", "2200-01-01"
+DWELL_WHERE_ALL_IS_MISSING = 30.0  # seconds (document 004)
 LARGEST_NUMBER = 1e15  # more seconds, percent or dollars than there are, and whole numbers are exact up to here
 
 csv.field_size_limit(LONGEST_LINE)
@@ -184,7 +185,11 @@ def _opened(
     event_id = expressions.get("event_id")
     is_blank = f"nullif(nullif(trim(({event_id})::varchar), '') is null, false)"
     lacks_ids = event_id is None or _has_values(connection, rows, is_blank)
-    sql = _canonical_sql(file, rows, headers, expressions, key=key, indexed_at=indexed_at, lacks_ids=lacks_ids)
+    dwell = expressions.get("dwell_seconds")
+    imputed = _typical_dwell(connection, rows, dwell) if "dwell_seconds" in file.source.impute else None
+    sql = _canonical_sql(
+        file, rows, headers, expressions, key=key, indexed_at=indexed_at, lacks_ids=lacks_ids, imputed_dwell=imputed
+    )
     unused = [header for header in unmapped if header not in personal]
     return OpenFile(file, sql, tuple(sorted(personal)), tuple(sorted(unused)) if file.format != "jsonl" else ())
 
@@ -477,6 +482,21 @@ def _ip_columns(
 # ---- rows in our words -----------------------------------------------------------------------------------------------
 
 
+def _number_sql(text: str) -> str:
+    """A finite double from text. Not a number is more than any, so it fails as the infinite does."""
+    number = f"try_cast({text} as double)"
+    return f"if(abs({number}) <= {LARGEST_NUMBER}, {number}, null)"
+
+
+def _typical_dwell(connection: duckdb.DuckDBPyConnection, rows: str, dwell: str | None) -> float:
+    """The median of a file's dwell times in seconds, those below zero left out; 30 where there are none."""
+    if dwell is None:
+        return DWELL_WHERE_ALL_IS_MISSING
+    number = _number_sql(f"nullif(trim(({dwell})::varchar), '')")
+    found = connection.execute(f"select median(dwell) from (select {number} as dwell from {rows}) where dwell >= 0")
+    return next((value for (value,) in found.fetchall() if value is not None), DWELL_WHERE_ALL_IS_MISSING)
+
+
 def _time_sql(text: str, source: SourceDescription) -> str:
     """A UTC timestamp from text: an offset counts where there is one, else the source's time zone."""
     zone = _quote(source.time_zone)
@@ -499,7 +519,7 @@ def _time_sql(text: str, source: SourceDescription) -> str:
 
 def _canonical_sql(
     file: LandingFile, rows: str, headers: Mapping[str, str], expressions: Mapping[str, str | None], *, key: str,
-    indexed_at: datetime, lacks_ids: bool,
+    indexed_at: datetime, lacks_ids: bool, imputed_dwell: float | None,
 ) -> str:  # fmt: skip
     source = file.source
 
@@ -554,12 +574,10 @@ def _canonical_sql(
         + ")::varchar"
         if any(p in headers for p in source.properties) else "null::varchar"
     )  # fmt: skip
-    # Not a number is more than any, so it fails as the infinite does.
-    numbers = [
-        f"if(abs({number}) <= {LARGEST_NUMBER}, {number}, null) as {name}"
-        for name in NUMBER_COLUMNS
-        for number in [f"try_cast({text(name)} as double)"]
-    ]
+    numbers = [f"{_number_sql(text(name))} as {name}" for name in NUMBER_COLUMNS]
+    dwell, is_imputed = "dwell_seconds", "false"
+    if imputed_dwell is not None:
+        dwell, is_imputed = f"coalesce(dwell_seconds, {imputed_dwell!r}::double)", "dwell_seconds is null"
     numbers += [f"try_cast(try_cast({text(name)} as double) as integer) as {name}" for name in INTEGER_COLUMNS]
     email = normal_email_sql(text("email"))
     ahead, oldest = f"interval {MINUTES_AHEAD} minute", f"interval {OLDEST_DAYS} day"
@@ -610,7 +628,8 @@ def _canonical_sql(
         event_id, user_id, known_user_id, anonymous_id, event_type, event_name, event_at,
         coalesce(received_at, event_at) as received_at, source_session_id, device, country, city, gender, channel,
         lifecycle, email_key, is_repeat_session, is_bounce, is_spam, is_bot_agent, user_agent_family,
-        {", ".join((*NUMBER_COLUMNS, *INTEGER_COLUMNS))}, properties,
+        {dwell} as dwell_seconds, {is_imputed} as is_dwell_imputed,
+        {", ".join(name for name in (*NUMBER_COLUMNS, *INTEGER_COLUMNS) if name != "dwell_seconds")}, properties,
         case when reason is not null then {masked_sql(kept)} end as masked_row
     from judged)"""
 
