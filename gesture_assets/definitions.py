@@ -2,8 +2,11 @@
 
 import dagster as dg
 
+from gesture_assets.dagster_home import write_without_waiting
 from gesture_assets.defs import events, features, killed_runs, nightly, publish, scores, subscribers
 from gesture_assets.defs.common import WarehouseResource
+
+write_without_waiting()
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules([events, subscribers, features, scores, publish]),
