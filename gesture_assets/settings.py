@@ -88,6 +88,11 @@ class Settings(BaseModel):
         return self.data_dir / "rules"
 
     @property
+    def suppressed(self) -> Path:
+        """The list of users whom nobody may score."""
+        return self.data_dir / "suppressed.csv"
+
+    @property
     def dagster_home(self) -> Path:
         """Dagster's own storage: runs, event logs, schedules."""
         return self.data_dir / "dagster_home"

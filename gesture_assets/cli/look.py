@@ -95,7 +95,7 @@ def explain(
         shown(f"What the rules add, {wanted}", columns, rows)
         return
     score = con.execute(
-        "select score, band, points, rule_set, rule_set_version, last_event_at from rule_scores "
+        "select score, band, points, rule_set, rule_set_version, last_event_at, explanation from rule_scores "
         "where as_of_date = ? and user_id = ?",
         [wanted, user_id],
     ).fetchone()
@@ -112,14 +112,14 @@ def explain(
             next_step="gesture rank --n 20",
         )
     parts = con.execute(
-        "select rule_id, value, weight, scaled, decay, points, because from rule_contributions "
+        "select rule_id, value, weight, scaled, decay, points, because, counted from rule_contributions "
         "where as_of_date = ? and user_id = ? order by points desc, rule_id",
         [wanted, user_id],
     ).fetchall()
     rows = [
         (
             r[0],
-            "unknown" if r[1] is None else f"{r[1]:g}",
+            "unknown" if r[1] is None else f"{r[1]:g}" if r[7] in (None, r[1]) else f"{r[1]:g} ({r[7]:g} count)",
             f"{r[2]:g}",
             f"{r[3]:.3f}",
             f"{r[4]:.3f}",
@@ -128,9 +128,11 @@ def explain(
         )
         for r in parts
     ]
-    rows.append(("sum", "", f"{sum(r[2] for r in parts):g}", "", "", f"{sum(r[5] for r in parts):.2f}", ""))
+    best = sum(r[2] for r in parts if r[2] > 0)  # what takes points away is no part of the whole
+    rows.append(("sum", "", f"{best:g}", "", "", f"{sum(r[5] for r in parts):.2f}", ""))
+    scored = f"score {score[0]:.2f} ({score[1]})" if score[0] is not None else f"no score ({score[6]})"
     shown(
-        f"{user_id} on {wanted}: score {score[0]:.2f} ({score[1]}), rule set {score[3]} {score[4]}, "
+        f"{user_id} on {wanted}: {scored}, rule set {score[3]} {score[4]}, "
         f"last event {score[5]}",
         ("rule", "value", "weight", "scaled", "decay", "points", "because"), rows,
     )  # fmt: skip

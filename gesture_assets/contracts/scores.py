@@ -86,7 +86,8 @@ RULE_SETS = Contract(
 RULE_SCORES = Contract(
     name="rule_scores",
     grain="One row per known user and day: how ready they are to buy, by the rules.",
-    description="Points out of 100 by the rule set, at least 1; what was replaced stays in superseded.rule_scores.",
+    description="Points out of 100 by the rule set, at least 1; none for suppressed users, with the reason. "
+    "What was replaced stays in superseded.rule_scores.",
     group="scores",
     owner=OWNER,
     key=("user_id",),
@@ -94,9 +95,13 @@ RULE_SCORES = Contract(
     columns=(
         AS_OF,
         USER,
-        Column("score", "DOUBLE", "The points, at least 1 and at most 100.", unit="points"),
+        Column("score", "DOUBLE", "The points, at least 1 and at most 100; null for suppressed users.", True, "points"),
         Column("points", "DOUBLE", "Sum of the contributions.", unit="points"),
-        Column("band", "VARCHAR", "Band of the rule set that the score falls in, such as high, medium or low."),
+        Column(
+            "band",
+            "VARCHAR",
+            "Band of the rule set that the score falls in, such as high, medium or low; or suppressed.",
+        ),
         Column("band_thresholds", "VARCHAR", "The bands' lower ends when this was scored."),
         Column("explanation", "VARCHAR", "The three contributions that count most."),
         Column("fit_points", "DOUBLE", "Points for who somebody is.", unit="points"),
@@ -104,8 +109,15 @@ RULE_SCORES = Contract(
         Column("last_event_at", "TIMESTAMP", "Last event (UTC); null without any.", True),
         Column("rule_set", "VARCHAR", "Rule set."),
         Column("rule_set_version", "VARCHAR", "Hash of its content."),
+        Column("suppression_reason", "VARCHAR", "Why the user gets no score; null for everybody else.", True),
     ),
     expectations=(
+        no_rows(
+            "only_suppressed_users_have_no_score",
+            f"select {PARTITION}, user_id, score, suppression_reason from {{batch}} "
+            "where (score is null) <> (suppression_reason is not null)",
+            recovery="look at data/suppressed.csv and at the rule set's suppressions, then  gesture run --date DAY",
+        ),
         between("no_score_leaves_1_to_100", "score", 1, 100, recovery="this is a defect of rules/scorer.py"),
         filled("every_score_has_a_band", "band", recovery="this is a defect of rules/scorer.py"),
         no_rows(
@@ -150,16 +162,17 @@ RULE_CONTRIBUTIONS = Contract(
     columns=(
         AS_OF,
         USER,
-        Column("rule_id", "VARCHAR", "Rule of the rule set."),
+        Column("rule_id", "VARCHAR", "Rule of the rule set, or one of its caps."),
         Column("feature", "VARCHAR", "Feature it looks at."),
-        Column("group_name", "VARCHAR", "fit or engagement."),
+        Column("group_name", "VARCHAR", "fit or engagement; total for the cap on both."),
         Column("value", "DOUBLE", "The feature's value; null where unknown.", True),
-        Column("scaled", "DOUBLE", "The value on the rule's scale, 0 to 1."),
+        Column("scaled", "DOUBLE", "What counts of the value on the rule's scale, 0 to 1."),
         Column("decay", "DOUBLE", "What age has left of it, 0 to 1."),
-        Column("weight", "DOUBLE", "The rule's share of 100 points."),
+        Column("weight", "DOUBLE", "The rule's share of 100 points; below 0 where it takes points away."),
         Column("points", "DOUBLE", "100 × weight × scaled × decay.", unit="points"),
         Column("because", "VARCHAR", "The rule in plain words, with the value."),
         Column("rule_set_version", "VARCHAR", "Hash of the rule set's content."),
+        Column("counted", "DOUBLE", "What counts of the value: all of it, or what a cap leaves.", True),
     ),
     expectations=(
         no_rows(

@@ -4,19 +4,32 @@ Belongs here: reading features, scoring them by the rule set, committing. Does n
 (`rules/`).
 """
 
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import dagster as dg
 import narwhals as nw
 import polars as pl
 
-from gesture_assets.contracts import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SETS, TOP_USERS
+from gesture_assets.contracts import (
+    DAILY_ACTIVITY,
+    IDENTITY_LINKS,
+    RULE_CONTRIBUTIONS,
+    RULE_SCORES,
+    RULE_SETS,
+    TOP_USERS,
+)
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.defs.common import SETTINGS, USER_FEATURES, Events, Night, WarehouseResource, step
+from gesture_assets.defs.features import days_at_once, moments
 from gesture_assets.errors import GestureError
+from gesture_assets.features.day_caps import day_capped_counts
 from gesture_assets.rules.rule_set import RuleSet, load_rule_set
-from gesture_assets.rules.scorer import rank, score
+from gesture_assets.rules.scorer import KEYS, rank, score, suppressions
 from gesture_assets.settings import Settings
+from gesture_assets.sources.suppressed import read_suppressed
 
 
 def rule_set_of(settings: Settings) -> RuleSet:
@@ -41,14 +54,59 @@ def rule_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource)
     """Score everybody by the rule set, and keep what each rule added."""
     with warehouse.open(context) as night:
         rules = rule_set_of(night.settings)
-        scores, contributions = score(night.read(USER_FEATURES, since=night.days[0], through=night.days[-1]), rules)
+        features = night.read(USER_FEATURES, since=night.days[0], through=night.days[-1])
+        suppressed, said = _suppressed(night, features, rules)
+        scores, contributions = score(_with_day_caps(night, features, rules), rules, suppressed)
         yield from night.commit(
             (RULE_SCORES, scores.select(*RULE_SCORES.column_names)),
             (RULE_CONTRIBUTIONS, contributions.select(*RULE_CONTRIBUTIONS.column_names)),
             (RULE_SETS, _rule_sets(night, rules)),
             version=rules.version,
-            notes={"rule_set": rules.name, "rule_set_version": rules.version, "bands": rules.band_thresholds},
+            notes={
+                "rule_set": rules.name,
+                "rule_set_version": rules.version,
+                "bands": rules.band_thresholds,
+                "suppressed": said,
+            },
         )
+
+
+def _with_day_caps(night: Night, features: nw.LazyFrame[Any], rules: RuleSet) -> nw.LazyFrame[Any]:
+    """What the rules read of `features`, and the counts of which a day adds only so many, where rules have such."""
+    if not rules.day_caps:
+        return features
+    size, caps = days_at_once(night), [cap.column for cap in rules.day_caps]
+    chunks = (night.days[n : n + size] for n in range(0, len(night.days), size))
+    capped = night.session.set_aside("day_capped_counts", (_day_capped(night, days, rules) for days in chunks))
+    # The contributions read this once a rule, so it is worked out once.
+    read = dict.fromkeys((*KEYS, "last_event_at", *(name for rule in rules.rules for name in rule.needs)))
+    both = features.select(*read).join(capped, on=list(KEYS), how="left")
+    return night.session.set_aside("capped_features", both.with_columns(nw.col(*caps).fill_null(0)))
+
+
+def _day_capped(night: Night, days: Sequence[date], rules: RuleSet) -> nw.LazyFrame[Any]:
+    return day_capped_counts(
+        night.read(DAILY_ACTIVITY, through=days[-1]),
+        night.read(IDENTITY_LINKS, through=days[-1]),
+        moments(night, days),
+        rules.day_caps,
+        include_bots=night.settings.include_bots,
+    )
+
+
+def _suppressed(night: Night, features: nw.LazyFrame[Any], rules: RuleSet) -> tuple[nw.LazyFrame[Any] | None, str]:
+    """Who gets no score on the days of the run, and how many that are, by reason."""
+    rows, digest = read_suppressed(night.settings.suppressed)
+    if digest:
+        night.session.input_hashes["suppressed"] = digest
+    listed = night.session.set_aside("suppression_list", nw.from_native(rows.lazy())) if rows.height else None
+    found = suppressions(features, rules.suppress, listed)
+    if found is None:
+        return None, "0"
+    kept = night.session.set_aside("suppressed", found)
+    reasons = Counter(dict(kept.group_by("reason").agg(users=nw.len()).collect().rows()))
+    counts = "; ".join(f"{reason}: {count}" for reason, count in sorted(reasons.items()))
+    return kept, f"{reasons.total()} ({counts})" if reasons else "0"
 
 
 def _rule_sets(night: Night, rules: RuleSet) -> nw.LazyFrame[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import combinations
 
 from gesture_assets.features.registry import Feature
-from gesture_assets.rules.rule_set import Rule, RuleSet
+from gesture_assets.rules.rule_set import Group, Rule, RuleSet
 
 RATING_MAX = 5  # of member_rating, by the contract of validated_subscribers
 FLAGS = ("is_", "tag_", "made_")  # names of features that are 0 or 1 and end in no count
@@ -25,7 +25,7 @@ def lint(rule_set: RuleSet, features: Iterable[Feature]) -> list[str]:
         elif _stem(known[one.feature]) == _stem(known[other.feature]):
             both = f"{one.feature!r} and {other.feature!r}"
             findings.append(f"Rules {one.id!r} and {other.id!r} overlap: {both} count the same events.")
-    best = sum(100 * max(rule.weight, 0) * _reach(rule, known[rule.feature]) for rule in rule_set.rules)
+    best = min(sum(_best_of(group, rule_set, known) for group in ("fit", "engagement")), rule_set.total_cap)
     findings += (
         f"Band {name!r} cannot be reached: it starts at {threshold:g}, and the best score is {best:.1f}."
         for name, threshold in rule_set.bands.items()
@@ -34,11 +34,20 @@ def lint(rule_set: RuleSet, features: Iterable[Feature]) -> list[str]:
     return findings
 
 
+def _best_of(group: Group, rule_set: RuleSet, known: dict[str, Feature]) -> float:
+    """The most points that the rules of `group` can bring."""
+    rules = [rule for rule in rule_set.rules if rule.group == group]
+    best = sum(100 * max(rule.weight, 0) * _reach(rule, known[rule.feature]) for rule in rules)
+    return min(best, rule_set.group_caps.get(group, best))
+
+
 def _findings(rule: Rule, feature: Feature) -> Iterable[str]:
     if feature.type in ("VARCHAR", "TIMESTAMP"):
         yield f"looks at {feature.name!r}, which is {feature.type} and cannot be scored"
     if rule.weight == 0:
         yield "has weight 0 and never counts"
+    if rule.daily_cap is not None and (not rule.repeatable or rule.daily_cap >= (rule.cap or 0)):
+        yield f"has a daily cap of {rule.daily_cap} that never shows: its own cap is reached before"
     reach = _reach(rule, feature)
     if reach < 1:
         yield f"never reaches its cap of {rule.cap:g}: {feature.name!r} is at most {reach * (rule.cap or 0):g}"
@@ -57,7 +66,7 @@ def _reach(rule: Rule, feature: Feature) -> float:
     """The highest `scaled` that the feature's own range allows."""
     if rule.scale != "count" or not rule.cap:
         return 1.0
-    highest = float("inf")
+    highest = float("inf") if rule.repeatable else 1
     if feature.type == "BOOLEAN" or (feature.name.startswith(FLAGS) and feature.unit != "count"):
         highest = 1
     elif feature.name == "member_rating":

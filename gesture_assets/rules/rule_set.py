@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,9 +23,16 @@ from gesture_assets.events.event_types import EVENT_TYPE_NAMES
 
 SHIPPED = Path(__file__).parent / "sets"
 CAPPED = ("count", "log_amount", "recency")
+COUNTING = ("count", "log_amount")  # scales that go on growing with every occurrence
 # Weights are decimal fractions: ten of them, added in binary, miss 1 by about 1e-16; a mistyped digit by far more.
 WEIGHT_TOLERANCE = 1e-9
 
+# A day's hundredth page view is a script or a search in distress: it says nothing that the twentieth did not.
+DAILY_CAP = 20
+NO_TOTAL_CAP = 100.0
+RESERVED_BANDS = {"low": "what lies below the others", "suppressed": "that of users who get no score"}
+
+Group = Literal["fit", "engagement"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -34,8 +41,25 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class DayCap(NamedTuple):
+    """A count of events of which at most `cap` a day count; `window` in days, null: ever."""
+
+    feature: str
+    event_type: str
+    window: int | None
+    cap: int
+
+    @property
+    def column(self) -> str:
+        """The column that holds what counts of the feature."""
+        return f"{self.feature}_at_most_{self.cap}_a_day"
+
+
 class Rule(_Frozen):
     """One rule: a feature, brought to 0–1 by `scale`, times `weight`, is its share of 100 points.
+
+    A weight below 0 takes points away. `daily_cap`: how many events of one day count, where it is not the rule set's.
+    `repeatable = false`: only the first occurrence counts, whatever the cap.
 
     `at_least_once`: 1 from a value of 1 up. `count`: value ÷ `cap`. `rate`: the value, plus `recency_bonus` × recency,
     which falls from 1 to 0 over `recency_days` since the last event. `log_amount`: log(1 + value) ÷ log(1 + `cap`).
@@ -47,9 +71,11 @@ class Rule(_Frozen):
     feature: str
     scale: Literal["at_least_once", "count", "rate", "log_amount", "recency"]
     weight: Annotated[float, Field(ge=-1, le=1)]
-    group: Literal["fit", "engagement"]
+    group: Group
     because: Annotated[str, Field(min_length=1)]
     cap: float | None = None
+    daily_cap: Annotated[int, Field(ge=1)] | None = None
+    repeatable: bool = True
     half_life_days: Positive | None = None
     recency_bonus: Positive | None = None
     recency_days: Positive | None = None
@@ -66,13 +92,28 @@ class Rule(_Frozen):
         return (self.feature, *decayed, *(("days_since_last_event",) if self.recency_bonus is not None else ()))
 
 
+class Suppression(_Frozen):
+    """Who gets no score: users whose `feature` is at least 1, such as `unsubscribe_count_30d`; `reason` says why."""
+
+    feature: str
+    reason: Annotated[str, Field(min_length=1)]
+
+
 class RuleSet(_Frozen):
-    """Rules in file order, bands from the highest threshold down. Made by `parse_rule_set`, which checks the whole."""
+    """Rules in file order, bands from the highest threshold down. Made by `parse_rule_set`, which checks the whole.
+
+    `daily_cap`: how many events of one type and day count. `group_caps` and `total_cap`: the most points that a group,
+    or everything together, can bring; what is above is a contribution of its own, below 0.
+    """
 
     name: Name
     description: str
     bands: Annotated[dict[Name, Annotated[float, Field(ge=1, le=100)]], Field(min_length=1)]
     rules: Annotated[tuple[Rule, ...], Field(strict=False)]
+    daily_cap: Annotated[int, Field(ge=1)] = DAILY_CAP
+    group_caps: dict[Group, Annotated[float, Field(gt=0, le=100)]] = Field(default_factory=dict)
+    total_cap: Annotated[float, Field(ge=1, le=100)] = NO_TOTAL_CAP
+    suppress: Annotated[tuple[Suppression, ...], Field(strict=False)] = ()
 
     @property
     def version(self) -> str:
@@ -84,9 +125,34 @@ class RuleSet(_Frozen):
 
     @property
     def content(self) -> str:
-        """Bands and rules as canonical JSON: what the version is the hash of."""
-        rules = [rule.model_dump(exclude_none=True) for rule in self.rules]
-        return json.dumps({"bands": list(self.bands.items()), "rules": rules}, sort_keys=True)
+        """Bands, caps, rules and suppressions as canonical JSON: what the version is the hash of."""
+        content = self.model_dump(exclude={"name", "description"}, exclude_none=True)
+        return json.dumps(content | {"bands": list(self.bands.items())}, sort_keys=True)
+
+    @property
+    def caps(self) -> dict[str, tuple[Group | None, float]]:
+        """Id of the contribution that a cap makes -> the group that is capped, or none for all, and the most points."""
+        caps: dict[str, tuple[Group | None, float]] = {
+            f"{group}_cap": (group, cap) for group, cap in sorted(self.group_caps.items())
+        }
+        return caps | ({"total_cap": (None, self.total_cap)} if self.total_cap < NO_TOTAL_CAP else {})
+
+    def day_cap(self, rule: Rule) -> DayCap | None:
+        """The daily cap of `rule`, where it can make a difference.
+
+        It cannot where the rule's own cap is no higher: one day that is capped has reached it, and so has the sum.
+        """
+        counted = _counted_events(rule.feature)
+        most = rule.daily_cap or self.daily_cap
+        if counted is None or rule.scale not in COUNTING or not rule.repeatable or rule.cap is None or rule.cap <= most:
+            return None
+        return DayCap(rule.feature, *counted, most)
+
+    @property
+    def day_caps(self) -> tuple[DayCap, ...]:
+        """Every daily cap that can make a difference, once."""
+        found = (self.day_cap(rule) for rule in self.rules)
+        return tuple(dict.fromkeys(cap for cap in found if cap is not None))
 
     @property
     def band_thresholds(self) -> str:
@@ -100,8 +166,16 @@ def recency_feature(feature: str) -> str:
     `<event type>_count` and its windows go with `days_since_last_<event type>`; anything else goes with the last event
     of any type.
     """
-    counted = re.fullmatch(r"(.+)_count(_\d+d)?", feature)
-    return f"days_since_last_{counted[1] if counted and counted[1] in EVENT_TYPE_NAMES else 'event'}"
+    counted = _counted_events(feature)
+    return f"days_since_last_{counted[0] if counted else 'event'}"
+
+
+def _counted_events(feature: str) -> tuple[str, int | None] | None:
+    """Event type and window (days) of a feature that counts the events of one type."""
+    counted = re.fullmatch(r"(.+)_count(?:_(\d+)d)?", feature)
+    if counted is None or counted[1] not in EVENT_TYPE_NAMES:
+        return None
+    return counted[1], int(counted[2]) if counted[2] else None
 
 
 def shipped_rule_sets() -> dict[str, Path]:
@@ -211,13 +285,28 @@ def _faults(rule_set: RuleSet, features: Collection[str]) -> Iterator[tuple[str,
             yield "recency_bonus and recency_days together, or neither", "only one of them", rule.id
         if rule.recency_bonus is not None and rule.scale != "rate":
             yield "recency_bonus only with scale 'rate'", f"scale {rule.scale!r}", rule.id
+        if rule.daily_cap is not None and (_counted_events(rule.feature) is None or rule.scale not in COUNTING):
+            yield "daily_cap only where events of one type are counted", f"{rule.feature!r} by {rule.scale!r}", rule.id
+        if not rule.repeatable and rule.scale not in COUNTING:
+            yield f"repeatable = false only with scale {' or '.join(COUNTING)}", f"scale {rule.scale!r}", rule.id
+        if rule.id in rule_set.caps:
+            yield f"no rule called {rule.id!r}: a cap's own contribution is called so", rule.id, rule.id
         if re.search(r"[{}]", rule.because.replace("{value}", "")):
             yield "no placeholder but {value} in because", rule.because, rule.id
-    total = math.fsum(rule.weight for rule in rule_set.rules)
+    # What takes points away comes on top: the best possible score is 100 with or without it.
+    total = math.fsum(rule.weight for rule in rule_set.rules if rule.weight > 0)
     if abs(total - 1) > WEIGHT_TOLERANCE:
-        yield "weights that sum to 1", f"a sum of {total:.12g}", None
+        yield "positive weights that sum to 1", f"a sum of {total:.12g}", None
+    for suppression in rule_set.suppress:
+        if suppression.feature not in features:
+            near = _near(suppression.feature, features)
+            yield f"one of the {len(features)} features of the registry", f"{suppression.feature!r}{near}", "suppress"
+    for group, cap in rule_set.group_caps.items():
+        if group not in {rule.group for rule in rule_set.rules}:
+            yield "group_caps of groups that have rules", f"{group} = {cap:g}", None
     thresholds = list(rule_set.bands.values())
     if any(lower >= higher for higher, lower in pairwise(thresholds)):
         yield "bands from the highest threshold down", rule_set.band_thresholds.removesuffix(", low 0"), None
-    if "low" in rule_set.bands:
-        yield "no band called 'low': it is what lies below the others", f"low = {rule_set.bands['low']:g}", None
+    for name, meaning in RESERVED_BANDS.items():
+        if name in rule_set.bands:
+            yield f"no band called {name!r}: it is {meaning}", f"{name} = {rule_set.bands[name]:g}", None

@@ -15,11 +15,13 @@ from operator import add
 import narwhals as nw
 
 from gesture_assets.errors import ConfigError
-from gesture_assets.rules.rule_set import Rule, RuleSet
+from gesture_assets.rules.rule_set import Rule, RuleSet, Suppression
 
 KEYS = ("as_of_date", "user_id")
 REASONS = 3
 NO_ACTIVITY = "no scored activity"
+SUPPRESSED = "suppressed"  # the band of users who get no score
+GROUPS = {"fit": "who somebody is", "engagement": "what somebody does", None: "everything together"}
 # A score that is a threshold but for the last bit of a sum belongs to the band: 0.07 × 100 is 7.000000000000001.
 BAND_TOLERANCE = 1e-9
 # Beyond this the hundredths of a DOUBLE are not exact; texts then show this number.
@@ -27,32 +29,62 @@ LARGEST_SHOWN = 1e12
 NEVER = 2**62  # place by latest activity of those without any: after everybody
 
 
-def score(features: nw.LazyFrame, rule_set: RuleSet) -> tuple[nw.LazyFrame, nw.LazyFrame]:
+def score(
+    features: nw.LazyFrame, rule_set: RuleSet, suppressed: nw.LazyFrame | None = None
+) -> tuple[nw.LazyFrame, nw.LazyFrame]:
     """`rule_scores` and `rule_contributions` of every row of `features` (one per user and day), as contracted.
 
     `points` is the sum of the contributions, `score` the points within 1–100; nothing is rounded. The contributions
     hold a row for every user, day and rule, also for 0 points. A user's rows depend on nobody else's. The contributions
-    read `features` once per rule, so that should be a table and not a long query.
+    read `features` once per rule, so that should be a table and not a long query. Where the rule set has `day_caps`,
+    `features` holds their columns as well. Users of `suppressed` (`as_of_date`, `user_id`, `reason`) get no score.
     """
     schema = features.collect_schema()
     for rule in rule_set.rules:
-        for name in rule.needs:
-            if name not in schema or not (schema[name].is_numeric() or schema[name] == nw.Boolean):
-                raise ConfigError.bad_value(
-                    f"Rule {rule.id!r} of rule set {rule_set.name!r}",
-                    expected=f"a column {name!r} of numbers or true and false",
-                    found=schema.get(name, "no such column"),
-                    where="user_features",
-                    next_step=f"let the rule look at another feature; rule set version {rule_set.version}",
-                )
-    return _scores(features, rule_set), nw.concat([_contribution(features, rule, rule_set) for rule in rule_set.rules])
+        capped = rule_set.day_cap(rule)
+        for name in (*rule.needs, *([capped.column] if capped else ())):
+            _require_number(schema, name, f"Rule {rule.id!r} of rule set {rule_set.name!r}")
+    parts = [
+        *(_contribution(features, rule, rule_set) for rule in rule_set.rules),
+        *(_cap_contribution(features, cap_id, rule_set) for cap_id in rule_set.caps),
+    ]
+    return _with_suppressed(_scores(features, rule_set), suppressed), nw.concat(parts)
+
+
+def suppressions(
+    features: nw.LazyFrame, rules: Iterable[Suppression], listed: nw.LazyFrame | None = None
+) -> nw.LazyFrame | None:
+    """Who of `features` gets no score, one row a user and day with the `reason`; None where nobody could.
+
+    By the rule set's suppressions, or because `listed` (`user_id` or `mailchimp_id`, `reason`, `since`, `until`: days,
+    both included, null without end) names the user. Of several reasons the first in the alphabet is kept.
+    """
+    rules = tuple(rules)
+    for one in rules:
+        _require_number(features.collect_schema(), one.feature, f"The suppression {one.reason!r}")
+    found = [features.filter(_number(one.feature) >= 1).select(*KEYS, reason=nw.lit(one.reason)) for one in rules]
+    for key in ("user_id", "mailchimp_id"):
+        if listed is None:
+            break
+        named = listed.filter(~nw.col(key).is_null()).select(key, "reason", "since", "until")
+        both = features.select(*dict.fromkeys((*KEYS, key))).join(named, on=key, how="inner")
+        day = nw.col("as_of_date")
+        holds = (nw.col("since").is_null() | (nw.col("since") <= day)) & (
+            nw.col("until").is_null() | (day <= nw.col("until"))
+        )
+        found.append(both.filter(holds).select(*KEYS, "reason"))
+    return nw.concat(found).group_by(*KEYS).agg(nw.col("reason").min()) if found else None
 
 
 def rank(scores: nw.LazyFrame, n: int) -> nw.LazyFrame:
-    """The `n` highest scores of each day with `rank` from 1: score, then latest activity, then id."""
+    """The `n` highest scores of each day with `rank` from 1: score, then latest activity, then id.
+
+    Suppressed users, who have no score, are left out.
+    """
     order = ["score_down", "activity_down", "user_id"]
     return (
-        scores.with_columns(
+        scores.filter(~nw.col("score").is_null())
+        .with_columns(
             score_down=-nw.col("score"),
             activity_down=nw.col("last_event_at").rank("dense", descending=True).over("as_of_date").cast(nw.Int64),
         )
@@ -86,15 +118,32 @@ def global_explanation(contributions: nw.LazyFrame) -> nw.LazyFrame:
     )
 
 
+def _require_number(schema: nw.Schema, name: str, who: str) -> None:
+    if name not in schema or not (schema[name].is_numeric() or schema[name] == nw.Boolean):
+        raise ConfigError.bad_value(
+            who,
+            expected=f"a column {name!r} of numbers or true and false",
+            found=schema.get(name, "no such column"),
+            where="user_features",
+            next_step="let it look at another feature:  gesture rules lint",
+        )
+
+
 def _scores(features: nw.LazyFrame, rule_set: RuleSet) -> nw.LazyFrame:
     rules = [(f"points_{number}", rule) for number, rule in enumerate(rule_set.rules)]
-    parts = features.select(*KEYS, "last_event_at", **{name: _points(rule) for name, rule in rules})
+    parts = features.select(*KEYS, "last_event_at", **{name: _points(rule, rule_set) for name, rule in rules})
     sums = parts.with_columns(
         points=_sum(name for name, _ in rules),
         fit_points=_sum(name for name, rule in rules if rule.group == "fit"),
         engagement_points=_sum(name for name, rule in rules if rule.group == "engagement"),
         **{f"place_{name}": _place(number, [name for name, _ in rules]) for number, (name, _) in enumerate(rules)},
-    ).with_columns(score=nw.col("points").clip(1.0, 100.0))
+    )
+    # Groups first, then the total: each cap is a contribution of what is above it.
+    for group, most in rule_set.caps.values():
+        over = _over(nw.col(f"{group}_points" if group else "points"), most)
+        capped = {f"{group}_points": nw.col(f"{group}_points") + over} if group else {}
+        sums = sums.with_columns(points=nw.col("points") + over, **capped)
+    sums = sums.with_columns(score=nw.col("points").clip(1.0, 100.0))
     reasons = [_reason(place, rules) for place in range(1, REASONS + 1)]
     explanation = nw.concat_str(reasons, separator=" + ", ignore_nulls=True)
     return sums.with_columns(explanation=explanation).select(
@@ -113,7 +162,6 @@ def _scores(features: nw.LazyFrame, rule_set: RuleSet) -> nw.LazyFrame:
 
 
 def _contribution(features: nw.LazyFrame, rule: Rule, rule_set: RuleSet) -> nw.LazyFrame:
-    value = _number(rule.feature)
     shown = _shown(rule.feature, features.collect_schema()[rule.feature])
     texts = rule.because.split("{value}")
     return features.select(
@@ -121,24 +169,80 @@ def _contribution(features: nw.LazyFrame, rule: Rule, rule_set: RuleSet) -> nw.L
         rule_id=nw.lit(rule.id),
         feature=nw.lit(rule.feature),
         group_name=nw.lit(rule.group),
-        value=value,
-        scaled=_scaled(rule).cast(nw.Float64),
+        value=_number(rule.feature),
+        scaled=_scaled(rule, rule_set).cast(nw.Float64),
         decay=_decay(rule).cast(nw.Float64),
         weight=nw.lit(rule.weight, nw.Float64),
-        points=_points(rule).cast(nw.Float64),
+        points=_points(rule, rule_set).cast(nw.Float64),
         because=nw.concat_str([nw.lit(texts[0]), *(part for text in texts[1:] for part in (shown, nw.lit(text)))]),
         rule_set_version=nw.lit(rule_set.version),
+        counted=_counted(rule, rule_set),
     )
 
 
-def _points(rule: Rule) -> nw.Expr:
+def _cap_contribution(features: nw.LazyFrame, cap_id: str, rule_set: RuleSet) -> nw.LazyFrame:
+    """What the cap `cap_id` takes away: a contribution below 0, so that contributions still sum to the points."""
+    group, most = rule_set.caps[cap_id]
+    names = {f"points_{number}": rule for number, rule in enumerate(rule_set.rules) if group in (None, rule.group)}
+    sums = features.select(*KEYS, **{name: _points(rule, rule_set) for name, rule in names.items()})
+    sums = sums.with_columns(sum=_sum(names))
+    for earlier, cap in rule_set.caps.values() if group is None else ():
+        if earlier is not None:  # the total is what the capped groups make
+            of_group = _sum(name for name, rule in names.items() if rule.group == earlier)
+            sums = sums.with_columns(sum=nw.col("sum") + _over(of_group, cap))
+    over = _over(nw.col("sum"), most)
+    return sums.select(
+        *KEYS,
+        rule_id=nw.lit(cap_id),
+        feature=nw.lit("points" if group is None else f"{group}_points"),
+        group_name=nw.lit(group or "total"),
+        value=nw.col("sum"),
+        scaled=nw.when(nw.col("sum") > most).then(over * -0.01).otherwise(nw.lit(0.0)),
+        decay=nw.lit(1.0, nw.Float64),
+        weight=nw.lit(-1.0, nw.Float64),
+        points=over,
+        because=nw.concat_str(
+            [nw.lit(f"At most {most:g} points for {GROUPS[group]}: "), _hundredths(nw.col("sum")), nw.lit(".")]
+        ),
+        rule_set_version=nw.lit(rule_set.version),
+        counted=nw.col("sum") + over,
+    )
+
+
+def _with_suppressed(scores: nw.LazyFrame, suppressed: nw.LazyFrame | None) -> nw.LazyFrame:
+    """`scores` with the reason why there is none; points and contributions stay, so that they can be understood."""
+    if suppressed is None:
+        return scores.with_columns(suppression_reason=nw.lit(None, nw.String))
+    reason = nw.col("suppression_reason")
+    joined = scores.join(suppressed.rename({"reason": "suppression_reason"}), on=list(KEYS), how="left")
+    said = nw.concat_str([nw.lit(f"{SUPPRESSED}: "), reason])
+    return joined.with_columns(
+        score=nw.when(reason.is_null()).then(nw.col("score")),
+        band=nw.when(reason.is_null()).then(nw.col("band")).otherwise(nw.lit(SUPPRESSED)),
+        explanation=nw.when(reason.is_null()).then(nw.col("explanation")).otherwise(said),
+    )
+
+
+def _over(points: nw.Expr, most: float) -> nw.Expr:
+    """What is above `most`, below 0; else 0."""
+    return nw.when(points > most).then(nw.lit(most) - points).otherwise(nw.lit(0.0))
+
+
+def _points(rule: Rule, rule_set: RuleSet) -> nw.Expr:
     """100 × weight × scaled × decay."""
-    points = _scaled(rule) * (100 * rule.weight)
+    points = _scaled(rule, rule_set) * (100 * rule.weight)
     return points if rule.half_life_days is None else points * _decay(rule)
 
 
-def _scaled(rule: Rule) -> nw.Expr:
-    value = _number(rule.feature)
+def _counted(rule: Rule, rule_set: RuleSet) -> nw.Expr:
+    """What counts of the rule's feature: all of it, at most so much a day, or the first occurrence only."""
+    capped = rule_set.day_cap(rule)
+    value = _number(capped.column if capped else rule.feature)
+    return value if rule.repeatable else nw.when(value > 1).then(nw.lit(1.0)).otherwise(value)
+
+
+def _scaled(rule: Rule, rule_set: RuleSet) -> nw.Expr:
+    value = _counted(rule, rule_set)
     if rule.scale == "at_least_once":
         scaled = nw.when(value >= 1).then(nw.lit(1.0)).otherwise(nw.lit(0.0))
     elif rule.scale == "count":
@@ -196,7 +300,7 @@ def _log1p(value: nw.Expr) -> nw.Expr:
 
 
 def _sum(names: Iterable[str]) -> nw.Expr:
-    return reduce(add, [nw.col(name) for name in names] or [nw.lit(0.0)])
+    return reduce(add, [nw.col(name) for name in names] or [nw.lit(0.0, nw.Float64)])
 
 
 def _place(number: int, names: list[str]) -> nw.Expr:

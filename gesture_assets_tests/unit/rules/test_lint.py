@@ -37,6 +37,8 @@ def test_shipped_rule_sets_have_no_findings(name):
         ([{"scale": "recency", "cap": 30}], "'signup_count' (unit count) by 'recency'"),
         ([{"scale": "rate"}], "as a rate, but it is no share"),
         ([{"group": "fit"}], "is a 'engagement' feature"),
+        ([{"scale": "count", "cap": 5, "daily_cap": 5}], "has a daily cap of 5 that never shows"),
+        ([{"scale": "count", "cap": 5, "repeatable": False}], "is at most 1"),
         ([{"because": "Signed up."}], "without {value}"),
         ([{"feature": "country", "group": "fit"}], "is VARCHAR and cannot be scored"),
     ],

@@ -73,6 +73,16 @@ def test_a_rule_set_keeps_the_order_of_its_file():
         ("high = 70", "high = 101", ["bands.high", "less than or equal to 100", "101"]),
         ("medium = 40", "medium = 0.5", ["bands.medium", "greater than or equal to 1", "0.5"]),
         ("medium = 40", "low = 10", ["no band called 'low'"]),
+        ("medium = 40", "suppressed = 10", ["no band called 'suppressed'", "users who get no score"]),
+        ("weight = 0.4", "weight = -0.4", ["positive weights that sum to 1", "a sum of 0.6"]),
+        ("cap = 20", "cap = 20\ndaily_cap = 0", ["daily_cap: should be greater than or equal to 1", "rule 'pages'"]),
+        ("half_life_days = 30", "daily_cap = 3", ["daily_cap only where events", "'signup_count' by 'at_least_once'"]),
+        ("page_view_count", "session_count\"\ndaily_cap = 3 #", ["daily_cap only where events of one type"]),
+        ("half_life_days = 30", "repeatable = false", ["repeatable = false only with scale count or log_amount"]),
+        ("[bands]", "group_caps = { fit = 30 }\n[bands]", ["group_caps of groups that have rules", "fit = 30"]),
+        ("[bands]", "group_caps = { fun = 30 }\n[bands]", ["group_caps.fun", "'fit' or 'engagement'"]),
+        ("[bands]", "total_cap = 101\n[bands]", ["total_cap: should be less than or equal to 100", "101"]),
+        ("[bands]", '[[suppress]]\nfeature = "unsubscribed"\nreason = "left"\n[bands]', ["'unsubscribed'", "near: "]),
         ('name = "small"', 'name = "other"', ["name = 'small'", "name = 'other'"]),
         ('description = "Two rules."', 'descripton = "Two rules."', ["small.toml"]),
         ("[bands]", "[bands", ["TOML", "at line 5"]),
@@ -144,13 +154,56 @@ def test_the_version_changes_with_everything_that_counts(swaps):
     assert parsed(swaps=swaps).version != parsed().version
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "daily_cap = 10", "total_cap = 90", "group_caps = { engagement = 50 }",
+        'suppress = [{ feature = "unsubscribe_count_30d", reason = "left" }]',
+    ],
+)  # fmt: skip
+def test_the_version_changes_with_caps_and_suppressions(line):
+    assert parsed(swaps=[("[bands]", f"{line}\n[bands]")]).version != parsed().version
+
+
+def test_a_rule_may_not_be_called_as_the_contribution_of_a_cap():
+    with pytest.raises(ConfigError, match="no rule called 'total_cap'"):
+        parsed(swaps=[("[bands]", "total_cap = 90\n[bands]"), ('id = "pages"', 'id = "total_cap"')])
+
+
+def test_weights_that_take_points_away_come_on_top_of_those_that_make_100():
+    left = '[[rules]]\nid = "left"\nfeature = "unsubscribe_count"\nscale = "at_least_once"\nweight = -0.5\n'
+    rule_set = parsed(GOOD + left + 'group = "engagement"\nbecause = "Left: {value}."\n')
+    assert [rule.weight for rule in rule_set.rules] == [0.6, 0.4, -0.5]
+
+
+@pytest.mark.parametrize(
+    ("change", "cap"),
+    [
+        ("cap = 21", ("page_view_count", "page_view", None, 20)),
+        ("cap = 21\ndaily_cap = 5", ("page_view_count", "page_view", None, 5)),
+        ("cap = 20", None),  # a day that is capped has reached the rule's own cap
+        ("cap = 500\ndaily_cap = 500", None),
+        ("cap = 21\nrepeatable = false", None),
+    ],
+)
+def test_a_daily_cap_is_worked_out_only_where_it_can_make_a_difference(change, cap):
+    rule_set = parsed(swaps=[("cap = 20", change)])
+    assert rule_set.day_cap(rule_set.rules[1]) == cap
+    assert rule_set.day_caps == ((cap,) if cap else ())
+
+
+def test_no_shipped_rule_set_needs_counts_of_its_own():
+    for name in shipped_rule_sets():
+        assert load_rule_set(name, user_folder=Path("none"), features=FEATURES).day_caps == ()
+
+
 def test_the_version_changes_with_the_order_of_rules_because_it_settles_ties():
     head, first, second = GOOD.split("[[rules]]")
     assert parsed(f"{head}[[rules]]{second}\n[[rules]]{first}").version != parsed().version
 
 
 def test_the_version_is_short_and_stable():
-    assert parsed().version == "r93b4fe9126bc"
+    assert parsed().version == "r96a9bbf97ddd"
 
 
 @pytest.mark.parametrize("name", ["intent", "scoring_reference"])

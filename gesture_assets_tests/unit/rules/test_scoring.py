@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from gesture_assets.contracts.scores import RULE_CONTRIBUTIONS, RULE_SCORES
 from gesture_assets.errors import ConfigError
 from gesture_assets.features.registry import feature_registry
-from gesture_assets.rules.rule_set import Rule, RuleSet, load_rule_set
-from gesture_assets.rules.scorer import global_explanation, rank, score
+from gesture_assets.rules.rule_set import Rule, RuleSet, Suppression, load_rule_set
+from gesture_assets.rules.scorer import global_explanation, rank, score, suppressions
 
 AS_OF = date(2026, 2, 1)
 REGISTRY = feature_registry(("aws_course",))
@@ -81,8 +81,10 @@ BONUS = {**RATE, "recency_bonus": 0.25, "recency_days": 30}
         ({"feature": "is_subscriber"}, {"is_subscriber": True}, 1),
         ({"feature": "is_subscriber"}, {"is_subscriber": False}, 0),
         ({"scale": "count", "cap": 4}, {"signup_count": 1}, 0.25),
-        ({"scale": "count", "cap": 49}, {"signup_count": 49}, 1),
+        ({"scale": "count", "cap": 49, "daily_cap": 49}, {"signup_count": 49}, 1),
         ({"scale": "count", "cap": 4}, {"signup_count": 9}, 1),
+        ({"scale": "count", "cap": 4, "repeatable": False}, {"signup_count": 9}, 0.25),
+        ({"scale": "count", "cap": 4, "repeatable": False}, {"signup_count": 0}, 0),
         (RATE, {"repeat_session_rate": 0.5}, 0.5),
         (RATE, {"repeat_session_rate": 1.5}, 1),
         (BONUS, {"repeat_session_rate": 0.5, "days_since_last_event": 0.0}, 0.75),
@@ -132,7 +134,7 @@ def test_a_rule_ages_with_its_own_event_and_not_with_a_later_one():
     ("count", "band"), [(100, "hot"), (80, "hot"), (79, "warm"), (70, "warm"), (69, "low"), (0, "low")]
 )
 def test_a_score_falls_in_the_highest_band_that_it_reaches(count, band):
-    rule_set = rules_of(rule(scale="count", cap=100), hot=80, warm=70)
+    rule_set = rules_of(rule(scale="count", cap=100, daily_cap=100), hot=80, warm=70)
     scores, _ = scored(rule_set, users({"signup_count": count}))
     assert scores["band"].item() == band
     assert scores["band_thresholds"].item() == "hot 80, warm 70, low 0"
@@ -159,6 +161,82 @@ def test_a_negative_rule_takes_points_away_and_is_no_reason():
         (50, 50, "one (+100.0 pts)"),
         (-50, 1, "no scored activity"),
     ]
+
+
+def test_a_daily_cap_counts_from_the_capped_column_and_shows_both_numbers():
+    views = rule(feature="page_view_count_30d", scale="count", cap=40)
+    features = users({"page_view_count_30d": 100}).with_columns(page_view_count_30d_at_most_20_a_day=20)
+    _, parts = scored(rules_of(views), features)
+    assert parts.select("value", "counted", "scaled", "points", "because").row(0) == (100, 20, 0.5, 50, "It is 100.")
+
+
+def test_a_daily_cap_without_its_column_is_refused():
+    with pytest.raises(ConfigError, match="'signup_count_at_most_20_a_day'"):
+        scored(rules_of(rule(scale="count", cap=100)), users({}))
+
+
+CAPPED = RuleSet(
+    name="test", description="", bands={"high": 50}, group_caps={"fit": 20, "engagement": 50}, total_cap=60,
+    rules=(
+        rule(weight=0.6), rule("rated", feature="member_rating", scale="count", cap=5, weight=0.4, group="fit"),
+        rule("left", feature="unsubscribe_count", weight=-0.3),
+    ),
+    suppress=(Suppression(feature="email_bounce_count_30d", reason="cannot be written to"),),
+)  # fmt: skip
+
+
+def test_what_is_above_a_cap_is_a_contribution_of_its_own():
+    everything, half, left = {"signup_count": 1, "member_rating": 5}, {"signup_count": 1}, {"unsubscribe_count": 1}
+    scores, parts = scored(CAPPED, users(everything, half, half | left))
+    assert scores.select("points", "score", "fit_points", "engagement_points").rows() == [
+        (60, 60, 20, 50), (50, 50, 0, 50), (30, 30, 0, 30),
+    ]  # fmt: skip
+    taken = parts.filter(pl.col("rule_id").str.ends_with("_cap")).select("user_id", "rule_id", "points").rows()
+    assert taken == [
+        ("u0", "engagement_cap", -10), ("u0", "fit_cap", -20), ("u0", "total_cap", -10),
+        ("u1", "engagement_cap", -10), ("u1", "fit_cap", 0), ("u1", "total_cap", 0),
+        ("u2", "engagement_cap", 0), ("u2", "fit_cap", 0), ("u2", "total_cap", 0),
+    ]  # fmt: skip
+    total = parts.filter(user_id="u0", rule_id="total_cap").row(0, named=True)
+    assert (total["value"], total["counted"], total["scaled"], total["weight"]) == (70, 60, pytest.approx(0.1), -1)
+    assert total["because"] == "At most 60 points for everything together: 70."
+
+
+LISTED = pl.DataFrame(
+    [("u0", None, "competitor", None, None), (None, 7, "asked not to be", AS_OF, None), ("u0", None, "zzz", None, None),
+     ("u2", None, "was", None, date(2026, 1, 31)), ("u2", None, "will be", date(2026, 2, 2), None)],
+    schema={"user_id": pl.String, "mailchimp_id": pl.Int64, "reason": pl.String, "since": pl.Date, "until": pl.Date},
+    orient="row",
+)  # fmt: skip
+
+
+def test_suppressed_users_get_no_score_but_a_reason_and_are_not_ranked():
+    features = users({}, {"mailchimp_id": 7}, {"mailchimp_id": 8, "signup_count": 1}, {"email_bounce_count_30d": 1})
+    lazy = nw.from_native(features.lazy())
+    suppressed = suppressions(lazy, CAPPED.suppress, nw.from_native(LISTED.lazy()))
+    scores, contributions = score(lazy, CAPPED, suppressed)
+    rows = scores.collect().to_native().sort("user_id")
+    assert rows.select("score", "band", "suppression_reason", "explanation").rows() == [
+        (None, "suppressed", "competitor", "suppressed: competitor"),
+        (None, "suppressed", "asked not to be", "suppressed: asked not to be"),
+        (50, "high", None, "one (+60.0 pts)"),
+        (None, "suppressed", "cannot be written to", "suppressed: cannot be written to"),
+    ]
+    assert rows["points"].null_count() == 0
+    assert rank(scores, 10).collect().to_native()["user_id"].to_list() == ["u2"]
+    assert contributions.collect().to_native().height == 4 * 6
+
+
+def test_nobody_is_suppressed_where_nothing_says_so():
+    assert suppressions(nw.from_native(users({}).lazy()), ()) is None
+    scores, _ = scored(rules_of(rule()), users({}))
+    assert scores["suppression_reason"].to_list() == [None]
+
+
+def test_a_suppression_by_a_text_is_refused():
+    by_country = (Suppression(feature="country", reason="embargo"),)
+    with pytest.raises(ConfigError, match="The suppression 'embargo'"):
+        suppressions(nw.from_native(users({}).lazy()), by_country)
 
 
 def test_the_explanation_names_the_top_three_and_ties_go_by_file_order():
@@ -273,7 +351,7 @@ def values(kind: str, name: str, nullable: bool) -> st.SearchStrategy:
     return base | st.none() if nullable else base
 
 
-SHIPPED = (shipped("intent"), shipped("scoring_reference"))
+SHIPPED = (shipped("intent"), shipped("scoring_reference"), CAPPED)
 NEEDED = {name for rule_set in SHIPPED for rule in rule_set.rules for name in rule.needs}
 ROWS = st.fixed_dictionaries({f.name: values(f.type, f.name, f.nullable) for f in REGISTRY if f.name in NEEDED})
 
@@ -285,10 +363,11 @@ def test_scores_stay_within_1_to_100_and_are_the_sum_of_their_parts(rows, rule_s
     assert scores["score"].is_between(1, 100).all()
     assert contributions["scaled"].is_between(0, 1).all()
     assert contributions["decay"].is_between(0, 1).all()
-    assert contributions.height == len(rows) * len(rule_set.rules)
+    assert contributions.height == len(rows) * (len(rule_set.rules) + len(rule_set.caps))
     sums = contributions.group_by("user_id").agg(sum=pl.col("points").sum()).sort("user_id")
     assert (sums["sum"] - scores["points"]).abs().max() <= 1e-9
-    assert (scores["fit_points"] + scores["engagement_points"] - scores["points"]).abs().max() <= 1e-9
+    if rule_set.total_cap == 100:
+        assert (scores["fit_points"] + scores["engagement_points"] - scores["points"]).abs().max() <= 1e-9
     assert scores["score"].to_list() == scores["points"].clip(1, 100).to_list()
 
 
@@ -323,3 +402,17 @@ def test_duckdb_and_polars_agree_on_many_amounts_and_ages():
     )
     for polars, duck in zip(scored(rule_set, features), scored_on_duckdb(rule_set, features), strict=True):
         assert polars.equals(duck)
+
+
+def test_duckdb_and_polars_suppress_alike():
+    features = users({}, {"mailchimp_id": 7}, {"mailchimp_id": 8}, {"email_bounce_count_30d": 1})
+    suppressed = suppressions(nw.from_native(features.lazy()), CAPPED.suppress, nw.from_native(LISTED.lazy()))
+    polars = score(nw.from_native(features.lazy()), CAPPED, suppressed)[0].collect().to_native().sort("user_id")
+    with duckdb.connect() as connection:
+        for name, rows in (("features", features), ("listed", LISTED)):
+            connection.register(f"{name}_rows", rows)
+            connection.execute(f"create table {name} as select * from {name}_rows")
+        table = nw.from_native(connection.table("features"))
+        found = suppressions(table, CAPPED.suppress, nw.from_native(connection.table("listed")))
+        duck = score(table, CAPPED, found)[0].to_native().pl().sort("user_id")
+    assert duck.equals(polars)

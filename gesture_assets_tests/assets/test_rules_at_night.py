@@ -1,0 +1,73 @@
+"""Rules as a whole night applies them: daily caps, suppressed users, and where a score's columns come from."""
+
+from pathlib import Path
+
+import pytest
+
+from gesture_assets_tests.nights import failures, published, run_night
+
+RULES = """
+name = "views"
+description = "A hundred page views are worth no more than twenty."
+suppress = [{ feature = "unsubscribe_count_30d", reason = "left the mailing list" }]
+[bands]
+high = 50
+[[rules]]
+id = "views"
+feature = "page_view_count_30d"
+scale = "count"
+cap = 40
+weight = 1.0
+group = "engagement"
+because = "Pages: {value}."
+[[rules]]
+id = "careers"
+feature = "careers_page_view_count_30d"
+scale = "at_least_once"
+weight = -0.25
+group = "engagement"
+because = "Job pages: {value}."
+"""
+
+
+def land(data_dir: Path) -> None:
+    folder = data_dir / "landing" / "native"
+    folder.mkdir(parents=True)
+    lines = ["event_id,user_id,event_type,event_at,dwell_seconds"]
+    lines += [f"a{n},ada,page_view,2026-03-09T{n // 5:02d}:{n % 5 * 11:02d}:{n % 7:02d}Z,5" for n in range(100)]
+    lines += ["b1,bob,page_view,2026-03-09T10:00:00Z,5", "b2,bob,careers_page_view,2026-03-09T10:01:00Z,5"]
+    lines += ["c1,cyd,page_view,2026-03-09T10:00:00Z,5", "c2,cyd,unsubscribe,2026-03-09T10:01:00Z,5"]
+    lines += ["d1,dee,page_view,2026-03-09T10:00:00Z,5"]
+    (folder / "events.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_caps_negative_rules_and_suppressions_hold_in_the_published_file(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(data_dir)
+    (data_dir / "rules").mkdir()
+    (data_dir / "rules" / "views.toml").write_text(RULES)
+    (data_dir / "suppressed.csv").write_text("user_id,reason\ndee,competitor\n")
+    monkeypatch.setenv("GESTURE_RULE_SET", "views")
+    result = run_night("2026-03-09")
+    assert result.success, failures(result)
+    con = published(data_dir)
+    scores = con.execute(
+        "select user_id, score, points, band, suppression_reason from rule_scores order by 1"
+    ).fetchall()
+    assert scores == [
+        ("ada", 50.0, 50.0, "high", None),
+        ("bob", 1.0, -22.5, "low", None),
+        ("cyd", None, 2.5, "suppressed", "left the mailing list"),
+        ("dee", None, 2.5, "suppressed", "competitor"),
+    ]
+    counted = "select value, counted, scaled from rule_contributions where user_id = 'ada' and rule_id = 'views'"
+    assert con.execute(counted).fetchall() == [(100, 20, 0.5)]
+    assert con.execute("select page_view_count_30d from user_features where user_id = 'ada'").fetchall() == [(100,)]
+    assert con.execute("select user_id from top_users order by rank").fetchall() == [("ada",), ("bob",)]
+    con.close()
+    [scored] = [
+        e for e in result.get_asset_materialization_events() if e.asset_key and e.asset_key.path == ["rule_scores"]
+    ]
+    metadata = scored.materialization.metadata
+    assert metadata["suppressed"].value == "2 (competitor: 1; left the mailing list: 1)"
