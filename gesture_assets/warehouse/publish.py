@@ -22,9 +22,11 @@ from gesture_assets.errors import ContractBreach, GateClosed, listing
 from gesture_assets.features.registry import Feature
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse import ledger
+from gesture_assets.warehouse.compaction import compact
 from gesture_assets.warehouse.format import unreadable
 from gesture_assets.warehouse.ledger import LEDGER_COLUMNS, Verdict
 from gesture_assets.warehouse.lock import attach_when_free
+from gesture_assets.warehouse.published_schema import kept_schema
 from gesture_assets.warehouse.restatement import RESTATEMENT_COLUMNS
 from gesture_assets.warehouse.space import require_room
 from gesture_assets.warehouse.warehouse import LIVE, Session, Warehouse, comments, connect
@@ -54,6 +56,7 @@ DICTIONARY = {
         "day_count": "Days.", "row_count": "Rows.", "content_hash": "Hash of the newest audited rows.",
         "verdict": "Newest verdict of the ledger.", "version": "Version of the rules or the model, where there is one.",
         "checks": "JSON: the checks behind the verdict.",
+        "schema_version": "Version of the tables and columns in this file: docs/schema_changelog.md.",
     }),
 }  # fmt: skip
 
@@ -103,8 +106,10 @@ def publish(
     con.execute("use memory")
     con.execute("detach warehouse")  # a copy of a file that is open could miss its last pages
     try:
+        compact(warehouse)
         shutil.copyfile(warehouse, part)
         _dress(part, contracts, features, snapshot_id=snapshot_id, run_id=session.run.run_id, now=now)
+        compact(part)  # what did not pass is not in it, and leaves room
         newest = verify(part, contracts)
         with part.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -192,22 +197,23 @@ def _dress(
                 for position, c in enumerate(contract.columns, start=1)
             ],
         )
+        schema_version, _ = kept_schema()
         con.execute(
             """create or replace table manifest (snapshot_id varchar not null, published_at timestamp not null,
             run_id varchar not null, table_name varchar not null, first_date date, as_of_date date,
             day_count bigint not null, row_count bigint not null, content_hash varchar, verdict varchar,
-            version varchar, checks varchar)"""
+            version varchar, checks varchar, schema_version varchar not null)"""
         )
         for contract in contracts:
             con.execute(
                 f"""insert into manifest
                 select ?, ?, ?, ?, first_date, coalesce(as_of_date, newest.partition), day_count, counted.row_count,
-                    newest.content_hash, newest.verdict, newest.version, newest.checks
+                    newest.content_hash, newest.verdict, newest.version, newest.checks, ?
                 from (select min({PARTITION}) as first_date, max({PARTITION}) as as_of_date,
                     count(distinct {PARTITION}) as day_count, count(*) as row_count from {contract.name}) as counted
                 left join (select * from gate_ledger where table_name = ?
                     qualify row_number() over (order by partition desc, attempt desc) = 1) as newest on true""",
-                [snapshot_id, now, run_id, contract.name, contract.name],
+                [snapshot_id, now, run_id, contract.name, schema_version, contract.name],
             )
             for statement in comments(contract, "main"):
                 con.execute(statement)

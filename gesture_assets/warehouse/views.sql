@@ -73,3 +73,15 @@ select table_name, partition as as_of_date, attempt, verdict, row_count,
 from gate_ledger
 qualify row_number() over (partition by table_name, partition order by attempt desc) = 1;
 comment on view analytics.gates is 'One row per table and day: the latest verdict and what did not pass.';
+
+-- From recorded_at on a version was what readers found, until another one superseded it.
+create or replace macro analytics.scores_as_of(day, known_at) as table
+select * from analytics.score_versions
+where as_of_date = day::date and recorded_at <= known_at::timestamp
+    and (superseded_at is null or superseded_at > known_at::timestamp);
+comment on macro table analytics.scores_as_of is
+'One row per user: the rule scores of a day as they stood at a moment (UTC): from analytics.scores_as_of(date, timestamp).';
+
+create or replace view analytics.schema_version as
+select distinct schema_version, snapshot_id, published_at from manifest;
+comment on view analytics.schema_version is 'The version of this file''s tables and columns: docs/schema_changelog.md.';
