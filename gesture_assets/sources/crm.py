@@ -50,7 +50,14 @@ def read_crm(url: str) -> CrmContent:
             tables = {name: _table(connection, name, columns[name]) for name in CRM_TABLES}
         engine.dispose()
     except SQLAlchemyError as error:
-        raise _refusal(where, expected="a readable database", found=str(error).splitlines()[0]) from error
+        found = str(error).splitlines()[0]
+        if "database is locked" in found:
+            raise _refusal(
+                where, expected=f"a database that can be read within {BUSY_SECONDS} seconds",
+                found="another process is writing it and holds it locked",
+                next_step="let the other process finish, then  gesture run",
+            ) from error  # fmt: skip
+        raise _refusal(where, expected="a readable database", found=found) from error
     digest = hashlib.sha256()
     for name, frame in tables.items():
         digest.update(f"{name}:{frame.columns}:{frame.height}".encode())
@@ -58,13 +65,13 @@ def read_crm(url: str) -> CrmContent:
     return CrmContent(tables, columns, digest.hexdigest()[:32], where)
 
 
-def _refusal(where: str, *, expected: str, found: str) -> SourceError:
+def _refusal(where: str, *, expected: str, found: str, next_step: str = "") -> SourceError:
     return SourceError(
         "The CRM cannot be read; subscribers stay as they were.",
         expected=expected,
         found=found,
         where=where,
-        next_step="set GESTURE_CRM_URL to the right database, or mend it, then  gesture run",
+        next_step=next_step or "set GESTURE_CRM_URL to the right database, or mend it, then  gesture run",
     )
 
 

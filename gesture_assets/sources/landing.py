@@ -8,6 +8,7 @@ Does not belong here: remembering which files were seen (`warehouse/landing_inde
 import csv
 import hashlib
 import io
+import re
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from gesture_assets.contracts.contract import IP_PATTERN, IPV6_PATTERN
+from gesture_assets.contracts.contract import EMAIL_PATTERN, IP_PATTERN, IPV6_PATTERN
 from gesture_assets.contracts.events import MINUTES_AHEAD, OLDEST_DAYS
 from gesture_assets.errors import SourceError, listing
 from gesture_assets.events.event_types import EVENT_TYPE_NAMES
@@ -47,6 +48,8 @@ IGNORED_ENDINGS = (".tmp", ".part", ".crdownload")
 LONGEST_LINE = 8 * 1024 * 1024
 SNIFFED_ROWS = 1_000  # rows in which an unnamed IP-address column would show
 CHUNK = 1024 * 1024
+# Without the group that looks at what follows: it would swallow what the next address begins with.
+ADDRESSES = re.compile("|".join((EMAIL_PATTERN, *(p[: p.rindex("([^")] for p in (IPV6_PATTERN, IP_PATTERN)))))
 # What the engine says where line ends are of several kinds, which its reader of quoted fields refuses.
 SEVERAL_LINE_ENDS = "invalid state"
 QUOTED_LINES = 100  # a field that runs over more lines than these is taken for one whose quote was never closed
@@ -205,7 +208,9 @@ def _check_compression(file: LandingFile) -> None:
     except OSError as error:
         if error.errno:  # the system's, not the decoder's
             raise
-        raise _refusal(file, expected="a whole compressed file", found=f"{error}: it was cut short") from error
+        raise _refusal(
+            file, expected="a whole compressed file", found=f"{error}: cut short, or not compressed at all"
+        ) from error
 
 
 def _has_values(connection: duckdb.DuckDBPyConnection, rows: str, expression: str) -> bool:
@@ -223,7 +228,7 @@ def _json_headers(connection: duckdb.DuckDBPyConnection, rows: str, paths: Itera
     return {
         key: "json_extract_string(document, " + _quote(f'$."{key}"') + ")"
         for (key,) in sorted(found)
-        if '"' not in key and key not in reached
+        if key and '"' not in key and key not in reached
     }
 
 
@@ -231,7 +236,7 @@ def _refusal(file: LandingFile, *, expected: str, found: str, next_step: str | N
     return SourceError(
         f"The landing file {file.name} cannot be read as {file.source.name}; nothing of it was loaded.",
         expected=expected,
-        found=found,
+        found=ADDRESSES.sub("***", found),  # where the header is missing, this is a row
         where=str(file.path),
         next_step=next_step or "mend the file or move it out of data/landing, then  gesture run",
     )
@@ -252,20 +257,10 @@ def _open_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
     delimiter = "\t" if ".tsv" in file.path.name else file.source.delimiter
     options = f"delim={_quote(delimiter)}, quote='\"', escape='\"', auto_detect=false, all_varchar=true"
     options += f", max_line_size={LONGEST_LINE}, buffer_size={4 * LONGEST_LINE}"
-    # A first line read as one column of text cannot fail on its own content.
-    first = connection.execute(
-        f"select line from read_csv({_quote(file.path)}, delim='\x01', quote='', escape='', header=false, "
-        f"auto_detect=false, columns={{'line': 'VARCHAR'}}, max_line_size={LONGEST_LINE}, "
-        f"buffer_size={4 * LONGEST_LINE}, ignore_errors=true, strict_mode=false) limit 1"
-    ).fetchone()
-    if first is None or not (first[0] or "").strip():
+    header = _first_line(file)
+    if not header.strip():
         raise _refusal(file, expected="a header in the first line", found="nothing readable there")
-    if "\0" in first[0]:
-        raise _refusal(
-            file, expected="text in UTF-8", found="zero bytes in the header: UTF-16, or no text at all",
-            next_step="save the file as UTF-8, then  gesture run",
-        )  # fmt: skip
-    names = [_normal(name) for name in next(csv.reader([first[0]], delimiter=delimiter))]
+    names = [_normal(name) for name in next(csv.reader([header], delimiter=delimiter))]
     names = [name or f"column_{position}" for position, name in enumerate(names)]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise _refusal(file, expected="column names that occur once", found=f"{listing(repeated)} more than once")
@@ -305,6 +300,21 @@ def _open_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
         from {table} asof left join shift on accepted_number > accepted_before
         union all select {texts}, line, {text} from refused)"""
     return rows, {name: _identifier(name) for name in names}
+
+
+def _first_line(file: LandingFile) -> str:
+    """The first line of a text file. Raises `SourceError` where it is no UTF-8: the engine would take the next one."""
+    with pa.input_stream(file.path, compression="detect") as stream:
+        line = re.split(rb"[\r\n]", stream.read(CHUNK), maxsplit=1)[0]
+    try:
+        if b"\0" not in line:
+            return line.decode()
+        found = "zero bytes: UTF-16, or no text at all"
+    except UnicodeDecodeError as error:
+        found = f"the byte 0x{line[error.start]:02x} at place {error.start + 1}, which is no UTF-8"
+    raise _refusal(
+        file, expected="a header in UTF-8", found=found, next_step="save the file as UTF-8, then  gesture run"
+    )
 
 
 def _drop_rejects(connection: duckdb.DuckDBPyConnection, rejects: str) -> None:

@@ -189,11 +189,8 @@ def test_a_malformed_row_comes_out_once_with_its_reason_and_line(
 ) -> None:
     good = f"e,u,page_view,{GOOD}"
     content = f"{HEADER}\n{good}\n{good}\n{row}\n".encode("latin-1")
-    if '"' not in row:  # what follows an open quote belongs to it
-        content += f"{good}\n{good}\n".encode()
-        assert landing.reasons("native/a.csv", content) == [(2, None), (3, None), (4, reason), (5, None), (6, None)]
-    else:
-        assert landing.reasons("native/a.csv", content) == [(2, None), (3, None), (4, reason)]
+    content += f"{good}\n{good}\n".encode()
+    assert landing.reasons("native/a.csv", content) == [(2, None), (3, None), (4, reason), (5, None), (6, None)]
 
 
 def test_the_malformed_rows_above_show_every_reason() -> None:
@@ -201,8 +198,8 @@ def test_the_malformed_rows_above_show_every_reason() -> None:
 
 
 def test_lines_stay_right_after_several_refused_rows(landing: Landing) -> None:
-    content = "\n".join([HEADER, *(row for row, _ in MALFORMED if '"' not in row)]).encode("latin-1")
-    expected = [reason for row, reason in MALFORMED if '"' not in row]
+    content = "\n".join([HEADER, *(row for row, _ in MALFORMED)]).encode("latin-1")
+    expected = [reason for _, reason in MALFORMED]
     assert landing.reasons("native/a.csv", content) == list(enumerate(expected, start=2))
 
 
@@ -223,11 +220,25 @@ def test_lines_stay_right_after_field_with_line_ends_and_refused_rows_in_turn(la
     assert landing.reasons("native/a.csv", content) == list(enumerate(reasons, start=2))
 
 
-def test_an_unclosed_quote_loses_no_row_before_it(landing: Landing) -> None:
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("open_quote", ['e,"u', 'e,"u\\"x', 'e,u","', 'e,"u"x,"', '"'])
+def test_a_quote_that_is_never_closed_costs_its_own_record_only(landing: Landing, open_quote: str, end: str) -> None:
+    good, several = f"e,u,page_view,{GOOD}", f'e,"u{end}{end}""v""{end}w",page_view,{GOOD}'
+    broken = f"{open_quote},page_view,{GOOD}"
+    records = [good, broken, several, good, broken, good, *[good] * 200, several, broken]
+    rows = landing.rows("native/a.csv", end.join([HEADER, *records, ""]))
+    assert [row["landing_line"] for row in rows] == list(range(2, len(records) + 2))
+    assert [row["reason"] for row in rows] == ["unreadable_row" if r == broken else None for r in records]
+    assert rows[1]["masked_row"] == broken
+    assert rows[2]["user_id"].replace(end, "\n") == 'u\n\n"v"\nw'
+
+
+def test_blank_lines_are_no_records_and_move_no_line_numbers(landing: Landing) -> None:
     good = f"e,u,page_view,{GOOD}"
-    found = landing.reasons("native/a.csv", f'{HEADER}\n{good}\n{good}\ne,"u,page_view,{GOOD}\n{good}\n{good}\n')
-    assert found[:2] == [(2, None), (3, None)]
-    assert found[2] == (4, "unreadable_row"), "and what the quote swallowed is accounted for"
+    lines = [HEADER, good, "", "", "e,u", good, "", f"e,,page_view,{GOOD}", "e,u", good, "", ""]
+    expected = [(2, None), (3, "unreadable_row"), (4, None), (5, "missing_user_id"), (6, "unreadable_row"), (7, None)]
+    assert landing.reasons("native/a.csv", "\n".join(lines)) == expected
+    assert landing.reasons("native/b.csv", "\r\n".join(lines)) == expected
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -316,6 +327,8 @@ def test_an_unknown_column_is_named_and_dropped(landing: Landing) -> None:
         ("1773050400", datetime(2026, 3, 9, 10)),
         ("1773050400.5", datetime(2026, 3, 9, 10, 0, 0, 500_000)),
         ("1773050400500", datetime(2026, 3, 9, 10, 0, 0, 500_000)),
+        ("1773050400500001", datetime(2026, 3, 9, 10, 0, 0, 500_001)),
+        ("1773050400500001000", datetime(2026, 3, 9, 10, 0, 0, 500_001)),
         (" 2026-03-09 10:00:00 ", datetime(2026, 3, 9, 10)),
     ],
 )
@@ -324,7 +337,10 @@ def test_a_time_becomes_utc(landing: Landing, written: str, utc: datetime) -> No
     assert (row["event_at"], row["reason"]) == (utc, None)
 
 
-@pytest.mark.parametrize("written", ["12", "9.3.2026", "2026-03-09 25:00:00", "null", "1e9"])
+@pytest.mark.parametrize("written", [
+    "12", "9.3.2026", "2026-03-09 25:00:00", "null", "1e9", "0", "infinity", "-infinity", "1970-01-01", "9999-12-31",
+    "294247-01-10 04:00:54", "290309-12-22 (BC) 00:00:00", "99999999999999999999",
+])  # fmt: skip
 def test_what_is_no_time_is_none(landing: Landing, written: str) -> None:
     row = landing.row(HEADER, f"e,u,page_view,{written},2026-03-09 18:00:00")
     assert (row["event_at"], row["reason"]) == (None, "unparsable_timestamp")
@@ -577,6 +593,40 @@ def test_numbers_and_flags_are_read_or_null(landing: Landing) -> None:
     )  # fmt: skip
     flags = (row["is_bounce"], row["is_spam"], row["is_repeat_session"])
     assert (*flags, row["dwell_seconds"], row["recent_pages_viewed"]) == (True, False, None, 12.5, 3)
+
+
+@pytest.mark.parametrize("written", ["nan", "inf", "-Infinity", "1e308", "1e400", "much", ""])
+def test_a_number_beyond_all_sense_is_none(landing: Landing, written: str) -> None:
+    row = landing.row(f"{HEADER},dwell_seconds,account_balance_usd", f"e,u,page_view,{GOOD},{written},{written}")
+    assert (row["dwell_seconds"], row["account_balance_usd"], row["reason"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("written", "dwell", "imputed"),
+    [
+        (["10", "", "40", "", "30"], [10, 30, 40, 30, 30], [False, True, False, True, False]),
+        (["10", "", "20"], [10, 15, 20], [False, True, False]),
+        (["10", "nan", "-99"], [10, 10, -99], [False, True, False]),
+        (["", "", "much"], [30, 30, 30], [True, True, True]),
+    ],
+)
+def test_a_missing_dwell_time_is_the_median_of_its_file_where_the_source_asks(
+    landing: Landing, written: list[str], dwell: list[float], imputed: list[bool]
+) -> None:
+    columns = {**described().columns, "dwell_seconds": ("seconds",)}
+    content = "id,user,type,at,seconds\n" + "".join(f"{n},u,page_view,2026-03-09,{v}\n" for n, v in enumerate(written))
+    rows = landing.rows("shop/a.csv", content, described(columns=columns, impute={"dwell_seconds": "median"}))
+    assert [row["dwell_seconds"] for row in rows] == dwell
+    assert [row["is_dwell_imputed"] for row in rows] == imputed
+    rows = landing.rows("shop/a.csv", content, described(columns=columns))
+    assert not any(row["is_dwell_imputed"] for row in rows), "no other source is touched"
+    assert [row["dwell_seconds"] is None for row in rows] == imputed
+
+
+def test_a_source_without_dwell_times_has_30_seconds_where_it_asks(landing: Landing) -> None:
+    mine = described(impute={"dwell_seconds": "median"})
+    row = landing.row("id,user,type,at", "e,u,page_view,2026-03-09", mine, folder="shop")
+    assert (row["dwell_seconds"], row["is_dwell_imputed"]) == (30, True)
 
 
 def test_properties_are_kept_as_json(landing: Landing) -> None:

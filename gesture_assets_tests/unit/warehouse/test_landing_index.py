@@ -204,6 +204,17 @@ def test_a_file_without_any_dated_row_is_refused(landing: Landing) -> None:
     assert "timestamp_format" in str(refusal.value)
 
 
+def test_a_file_of_future_rows_is_quarantined_on_the_day_it_landed(landing: Landing) -> None:
+    landing.drop("a.csv", "e1 2026-03-09")
+    landing.drop("b.csv", "e2 2027-03-09", "e3 2028-03-09", "e4 someday")
+    landing.refresh()
+    landed_on = landing.session.run.now.date()
+    assert landing.days() == {D9: 1, landed_on: 3}
+    reasons = [reason for _, _, reason in landing.load(landed_on)]
+    assert sorted(reasons) == ["future_ts", "future_ts", "unparsable_timestamp"]
+    assert landing.load(D9) == [(D9, "e1", None)]
+
+
 def test_a_window_in_which_nothing_landed_is_an_error(landing: Landing) -> None:
     landing.drop("a.csv", "e1 2026-03-07")
     landing.refresh()
