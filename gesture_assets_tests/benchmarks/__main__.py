@@ -1,0 +1,100 @@
+"""The benchmarks on the command line: `make bench`, or `python -m gesture_assets_tests.benchmarks --help`.
+
+Belongs here: sizes and parts as arguments, the table that is printed, the JSON that is written. Does not belong here:
+what is compared (`suite.py`). A limit that does not hold is said and fails nothing: a benchmark is no test.
+"""
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from gesture_assets_tests.benchmarks.suite import FULL, PARTS, ROOT, Bench, Part
+from gesture_assets_tests.benchmarks.world import Size
+
+DETAILS = 12  # shares that are shown of a night
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(prog="make bench", description="Measure the nightly beside baselines.")
+    parser.add_argument("--events", type=int, default=1_000_000, help="events in all (default: %(default)s)")
+    parser.add_argument("--users", type=int, default=10_000, help="users (default: %(default)s)")
+    parser.add_argument("--days", type=int, default=120, help="days of history, the night included")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, of %(default)s")
+    parser.add_argument("--full", action="store_true", help="the sizes of the design's claims: hours, 60 GB of disk")
+    parser.add_argument(
+        "--repeat", type=int, default=1, help="how often compared runs are repeated; the fastest counts"
+    )
+    parser.add_argument("--keep", type=Path, help="folder in which worlds are kept and found again")
+    parser.add_argument("--out", type=Path, default=ROOT / "data" / "bench.json", help="JSON file to write")
+    parser.add_argument("--statements", action="store_true", help="keep the longest SQL statements of a night")
+    given = parser.parse_args()
+    if unknown := set(given.only.split(",")) - set(PARTS):
+        parser.error(f"unknown parts {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    return given
+
+
+def main() -> None:
+    """Run the parts that are asked for; print each as soon as it is there, and write all of them."""
+    given = arguments()
+    console = Console()
+    parts: list[Part] = []
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=given.keep and given.keep.parent) as own:
+        folder = (given.keep or Path(own)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        bench = Bench(folder, given.repeat, given.statements, lambda text: console.print(text, style="dim"))
+        for name in given.only.split(","):
+            size = FULL[name] if given.full else Size(given.events, given.users, given.days)
+            part = PARTS[name](bench, size)
+            parts.append(part)
+            show(part, console)
+            write(parts, given.out)
+    console.print(f"Written: {given.out}", highlight=False)
+
+
+def show(part: Part, console: Console) -> None:
+    """Print a part: its runs with their longest pieces, and its limits."""
+    size = part.size
+    title = part.name if part.name == "fixed" else (
+        f"{part.name}: {size.events:,} events, {size.users:,} users, {size.days} days"
+    )  # fmt: skip
+    table = Table(title=title, title_justify="left")
+    for heading, justify in (("", "left"), ("seconds", "right"), ("share", "right"), ("peak MB", "right")):
+        table.add_column(heading, justify=justify)  # pyright: ignore[reportArgumentType]
+    runs = {part.name: part.figures} if "seconds" in part.figures else part.figures
+    for name, run in runs.items():
+        if "seconds" not in run:
+            continue
+        table.add_row(f"[bold]{name}", f"{run['seconds']:.2f}", "", f"{run.get('peak_bytes', 0) / 1e6:,.0f}")
+        for kind in ("parts", "steps"):
+            pieces: dict[str, float] = run.get(kind, {})
+            for piece, seconds in sorted(pieces.items(), key=lambda item: -item[1])[:DETAILS]:
+                table.add_row(f"  {piece}", f"{seconds:.2f}", f"{seconds / run['seconds']:.0%}", "")
+            if pieces:
+                table.add_section()
+    console.print(table)
+    if differences := part.figures.get("differences"):
+        console.print(f"  [red]not the same by hand:[/] {differences}", highlight=False)
+    for limit in part.limits:
+        bound = "at least" if limit.is_floor else "at most"
+        said = "[green]holds" if limit.holds else "[red]does not hold"
+        console.print(f"  {limit.what}: {limit.found:.2f} ({bound} {limit.limit:g}) {said}", highlight=False)
+
+
+def write(parts: list[Part], path: Path) -> None:
+    """Write what was found, with the machine it was found on."""
+    machine: dict[str, Any] = {"system": platform.platform(), "processors": os.cpu_count()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = {"machine": machine, "parts": [part.as_json() for part in parts]}
+    path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

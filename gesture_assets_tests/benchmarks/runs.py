@@ -1,0 +1,131 @@
+"""What is measured, one function a measurement, each called in a process of its own.
+
+Belongs here: single runs and their figures. Does not belong here: comparing them (`suite.py`), the data (`world.py`,
+`history.py`). Called as `python -m gesture_assets_tests.benchmarks.runs <name> <arguments as JSON>`; the figures are
+printed as JSON in the last line. Times are in seconds; imports are paid for before anything is timed.
+"""
+
+import json
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gesture_assets_tests.benchmarks import product
+from gesture_assets_tests.benchmarks.history import built, copied, warm_up
+from gesture_assets_tests.benchmarks.world import LAST, Size, write_world
+
+Figures = dict[str, Any]
+SHOWN_STATEMENTS = 25
+
+
+def history(folder: Path, size: Size) -> Figures:
+    """Build the world and all its nights but the last."""
+    started = time.perf_counter()
+    data_dir = built(size, folder)
+    return {"seconds": time.perf_counter() - started, "bytes": (data_dir / "warehouse.duckdb").stat().st_size}
+
+
+def night(folder: Path, size: Size, *, statements: bool = False) -> Figures:
+    """The last night, by the product."""
+    past = built(size, folder)
+    warm_up()
+    with copied(past, folder) as data_dir:
+        product.use(data_dir)
+        with product.timed(statements=statements) as watch:
+            processor = time.process_time()
+            steps = product.run(LAST)
+            processor = time.process_time() - processor
+        seconds = steps.pop("whole")
+        published = (data_dir / "gesture.duckdb").resolve().stat().st_size
+        contents = product.contents(data_dir / "warehouse.duckdb", LAST)
+    parts = dict(watch.parts.most_common())
+    parts["building tables"] = seconds - sum(parts.values())
+    longest = sorted(watch.statements, reverse=True)[:SHOWN_STATEMENTS]
+    return {
+        "seconds": seconds, "processor_seconds": processor, "steps": steps, "parts": parts,
+        "published_bytes": published, "contents": contents,
+        "statements": [{"seconds": s, "part": part, "sql": sql[:200]} for s, part, sql in longest],
+    }  # fmt: skip
+
+
+def night_by_hand(folder: Path, size: Size) -> Figures:
+    """The last night, by the hand-written script, on the same history."""
+    from gesture_assets_tests.benchmarks.by_hand import Script
+
+    with copied(built(size, folder), folder) as data_dir:
+        product.use(data_dir)
+        script = Script.of(data_dir, LAST)
+        processor = time.process_time()
+        steps = script.run()
+        processor = time.process_time() - processor
+        contents = product.contents(data_dir / "warehouse.duckdb", LAST)
+    return {"seconds": steps.pop("whole"), "processor_seconds": processor, "steps": steps, "contents": contents}
+
+
+def from_files(folder: Path, size: Size, *, form: str) -> Figures:
+    """All events land on one day and are scored by one night, gates included."""
+    warm_up()
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        data_dir = Path(own) / "data"
+        write_world(size, data_dir, form=form)
+        product.use(data_dir)
+        with product.timed() as watch:
+            steps = product.run(LAST)
+    seconds = steps.pop("whole")
+    parts = dict(watch.parts.most_common())
+    return {"seconds": seconds, "steps": steps, "parts": parts | {"building tables": seconds - sum(parts.values())}}
+
+
+def by_pandas(folder: Path, size: Size) -> Figures:
+    """The same events, from the CSV file to scores by plain pandas."""
+    import pandas as pd  # paid for before the clock starts
+
+    from gesture_assets_tests.benchmarks.plain_pandas import score_file
+
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        write_world(size, Path(own), form="csv")
+        steps = score_file(Path(own) / "landing" / "native" / f"events-{LAST}.csv", Path(own))
+    return {"seconds": steps.pop("whole"), "steps": steps, "pandas": pd.__version__}
+
+
+def backfill(folder: Path, size: Size) -> Figures:
+    """All days but the last as one range, then the last day alone."""
+    warm_up()
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        data_dir = Path(own) / "data"
+        write_world(size, data_dir)
+        waiting = Path(own) / "last.parquet"
+        landed = data_dir / "landing" / "native" / f"events-{LAST}.parquet"
+        landed.replace(waiting)
+        product.use(data_dir)
+        days = size.dates[:-1]
+        with product.timed() as watch:
+            steps = product.run(days[0], days[-1])
+        waiting.replace(landed)
+        single = product.run(LAST)
+    seconds = steps.pop("whole")
+    return {
+        "seconds": seconds, "days": len(days), "per_day": seconds / len(days), "single_day": single["whole"],
+        "steps": steps, "parts": dict(watch.parts.most_common()),
+    }  # fmt: skip
+
+
+RUNS: dict[str, Callable[..., Figures]] = {
+    run.__name__: run for run in (history, night, night_by_hand, from_files, by_pandas, backfill)
+}
+
+
+def main() -> None:
+    """Run the function that is named, and print its figures."""
+    warnings.simplefilter("ignore")  # Dagster announces beta and preview features that we use on purpose
+    name, arguments = sys.argv[1], json.loads(sys.argv[2])
+    folder, size = Path(arguments.pop("folder")), Size(**arguments.pop("size"))
+    print(json.dumps(RUNS[name](folder, size, **arguments)))
+
+
+if __name__ == "__main__":
+    main()

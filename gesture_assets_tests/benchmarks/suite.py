@@ -1,0 +1,218 @@
+"""The comparisons: each part measures the product beside its baseline, and says which limits hold.
+
+Belongs here: which runs are compared, and the limits with their reasons. Does not belong here: the runs themselves
+(`runs.py`), what is printed (`__main__.py`).
+
+Every run is a process of its own, so that its peak memory is its own. Runs that are compared alternate, and of repeated
+ones the fastest counts: whatever else the machine does can only add time.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gesture_assets_tests.benchmarks.product import GATES
+from gesture_assets_tests.benchmarks.world import Size
+
+ROOT = Path(__file__).resolve().parents[2]
+Figures = dict[str, Any]
+NOT_COMPARED = ("content_hash",)  # of the whole CRM, in crm_snapshot: nothing in the tables depends on it
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A claim of the design: `found` is at most `limit`, or at least where `is_floor`."""
+
+    what: str
+    found: float
+    limit: float
+    is_floor: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether the claim is true in this run."""
+        return self.found >= self.limit if self.is_floor else self.found <= self.limit
+
+
+@dataclass
+class Part:
+    """One part's outcome: the size it ran at, its figures, and its limits."""
+
+    name: str
+    size: Size
+    figures: Figures
+    limits: list[Limit] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """The part as it is written to the file."""
+        limits = [asdict(limit) | {"holds": limit.holds} for limit in self.limits]
+        return {"part": self.name, "size": asdict(self.size), "figures": self.figures, "limits": limits}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where the suite works, and how often a run is repeated; `statements` asks for the longest SQL statements."""
+
+    folder: Path
+    repeat: int = 1
+    statements: bool = False
+    say: Callable[[str], None] = print
+
+    def run(self, name: str, size: Size, **arguments: Any) -> Figures:
+        """The figures of one run of `runs.py` in a process of its own, `peak_bytes` of memory among them.
+
+        Raises `RuntimeError` with what the process said when it fails.
+        """
+        given = json.dumps({"folder": str(self.folder), "size": asdict(size)} | arguments)
+        command = [sys.executable, "-m", "gesture_assets_tests.benchmarks.runs", name, given]
+        self.say(f"{name}: {size.events:,} events, {size.users:,} users, {size.days} days")
+        seconds, peak, code, out, err = timed_process(command)
+        if code:
+            raise RuntimeError(f"{name} failed after {seconds:.0f} s:\n{err[-4000:]}")
+        return json.loads(out.splitlines()[-1]) | {"peak_bytes": peak}
+
+    def fastest(self, size: Size, **runs: dict[str, Any]) -> dict[str, Figures]:
+        """Each of `runs` (name -> arguments) as often as is wished for, in turn; the fastest of each."""
+        best: dict[str, Figures] = {}
+        for _ in range(self.repeat):
+            for name, arguments in runs.items():
+                found = self.run(name, size, **arguments)
+                if name not in best or found["seconds"] < best[name]["seconds"]:
+                    best[name] = found
+        return best
+
+
+def timed_process(command: list[str], environment: dict[str, str] | None = None) -> tuple[float, int, int, str, str]:
+    """Run `command` from the checkout: seconds, peak bytes of memory, exit code, what it printed and complained of."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        started = time.perf_counter()
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=err)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        texts = []
+        for stream in (out, err):
+            stream.seek(0)
+            texts.append(stream.read())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return seconds, usage.ru_maxrss * unit, process.returncode, texts[0], texts[1]
+
+
+def night(bench: Bench, size: Size) -> Part:
+    """One night with its history behind it, against the same tables by hand."""
+    history = bench.run("history", size)
+    found = bench.fastest(size, night={"statements": bench.statements}, night_by_hand={})
+    ours, by_hand = found["night"], found["night_by_hand"]
+    differences = _differences(ours.pop("contents"), by_hand.pop("contents"))
+    gates = sum(ours["parts"].get(name, 0.0) for name in GATES) / ours["seconds"]
+    return Part(
+        "night", size, {"history": history, "night": ours, "by_hand": by_hand, "differences": differences},
+        [Limit("night ÷ the same tables by hand, without gates", ours["seconds"] / by_hand["seconds"], 1.5),
+         Limit("share of all gates in the night", gates, 0.35)],
+    )  # fmt: skip
+
+
+def _differences(ours: dict[str, dict[str, str]], theirs: dict[str, dict[str, str]]) -> dict[str, list[str]]:
+    """Table -> columns whose values of the night are not the same in both; empty: the comparison is of equals."""
+    found = {
+        table: sorted(name for name in columns if columns[name] != theirs[table].get(name) and name not in NOT_COMPARED)
+        for table, columns in ours.items()
+    }
+    return {table: columns for table, columns in found.items() if columns}
+
+
+def long_history(bench: Bench, size: Size) -> Part:
+    """The night with three times the history, as many events a day."""
+    long = Size(size.events * 3, size.users, size.days * 3)
+    for one in (size, long):
+        bench.run("history", one)
+    short_night, long_night = bench.fastest(size, night={})["night"], bench.fastest(long, night={})["night"]
+    for found in (short_night, long_night):
+        del found["contents"]
+    ratio = long_night["seconds"] / short_night["seconds"]
+    return Part(
+        "long_history", size, {"night": short_night, "night_with_3_times_the_history": long_night},
+        [Limit(f"night with {long.days} days ÷ with {size.days} days", ratio, 1.2)],
+    )  # fmt: skip
+
+
+def pandas(bench: Bench, size: Size) -> Part:
+    """All events from one file to scores, against a plain pandas script."""
+    size = Size(size.events, size.users, 1, keeps_sessions=True)
+    from_csv = bench.fastest(size, from_files={"form": "csv"}, by_pandas={})
+    ours, theirs = from_csv["from_files"], from_csv["by_pandas"]
+    parquet = bench.fastest(size, from_files={"form": "parquet"})["from_files"]
+    return Part(
+        "pandas", size, {"from_csv": ours, "from_parquet": parquet, "pandas": theirs},
+        [Limit("times faster than plain pandas, both from CSV", theirs["seconds"] / ours["seconds"], 20, is_floor=True),
+         Limit("times faster from Parquet than plain pandas from CSV", theirs["seconds"] / parquet["seconds"], 20,
+               is_floor=True)],
+    )  # fmt: skip
+
+
+def backfill(bench: Bench, size: Size) -> Part:
+    """All days as one range, against a single day. A range is no slower than its days: it plans and opens once."""
+    found = bench.run("backfill", size)
+    ratio = found["per_day"] / found["single_day"]
+    return Part("backfill", size, found, [Limit("a day of the range ÷ a day alone", ratio, 1.0)])
+
+
+def memory(bench: Bench, size: Size) -> Part:
+    """Peak memory of loading the history and of the night on top of it."""
+    shutil.rmtree(bench.folder / size.name, ignore_errors=True)  # a history that is there already was not loaded here
+    history, ours = bench.run("history", size), bench.run("night", size)
+    del ours["contents"]
+    return Part(
+        "memory", size, {"history": history, "night": ours},
+        [Limit("GB at most while the history loads", history["peak_bytes"] / 1e9, 4),
+         Limit("GB at most during the night", ours["peak_bytes"] / 1e9, 4)],
+    )  # fmt: skip
+
+
+def fixed(bench: Bench, size: Size) -> Part:
+    """What a command costs before it does anything, imports included; the same at every size."""
+    gesture = [sys.executable, "-m", "gesture_assets.cli"]
+    with tempfile.TemporaryDirectory(dir=bench.folder) as own:
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("GESTURE_", "DAGSTER"))
+        }
+        environment["GESTURE_DATA_DIR"] = own
+        # A command, its limit, and how often it can be asked: a day is live once it was run.
+        commands: dict[str, tuple[list[str], float | None, int]] = {
+            "gesture --help": ([*gesture, "--help"], 0.5, 3),
+            "definitions load": ([sys.executable, "-c", "import gesture_assets.definitions"], 2.5, 3),
+            "gesture demo-data, 20 users, 1 day": ([*gesture, "demo-data", "--users", "20", "--days", "1"], None, 1),
+            "gesture run, 20 users, 1 day": ([*gesture, "run"], 20, 1),
+        }
+        figures, limits = {}, []
+        for name, (command, limit, times) in commands.items():
+            bench.say(name)
+            seconds, peak, code, out, err = min(timed_process(command, environment) for _ in range(times))
+            if code:
+                raise RuntimeError(f"{name} failed:\n{out[-2000:]}\n{err[-2000:]}")
+            figures[name] = {"seconds": seconds, "peak_bytes": peak}
+            if limit is not None:
+                limits.append(Limit(f"seconds of {name}", seconds, limit))
+    return Part("fixed", size, figures, limits)
+
+
+PARTS: dict[str, Callable[[Bench, Size], Part]] = {
+    part.__name__: part for part in (fixed, night, long_history, pandas, backfill, memory)
+}
+# The sizes for which the design makes its claims. Hours and 60 GB of disk; only worth it on a quiet machine.
+FULL = {
+    "fixed": Size(0, 0, 0),
+    "night": Size(50_000_000, 500_000, 120),
+    "long_history": Size(50_000_000, 500_000, 120),
+    "pandas": Size(5_000_000, 50_000, 1),
+    "backfill": Size(90_000_000, 100_000, 90),
+    "memory": Size(100_000_000, 500_000, 120),
+}
