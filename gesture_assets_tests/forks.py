@@ -29,7 +29,7 @@ def in_a_process(module: str, function: str, *arguments: object, environment: di
         f"print(json.dumps({function}(*json.loads(sys.argv[1])), default=str))"
     )
     command = [sys.executable, "-W", "ignore", "-c", code, json.dumps(arguments, default=str)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1500, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -5,7 +5,8 @@ belong here: columns that a contract gains (`Session.ensure` adds them when the 
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
@@ -121,7 +122,7 @@ def unreadable(path: Path, error: Exception, next_step: str = "") -> ConfigError
             where=str(path),
             next_step="install the DuckDB that wrote it, or  " + (next_step or restoring(path)),
         )
-    elif any(sign in text for sign in ("Could not read enough bytes", "Corrupt", "checksum", "deserialize")):
+    elif any(sign in text for sign in (f'bytes from file "{path}"', "Corrupt database", "deserialize")):
         found = f"a damaged or truncated file ({text[:160]})"
     else:
         return None
@@ -132,6 +133,17 @@ def unreadable(path: Path, error: Exception, next_step: str = "") -> ConfigError
         where=str(path),
         next_step=next_step or restoring(path),
     )
+
+
+@contextmanager
+def told_when_unreadable(path: Path) -> Iterator[None]:
+    """Let damage come out as such that is found only when the rows are read."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if said := unreadable(path, error):
+            raise said from error
+        raise
 
 
 def restoring(path: Path) -> str:

@@ -130,7 +130,9 @@ def attach_when_free(
             connection.execute(f"attach '{str(path).replace(chr(39), chr(39) * 2)}' as {name}{mode}")
         except duckdb.Error as error:
             if "Could not set lock" not in str(error):
-                raise unreadable(path, error) or error from error
+                if said := unreadable(path, error):
+                    raise said from error
+                raise
             return Obstacle(str(error).splitlines()[0])
         return None
 

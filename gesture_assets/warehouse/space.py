@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import duckdb
-
 from gesture_assets.errors import DiskFull
 
 FULL = {errno.ENOSPC: "no space is left on the disk", errno.EDQUOT: "the disk quota is used up",
         errno.EFBIG: "the largest file size that this process may write is reached"}  # fmt: skip
 # DuckDB passes on the words of the operating system, or says that its share of the disk for spilling is used up.
-SIGNS = {"No space left on device": errno.ENOSPC, "quota exceeded": errno.EDQUOT, "File too large": errno.EFBIG,
+SIGNS = {"No space left on device": errno.ENOSPC, "database or disk is full": errno.ENOSPC,
+         "quota exceeded": errno.EDQUOT, "File too large": errno.EFBIG,
          "max_temp_directory_size": errno.ENOSPC}  # fmt: skip
 
 
@@ -25,7 +24,8 @@ def why_full(error: BaseException) -> str | None:
     """Why nothing more can be written, where that is what `error` is about."""
     if isinstance(error, OSError) and error.errno in FULL:
         return FULL[error.errno]
-    if isinstance(error, duckdb.Error):
+    # DuckDB's, SQLite's (Dagster's storage is on the same disk) and SQLAlchemy's errors share this name.
+    if any(kind.__name__ == "OperationalError" for kind in type(error).__mro__):
         for sign, number in SIGNS.items():
             if sign.lower() in str(error).lower():
                 return FULL[number]
@@ -37,7 +37,7 @@ def told_when_full(doing: str, path: Path) -> Iterator[None]:
     """Let a full disk under `path` come out as `DiskFull`. `doing` names the step and its window."""
     try:
         yield
-    except (OSError, duckdb.Error) as error:
+    except Exception as error:
         if why := why_full(error):
             raise disk_full(doing, path, why) from error
         raise

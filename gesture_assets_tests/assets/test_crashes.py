@@ -1,0 +1,215 @@
+"""What `kill -9` leaves at any moment of a night: a published file that is whole, and nothing that stops the next."""
+
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gesture_assets_tests.forks import (
+    KILLED,
+    environment,
+    gesture,
+    import_everything,
+    in_a_process,
+    kill_at,
+    run,
+    write_world,
+    yesterday,
+)
+
+HERE = "gesture_assets_tests.assets.test_crashes"
+WAREHOUSE, PUBLISH = "gesture_assets.warehouse.warehouse", "gesture_assets.warehouse.publish"
+# Each step of a night's writing, and the moments around and inside it.
+MOMENTS = {
+    "before the first table is staged": (WAREHOUSE, "Session._stage", "before", 1),
+    "after a table is staged": (WAREHOUSE, "Session._stage", "after", 9),
+    "before an audit": (WAREHOUSE, "audit", "before", 5),
+    "after an audit": (WAREHOUSE, "audit", "after", 5),
+    "before a promotion": (WAREHOUSE, "Session._promote", "before", 1),
+    "in a promotion, when the first of four tables is in": (WAREHOUSE, "Session._replace", "after", 1),
+    "in a promotion, when the ledger rows are in": (WAREHOUSE, "ledger.append", "after", 4),
+    "after a promotion": (WAREHOUSE, "Session._promote", "after", 3),
+    "before the copy": (PUBLISH, "shutil.copyfile", "before", 1),
+    "after the copy": (PUBLISH, "shutil.copyfile", "after", 1),
+    "while the copy is dressed": (PUBLISH, "comments", "after", 3),
+    "after the copy is dressed": (PUBLISH, "_dress", "after", 1),
+    "when the copy is verified and has no name": (PUBLISH, "verify", "after", 1),
+    "when it has its name and is not flipped in": (PUBLISH, "flip", "before", 1),
+    "with the new link made and not in place": (PUBLISH, "os.path.relpath", "before", 1),
+    "when it is flipped in": (PUBLISH, "flip", "after", 1),
+    "when old files are pruned": (PUBLISH, "_prune", "after", 1),
+}
+
+
+def whole(data_dir: Path) -> str:
+    """The newest day of the published file, which opens and holds what passed."""
+    from gesture_assets.contracts import all_contracts
+    from gesture_assets.settings import load_settings
+    from gesture_assets.warehouse.publish import verify
+
+    return str(verify((data_dir / "gesture.duckdb").resolve(), all_contracts(load_settings().tags)))
+
+
+def in_child(work: Callable[[], Any], log: Path) -> Any:
+    """What `work` returns, looked up in a child: the one that forks must not open a database."""
+    import json
+
+    answer = log.with_suffix(".answer")
+
+    def written() -> None:
+        answer.write_text(json.dumps(work(), default=str))
+
+    assert run(written, log) == 0, log.read_text()
+    return json.loads(answer.read_text())
+
+
+def hashes(data_dir: Path) -> list[list[str]]:
+    """Table, day and content hash of every newest PASS."""
+    from gesture_assets_tests.nights import content_hashes
+
+    return [[table, str(day), digest] for (table, day), digest in sorted(content_hashes(data_dir).items())]
+
+
+# ---- at each step ------------------------------------------------------------
+
+
+def good_night(offset: int) -> None:
+    """Commit and publish the hand-written night, `offset` days later."""
+    from gesture_assets.settings import load_settings
+    from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
+    from gesture_assets_tests.good_night import DAY, NIGHT, commit_good_night
+    from gesture_assets_tests.unit.warehouse.test_publish import publish_from
+
+    settings, later = load_settings(), timedelta(days=offset)
+    night = RunInfo(f"run-{os.getpid()}", NIGHT + later, (DAY + later,), "a_night")
+    with Warehouse.of(settings).open(night) as session:
+        commit_good_night(session)
+    with Warehouse.of(settings).open(night) as session:
+        publish_from(session, settings)
+
+
+def killed_at_each_step(root: str) -> dict[str, Any]:
+    """For every moment: how the night ended, what was published then, and what the next run made of it."""
+    import_everything()
+    import gesture_assets_tests.unit.warehouse.test_publish
+
+    del gesture_assets_tests
+    folder, log = Path(root), Path(root) / "log"
+
+    def at(data_dir: Path) -> Path:
+        os.environ["GESTURE_DATA_DIR"] = str(data_dir)
+        return data_dir
+
+    base = at(folder / "base")
+    base.mkdir()
+    assert run(lambda: good_night(0), log) == 0, log.read_text()
+    undisturbed = at(shutil.copytree(base, folder / "undisturbed", symlinks=True))
+    assert run(lambda: good_night(1), log) == 0, log.read_text()
+    found: dict[str, Any] = {"undisturbed": in_child(lambda: hashes(undisturbed), log)}
+    for number, (moment, (module, function, when, nth)) in enumerate(MOMENTS.items()):
+        data_dir = at(shutil.copytree(base, folder / str(number), symlinks=True))
+
+        def deadly(place: tuple[str, str, str, int] = (module, function, when, nth)) -> None:
+            kill_at(place[0], place[1], when=place[2], nth=place[3])
+            good_night(1)
+
+        def looked_at(here: Path = data_dir) -> list[Any]:
+            published = whole(here)
+            good_night(1)
+            left = [path.name for path in [*here.iterdir(), *(here / "published").iterdir()]]
+            return [published, whole(here), hashes(here), left]
+
+        found[moment] = [run(deadly, log), *in_child(looked_at, log)]
+    found["log"] = log.read_text()[-3000:]
+    return found
+
+
+@pytest.mark.slow
+def test_a_night_killed_at_any_step_of_its_writing_leaves_a_whole_file_and_is_made_good_by_the_next(
+    tmp_path: Path,
+) -> None:
+    found = in_a_process(HERE, "killed_at_each_step", tmp_path, environment=environment(tmp_path))
+    log, undisturbed = found.pop("log"), found.pop("undisturbed")
+    assert list(found) == list(MOMENTS)
+    old, new = "2026-03-09", "2026-03-10"
+    for moment, (ended, published, after, hashes_after, left) in found.items():
+        assert ended == KILLED, f"{moment} never came: {log}"
+        flipped = moment in ("when it is flipped in", "when old files are pruned")
+        assert published == (new if flipped else old), moment
+        assert after == new, f"{moment}: {log}"
+        assert hashes_after == undisturbed, moment
+        assert [name for name in left if ".tmp" in name or name.startswith(".") or name.endswith(".wal")] == [], moment
+
+
+# ---- at any moment, through the command line and Dagster ------------------------------------------------------------
+
+KILLS = 20
+
+
+def killed_at_random(root: str, seed: int) -> dict[str, Any]:
+    """A nightly that is killed again and again, then run to its end; and the same one undisturbed."""
+    import_everything()
+    folder, log, day = Path(root), Path(root) / "log", str(yesterday())
+
+    def at(data_dir: Path) -> Path:
+        os.environ["GESTURE_DATA_DIR"] = str(data_dir)
+        return data_dir
+
+    base = at(folder / "base")
+    assert run(lambda: write_world(base, days=2), log) == 0, log.read_text()
+    assert run(gesture("run", "--date", str(yesterday() - timedelta(days=1))), log) == 0, log.read_text()
+    undisturbed = at(shutil.copytree(base, folder / "undisturbed", symlinks=True))
+    started = time.monotonic()
+    assert run(gesture("run", "--date", day), log) == 0, log.read_text()
+    length = time.monotonic() - started
+    found: dict[str, Any] = {"undisturbed": in_child(lambda: hashes(undisturbed), log), "killed": [], "published": []}
+    data_dir = at(shutil.copytree(base, folder / "disturbed", symlinks=True))
+    choice = random.Random(seed)
+    while found["killed"].count(KILLED) < KILLS and len(found["killed"]) < 3 * KILLS:
+        started = time.monotonic()
+        found["killed"].append(run(gesture("run", "--date", day), log, kill_after=choice.uniform(0.1, length)))
+        if found["killed"][-1] == 0:  # it was faster than the one that was measured
+            length = time.monotonic() - started
+        found["published"].append(in_child(lambda: whole(data_dir), log))
+    found["last"] = run(gesture("run", "--date", day), log)
+    found["after"] = in_child(lambda: whole(data_dir), log)
+    found["hashes"] = in_child(lambda: hashes(data_dir), log)
+    found["runs"] = in_child(dagster_runs, log)
+    found["turns"] = [path.name for path in (data_dir / "warehouse.runs").iterdir()]
+    found["log"] = log.read_text()[-4000:]
+    return found
+
+
+def dagster_runs() -> list[str]:
+    """The status of every run that Dagster remembers, the oldest first."""
+    import dagster as dg
+
+    from gesture_assets.dagster_home import prepare
+    from gesture_assets.settings import load_settings
+
+    prepare(load_settings())
+    with dg.DagsterInstance.get() as instance:
+        return [run.status.value for run in instance.get_runs()][::-1]
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments_lose_nothing_and_stop_nobody(tmp_path: Path) -> None:
+    found = in_a_process(HERE, "killed_at_random", tmp_path, 20261121, environment=environment(tmp_path))
+    ended = found["killed"]
+    assert set(ended) <= {KILLED, 0}, found["log"]
+    assert ended.count(KILLED) == KILLS, ended
+    days = {str(yesterday() - timedelta(days=1)), str(yesterday())}
+    assert set(found["published"]) <= days
+    assert found["last"] == 0, found["log"]
+    assert found["after"] == str(yesterday())
+    assert found["hashes"] == found["undisturbed"]
+    # Dagster knows of each killed run that it failed; none holds a place in its queue.
+    assert set(found["runs"]) == {"SUCCESS", "FAILURE"}
+    assert found["runs"][-1] == "SUCCESS"
+    assert found["turns"] == []
