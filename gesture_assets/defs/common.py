@@ -41,6 +41,7 @@ NOW_TAG = "gesture/now"
 ROWS_AT_ONCE = 4_000_000
 MOST_BUILDERS = 100  # times a step waits for runs that build what it needs
 
+ColumnSources = Mapping[str, Sequence[tuple[str, str]]]
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
 
@@ -192,23 +193,32 @@ class Night:
         yield tuple(chunk)
 
     def commit(
-        self, *tables: tuple[Contract, Frames], version: str | None = None, notes: dict[str, Any] | None = None
-    ) -> Events:
-        """Stage, audit and promote `tables`, and report it. `notes` are added to the first table's metadata."""
-        yield from self._report(self.session.commit(*tables, version=version), notes or {})
+        self, *tables: tuple[Contract, Frames], version: str | None = None, notes: dict[str, Any] | None = None,
+        sources: Mapping[str, ColumnSources] = MappingProxyType({}),
+    ) -> Events:  # fmt: skip
+        """Stage, audit and promote `tables`, and report it. `notes` are added to the first table's metadata.
+
+        `sources`: table -> column -> the columns (table, column) that it is made of, for Dagster's column lineage.
+        """
+        yield from self._report(self.session.commit(*tables, version=version), notes or {}, sources)
 
     def absent(self, *tables: Contract, why: str) -> Events:
         """Note that there is nothing to build these tables from."""
         for contract in tables:
             yield from self._report(self.session.keep(contract, Verdict.ABSENT), {"absent": why})
 
-    def _report(self, commits: Sequence[TableCommit], notes: dict[str, Any]) -> Events:
+    def _report(
+        self, commits: Sequence[TableCommit], notes: dict[str, Any],
+        sources: Mapping[str, ColumnSources] = MappingProxyType({}),
+    ) -> Events:  # fmt: skip
         for commit in commits:
             for outcome in commit.outcomes:
                 yield _check_result(commit.contract, outcome)
         bad = [commit for commit in commits if commit.bad_days]
         for position, commit in enumerate(commits):
             metadata = _metadata(commit, self.session.run) | (notes if position == 0 else {})
+            if commit.contract.name in sources:
+                metadata["dagster/column_lineage"] = _lineage(sources[commit.contract.name])
             if not bad:
                 yield dg.MaterializeResult(
                     asset_key=commit.contract.name, metadata=metadata, data_version=dg.DataVersion(commit.content_hash)
@@ -258,6 +268,12 @@ def _check_result(contract: Contract, outcome: CheckOutcome) -> dg.AssetCheckRes
         asset_key=contract.name, check_name=outcome.name, passed=outcome.passed, severity=severity, metadata=metadata,
         description=None if outcome.passed else f"{outcome.observed}; {outcome.recovery}",
     )  # fmt: skip
+
+
+def _lineage(sources: ColumnSources) -> dg.TableColumnLineage:
+    return dg.TableColumnLineage(
+        {name: [dg.TableColumnDep(dg.AssetKey(table), column) for table, column in of] for name, of in sources.items()}
+    )
 
 
 def _markdown(rows: Sequence[dict[str, Any]]) -> str:

@@ -11,7 +11,13 @@ from typing import Any
 import dagster as dg
 import narwhals as nw
 
-from gesture_assets.contracts import ACTIVITY_TO_DATE, CRM_SNAPSHOT, DAILY_ACTIVITY, IDENTITY_LINKS, QUARANTINED_SUBSCRIBERS
+from gesture_assets.contracts import (
+    ACTIVITY_TO_DATE,
+    CRM_SNAPSHOT,
+    DAILY_ACTIVITY,
+    IDENTITY_LINKS,
+    QUARANTINED_SUBSCRIBERS,
+)
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.defs.common import (
     ROWS_AT_ONCE,
@@ -23,8 +29,9 @@ from gesture_assets.defs.common import (
     step,
 )
 from gesture_assets.defs.events import newest_totals
-from gesture_assets.features.registry import WINDOWS
+from gesture_assets.features.registry import WINDOWS, feature_registry
 from gesture_assets.features.user_features import user_features as build
+from gesture_assets.rules.column_sources import feature_sources
 
 
 @step("user_features", USER_FEATURES)
@@ -33,7 +40,10 @@ def user_features(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
     with warehouse.open(context) as night:
         size = days_at_once(night)
         chunks = (night.days[n : n + size] for n in range(0, len(night.days), size))
-        yield from night.commit((USER_FEATURES, (_features(night, days) for days in chunks)))
+        yield from night.commit(
+            (USER_FEATURES, (_features(night, days) for days in chunks)),
+            sources={USER_FEATURES.name: feature_sources(feature_registry(night.settings.tags))},
+        )
 
 
 def moments(night: Night, days: Sequence[date]) -> nw.LazyFrame[Any]:

@@ -26,6 +26,7 @@ from gesture_assets.defs.common import SETTINGS, USER_FEATURES, Events, Night, W
 from gesture_assets.defs.features import days_at_once, moments
 from gesture_assets.errors import GestureError
 from gesture_assets.features.day_caps import day_capped_counts
+from gesture_assets.rules.column_sources import score_sources
 from gesture_assets.rules.rule_set import RuleSet, load_rule_set
 from gesture_assets.rules.scorer import KEYS, rank, score, suppressions
 from gesture_assets.settings import Settings
@@ -62,6 +63,7 @@ def rule_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource)
             (RULE_CONTRIBUTIONS, contributions.select(*RULE_CONTRIBUTIONS.column_names)),
             (RULE_SETS, _rule_sets(night, rules)),
             version=rules.version,
+            sources=score_sources(rules),
             notes={
                 "rule_set": rules.name,
                 "rule_set_version": rules.version,

@@ -27,17 +27,28 @@ class Feature:
     window: int | None = None
     source: str = "daily_activity"
     reference: str = "000"  # the source document that asks for it
+    columns: tuple[str, ...] = ()  # of the source, where they are not the column of the feature's own name
+
+    @property
+    def source_columns(self) -> tuple[str, ...]:
+        """The columns of `source` that the feature is made of."""
+        if self.columns:
+            return self.columns
+        stem = self.name.removesuffix(f"_{self.window}d") if self.window else self.name
+        counted = stem.removeprefix("days_since_last_")
+        return (stem,) if counted == stem else (f"{counted}_count",)
 
 
-def _windowed(stem: str, what: str, reference: str = "000") -> list[Feature]:
+def _windowed(stem: str, what: str, reference: str = "000", columns: tuple[str, ...] = ()) -> list[Feature]:
     spans = {days: f"in the {days} days up to the as-of day" for days in WINDOWS} | {1: "on the as-of day"}
     return [
         *(
             Feature(f"{stem}_count_{days}d", "INTEGER", f"{what} {span}.", "engagement", "count", False, days,
-                    reference=reference)
+                    reference=reference, columns=columns)
             for days, span in spans.items()
         ),
-        Feature(f"{stem}_count", "INTEGER", f"{what}, ever.", "engagement", "count", False, reference=reference),
+        Feature(f"{stem}_count", "INTEGER", f"{what}, ever.", "engagement", "count", False, reference=reference,
+                columns=columns),
     ]  # fmt: skip
 
 
@@ -53,7 +64,7 @@ def feature_registry(tags: tuple[str, ...]) -> tuple[Feature, ...]:
         features += _windowed(event_type.name, f"Events of type {event_type.name}")
     features += _windowed("event", "Events of any type")
     features += _windowed("session", "Visits (events less than 30 minutes apart, or the source's own sessions)")
-    features += _windowed("active_day", "Days with at least one event")
+    features += _windowed("active_day", "Days with at least one event", columns=("activity_date", "event_count"))
     features += [
         Feature(
             f"days_since_last_{event_type.name}", "INTEGER",
@@ -65,29 +76,32 @@ def feature_registry(tags: tuple[str, ...]) -> tuple[Feature, ...]:
     features += [
         Feature("first_event_at", "TIMESTAMP", "First event (UTC).", "engagement"),
         Feature("last_event_at", "TIMESTAMP", "Last event (UTC).", "engagement"),
-        Feature("days_since_first_event", "DOUBLE", "From the first event to the as-of moment.", "engagement", "days"),
-        Feature("days_since_last_event", "DOUBLE", "From the last event to the as-of moment.", "engagement", "days"),
+        Feature("days_since_first_event", "DOUBLE", "From the first event to the as-of moment.", "engagement", "days",
+                columns=("first_event_at",)),
+        Feature("days_since_last_event", "DOUBLE", "From the last event to the as-of moment.", "engagement", "days",
+                columns=("last_event_at",)),
         Feature("repeat_session_count", "INTEGER", "Visits that were not the user's first.",
                 "engagement", "count", False),
         Feature("repeat_session_rate", "DOUBLE", "Share of visits that were not the first; 0 without visits.",
-                "engagement", "share", False),
+                "engagement", "share", False, columns=("repeat_session_count", "session_count")),
         Feature("bounced_session_count", "INTEGER", "Visits that ended where they began.",
                 "engagement", "count", False),
         Feature("bounce_rate", "DOUBLE", "Share of visits that bounced; 0 without visits.",
-                "engagement", "share", False),
+                "engagement", "share", False, columns=("bounced_session_count", "session_count")),
         Feature("spam_session_count", "INTEGER", "Visits that the source marked as spam.",
                 "engagement", "count", False),
         Feature("spam_rate", "DOUBLE", "Share of visits marked as spam; 0 without visits.",
-                "engagement", "share", False),
+                "engagement", "share", False, columns=("spam_session_count", "session_count")),
         Feature("dwell_seconds_30d", "DOUBLE", "Time on pages in 30 days.", "engagement", "seconds", False, 30),
         Feature("dwell_seconds_per_session", "DOUBLE", "Mean time on pages per visit; null without visits.",
-                "engagement", "seconds"),
+                "engagement", "seconds", columns=("session_dwell_seconds", "session_count")),
         Feature("engagement_trend", "DOUBLE",
                 "Events a day in the last 7 days less events a day in the 21 days before them.", "engagement",
-                "events per day", False, 28, reference="002"),
+                "events per day", False, 28, reference="002", columns=("event_count",)),
         Feature("is_converted", "BOOLEAN", "Has signed up and booked a meeting at least once each.", "engagement", None,
-                False),
-        Feature("primary_device", "VARCHAR", "Device of most visits; ties go to the first in the alphabet.", "fit"),
+                False, columns=("signup_count", "calendar_booking_count")),
+        Feature("primary_device", "VARCHAR", "Device of most visits; ties go to the first in the alphabet.", "fit",
+                columns=tuple(f"{device}_session_count" for device in DEVICES)),
         Feature("country", "VARCHAR", "Last country seen in events (ISO 3166 alpha-2).", "fit"),
         Feature("city", "VARCHAR", "Last city seen in events.", "fit"),
         Feature("gender", "VARCHAR", "Last value seen in events.", "fit"),
@@ -96,14 +110,18 @@ def feature_registry(tags: tuple[str, ...]) -> tuple[Feature, ...]:
         Feature("recent_pricing_views", "INTEGER", "The source's own count, last value seen.", "engagement", "count"),
     ]  # fmt: skip
 
-    def crm(name: str, kind: str, description: str, unit: str | None = None, nullable: bool = True) -> Feature:
-        return Feature(name, kind, description, "fit", unit, nullable, source="validated_subscribers", reference="003")
+    def crm(
+        name: str, kind: str, description: str, unit: str | None = None, nullable: bool = True, column: str = ""
+    ) -> Feature:
+        columns = (column,) if column else ("optin_date",) if name.startswith("optin_") else ()
+        return Feature(name, kind, description, "fit", unit, nullable, source="validated_subscribers", reference="003",
+                       columns=columns)
 
     features += [
-        crm("is_subscriber", "BOOLEAN", "Known to the CRM on the as-of day.", nullable=False),
+        crm("is_subscriber", "BOOLEAN", "Known to the CRM on the as-of day.", nullable=False, column="mailchimp_id"),
         crm("mailchimp_id", "BIGINT", "The CRM's own id: the way back to the person."),
         crm("member_rating", "SMALLINT", "The CRM's rating, 1 (low) to 5, ordered."),
-        crm("subscriber_country", "VARCHAR", "Country in the CRM (ISO 3166 alpha-2)."),
+        crm("subscriber_country", "VARCHAR", "Country in the CRM (ISO 3166 alpha-2).", column="country"),
         crm("made_purchase", "SMALLINT", "1 when the CRM holds a purchase up to the as-of day."),
         crm("optin_days", "INTEGER", "Days from opt-in to the as-of day.", "days"),
         crm("optin_month", "SMALLINT", "Month of opt-in, 1 to 12."),

@@ -1,8 +1,8 @@
 """Compaction: a DuckDB file gives free space back.
 
-Belongs here: how much of a file is free, and rewriting one that holds too much of it. Does not belong here: when that is
-done (`publish.py`, once a night). DuckDB fills free blocks again, so rebuilt days hardly make a file grow; what has been
-dropped or moved out leaves room that nothing may ever fill.
+Belongs here: how much of a file is free, and rewriting one that holds too much of it. Does not belong here: when that
+is done (`publish.py`, once a night). DuckDB fills free blocks again, so rebuilt days hardly make a file grow; what has
+been dropped or moved out leaves room that nothing may ever fill.
 """
 
 import logging
@@ -14,8 +14,9 @@ import duckdb
 
 log = logging.getLogger(__name__)
 
-# A file is to be at most 1.2 × what its rows need. Row groups of rebuilt days waste some of that unseen (a tenth
-# with days of 20,000 rows, more with small ones), free blocks may take a tenth. Small files are left alone: their blocks of 256 kB are mostly half-filled.
+# A file is to be at most 1.2 × what its rows need. Row groups of rebuilt days waste some of that unseen (a tenth with
+# days of 20,000 rows, more with small ones), free blocks may take a tenth. Small files are left alone: their blocks of
+# 256 kB are mostly half-filled.
 LARGEST_FREE_SHARE = 0.10
 SMALLEST_BYTES = 32 * 2**20
 

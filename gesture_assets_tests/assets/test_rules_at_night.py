@@ -70,4 +70,11 @@ def test_caps_negative_rules_and_suppressions_hold_in_the_published_file(
         e for e in result.get_asset_materialization_events() if e.asset_key and e.asset_key.path == ["rule_scores"]
     ]
     metadata = scored.materialization.metadata
+    lineage = metadata["dagster/column_lineage"].value
+    made_of = {(dep.asset_key.to_user_string(), dep.column_name) for dep in lineage.deps_by_column["score"]}
+    assert made_of == {
+        ("user_features", "page_view_count_30d"), ("daily_activity", "page_view_count"),
+        ("daily_activity", "activity_date"), ("user_features", "careers_page_view_count_30d"),
+        ("user_features", "unsubscribe_count_30d"), ("user_features", "user_id"), ("user_features", "mailchimp_id"),
+    }  # fmt: skip
     assert metadata["suppressed"].value == "2 (competitor: 1; left the mailing list: 1)"

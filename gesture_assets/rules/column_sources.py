@@ -1,0 +1,59 @@
+"""What the columns of scores are made of, derived from the rule set and the feature registry.
+
+Belongs here: which columns of which tables a column follows from. Does not belong here: tables as wholes
+(`contracts/lineage.py`), how lineage is shown (`defs/common.py`).
+"""
+
+from collections.abc import Iterable
+
+from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.features.registry import Feature
+from gesture_assets.rules.rule_set import Rule, RuleSet
+
+Sources = dict[str, tuple[tuple[str, str], ...]]
+IDS = (PARTITION, "user_id")
+
+
+def feature_sources(features: Iterable[Feature]) -> Sources:
+    """Column of `user_features` -> the columns of activity or of the CRM that it is made of."""
+    ids: Sources = {column: (("daily_activity", column),) for column in IDS}
+    return ids | {one.name: tuple((one.source, column) for column in one.source_columns) for one in features}
+
+
+def score_sources(rule_set: RuleSet) -> dict[str, Sources]:
+    """Table -> column -> what it is made of, for the scores and contributions that `rule_set` makes."""
+    ids: Sources = {column: (("user_features", column),) for column in IDS}
+    everything = _read(rule_set, rule_set.rules)
+    # The list names users by either id.
+    suppressing = _features([*(one.feature for one in rule_set.suppress), "user_id", "mailchimp_id"])
+    scores: Sources = {
+        **ids,
+        **dict.fromkeys(("score", "band", "explanation"), tuple(dict.fromkeys((*everything, *suppressing)))),
+        "points": everything,
+        "suppression_reason": suppressing,
+        "last_event_at": _features(["last_event_at"]),
+    }
+    for group in ("fit", "engagement"):
+        scores[f"{group}_points"] = _read(rule_set, [rule for rule in rule_set.rules if rule.group == group])
+    values = _features(rule.feature for rule in rule_set.rules)
+    contributions: Sources = {
+        **ids,
+        **dict.fromkeys(("value", "because"), values),
+        **dict.fromkeys(("counted", "scaled", "points"), everything),
+        "decay": _features(rule.decay_feature for rule in rule_set.rules if rule.half_life_days is not None),
+    }
+    return {"rule_scores": scores, "rule_contributions": contributions}
+
+
+def _features(names: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    return tuple(("user_features", name) for name in dict.fromkeys(names))
+
+
+def _read(rule_set: RuleSet, rules: Iterable[Rule]) -> tuple[tuple[str, str], ...]:
+    """Every column that `rules` read, once, in file order."""
+    found: list[tuple[str, str]] = []
+    for rule in rules:
+        found += _features(rule.needs)
+        if cap := rule_set.day_cap(rule):
+            found += [("daily_activity", f"{cap.event_type}_count"), ("daily_activity", "activity_date")]
+    return tuple(dict.fromkeys(found))
