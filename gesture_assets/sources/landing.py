@@ -228,7 +228,7 @@ def _json_headers(connection: duckdb.DuckDBPyConnection, rows: str, paths: Itera
     return {
         key: "json_extract_string(document, " + _quote(f'$."{key}"') + ")"
         for (key,) in sorted(found)
-        if key and '"' not in key and key not in reached
+        if key and key.isprintable() and not set('"\\') & set(key) and key not in reached
     }
 
 

@@ -87,6 +87,12 @@ def test_a_hundred_events_without_time_on_a_page_are_a_machine_s(count: int, dwe
     assert bots(*({"event_at": second(60 * n), "dwell_seconds": dwell} for n in range(count))) == {("u", is_bot)}
 
 
+def test_a_dwell_time_that_was_put_in_is_no_sign_of_a_reader() -> None:
+    put_in = [{"event_at": second(60 * n), "dwell_seconds": 30.0, "is_dwell_imputed": True} for n in range(100)]
+    assert bots(*put_in) == {("u", True)}
+    assert bots(*put_in[:-1], {"event_at": second(6_000), "dwell_seconds": 30.0}) == {("u", False)}
+
+
 def test_another_day_is_judged_by_itself() -> None:
     events = [{"is_bot_agent": True}, {"as_of_date": TUESDAY}]
     flagged = accept.flag_bots(landed(*events))

@@ -268,6 +268,18 @@ def test_json_lines_that_are_no_objects_come_out_with_their_lines(landing: Landi
     assert landing.rows("native/a.jsonl")[0]["user_id"] == "7"
 
 
+@pytest.mark.parametrize("key", ["", "\0", "\\", '"', "a.b", "*", "$", "[0]", "\n", "💥", "'; drop table x; --"])
+def test_a_json_field_of_any_name_stops_nothing(landing: Landing, key: str) -> None:
+    document = {
+        "user_id": "u",
+        "event_type": "page_view",
+        "event_at": "2026-03-09",
+        "received_at": "2026-03-09",
+        key: "x",
+    }
+    assert landing.reasons("native/a.jsonl", json.dumps(document) + "\n") == [(1, None)]
+
+
 def test_json_lines_keep_their_numbers_after_one_that_is_no_text(landing: Landing) -> None:
     good = b'{"user_id": "u", "event_type": "page_view", "event_at": 1773050400, "received_at": 1773050400}'
     content = b"\n".join([good, b'{"user_id": "\xff"}', good, b"", b'{"\xff"}', b"{", good])
