@@ -10,7 +10,7 @@ import sys
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
@@ -52,6 +52,15 @@ def run(
         _run_days(settings, today, days, select, exceptions)
 
 
+def note(settings: Settings, *, action: str, what: str, days: Collection[date] = (), reason: str = "") -> None:
+    """Write the one row that this command leaves in the audit log, before it changes anything."""
+    from gesture_assets.warehouse import audit_log
+    from gesture_assets.warehouse.warehouse import Warehouse
+
+    with Warehouse.of(settings).open(run_info(f"gesture {action}", *(sorted(days) or [now().date()]))) as session:
+        audit_log.note(session.connection, now=now(), action=action, what=what, days=days, reason=reason)
+
+
 def _run_days(
     settings: Settings, today: date, days: Sequence[date], select: str, exceptions: Mapping[str, Any]
 ) -> None:
@@ -74,15 +83,28 @@ def _run_days(
         console().print("Every landed day is live. Nothing to do.", highlight=False)
         where_to_look(settings)
         return
+    given = [name for name in ("force", "restate") if exceptions[f"{name}_reason"]]
+    note(
+        settings, action=" and ".join(given) or "run", what=select, days=[day for span in ranges for day in span],
+        reason=exceptions["restate_reason"] or exceptions["force_reason"],
+    )  # fmt: skip
+    if not run_ranges(settings, ranges, select, exceptions):
+        raise typer.Exit(1)
+    where_to_look(settings)
+
+
+def run_ranges(
+    settings: Settings, ranges: Sequence[tuple[date, date]], select: str, exceptions: Mapping[str, Any]
+) -> bool:
+    """A run for each range, up to the first that fails; of that one the days before the first bad one are run."""
     for start, end in ranges:
         if run_range(settings, start, end, select, **exceptions):
             continue
-        sound = _sound_days(settings, start, end)
-        if sound:
+        if sound := _sound_days(settings, start, end):
             console().print(f"{sound[0]} to {sound[1]} are sound and are run without the rest.", highlight=False)
             run_range(settings, *sound, select, **exceptions)
-        raise typer.Exit(1)
-    where_to_look(settings)
+        return False
+    return True
 
 
 def _sound_days(settings: Settings, start: date, end: date) -> tuple[date, date] | None:
@@ -112,6 +134,8 @@ class Pending:
     missing: frozenset[date]
     touched: frozenset[date]
     notes: tuple[str, ...]
+    newest_live: date | None = None
+    row_counts: Mapping[date, int] = field(default_factory=dict)  # landed rows by day
 
 
 def require_reason(reason: str, *, asked: Mapping[str, bool], command: str) -> None:
@@ -141,6 +165,7 @@ def pending(settings: Settings, *, until: date) -> Pending:
         index.refresh(files)
         landed = index.landed_days()
         live = live_days(session, all_contracts(settings.tags))
+        row_counts = index.row_counts()
     if not landed:
         raise SourceError(
             "There is nothing to run.",
@@ -160,7 +185,9 @@ def pending(settings: Settings, *, until: date) -> Pending:
     # The newest complete day may still grow; what is older has been read.
     touched = {day for day in differs if day < until}
     missing = {day for day in usable if day not in live} | (differs - touched)
-    return Pending(frozenset(usable), frozenset(missing), frozenset(touched), tuple(notes))
+    return Pending(
+        frozenset(usable), frozenset(missing), frozenset(touched), tuple(notes), max(live, default=None), row_counts
+    )
 
 
 def day_ranges(days: Sequence[date], landed: Collection[date]) -> list[tuple[date, date]]:
@@ -195,8 +222,11 @@ def run_range(
         instance = _dagster_instance(settings)
         from gesture_assets.definitions import defs
         from gesture_assets.defs.killed_runs import end_killed_runs
+        from gesture_assets.warehouse.space import told_when_full
         from gesture_assets.warehouse.turns import Turns
 
+        # Dagster's own storage is on the same disk, and has no words for a full one.
+        stack.enter_context(told_when_full(f"The run of {start} to {end}", settings.warehouse))
         turns = Turns.beside(settings.warehouse)
         end_killed_runs(instance, turns)
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
