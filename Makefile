@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-fast check dev clean
+.PHONY: run test test-fast check bench dev clean
 
 # A world to look at where nothing has landed yet, then every night that is landed and not live.
 run: $(VENV)/.installed
@@ -20,6 +20,13 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# Beside baselines, at a size that takes minutes: make bench EVENTS=5000000 USERS=50000 DAYS=120 ARGS="--only night"
+EVENTS ?= 1000000
+USERS ?= 10000
+DAYS ?= 120
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m gesture_assets_tests.benchmarks --events $(EVENTS) --users $(USERS) --days $(DAYS) $(ARGS)
 
 dev: $(VENV)/.installed
 	$(BIN)/gesture dev

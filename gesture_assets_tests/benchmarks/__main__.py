@@ -85,7 +85,9 @@ def show(part: Part, console: Console) -> None:
     for limit in part.limits:
         bound = "at least" if limit.is_floor else "at most"
         said = "[green]holds" if limit.holds else "[red]does not hold"
-        console.print(f"  {limit.what}: {limit.found:.2f} ({bound} {limit.limit:g}) {said}", highlight=False)
+        console.print(
+            f"  {limit.what}: {limit.found:.2f} ({bound} {limit.limit:g}) {said}", highlight=False, soft_wrap=True
+        )
 
 
 def write(parts: list[Part], path: Path) -> None:

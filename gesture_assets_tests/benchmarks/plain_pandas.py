@@ -24,7 +24,7 @@ WEIGHTS = {
 
 
 def score_file(path: Path, folder: Path) -> dict[str, float]:
-    """Read the events of `path` (CSV), write features, scores and the top 20 to `folder`; seconds per step."""
+    """Read the events of `path` (CSV), write features, scores and the top 20 to `folder`; seconds per step, and `users` scored."""
     spent: dict[str, float] = {}
     started = time.perf_counter()
 

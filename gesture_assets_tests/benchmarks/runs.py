@@ -89,7 +89,7 @@ def by_pandas(folder: Path, size: Size) -> Figures:
     with tempfile.TemporaryDirectory(dir=folder) as own:
         write_world(size, Path(own), form="csv")
         steps = score_file(Path(own) / "landing" / "native" / f"events-{LAST}.csv", Path(own))
-    return {"seconds": steps.pop("whole"), "steps": steps, "pandas": pd.__version__}
+    return {"seconds": steps.pop("whole"), "users": steps.pop("users"), "steps": steps, "pandas": pd.__version__}
 
 
 def backfill(folder: Path, size: Size) -> Figures:

@@ -36,7 +36,7 @@ def test_a_night_is_compared_with_the_same_tables_made_by_hand(tmp_path: Path) -
 @pytest.mark.slow
 def test_files_to_scores_are_compared_with_pandas(tmp_path: Path) -> None:
     part = run_suite(tmp_path / "bench.json", "--events", "2000", "--users", "100", "--only", "pandas")["pandas"]
-    assert part["figures"]["pandas"]["steps"]["users"] > 50
+    assert part["figures"]["pandas"]["users"] > 50
     assert part["figures"]["from_csv"]["peak_bytes"] > 50_000_000
 
 
