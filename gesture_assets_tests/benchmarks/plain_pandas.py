@@ -24,7 +24,10 @@ WEIGHTS = {
 
 
 def score_file(path: Path, folder: Path) -> dict[str, float]:
-    """Read the events of `path` (CSV), write features, scores and the top 20 to `folder`; seconds per step, and `users` scored."""
+    """Read the events of `path` (CSV), write features, scores and the top 20 to `folder`.
+
+    Seconds per step, and the number of `users` that were scored.
+    """
     spent: dict[str, float] = {}
     started = time.perf_counter()
 
