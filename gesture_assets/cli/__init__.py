@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from gesture_assets.cli import judge, look, publishing, run
+from gesture_assets.cli import catchup, judge, look, publishing, quarantine, run
 from gesture_assets.cli.console import console
 from gesture_assets.errors import ConfigError, GestureError, SourceError, WarehouseBusy
 
@@ -30,6 +30,7 @@ def _group(name: str, meaning: str, *, callback: bool = False) -> typer.Typer:
 
 app.command("run")(run.run)
 app.command("demo-data")(run.demo_data)
+app.command("catchup")(catchup.catchup)
 app.command("dev")(run.dev)
 app.command("rank")(look.rank)
 app.command("explain")(look.explain)
@@ -40,6 +41,10 @@ rules_app = _group("rules", "Look at rule sets.")
 rules_app.command("lint")(judge.rules_lint)
 config_app = _group("config", "Look at the settings.")
 config_app.command("show")(judge.config_show)
+quarantine_app = _group("quarantine", "Rows that are no events: look at them, let them in again.")
+quarantine_app.command("list")(quarantine.quarantine_list)
+quarantine_app.command("show")(quarantine.quarantine_show)
+quarantine_app.command("replay")(quarantine.quarantine_replay)
 publish_app = _group("publish", "Publish again, or go back to the file before.", callback=True)
 publish_app.callback()(publishing.publish)
 publish_app.command("rollback")(publishing.publish_rollback)

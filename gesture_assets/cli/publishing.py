@@ -6,7 +6,7 @@ Belongs here: the two commands. Does not belong here: how a file is published (`
 import typer
 
 from gesture_assets.cli.console import console, now, run_info
-from gesture_assets.cli.run import run_range, where_to_look
+from gesture_assets.cli.run import note, run_range, where_to_look
 from gesture_assets.errors import GateClosed
 from gesture_assets.settings import load_settings
 
@@ -25,7 +25,8 @@ def publish(context: typer.Context) -> None:
     if not live:
         raise GateClosed("Nothing can be published.", expected="a day on which every table has passed", found="none",
                          where=str(settings.warehouse), next_step="gesture run")  # fmt: skip
-    if not run_range(settings, max(live), max(live), "published_warehouse", "", ""):
+    note(settings, action="publish", what="published_warehouse", days=[max(live)])
+    if not run_range(settings, max(live), max(live), "published_warehouse"):
         raise typer.Exit(1)
     where_to_look(settings)
 
@@ -33,10 +34,12 @@ def publish(context: typer.Context) -> None:
 def publish_rollback() -> None:
     """Let readers have the file that was published before the current one."""
     from gesture_assets.contracts import all_contracts
+    from gesture_assets.warehouse import audit_log
     from gesture_assets.warehouse.publish import rollback
     from gesture_assets.warehouse.warehouse import Warehouse
 
     settings = load_settings()
-    with Warehouse.of(settings).locked("gesture publish rollback"):
+    with Warehouse.of(settings).open(run_info("gesture publish rollback", now().date())) as session:
         path = rollback(settings.data_dir / "published", settings.published, all_contracts(settings.tags))
+        audit_log.note(session.connection, now=now(), action="roll back", what=path.name)
     console().print(f"{settings.published} is {path.name} again", highlight=False)

@@ -71,8 +71,8 @@ def _run_days(
         ranges = [(landed[0], landed[-1])] if landed else [(days[0], days[-1])]
     else:
         ranges = day_ranges(sorted(waiting.missing), waiting.landed)
-    for note in waiting.notes:
-        console().print(note, style="yellow", highlight=False, markup=False)
+    for remark in waiting.notes:
+        console().print(remark, style="yellow", highlight=False, markup=False)
     if waiting.touched and not days:
         console().print(
             f"Files landed late for {listing(waiting.touched)}, already published: these stay as they are until  "
@@ -202,12 +202,13 @@ def day_ranges(days: Sequence[date], landed: Collection[date]) -> list[tuple[dat
 
 
 def _dagster_instance(settings: Settings) -> Any:
-    from gesture_assets.dagster_home import prepare
+    from gesture_assets.dagster_home import opened_alone, prepare
 
     prepare(settings)
     import dagster as dg
 
-    return dg.DagsterInstance.get()
+    with opened_alone():
+        return dg.DagsterInstance.get()
 
 
 def run_range(

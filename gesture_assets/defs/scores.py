@@ -31,6 +31,8 @@ from gesture_assets.rules.rule_set import RuleSet, load_rule_set
 from gesture_assets.rules.scorer import KEYS, rank, score, suppressions
 from gesture_assets.settings import Settings
 from gesture_assets.sources.suppressed import read_suppressed
+from gesture_assets.warehouse import audit_log
+from gesture_assets.warehouse.ledger import LEDGER
 
 
 def rule_set_of(settings: Settings) -> RuleSet:
@@ -57,6 +59,7 @@ def rule_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource)
         rules = rule_set_of(night.settings)
         features = night.read(USER_FEATURES, since=night.days[0], through=night.days[-1])
         suppressed, said = _suppressed(night, features, rules)
+        _note_new_rules(night, rules)
         scores, contributions = score(_with_day_caps(night, features, rules), rules, suppressed)
         yield from night.commit(
             (RULE_SCORES, scores.select(*RULE_SCORES.column_names)),
@@ -71,6 +74,20 @@ def rule_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource)
                 "suppressed": said,
             },
         )
+
+
+def _note_new_rules(night: Night, rules: RuleSet) -> None:
+    """Leave a row in the audit log when other rules score than scored last."""
+    con, run = night.session.connection, night.session.run
+    before = con.execute(
+        f"select version from {LEDGER} where table_name = ? and verdict = 'PASS' order by recorded_at desc limit 1",
+        [RULE_SCORES.name],
+    ).fetchone()
+    if before and before[0] != rules.version:
+        audit_log.note(
+            con, now=run.now, action="new rule set", what=f"{rules.name} {rules.version} after {before[0]}",
+            days=run.days, run_id=run.run_id, command=run.step,
+        )  # fmt: skip
 
 
 def _with_day_caps(night: Night, features: nw.LazyFrame[Any], rules: RuleSet) -> nw.LazyFrame[Any]:

@@ -4,6 +4,7 @@ Belongs here: their form, finding and reading them. Does not belong here: readin
 (`landing.py`). A user's own description under `data/sources/` wins over a shipped one of the same name.
 """
 
+import hashlib
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -49,6 +50,11 @@ class SourceDescription(BaseModel):
     # What stands in for a missing value: the median of its file, or 30 s where the whole file has none (document 004).
     impute: dict[Literal["dwell_seconds"], Literal["median"]] = {}
     format: Literal["any", "csv", "jsonl", "parquet"] = "any"
+
+    @property
+    def digest(self) -> str:
+        """A hash of what the description says, whatever its layout and comments."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
     @field_validator("columns")
     @classmethod

@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import SourceError, listing
@@ -37,8 +37,9 @@ class LandingIndex:
                 landing_file varchar not null, source varchar not null, content_hash varchar not null,
                 byte_count bigint not null, modified_ns bigint not null, row_count bigint not null,
                 first_date date, last_date date, file_date date, indexed_at timestamp not null,
-                copy_of varchar, personal_columns varchar, unused_columns varchar)"""
+                copy_of varchar, personal_columns varchar, unused_columns varchar, description_hash varchar)"""
         )
+        self.session.connection.execute(f"alter table {FILES} add column if not exists description_hash varchar")
 
     def refresh(self, files: Iterable[LandingFile]) -> list[str]:
         """Index the files that are new or changed; forget removed ones that never went live. Returns the names indexed.
@@ -58,9 +59,11 @@ class LandingIndex:
             log.info("indexed %s landing files: %s", len(added), listing(added))
         return added
 
-    def _known(self) -> dict[str, tuple[int, int]]:
-        rows = self.session.connection.execute(f"select landing_file, byte_count, modified_ns from {FILES}").fetchall()
-        return {name: (size, modified_ns) for name, size, modified_ns in rows}
+    def _known(self) -> dict[str, tuple[int, int, str | None]]:
+        rows = self.session.connection.execute(
+            f"select landing_file, byte_count, modified_ns, description_hash from {FILES}"
+        ).fetchall()
+        return {name: (size, modified_ns, description) for name, size, modified_ns, description in rows}
 
     def _new(self, present: Mapping[str, LandingFile]) -> list[tuple[str, int, int]]:
         """Name, size and time of the files that the index does not know as they are."""
@@ -69,27 +72,32 @@ class LandingIndex:
         return [
             (name, status.st_size, status.st_mtime_ns)
             for name, status in found
-            if known.get(name) != (status.st_size, status.st_mtime_ns)
+            if name not in known
+            or known[name][:2] != (status.st_size, status.st_mtime_ns)
+            or known[name][2] not in (None, present[name].source.digest)
         ]
 
     def _index(self, file: LandingFile, size: int, modified_ns: int) -> None:
         con, now = self.session.connection, self.session.run.now
         digest = content_hash(file)
         before = con.execute(
-            f"select indexed_at from {FILES} where landing_file = ? and content_hash = ?", [file.name, digest]
+            f"select indexed_at, copy_of, description_hash from {FILES} where landing_file = ? and content_hash = ?",
+            [file.name, digest],
         ).fetchone()
-        if before:  # touched, not changed
+        if before and (before[1] or before[2] in (None, file.source.digest)):  # touched, not changed
             con.execute(
-                f"update {FILES} set byte_count = ?, modified_ns = ? where landing_file = ?",
-                [size, modified_ns, file.name],
+                f"update {FILES} set byte_count = ?, modified_ns = ?, description_hash = ? where landing_file = ?",
+                [size, modified_ns, file.source.digest, file.name],
             )
             return
+        if before:  # read by a mended description, it is no later than it was
+            now = before[0]
         original = con.execute(
             f"select landing_file from {FILES} where content_hash = ? and copy_of is null and landing_file <> ?",
             [digest, file.name],
         ).fetchone()
         if original:
-            self._store(file, digest, size, modified_ns, [], original[0], None)
+            self._store(file, digest, size, modified_ns, [], original[0], None, now)
             log.warning("%s holds the same bytes as %s and is not loaded again", file.name, original[0])
             return
         opened = self._open(file, digest, indexed_at=now)
@@ -112,7 +120,7 @@ class LandingIndex:
                 where=str(file.path),
                 next_step=f"set timestamp_format or columns in data/sources/{file.source.name}.toml, then  gesture run",
             )
-        self._store(file, digest, size, modified_ns, self._with_undated(dated, undated), None, opened)
+        self._store(file, digest, size, modified_ns, self._with_undated(dated, undated), None, opened, now)
 
     @staticmethod
     def _with_undated(dated: Sequence[tuple[date, int]], undated: int) -> list[tuple[date, int]]:
@@ -124,7 +132,7 @@ class LandingIndex:
 
     def _store(
         self, file: LandingFile, digest: str, size: int, modified_ns: int, days: list[tuple[date, int]],
-        copy_of: str | None, opened: OpenFile | None,
+        copy_of: str | None, opened: OpenFile | None, indexed_at: datetime,
     ) -> None:  # fmt: skip
         con = self.session.connection
         file_day = max(days, key=lambda entry: (entry[1], -entry[0].toordinal()))[0] if days else None
@@ -134,11 +142,11 @@ class LandingIndex:
         try:
             self._delete(file.name)
             con.execute(
-                f"insert into {FILES} values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"insert into {FILES} values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     file.name, file.source.name, digest, size, modified_ns, sum(count for _, count in days),
                     min((day for day, _ in days), default=None), max((day for day, _ in days), default=None), file_day,
-                    self.session.run.now, copy_of, personal, unused,
+                    indexed_at, copy_of, personal, unused, file.source.digest,
                 ],
             )  # fmt: skip
             if days:
@@ -222,6 +230,19 @@ class LandingIndex:
             with readable(present[name]):
                 con.execute(f"{verb} select * from ({rows}) where {window}")
         return LANDED
+
+    def read_again(self, file: LandingFile) -> str:
+        """SQL of every row of an indexed `file`, as its description reads it now, filed as a night would file it."""
+        digest, file_date, indexed_at = self.session.connection.execute(
+            f"select content_hash, file_date, indexed_at from {FILES} where landing_file = ?", [file.name]
+        ).fetchone() or (content_hash(file), None, self.session.run.now)
+        opened = self._open(file, digest, indexed_at=indexed_at)
+        return f"select * replace (coalesce(filing_day, date '{file_date}') as filing_day) from {opened.sql}"
+
+    def row_counts(self) -> dict[date, int]:
+        """Day -> rows that landed for it, copies of files not counted."""
+        query = f"select {PARTITION}, sum(row_count)::bigint from {DAYS} group by all"
+        return dict(self.session.connection.execute(query).fetchall())
 
     def landed_days(self) -> dict[date, str]:
         """Every day on which something landed, with a hash over the files that it is made of."""

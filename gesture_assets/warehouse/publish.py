@@ -22,11 +22,13 @@ from gesture_assets.errors import ContractBreach, GateClosed, listing
 from gesture_assets.features.registry import Feature
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse import ledger
+from gesture_assets.warehouse.audit_log import AUDIT_LOG_COLUMNS
 from gesture_assets.warehouse.compaction import compact
 from gesture_assets.warehouse.format import unreadable
 from gesture_assets.warehouse.ledger import LEDGER_COLUMNS, Verdict
 from gesture_assets.warehouse.lock import attach_when_free
 from gesture_assets.warehouse.published_schema import kept_schema
+from gesture_assets.warehouse.quarantine import REPLAY_COLUMNS
 from gesture_assets.warehouse.restatement import RESTATEMENT_COLUMNS
 from gesture_assets.warehouse.space import require_room
 from gesture_assets.warehouse.warehouse import LIVE, Session, Warehouse, comments, connect
@@ -226,6 +228,8 @@ def _dress(
         for table, said, columns in (
             ("gate_ledger", "One row per audit of a table and day.", LEDGER_COLUMNS),
             ("restatements", "One row per table and old day that changed after it was published.", RESTATEMENT_COLUMNS),
+            ("quarantine_replays", "One row per day, file and reason of rows that were let in later.", REPLAY_COLUMNS),
+            ("audit_log", "One row per command that changed something, and per new rule set.", AUDIT_LOG_COLUMNS),
         ):
             con.execute(f"comment on table {table} is '{said}'")
             for name, _, meaning in columns:

@@ -22,7 +22,7 @@ from gesture_assets.contracts.lineage import ancestors
 from gesture_assets.errors import ConfigError, ContractBreach, GateClosed, GestureError, listing
 from gesture_assets.settings import Settings
 from gesture_assets.sources.personal import masked_sql
-from gesture_assets.warehouse import ledger, restatement
+from gesture_assets.warehouse import audit_log, ledger, quarantine, restatement
 from gesture_assets.warehouse.audit import AUDIT_SCHEMA, Audit, CheckOutcome, audit, not_evaluated
 from gesture_assets.warehouse.format import create_file, roll_back, settle, told_when_unreadable
 from gesture_assets.warehouse.ledger import LedgerRow, Verdict
@@ -637,6 +637,8 @@ class Warehouse:
                     connection.execute(f"create schema if not exists {schema}")
                 ledger.create(connection)
                 restatement.create(connection)
+                audit_log.create(connection)
+                quarantine.create(connection)
                 connection.execute(
                     f"create table if not exists {LIVE}.landing_days "
                     f"(content_hash varchar not null, {PARTITION} date not null, row_count bigint not null)"

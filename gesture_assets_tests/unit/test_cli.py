@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -20,6 +21,7 @@ import pytest
 
 from gesture_assets.cli import main
 from gesture_assets.contracts import all_contracts
+from gesture_assets.events.event_types import EVENT_TYPE_NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 LAST = "2026-03-09"
@@ -198,6 +200,120 @@ def test_a_file_that_lands_late_restates_its_day_for_a_reason_and_a_rollback_goe
     again = called(own_world, "publish", "rollback")
     assert again.code == 1
     assert has_four_parts(again.err)
+
+
+def logged(data_dir: Path) -> list[tuple[str, str, str | None]]:
+    con = duckdb.connect(str(data_dir / "warehouse.duckdb"), read_only=True)
+    found = con.execute("select action, object, reason from audit_log order by recorded_at, action").fetchall()
+    con.close()
+    return found
+
+
+def test_looking_commands_leave_no_row_in_the_audit_log_and_the_run_left_one(own_world: Path) -> None:
+    for command in (("gates",), ("quarantine", "list"), ("quarantine", "show"), ("rank",), ("catchup", "--dry-run")):
+        assert called(own_world, *command).code == 0
+    assert logged(own_world) == [("run", "*", None)]
+    assert (
+        called(own_world, "publish", "rollback").code == 1
+    )  # there is no older file: nothing happens, nothing is noted
+    assert logged(own_world) == [("run", "*", None)]
+
+
+def test_catching_up_lists_the_nights_that_were_missed(own_world: Path) -> None:
+    done = called(own_world, "catchup", "--dry-run")
+    assert done.code == 0
+    missed = [(day, what) for day, what, _ in done.table[1:]]
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    assert len(missed) == (yesterday - date.fromisoformat(LAST)).days
+    assert missed[0] == (str(date.fromisoformat(LAST) + timedelta(days=1)), "nothing landed")
+
+
+@pytest.mark.slow
+def test_catching_up_runs_missed_nights_and_late_files_for_a_reason_only(own_world: Path) -> None:
+    header = "event_id,user_id,event_type,event_at,received_at\n"
+    after = [str(date.fromisoformat(LAST) + timedelta(days=n)) for n in (1, 2, 3)]
+    for day in (after[0], after[2]):
+        source = duckdb.connect()
+        source.execute(
+            f"""copy (select event_id || '-{day}' as event_id, user_id, event_type,
+            event_at::timestamp + (date '{day}' - date '{LAST}') * interval 1 day as event_at,
+            received_at::timestamp + (date '{day}' - date '{LAST}') * interval 1 day as received_at
+            from '{own_world}/landing/native/events-{LAST}.parquet' where try_cast(event_at as timestamp) is not null)
+            to '{own_world}/landing/native/events-{day}.csv' (header)"""
+        )
+        source.close()
+    late = own_world / "landing" / "native" / "late.csv"
+    late.write_text(f"{header}late,newcomer,signup,{LAST}T20:00:00Z,{LAST}T20:00:00Z\n")
+    listed = {row[0]: row[1] for row in called(own_world, "catchup", "--dry-run").table[1:]}
+    assert [listed[day] for day in (LAST, *after)] == [
+        "files landed late", "missed night", "nothing landed", "missed night"
+    ]  # fmt: skip
+    ran = started(own_world, "catchup")
+    assert ran.code == 1, ran.out + ran.err  # the late file is left over
+    assert 'gesture catchup --restate --reason "why"' in ran.out
+    again = {row[0]: row[1] for row in called(own_world, "catchup", "--dry-run").table[1:]}
+    assert again.get(LAST) == "files landed late"
+    assert "missed night" not in again.values()
+    why = "the evening's file came late"
+    restated = started(own_world, "catchup", "--restate", "--reason", why)
+    assert restated.code == 0, restated.out + restated.err
+    assert logged(own_world)[1:] == [("run", "*", None), ("restate", "*", why)]
+    con = duckdb.connect(str((own_world / "gesture.duckdb").resolve()), read_only=True)
+    assert con.execute("select count(distinct as_of_date) from rule_scores where user_id = 'newcomer'").fetchone() == (
+        3,
+    )
+    assert con.execute("select distinct reason from restatements").fetchall() == [(why,)]
+    con.close()
+
+
+@pytest.mark.slow
+def test_a_mended_description_lets_quarantined_rows_in_and_everything_still_adds_up(own_world: Path) -> None:
+    lines = [
+        f"r{n},newcomer,{kind},{LAST}T2{n}:00:00Z,{LAST}T2{n}:00:00Z" for n, kind in enumerate(("sgnup", "nonsense"))
+    ]
+    folder = own_world / "landing" / "crm_export"
+    folder.mkdir()
+    (folder / "more.csv").write_text("\n".join(["event_id,user_id,event_type,event_at,received_at", *lines * 1]) + "\n")
+    described = (ROOT / "gesture_assets" / "sources" / "descriptions" / "native.toml").read_text()
+    (own_world / "sources").mkdir()
+    mended = own_world / "sources" / "crm_export.toml"
+    mended.write_text(described)
+    ran = started(own_world, "run", "--date", LAST, "--restate", "--reason", "an export was forgotten")
+    assert ran.code == 0, ran.out + ran.err
+    of_export = ("crm_export/more.csv", "unknown_event_type")
+    listed = [row for row in called(own_world, "quarantine", "list").table[1:] if (row[2], row[3]) == of_export]
+    assert [(row[0], row[4], row[5]) for row in listed] == [(LAST, "2", "100.0%")]
+    shown = called(own_world, "quarantine", "show", "--file", of_export[0], "--reason", of_export[1])
+    assert "sgnup" in shown.out
+    early = called(own_world, "quarantine", "replay", "--reason", "nothing was mended yet")
+    assert early.code == 1
+    assert has_four_parts(early.err)
+    names = "\n".join(f'{name} = "{name}"' for name in EVENT_TYPE_NAMES)
+    mended.write_text(f'{described}\n[event_types]\n{names}\nsgnup = "signup"\n')
+    dry = called(own_world, "quarantine", "replay", "--dry-run")
+    assert [row[3:] for row in dry.table[1:] if row[1] == of_export[0]] == [["1", "1"]]
+    why = "the CRM misspells sign-ups"
+    done = started(own_world, "quarantine", "replay", "--reason", why)
+    assert done.code == 0, done.out + done.err
+    con = duckdb.connect(str((own_world / "gesture.duckdb").resolve()), read_only=True)
+    assert con.execute("select event_type, event_id from raw_events where landing_file = ?", [of_export[0]]).fetchall() == [
+        ("signup", "r0")
+    ]  # fmt: skip
+    assert con.execute("select count(*) from quarantined_events where landing_file = ?", [of_export[0]]).fetchone() == (
+        1,
+    )
+    kept = con.execute(
+        "select landing_file, reason_before, accepted, still_quarantined, reason from quarantine_replays"
+    )
+    assert kept.fetchall() == [(*of_export, 1, 1, why)]
+    wrong = con.execute(
+        """select * from landing_reconciliation where landed_count <> accepted_count + duplicate_count + quarantined_count
+        or (as_of_date, landing_file) in (select (as_of_date, landing_file) from landing_reconciliation
+            group by as_of_date, landing_file having count(*) > 1)"""
+    ).fetchall()
+    assert wrong == []
+    con.close()
+    assert [action for action, *_ in logged(own_world)] == ["run", "restate", "replay"]
 
 
 @pytest.mark.parametrize(

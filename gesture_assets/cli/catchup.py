@@ -1,0 +1,66 @@
+"""`gesture catchup`: what was missed while nothing ran, and what landed too late for its day.
+
+Belongs here: finding such days, showing them, running them. Does not belong here: what a run does (`run.py`).
+"""
+
+import uuid
+from datetime import date, timedelta
+from typing import Annotated
+
+import typer
+
+from gesture_assets.cli.console import console, now, shown
+from gesture_assets.cli.run import Pending, day_ranges, note, pending, require_reason, run_ranges, where_to_look
+from gesture_assets.settings import load_settings
+
+MISSED, QUIET, LATE = "missed night", "nothing landed", "files landed late"
+
+
+def catchup(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the days and run nothing.")] = False,
+    restate: Annotated[
+        bool, typer.Option("--restate", help="Build published days again that files came late for.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why, for --restate; it is kept.")] = "",
+) -> None:
+    """List and run missed nights, and the days that late files touched. Exit code 1 when something is left over."""
+    require_reason(reason, asked={"--restate": restate}, command="gesture catchup")
+    settings = load_settings()
+    until = now().date() - timedelta(days=1)
+    waiting = pending(settings, until=until)
+    listed = to_catch_up(waiting, until)
+    shown("To catch up", ("day", "what", "landed rows"), [
+        (day, what, f"{waiting.row_counts.get(day, 0):,}") for day, what in listed
+    ])  # fmt: skip
+    if dry_run or not listed:
+        return
+    from gesture_assets.warehouse.turns import Turns
+
+    days = [day for day, what in listed if what != QUIET and (restate or what != LATE)]
+    if restate and waiting.touched:
+        # Every later day counts the touched one's history.
+        days = [day for day in sorted(waiting.landed) if day >= min(days)]
+    with Turns.beside(settings.warehouse).taken(str(uuid.uuid4()), "gesture catchup", days, goes_first=False):
+        if days:
+            note(settings, action="restate" if restate else "run", what="*", days=days, reason=reason)
+        exceptions = {"force_reason": "", "restate_reason": reason if restate else ""}
+        done = run_ranges(settings, day_ranges(days, waiting.landed), "*", exceptions)
+    if done:
+        where_to_look(settings)
+    if waiting.touched and not restate:
+        console().print(
+            f'{len(waiting.touched)} published days stay as they are until  gesture catchup --restate --reason "why"',
+            style="yellow", highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    if not done or (waiting.touched and not restate):
+        raise typer.Exit(1)
+
+
+def to_catch_up(waiting: Pending, until: date) -> list[tuple[date, str]]:
+    """Day and what is wrong with it, in order: missed nights up to `until`, landed days before, late files."""
+    found = dict.fromkeys(waiting.missing, MISSED) | dict.fromkeys(waiting.touched, LATE)
+    day = waiting.newest_live or min(waiting.landed, default=until)
+    while day < until:
+        day += timedelta(days=1)
+        found.setdefault(day, MISSED if day in waiting.landed else QUIET)
+    return sorted(found.items())

@@ -1,0 +1,112 @@
+"""`gesture quarantine`: rows that are no events, why, and letting them in once their source is mended.
+
+Belongs here: the three commands. Does not belong here: what makes a row acceptable (`sources/landing.py`).
+"""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from gesture_assets.cli.console import console, now, progress, run_info, shown
+from gesture_assets.cli.run import note, run_ranges, where_to_look
+from gesture_assets.errors import GateClosed
+from gesture_assets.settings import load_settings
+
+Day = Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="One day; default: every day.")]
+
+
+def quarantine_list(day: Day = None) -> None:
+    """How many rows were set aside, by day, file and reason."""
+    from gesture_assets.warehouse import quarantine
+    from gesture_assets.warehouse.publish import private_ledger
+
+    with private_ledger(load_settings()) as con:
+        found = quarantine.summary(con, day.date() if day else None)
+    shown(
+        "Quarantine", ("day", "source", "file", "reason", "rows", "of the file's rows that day"),
+        [(*row[:5], f"{row[5]:.1%}") for row in found],
+    )  # fmt: skip
+
+
+def quarantine_show(
+    day: Day = None,
+    reason: Annotated[str | None, typer.Option(help="One reason, such as unknown_event_type.")] = None,
+    file: Annotated[str | None, typer.Option(help="One file, below data/landing.")] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="Rows to show.")] = 20,
+) -> None:
+    """The rows themselves, personal values masked, with the place they stand in."""
+    from gesture_assets.contracts.events import REASONS
+    from gesture_assets.warehouse import quarantine
+    from gesture_assets.warehouse.publish import private_ledger
+
+    with private_ledger(load_settings()) as con:
+        found = quarantine.rows(con, day=day.date() if day else None, reason=reason, file=file, limit=n)
+    shown("Quarantined rows", ("day", "place", "reason", "check", "row"), found)
+    for name in dict.fromkeys(row[2] for row in found):
+        console().print(f"{name}: {REASONS.get(name, '')}", highlight=False, markup=False)
+    if found:
+        console().print(
+            "Mend data/sources/<source>.toml or the file, then  gesture quarantine replay --dry-run", highlight=False
+        )
+
+
+def quarantine_replay(
+    day: Day = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be let in, and change nothing.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")] = "",
+) -> None:
+    """Read quarantined rows again and build their days, and all that follow, with those that are events now."""
+    from gesture_assets.cli.run import require_reason
+    from gesture_assets.contracts import all_contracts
+    from gesture_assets.sources.description import load_descriptions
+    from gesture_assets.sources.landing import find_files
+    from gesture_assets.sources.personal import pseudonym_key
+    from gesture_assets.warehouse import quarantine
+    from gesture_assets.warehouse.landing_index import LandingIndex
+    from gesture_assets.warehouse.publish import live_days
+    from gesture_assets.warehouse.turns import Turns
+    from gesture_assets.warehouse.warehouse import Warehouse
+
+    require_reason("-" if dry_run else reason, asked={"replay": True}, command="gesture quarantine")
+    settings = load_settings()
+    files = {
+        file.name: file
+        for file in find_files(settings.landing, load_descriptions(settings.user_sources), settings.user_sources)
+    }
+    today = now().date()
+    with (
+        progress("reading quarantined rows again"),
+        Warehouse.of(settings).open(run_info("gesture quarantine replay", today)) as session,
+    ):
+        index = LandingIndex(session, pseudonym_key(settings))
+        index.refresh(files.values())
+        live = live_days(session, all_contracts(settings.tags))
+        found = quarantine.look_again(session, index, files, day.date() if day else None)
+        moved = [one for one in found if one.accepted]
+        if moved and not dry_run:
+            quarantine.record(session, moved, reason=reason, now=now())
+    shown(
+        "Read again", ("day", "file", "reason", "would be let in" if dry_run else "let in", "stay"),
+        [(one.day, one.landing_file, one.reason_before, one.accepted, one.still_quarantined) for one in found],
+    )  # fmt: skip
+    if dry_run:
+        return
+    if not moved:
+        raise GateClosed(
+            "Nothing was let in.",
+            expected="quarantined rows that are events by now",
+            found=f"{sum(one.still_quarantined for one in found):,} rows with the same faults as before",
+            where="data/landing, data/sources",
+            next_step="gesture quarantine show, mend data/sources/<source>.toml, then  gesture quarantine replay",
+        )
+    first = min(concerned for one in moved for concerned in one.days)
+    last = max({*live, *(concerned for one in moved for concerned in one.days)} - {today})
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    why = f"quarantine replay: {reason}"
+    with Turns.beside(settings.warehouse).taken(str(uuid.uuid4()), "gesture quarantine replay", days, goes_first=False):
+        note(settings, action="replay", what="quarantined_events", days=days, reason=reason)
+        if not run_ranges(settings, [(first, last)], "*", {"force_reason": "", "restate_reason": why}):
+            raise typer.Exit(1)
+    where_to_look(settings)
