@@ -13,10 +13,10 @@ from gesture_assets.errors import GateClosed
 from gesture_assets.settings import Settings, load_settings
 
 
-def gates(
-    day: Day = None,
-) -> None:
+def gates(context: typer.Context, day: Day = None) -> None:
     """What passed its audit, what did not, and what only warned. Exit code 1 when something is closed."""
+    if context.invoked_subcommand:
+        return
     from gesture_assets.warehouse.publish import gate_report
 
     settings = load_settings()
@@ -29,6 +29,27 @@ def gates(
         )  # fmt: skip
     shown("Gates", ("table", "day", "attempt", "verdict", "rows", "not passed"), rows)
     if any(row[3] == "FAIL" for row in rows):
+        raise typer.Exit(1)
+
+
+def gates_coverage() -> None:
+    """Which blocking checks stand between tables, for each edge of the asset graph. Exit code 1 with a gap."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Dagster announces beta and preview features that we use on purpose
+        from gesture_assets.contracts import all_contracts
+        from gesture_assets.definitions import defs
+        from gesture_assets.defs.coverage import edges
+
+        found = edges(defs, all_contracts(load_settings().tags))
+    shown(
+        "What stands between tables", ("built from", "asset", "blocking checks", "gap"),
+        [(edge.table, edge.reader, len(edge.checks), edge.gap) for edge in found],
+    )  # fmt: skip
+    guarded = sum(not edge.gap for edge in found)
+    print(f"{guarded / len(found):.0%} of {len(found)} edges are guarded")
+    if guarded < len(found):
         raise typer.Exit(1)
 
 
