@@ -4,8 +4,11 @@ Belongs here: the folder, its dagster.yaml, how its SQLite files are written. Do
 (`definitions.py`). `prepare` is called before Dagster is imported, for it reads DAGSTER_HOME then.
 """
 
+import fcntl
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gesture_assets.settings import Settings
@@ -52,6 +55,14 @@ def prepare(settings: Settings) -> Path:
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
     return home
+
+
+@contextmanager
+def opened_alone() -> Iterator[None]:
+    """One process at a time: two that make the tables of Dagster's storage at once break them."""
+    with (Path(os.environ["DAGSTER_HOME"]) / "opening.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def write_without_waiting() -> None:

@@ -77,14 +77,18 @@ def writer_lock(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    line = os.open(path.with_name(path.name + ".next"), os.O_RDWR | os.O_CREAT, 0o644)
+    line_path = path.with_name(path.name + ".next")
+    line = os.open(line_path, os.O_RDWR | os.O_CREAT, 0o644)
 
     def obstacle() -> Obstacle | None:
         if who := ahead():
             fcntl.flock(line, fcntl.LOCK_UN)
             return Obstacle(f"{who}, which goes first")
         if not _try(line):
-            return Obstacle(_holder(path))
+            # What the lock's file says may be old news, when nobody has it and somebody else is next.
+            who = _holder(path)
+            return Obstacle(_holder(line_path) if who.startswith(f"PID {os.getpid()} ") else who)
+        _sign(line, holder)
         if not _try(descriptor):
             return Obstacle(_holder(path), NEXT_IN_LINE_SECONDS)
         return None
@@ -101,8 +105,7 @@ def writer_lock(
     try:
         wait_while(obstacle, waiter=holder, waits_for="the warehouse", timeout_seconds=timeout_seconds, give_up=give_up)
         fcntl.flock(line, fcntl.LOCK_UN)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "holder": holder}).encode(), 0)
+        _sign(descriptor, holder)
         yield
     finally:
         os.close(line)
@@ -154,6 +157,12 @@ def _try(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _sign(descriptor: int, holder: str) -> None:
+    """Write into the lock file who holds it."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "holder": holder}).encode(), 0)
 
 
 def _holder(path: Path) -> str:

@@ -80,14 +80,15 @@ def hashes(data_dir: Path) -> list[list[str]]:
 
 
 def good_night(offset: int) -> None:
-    """Commit and publish the hand-written night, `offset` days later."""
+    """Commit and publish the hand-written night, and those of the `offset` days after it."""
     from gesture_assets.settings import load_settings
     from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
     from gesture_assets_tests.good_night import DAY, NIGHT, commit_good_night
     from gesture_assets_tests.unit.warehouse.test_publish import publish_from
 
     settings, later = load_settings(), timedelta(days=offset)
-    night = RunInfo(f"run-{os.getpid()}", NIGHT + later, (DAY + later,), "a_night")
+    days = tuple(DAY + timedelta(days=number) for number in range(offset + 1))
+    night = RunInfo(f"run-{os.getpid()}", NIGHT + later, days, "a_night")
     with Warehouse.of(settings).open(night) as session:
         commit_good_night(session)
     with Warehouse.of(settings).open(night) as session:
