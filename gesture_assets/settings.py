@@ -73,6 +73,11 @@ class Settings(BaseModel):
         return self.data_dir / "warehouse.duckdb"
 
     @property
+    def validation_results(self) -> Path:
+        """What the last step found, as JSON."""
+        return self.data_dir / "validation_results.json"
+
+    @property
     def published(self) -> Path:
         """The file for everybody else: a link to the newest file of `published/`."""
         return self.data_dir / "gesture.duckdb"

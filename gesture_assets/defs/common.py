@@ -22,6 +22,7 @@ from gesture_assets.contracts.lineage import UPSTREAM
 from gesture_assets.contracts.severity import Severity
 from gesture_assets.errors import ContractBreach, GateClosed, GestureError, listing
 from gesture_assets.settings import Settings, load_settings
+from gesture_assets.warehouse import validation_results
 from gesture_assets.warehouse.audit import NOT_EVALUATED, CheckOutcome
 from gesture_assets.warehouse.ledger import Verdict
 from gesture_assets.warehouse.turns import Turns
@@ -339,7 +340,10 @@ class WarehouseResource(dg.ConfigurableResource):
             with own.open(run) as session:
                 night = Night(session, context, settings)
                 night.leave_out_quiet_days()
-                yield night
+                try:
+                    yield night
+                finally:
+                    validation_results.write(session.connection, settings.validation_results, session.run)
         except GestureError as error:
             if isinstance(error, GateClosed) and _was_being_built(own, run, error):
                 raise dg.RetryRequested(max_retries=MOST_BUILDERS) from error

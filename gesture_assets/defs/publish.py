@@ -1,6 +1,7 @@
-"""The asset that publishes: the last of the night, behind every gate.
+"""What leaves the warehouse at the end of a night: the published file and the report on its checks.
 
-Belongs here: the last step of a night. Does not belong here: how a file is published (`warehouse/publish.py`).
+Belongs here: the last steps of a night, behind every gate. Does not belong here: how a file is published
+(`warehouse/publish.py`), what the report says (`warehouse/validation_results.py`).
 """
 
 from datetime import timedelta
@@ -10,7 +11,8 @@ import dagster as dg
 from gesture_assets.contracts import all_contracts, feature_registry
 from gesture_assets.contracts.severity import Severity
 from gesture_assets.defs.common import DAILY, ONE_RUN, RETRIES, SETTINGS, WarehouseResource
-from gesture_assets.warehouse.publish import publish
+from gesture_assets.warehouse import validation_results as report
+from gesture_assets.warehouse.publish import publish, require_night
 
 PUBLISHED = all_contracts(SETTINGS.tags)
 
@@ -76,3 +78,52 @@ def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseR
             ),
         ],
     )  # fmt: skip
+
+
+@dg.asset(
+    deps=[contract.name for contract in PUBLISHED],
+    partitions_def=DAILY,
+    backfill_policy=ONE_RUN,
+    retry_policy=RETRIES,
+    group_name="publication",
+    owners=["data-engineering@gesture.example"],
+    kinds={"json"},
+    tags={"layer": "publication"},
+    check_specs=[
+        dg.AssetCheckSpec(
+            "success_is_what_the_checks_say",
+            asset="validation_results",
+            description="The file's flag is true exactly when none of its checks that block has failed.",
+            blocking=True,
+        )
+    ],
+    description="Every check of the day with what it observed, as JSON.\n\nEach step of a night writes the file, also "
+    "one that fails; this is its last state, once every table has passed.",
+    metadata={"path": "data/validation_results.json"},
+)
+def validation_results(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
+    """Write the report on the checks of the day."""
+    with warehouse.open(context) as night:
+        require_night(night.session, all_contracts(night.settings.tags))
+        path = night.settings.validation_results
+        written = report.write(night.session.connection, path, night.session.run)
+    checks = [check for result in written["results"] for check in result["checks"]]
+    failed = [check for check in checks if not check["passed"]]
+    blocked = [check for check in failed if check["severity"] == Severity.ERROR.value]
+    return dg.MaterializeResult(
+        metadata={
+            "file": path.name,
+            "success": written["success"],
+            "audits": len(written["results"]),
+            "checks": len(checks),
+            "checks_that_only_warned": len(failed) - len(blocked),
+            "window": night.session.run.window,
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="success_is_what_the_checks_say",
+                passed=written["success"] == (not blocked),
+                metadata={"success": written["success"], "failed_checks_that_block": len(blocked)},
+            )
+        ],
+    )

@@ -1,5 +1,7 @@
 """What a run leaves in Dagster: metadata, check results, materialised partitions, and no second try of a defect."""
 
+import json
+
 import dagster as dg
 import duckdb
 import pytest
@@ -12,6 +14,7 @@ pytestmark = pytest.mark.slow
 
 HEADER = "event_id,user_id,event_type,event_at,received_at\n"
 TABLES = {contract.name for contract in all_contracts(load_settings({}).tags)}
+LANDED = ("raw_events", "quarantined_events", "landing_reconciliation", "identity_links")
 
 
 def land(data_dir, day: str, *, bad: int = 0, good: int = 6) -> None:
@@ -31,7 +34,7 @@ def test_a_materialisation_says_what_a_human_wants_to_know(data_dir) -> None:
         for event in result.get_asset_materialization_events()
         if event.asset_key
     }
-    assert set(found) == TABLES | {"published_warehouse"}
+    assert set(found) == TABLES | {"published_warehouse", "validation_results"}
     raw = found["raw_events"]
     assert raw.partition == "2026-03-09"
     metadata = {name: value.value for name, value in raw.metadata.items()}
@@ -58,6 +61,10 @@ def test_a_materialisation_says_what_a_human_wants_to_know(data_dir) -> None:
         assert (found[name].tags or {})["dagster/data_version"] == metadata["content_hash"].value, name
     assert "rule_set_version" in found["rule_scores"].metadata
     assert "snapshot_id" in found["published_warehouse"].metadata
+    report = json.loads((data_dir / "validation_results.json").read_text())
+    assert (report["success"], report["run_id"]) == (True, result.run_id)
+    assert {one["table"] for one in report["results"]} == TABLES
+    assert found["validation_results"].metadata["success"].value is True
 
 
 def test_every_check_reports_once_with_what_it_observed(data_dir) -> None:
@@ -69,6 +76,7 @@ def test_every_check_reports_once_with_what_it_observed(data_dir) -> None:
     assert set(reported) == expected | {
         ("published_warehouse", "the_published_file_holds_what_passed"),
         ("published_warehouse", "the_newest_day_is_the_last_complete_day"),
+        ("validation_results", "success_is_what_the_checks_say"),
     }
     assert len(reported) == len(set(reported))
     silent = [
@@ -117,7 +125,16 @@ def test_good_days_of_a_range_are_live_and_materialised_and_the_bad_one_is_neith
     assert live == [("2026-03-06", 6), ("2026-03-08", 6)]
     assert verdicts == [("2026-03-06", "PASS"), ("2026-03-07", "FAIL"), ("2026-03-08", "PASS")]
     assert kept == (3,)
-    for table in ("raw_events", "quarantined_events", "landing_reconciliation", "identity_links"):
+    # The report is written by the step that failed.
+    report = json.loads((data_dir / "validation_results.json").read_text())
+    assert (report["success"], report["run_id"]) == (False, result.run_id)
+    failed = {(one["table"], one["day"]) for one in report["results"] if not one["success"]}
+    assert failed == {(table, "2026-03-07") for table in LANDED}
+    checks = [check for one in report["results"] for check in one["checks"]]
+    assert {c["name"] for c in checks if not c["passed"] and c["severity"] == "ERROR"} == {
+        "at_most_5_percent_of_rows_are_quarantined"
+    }
+    for table in LANDED:
         assert instance.get_materialized_partitions(dg.AssetKey(table)) == {"2026-03-06", "2026-03-08"}, table
     for table in ("sessions", "user_features", "published_warehouse"):  # nothing is built on a night with a hole
         assert instance.get_materialized_partitions(dg.AssetKey(table)) == set(), table

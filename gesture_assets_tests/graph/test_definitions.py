@@ -26,7 +26,8 @@ from gesture_assets.defs.common import DAILY, SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACTS = {contract.name: contract for contract in all_contracts(SETTINGS.tags)}
-PUBLICATION = "published_warehouse"
+PUBLICATION, REPORT = "published_warehouse", "validation_results"
+LAST = {PUBLICATION, REPORT}
 LANDED = {"raw_events", "quarantined_events", "landing_reconciliation", "identity_links"}
 CRM = {"crm_snapshot", "validated_subscribers", "quarantined_subscribers"}
 
@@ -45,6 +46,7 @@ UPSTREAM = {
         "rule_scores", "rule_contributions", "top_users",
     },
 }  # fmt: skip
+UPSTREAM[REPORT] = UPSTREAM[PUBLICATION]
 SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
 ASSETS = [asset for asset in defs.assets or () if isinstance(asset, dg.AssetsDefinition)]
 CHECKS: list[dg.AssetCheckSpec] = [check for asset in ASSETS for check in asset.check_specs]
@@ -103,7 +105,7 @@ def defs_modules() -> list[ModuleType]:
 
 def test_the_definitions_are_loadable() -> None:
     dg.Definitions.validate_loadable(defs)
-    assert set(SPECS) == {*CONTRACTS, PUBLICATION}
+    assert set(SPECS) == {*CONTRACTS, *LAST}
 
 
 @pytest.mark.slow
@@ -194,16 +196,17 @@ def test_every_expectation_is_one_check_of_its_asset_and_only_warnings_let_a_nig
     }
     found = {(check.asset_key.to_user_string(), check.name): check.blocking for check in CHECKS}
     assert len(found) == len(CHECKS)
-    own = {key: blocking for key, blocking in found.items() if key[0] != PUBLICATION}
+    own = {key: blocking for key, blocking in found.items() if key[0] not in LAST}
     assert own == expected
     assert {name for (_, name), blocking in found.items() if not blocking} == {
         *WARN_ONLY, "the_newest_day_is_the_last_complete_day",
     }  # fmt: skip
     assert found[(PUBLICATION, "the_published_file_holds_what_passed")]
+    assert found[(REPORT, "success_is_what_the_checks_say")]
 
 
 def test_every_check_says_what_to_do_when_it_fails() -> None:
-    silent = [check.name for check in CHECKS if check.asset_key.path[-1] != PUBLICATION
+    silent = [check.name for check in CHECKS if check.asset_key.path[-1] not in LAST
               and "When it fails: " not in (check.description or "")]  # fmt: skip
     assert silent == []
 
@@ -220,9 +223,10 @@ def test_a_night_collects_validates_builds_features_scores_and_publishes_in_this
     assert "validated_subscribers" in ancestors("user_features")
 
 
-def test_the_publication_waits_for_everything_and_nothing_waits_for_it() -> None:
-    assert ancestors(PUBLICATION) == set(SPECS) - {PUBLICATION}
-    assert not [name for name in SPECS if PUBLICATION in upstream(name)]
+@pytest.mark.parametrize("last", sorted(LAST))
+def test_what_leaves_the_warehouse_waits_for_everything_and_nothing_waits_for_it(last: str) -> None:
+    assert ancestors(last) == set(SPECS) - LAST
+    assert not [name for name in SPECS if last in upstream(name)]
 
 
 def test_the_nightly_holds_every_asset() -> None:
