@@ -100,6 +100,22 @@ def test_every_view_of_the_analysts_schema_answers(file: duckdb.DuckDBPyConnecti
     assert who == [("ada", 60.0), ("bob", 40.0), ("cyd", 1.0)]
 
 
+def test_a_fresh_backfill_of_an_old_day_hides_no_missing_yesterday(
+    night: Callable, settings: Settings, open_session: Callable
+) -> None:
+    with open_session(DAY, now=NIGHT + timedelta(days=2), run_id="backfill") as session:
+        publish_from(session, settings)
+    con = read_published(settings.published)
+    fresh = con.execute(
+        "select as_of_date, is_live, was_on_time from analytics.day_freshness where table_name = 'rule_scores' order by 1"
+    ).fetchall()
+    due = con.execute("select distinct due_at from analytics.day_freshness where as_of_date = ?", [DAY]).fetchall()
+    con.close()
+    missing = [DAY + timedelta(days=n) for n in (1, 2)]
+    assert fresh == [(DAY, True, True), *((day, False, False) for day in missing)]
+    assert due == [(datetime.combine(DAY, datetime.min.time()) + timedelta(hours=30),)]
+
+
 def test_every_table_and_every_column_is_explained(file: duckdb.DuckDBPyConnection) -> None:
     tables = file.execute("select schema_name, table_name from duckdb_tables() where comment is null").fetchall()
     columns = file.execute(
@@ -142,6 +158,9 @@ def test_rejected_rows_and_bookkeeping_are_not_published(file: duckdb.DuckDBPyCo
         "manifest",
         "dim_column",
         "dim_feature",
+        "restatements",
+        "audit_log",
+        "quarantine_replays",
     }
 
 
