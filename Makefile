@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-fast check bench dev clean
+.PHONY: run test test-fast fuzz check bench dev clean
 
 # A world to look at where nothing has landed yet, then every night that is landed and not live.
 run: $(VENV)/.installed
@@ -15,6 +15,10 @@ test: $(VENV)/.installed-dev
 
 test-fast: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not slow"
+
+# 10,000 generated landing files through the readers: some ten minutes.
+fuzz: $(VENV)/.installed-dev
+	FUZZ_FILES=10000 $(BIN)/python -m pytest -m slow gesture_assets_tests/properties/test_readers.py
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
