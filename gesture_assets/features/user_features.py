@@ -4,6 +4,7 @@ Belongs here: the one definition of every feature, used for the night, for tests
 here: the features' names and meanings (`registry.py`), what features are worth (`rules/`, models).
 
 Constants are multiplied by, never divided by: Polars does the former in both cases; the engines must agree to the bit.
+Whole numbers are cast before they meet a fraction: in SQL text 0.333 is a decimal, and makes the product one.
 """
 
 from datetime import date
@@ -171,7 +172,7 @@ def subscriber_features(subscribers: Frame, tags: tuple[str, ...]) -> Frame:
         optin.dt.month().alias("optin_month"),
         optin.dt.weekday().alias("optin_day_of_week"),
         optin.dt.ordinal_day().alias("optin_day_of_year"),
-        ((optin.dt.month() + 2) * (1 / 3)).floor().alias("optin_quarter"),
+        ((optin.dt.month().cast(nw.Float64) + 2.5) * (1 / 3)).floor().alias("optin_quarter"),
         (optin.dt.weekday() >= 6).alias("optin_is_weekend"),
         "tag_count",
         *(tag_column(tag) for tag in tags),
