@@ -32,8 +32,11 @@ def catchup(
     shown("To catch up", ("day", "what", "landed rows"), [
         (day, what, f"{waiting.row_counts.get(day, 0):,}") for day, what in listed
     ])  # fmt: skip
-    if dry_run or not listed:
+    if not listed:
+        console().print("Every night has run, up to yesterday.", highlight=False)
         return
+    if dry_run:
+        raise typer.Exit(int(any(what != QUIET for _, what in listed)))
     from gesture_assets.warehouse.turns import Turns
 
     days = [day for day, what in listed if what != QUIET and (restate or what != LATE)]
@@ -41,10 +44,11 @@ def catchup(
         # Every later day counts the touched one's history.
         days = [day for day in sorted(waiting.landed) if day >= min(days)]
     with Turns.beside(settings.warehouse).taken(str(uuid.uuid4()), "gesture catchup", days, goes_first=False):
-        if days:
-            note(settings, action="restate" if restate else "run", what="*", days=days, reason=reason)
+        run_id = (
+            note(settings, action="restate" if restate else "run", what="*", days=days, reason=reason) if days else ""
+        )
         exceptions = {"force_reason": "", "restate_reason": reason if restate else ""}
-        done = run_ranges(settings, day_ranges(days, waiting.landed), "*", exceptions)
+        done = run_ranges(settings, day_ranges(days, waiting.landed), "*", exceptions, run_id=run_id)
     if done:
         where_to_look(settings)
     if waiting.touched and not restate:

@@ -25,8 +25,8 @@ def publish(context: typer.Context) -> None:
     if not live:
         raise GateClosed("Nothing can be published.", expected="a day on which every table has passed", found="none",
                          where=str(settings.warehouse), next_step="gesture run")  # fmt: skip
-    note(settings, action="publish", what="published_warehouse", days=[max(live)])
-    if not run_range(settings, max(live), max(live), "published_warehouse"):
+    run_id = note(settings, action="publish", what="published_warehouse", days=[max(live)])
+    if not run_range(settings, max(live), max(live), "published_warehouse", run_id=run_id):
         raise typer.Exit(1)
     where_to_look(settings)
 

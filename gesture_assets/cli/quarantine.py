@@ -48,8 +48,9 @@ def quarantine_show(
         console().print(f"{name}: {REASONS.get(name, '')}", highlight=False, markup=False)
     if found:
         console().print(
-            "Mend data/sources/<source>.toml or the file, then  gesture quarantine replay --dry-run", highlight=False
-        )
+            "Mend data/sources/<source>.toml or the file, then  gesture quarantine replay --dry-run",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 def quarantine_replay(
@@ -83,12 +84,12 @@ def quarantine_replay(
         index = LandingIndex(session, pseudonym_key(settings))
         index.refresh(files.values())
         live = live_days(session, all_contracts(settings.tags))
-        found = quarantine.look_again(session, index, files, day.date() if day else None)
-        moved = [one for one in found if one.accepted]
-        if moved and not dry_run:
-            quarantine.record(session, moved, reason=reason, now=now())
+        again = quarantine.look_again(session, index, files)
+    asked = day.date() if day else None
+    moved = quarantine.let_in(again, asked)
+    found = [one for one in again if asked in (None, one.day) or one in moved]
     shown(
-        "Read again", ("day", "file", "reason", "would be let in" if dry_run else "let in", "stay"),
+        "Read again", ("day", "file", "reason", "events now", "stay"),
         [(one.day, one.landing_file, one.reason_before, one.accepted, one.still_quarantined) for one in found],
     )  # fmt: skip
     if dry_run:
@@ -101,12 +102,23 @@ def quarantine_replay(
             where="data/landing, data/sources",
             next_step="gesture quarantine show, mend data/sources/<source>.toml, then  gesture quarantine replay",
         )
-    first = min(concerned for one in moved for concerned in one.days)
+    first = max(settings.partitions_start, min(concerned for one in moved for concerned in one.days))
     last = max({*live, *(concerned for one in moved for concerned in one.days)} - {today})
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     why = f"quarantine replay: {reason}"
     with Turns.beside(settings.warehouse).taken(str(uuid.uuid4()), "gesture quarantine replay", days, goes_first=False):
-        note(settings, action="replay", what="quarantined_events", days=days, reason=reason)
-        if not run_ranges(settings, [(first, last)], "*", {"force_reason": "", "restate_reason": why}):
+        run_id = note(settings, action="replay", what="quarantined_events", days=days, reason=reason)
+        # Remembered first, so that the file this run publishes says it.
+        with Warehouse.of(settings).open(run_info("gesture quarantine replay", *days)) as session:
+            quarantine.record(session, moved, reason=reason, run_id=run_id)
+        done = False
+        try:
+            exceptions = {"force_reason": "", "restate_reason": why}
+            done = run_ranges(settings, [(first, last)], "*", exceptions, run_id=run_id)
+        finally:
+            if not done:
+                with Warehouse.of(settings).open(run_info("gesture quarantine replay", *days)) as session:
+                    quarantine.forget_not_let_in(session, run_id)
+        if not done:
             raise typer.Exit(1)
     where_to_look(settings)

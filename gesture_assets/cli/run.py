@@ -10,7 +10,7 @@ import sys
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
@@ -52,13 +52,20 @@ def run(
         _run_days(settings, today, days, select, exceptions)
 
 
-def note(settings: Settings, *, action: str, what: str, days: Collection[date] = (), reason: str = "") -> None:
-    """Write the one row that this command leaves in the audit log, before it changes anything."""
+def note(settings: Settings, *, action: str, what: str, days: Collection[date] = (), reason: str = "") -> str:
+    """Write the one row that this command leaves in the audit log, before it changes anything.
+
+    Returns the run id in that row, for the command's (first) run.
+    """
     from gesture_assets.warehouse import audit_log
     from gesture_assets.warehouse.warehouse import Warehouse
 
-    with Warehouse.of(settings).open(run_info(f"gesture {action}", *(sorted(days) or [now().date()]))) as session:
-        audit_log.note(session.connection, now=now(), action=action, what=what, days=days, reason=reason)
+    run = run_info(f"gesture {action}", *(sorted(days) or [now().date()]))
+    with Warehouse.of(settings).open(run) as session:
+        audit_log.note(
+            session.connection, now=run.now, action=action, what=what, days=days, reason=reason, run_id=run.run_id
+        )
+    return run.run_id
 
 
 def _run_days(
@@ -84,21 +91,27 @@ def _run_days(
         where_to_look(settings)
         return
     given = [name for name in ("force", "restate") if exceptions[f"{name}_reason"]]
-    note(
+    run_id = note(
         settings, action=" and ".join(given) or "run", what=select, days=[day for span in ranges for day in span],
         reason=exceptions["restate_reason"] or exceptions["force_reason"],
     )  # fmt: skip
-    if not run_ranges(settings, ranges, select, exceptions):
+    if not run_ranges(settings, ranges, select, exceptions, run_id=run_id):
         raise typer.Exit(1)
     where_to_look(settings)
 
 
 def run_ranges(
-    settings: Settings, ranges: Sequence[tuple[date, date]], select: str, exceptions: Mapping[str, Any]
-) -> bool:
-    """A run for each range, up to the first that fails; of that one the days before the first bad one are run."""
+    settings: Settings, ranges: Sequence[tuple[date, date]], select: str, exceptions: Mapping[str, Any], *,
+    run_id: str = "",
+) -> bool:  # fmt: skip
+    """A run for each range, up to the first that fails; of that one the days before the first bad one are run.
+
+    The first run gets `run_id`, where one is given.
+    """
     for start, end in ranges:
-        if run_range(settings, start, end, select, **exceptions):
+        done = run_range(settings, start, end, select, **exceptions, run_id=run_id)
+        run_id = ""
+        if done:
             continue
         if sound := _sound_days(settings, start, end):
             console().print(f"{sound[0]} to {sound[1]} are sound and are run without the rest.", highlight=False)
@@ -213,9 +226,12 @@ def _dagster_instance(settings: Settings) -> Any:
 
 def run_range(
     settings: Settings, start: date, end: date, select: str = "*", force_reason: str = "", restate_reason: str = "",
-    *, restate_crm: bool = False,
+    *, restate_crm: bool = False, run_id: str = "",
 ) -> bool:  # fmt: skip
-    """One Dagster run over start…end, in this process, recorded for the Dagster UI. Whether it succeeded."""
+    """One Dagster run over start…end, in this process, recorded for the Dagster UI. Whether it succeeded.
+
+    Its id is `run_id`, or a new one.
+    """
     import warnings
 
     with progress("starting Dagster"), warnings.catch_warnings(), ExitStack() as stack:
@@ -237,6 +253,7 @@ def run_range(
         window = str(start) if start == end else f"{start} to {end}"
         logging.getLogger("gesture_assets").info("nightly for %s", window)
         info = run_info("nightly", *(start + timedelta(days=n) for n in range((end - start).days + 1)))
+        info = replace(info, run_id=run_id) if run_id else info
         first = not info.is_only_backfill
         stack.enter_context(turns.taken(info.run_id, f"nightly of {window}", info.days, goes_first=first))
         result = job.execute_in_process(
@@ -270,6 +287,9 @@ def run_range(
             f"The night of {window} failed (run {result.run_id[:8]}). The published file is unchanged.",
             style="bold red",
         )
+        errors = [getattr(event.event_specific_data, "error", None) for event in failures]
+        if any(error and error.cls_name == "DagsterExecutionInterruptedError" for error in errors):
+            raise typer.Exit(130)  # Ctrl-C: nothing more is wanted, and the step that was cut off still holds the lock
     return bool(result.success)
 
 

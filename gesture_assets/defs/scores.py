@@ -80,7 +80,8 @@ def _note_new_rules(night: Night, rules: RuleSet) -> None:
     """Leave a row in the audit log when other rules score than scored last."""
     con, run = night.session.connection, night.session.run
     before = con.execute(
-        f"select version from {LEDGER} where table_name = ? and verdict = 'PASS' order by recorded_at desc limit 1",
+        f"select version from {LEDGER} where table_name = ? and verdict = 'PASS' "
+        "order by recorded_at desc, attempt desc limit 1",
         [RULE_SCORES.name],
     ).fetchone()
     if before and before[0] != rules.version:

@@ -231,11 +231,19 @@ class LandingIndex:
                 con.execute(f"{verb} select * from ({rows}) where {window}")
         return LANDED
 
-    def read_again(self, file: LandingFile) -> str:
-        """SQL of every row of an indexed `file`, as its description reads it now, filed as a night would file it."""
-        digest, file_date, indexed_at = self.session.connection.execute(
-            f"select content_hash, file_date, indexed_at from {FILES} where landing_file = ?", [file.name]
-        ).fetchone() or (content_hash(file), None, self.session.run.now)
+    def read_again(self, file: LandingFile) -> str | None:
+        """SQL of every row of an indexed `file`, as its description reads it now, filed as a night would file it.
+
+        None where nothing of it is loaded: it is empty by now, or a copy of another file.
+        """
+        row = self.session.connection.execute(
+            f"select content_hash, file_date, indexed_at from {FILES} "
+            "where landing_file = ? and copy_of is null and file_date is not null",
+            [file.name],
+        ).fetchone()
+        if not row:
+            return None
+        digest, file_date, indexed_at = row
         opened = self._open(file, digest, indexed_at=indexed_at)
         return f"select * replace (coalesce(filing_day, date '{file_date}') as filing_day) from {opened.sql}"
 

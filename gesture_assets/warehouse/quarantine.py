@@ -7,12 +7,13 @@ row that was set aside can be read again once its source's description is mended
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.errors import GateClosed
 from gesture_assets.warehouse.audit_log import who
 
 if TYPE_CHECKING:  # the warehouse makes this module's table
@@ -33,6 +34,7 @@ REPLAY_COLUMNS = (
     ("who", "VARCHAR not null", "Who let them in: the operating system's name of the user."),
     ("recorded_at", "TIMESTAMP not null", "When (UTC)."),
     ("reason", "VARCHAR not null", "Why, as given."),
+    ("run_id", "VARCHAR not null", "Dagster run that built the days again."),
 )
 
 
@@ -54,12 +56,25 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"create table if not exists {TABLE} ({columns})")
 
 
+def require_built(connection: duckdb.DuckDBPyConnection) -> None:
+    """Raise `GateClosed` where no night has made the tables yet."""
+    if not connection.execute(
+        "select 1 from duckdb_tables() where database_name = 'warehouse' and schema_name = 'main' "
+        "and table_name = 'landing_reconciliation'"
+    ).fetchone():
+        raise GateClosed(
+            "There is no quarantine yet.", expected="a night that has read landing files", found="none",
+            where="data/warehouse.duckdb, table quarantined_events", next_step="gesture run",
+        )  # fmt: skip
+
+
 def summary(connection: duckdb.DuckDBPyConnection, day: date | None) -> list[tuple[date, str, str, str, int, float]]:
     """Day, source, file, reason, rows, and their share of the file's rows of that day."""
+    require_built(connection)
     return connection.execute(
         f"""select {PARTITION}, source, landing_file, reason, count(*), count(*) / any_value(landed_count)
         from {LIVE}.quarantined_events
-        left join (select {PARTITION}, landing_file, landed_count from {LIVE}.landing_reconciliation) as landed
+        join (select {PARTITION}, landing_file, landed_count from {LIVE}.landing_reconciliation) as landed
             using ({PARTITION}, landing_file)
         where {PARTITION} = coalesce(?, {PARTITION}) group by all order by all""",
         [day],
@@ -70,6 +85,7 @@ def rows(
     connection: duckdb.DuckDBPyConnection, *, day: date | None, reason: str | None, file: str | None, limit: int
 ) -> list[tuple[date, str, str, str, str]]:
     """Day, place (file:record), reason, check and masked row, of the first `limit` rows that fit."""
+    require_built(connection)
     return connection.execute(
         f"""select {PARTITION}, landing_file || ':' || landing_line, reason, check_name, masked_row
         from {LIVE}.quarantined_events
@@ -80,26 +96,26 @@ def rows(
     ).fetchall()
 
 
-def look_again(
-    session: "Session", index: "LandingIndex", files: Mapping[str, "LandingFile"], day: date | None
-) -> list[Replay]:
-    """Read the quarantined rows (of `day`, else of every day) again, by the descriptions as they are now."""
+def look_again(session: "Session", index: "LandingIndex", files: Mapping[str, "LandingFile"]) -> list[Replay]:
+    """Read the quarantined rows of every day again, by the descriptions as they are now.
+
+    Files that are not in `files`, and those of which nothing is loaded any more, are left out.
+    """
     con = session.connection
-    where = f"where {PARTITION} = coalesce(?, {PARTITION})"
+    require_built(con)
     found = []
-    for (name,) in con.execute(
-        f"select distinct landing_file from {LIVE}.quarantined_events {where} order by 1", [day]
-    ).fetchall():
-        if name not in files:
+    for (name,) in con.execute(f"select distinct landing_file from {LIVE}.quarantined_events order by 1").fetchall():
+        again = index.read_again(files[name]) if name in files else None
+        if again is None:
             continue
         groups = con.execute(
             f"""select {PARTITION}, before.reason, count(*) filter (again.reason is null),
                 count(*) filter (again.reason is not null),
                 list(distinct again.filing_day) filter (again.reason is null)
             from {LIVE}.quarantined_events as before
-            join ({index.read_again(files[name])}) as again on again.landing_line = before.landing_line
-            {where} and before.landing_file = ? group by all order by all""",
-            [day, name],
+            join ({again}) as again on again.landing_line = before.landing_line
+            where before.landing_file = ? group by all order by all""",
+            [name],
         ).fetchall()
         found += [
             Replay(at, name, reason, accepted, still, tuple(sorted({at, *(days or [])})))
@@ -108,13 +124,41 @@ def look_again(
     return found
 
 
-def record(session: "Session", replays: Sequence[Replay], *, reason: str, now: datetime) -> None:
-    """Remember what is let in."""
+def let_in(found: Sequence[Replay], day: date | None) -> list[Replay]:
+    """What is let in when the days of the rows of `day` (default: every day), and all that follow, are built again.
+
+    That may be more than the rows of `day`: a later day is read by the same descriptions.
+    """
+    moved = [one for one in found if one.accepted and day in (None, one.day)]
+    while moved:
+        first = min(min(one.days) for one in moved)
+        wider = [one for one in found if one.accepted and max(one.days) >= first]
+        if len(wider) == len(moved):
+            break
+        moved = wider
+    return moved
+
+
+def record(session: "Session", replays: Sequence[Replay], *, reason: str, run_id: str) -> None:
+    """Remember what the run is to let in, before it publishes."""
     marks = ", ".join("?" for _ in REPLAY_COLUMNS)
     session.connection.executemany(
         f"insert into {TABLE} values ({marks})",
         [
-            (one.day, one.landing_file, one.reason_before, one.accepted, one.still_quarantined, who(), now, reason)
+            (
+                one.day, one.landing_file, one.reason_before, one.accepted, one.still_quarantined, who(),
+                session.run.now, reason, run_id,
+            )
             for one in replays
         ],
+    )  # fmt: skip
+
+
+def forget_not_let_in(session: "Session", run_id: str) -> None:
+    """After a run that failed: forget what it was to let in and what lies in quarantine as before."""
+    session.connection.execute(
+        f"""delete from {TABLE} as replay where run_id = ? and accepted + still_quarantined <= (
+            select count(*) from {LIVE}.quarantined_events as rows where rows.{PARTITION} = replay.partition
+            and rows.landing_file = replay.landing_file and rows.reason = replay.reason_before)""",
+        [run_id],
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gesture_assets_tests.nights import failures, published, run_night
+from gesture_assets_tests.nights import failures, published, run_night, warehouse
 
 RULES = """
 name = "views"
@@ -77,4 +77,14 @@ def test_caps_negative_rules_and_suppressions_hold_in_the_published_file(
         ("daily_activity", "activity_date"), ("user_features", "careers_page_view_count_30d"),
         ("user_features", "unsubscribe_count_30d"), ("user_features", "user_id"), ("user_features", "mailchimp_id"),
     }  # fmt: skip
+    (data_dir / "rules" / "views.toml").write_text(RULES.replace("cap = 40", "cap = 50"))
+    assert run_night("2026-03-09", select="rule_scores").success
+    assert run_night("2026-03-09", select="rule_scores").success
+    con = warehouse(data_dir)
+    versions = [row[0] for row in con.execute(
+        "select version from gate_ledger where table_name = 'rule_scores' order by attempt"
+    ).fetchall()]  # fmt: skip
+    noted = con.execute("select action, object, first_date::varchar, run_id is not null from audit_log").fetchall()
+    assert noted == [("new rule set", f"views {versions[1]} after {versions[0]}", "2026-03-09", True)]
+    con.close()
     assert metadata["suppressed"].value == "2 (competitor: 1; left the mailing list: 1)"

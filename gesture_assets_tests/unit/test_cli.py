@@ -22,6 +22,7 @@ import pytest
 from gesture_assets.cli import main
 from gesture_assets.contracts import all_contracts
 from gesture_assets.events.event_types import EVENT_TYPE_NAMES
+from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]
 LAST = "2026-03-09"
@@ -200,11 +201,15 @@ def test_a_file_that_lands_late_restates_its_day_for_a_reason_and_a_rollback_goe
     again = called(own_world, "publish", "rollback")
     assert again.code == 1
     assert has_four_parts(again.err)
+    assert logged(own_world) == [
+        ("run", "*", None), ("run", "*", None), ("restate", "*", "the evening's file came late"),
+        ("roll back", before.name, None),
+    ]  # fmt: skip
 
 
 def logged(data_dir: Path) -> list[tuple[str, str, str | None]]:
     con = duckdb.connect(str(data_dir / "warehouse.duckdb"), read_only=True)
-    found = con.execute("select action, object, reason from audit_log order by recorded_at, action").fetchall()
+    found = con.execute("select action, object, reason from audit_log order by rowid").fetchall()
     con.close()
     return found
 
@@ -213,10 +218,18 @@ def test_looking_commands_leave_no_row_in_the_audit_log_and_the_run_left_one(own
     for command in (("gates",), ("quarantine", "list"), ("quarantine", "show"), ("rank",), ("catchup", "--dry-run")):
         assert called(own_world, *command).code == 0
     assert logged(own_world) == [("run", "*", None)]
-    assert (
-        called(own_world, "publish", "rollback").code == 1
-    )  # there is no older file: nothing happens, nothing is noted
+    assert called(own_world, "publish", "rollback").code == 1  # there is no older file: nothing happens
     assert logged(own_world) == [("run", "*", None)]
+
+
+def test_there_is_no_quarantine_before_the_first_night(tmp_path: Path) -> None:
+    with Warehouse(tmp_path / "warehouse.duckdb", 10).open(RunInfo("r", datetime(2026, 3, 10), (), "a_test")):
+        pass
+    for command in (("list",), ("show",), ("replay", "--dry-run")):
+        done = called(tmp_path, "quarantine", *command)
+        assert (done.code, done.out) == (1, "")
+        assert "There is no quarantine yet." in done.err
+        assert has_four_parts(done.err)
 
 
 def test_catching_up_lists_the_nights_that_were_missed(own_world: Path) -> None:
@@ -244,7 +257,9 @@ def test_catching_up_runs_missed_nights_and_late_files_for_a_reason_only(own_wor
         source.close()
     late = own_world / "landing" / "native" / "late.csv"
     late.write_text(f"{header}late,newcomer,signup,{LAST}T20:00:00Z,{LAST}T20:00:00Z\n")
-    listed = {row[0]: row[1] for row in called(own_world, "catchup", "--dry-run").table[1:]}
+    looked = called(own_world, "catchup", "--dry-run")
+    assert looked.code == 1
+    listed = {row[0]: row[1] for row in looked.table[1:]}
     assert [listed[day] for day in (LAST, *after)] == [
         "files landed late", "missed night", "nothing landed", "missed night"
     ]  # fmt: skip
@@ -266,6 +281,23 @@ def test_catching_up_runs_missed_nights_and_late_files_for_a_reason_only(own_wor
     con.close()
 
 
+def reconciled(data_dir: Path) -> dict[tuple[str, str], tuple[int, int, int, int]]:
+    """Day and file -> rows landed, live, duplicate and quarantined, counted in the tables and seen to add up."""
+    con = duckdb.connect(str((data_dir / "gesture.duckdb").resolve()), read_only=True)
+    found = con.execute(
+        """with live as (select as_of_date, landing_file, count(*) as n from raw_events group by all),
+            aside as (select as_of_date, landing_file, count(*) as n from quarantined_events group by all)
+        select as_of_date::varchar, landing_file, landed_count, coalesce(live.n, 0), duplicate_count,
+            coalesce(aside.n, 0)
+        from landing_reconciliation full join live using (as_of_date, landing_file)
+            full join aside using (as_of_date, landing_file) order by all"""
+    ).fetchall()
+    con.close()
+    assert all(landed == live + twice + aside for _, _, landed, live, twice, aside in found)
+    assert len({row[:2] for row in found}) == len(found)
+    return {row[:2]: row[2:] for row in found}
+
+
 @pytest.mark.slow
 def test_a_mended_description_lets_quarantined_rows_in_and_everything_still_adds_up(own_world: Path) -> None:
     lines = [
@@ -273,7 +305,7 @@ def test_a_mended_description_lets_quarantined_rows_in_and_everything_still_adds
     ]
     folder = own_world / "landing" / "crm_export"
     folder.mkdir()
-    (folder / "more.csv").write_text("\n".join(["event_id,user_id,event_type,event_at,received_at", *lines * 1]) + "\n")
+    (folder / "more.csv").write_text("\n".join(["event_id,user_id,event_type,event_at,received_at", *lines]) + "\n")
     described = (ROOT / "gesture_assets" / "sources" / "descriptions" / "native.toml").read_text()
     (own_world / "sources").mkdir()
     mended = own_world / "sources" / "crm_export.toml"
@@ -285,6 +317,7 @@ def test_a_mended_description_lets_quarantined_rows_in_and_everything_still_adds
     assert [(row[0], row[4], row[5]) for row in listed] == [(LAST, "2", "100.0%")]
     shown = called(own_world, "quarantine", "show", "--file", of_export[0], "--reason", of_export[1])
     assert "sgnup" in shown.out
+    before = reconciled(own_world)
     early = called(own_world, "quarantine", "replay", "--reason", "nothing was mended yet")
     assert early.code == 1
     assert has_four_parts(early.err)
@@ -296,23 +329,21 @@ def test_a_mended_description_lets_quarantined_rows_in_and_everything_still_adds
     done = started(own_world, "quarantine", "replay", "--reason", why)
     assert done.code == 0, done.out + done.err
     con = duckdb.connect(str((own_world / "gesture.duckdb").resolve()), read_only=True)
-    assert con.execute("select event_type, event_id from raw_events where landing_file = ?", [of_export[0]]).fetchall() == [
-        ("signup", "r0")
-    ]  # fmt: skip
-    assert con.execute("select count(*) from quarantined_events where landing_file = ?", [of_export[0]]).fetchone() == (
-        1,
-    )
+    of_file = "where landing_file = ? order by all"
+    events = con.execute(f"select event_type, event_id from raw_events {of_file}", [of_export[0]])
+    assert events.fetchall() == [("signup", "r0")]
+    left = con.execute(f"select reason from quarantined_events {of_file}", [of_export[0]])
+    assert left.fetchall() == [("unknown_event_type",)]
     kept = con.execute(
-        "select landing_file, reason_before, accepted, still_quarantined, reason from quarantine_replays"
+        """select landing_file, reason_before, accepted, still_quarantined, quarantine_replays.reason, action
+        from quarantine_replays join audit_log using (run_id, who)"""
     )
-    assert kept.fetchall() == [(*of_export, 1, 1, why)]
-    wrong = con.execute(
-        """select * from landing_reconciliation where landed_count <> accepted_count + duplicate_count + quarantined_count
-        or (as_of_date, landing_file) in (select (as_of_date, landing_file) from landing_reconciliation
-            group by as_of_date, landing_file having count(*) > 1)"""
-    ).fetchall()
-    assert wrong == []
+    assert kept.fetchall() == [(*of_export, 1, 1, why, "replay")]
     con.close()
+    after = reconciled(own_world)
+    assert {place: counts[0] for place, counts in after.items()} == {place: n for place, (n, *_) in before.items()}
+    assert before[LAST, of_export[0]] == (2, 0, 0, 2)
+    assert after[LAST, of_export[0]] == (2, 1, 0, 1)
     assert [action for action, *_ in logged(own_world)] == ["run", "restate", "replay"]
 
 
@@ -369,6 +400,15 @@ def test_publishing_again_makes_a_new_file_of_the_newest_day(own_world: Path) ->
     assert done.code == 0, done.out + done.err
     assert (own_world / "gesture.duckdb").resolve() != before
     assert before.exists()
+    assert logged(own_world) == [("run", "*", None), ("publish", "published_warehouse", None)]
+    con = duckdb.connect(str((own_world / "gesture.duckdb").resolve()), read_only=True)
+    runs = con.execute("select run_id, command, first_date::varchar from audit_log order by rowid").fetchall()
+    published_by = con.execute("select distinct run_id from manifest").fetchall()
+    built_by = con.execute("select distinct run_id from gate_ledger").fetchall()
+    con.close()
+    assert published_by == [(runs[1][0],)]
+    assert built_by == [(runs[0][0],)]
+    assert runs[1][1:] == ("gesture publish", LAST)
 
 
 def test_nothing_can_be_published_before_a_night_has_passed(tmp_path: Path) -> None:
@@ -571,7 +611,7 @@ def test_a_poisoned_night_fails_loudly_and_changes_nothing_that_is_published(own
     assert planted.code == 0
     assert f"gesture run --date {LAST}" in planted.out
 
-    failed = started(own_world, "run")
+    failed = started(own_world, "run", "--date", LAST)
     assert failed.code == 1
     assert "at_most_5_percent_of_rows_are_quarantined" in failed.err
     assert "native/events-2026-03-09-poison.csv:" in failed.err

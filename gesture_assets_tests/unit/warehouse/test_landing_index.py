@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,10 +10,11 @@ import pytest
 from gesture_assets.contracts import LANDING_RECONCILIATION
 from gesture_assets.errors import SourceError
 from gesture_assets.settings import Settings
-from gesture_assets.sources.description import load_descriptions
+from gesture_assets.sources.description import SHIPPED, load_descriptions
 from gesture_assets.sources.landing import find_files
 from gesture_assets.warehouse.landing_index import LandingIndex
 from gesture_assets.warehouse.warehouse import Session
+from gesture_assets_tests.conftest import NOW
 
 D7, D8, D9 = date(2026, 3, 7), date(2026, 3, 8), date(2026, 3, 9)
 HEADER = "event_id,user_id,event_type,event_at\n"
@@ -102,6 +103,26 @@ def test_a_changed_file_moves_its_days(landing: Landing) -> None:
     assert landing.days() == {D9: 2}
     assert landing.index.landed_days().keys() == {D9}
     assert landing.index.landed_days() != hashes
+
+
+def test_a_mended_description_has_its_files_read_again(open_session: Callable, settings: Settings) -> None:
+    seen = "select indexed_at, row_count from warehouse.main.landing_files"
+    with open_session(D8, D9) as session:
+        landing = Landing(session, settings)
+        landing.drop("a.csv").write_text(f"{HEADER}e1,ada,page_view,2026-03-08T03:00:00\n")
+        landing.refresh()
+        before, days = landing.con.execute(seen).fetchall(), landing.index.landed_days()
+        assert landing.days() == {D8: 1}
+    settings.user_sources.mkdir(parents=True)
+    shipped = SHIPPED / "native.toml"
+    (settings.user_sources / "native.toml").write_text(f'time_zone = "Asia/Tokyo"\n{shipped.read_text()}')
+    with open_session(D8, D9, now=NOW + timedelta(hours=1)) as session:
+        landing = Landing(session, settings)
+        assert landing.refresh() == ["native/a.csv"]
+        assert landing.days() == {D7: 1}
+        assert landing.con.execute(seen).fetchall() == before  # it is no later than it was
+        assert landing.index.landed_days().keys() != days.keys()
+        assert landing.refresh() == []
 
 
 @pytest.mark.parametrize("change", ["removed", "changed"])
