@@ -87,7 +87,7 @@ def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseR
     retry_policy=RETRIES,
     group_name="publication",
     owners=["data-engineering@gesture.example"],
-    kinds={"json"},
+    kinds={"duckdb", "json"},
     tags={"layer": "publication"},
     check_specs=[
         dg.AssetCheckSpec(
@@ -104,7 +104,7 @@ def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseR
 def validation_results(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """Write the report on the checks of the day."""
     with warehouse.open(context) as night:
-        require_night(night.session, all_contracts(night.settings.tags))
+        require_night(night.session, all_contracts(night.settings.tags), reader="validation_results")
         path = night.settings.validation_results
         written = report.write(night.session.connection, path, night.session.run)
     checks = [check for result in written["results"] for check in result["checks"]]

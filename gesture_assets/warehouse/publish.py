@@ -73,11 +73,13 @@ class Published:
     newest_day: date
 
 
-def require_night(session: Session, contracts: Sequence[Contract]) -> dict[str, str]:
+def require_night(
+    session: Session, contracts: Sequence[Contract], *, reader: str = "published_warehouse"
+) -> dict[str, str]:
     """Table -> hash over the run's days, every one of which has passed. Raises `GateClosed` naming what has not."""
     return {
         contract.name: ledger.require(
-            session.connection, table=contract.name, days=session.run.days, reader="published_warehouse",
+            session.connection, table=contract.name, days=session.run.days, reader=reader,
             window=session.run.window,
         )
         for contract in contracts
