@@ -10,10 +10,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,20 @@ def in_a_process(module: str, function: str, *arguments: object, environment: di
         f"print(json.dumps({function}(*json.loads(sys.argv[1])), default=str))"
     )
     command = [sys.executable, "-W", "ignore", "-c", code, json.dumps(arguments, default=str)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1500, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    # Into files and a group of its own: children that outlive a failed one hold no pipe open, and are ended.
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+        with subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=out, stderr=errors, start_new_session=True
+        ) as process:
+            try:
+                code = process.wait(timeout=1500)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        out.seek(0)
+        errors.seek(0)
+        assert code == 0, errors.read()[-4000:]
+        return json.loads(out.read().splitlines()[-1])
 
 
 def import_everything() -> None:
@@ -53,6 +65,7 @@ def fork(work: Callable[[], object], log: Path) -> int:
     if pid:
         return pid
     code = 1
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and hand that down
     with log.open("a", buffering=1) as stream, redirect_stdout(stream), redirect_stderr(stream):
         try:
             work()
@@ -81,6 +94,14 @@ def end_of(pid: int, *, kill_after: float | None = None) -> int:
 def run(work: Callable[[], object], log: Path, *, kill_after: float | None = None) -> int:
     """`fork`, then `end_of`."""
     return end_of(fork(work, log), kill_after=kill_after)
+
+
+def wait_until_said(log: Path, words: str, pid: int) -> None:
+    """Return when the child `pid` has written `words` into its log, or has ended without."""
+    while words not in (log.read_text() if log.exists() else "") and os.waitid(
+        os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG
+    ) is None:  # fmt: skip
+        time.sleep(0.02)
 
 
 def gesture(*arguments: str) -> Callable[[], None]:

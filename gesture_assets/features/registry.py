@@ -114,8 +114,17 @@ def feature_registry(tags: tuple[str, ...]) -> tuple[Feature, ...]:
         name: str, kind: str, description: str, unit: str | None = None, nullable: bool = True, column: str = ""
     ) -> Feature:
         columns = (column,) if column else ("optin_date",) if name.startswith("optin_") else ()
-        return Feature(name, kind, description, "fit", unit, nullable, source="validated_subscribers", reference="003",
-                       columns=columns)
+        return Feature(
+            name,
+            kind,
+            description,
+            "fit",
+            unit,
+            nullable,
+            source="validated_subscribers",
+            reference="003",
+            columns=columns,
+        )
 
     features += [
         crm("is_subscriber", "BOOLEAN", "Known to the CRM on the as-of day.", nullable=False, column="mailchimp_id"),

@@ -30,13 +30,15 @@ YESTERDAY = f"{PARTITION} - 1 as {PARTITION}"
 # Columns whose absence, or whose address, only the shared check sees.
 LOST = {
     "raw_events": "source", "quarantined_events": "masked_row", "landing_reconciliation": "source",
-    "identity_links": "user_id", "sessions": "is_spam", "daily_activity": "spam_session_count", "activity_to_date": "spam_session_count",
-    "crm_snapshot": "content_hash", "validated_subscribers": "is_rebuilt", "quarantined_subscribers": "masked_row",
+    "identity_links": "user_id", "sessions": "is_spam", "daily_activity": "spam_session_count",
+    "activity_to_date": "spam_session_count", "crm_snapshot": "content_hash", "validated_subscribers": "is_rebuilt",
+    "quarantined_subscribers": "masked_row",
     "user_features": "is_subscriber", "rule_sets": "content", "rule_scores": "explanation",
     "rule_contributions": "because", "top_users": "explanation",
 }  # fmt: skip
 LEAKED = LOST | {
-    "sessions": "user_id", "daily_activity": "city", "activity_to_date": "city", "validated_subscribers": "email_key", "user_features": "city",
+    "sessions": "user_id", "daily_activity": "city", "activity_to_date": "city", "validated_subscribers": "email_key",
+    "user_features": "city",
 }  # fmt: skip
 ZERO_COUNTS = "0 as landed_count, 0 as accepted_count, 0 as duplicate_count, 0 as quarantined_count"
 # A row of the day before that only its day gives away.

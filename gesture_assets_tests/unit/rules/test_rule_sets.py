@@ -77,7 +77,7 @@ def test_a_rule_set_keeps_the_order_of_its_file():
         ("weight = 0.4", "weight = -0.4", ["positive weights that sum to 1", "a sum of 0.6"]),
         ("cap = 20", "cap = 20\ndaily_cap = 0", ["daily_cap: should be greater than or equal to 1", "rule 'pages'"]),
         ("half_life_days = 30", "daily_cap = 3", ["daily_cap only where events", "'signup_count' by 'at_least_once'"]),
-        ("page_view_count", "session_count\"\ndaily_cap = 3 #", ["daily_cap only where events of one type"]),
+        ("page_view_count", 'session_count"\ndaily_cap = 3 #', ["daily_cap only where events of one type"]),
         ("half_life_days = 30", "repeatable = false", ["repeatable = false only with scale count or log_amount"]),
         ("[bands]", "group_caps = { fit = 30 }\n[bands]", ["group_caps of groups that have rules", "fit = 30"]),
         ("[bands]", "group_caps = { fun = 30 }\n[bands]", ["group_caps.fun", "'fit' or 'engagement'"]),

@@ -107,7 +107,8 @@ def test_a_fresh_backfill_of_an_old_day_hides_no_missing_yesterday(
         publish_from(session, settings)
     con = read_published(settings.published)
     fresh = con.execute(
-        "select as_of_date, is_live, was_on_time from analytics.day_freshness where table_name = 'rule_scores' order by 1"
+        "select as_of_date, is_live, was_on_time from analytics.day_freshness "
+        "where table_name = 'rule_scores' order by 1"
     ).fetchall()
     due = con.execute("select distinct due_at from analytics.day_freshness where as_of_date = ?", [DAY]).fetchall()
     con.close()
