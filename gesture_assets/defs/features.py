@@ -73,4 +73,5 @@ def _features(night: Night, days: Sequence[date]) -> nw.LazyFrame[Any]:
         since=first - timedelta(days=max(WINDOWS) - 1),
         totals=night.read(ACTIVITY_TO_DATE, on=totals_day) if totals_day else None,
         totals_day=totals_day,
+        name_step=night.session.name_step,
     )

@@ -7,6 +7,7 @@ Constants are multiplied by, never divided by: Polars does the former in both ca
 Whole numbers are cast before they meet a fraction: in SQL text 0.333 is a decimal, and makes the product one.
 """
 
+from collections.abc import Callable
 from datetime import date
 from functools import reduce
 from operator import add
@@ -21,6 +22,8 @@ from gesture_assets.events.roll_up import add_up, as_totals, milliseconds
 from gesture_assets.features.registry import DEVICES, WINDOWS, feature_registry, tag_column
 
 Frame = nw.LazyFrame[Any]
+# Gives a part of a query a name, so that an engine plans what is built on it against its columns only.
+NameStep = Callable[[str, Frame], Frame]
 
 TYPES = {
     "SMALLINT": nw.Int16, "INTEGER": nw.Int32, "BIGINT": nw.Int64, "DOUBLE": nw.Float64, "BOOLEAN": nw.Boolean,
@@ -106,7 +109,14 @@ def with_windows(totals: Frame, aged: Frame) -> Frame:
     )
 
 
-def activity_features(activity: Frame, totals: Frame, moments: Frame, *, since: date | None = None) -> Frame:
+def unnamed(_: str, frame: Frame) -> Frame:
+    """`frame` as it is."""
+    return frame
+
+
+def activity_features(
+    activity: Frame, totals: Frame, moments: Frame, *, since: date | None = None, name_step: NameStep = unnamed
+) -> Frame:
     """Counts, recency, visits and last known attributes per moment and user, from what was known by the moment.
 
     `activity` are rows of `daily_activity`, `totals` rows of `activity_to_date` that add up to the same. A window of n
@@ -117,8 +127,9 @@ def activity_features(activity: Frame, totals: Frame, moments: Frame, *, since: 
     ever = ever.with_columns(
         whole_days(f"last_{name}_date", PARTITION).alias(f"days_since_last_{name}") for name in EVENT_TYPE_NAMES
     )
+    ever = name_step("lifetimes", ever)
     recent = activity if since is None else activity.filter(nw.col("activity_date") >= since)
-    recent = recent.with_columns(age_days=whole_days("activity_date", PARTITION))
+    recent = name_step("recent_activity", recent.with_columns(age_days=whole_days("activity_date", PARTITION)))
     one = nw.lit(1)
     active = (
         activity.filter(nw.col("event_count") > 0)
@@ -134,7 +145,9 @@ def activity_features(activity: Frame, totals: Frame, moments: Frame, *, since: 
             nw.len().alias("active_day_count"),
         )
     )
-    joined = with_windows(ever, recent).join(active, on=list(KEY), how="left")
+    windows = name_step("windows", with_windows(ever, recent))
+    active = name_step("active_days", active)
+    joined = name_step("lifetimes_and_windows", windows.join(active, on=list(KEY), how="left"))
     # The commonest device of visits, ties to the first in the alphabet: devices are compared in that order.
     best = nw.max_horizontal(*(f"{device}_session_count" for device in DEVICES))
     primary_device = nw.lit(None, nw.String)
@@ -183,6 +196,7 @@ def subscriber_features(subscribers: Frame, tags: tuple[str, ...]) -> Frame:
 def user_features(
     activity: Frame, links: Frame, subscribers: Frame, moments: Frame, *, tags: tuple[str, ...],
     include_bots: bool = False, since: date | None = None, totals: Frame | None = None, totals_day: date | None = None,
+    name_step: NameStep = unnamed,
 ) -> Frame:  # fmt: skip
     """One row per moment and user known by then, in the columns of the contract.
 
@@ -191,8 +205,9 @@ def user_features(
     `validated_subscribers` of these days. Users and subscribers are one person where their e-mail keys agree; a
     subscriber without any event has a row of its own. Counts without events are 0, what is unknown is null.
 
-    Two arguments spare work and change nothing: `since`, the first day a window can hold, and `totals`, the rows of
-    `activity_to_date` of `totals_day`, from which lifetimes are counted on. It lies on or before the first moment.
+    Arguments that spare work and change nothing: `since`, the first day a window can hold; `totals`, the rows of
+    `activity_to_date` of `totals_day`, from which lifetimes are counted on (it lies on or before the first moment);
+    `name_step`, which names parts of the query.
     """
     if not include_bots:
         activity = activity.filter(~nw.col("is_bot"))
@@ -202,12 +217,15 @@ def user_features(
         added = nw.concat([totals.select(*ACTIVITY_TO_DATE.column_names), added.filter(nw.col(PARTITION) > totals_day)])
     named = known_by(links, moments)
     active = activity_features(
-        resolve_identities(known_by(activity, moments), named),
-        resolve_identities(known_by(added, moments), named),
+        name_step("known_activity", resolve_identities(known_by(activity, moments), named)),
+        name_step("known_totals", resolve_identities(known_by(added, moments), named)),
         moments,
         since=since,
+        name_step=name_step,
     )
+    active = name_step("active_users", active)
     crm = subscriber_features(subscribers, tags).join(moments.select(PARTITION), on=PARTITION, how="semi")
+    crm = name_step("subscribers", crm)
     by_email = [PARTITION, "email_key"]
     both = active.join(crm, on=by_email, how="left").with_columns(
         is_subscriber=~nw.col("mailchimp_id").is_null()

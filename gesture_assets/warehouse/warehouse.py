@@ -6,6 +6,7 @@ frames so that nothing goes live before its audit has passed. Does not belong he
 """
 
 import logging
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,9 @@ from gesture_assets.warehouse.turns import Turns
 log = logging.getLogger(__name__)
 
 LIVE, STAGE, REJECTED, SUPERSEDED = "warehouse.main", "scratch.stage", "warehouse.rejected", "warehouse.superseded"
+
+STEPS = "scratch.steps"
+A_STEP = re.compile(rf"\b{re.escape(STEPS)}\.(\w+)")
 
 EMPTY_HASH = "0" * 32
 
@@ -116,6 +120,7 @@ class Session:
     run: RunInfo
     published: Path | None = None  # the link that readers use: what it holds changes only for a reason
     input_hashes: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, str] = field(default_factory=dict)  # the SQL of each named part of a query
 
     # ---- reading -------------------------------------------------------------------------------------------------
 
@@ -276,6 +281,29 @@ class Session:
         self._write(table, frames)
         return nw.from_native(self.connection.table(table))
 
+    def name_step(self, name: str, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+        """`frame` as a named part of the query that it goes into, a CTE.
+
+        Each further step binds everything below it again. Bound against an empty table of the same columns, a query of
+        many steps is planned in a fraction of the time, and reads like one.
+        """
+        relation = frame.to_native()
+        columns = ", ".join(f'"{column}" {kind}' for column, kind in zip(relation.columns, relation.types, strict=True))
+        step = f"{name}_{len(self.steps) + 1}"
+        self.connection.execute(f"create table {STEPS}.{step} ({columns})")
+        self.steps[step] = relation.sql_query()
+        return nw.from_native(self.connection.table(f"{STEPS}.{step}"))
+
+    def _with_steps(self, query: str) -> str:
+        """`query`, and before it the named steps that it is made of."""
+        used, text = [], query
+        for step, sql in reversed(self.steps.items()):
+            if step in A_STEP.findall(text):
+                used.append(f"{step} as ({sql})")
+                text += sql
+        steps = f"with {', '.join(reversed(used))} " if used else ""
+        return A_STEP.sub(r"\1", steps + query)
+
     def _stage(self, contract: Contract, frames: Frames) -> str:
         """Write the frames into the scratch database; returns the SQL of the last."""
         table = f"{STAGE}.{contract.name}"
@@ -289,7 +317,7 @@ class Session:
         for position, frame in enumerate([frames] if isinstance(frames, nw.LazyFrame) else frames):
             native = frame.to_native()
             if isinstance(native, duckdb.DuckDBPyRelation):
-                sql = query = native.sql_query()
+                sql = query = self._with_steps(native.sql_query())
             else:
                 self.connection.register("frame_in_memory", frame.collect().to_arrow())
                 query = "select * from frame_in_memory"
@@ -633,7 +661,7 @@ class Warehouse:
                 # goes to the spill folder.
                 connection.execute("attach ':memory:' as scratch")
                 connection.execute(f"set temp_directory = '{_quoted(spill)}'")
-                for schema in ("warehouse.rejected", "warehouse.superseded", STAGE, AUDIT_SCHEMA):
+                for schema in ("warehouse.rejected", "warehouse.superseded", STAGE, STEPS, AUDIT_SCHEMA):
                     connection.execute(f"create schema if not exists {schema}")
                 ledger.create(connection)
                 restatement.create(connection)
