@@ -72,6 +72,10 @@ class ModelMismatch(GestureError):
     """A model and the features it is asked to score do not agree."""
 
 
+class TrainingRefused(GestureError):
+    """The training set cannot teach a model: too few rows, or one outcome only. The model in use stays."""
+
+
 class DiskFull(GestureError):
     """There was no room to write; what was live before still is."""
 

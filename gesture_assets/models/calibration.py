@@ -1,0 +1,231 @@
+"""From a model's margin to a probability that can be taken at its word, and how far it can.
+
+Belongs here: fitting a calibrator on the validation part, applying it, measuring calibration, and the confidence of a
+score. Does not belong here: the model (`training.py`), other measures of quality (`evaluation.py`).
+
+No class is ever weighted up to train a model: with weights the mean prediction is no longer the share of buyers, and
+the calibrator would spend itself on mending that.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+
+from gesture_assets.errors import ConfigError
+
+Method = Literal["none", "sigmoid", "isotonic"]
+Choice = Literal["auto", "none", "sigmoid", "isotonic"]
+Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+FEWEST_POSITIVES = 50  # below this an isotonic curve is a drawing of the noise
+FOLDS = 5
+CLOSEST = 1e-6  # no probability is nearer to 0 or 1, whatever the margin
+EVENTS_OF_DOUBT = 10  # as many events as knowing nothing is worth; see `confidence`
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """A rising function from margin to probability; `none` is the logistic function that the model was trained with.
+
+    `sigmoid`: logistic(slope × margin + intercept). `isotonic`: straight lines between the knots (`knots`, `values`),
+    flat outside. Never below `low` nor above `high`. `brier` holds each method's cross-fitted Brier score on the
+    validation part, as far as it was tried.
+    """
+
+    method: Method = "none"
+    slope: float = 1.0
+    intercept: float = 0.0
+    knots: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
+    low: float = CLOSEST
+    high: float = 1 - CLOSEST
+    brier: Mapping[str, float] = field(default_factory=dict)
+
+    def probabilities(self, margins: ArrayLike) -> Floats:
+        """The probability of each margin; each depends on its own margin only, to the last bit."""
+        at = np.ascontiguousarray(margins, dtype=np.float64)
+        if self.method == "isotonic":
+            found = _between(at, np.asarray(self.knots), np.asarray(self.values))
+        else:
+            found = _logistic(self.slope * at + self.intercept)
+        return np.clip(found, self.low, self.high)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The calibrator as JSON can hold it."""
+        return asdict(self) | {"knots": list(self.knots), "values": list(self.values), "brier": dict(self.brier)}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> "Calibrator":
+        """The calibrator that `to_dict` wrote."""
+        return cls(**{**found, "knots": tuple(found["knots"]), "values": tuple(found["values"])})
+
+
+def fit_calibrator(margins: ArrayLike, outcomes: ArrayLike, *, choice: Choice = "auto", seed: int = 42) -> Calibrator:
+    """The calibrator for `margins` of the validation part, whose `outcomes` are 0 or 1.
+
+    "auto" takes the method with the lower Brier score on rows it was not fitted on (five folds by `seed`); with fewer
+    than 50 of either outcome only the sigmoid is asked. Rows may come in any order. Raises `ConfigError` where the
+    validation part holds one outcome only.
+    """
+    if choice == "none":
+        return Calibrator()
+    margin, outcome = _sorted_pair(margins, outcomes)
+    rarer = int(min(outcome.sum(), len(outcome) - outcome.sum()))
+    if not rarer:
+        raise ConfigError.bad_value(
+            "The validation part",
+            expected="both outcomes, to calibrate probabilities on",
+            found=f"{len(outcome)} rows, all with outcome {int(outcome[0])}" if len(outcome) else "no row",
+            where="the outcomes of the validation part",
+            next_step="give it more rows or days:  gesture train --help",
+        )
+    if choice != "auto":
+        return _fit(choice, margin, outcome)
+    tried: tuple[Method, ...] = ("sigmoid", "isotonic") if rarer >= FEWEST_POSITIVES else ("sigmoid",)
+    brier = {method: _cross_fitted_brier(method, margin, outcome, seed) for method in tried}
+    best = min(tried, key=lambda method: brier[method])  # of equals the sigmoid, which comes first
+    fitted = _fit(best, margin, outcome)
+    return Calibrator(**{**fitted.__dict__, "brier": brier})
+
+
+def reliability_bins(outcomes: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> pl.DataFrame:
+    """What was predicted beside what came: one row per bin of equally many rows, lowest first.
+
+    Columns: bin (from 1), rows, positives, mean_probability, share_positive. Equal probabilities share a bin, so the
+    bins can be fewer, and do not depend on the order of rows.
+    """
+    probability, outcome = _sorted_pair(probabilities, outcomes)
+    starts = bin_starts(probability, bins)
+    rows = np.diff(np.append(starts, len(probability)))
+    positives = np.add.reduceat(outcome, starts)
+    return pl.DataFrame(
+        {
+            "bin": np.arange(1, len(starts) + 1, dtype=np.int32),
+            "rows": rows.astype(np.int64),
+            "positives": positives.astype(np.int64),
+            "mean_probability": np.add.reduceat(probability, starts) / rows,
+            "share_positive": positives / rows,
+        }
+    )
+
+
+def bin_starts(rising: Floats, bins: int = 10) -> np.ndarray:
+    """Where the bins of equally many rows begin in `rising`, which is sorted and not empty; ties stay together."""
+    wished = (len(rising) * np.arange(bins)) // bins
+    return np.unique(np.searchsorted(rising, rising[wished], side="left"))
+
+
+def expected_calibration_error(outcomes: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> float:
+    """Mean distance of predicted and observed share over `reliability_bins`, weighted by rows; from 0 to 1."""
+    found = reliability_bins(outcomes, probabilities, bins)
+    distance = (found["mean_probability"] - found["share_positive"]).abs().to_numpy()
+    return float(np.average(distance, weights=found["rows"].to_numpy()))
+
+
+def confidence(event_counts: ArrayLike) -> Floats:
+    """How much a score is based on, from 0 (nothing seen) towards 1, by the number of events of each user.
+
+    One less the width of an interval, as a share of the width where nothing is known: a probability learnt from n
+    events on top of a prior worth k events has a standard deviation in proportion to 1 ÷ √(k + 1 + n) (a Beta
+    distribution's). With k = 10: 0 events 0, 10 events 0.28, 30 events 0.48, 100 events 0.69. Of two users alike in
+    all else the one with more events is never scored with less confidence. Missing counts as 0.
+    """
+    counts = np.nan_to_num(np.asarray(event_counts, dtype=np.float64), nan=0.0)
+    prior = EVENTS_OF_DOUBT + 1
+    return 1 - np.sqrt(prior / (prior + np.maximum(counts, 0)))
+
+
+def _fit(method: Method, margin: Floats, outcome: Floats) -> Calibrator:
+    # Half a row of the other outcome is what n rows of one outcome leave possible.
+    low = max(CLOSEST, 0.5 / (len(outcome) + 1))
+    if method == "sigmoid":
+        slope, intercept = _fit_sigmoid(margin, outcome)
+        return Calibrator("sigmoid", slope, intercept, low=low, high=1 - low)
+    knots, values = _fit_isotonic(margin, outcome)
+    return Calibrator("isotonic", knots=tuple(knots.tolist()), values=tuple(values.tolist()), low=low, high=1 - low)
+
+
+def _fit_sigmoid(margin: Floats, outcome: Floats) -> tuple[float, float]:
+    """Platt's fit: the likeliest slope and intercept, the outcomes drawn in by one row of each, so that both exist."""
+    positives = outcome.sum()
+    negatives = len(outcome) - positives
+    target = np.where(outcome == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    scale = float(margin.std()) or 1.0
+    centre = float(margin.mean())
+    design = np.column_stack([(margin - centre) / scale, np.ones_like(margin)])
+    at = np.array([0.0, np.log(target.mean() / (1 - target.mean()))])
+    loss = _sigmoid_loss(design @ at, target)
+    for _ in range(100):
+        p = _logistic(design @ at)
+        gradient = design.T @ (p - target)
+        if np.abs(gradient).max() < 1e-9 * len(target):
+            break
+        curvature = (design * (p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        while (new := _sigmoid_loss(design @ (at - step), target)) > loss and np.abs(step).max() > 1e-12:
+            step = step / 2
+        at, loss = at - step, new
+    # A margin that points the wrong way says nothing: everybody gets the share of buyers.
+    if at[0] <= 0:
+        share = positives / len(outcome)
+        return 0.0, float(np.log(share / (1 - share)))
+    slope = float(at[0] / scale)
+    return slope, float(at[1] - slope * centre)
+
+
+def _sigmoid_loss(z: Floats, target: Floats) -> float:
+    return float((np.logaddexp(0, z) - target * z).sum())
+
+
+def _fit_isotonic(margin: Floats, outcome: Floats) -> tuple[Floats, Floats]:
+    """One knot per level of the isotonic fit, at its mean margin: between levels the curve rises, so few users tie."""
+    from sklearn.isotonic import IsotonicRegression
+
+    levels = IsotonicRegression().fit_transform(margin, outcome)
+    starts = np.flatnonzero(np.diff(levels, prepend=-1.0) > 0)
+    rows = np.diff(np.append(starts, len(levels)))
+    knots = np.add.reduceat(margin, starts) / rows
+    return knots, np.add.reduceat(outcome, starts) / rows
+
+
+def _cross_fitted_brier(method: Method, margin: Floats, outcome: Floats, seed: int) -> float:
+    """Brier score of every row by a calibrator fitted without its fold; each fold has its share of both outcomes."""
+    shuffled = np.random.default_rng(seed).permutation(len(outcome))
+    by_outcome = shuffled[np.argsort(outcome[shuffled], kind="stable")]
+    fold = np.empty(len(outcome), dtype=np.int64)
+    fold[by_outcome] = np.arange(len(outcome)) % FOLDS
+    total, rows = 0.0, 0
+    for number in range(FOLDS):
+        inside = fold == number
+        if outcome[~inside].min() == outcome[~inside].max():
+            continue
+        found = _fit(method, margin[~inside], outcome[~inside]).probabilities(margin[inside])
+        total, rows = total + float(((found - outcome[inside]) ** 2).sum()), rows + int(inside.sum())
+    return total / rows
+
+
+def _sorted_pair(keys: ArrayLike, outcomes: ArrayLike) -> tuple[Floats, Floats]:
+    """Both as float64, by key and then outcome: results then do not depend on the order of rows."""
+    key = np.asarray(keys, dtype=np.float64)
+    outcome = np.asarray(outcomes, dtype=np.float64)
+    order = np.lexsort((outcome, key))
+    return key[order], outcome[order]
+
+
+def _logistic(z: Floats) -> Floats:
+    power = np.exp(-np.abs(z))  # never overflows
+    return np.where(z >= 0, 1.0, power) / (1 + power)
+
+
+def _between(at: Floats, knots: Floats, values: Floats) -> Floats:
+    if len(knots) == 1:
+        return np.full(at.shape, values[0])
+    right = np.clip(np.searchsorted(knots, at, side="right"), 1, len(knots) - 1)
+    left = right - 1
+    share = np.clip((at - knots[left]) / (knots[right] - knots[left]), 0.0, 1.0)
+    # The upper bound keeps the curve rising where rounding would lift it above the next knot.
+    return np.minimum(values[left] + share * (values[right] - values[left]), values[right])
