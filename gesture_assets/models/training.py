@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     import xgboost
 
 MIN_TRAINING_SAMPLES = 100
+# Numbers in a matrix below which one thread trains in about a second; more threads wait for each other at every node,
+# and on a busy machine take ten times as long as one.
+ONE_THREAD = 1_000_000
 FORMAT = 1  # of a model's files
 BOOSTER_FILE, MODEL_FILE = "booster.json", "model.json"
 
@@ -242,7 +245,8 @@ def train(
 
     Probabilities are calibrated on `validation`, never on the rows trained with; without it, or with calibration
     "none", they are XGBoost's own. `monotone`: feature -> 1 where more of it may never lower the margin, -1 where it
-    may never raise it. Equal arguments give an equal model, byte for byte. `threads`: None for all there are.
+    may never raise it. Equal arguments give an equal model, byte for byte. `threads`: None for all there are,
+    or one where the matrix is small.
     Raises `TrainingRefused` for fewer than `min_rows` rows or a single outcome, `ConfigError` or `ModelMismatch` for
     features that cannot be used (`fit_encoding`).
     """
@@ -280,6 +284,8 @@ def fit_booster(
     """XGBoost's own fit on an encoded matrix."""
     import xgboost
 
+    if threads is None and matrix.size < ONE_THREAD:
+        threads = 1
     told = parameters.as_dict()
     rounds = told.pop("n_estimators")
     quantised = xgboost.QuantileDMatrix(matrix, outcome, max_bin=parameters.max_bin, nthread=threads)

@@ -70,7 +70,7 @@ def test_an_unknown_or_impossible_parameter_is_refused(given: dict, said: str) -
 
 
 def test_two_trainings_with_one_seed_are_equal_to_the_last_byte(model: Model, tmp_path: Path) -> None:
-    again = train(world(2_000), "bought", FEATURES, validation=world(1_000, 6), threads=1)
+    again = train(world(2_000), "bought", FEATURES, validation=world(1_000, 6), threads=2)
     model.save(tmp_path / "one")
     again.save(tmp_path / "two")
     for name in ("booster.json", "model.json"):
