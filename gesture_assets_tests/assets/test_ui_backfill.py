@@ -1,0 +1,104 @@
+"""A backfill as the Dagster UI starts one: thirty days of user features, asked for over GraphQL of `gesture dev`."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gesture_assets_tests.forks import ROOT, environment, in_a_process, write_world, yesterday
+from gesture_assets_tests.nights import content_hashes, warehouse
+
+HERE = "gesture_assets_tests.assets.test_ui_backfill"
+DAYS = 30
+PATIENCE_SECONDS = 240
+LAUNCH = """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+LOOK = """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
+    ... on PartitionBackfill { status runs(limit: 50) { status } error { message } } } }"""
+
+
+def nights(data_dir: str) -> str:
+    """Land the world and run all its days as one range; says what failed."""
+    from gesture_assets_tests.nights import failures, run_night
+
+    write_world(Path(data_dir), days=DAYS)
+    return failures(run_night(yesterday() - timedelta(days=DAYS - 1), yesterday()))
+
+
+def ask(port: int, query: str, **variables: Any) -> dict[str, Any]:
+    """The data that the UI's server answers with."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql",
+        data=json.dumps({"query": query, "variables": variables}).encode(),
+        headers={"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)["data"]
+
+
+def is_loaded(port: int) -> bool:
+    query = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
+    try:
+        return bool(ask(port, query)["repositoriesOrError"].get("nodes"))
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def wait_for(what: str, is_so: Any, log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, f"{what} did not happen: {log.read_text()[-3000:]}"
+        time.sleep(1)
+
+
+@pytest.mark.slow
+def test_a_backfill_of_thirty_days_from_the_ui_succeeds_as_one_run(tmp_path: Path) -> None:
+    data_dir, log = tmp_path / "data", tmp_path / "dev.log"
+    surroundings = environment(data_dir)
+    assert in_a_process(HERE, "nights", data_dir, environment=surroundings) == ""
+    before = content_hashes(data_dir)
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "gesture_assets.cli", "dev", "--port", str(port)]
+    with log.open("w") as out:
+        dev = subprocess.Popen(command, cwd=ROOT, env=surroundings, stdout=out, stderr=out, start_new_session=True)
+    try:
+        wait_for("the code location", lambda: is_loaded(port), log)
+        days = [str(yesterday() - timedelta(days=n)) for n in reversed(range(DAYS))]
+        params = {"partitionNames": days, "assetSelection": [{"path": ["user_features"]}], "fromFailure": False}
+        launched = ask(port, LAUNCH, params=params)["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        seen: dict[str, Any] = {}
+
+        def is_over() -> bool:
+            seen.update(ask(port, LOOK, id=launched["backfillId"])["partitionBackfillOrError"])
+            return seen["status"].startswith(("COMPLETED", "FAILED", "CANCELED"))
+
+        wait_for("the end of the backfill", is_over, log)
+    finally:
+        os.killpg(dev.pid, signal.SIGTERM)
+        try:
+            dev.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(dev.pid, signal.SIGKILL)
+    assert (seen["status"], seen["runs"]) == ("COMPLETED_SUCCESS", [{"status": "SUCCESS"}]), seen
+    written = warehouse(data_dir).execute(
+        """select count(*), count(distinct partition), bool_and(verdict = 'PASS') from gate_ledger
+        where table_name = 'user_features' and attempt = 2"""
+    )
+    assert written.fetchone() == (DAYS, DAYS, True)
+    assert content_hashes(data_dir) == before
+    shutil.rmtree(data_dir)
