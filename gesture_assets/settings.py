@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from gesture_assets.contracts.severity import WARN_ONLY
 from gesture_assets.errors import ConfigError, listing
 
 PREFIX = "GESTURE_"
@@ -43,6 +44,10 @@ class Settings(BaseModel):
         ),
         description="CRM tags that have a feature column of their own; any other tag is counted in tag_other_count.",
     )
+    blocking_checks: tuple[str, ...] = Field(
+        (),
+        description="Checks that by default only report (contracts/severity.py) and here keep a day from going live.",
+    )
     top_users: int = Field(20, ge=1, description="Length of the ranked list that sales gets.")
     lock_timeout_seconds: float = Field(
         900, gt=0, description="How long a writer waits for the warehouse: longer than a night of ordinary size takes."
@@ -52,7 +57,7 @@ class Settings(BaseModel):
     duckdb_threads: int | None = Field(None, ge=1, description="Threads of the engine. Unset: all cores.")
     duckdb_memory_limit: str | None = Field(None, description='Memory limit of the engine, such as "4GB". Unset: 80 %.')
 
-    @field_validator("tags", mode="before")
+    @field_validator("tags", "blocking_checks", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         """A list as the environment gives it: `one, two`, or JSON."""
@@ -60,7 +65,15 @@ class Settings(BaseModel):
             return value
         if value.lstrip().startswith("["):
             return json.loads(value)
-        return [tag.strip() for tag in value.split(",") if tag.strip()]
+        return [name.strip() for name in value.split(",") if name.strip()]
+
+    @field_validator("blocking_checks")
+    @classmethod
+    def _reporting(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Names of checks that only report: every other check blocks already."""
+        if unknown := [name for name in names if name not in WARN_ONLY]:
+            raise ValueError(f"checks among {listing(WARN_ONLY, 40)}; {listing(unknown)} is none of them")
+        return names
 
     @property
     def landing(self) -> Path:

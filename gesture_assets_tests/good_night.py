@@ -20,6 +20,7 @@ CONTRACTS = {contract.name: contract for contract in all_contracts(Settings.mode
 BY_TYPE = {"DATE": DAY, "TIMESTAMP": NOON, "VARCHAR": "x", "BOOLEAN": False}
 
 # What distinguishes the rows of a good night; every other column is null where it may be, else 0, false, "x" or noon.
+COLUMNS_FOUND = '{"id": "INTEGER", "mood": null}'
 SCORES = {"ada": 60.0, "bob": 40.0, "cyd": 1.0}
 GOOD: dict[str, list[dict[str, object]]] = {
     "raw_events": [
@@ -30,14 +31,15 @@ GOOD: dict[str, list[dict[str, object]]] = {
     "quarantined_events": [{"reason": "future_ts", "landing_file": "a.csv", "landing_line": 20}],
     "landing_reconciliation": [
         {"landing_file": "a.csv", "landed_count": 22, "accepted_count": 20, "duplicate_count": 1,
-         "quarantined_count": 1}
+         "quarantined_count": 1, "found_columns": COLUMNS_FOUND}
     ],
     "identity_links": [{"anonymous_user_id": "anon:v1", "user_id": "ada"}],
     "sessions": [{"session_id": who, "filed": 1, "user_id": who, "event_count": 10} for who in ("ada", "bob")],
     "daily_activity": [{"user_id": who, "page_view_count": 10, "event_count": 10} for who in ("ada", "bob")],
     "activity_to_date": [{"user_id": who, "page_view_count": 10, "event_count": 10} for who in ("ada", "bob")],
     "crm_snapshot": [
-        {"crm_table": name, "row_count": 5, "column_names": names, "expected_column_names": names}
+        {"crm_table": name, "row_count": 5, "column_names": names, "expected_column_names": names,
+         "found_columns": COLUMNS_FOUND}
         for name, names in ((name, ",".join(columns)) for name, columns in CRM_TABLES.items())
     ],
     "validated_subscribers": [

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from gesture_assets.contracts.severity import WARN_ONLY, Severity
+from gesture_assets.contracts.severity import Severity, severity_of
 
 PARTITION = "as_of_date"
 
@@ -64,8 +64,8 @@ class Expectation:
 
     @property
     def severity(self) -> Severity:
-        """ERROR unless `contracts/severity.py` lists the check."""
-        return Severity.WARN if self.name in WARN_ONLY else Severity.ERROR
+        """ERROR unless `contracts/severity.py` lists the check; settings may make it block all the same."""
+        return severity_of(self.name)
 
 
 def no_rows(name: str, sql: str, *, recovery: str) -> Expectation:

@@ -4,6 +4,7 @@ Belongs here: the tables that are built from landing files. Does not belong here
 """
 
 from gesture_assets.contracts.contract import PARTITION, Column, Contract, between, no_rows, one_of
+from gesture_assets.contracts.source_columns import found_columns, same_columns_as_before
 from gesture_assets.events.event_types import EVENT_TYPE_NAMES
 from gesture_assets.features.registry import DEVICES
 
@@ -167,6 +168,7 @@ LANDING_RECONCILIATION = Contract(
         Column("late_count", "BIGINT", "Accepted rows that happened on an earlier day.", unit="count"),
         Column("personal_columns", "VARCHAR", "Columns dropped because they hold personal data.", True),
         Column("unused_columns", "VARCHAR", "Columns that the source's description does not use.", True),
+        found_columns("CSV files show names only; of JSON lines these are the top fields of the first 1,000 rows."),
     ),
     expectations=(
         no_rows(
@@ -207,6 +209,7 @@ LANDING_RECONCILIATION = Contract(
             "select landing_file, unused_columns from {batch} where unused_columns is not null",
             recovery="name the column in the source's description (data/sources/<source>.toml) if it matters",
         ),
+        *same_columns_as_before("landing_reconciliation", "source"),
     ),
 )
 

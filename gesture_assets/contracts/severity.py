@@ -1,9 +1,11 @@
 """The severity policy: which checks only report.
 
 Belongs here: the names of the checks that WARN, each with the reason it must not stop a night. Every check that is not
-named here is an ERROR and blocks. Does not belong here: what a check looks at (`contracts/`).
+named here is an ERROR and blocks; the setting `blocking_checks` makes some of them block as well, and no setting the other
+way round. Does not belong here: what a check looks at (`contracts/`).
 """
 
+from collections.abc import Collection
 from enum import StrEnum
 
 
@@ -19,6 +21,9 @@ WARN_ONLY = {
     "late_events_are_few": "late events are handled; a rise says that a sender is slow",
     "no_file_brings_personal_columns": "the columns were dropped on the way in, nothing leaked; the sender should know",
     "every_column_of_a_file_is_used": "an unused column loses nothing that a score needs",
+    "no_column_of_a_source_is_new": "a new column loses nothing; somebody should see whether it matters",
+    "no_column_of_a_source_is_gone": "what a file must have stops it anyway; the rest is a missing value",
+    "no_column_of_a_source_has_another_type": "values that cannot be read any more are counted by other checks",
     "bots_are_a_small_share": "flagged events are already kept out of features",
     "most_countries_are_known": "an unknown country is a missing value, which every score tolerates",
     "no_email_domain_jumps": "a campaign at one provider is legitimate, a spoofed list is not: somebody should look",
@@ -27,3 +32,8 @@ WARN_ONLY = {
     "scores_are_not_all_alike": "a young world has little to tell users apart by",
     "scores_use_last_evening_s_activity": "a quiet evening is possible; a stopped sender looks the same",
 }
+
+
+def severity_of(check: str, blocking: Collection[str] = ()) -> Severity:
+    """ERROR unless the list says otherwise; those of the list that are in `blocking` are ERROR as well."""
+    return Severity.WARN if check in WARN_ONLY and check not in blocking else Severity.ERROR

@@ -4,6 +4,7 @@ Belongs here: document 003's tests, one expectation each. Does not belong here: 
 """
 
 from gesture_assets.contracts.contract import PARTITION, Column, Contract, between, filled, no_rows, one_of
+from gesture_assets.contracts.source_columns import found_columns, same_columns_as_before
 from gesture_assets.features.registry import tag_column
 
 OWNER = "crm@gesture.example"
@@ -47,6 +48,7 @@ CRM_SNAPSHOT = Contract(
         Column("later_count", "BIGINT", "Rows dated after the day, which it does not know yet.", unit="count"),
         Column("snapshot_date", "DATE", "Day on which the CRM was read; later than as_of_date for a rebuilt day."),
         Column("content_hash", "VARCHAR", "Hash of the CRM's content."),
+        found_columns("Types are the database's own."),
     ),
     expectations=(
         no_rows(
@@ -66,6 +68,7 @@ CRM_SNAPSHOT = Contract(
             f"and unmatched_count > {1 - BUYER_MATCH_FLOOR} * row_count",
             recovery="compare user_email in Transactions with Subscribers",
         ),
+        *same_columns_as_before("crm_snapshot", "crm_table"),
     ),
 )
 

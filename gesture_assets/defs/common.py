@@ -19,7 +19,7 @@ from gesture_assets import contracts
 from gesture_assets.contracts import Contract
 from gesture_assets.contracts.contract import PARTITION, PROVENANCE
 from gesture_assets.contracts.lineage import UPSTREAM
-from gesture_assets.contracts.severity import Severity
+from gesture_assets.contracts.severity import Severity, severity_of
 from gesture_assets.errors import ContractBreach, GateClosed, GestureError, listing
 from gesture_assets.settings import Settings, load_settings
 from gesture_assets.warehouse import validation_results
@@ -53,11 +53,12 @@ def gates(*of: Contract) -> list[dg.AssetCheckSpec]:
             name=check.name,
             asset=contract.name,
             description=f"{check.name.replace('_', ' ').capitalize()}. When it fails: {check.recovery}.",
-            blocking=check.severity is Severity.ERROR,
-            metadata={"severity": check.severity.value, "expectation": check.type},
+            blocking=severity is Severity.ERROR,
+            metadata={"severity": severity.value, "expectation": check.type},
         )
         for contract in of
         for check in contract.checks
+        for severity in [severity_of(check.name, SETTINGS.blocking_checks)]
     ]
 
 

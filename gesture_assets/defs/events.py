@@ -55,7 +55,9 @@ def landed_events(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
         con.execute(f"create table scratch.main.accepted as {first_copies}")
         events = nw.from_native(con.sql("from scratch.main.accepted"))
         judged = accept.flag_bots(events)
-        dropped = nw.from_native(con.sql(f"select landing_file, personal_columns, unused_columns from {FILES}"))
+        dropped = nw.from_native(
+            con.sql(f"select landing_file, personal_columns, unused_columns, found_columns from {FILES}")
+        )
         late = con.execute(
             f"select count(*), string_agg(distinct event_at::date::varchar, ', ' order by event_at::date::varchar) "
             f"from scratch.main.accepted where event_at::date < {PARTITION}"

@@ -4,6 +4,7 @@ Belongs here: choosing between the CRM, a stored snapshot and a rebuilt day. Doe
 is (`subscribers/`).
 """
 
+import json
 from datetime import date, timedelta
 from typing import Any
 
@@ -131,6 +132,7 @@ def _snapshot(
                 (nw.col("later") if name == "Subscribers" else nw.lit(0)).cast(nw.Int64).alias("later_count"),
                 "snapshot_date",
                 nw.lit(content.content_hash).alias("content_hash"),
+                nw.lit(json.dumps(content.types[name], sort_keys=True)).alias("found_columns"),
             )
             for name, expected in CRM_TABLES.items()
         ]

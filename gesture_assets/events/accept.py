@@ -148,5 +148,6 @@ def reconciliation(landed: Frame, events: Frame, files: Frame) -> Frame:
             ),
             "personal_columns",
             "unused_columns",
+            "found_columns",
         )
     )

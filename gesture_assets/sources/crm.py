@@ -29,6 +29,7 @@ class CrmContent:
 
     tables: dict[str, pl.DataFrame]
     columns: dict[str, tuple[str, ...]]
+    types: dict[str, dict[str, str | None]]  # table -> column -> the database's type, where it says one
     content_hash: str
     where: str
 
@@ -46,7 +47,8 @@ def read_crm(url: str) -> CrmContent:
     try:
         engine = sa.create_engine(*_read_only(url))
         with engine.connect() as connection:
-            columns = _columns(connection, where)
+            types = _columns(connection, where)
+            columns = {name: tuple(found) for name, found in types.items()}
             tables = {name: _table(connection, name, columns[name]) for name in CRM_TABLES}
         engine.dispose()
     except SQLAlchemyError as error:
@@ -62,7 +64,7 @@ def read_crm(url: str) -> CrmContent:
     for name, frame in tables.items():
         digest.update(f"{name}:{frame.columns}:{frame.height}".encode())
         digest.update(frame.hash_rows(seed=0).sort().to_numpy().tobytes())
-    return CrmContent(tables, columns, digest.hexdigest()[:32], where)
+    return CrmContent(tables, columns, types, digest.hexdigest()[:32], where)
 
 
 def _refusal(where: str, *, expected: str, found: str, next_step: str = "") -> SourceError:
@@ -88,7 +90,8 @@ def _read_only(url: str) -> tuple[str | sa.URL]:
     return (sa.URL.create("sqlite", database=f"file:{quote(str(path.resolve()))}", query=query),)
 
 
-def _columns(connection: sa.Connection, where: str) -> dict[str, tuple[str, ...]]:
+def _columns(connection: sa.Connection, where: str) -> dict[str, dict[str, str | None]]:
+    """Table -> column -> type, in the CRM's own order; a view may not know its types."""
     inspector = sa.inspect(connection)
     known = {name.lower(): name for name in (*inspector.get_table_names(), *inspector.get_view_names())}
     if missing := [name for name in CRM_TABLES if name.lower() not in known]:
@@ -97,14 +100,18 @@ def _columns(connection: sa.Connection, where: str) -> dict[str, tuple[str, ...]
         )
     found = {}
     for name, expected in CRM_TABLES.items():
-        columns = tuple(str(column["name"]) for column in inspector.get_columns(known[name.lower()]))
+        types = {str(column["name"]): column["type"] for column in inspector.get_columns(known[name.lower()])}
+        columns = list(types)
         if absent := [column for column in expected if column not in columns]:
             raise _refusal(
                 where,
                 expected=f"{name} with the columns {', '.join(expected)}",
                 found=f"{', '.join(columns)}; no {listing(absent)}",
             )
-        found[name] = columns
+        found[name] = {
+            column: None if isinstance(kind, sa.types.NullType) else type(kind).__name__.upper()
+            for column, kind in types.items()
+        }
     return found
 
 

@@ -91,6 +91,7 @@ class OpenFile:
     sql: str
     personal_columns: tuple[str, ...] = field(default=())
     unused_columns: tuple[str, ...] = field(default=())
+    found_columns: Mapping[str, str | None] = field(default_factory=dict)  # with the type, where the format shows one
 
 
 def find_files(
@@ -160,7 +161,7 @@ def _opened(
         raise _refusal(file, expected="a header and rows", found="an empty file (0 bytes): an export was cut short")
     _check_compression(file)
     reader = {"csv": _open_csv, "jsonl": _open_jsonl, "parquet": _open_parquet}[file.format]
-    rows, headers = reader(connection, file, table)
+    rows, headers, types = reader(connection, file, table)
     expressions = {canonical: _pick(file, headers, names) for canonical, names in file.source.columns.items()}
     missing = [
         f"{name} (one of: {', '.join(file.source.columns[name])})"
@@ -179,7 +180,8 @@ def _opened(
             )
         raise _refusal(file, expected=f"the column {listing(missing)}", found=f"columns {listing(seen, 12)}")
     used = {header for names in file.source.columns.values() for header in names} | set(file.source.properties)
-    held = headers | _json_headers(connection, rows, headers) if file.format == "jsonl" else headers
+    keys = _json_keys(connection, rows) if file.format == "jsonl" else []
+    held = headers | _json_headers(keys, headers)
     unmapped = [header for header in held if header not in used]
     personal = [header for header in unmapped if is_personal(header)]
     if file.format == "jsonl":
@@ -194,7 +196,8 @@ def _opened(
         file, rows, headers, expressions, key=key, indexed_at=indexed_at, lacks_ids=lacks_ids, imputed_dwell=imputed
     )
     unused = [header for header in unmapped if header not in personal]
-    return OpenFile(file, sql, tuple(sorted(personal)), tuple(sorted(unused)) if file.format != "jsonl" else ())
+    unused = [] if file.format == "jsonl" else sorted(unused)
+    return OpenFile(file, sql, tuple(sorted(personal)), tuple(unused), types | dict.fromkeys(keys))
 
 
 def _check_compression(file: LandingFile) -> None:
@@ -219,17 +222,18 @@ def _has_values(connection: duckdb.DuckDBPyConnection, rows: str, expression: st
     return connection.execute(query).fetchone() is not None
 
 
-def _json_headers(connection: duckdb.DuckDBPyConnection, rows: str, paths: Iterable[str]) -> dict[str, str]:
-    """The fields that the first JSON lines have at their top, except where `paths` reach into them: field -> SQL."""
-    reached = {path.split(".")[0] for path in paths}
+def _json_keys(connection: duckdb.DuckDBPyConnection, rows: str) -> list[str]:
+    """The fields that the first JSON lines have at their top, in order of names."""
     found = connection.execute(
         f"select distinct unnest(json_keys(document)) from (select document from {rows} limit {SNIFFED_ROWS})"
     ).fetchall()
-    return {
-        key: "json_extract_string(document, " + _quote(f'$."{key}"') + ")"
-        for (key,) in sorted(found)
-        if key and key.isprintable() and not set('"\\') & set(key) and key not in reached
-    }
+    return sorted(key for (key,) in found if key and key.isprintable() and not set('"\\') & set(key))
+
+
+def _json_headers(keys: Iterable[str], paths: Iterable[str]) -> dict[str, str]:
+    """Those of `keys` into which none of `paths` reaches: field -> SQL."""
+    reached = {path.split(".")[0] for path in paths}
+    return {key: "json_extract_string(document, " + _quote(f'$."{key}"') + ")" for key in keys if key not in reached}
 
 
 def _refusal(file: LandingFile, *, expected: str, found: str, next_step: str | None = None) -> SourceError:
@@ -242,7 +246,10 @@ def _refusal(file: LandingFile, *, expected: str, found: str, next_step: str | N
     )
 
 
-# ---- readers: each gives a relation with the columns of the file, `line` and `broken`, and header -> SQL expression --
+# ---- readers: each gives a relation with the columns of the file, `line` and `broken`, header -> SQL expression, and
+# header -> type where the format shows one --
+
+Reading = tuple[str, dict[str, str], dict[str, str | None]]
 
 
 def _quote(text: object) -> str:
@@ -253,7 +260,7 @@ def _normal(header: str) -> str:
     return header.strip().lstrip("\ufeff").lower()
 
 
-def _open_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> tuple[str, dict[str, str]]:
+def _open_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
     delimiter = "\t" if ".tsv" in file.path.name else file.source.delimiter
     options = f"delim={_quote(delimiter)}, quote='\"', escape='\"', auto_detect=false, all_varchar=true"
     options += f", max_line_size={LONGEST_LINE}, buffer_size={4 * LONGEST_LINE}"
@@ -299,7 +306,7 @@ def _open_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
         select {own}, accepted_number + 1 + coalesce(refused_before, 0) as line, null::varchar as broken
         from {table} asof left join shift on accepted_number > accepted_before
         union all select {texts}, line, {text} from refused)"""
-    return rows, {name: _identifier(name) for name in names}
+    return rows, {name: _identifier(name) for name in names}, dict.fromkeys(names)
 
 
 def _first_line(file: LandingFile) -> str:
@@ -418,7 +425,7 @@ def _record_lines(line: str, ahead: deque[str], text: io.TextIOBase, delimiter: 
             return None
 
 
-def _open_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> tuple[str, dict[str, str]]:
+def _open_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
     rejects = table.rsplit(".", 1)[-1] + "_rejects"
     _drop_rejects(connection, rejects)
     connection.execute(
@@ -438,10 +445,10 @@ def _open_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
         union all select '{{}}', line, text from refused)"""
     paths = {path for names in file.source.columns.values() for path in names} | set(file.source.properties)
     paths |= {"context.ip"}
-    return rows, {path: f"json_extract_string(document, {_quote('$.' + path)})" for path in sorted(paths)}
+    return rows, {path: f"json_extract_string(document, {_quote('$.' + path)})" for path in sorted(paths)}, {}
 
 
-def _open_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> tuple[str, dict[str, str]]:
+def _open_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
     scan = f"read_parquet({_quote(file.path)}, file_row_number=true)"
     described = connection.execute(f"describe select * exclude (file_row_number) from {scan}").fetchall()
     names = {row[0]: row[1] for row in described}
@@ -459,7 +466,8 @@ def _open_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile, tabl
         else f"{_identifier(name)}::varchar as {_identifier(name)}"
         for name, kind in names.items()
     )  # fmt: skip
-    return f"(select {selected}, file_row_number + 1 as line, null::varchar as broken from {scan})", columns
+    rows = f"(select {selected}, file_row_number + 1 as line, null::varchar as broken from {scan})"
+    return rows, columns, {_normal(name): kind for name, kind in names.items()}
 
 
 def _holds_ip(text: str) -> str:

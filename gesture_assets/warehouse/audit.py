@@ -8,7 +8,7 @@ reading the answers. Does not belong here: what is expected (`contracts/`), what
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 
 from gesture_assets.contracts.contract import Contract, Expectation
-from gesture_assets.contracts.severity import Severity
+from gesture_assets.contracts.severity import Severity, severity_of
 from gesture_assets.errors import GestureError, listing
 
 AUDIT_SCHEMA = "scratch.audit"
@@ -169,7 +169,7 @@ def _expectation(check: Expectation, placeholders: dict[str, str]) -> Any:
     return getattr(gx.expectations, name)(**arguments, meta={"name": check.name})
 
 
-def _outcome(check: Expectation, result: Any, table: str) -> CheckOutcome:
+def _outcome(check: Expectation, result: Any, table: str, blocking: Collection[str]) -> CheckOutcome:
     info = result.exception_info or {}
     raised = info if "raised_exception" in info else next(iter(info.values()), {})
     if raised.get("raised_exception"):
@@ -201,22 +201,24 @@ def _outcome(check: Expectation, result: Any, table: str) -> CheckOutcome:
                 "" if set(wanted) != set(seen) else f"; order {seen[:5]}"
             )
     sql = str(check.arguments.get("unexpected_rows_query", ""))
-    return CheckOutcome(check.name, bool(result.success), check.severity, observed, found, sample, check.recovery, sql)
+    severity = severity_of(check.name, blocking)
+    return CheckOutcome(check.name, bool(result.success), severity, observed, found, sample, check.recovery, sql)
 
 
-def audit(connection: duckdb.DuckDBPyConnection, contract: Contract) -> Audit:
-    """Run every check of `contract` on `scratch.audit.<table>`.
+def audit(connection: duckdb.DuckDBPyConnection, contract: Contract, blocking: Collection[str] = ()) -> Audit:
+    """Run every check of `contract` on `scratch.audit.<table>`; of those that only report, `blocking` block as well.
 
     Where the structure does not hold, the other checks are reported as failed and "not evaluated": they would only
     crash. Raises `GestureError` when a check itself breaks.
     """
     answers = _run(connection, contract)
-    structure = [_outcome(check, answers[check.name], contract.name) for check in contract.structure]
+    structure = [_outcome(check, answers[check.name], contract.name, blocking) for check in contract.structure]
     rest = contract.checks[len(contract.structure) :]
     if not all(outcome.passed for outcome in structure):
         skipped = (CheckOutcome(c.name, False, c.severity, NOT_EVALUATED, recovery=c.recovery) for c in rest)
         return Audit(contract.name, (*structure, *skipped))
-    return Audit(contract.name, (*structure, *(_outcome(check, answers[check.name], contract.name) for check in rest)))
+    judged = (_outcome(check, answers[check.name], contract.name, blocking) for check in rest)
+    return Audit(contract.name, (*structure, *judged))
 
 
 def not_evaluated(contract: Contract) -> Audit:

@@ -7,6 +7,7 @@ bytes is noted and not loaded.
 """
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,9 +38,11 @@ class LandingIndex:
                 landing_file varchar not null, source varchar not null, content_hash varchar not null,
                 byte_count bigint not null, modified_ns bigint not null, row_count bigint not null,
                 first_date date, last_date date, file_date date, indexed_at timestamp not null,
-                copy_of varchar, personal_columns varchar, unused_columns varchar, description_hash varchar)"""
+                copy_of varchar, personal_columns varchar, unused_columns varchar, description_hash varchar,
+                found_columns varchar)"""
         )
-        self.session.connection.execute(f"alter table {FILES} add column if not exists description_hash varchar")
+        for later in ("description_hash", "found_columns"):
+            self.session.connection.execute(f"alter table {FILES} add column if not exists {later} varchar")
 
     def refresh(self, files: Iterable[LandingFile]) -> list[str]:
         """Index the files that are new or changed; forget removed ones that never went live. Returns the names indexed.
@@ -138,15 +141,16 @@ class LandingIndex:
         file_day = max(days, key=lambda entry: (entry[1], -entry[0].toordinal()))[0] if days else None
         personal = ", ".join(opened.personal_columns) or None if opened else None
         unused = ", ".join(opened.unused_columns) or None if opened else None
+        found = json.dumps(opened.found_columns, sort_keys=True) if opened else None
         con.execute("begin transaction")
         try:
             self._delete(file.name)
             con.execute(
-                f"insert into {FILES} values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"insert into {FILES} values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     file.name, file.source.name, digest, size, modified_ns, sum(count for _, count in days),
                     min((day for day, _ in days), default=None), max((day for day, _ in days), default=None), file_day,
-                    indexed_at, copy_of, personal, unused, file.source.digest,
+                    indexed_at, copy_of, personal, unused, file.source.digest, found,
                 ],
             )  # fmt: skip
             if days:

@@ -119,6 +119,7 @@ class Session:
     connection: duckdb.DuckDBPyConnection
     run: RunInfo
     published: Path | None = None  # the link that readers use: what it holds changes only for a reason
+    blocking: tuple[str, ...] = ()  # checks that would only report, and block here
     input_hashes: dict[str, str] = field(default_factory=dict)
     steps: dict[str, str] = field(default_factory=dict)  # the SQL of each named part of a query
 
@@ -361,7 +362,7 @@ class Session:
         crashed: dict[str, GestureError] = {}
         for contract in contracts:
             try:
-                audits[contract.name] = audit(self.connection, contract)
+                audits[contract.name] = audit(self.connection, contract, self.blocking)
             except GestureError as error:
                 crashed[contract.name] = error
         if crashed and all(one.is_structured for one in audits.values()):
@@ -615,13 +616,14 @@ class Warehouse:
     threads: int | None = None
     memory_limit: str | None = None
     published: Path | None = None
+    blocking: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings) -> "Warehouse":
         """The warehouse that `settings` describe."""
         return cls(
             settings.warehouse, settings.lock_timeout_seconds, settings.duckdb_threads, settings.duckdb_memory_limit,
-            settings.published,
+            settings.published, settings.blocking_checks,
         )  # fmt: skip
 
     @contextmanager
@@ -671,7 +673,7 @@ class Warehouse:
                     f"create table if not exists {LIVE}.landing_days "
                     f"(content_hash varchar not null, {PARTITION} date not null, row_count bigint not null)"
                 )
-                yield Session(connection, run, self.published)
+                yield Session(connection, run, self.published, self.blocking)
             finally:
                 connection.close()
                 shutil.rmtree(spill, ignore_errors=True)

@@ -118,6 +118,19 @@ def where_first(table: str, change: str, *companions: str) -> Fault:
     return Fault(f"update {table} set {change} where rowid = 0", companions)
 
 
+def other_columns(table: str) -> dict[str, Fault]:
+    """The faults of a source that has not the columns of the day before."""
+
+    def found(before: str, after: str) -> Fault:
+        return where_first(table, f"found_columns = replace(found_columns, '{before}', '{after}')")
+
+    return {
+        "no_column_of_a_source_is_new": found("{", '{"shoe_size": null, '),
+        "no_column_of_a_source_is_gone": found(', "mood": null', ""),
+        "no_column_of_a_source_has_another_type": found("INTEGER", "DOUBLE"),
+    }
+
+
 MISSING = "no_required_value_is_missing"
 OWN: dict[str, dict[str, Fault]] = {
     "raw_events": {
@@ -148,6 +161,7 @@ OWN: dict[str, dict[str, Fault]] = {
         ),
         "no_file_brings_personal_columns": where_first("landing_reconciliation", "personal_columns = 'ip_address'"),
         "every_column_of_a_file_is_used": where_first("landing_reconciliation", "unused_columns = 'shoe_size'"),
+        **other_columns("landing_reconciliation"),
     },
     "sessions": {
         "no_session_ends_before_it_starts": where_first("sessions", "ended_at = started_at - interval 1 second"),
@@ -170,6 +184,7 @@ OWN: dict[str, dict[str, Fault]] = {
         "most_buyers_are_subscribers": Fault(
             "update crm_snapshot set unmatched_count = 1 where crm_table = 'Transactions'"
         ),
+        **other_columns("crm_snapshot"),
     },
     "validated_subscribers": {
         "every_subscriber_has_an_id": where_first("validated_subscribers", "mailchimp_id = null", MISSING),
@@ -253,7 +268,7 @@ class GoodNight:
         provenance = "now()::timestamp as recorded_at, 'r' as run_id, false as is_backfill"
         for name, replaced in (
             ("raw_events", TODAY), ("daily_activity", TODAY), ("user_features", TODAY), ("rule_scores", TODAY),
-            ("validated_subscribers", YESTERDAY),
+            ("validated_subscribers", YESTERDAY), ("landing_reconciliation", YESTERDAY), ("crm_snapshot", YESTERDAY),
         ):  # fmt: skip
             self.con.execute(
                 f"insert into warehouse.main.{name} by name "

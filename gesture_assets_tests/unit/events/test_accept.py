@@ -155,16 +155,23 @@ def test_every_landed_row_is_accounted_for_by_file_and_day() -> None:
     )  # fmt: skip
     files = nw.from_native(
         pl.LazyFrame(
-            {"landing_file": ["a.csv", "b.csv"], "personal_columns": ["ip", None], "unused_columns": [None, "mood"]}
+            {
+                "landing_file": ["a.csv", "b.csv"],
+                "personal_columns": ["ip", None],
+                "unused_columns": [None, "mood"],
+                "found_columns": ['{"ip": null}', None],
+            }
         )
     )
     events = accept.deduplicate(accept.accepted(everything), ids())
     found = accept.reconciliation(everything, events, files)
     assert tuple(found.collect_schema().names()) == LANDING_RECONCILIATION.column_names
     counts = ("landed_count", "accepted_count", "duplicate_count", "quarantined_count", "late_count")
-    assert rows(found, "landing_file", "as_of_date", *counts, "personal_columns", "unused_columns") == [
-        ("a.csv", MONDAY, 4, 2, 1, 1, 0, "ip", None),
-        ("a.csv", TUESDAY, 1, 1, 0, 0, 1, "ip", None),
-        ("b.csv", MONDAY, 2, 1, 1, 0, 0, None, "mood"),
-        ("c.csv", MONDAY, 1, 0, 0, 1, 0, None, None),
+    assert rows(
+        found, "landing_file", "as_of_date", *counts, "personal_columns", "unused_columns", "found_columns"
+    ) == [
+        ("a.csv", MONDAY, 4, 2, 1, 1, 0, "ip", None, '{"ip": null}'),
+        ("a.csv", TUESDAY, 1, 1, 0, 0, 1, "ip", None, '{"ip": null}'),
+        ("b.csv", MONDAY, 2, 1, 1, 0, 0, None, "mood", None),
+        ("c.csv", MONDAY, 1, 0, 0, 1, 0, None, None, None),
     ]

@@ -153,7 +153,8 @@ def test_what_lands_is_accepted_quarantined_or_a_duplicate_to_the_last_row(
     index.refresh(files)
     rows = session.connection.sql(f"from {index.load(files, [DAY])}").pl()
     accepted = accept.deduplicate(accept.accepted(lazy(rows)), lazy(table((), EVENT_SCHEMA).select("event_id")))
-    dropped = rows.select("landing_file").unique().with_columns(personal_columns=None, unused_columns=None)
+    nothing = dict.fromkeys(("personal_columns", "unused_columns", "found_columns"))
+    dropped = rows.select("landing_file").unique().with_columns(**nothing)
     counts = accept.reconciliation(lazy(rows), accepted, lazy(dropped)).collect("polars").to_native()
     found = {
         name: (in_all, taken, twice, set_aside)
