@@ -252,7 +252,7 @@ def train(
     """
     parameters = parameters or Parameters()
     outcome = outcomes(frame, target, features)
-    _refuse_thin(outcome, target, min_rows)
+    refuse_thin(outcome, target, min_rows)
     encoding = fit_encoding(
         frame, features, ordinal=ordinal, missing=missing, most_values=most_values, fewest_rows=fewest_rows
     )
@@ -338,7 +338,8 @@ def signs(encoding: Encoding, monotone: Mapping[str, Literal[-1, 0, 1]] | None) 
     return tuple(monotone.get(one.name, 0) for one in encoding.inputs)
 
 
-def _refuse_thin(outcome: np.ndarray, target: str, min_rows: int) -> None:
+def refuse_thin(outcome: np.ndarray, target: str, min_rows: int = MIN_TRAINING_SAMPLES) -> None:
+    """Raise `TrainingRefused` for fewer than `min_rows` outcomes, or a single one."""
     positives = int(outcome.sum())
     if len(outcome) < min_rows:
         expected, found = f"at least {min_rows} rows", f"{len(outcome)} rows, {positives} of them positive"

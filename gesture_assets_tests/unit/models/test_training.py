@@ -70,7 +70,7 @@ def test_an_unknown_or_impossible_parameter_is_refused(given: dict, said: str) -
 
 
 def test_two_trainings_with_one_seed_are_equal_to_the_last_byte(model: Model, tmp_path: Path) -> None:
-    again = train(world(2_000), "bought", FEATURES, validation=world(1_000, 6), threads=2)
+    again = train(world(2_000), "bought", FEATURES, validation=world(1_000, 6))
     model.save(tmp_path / "one")
     again.save(tmp_path / "two")
     for name in ("booster.json", "model.json"):
@@ -78,6 +78,12 @@ def test_two_trainings_with_one_seed_are_equal_to_the_last_byte(model: Model, tm
     assert model.fingerprint == again.fingerprint
     other = train(world(2_000), "bought", FEATURES, parameters=Parameters(seed=43))
     assert other.fingerprint != again.fingerprint
+
+
+def test_the_number_of_threads_does_not_show() -> None:
+    few = Parameters(n_estimators=5)
+    found = {train(world(2_000), "bought", FEATURES, parameters=few, threads=count).fingerprint for count in (1, 2, 3)}
+    assert len(found) == 1
 
 
 def test_a_model_survives_its_files_to_the_last_bit(model: Model, tmp_path: Path) -> None:
