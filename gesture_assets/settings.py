@@ -10,7 +10,7 @@ import os
 from datetime import date
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from gesture_assets.contracts.severity import WARN_ONLY
 from gesture_assets.errors import ConfigError, listing
@@ -27,6 +27,17 @@ class Settings(BaseModel):
     crm_url: str | None = Field(
         None,
         description="SQLAlchemy URL of the CRM. Unset: data/crm_database.sqlite where that file exists, else no CRM.",
+    )
+    crm_row_ranges: dict[str, tuple[int, int]] = Field(
+        {"Subscribers": (1_000, 50_000), "Tags": (1_000, 100_000), "Transactions": (1_000, 20_000)},
+        description="Fewest and most rows of each CRM table before a check warns, as JSON; others keep their default.",
+    )
+    crm_column_counts: dict[str, int] = Field(
+        {"Subscribers": 6, "Tags": 2, "Transactions": 6},
+        description="Columns of each CRM table before a check warns, as JSON; others keep their default.",
+    )
+    crm_product_ids: tuple[int, int] = Field(
+        (1, 100), description="Lowest and highest product_id before a check warns, such as 1, 100."
     )
     rule_set: str = Field("intent", description="Name of the rule set that scores: shipped, or data/rules/<name>.toml.")
     partitions_start: date = Field(date(2024, 1, 1), description="First day that can be materialised.")
@@ -57,7 +68,26 @@ class Settings(BaseModel):
     duckdb_threads: int | None = Field(None, ge=1, description="Threads of the engine. Unset: all cores.")
     duckdb_memory_limit: str | None = Field(None, description='Memory limit of the engine, such as "4GB". Unset: 80 %.')
 
-    @field_validator("tags", "blocking_checks", mode="before")
+    @field_validator("crm_row_ranges", "crm_column_counts", mode="before")
+    @classmethod
+    def _by_table(cls, value: object, info: ValidationInfo) -> object:
+        """JSON by CRM table; a table that is not named keeps its default."""
+        given = json.loads(value) if isinstance(value, str) else value
+        default = cls.model_fields[str(info.field_name)].default
+        if not isinstance(given, dict) or set(given) - set(default):
+            raise ValueError(f'JSON such as {{"Tags": …}} with tables among {listing(default)}')
+        return default | given
+
+    @field_validator("crm_row_ranges", "crm_product_ids")
+    @classmethod
+    def _ordered(cls, value: dict[str, tuple[int, int]] | tuple[int, int]) -> object:
+        """Ranges whose ends are not the wrong way round."""
+        for low, high in value.values() if isinstance(value, dict) else [value]:
+            if low > high:
+                raise ValueError(f"the lower end first, not {low} before {high}")
+        return value
+
+    @field_validator("tags", "blocking_checks", "crm_product_ids", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         """A list as the environment gives it: `one, two`, or JSON."""
@@ -145,8 +175,8 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
         name = PREFIX + str(first["loc"][0]).upper()
         raise ConfigError.bad_value(
             name,
-            expected=str(first["msg"]),
-            found=first["input"],
+            expected=str(first["msg"]).removeprefix("Value error, "),
+            found=given.get(name, first["input"]),
             where=f"the environment variable {name}",
             next_step=f"set {name} to a usable value, then  gesture config show",
         ) from error

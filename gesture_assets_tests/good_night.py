@@ -39,7 +39,8 @@ GOOD: dict[str, list[dict[str, object]]] = {
     "activity_to_date": [{"user_id": who, "page_view_count": 10, "event_count": 10} for who in ("ada", "bob")],
     "crm_snapshot": [
         {"crm_table": name, "row_count": 5, "column_names": names, "expected_column_names": names,
-         "found_columns": COLUMNS_FOUND}
+         "found_columns": COLUMNS_FOUND, "least_row_count": 1, "most_row_count": 10,
+         "expected_column_count": len(CRM_TABLES[name]), "odd_product_count": 0, "odd_date_count": 0}
         for name, names in ((name, ",".join(columns)) for name, columns in CRM_TABLES.items())
     ],
     "validated_subscribers": [

@@ -1,8 +1,8 @@
 """The severity policy: which checks only report.
 
 Belongs here: the names of the checks that WARN, each with the reason it must not stop a night. Every check that is not
-named here is an ERROR and blocks; the setting `blocking_checks` makes some of them block as well, and no setting the other
-way round. Does not belong here: what a check looks at (`contracts/`).
+named here is an ERROR and blocks; the setting `blocking_checks` makes some of them block as well, and no setting the
+other way round. Does not belong here: what a check looks at (`contracts/`).
 """
 
 from collections.abc import Collection
@@ -28,6 +28,10 @@ WARN_ONLY = {
     "most_countries_are_known": "an unknown country is a missing value, which every score tolerates",
     "no_email_domain_jumps": "a campaign at one provider is legitimate, a spoofed list is not: somebody should look",
     "every_tag_has_a_subscriber": "an orphan tag is left out, and no subscriber's score changes by it",
+    "crm_row_counts_are_in_their_ranges": "the ranges are document 003's; a small shop is no error",
+    "crm_column_counts_are_as_expected": "a further column loses nothing, and a missing one stops the night anyway",
+    "every_product_id_is_in_its_range": "no score looks at products yet, and a catalogue may grow",
+    "every_crm_date_begins_with_year_month_and_day": "a date that cannot be read is a missing value",
     "most_buyers_are_subscribers": "buyers outside the mailing list are ordinary in some companies",
     "scores_are_not_all_alike": "a young world has little to tell users apart by",
     "scores_use_last_evening_s_activity": "a quiet evening is possible; a stopped sender looks the same",

@@ -16,6 +16,7 @@ CRM_TABLES = {
     "Transactions": ("transaction_id", "purchased_at", "user_full_name", "user_email", "charge_country", "product_id"),
 }
 OPTIONAL_CRM_COLUMNS = {"Tags": ("tagged_at",)}  # lets the tags of past days be rebuilt
+OPTIONAL = ", ".join(f"'{name}'" for names in OPTIONAL_CRM_COLUMNS.values() for name in names)
 
 # A handful of people subscribe twice under one address; more than that is a broken export.
 QUARANTINE_TOLERANCE = 0.01
@@ -49,6 +50,14 @@ CRM_SNAPSHOT = Contract(
         Column("snapshot_date", "DATE", "Day on which the CRM was read; later than as_of_date for a rebuilt day."),
         Column("content_hash", "VARCHAR", "Hash of the CRM's content."),
         found_columns("Types are the database's own."),
+        Column("least_row_count", "BIGINT", "Fewest rows that the settings let pass without a warning.", True),
+        Column("most_row_count", "BIGINT", "Most rows that the settings let pass without a warning.", True),
+        Column("expected_column_count", "INTEGER", "Columns that the settings expect, without those "
+               "that may be there or not.", True),
+        Column("odd_product_count", "BIGINT", "Rows whose product_id is outside the settings' range; null where there "
+               "are no products.", True, "count"),
+        Column("odd_date_count", "BIGINT", "Rows whose date does not begin with YYYY-MM-DD; null where there are no "
+               "dates.", True, "count"),
     ),
     expectations=(
         no_rows(
@@ -69,8 +78,30 @@ CRM_SNAPSHOT = Contract(
             recovery="compare user_email in Transactions with Subscribers",
         ),
         *same_columns_as_before("crm_snapshot", "crm_table"),
+        no_rows(
+            "crm_row_counts_are_in_their_ranges",
+            "select crm_table, row_count, least_row_count, most_row_count from {batch} "
+            "where row_count not between least_row_count and most_row_count",
+            recovery="compare the CRM with its last export, or set GESTURE_CRM_ROW_RANGES to what is usual here",
+        ),
+        no_rows(
+            "crm_column_counts_are_as_expected",
+            f"""select crm_table, column_names, expected_column_count from {{batch}} where expected_column_count <>
+                len(list_filter(string_split(column_names, ','), lambda name: name not in ({OPTIONAL})))""",
+            recovery="see which column is new, or set GESTURE_CRM_COLUMN_COUNTS",
+        ),
+        no_rows(
+            "every_product_id_is_in_its_range",
+            "select crm_table, odd_product_count from {batch} where odd_product_count > 0",
+            recovery="look at product_id in Transactions, or set GESTURE_CRM_PRODUCT_IDS to the ids that there are",
+        ),
+        no_rows(
+            "every_crm_date_begins_with_year_month_and_day",
+            "select crm_table, odd_date_count from {batch} where odd_date_count > 0",
+            recovery="let the CRM, or a view, write dates as 2026-03-09 or 2026-03-09 12:00:00",
+        ),
     ),
-)
+)  # fmt: skip
 
 _SHARED = (
     Column(PARTITION, "DATE", "Day that the row stands for."),

@@ -16,7 +16,7 @@ from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.subscribers import CRM_TABLES
 from gesture_assets.defs.common import VALIDATED_SUBSCRIBERS, Events, Night, WarehouseResource, step
 from gesture_assets.errors import SourceError
-from gesture_assets.sources.crm import CrmContent, canonical_crm, crm_url, read_crm
+from gesture_assets.sources.crm import CrmContent, canonical_crm, crm_url, odd_values, read_crm
 from gesture_assets.sources.personal import pseudonym_key
 from gesture_assets.subscribers.validate import subscribers_as_of
 from gesture_assets.warehouse import ledger
@@ -84,7 +84,7 @@ def _build(night: Night, url: str) -> Events:
             "Tags": _rows(tags.join(subscribers.select("mailchimp_id"), on="mailchimp_id", how="anti")),
             "Transactions": _rows(purchases.join(subscribers.select("email_key"), on="email_key", how="anti")),
         }
-        frames[CRM_SNAPSHOT.name].append(_snapshot(content, subscribers, days, unmatched))
+        frames[CRM_SNAPSHOT.name].append(_snapshot(night, content, subscribers, days, unmatched))
     run_hashes = night.session.input_hashes
     run_hashes["crm"] = content.content_hash
     notes: dict[str, Any] = {
@@ -115,10 +115,12 @@ def _stored(night: Night, contract: Contract, days: list[date]) -> nw.LazyFrame[
 
 
 def _snapshot(
-    content: CrmContent, subscribers: nw.LazyFrame[Any], days: nw.LazyFrame[Any], unmatched: dict[str, int]
-) -> nw.LazyFrame[Any]:
+    night: Night, content: CrmContent, subscribers: nw.LazyFrame[Any], days: nw.LazyFrame[Any],
+    unmatched: dict[str, int],
+) -> nw.LazyFrame[Any]:  # fmt: skip
     """The rows of crm_snapshot: what each CRM table looked like, and how many of its rows are later than the day."""
     is_later = nw.when(nw.col("optin_date") > nw.col(PARTITION)).then(nw.lit(1)).otherwise(nw.lit(0))
+    settings, odd = night.settings, odd_values(content, night.settings.crm_product_ids)
     later = days.join(subscribers, how="cross").group_by(PARTITION, "snapshot_date").agg(is_later.sum().alias("later"))
     return nw.concat(
         [
@@ -133,6 +135,11 @@ def _snapshot(
                 "snapshot_date",
                 nw.lit(content.content_hash).alias("content_hash"),
                 nw.lit(json.dumps(content.types[name], sort_keys=True)).alias("found_columns"),
+                nw.lit(settings.crm_row_ranges[name][0]).cast(nw.Int64).alias("least_row_count"),
+                nw.lit(settings.crm_row_ranges[name][1]).cast(nw.Int64).alias("most_row_count"),
+                nw.lit(settings.crm_column_counts[name]).cast(nw.Int32).alias("expected_column_count"),
+                nw.lit(odd[name][0]).cast(nw.Int64).alias("odd_product_count"),
+                nw.lit(odd[name][1]).cast(nw.Int64).alias("odd_date_count"),
             )
             for name, expected in CRM_TABLES.items()
         ]

@@ -122,6 +122,38 @@ def _table(connection: sa.Connection, name: str, present: tuple[str, ...]) -> pl
     return pl.read_database(query, connection, schema_overrides=dict.fromkeys(wanted, pl.String))
 
 
+DATES = {"Subscribers": "optin_time", "Transactions": "purchased_at"}
+PRODUCTS = {"Transactions": "product_id"}
+WHOLE_DATE = r"^\d{4}-\d{2}-\d{2}([ T]|$)"
+
+
+def odd_values(content: CrmContent, product_ids: tuple[int, int]) -> dict[str, tuple[int | None, int | None]]:
+    """Table -> rows with a product outside `product_ids`, and rows with a date that does not begin with YYYY-MM-DD.
+
+    None where the table has no such column. What is missing is not odd.
+    """
+
+    def count(frame: pl.DataFrame, odd: pl.Expr) -> int:
+        return int(frame.select(odd.fill_null(value=True).sum()).item())
+
+    found = {}
+    for name, frame in content.tables.items():
+        products = dates = None
+        if name in PRODUCTS:
+            text = pl.col(PRODUCTS[name]).str.strip_chars()
+            is_usual = text.cast(pl.Float64, strict=False).is_between(*product_ids)
+            products = count(frame, text.is_not_null() & ~is_usual.fill_null(value=False))
+        if name in DATES:
+            text = pl.col(DATES[name]).str.strip_chars()
+            is_date = (
+                text.str.contains(WHOLE_DATE)
+                & text.str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False).is_not_null()
+            )
+            dates = count(frame, text.is_not_null() & ~is_date)
+        found[name] = (products, dates)
+    return found
+
+
 def canonical_crm(
     connection: duckdb.DuckDBPyConnection, content: CrmContent, key: str
 ) -> tuple[duckdb.DuckDBPyRelation, duckdb.DuckDBPyRelation, duckdb.DuckDBPyRelation]:

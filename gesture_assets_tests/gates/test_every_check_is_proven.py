@@ -185,6 +185,10 @@ OWN: dict[str, dict[str, Fault]] = {
             "update crm_snapshot set unmatched_count = 1 where crm_table = 'Transactions'"
         ),
         **other_columns("crm_snapshot"),
+        "crm_row_counts_are_in_their_ranges": where_first("crm_snapshot", "most_row_count = 4"),
+        "crm_column_counts_are_as_expected": where_first("crm_snapshot", "expected_column_count = 7"),
+        "every_product_id_is_in_its_range": where_first("crm_snapshot", "odd_product_count = 1"),
+        "every_crm_date_begins_with_year_month_and_day": where_first("crm_snapshot", "odd_date_count = 1"),
     },
     "validated_subscribers": {
         "every_subscriber_has_an_id": where_first("validated_subscribers", "mailchimp_id = null", MISSING),
@@ -397,6 +401,11 @@ def test_another_structure_is_refused_and_nothing_else_is_judged(
         ("raw_events", "city = '203.0.113.7' where rowid = 0", {ADDRESS}),
         ("raw_events", "city = 'from 2001:db8:0:1:1:1:1:1 today' where rowid = 0", {ADDRESS}),
         ("raw_events", "city = 'v1.2.3 at 10:05:33' where rowid = 0", set()),
+        ("crm_snapshot", "least_row_count = 5, most_row_count = 5", set()),
+        ("crm_snapshot", "least_row_count = null, most_row_count = null, expected_column_count = null", set()),
+        ("crm_snapshot", "column_names = column_names || ',tagged_at' where crm_table = 'Tags'", set()),
+        ("crm_snapshot", "column_names = column_names || ',shoe_size' where crm_table = 'Tags'",
+         {"crm_column_counts_are_as_expected"}),
         ("rule_scores", "points = 0.5, score = 0.5 where rowid = 0",
          {"no_score_leaves_1_to_100", "every_score_is_its_points_within_1_to_100"}),
         ("rule_scores", "points = 180, score = 100 where rowid = 0", set()),

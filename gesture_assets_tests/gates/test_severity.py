@@ -40,7 +40,7 @@ def test_a_check_blocks_exactly_when_its_severity_is_error() -> None:
 
 
 LATE = "update crm_snapshot set unmatched_count = 1 where crm_table = 'Tags'"
-WRONG = "update crm_snapshot set column_names = 'tag' where crm_table = 'Tags'"
+WRONG = "update crm_snapshot set column_names = 'tag,mailchimp_id' where crm_table = 'Tags'"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@ from gesture_assets.settings import Settings, load_settings
 DEFAULTS = {
     "data_dir": Path("data"),
     "crm_url": None,
+    "crm_row_ranges": {"Subscribers": (1_000, 50_000), "Tags": (1_000, 100_000), "Transactions": (1_000, 20_000)},
+    "crm_column_counts": {"Subscribers": 6, "Tags": 2, "Transactions": 6},
+    "crm_product_ids": (1, 100),
     "rule_set": "intent",
     "partitions_start": date(2024, 1, 1),
     "pseudonym_key": None,
@@ -32,6 +35,12 @@ DEFAULTS = {
 OVERRIDES = {
     "data_dir": ("elsewhere/data", Path("elsewhere/data")),
     "crm_url": ("sqlite:///crm.sqlite", "sqlite:///crm.sqlite"),
+    "crm_row_ranges": (
+        '{"Tags": [0, 7]}',
+        {"Subscribers": (1_000, 50_000), "Tags": (0, 7), "Transactions": (1_000, 20_000)},
+    ),
+    "crm_column_counts": ('{"Tags": 3}', {"Subscribers": 6, "Tags": 3, "Transactions": 6}),
+    "crm_product_ids": ("1, 9", (1, 9)),
     "rule_set": ("scoring_reference", "scoring_reference"),
     "partitions_start": ("2020-02-29", date(2020, 2, 29)),
     "pseudonym_key": ("a key", "a key"),
@@ -50,6 +59,9 @@ OVERRIDES = {
 }
 
 UNUSABLE = {
+    "crm_row_ranges": '{"Tag": [0, 7]}',
+    "crm_column_counts": "6, 2, 6",
+    "crm_product_ids": "100, 1",
     "partitions_start": "the first of May",
     "include_bots": "perhaps",
     "tags": '["one"',

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from gesture_assets.errors import SourceError
 from gesture_assets.settings import Settings
-from gesture_assets.sources.crm import canonical_crm, crm_url, read_crm
+from gesture_assets.sources.crm import canonical_crm, crm_url, odd_values, read_crm
 
 KEY = "a key for tests only"
 ANN = (1, "Ann Lee", "Ann@b.co ", 4, "2026-01-05", "UK")
@@ -230,3 +230,25 @@ def test_the_default_file_is_read_where_it_exists(settings: Settings, write_crm:
     path = write_crm([ANN])
     assert crm_url(settings) == url_of(path)
     assert crm_url(settings.model_copy(update={"crm_url": "postgresql://crm"})) == "postgresql://crm"
+
+
+@pytest.mark.parametrize(
+    ("product", "purchased", "expected"),
+    [
+        (1, "2026-03-01", (0, 0)),
+        (100, "2026-03-01 09:00:00", (0, 0)),
+        ("7.0", " 2026-03-01T09:00:00 ", (0, 0)),
+        (None, None, (0, 0)),
+        (0, "2026-03-01", (1, 0)),
+        (101, "01.03.2026", (1, 1)),
+        ("a hat", "2026-13-01", (1, 1)),
+        (1, "2026-03-01x", (0, 1)),
+        (1, "", (0, 1)),
+    ],
+)
+def test_products_outside_their_range_and_dates_of_another_form_are_counted(
+    write_crm: WriteCrm, product: object, purchased: str | None, expected: tuple[int, int]
+) -> None:
+    sold = (7, purchased, "Ann Lee", "ann@b.co", "GB", product)
+    content = read_crm(url_of(write_crm([ANN, BOB], [(1, "tea")], [sold, (8, "2026-03-01", "", "", "", 5)])))
+    assert odd_values(content, (1, 100)) == {"Subscribers": (None, 0), "Tags": (None, None), "Transactions": expected}
