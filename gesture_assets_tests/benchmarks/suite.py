@@ -204,8 +204,20 @@ def fixed(bench: Bench, size: Size) -> Part:
     return Part("fixed", size, figures, limits)
 
 
+def models(bench: Bench, size: Size) -> Part:
+    """Training, scoring and reasons of sixty features, against XGBoost's own calls on a ready matrix."""
+    runs = {name: bench.run(name, size) for name in ("model_training", "model_scoring", "model_reasons")}
+    most = {"model_training": 1.2, "model_scoring": 1.3, "model_reasons": 1.3}
+    return Part(
+        "models", size, runs,
+        [Limit(f"{name} ÷ XGBoost's own", runs[name]["seconds"] / runs[name]["xgboost_seconds"], limit)
+         for name, limit in most.items()]
+        + [Limit(f"GB at most during {name}", runs[name]["peak_bytes"] / 1e9, 4) for name in most],
+    )  # fmt: skip
+
+
 PARTS: dict[str, Callable[[Bench, Size], Part]] = {
-    part.__name__: part for part in (fixed, night, long_history, pandas, backfill, memory)
+    part.__name__: part for part in (fixed, night, long_history, pandas, backfill, memory, models)
 }
 # The sizes for which the design makes its claims. Hours and 60 GB of disk; only worth it on a quiet machine.
 FULL = {
@@ -215,4 +227,5 @@ FULL = {
     "pandas": Size(5_000_000, 50_000, 1),
     "backfill": Size(90_000_000, 100_000, 90),
     "memory": Size(100_000_000, 500_000, 120),
+    "models": Size(0, 1_000_000, 0),
 }

@@ -37,6 +37,15 @@ def test_a_night_is_compared_with_the_same_tables_made_by_hand(tmp_path: Path) -
     assert part["limits"][0]["holds"] == (ratio <= 1.5)
 
 
+def test_models_are_compared_with_xgboost_s_own_calls(tmp_path: Path) -> None:
+    part = run_suite(tmp_path / "bench.json", "--users", "600", "--only", "models")["models"]
+    figures = part["figures"]
+    assert set(figures) == {"model_training", "model_scoring", "model_reasons"}
+    assert all(run["seconds"] > 0 and run["xgboost_seconds"] > 0 and run["rows"] == 600 for run in figures.values())
+    assert 600 * 5 < figures["model_reasons"]["reasons"] <= 600 * 11
+    assert len(part["limits"]) == 6
+
+
 def test_plain_pandas_scores_whoever_sent_an_event(tmp_path: Path) -> None:
     write_world(Size(2_000, 100, 1, keeps_sessions=True), tmp_path, form="csv")
     events = tmp_path / "landing" / "native" / f"events-{LAST}.csv"
