@@ -1,11 +1,11 @@
-"""Who buys next: the outcome of each user and feature day, and who is asked about at all.
+"""Who made their first purchase within a horizon, and whose outcome may teach or judge a model.
 
-Belongs here: eligibility, the horizon, and the outcome as far as it is known. Does not belong here: which days and
-parts make a training set (`splits.py`), the features (`features/`).
+Belongs here: outcomes of users on as-of days, and why somebody is left out, on training days and at night. Does not
+belong here: features (`features/`), which days make a training set (`training_set.py`), splits (`splits.py`).
 
-Eligible is whoever could still make their first purchase and has done something that a model can look at. Who bought
-before leaves for good. A subscriber without any event is left to the rules: all that is known of them is the CRM, and
-once they do come, it is under an id of their own.
+Features know what was known on their day; labels know everything received until the labelling. So a visitor who signed
+up later is the person they turned out to be, and a purchase that arrived late is in time all the same. A label is null
+until its horizon is over even where the purchase is already there: else young days would hold buyers only.
 """
 
 from datetime import date
@@ -14,83 +14,167 @@ from typing import Any
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.events.roll_up import last_known
+from gesture_assets.features.user_features import KEY, resolve_identities
 
 Frame = nw.LazyFrame[Any]
 
 HORIZON_DAYS = 30
-ALREADY_CONVERTED, NO_ACTIVITY, SUPPRESSED = "already_converted", "no_activity", "suppressed"
+CONVERSION = "purchase"  # the event type that the CRM's Transactions are too
+SUPPRESSED, BOT, CONVERTED, INACTIVE, IMMATURE = REASONS = (
+    "suppressed", "bot", "already_converted", "no_activity", "not_mature"
+)  # fmt: skip
+COLUMNS = (*KEY, "person_id", "label", "matures_on", "is_mature", "is_eligible", "exclusion_reason")
 
 
-def exclusions(features: Frame) -> Frame:
-    """Rows of `user_features` with `reason`: why the model does not look at somebody on that day; null for the rest.
+def only_bots(activity: Frame) -> Frame:
+    """The `user_id` of everybody all of whose `activity` is flagged as a bot's."""
+    flags = activity.group_by("user_id").agg(nw.col("is_bot").cast(nw.Int8).min().alias("least"))
+    return flags.filter(nw.col("least") == 1).select("user_id")
 
-    Built from what was known on the day, so that training and scoring exclude alike.
+
+def exclusions(
+    features: Frame,
+    *,
+    conversion: str = CONVERSION,
+    suppressed: Frame | None = None,
+    bots: Frame | None = None,
+    needs_activity: bool = True,
+) -> Frame:
+    """Every row of `features` (`user_features`) by its key, with the `reason` why no model scores it, null for none.
+
+    Known on the as-of day itself: this decides at night. The first that holds of: `suppressed` (a row of that frame,
+    which `rules.scorer.suppressions` gives), `bot` (a user of `bots`), `already_converted`, `no_activity`.
+
+    A subscriber without any event is excluded: there is no behaviour to read, in the CRM they are the masses, and as
+    easy negatives they would flatter every measure. Their rule score serves. `needs_activity=False` lets them in, for
+    whoever has a CRM and no events.
     """
-    bought = (nw.col("purchase_count") > 0) | (nw.col("made_purchase").fill_null(0) == 1)
-    reason = nw.when(bought).then(nw.lit(ALREADY_CONVERTED)).otherwise(
-        nw.when(nw.col("event_count") == 0).then(nw.lit(NO_ACTIVITY)).otherwise(nw.lit(None, nw.String))
-    )  # fmt: skip
-    return features.with_columns(reason=reason)
-
-
-def first_purchases(activity: Frame, links: Frame) -> Frame:
-    """`user_id` and `converted_on`, the day of each user's first purchase, of rows of `daily_activity`.
-
-    Anonymous ids are replaced by the users they are, by the first of the `links` known.
-    """
-    bought = activity.filter(nw.col("purchase_count") > 0).select("user_id", "activity_date")
-    return _named(bought, links).group_by("user_id").agg(nw.col("activity_date").min().alias("converted_on"))
-
-
-def _named(rows: Frame, links: Frame) -> Frame:
-    """`rows` with anonymous ids replaced, by the first link known."""
-    place = nw.col("user_id").cum_count().over("anonymous_user_id", order_by=(PARTITION, "linked_at", "user_id"))
-    first = links.with_columns(place=place).filter(nw.col("place") == 1)
-    named = first.select(nw.col("anonymous_user_id").alias("user_id"), nw.col("user_id").alias("known_user_id"))
-    known = nw.col("known_user_id")
-    return (
-        rows.join(named, on="user_id", how="left")
-        .with_columns(user_id=nw.when(known.is_null()).then(nw.col("user_id")).otherwise(known))
-        .drop("known_user_id")
+    rows = features.select(
+        *KEY,
+        is_converted=_counted(features, f"{conversion}_count", _crm_counts(conversion)),
+        is_inactive=(nw.col("event_count").fill_null(0) == 0) & nw.lit(needs_activity),
     )
+    rows = _with_mark(_with_mark(rows, suppressed, KEY, "is_suppressed"), bots, ("user_id",), "is_bot")
+    return rows.select(*KEY, _reason().alias("reason"))
 
 
 def labels(
-    features: Frame, activity: Frame, links: Frame, buyers: Frame, *, known_until: date,
-    horizon_days: int = HORIZON_DAYS,
-) -> Frame:  # fmt: skip
-    """One row per user and feature day: `matures_on`, `reason` (null where eligible) and `label`.
+    features: Frame,
+    activity: Frame,
+    links: Frame,
+    subscribers: Frame,
+    *,
+    known_until: date,
+    horizon: int = HORIZON_DAYS,
+    conversion: str = CONVERSION,
+    include_bots: bool = False,
+    suppressed: Frame | None = None,
+    needs_activity: bool = True,
+) -> Frame:
+    """One row per row of `features` (`user_features` of the as-of days), in `COLUMNS`.
 
-    `features`: rows of `user_features` on the feature days. `activity`, `links`: `daily_activity` and `identity_links`
-    up to `known_until`: outcomes use everything that became known by then. `buyers`: rows of `validated_subscribers` of
-    the days on which the feature days mature; a purchase that only the CRM holds counts from there. `label` is 1 where
-    the first purchase lies after the feature day and within the horizon, 0 where it does not, null while that is not
-    known (`matures_on` after `known_until`) and for whoever is not eligible.
+    `activity` and `links` are `daily_activity` and `identity_links` up to `known_until`, the day at whose end this is
+    worked out; later rows are not looked at. `subscribers` are `validated_subscribers` of the as-of days and of the
+    days they mature on: a purchase that only the CRM knows lies between the two. Where the latter are not given, only
+    events count.
+
+    `label` is 1 when the person's first `conversion` falls on one of the `horizon` days after the as-of day, else 0;
+    null while `is_mature` is false (`matures_on` after `known_until`). `person_id` is who the user turned out to be:
+    two ids of one person share it. `exclusion_reason` is the first that holds of `REASONS`, as in `exclusions`, but a
+    conversion before the as-of day counts whenever it became known: a second purchase is not what is learnt. Flagged
+    bots' conversions count only where `include_bots`, as in the features.
     """
-    day = nw.col(PARTITION)
-    rows = exclusions(
-        features.select(PARTITION, "user_id", "mailchimp_id", "purchase_count", "made_purchase", "event_count")
+    until = nw.lit(known_until).cast(nw.Date)
+    known = _known(activity, until)
+    named = _known(links, until)
+    everybody = resolve_identities(known, named)
+    people = everybody if include_bots else everybody.filter(~nw.col("is_bot"))
+    emails = (
+        last_known(people.filter(~nw.col("last_event_at").is_null()), ("user_id",), ("email_key",), "last_event_at")
+        .filter(~nw.col("email_key").is_null())
+        .select(nw.col("user_id").alias("person_id"), "email_key")
     )
-    rows = rows.with_columns(matures_on=day.cast(nw.Datetime("us")).dt.offset_by(f"{horizon_days}d").cast(nw.Date))
-    bought = first_purchases(activity, links)
-    # The id of the feature day may since have turned out to be another user's.
-    people = _named(rows.select(PARTITION, "user_id", nw.col("user_id").alias("asked_user_id")), links)
-    found = people.join(bought, on="user_id", how="left").select(
-        PARTITION, nw.col("asked_user_id").alias("user_id"), "converted_on"
+    rows = _persons(features, named, subscribers, emails, until)
+    bought = people.filter(nw.col(f"{conversion}_count") > 0)
+    first = bought.group_by("user_id").agg(nw.col("activity_date").min().alias("converted_on"))
+    rows = rows.join(first.rename({"user_id": "person_id"}), on="person_id", how="left").with_columns(
+        matures_on=nw.col(PARTITION).dt.offset_by(f"{horizon}d").cast(nw.Date),
+        is_inactive=(nw.col("event_count").fill_null(0) == 0) & nw.lit(needs_activity),
     )
-    in_crm = buyers.filter(nw.col("made_purchase") == 1).select(
-        nw.col(PARTITION).alias("matures_on"), "mailchimp_id", nw.lit(1).alias("is_buyer")
+    rows = _with_crm_purchases(rows, subscribers, conversion)
+    had_before = _counted(features, *_crm_counts(conversion))
+    rows = rows.with_columns(
+        is_mature=nw.col("matures_on") <= until,
+        is_converted=had_before
+        | (nw.col("bought_before") > 0)
+        | (nw.col("converted_on") <= nw.col(PARTITION)).fill_null(False),
+        converts=(nw.col("converted_on") <= nw.col("matures_on")).fill_null(False) | (nw.col("bought_by_then") > 0),
     )
-    both = rows.join(found, on=[PARTITION, "user_id"], how="left").join(
-        in_crm, on=["matures_on", "mailchimp_id"], how="left"
+    bots = only_bots(everybody).rename({"user_id": "person_id"})
+    rows = _with_mark(_with_mark(rows, suppressed, KEY, "is_suppressed"), bots, ("person_id",), "is_bot")
+    rows = rows.with_columns(
+        label=nw.when(nw.col("is_mature")).then(
+            nw.when(nw.col("converts") & ~nw.col("is_converted")).then(nw.lit(1)).otherwise(nw.lit(0)).cast(nw.Int16)
+        ),
+        exclusion_reason=_reason(~nw.col("is_mature")),
     )
-    converted = nw.col("converted_on")
-    before = (~converted.is_null()) & (converted <= day)
-    reason = nw.when(nw.col("reason").is_null() & before).then(nw.lit(ALREADY_CONVERTED)).otherwise(nw.col("reason"))
-    within = ((~converted.is_null()) & (converted <= nw.col("matures_on"))) | (~nw.col("is_buyer").is_null())
-    outcome = nw.when(within).then(nw.lit(1)).otherwise(nw.lit(0)).cast(nw.Int16)
-    is_known = nw.col("matures_on") <= nw.lit(known_until).cast(nw.Date)
-    return both.with_columns(reason=reason).select(
-        PARTITION, "user_id", "matures_on", "reason",
-        nw.when(nw.col("reason").is_null() & is_known).then(outcome).alias("label"),
+    return rows.with_columns(is_eligible=nw.col("exclusion_reason").is_null()).select(*COLUMNS)
+
+
+def _known(rows: Frame, until: nw.Expr) -> Frame:
+    """`rows` as they were known by `until`, which becomes their as-of day."""
+    return rows.rename({PARTITION: "known_date"}).filter(nw.col("known_date") <= until).with_columns(
+        until.alias(PARTITION)
     )  # fmt: skip
+
+
+def _persons(features: Frame, named: Frame, subscribers: Frame, emails: Frame, until: nw.Expr) -> Frame:
+    """The rows of `features` with `person_id` and the person's `email_key`, as far as it is known.
+
+    A subscriber without events who came later, under the same address, is that user.
+    """
+    crm = subscribers.filter(~nw.col("mailchimp_id").is_null()).select(
+        PARTITION, "mailchimp_id", nw.col("email_key").alias("crm_key")
+    )
+    owners = emails.group_by("email_key").agg(nw.col("person_id").min().alias("owner_id"))
+    crm = crm.join(owners.rename({"email_key": "crm_key"}), on="crm_key", how="left")
+    facts = ("made_purchase", "event_count", "mailchimp_id")
+    as_of = features.select(nw.col(PARTITION).alias("feature_date"), nw.col("user_id").alias("own_id"), "user_id",
+                            *facts, until.alias(PARTITION))  # fmt: skip
+    resolved = resolve_identities(as_of, named).rename({PARTITION: "until"}).rename(
+        {"feature_date": PARTITION, "user_id": "resolved_id", "own_id": "user_id"}
+    )  # fmt: skip
+    is_alone = nw.col("user_id") == nw.concat_str(
+        [nw.lit("subscriber:"), nw.col("mailchimp_id").cast(nw.String)], ignore_nulls=True
+    )
+    has_owner = is_alone & ~nw.col("owner_id").is_null()
+    people = resolved.join(crm, on=[PARTITION, "mailchimp_id"], how="left").with_columns(
+        person_id=nw.when(has_owner).then(nw.col("owner_id")).otherwise(nw.col("resolved_id"))
+    )
+    own = nw.col("email_key")
+    return people.join(emails, on="person_id", how="left").with_columns(
+        email_key=nw.when(own.is_null()).then(nw.col("crm_key")).otherwise(own)
+    )
+
+
+def _with_crm_purchases(rows: Frame, subscribers: Frame, conversion: str) -> Frame:
+    """`rows` with what the CRM knew of a purchase on the as-of day and on the day it matures; 0 where nothing."""
+    bought = subscribers.filter(~nw.col("email_key").is_null() & (nw.col("made_purchase") > 0))
+    if conversion != CONVERSION:
+        bought = bought.filter(nw.lit(False))
+    bought = bought.select("email_key", nw.col(PARTITION).alias("bought_day"), nw.lit(1).alias("bought")).unique(
+        subset=["email_key", "bought_day"], keep="any"
+    )
+    for day, name in ((PARTITION, "bought_before"), ("matures_on", "bought_by_then")):
+        of_day = bought.rename({"bought_day": day, "bought": name})
+        rows = rows.join(of_day, on=["email_key", day], how="left").with_columns(nw.col(name).fill_null(0))
+    return rows
+
+
+def _crm_counts(conversion: str) -> tuple[str, ...]:
+    return ("made_purchase",) if conversion == CONVERSION else ()
+
+
+def _counted(features: Frame, *names: Any) -> nw.Expr:
+    raise NotImplementedError

@@ -1,0 +1,117 @@
+"""Tonight's model scores: margins, probabilities, percentiles and confidence, and the score to act on.
+
+Belongs here: from features and a model to rows of `model_scores`, and putting rules and model side by side. Does not
+belong here: reasons (`reasons.py`), who is eligible (`labels.py`), which model serves (`warehouse/registry.py`).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import polars as pl
+
+from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.contracts.models import DISAGREEMENT, INTENT_SCORES
+from gesture_assets.models.matrix import encode
+from gesture_assets.models.training import Model
+
+HIGHEST, LOWEST = 100.0, 1.0
+# Evidence of a user: distinct days and events. With this many the confidence is half of what it can be.
+HALF_EVIDENCE = 10.0
+
+
+def score_users(model: Model, frame: pl.DataFrame) -> pl.DataFrame:
+    """`user_id`, `margin`, `probability`, `score`, `confidence` of each row of `frame`; a row depends on itself only.
+
+    `frame` holds `user_id`, `event_count` and the model's features.
+    """
+    margins = model.margins_of(encode(frame, model.encoding))
+    probabilities = model.calibrator.probabilities(margins)
+    return pl.DataFrame(
+        {
+            "user_id": frame["user_id"],
+            "margin": margins.astype(np.float64),
+            "probability": probabilities,
+            "score": LOWEST + np.round((HIGHEST - LOWEST) * probabilities),
+            "confidence": confidence(frame["event_count"]),
+        }
+    )
+
+
+def confidence(event_count: pl.Series) -> pl.Series:
+    """How much evidence stands behind a score: n ÷ (n + 10) for n events, so 0 without any and nearing 1.
+
+    It says nothing about whether the model is right on average (calibration does), only how little a user's own
+    behaviour has to say.
+    """
+    count = event_count.fill_null(0).cast(pl.Float64)
+    return (count / (count + HALF_EVIDENCE)).alias("confidence")
+
+
+def percentiles(scored: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    """`scored` with `percentile`: the share of the day's users with a lower probability, those with an equal one half.
+
+    Two users of equal probability have one percentile, so the mean of all is one half.
+    """
+    counts = scored.group_by(PARTITION, "probability").agg(nw.len().cast(nw.Int64).alias("equal_count"))
+    counts = counts.with_columns(
+        up_to=nw.col("equal_count").cum_sum().over(PARTITION, order_by="probability"),
+        total=nw.col("equal_count").sum().over(PARTITION),
+    )
+    below = nw.col("up_to").cast(nw.Float64) - nw.col("equal_count").cast(nw.Float64) * 0.5
+    share = counts.select(PARTITION, "probability", (below / nw.col("total").cast(nw.Float64)).alias("percentile"))
+    return scored.join(share, on=[PARTITION, "probability"], how="left")
+
+
+def intent_scores(
+    rule_scores: nw.LazyFrame[Any], model_scores: nw.LazyFrame[Any], exclusions: nw.LazyFrame[Any], *, fallback: str
+) -> nw.LazyFrame[Any]:
+    """Rules and model side by side, and the one to act on: the model's, or the rules' where there is none.
+
+    `fallback` is why the rules serve where nobody excluded the user from the model, such as "there is no champion".
+    """
+    key = [PARTITION, "user_id"]
+    both = (
+        rule_scores.select(*key, nw.col("score").alias("rule_score"), "rule_set_version")
+        .join(
+            model_scores.select(
+                *key, nw.col("score").alias("model_score"), "probability", "percentile", "model_version"
+            ),
+            on=key,
+            how="left",
+        )
+        .join(exclusions.select(*key, nw.col("reason").alias("excluded_because")), on=key, how="left")
+    )
+    rule, model = nw.col("rule_score"), nw.col("model_score")
+    is_suppressed = rule.is_null()
+    difference = (rule - model).abs()
+    serves = nw.when(is_suppressed).then(nw.lit("suppressed")).otherwise(
+        nw.when(model.is_null()).then(nw.lit("rules_fallback")).otherwise(nw.lit("model"))
+    )  # fmt: skip
+    source = nw.col("source")
+    return (
+        both.with_columns(
+            source=serves,
+            model_score=nw.when(~is_suppressed).then(model),
+            probability=nw.when(~is_suppressed).then(nw.col("probability")),
+            model_version=nw.when(~is_suppressed).then(nw.col("model_version")),
+        )
+        .with_columns(
+            score=nw.when(source == "model").then(model).otherwise(rule),
+            scale=nw.when(source == "model").then(nw.lit("probability")).otherwise(nw.lit("points")),
+            difference=difference,
+            is_disagreement=(difference > DISAGREEMENT).fill_null(False),
+            fallback_reason=nw.when(source == "rules_fallback").then(
+                nw.when(nw.col("excluded_because").is_null())
+                .then(nw.lit(fallback))
+                .otherwise(nw.col("excluded_because"))
+            ),
+        )
+        .select(*INTENT_SCORES.column_names)
+    )
+
+
+def scored_columns(model: Model) -> Sequence[str]:
+    """What `score_users` reads of a frame of features."""
+    return tuple(dict.fromkeys(("user_id", "event_count", *model.encoding.names)))
