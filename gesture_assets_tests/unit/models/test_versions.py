@@ -1,0 +1,101 @@
+"""A version resolves to what it was trained with, in our files and in MLflow's; a changed file is refused."""
+
+import json
+import re
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gesture_assets.contracts.models import VERSION_PATTERN
+from gesture_assets.errors import ModelMismatch
+from gesture_assets.models.tracking import CHALLENGER, CHAMPION, Tracking
+from gesture_assets.models.training import Model, train
+from gesture_assets.models.versions import (
+    card_of,
+    known_versions,
+    load_version,
+    require_features,
+    save_version,
+    version_name,
+)
+
+NOW = datetime(2026, 3, 10, 2, 0, 7)
+
+
+@pytest.fixture(scope="module")
+def world() -> pl.DataFrame:
+    random = np.random.default_rng(1)
+    visits = random.poisson(3, 400)
+    return pl.DataFrame({"visit_count": visits, "bought": random.random(400) < visits / 12})
+
+
+@pytest.fixture(scope="module")
+def model(world: pl.DataFrame) -> Model:
+    return train(world, "bought", ["visit_count"])
+
+
+def test_a_version_is_kept_whole_and_loads_to_the_same_bytes(model: Model, world: pl.DataFrame, tmp_path: Path) -> None:
+    version = version_name(NOW, model.fingerprint)
+    assert re.fullmatch(VERSION_PATTERN, version)
+    assert version.startswith("v20260310_020007_")
+    folder = save_version(model, {"model_version": version, "data_hash": "d"}, tmp_path)
+    assert folder == tmp_path / version
+    assert known_versions(tmp_path) == [version]
+    assert card_of(tmp_path, version)["data_hash"] == "d"
+    again = load_version(tmp_path, version)
+    assert again.fingerprint == model.fingerprint
+    assert np.array_equal(again.margins(world), model.margins(world))
+    assert [path.name for path in tmp_path.iterdir()] == [version]
+
+
+def test_a_model_whose_files_are_gone_or_changed_is_refused_by_name(model: Model, tmp_path: Path) -> None:
+    version = version_name(NOW, model.fingerprint)
+    with pytest.raises(ModelMismatch, match=f"(?s){version} cannot be loaded.*found: none"):
+        load_version(tmp_path, version)
+    folder = save_version(model, {"model_version": version}, tmp_path)
+    description = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(description | {"base_rate": 0.5}))
+    with pytest.raises(ModelMismatch, match="changed after the training"):
+        load_version(tmp_path, version)
+
+
+def test_a_model_of_other_features_is_refused_naming_them(model: Model) -> None:
+    require_features(model, ["visit_count", "more"], version="v1")
+    with pytest.raises(ModelMismatch, match="(?s)v1 cannot score.*visit_count"):
+        require_features(model, ["visits"], version="v1")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")  # MLflow's own, about its own
+def test_mlflow_keeps_runs_children_the_model_and_who_is_champion(
+    model: Model, world: pl.DataFrame, tmp_path: Path
+) -> None:
+    tracking = Tracking(tmp_path / "mlflow.db", tmp_path / "mlruns")
+    version = version_name(NOW, model.fingerprint)
+    folder = save_version(model, {"model_version": version}, tmp_path / "models")
+    with tracking.run("train", tags={"dagster_run_id": "r1"}) as parent:
+        with tracking.run("trial 0", tags={}, parent=parent) as child:
+            tracking.log(child, parameters={"max_depth": 4}, metrics={"roc_auc": 0.8})
+        tracking.log(parent, parameters=model.parameters.as_dict(), metrics={"roc_auc": 0.81}, files=[folder])
+        tracking.register(parent, model, version)
+    kept = tracking.client.get_run(parent)
+    assert (kept.info.status, kept.data.tags["dagster_run_id"]) == ("FINISHED", "r1")
+    assert kept.data.params["max_depth"] == "6"
+    assert kept.data.metrics == {"roc_auc": 0.81}
+    children = tracking.client.search_runs([tracking.experiment_id], f"tags.mlflow.parentRunId = '{parent}'")
+    assert [one.data.metrics["roc_auc"] for one in children] == [0.8]
+    tracking.alias(CHAMPION, version)
+    tracking.alias(CHALLENGER, None)
+    assert tracking.aliases() == {CHAMPION: version}
+    import mlflow
+    import xgboost
+
+    served = mlflow.xgboost.load_model("models:/intent@champion")
+    matrix = xgboost.DMatrix(world.select("visit_count").cast(pl.Float32).to_numpy())
+    assert np.array_equal(served.predict(matrix, output_margin=True), model.margins(world))
+    with pytest.raises(ValueError, match="stopped"), tracking.run("broken", tags={}) as failed:
+        raise ValueError("stopped")
+    assert tracking.client.get_run(failed).info.status == "FAILED"
