@@ -9,6 +9,7 @@ from datetime import date, datetime
 import narwhals as nw
 
 from gesture_assets.contracts import Contract, all_contracts
+from gesture_assets.contracts.exploration import NEEDED
 from gesture_assets.contracts.subscribers import CRM_TABLES
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse.warehouse import Session
@@ -50,6 +51,27 @@ GOOD: dict[str, list[dict[str, object]]] = {
     ],
     "quarantined_subscribers": [{"mailchimp_id": 5, "reason": "duplicate_email", "kept_mailchimp_id": 1}],
     "user_features": [{"user_id": who, "last_event_at": NOON, "member_rating": 3} for who in SCORES],
+    "segment_conversion": [
+        {"dimension": "country", "segment": segment, "place": place, "subscriber_count": 2, "buyer_count": 2 - place,
+         "conversion_rate": (2 - place) / 2, "subscriber_share": 0.5, "buyer_share": 2.0 - place,
+         "cumulative_subscriber_share": place / 2, "cumulative_buyer_share": 1.0}
+        for place, segment in ((1, "GB"), (2, "DE"))
+    ],
+    "purchase_quantiles": [
+        {"metric": "tag_count", "made_purchase": outcome, "quantile": quantile, "value": 10 * quantile}
+        for outcome in (0, 1)
+        for quantile in (0.1, 0.5, 0.9)
+    ],
+    "data_sufficiency": [
+        {"criterion": "verdict", "found": len(NEEDED), "needed": len(NEEDED), "is_met": True},
+        *({"criterion": name, "found": 2e3, "needed": needed, "is_met": True} for name, (needed, _) in NEEDED.items()),
+    ],
+    "engagement_fences": [
+        {"metric": "event_count_30d", "user_count": 20, "lower_quartile": 1, "median": 2, "upper_quartile": 3,
+         "low_fence": -2, "high_fence": 6, "outlier_count": 1, "outlier_share": 0.05}
+    ],
+    "engagement_outliers": [{"user_id": "ada", "metric": "event_count_30d", "value": 7, "low_fence": -2,
+                             "high_fence": 6}],
     "rule_sets": [{"rule_count": 2}],
     "rule_scores": [{"user_id": who, "score": score, "points": score} for who, score in SCORES.items()],
     "rule_contributions": [
@@ -78,7 +100,9 @@ TOGETHER = (
     ("daily_activity",),
     ("activity_to_date",),
     ("crm_snapshot", "validated_subscribers", "quarantined_subscribers"),
+    ("segment_conversion", "purchase_quantiles", "data_sufficiency"),
     ("user_features",),
+    ("engagement_fences", "engagement_outliers"),
     ("rule_sets", "rule_scores", "rule_contributions"),
     ("top_users",),
 )

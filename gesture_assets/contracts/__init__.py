@@ -10,6 +10,13 @@ from gesture_assets.contracts.events import (
     RAW_EVENTS,
     SESSIONS,
 )
+from gesture_assets.contracts.exploration import (
+    DATA_SUFFICIENCY,
+    ENGAGEMENT_FENCES,
+    ENGAGEMENT_OUTLIERS,
+    PURCHASE_QUANTILES,
+    SEGMENT_CONVERSION,
+)
 from gesture_assets.contracts.scores import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SETS, TOP_USERS, user_features
 from gesture_assets.contracts.subscribers import CRM_SNAPSHOT, QUARANTINED_SUBSCRIBERS, validated_subscribers
 from gesture_assets.features.registry import feature_registry
@@ -28,7 +35,12 @@ def all_contracts(tags: tuple[str, ...]) -> tuple[Contract, ...]:
         CRM_SNAPSHOT,
         validated_subscribers(tags),
         QUARANTINED_SUBSCRIBERS,
+        SEGMENT_CONVERSION,
+        PURCHASE_QUANTILES,
+        DATA_SUFFICIENCY,
         user_features(feature_registry(tags)),
+        ENGAGEMENT_FENCES,
+        ENGAGEMENT_OUTLIERS,
         RULE_SETS,
         RULE_SCORES,
         RULE_CONTRIBUTIONS,
@@ -37,7 +49,8 @@ def all_contracts(tags: tuple[str, ...]) -> tuple[Contract, ...]:
 
 
 __all__ = [
-    "ACTIVITY_TO_DATE", "CRM_SNAPSHOT", "DAILY_ACTIVITY", "IDENTITY_LINKS", "LANDING_RECONCILIATION",
-    "QUARANTINED_EVENTS", "QUARANTINED_SUBSCRIBERS", "RAW_EVENTS", "RULE_CONTRIBUTIONS", "RULE_SCORES", "RULE_SETS",
+    "ACTIVITY_TO_DATE", "CRM_SNAPSHOT", "DAILY_ACTIVITY", "DATA_SUFFICIENCY", "ENGAGEMENT_FENCES",
+    "ENGAGEMENT_OUTLIERS", "IDENTITY_LINKS", "LANDING_RECONCILIATION", "PURCHASE_QUANTILES", "QUARANTINED_EVENTS",
+    "QUARANTINED_SUBSCRIBERS", "RAW_EVENTS", "RULE_CONTRIBUTIONS", "RULE_SCORES", "RULE_SETS", "SEGMENT_CONVERSION",
     "SESSIONS", "TOP_USERS", "Contract", "all_contracts", "user_features", "validated_subscribers",
 ]  # fmt: skip

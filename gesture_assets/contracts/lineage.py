@@ -13,6 +13,8 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
     "daily_activity": ("raw_events", "sessions"),
     "activity_to_date": ("daily_activity",),
     "user_features": ("daily_activity", "activity_to_date", "identity_links", *CRM),
+    **dict.fromkeys(("segment_conversion", "purchase_quantiles", "data_sufficiency"), ("validated_subscribers",)),
+    **dict.fromkeys(("engagement_fences", "engagement_outliers"), ("user_features",)),
     "rule_sets": (),
     "rule_scores": ("user_features",),
     "rule_contributions": ("user_features",),

@@ -33,6 +33,8 @@ WARN_ONLY = {
     "every_product_id_is_in_its_range": "no score looks at products yet, and a catalogue may grow",
     "every_crm_date_begins_with_year_month_and_day": "a date that cannot be read is a missing value",
     "most_buyers_are_subscribers": "buyers outside the mailing list are ordinary in some companies",
+    "at_most_5_percent_of_active_users_are_outliers": "some metrics have a long tail, and nobody is left out",
+    "there_is_enough_data_to_learn_from": "rules need no training, and a young company has little to learn from",
     "scores_are_not_all_alike": "a young world has little to tell users apart by",
     "scores_use_last_evening_s_activity": "a quiet evening is possible; a stopped sender looks the same",
 }

@@ -33,12 +33,15 @@ LOST = {
     "identity_links": "user_id", "sessions": "is_spam", "daily_activity": "spam_session_count",
     "activity_to_date": "spam_session_count", "crm_snapshot": "content_hash", "validated_subscribers": "is_rebuilt",
     "quarantined_subscribers": "masked_row",
+    "segment_conversion": "subscriber_share", "purchase_quantiles": "subscriber_count", "data_sufficiency": "is_met",
+    "engagement_fences": "median", "engagement_outliers": "value",
     "user_features": "is_subscriber", "rule_sets": "content", "rule_scores": "explanation",
     "rule_contributions": "because", "top_users": "explanation",
 }  # fmt: skip
 LEAKED = LOST | {
     "sessions": "user_id", "daily_activity": "city", "activity_to_date": "city", "validated_subscribers": "email_key",
-    "user_features": "city",
+    "user_features": "city", "segment_conversion": "segment", "purchase_quantiles": "metric",
+    "engagement_outliers": "user_id", "data_sufficiency": "criterion", "engagement_fences": "metric",
 }  # fmt: skip
 ZERO_COUNTS = "0 as landed_count, 0 as accepted_count, 0 as duplicate_count, 0 as quarantined_count"
 # A row of the day before that only its day gives away.
@@ -49,6 +52,8 @@ STRAYS = {
     "activity_to_date": f"{YESTERDAY}, 0 as page_view_count, 0 as event_count",
     "daily_activity": f"{YESTERDAY}, activity_date - 1 as activity_date, 0 as page_view_count, 0 as event_count",
     "validated_subscribers": f"{YESTERDAY}, optin_date - 1 as optin_date",
+    "engagement_fences": f"{YESTERDAY}, 0 as outlier_count",
+    "data_sufficiency": f"{YESTERDAY}, 'stray' || criterion as criterion",
     "user_features": f"{YESTERDAY}, last_event_at - interval 1 day as last_event_at",
 }
 # A second row of one key that nothing else gives away.
@@ -58,6 +63,8 @@ COPIES = {
     "daily_activity": "0 as page_view_count, 0 as event_count",
     "validated_subscribers": "'another' as email_key",
     "rule_contributions": "0 as points",
+    "segment_conversion": "0 as subscriber_count",
+    "engagement_fences": "0 as outlier_count",
 }
 NEGATIVE = {
     "activity_to_date": "page_view_count = -1",
@@ -68,6 +75,9 @@ NEGATIVE = {
     "validated_subscribers": "tag_count = -1",
     "user_features": "repeat_session_count = -1",
     "rule_sets": "rule_count = -1",
+    "segment_conversion": "buyer_count = -1",
+    "purchase_quantiles": "subscriber_count = -1",
+    "engagement_fences": "user_count = -1",
 }
 ACCOUNTED = "every_subscriber_is_accounted_for"
 COMPANIONS = {
@@ -88,6 +98,7 @@ COMPANIONS = {
     ("rule_scores", "each_key_occurs_once"): ("every_user_with_features_has_a_score",),
     ("top_users", "each_key_occurs_once"): ("ranks_follow_the_scores",),
     ("sessions", "no_count_is_negative"): ("every_session_has_an_event",),
+    ("engagement_fences", "no_text_holds_an_ip_or_email_address"): ("every_outlier_is_listed_and_counted",),
 }  # fmt: skip
 
 
@@ -226,6 +237,34 @@ OWN: dict[str, dict[str, Fault]] = {
             "update user_features set last_event_at = last_event_at - interval 1 day"
         ),
     },
+    "segment_conversion": {
+        "every_subscriber_is_in_one_segment_of_each_dimension": where_first(
+            "segment_conversion", "subscriber_count = 3"
+        ),
+        "cumulative_shares_end_at_1": Fault("update segment_conversion set cumulative_buyer_share = 0.99"),
+        "every_conversion_rate_is_a_share": where_first("segment_conversion", "conversion_rate = 1.1"),
+    },
+    "purchase_quantiles": {"quantiles_rise": where_first("purchase_quantiles", "value = 6")},
+    "data_sufficiency": {
+        "every_criterion_is_judged_by_its_numbers": Fault(
+            "update data_sufficiency set is_met = false where criterion = 'verdict'"
+        ),
+        "the_verdict_counts_the_criteria": Fault(
+            "update data_sufficiency set found = found + 1 where criterion = 'verdict'"
+        ),
+        "there_is_enough_data_to_learn_from": Fault(
+            "update data_sufficiency set found = 999, is_met = false where criterion = 'subscribers'; "
+            "update data_sufficiency set found = found - 1, is_met = false where criterion = 'verdict'"
+        ),
+    },
+    "engagement_fences": {
+        "quartiles_and_fences_are_in_order": where_first("engagement_fences", "median = 4"),
+        "every_outlier_is_listed_and_counted": where_first("engagement_fences", "outlier_count = 2"),
+        "at_most_5_percent_of_active_users_are_outliers": where_first("engagement_fences", "outlier_share = 0.06"),
+    },
+    "engagement_outliers": {
+        "every_outlier_lies_beyond_a_fence": where_first("engagement_outliers", "value = 6"),
+    },
     "rule_scores": {
         "only_suppressed_users_have_no_score": where_first("rule_scores", "score = null"),
         "no_score_leaves_1_to_100": where_first(
@@ -272,7 +311,8 @@ class GoodNight:
         provenance = "now()::timestamp as recorded_at, 'r' as run_id, false as is_backfill"
         for name, replaced in (
             ("raw_events", TODAY), ("daily_activity", TODAY), ("user_features", TODAY), ("rule_scores", TODAY),
-            ("validated_subscribers", YESTERDAY), ("landing_reconciliation", YESTERDAY), ("crm_snapshot", YESTERDAY),
+            ("validated_subscribers", YESTERDAY), ("validated_subscribers", TODAY),
+            ("landing_reconciliation", YESTERDAY), ("crm_snapshot", YESTERDAY),
         ):  # fmt: skip
             self.con.execute(
                 f"insert into warehouse.main.{name} by name "

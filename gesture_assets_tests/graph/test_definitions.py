@@ -30,6 +30,8 @@ PUBLICATION, REPORT = "published_warehouse", "validation_results"
 LAST = {PUBLICATION, REPORT}
 LANDED = {"raw_events", "quarantined_events", "landing_reconciliation", "identity_links"}
 CRM = {"crm_snapshot", "validated_subscribers", "quarantined_subscribers"}
+WHO_BUYS = {"segment_conversion", "purchase_quantiles", "data_sufficiency"}
+OUTLIERS = {"engagement_fences", "engagement_outliers"}
 
 # The graph as it is meant, by hand: a new edge is a decision.
 UPSTREAM = {
@@ -38,12 +40,14 @@ UPSTREAM = {
     "daily_activity": {"raw_events", "sessions"},
     "activity_to_date": {"daily_activity"},
     "user_features": {"daily_activity", "activity_to_date", "identity_links", *CRM},
+    **{name: {"validated_subscribers"} for name in WHO_BUYS},
+    **{name: {"user_features"} for name in OUTLIERS},
     "rule_scores": {"user_features"},
     "rule_contributions": {"user_features"},
     "top_users": {"rule_scores", "rule_contributions", "user_features"},
     PUBLICATION: {
         *LANDED, *CRM, "rule_sets", "sessions", "daily_activity", "activity_to_date", "user_features",
-        "rule_scores", "rule_contributions", "top_users",
+        *WHO_BUYS, *OUTLIERS, "rule_scores", "rule_contributions", "top_users",
     },
 }  # fmt: skip
 UPSTREAM[REPORT] = UPSTREAM[PUBLICATION]
