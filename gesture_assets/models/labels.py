@@ -51,9 +51,7 @@ def exclusions(
     whoever has a CRM and no events.
     """
     rows = features.select(
-        *KEY,
-        is_converted=_counted(features, f"{conversion}_count", _crm_counts(conversion)),
-        is_inactive=(nw.col("event_count").fill_null(0) == 0) & nw.lit(needs_activity),
+        *KEY, is_converted=_has_converted(conversion), is_inactive=_is_inactive() & nw.lit(needs_activity)
     )
     rows = _with_mark(_with_mark(rows, suppressed, KEY, "is_suppressed"), bots, ("user_id",), "is_bot")
     return rows.select(*KEY, _reason().alias("reason"))
@@ -95,21 +93,23 @@ def labels(
         .filter(~nw.col("email_key").is_null())
         .select(nw.col("user_id").alias("person_id"), "email_key")
     )
-    rows = _persons(features, named, subscribers, emails, until)
+    facts = dict.fromkeys((*KEY, "mailchimp_id", "made_purchase", "event_count", f"{conversion}_count"))
+    rows = _persons(features.select(*facts), named, subscribers, emails, until)
     bought = people.filter(nw.col(f"{conversion}_count") > 0)
     first = bought.group_by("user_id").agg(nw.col("activity_date").min().alias("converted_on"))
     rows = rows.join(first.rename({"user_id": "person_id"}), on="person_id", how="left").with_columns(
         matures_on=nw.col(PARTITION).dt.offset_by(f"{horizon}d").cast(nw.Date),
-        is_inactive=(nw.col("event_count").fill_null(0) == 0) & nw.lit(needs_activity),
+        is_inactive=_is_inactive() & nw.lit(needs_activity),
+        had_converted=_has_converted(conversion),
     )
     rows = _with_crm_purchases(rows, subscribers, conversion)
-    had_before = _counted(features, *_crm_counts(conversion))
+    converted_on = nw.col("converted_on")
     rows = rows.with_columns(
         is_mature=nw.col("matures_on") <= until,
-        is_converted=had_before
+        is_converted=nw.col("had_converted")
         | (nw.col("bought_before") > 0)
-        | (nw.col("converted_on") <= nw.col(PARTITION)).fill_null(False),
-        converts=(nw.col("converted_on") <= nw.col("matures_on")).fill_null(False) | (nw.col("bought_by_then") > 0),
+        | (converted_on <= nw.col(PARTITION)).fill_null(False),
+        converts=(nw.col("bought_by_then") > 0) | (converted_on <= nw.col("matures_on")).fill_null(False),
     )
     bots = only_bots(everybody).rename({"user_id": "person_id"})
     rows = _with_mark(_with_mark(rows, suppressed, KEY, "is_suppressed"), bots, ("person_id",), "is_bot")
@@ -139,15 +139,11 @@ def _persons(features: Frame, named: Frame, subscribers: Frame, emails: Frame, u
     )
     owners = emails.group_by("email_key").agg(nw.col("person_id").min().alias("owner_id"))
     crm = crm.join(owners.rename({"email_key": "crm_key"}), on="crm_key", how="left")
-    facts = ("made_purchase", "event_count", "mailchimp_id")
-    as_of = features.select(nw.col(PARTITION).alias("feature_date"), nw.col("user_id").alias("own_id"), "user_id",
-                            *facts, until.alias(PARTITION))  # fmt: skip
-    resolved = resolve_identities(as_of, named).rename({PARTITION: "until"}).rename(
+    as_of = features.rename({PARTITION: "feature_date"}).with_columns(until.alias(PARTITION), own_id=nw.col("user_id"))
+    resolved = resolve_identities(as_of, named).drop(PARTITION).rename(
         {"feature_date": PARTITION, "user_id": "resolved_id", "own_id": "user_id"}
     )  # fmt: skip
-    is_alone = nw.col("user_id") == nw.concat_str(
-        [nw.lit("subscriber:"), nw.col("mailchimp_id").cast(nw.String)], ignore_nulls=True
-    )
+    is_alone = nw.col("user_id") == nw.concat_str([nw.lit("subscriber:"), nw.col("mailchimp_id").cast(nw.String)])
     has_owner = is_alone & ~nw.col("owner_id").is_null()
     people = resolved.join(crm, on=[PARTITION, "mailchimp_id"], how="left").with_columns(
         person_id=nw.when(has_owner).then(nw.col("owner_id")).otherwise(nw.col("resolved_id"))
@@ -160,9 +156,9 @@ def _persons(features: Frame, named: Frame, subscribers: Frame, emails: Frame, u
 
 def _with_crm_purchases(rows: Frame, subscribers: Frame, conversion: str) -> Frame:
     """`rows` with what the CRM knew of a purchase on the as-of day and on the day it matures; 0 where nothing."""
-    bought = subscribers.filter(~nw.col("email_key").is_null() & (nw.col("made_purchase") > 0))
     if conversion != CONVERSION:
-        bought = bought.filter(nw.lit(False))
+        return rows.with_columns(nw.lit(0).alias(name) for name in ("bought_before", "bought_by_then"))
+    bought = subscribers.filter(~nw.col("email_key").is_null() & (nw.col("made_purchase") > 0))
     bought = bought.select("email_key", nw.col(PARTITION).alias("bought_day"), nw.lit(1).alias("bought")).unique(
         subset=["email_key", "bought_day"], keep="any"
     )
@@ -172,9 +168,31 @@ def _with_crm_purchases(rows: Frame, subscribers: Frame, conversion: str) -> Fra
     return rows
 
 
-def _crm_counts(conversion: str) -> tuple[str, ...]:
-    return ("made_purchase",) if conversion == CONVERSION else ()
+def _has_converted(conversion: str) -> nw.Expr:
+    """Whether features say that somebody had converted by their as-of day."""
+    has_event = (nw.col(f"{conversion}_count") > 0).fill_null(False)
+    return has_event | (nw.col("made_purchase") > 0).fill_null(False) if conversion == CONVERSION else has_event
 
 
-def _counted(features: Frame, *names: Any) -> nw.Expr:
-    raise NotImplementedError
+def _is_inactive() -> nw.Expr:
+    return nw.col("event_count").fill_null(0) == 0
+
+
+def _with_mark(rows: Frame, marked: Frame | None, on: tuple[str, ...], name: str) -> Frame:
+    """`rows` with the boolean `name`: whether they are among `marked`."""
+    if marked is None:
+        return rows.with_columns(nw.lit(False).alias(name))
+    found = marked.select(*on).unique(subset=list(on), keep="any").with_columns(nw.lit(True).alias(name))
+    return rows.join(found, on=list(on), how="left").with_columns(nw.col(name).fill_null(False))
+
+
+def _reason(is_immature: nw.Expr | None = None) -> nw.Expr:
+    """The first of `REASONS` that holds, null for none."""
+    holds = {SUPPRESSED: nw.col("is_suppressed"), BOT: nw.col("is_bot"), CONVERTED: nw.col("is_converted"),
+             INACTIVE: nw.col("is_inactive"), IMMATURE: is_immature}  # fmt: skip
+    reason = nw.lit(None, nw.String)
+    for name in reversed(REASONS):
+        condition = holds[name]
+        if condition is not None:
+            reason = nw.when(condition).then(nw.lit(name)).otherwise(reason)
+    return reason

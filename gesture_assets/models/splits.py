@@ -1,103 +1,220 @@
-"""Which days and users train, validate and test a model.
+"""Which rows teach, which calibrate, and which judge: by time and by person, and by chance beside it.
 
-Belongs here: the choice of feature days, the split by time and user that decides, and the random one beside it. Does
-not belong here: outcomes (`labels.py`).
+Belongs here: placing rows into train, validation and test, the hash that places persons. Does not belong here: which
+days there are (`training_set.py`), what is done with the parts.
 
-A user is in one part only, whatever the day, or a model could know people again; and tests lie after all training, as
-tonight lies after everything that is known. Rows of a user on another part's days are left out: of a set with one
-validation day and one test day among many, about four in ten. Places depend on the user's id alone, so a later training
-tests nobody whom an earlier one was trained on.
+Persons are drawn by arithmetic on the characters of their id, which every engine does alike; `draw` is the same in
+Python. It is a hash for placing, not for hiding: ids are told apart by their last 24 characters and by nothing else.
 """
 
-from collections.abc import Collection
+import string
+from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import reduce
+from operator import add
+from typing import Any, NamedTuple
 
-import numpy as np
+import narwhals as nw
 import polars as pl
 
-from gesture_assets.contracts.models import DAYS_APART, SPLITS
-from gesture_assets.errors import TrainingRefused
+from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.errors import ConfigError, TrainingRefused, listing
 
-SHARES = (0.6, 0.2, 0.2)  # of users that train, validate and test: document 003
+Frame = nw.LazyFrame[Any]
+
+TRAIN, VALIDATION, TEST = PARTS = ("train", "validation", "test")
 LEFT_OUT = "left_out"
-MOST_DAYS = 6
-FEWEST_DAYS = 3
-_FIRST, _FACTOR = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)  # FNV-1a's constants
+PERSON = "person_id"
+
+PRIME = 2**31 - 1  # products of two smaller numbers fit in 64 bits, so no engine rounds or overflows
+LETTERS = string.digits + string.ascii_letters + "-_:.@"  # any other character counts as one and the same
+LENGTH = 24
+MULTIPLIER = 48_271  # a primitive root of the prime: the weights of the places never repeat
+ROUNDS = (1_043_618_065, 700_001_191)  # between them the number is squared, so that neighbouring ids part
 
 
-def feature_days(
-    live: Collection[date], known_until: date, *, horizon_days: int, apart: int = DAYS_APART, at_most: int = MOST_DAYS,
-    at_least: int = FEWEST_DAYS,
-) -> list[date]:  # fmt: skip
-    """Days of `live` whose outcomes are known at the end of `known_until`, newest first `apart` days from each other.
+class Shares(NamedTuple):
+    """Per cent of the persons in each part."""
 
-    Returned in order. Raises `TrainingRefused` for fewer than `at_least`.
+    train: int = 60
+    validation: int = 20
+    test: int = 20
+
+
+SHARES = Shares()
+
+
+def time_split(
+    rows: Frame,
+    days: Sequence[date],
+    *,
+    shares: Shares = SHARES,
+    embargo: int | None = None,
+    validation_days: int = 1,
+    person: str = PERSON,
+    seed: int = 42,
+    drawn: Frame | None = None,
+) -> Frame:
+    """`rows` with `split`: the split that decides. Train days come before validation days, these before the test day.
+
+    `days` are the as-of days of the rows: the last one tests, the `validation_days` before it calibrate, the rest
+    trains. Nobody is in two parts: persons are drawn into parts by `shares` and give rows on the days of their own part
+    only; their other rows are `left_out`. Left out are thus, with five days and 60/20/20, 1 - (3 × 60 + 20 + 20) / 500
+    = 56 % of the rows (`left_out_share`): the price of a test that knows neither the day nor the person.
+
+    `embargo` (the horizon, in days) also leaves out train and validation days whose outcomes were not known by the end
+    of the test day's features. The split then is what a training on the test day could have had; without it some train
+    labels look into the days that the test is about, but through other persons only: a market that moves as a whole
+    seems a little more predictable. It costs as many days as fit into the horizon, two of 14 days in 30.
+    `drawn` (`persons` of the rows) spares drawing them again. Raises `ConfigError` for shares that are no split,
+    `TrainingRefused` when no day is left to train on.
     """
-    newest = known_until - timedelta(days=horizon_days)
-    chosen: list[date] = []
-    for day in sorted((day for day in live if day <= newest), reverse=True):
-        if len(chosen) < at_most and (not chosen or (chosen[-1] - day).days >= apart):
-            chosen.append(day)
-    if len(chosen) < at_least:
+    _refuse(shares)
+    parts = day_parts(days, embargo=embargo, validation_days=validation_days)
+    part = nw.lit(LEFT_OUT)
+    for name in PARTS:
+        of_part = [day for day, found in parts.items() if found == name]
+        is_day = reduce(lambda one, other: one | other, (nw.col(PARTITION) == _day(day) for day in of_part))
+        part = nw.when(is_day & (nw.col("person_part") == name)).then(nw.lit(name)).otherwise(part)
+    drawn = persons(rows, person, seed) if drawn is None else drawn
+    placed = drawn.select(person, person_part=_part(shares))
+    return rows.join(placed, on=person, how="left").with_columns(split=part).drop("person_part")
+
+
+def day_parts(days: Sequence[date], *, embargo: int | None = None, validation_days: int = 1) -> dict[date, str]:
+    """What each of `days` is for, in order; days under embargo are `left_out`. Raises `TrainingRefused`."""
+    ordered = sorted(set(days))
+    parts = dict.fromkeys(ordered, LEFT_OUT)
+    if ordered:
+        last = ordered[-1]
+        known = [day for day in ordered[:-1] if embargo is None or day + timedelta(days=embargo) <= last]
+        parts |= dict.fromkeys(known[:-validation_days], TRAIN) | dict.fromkeys(known[-validation_days:], VALIDATION)
+        parts[last] = TEST
+    if TRAIN not in parts.values() or validation_days < 1:
         raise TrainingRefused(
-            f"A model cannot be trained on {known_until}.",
-            expected=f"{at_least} days with features, {apart} days apart, on or before {newest} "
-            f"(outcomes take {horizon_days} days)",
-            found=f"{len(chosen)} of them among {len(live)} days with features",
-            where="user_features",
-            next_step=f"gesture run --from {newest - timedelta(days=apart * (at_least - 1))} --to {newest}, "
-            "or wait until more nights have passed",
+            "The training set cannot be split by time.",
+            expected=f"a day to train on before {max(validation_days, 1)} to calibrate on and one to test on"
+            + (f", with outcomes known {embargo} days later" if embargo is not None else ""),
+            found=f"{len(ordered)} days: {listing(ordered)}",
+            where="the as-of days of the training set",
+            next_step="build features of more days:  gesture run --from DAY --to DAY",
         )
-    return chosen[::-1]
+    return parts
 
 
-def places(ids: pl.Series, *, salt: str = "") -> np.ndarray:
-    """A number in [0, 1) for each id, spread evenly and always the same: FNV-1a over its UTF-8 bytes, then mixed."""
-    encoded = (salt + ids.cast(pl.String)).cast(pl.Binary)
-    width = int(encoded.bin.size().max() or 0)  # pyright: ignore[reportArgumentType]
-    sizes = encoded.bin.size().to_numpy()
-    letters = np.zeros((len(ids), width), dtype=np.uint8)
-    flat = np.frombuffer(b"".join(encoded.to_list()), dtype=np.uint8)
-    letters[np.arange(width) < sizes[:, None]] = flat
-    state = np.full(len(ids), _FIRST, dtype=np.uint64)
-    for column in range(width):  # one step for each letter of the longest id, all users at once
-        further = (state ^ letters[:, column]) * _FACTOR
-        state = np.where(column < sizes, further, state)
-    state ^= state >> np.uint64(30)
-    state *= np.uint64(0xBF58476D1CE4E5B9)
-    state ^= state >> np.uint64(27)
-    state *= np.uint64(0x94D049BB133111EB)
-    state ^= state >> np.uint64(31)
-    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
+def left_out_share(days: Sequence[date], *, shares: Shares = SHARES, embargo: int | None = None) -> float:
+    """The share of rows that `time_split` leaves out, where every day has equally many."""
+    parts = list(day_parts(days, embargo=embargo).values())
+    return 1 - sum(getattr(shares, name) * parts.count(name) for name in PARTS) / (100 * len(parts))
 
 
-def _part(place: np.ndarray, shares: tuple[float, float, float]) -> np.ndarray:
-    """The index of the part that each place falls in."""
-    return np.searchsorted(np.cumsum(shares)[:-1], place, side="right")
+def random_split(
+    rows: Frame,
+    *,
+    label: str = "label",
+    shares: Shares = SHARES,
+    person: str = PERSON,
+    seed: int = 42,
+    drawn: Frame | None = None,
+) -> Frame:
+    """`rows` with `random_split`: 80/20, and of the 80 a quarter to calibrate on; reported beside `time_split`.
 
-
-def split(rows: pl.DataFrame, *, shares: tuple[float, float, float] = SHARES, seed: int = 42) -> pl.DataFrame:
-    """`rows` (`user_id`, `feature_date`, `label`) with `split` and `random_split`, in order of day and user.
-
-    `split`: the newest day tests, the one before validates, all others train; within each only users whose place is in
-    that part. `random_split`: users by chance within each outcome (ever positive or never), all days: what document 003
-    does, reported beside it.
+    Stratified: persons are ordered by how many of their rows are positive, then by how many rows they have, then by
+    lot, and dealt out like cards, so that parts have the same share of positives up to a person or two. Nobody is in
+    two parts, and no row is left out; but days are mixed, and what was learnt on a later day judges an earlier one.
     """
-    rows = rows.sort("feature_date", "user_id")
-    days = rows["feature_date"].unique().sort()
-    of_day = np.zeros(len(rows), dtype=np.int64)
-    of_day[(rows["feature_date"] == days[-2]).to_numpy()] = 1
-    of_day[(rows["feature_date"] == days[-1]).to_numpy()] = 2
-    of_user = _part(places(rows["user_id"]), shares)
-    names = np.array([*SPLITS, LEFT_OUT])
-    chosen = names[np.where(of_day == of_user, of_day, len(SPLITS))]
-    users = rows.group_by("user_id").agg(pl.col("label").max()).sort("user_id")
-    rank = places(users["user_id"], salt=f"{seed}:")
-    ordered = users.with_columns(place=pl.Series(rank)).with_columns(
-        share=(pl.col("place").rank("ordinal").over("label") - 0.5) / pl.len().over("label")
+    _refuse(shares)
+    drawn = persons(rows, person, seed) if drawn is None else drawn
+    counts = rows.group_by(person).agg(
+        nw.len().cast(nw.Int64).alias("row_count"), nw.col(label).cast(nw.Int64).sum().alias("positives")
     )
-    by_chance = np.array(SPLITS)[_part(ordered["share"].to_numpy(), shares)]
-    random = ordered.select("user_id", random_split=pl.Series(by_chance, dtype=pl.String))
-    return rows.with_columns(split=pl.Series(chosen, dtype=pl.String)).join(
-        random, on="user_id", how="left", maintain_order="left"
+    # Each deal is a running total of shares: whoever takes it past the next hundred is dealt out.
+    order = ("positives", "row_count", "draw", person)
+    dealt = drawn.join(counts, on=person, how="left").with_columns(
+        place=nw.col(person).cum_count().over(order_by=order).cast(nw.Int64)
     )
+    is_test = (nw.col("place") * shares.test) % 100 >= 100 - shares.test
+    dealt = dealt.with_columns(is_test=is_test & nw.lit(shares.test > 0))
+    dealt = dealt.with_columns(nw.col(person).cum_count().over("is_test", order_by=order).cast(nw.Int64).alias("place"))
+    rest = shares.train + shares.validation
+    is_validation = (nw.col("place") * shares.validation) % rest >= rest - shares.validation
+    part = nw.when(is_validation & nw.lit(shares.validation > 0)).then(nw.lit(VALIDATION)).otherwise(nw.lit(TRAIN))
+    part = nw.when(nw.col("is_test")).then(nw.lit(TEST)).otherwise(part)
+    return rows.join(dealt.select(person, random_split=part), on=person, how="left")
+
+
+def summary(rows: pl.DataFrame, split: str, *, label: str = "label", person: str = PERSON) -> pl.DataFrame:
+    """What lies in each part of the column `split`: rows and their share, persons, positives, first and last day."""
+    return (
+        rows.group_by(pl.col(split).alias("part"))
+        .agg(
+            pl.len().alias("row_count"),
+            (pl.len() / max(rows.height, 1)).alias("row_share"),
+            pl.col(person).n_unique().alias("person_count"),
+            pl.col(label).cast(pl.Int64).sum().alias("positives"),
+            pl.col(label).mean().alias("class_share"),
+            pl.col(PARTITION).min().alias("first_day"),
+            pl.col(PARTITION).max().alias("last_day"),
+        )
+        .sort(pl.col("part").replace_strict([*PARTS, LEFT_OUT], range(len(PARTS) + 1), default=None))
+    )
+
+
+def persons(rows: Frame, person: str = PERSON, seed: int = 42) -> Frame:
+    """Everybody in `rows` once, with their `draw`."""
+    return draws(rows.select(person).unique(subset=[person], keep="any"), person, seed)
+
+
+def draws(rows: Frame, column: str = PERSON, seed: int = 42) -> Frame:
+    """`rows` with `draw`: a number from 0 to 2³¹ - 2 that follows from the text in `column` and the seed."""
+    text = nw.col(column).str.pad_start(LENGTH, " ").str.tail(LENGTH)
+    numbers = list(range(1, len(LETTERS) + 1))
+    terms = (
+        text.str.slice(place, 1).replace_strict(list(LETTERS), numbers, default=0, return_dtype=nw.Int64) * weight
+        for place, weight in enumerate(_weights())
+    )
+    rows = rows.with_columns(draw=reduce(add, terms) % PRIME)
+    for shift in _shifts(seed):  # a column each time: squared in one expression it would be worked out again and again
+        rows = rows.with_columns(draw=(nw.col("draw") + shift) % PRIME)
+        rows = rows.with_columns(draw=(nw.col("draw") * nw.col("draw")) % PRIME)
+    return rows
+
+
+def draw(text: str, seed: int = 42) -> int:
+    """What `draws` gives for a single text."""
+    padded = text.rjust(LENGTH)[-LENGTH:]
+    number = sum((LETTERS.find(letter) + 1) * weight for letter, weight in zip(padded, _weights(), strict=True)) % PRIME
+    for shift in _shifts(seed):
+        number = (number + shift) % PRIME
+        number = number * number % PRIME
+    return number
+
+
+def _weights() -> list[int]:
+    return [pow(MULTIPLIER, place + 1, PRIME) for place in range(LENGTH)]
+
+
+def _shifts(seed: int) -> list[int]:
+    return [(shift + (seed + 1) * MULTIPLIER) % PRIME for shift in ROUNDS]
+
+
+def _part(shares: Shares) -> nw.Expr:
+    """The part that `draw` falls into."""
+    hundredth = nw.col("draw") * 100
+    late = nw.when(hundredth >= (100 - shares.test) * PRIME).then(nw.lit(TEST)).otherwise(nw.lit(VALIDATION))
+    return nw.when(hundredth < shares.train * PRIME).then(nw.lit(TRAIN)).otherwise(late)
+
+
+def _day(day: date) -> nw.Expr:
+    return nw.lit(day).cast(nw.Date)
+
+
+def _refuse(shares: Shares) -> None:
+    if min(shares) < 0 or min(shares.train, shares.test) == 0 or sum(shares) != 100:
+        raise ConfigError.bad_value(
+            "The shares of the split",
+            expected="whole per cents that sum to 100, with something to train on and to test on",
+            found="/".join(map(str, shares)),
+            where="the arguments of the split",
+            next_step="choose shares such as 60/20/20",
+        )

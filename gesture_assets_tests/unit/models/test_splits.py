@@ -1,79 +1,167 @@
-"""Parts of a training set: tests lie after training, nobody is in two parts, and nobody ever changes part."""
+"""Splits: nobody is in two parts, tests lie after training, parts of the random split are alike."""
 
-import hashlib
 from datetime import date, timedelta
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gesture_assets.errors import TrainingRefused
-from gesture_assets.models.splits import feature_days, places, split
+from gesture_assets.errors import ConfigError, TrainingRefused
+from gesture_assets.models import splits
+from gesture_assets.models.splits import (
+    PARTS,
+    Shares,
+    day_parts,
+    draw,
+    draws,
+    left_out_share,
+    random_split,
+    summary,
+    time_split,
+)
+from gesture_assets_tests.events_by_hand import collected, lazy
 
-FIRST = date(2026, 1, 1)
-
-
-def rows(users: int, days: int, positive: float = 0.1) -> pl.DataFrame:
-    who = [f"u{n}" for n in range(users) for _ in range(days)]
-    when = [FIRST + timedelta(days=14 * n) for _ in range(users) for n in range(days)]
-    label = (np.random.default_rng(3).random(users * days) < positive).astype(np.int16)
-    return pl.DataFrame({"user_id": who, "feature_date": when, "label": label})
-
-
-@given(st.integers(3, 6), st.integers(50, 400), st.floats(0.02, 0.5))
-def test_tests_lie_after_training_and_nobody_is_in_two_parts(days: int, users: int, positive: float) -> None:
-    found = split(rows(users, days, positive))
-    parts = found.filter(pl.col("split") != "left_out")
-    assert parts.group_by("user_id").agg(pl.col("split").n_unique())["split"].max() == 1
-    last = {part: parts.filter(pl.col("split") == part)["feature_date"] for part in ("train", "validation", "test")}
-    assert last["train"].max() < last["validation"].min() <= last["validation"].max() < last["test"].min()
-    assert found.group_by("user_id").agg(pl.col("random_split").n_unique())["random_split"].max() == 1
-    assert found["feature_date"].is_sorted()
+FIRST = date(2026, 1, 5)
+quick = settings(max_examples=25, deadline=None, derandomize=True, database=None)
+divisions = st.tuples(st.integers(1, 98), st.integers(0, 98)).filter(lambda pair: sum(pair) < 100).map(
+    lambda pair: Shares(pair[0], pair[1], 100 - sum(pair))
+)  # fmt: skip
 
 
-def test_the_random_parts_have_the_same_share_of_buyers() -> None:
-    found = split(rows(5000, 1).vstack(rows(5000, 3)).unique(["user_id", "feature_date"]))
-    users = found.group_by("user_id").agg(pl.col("label").max(), pl.col("random_split").first())
-    shares = users.group_by("random_split").agg(pl.col("label").mean(), pl.len())
-    assert shares["label"].max() - shares["label"].min() < 0.01  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
-    sizes = dict(zip(shares["random_split"], shares["len"], strict=True))
-    assert sizes == {"train": 3000, "validation": 1000, "test": 1000}
+def days(count: int, apart: int = 14) -> list[date]:
+    return [FIRST + timedelta(days=apart * place) for place in range(count)]
 
 
-def test_a_user_keeps_the_part_whoever_else_is_there() -> None:
-    many = pl.Series([f"u{n}" for n in range(1000)])
-    assert np.array_equal(places(many)[::-1], places(many.reverse()))
-    assert places(pl.Series(["u7"]))[0] == places(many)[7]
-    assert places(pl.Series(["u7", "a much longer id than all others"]))[0] == places(many)[7]
-    assert not np.array_equal(places(many), places(many, salt="another "))
+def rows(people: int, on: list[date], *, positive: float = 0.1, gone: float = 0.0, seed: int = 3) -> pl.DataFrame:
+    """A row a person and day; some persons are not there on some days."""
+    random = np.random.default_rng(seed)
+    frame = pl.DataFrame({"person_id": [f"u{n:05}" for n in range(people)]}).join(
+        pl.DataFrame({"as_of_date": on}, schema={"as_of_date": pl.Date}), how="cross"
+    )
+    frame = frame.with_columns(label=pl.Series((random.random(frame.height) < positive).astype(np.int16)))
+    return frame.filter(pl.Series(random.random(frame.height) >= gone))
 
 
-def test_places_are_spread_evenly_and_pinned() -> None:
-    ids = pl.Series([hashlib.sha256(str(n).encode()).hexdigest() for n in range(20_000)])
-    counts = np.histogram(places(ids), bins=10, range=(0, 1))[0]
-    assert counts.min() > 1850
-    assert counts.max() < 2150
-    # A later version must not move anybody to another part: these were computed once.
-    assert places(pl.Series(["", "ü", "user_1"])).round(12).tolist() == PINNED
+def split_by_time(frame: pl.DataFrame, on: list[date], **arguments: object) -> pl.DataFrame:
+    return collected(time_split(lazy(frame), on, **arguments))  # pyright: ignore[reportArgumentType]
 
 
-PINNED = [0.957673425242, 0.465536117027, 0.893037667244]
+@quick
+@given(st.integers(3, 7), st.integers(1, 80), divisions, st.integers(0, 99), st.integers(0, 40))
+def test_train_validation_and_test_follow_each_other_and_share_nobody(
+    count: int, people: int, shares: Shares, seed: int, embargo: int
+) -> None:
+    on = days(count, apart=20)
+    found = split_by_time(rows(people, on, gone=0.2), on, shares=shares, seed=seed,
+                          embargo=embargo if count > 4 else None)  # fmt: skip
+    parts = {name: found.filter(pl.col("split") == name) for name in PARTS}
+    for one, other in pairwise(PARTS):
+        if parts[one].height and parts[other].height:
+            assert parts[one]["as_of_date"].max() < parts[other]["as_of_date"].min()  # type: ignore[operator]
+    everybody = [set(part["person_id"]) for part in parts.values()]
+    assert sum(map(len, everybody)) == len(set.union(*everybody))
+    assert set(found["split"]) <= {*PARTS, "left_out"}
 
 
-def test_feature_days_are_the_newest_whose_outcomes_are_known() -> None:
-    live = [FIRST + timedelta(days=n) for n in range(90)]
-    chosen = feature_days(live, FIRST + timedelta(days=89), horizon_days=30)
-    assert chosen == [FIRST + timedelta(days=n) for n in (3, 17, 31, 45, 59)]
-    gap = [day for day in live if day != FIRST + timedelta(days=45)]
-    assert feature_days(gap, FIRST + timedelta(days=89), horizon_days=30, at_most=3)[-2:] == [
-        FIRST + timedelta(days=44),
-        FIRST + timedelta(days=59),
-    ]
+def test_who_is_in_a_part_does_not_depend_on_who_else_is_there() -> None:
+    on = days(4)
+    everybody = rows(300, on)
+    some = everybody.filter(pl.col("person_id") > "u00200")
+    key = ["person_id", "as_of_date"]
+    both = split_by_time(everybody, on).join(split_by_time(some, on), on=key)
+    assert both.height == some.height
+    assert both["split"].equals(both["split_right"], check_names=False)
 
 
-def test_too_short_a_history_is_refused_with_the_command_that_helps() -> None:
-    with pytest.raises(TrainingRefused, match=r"3 days with features.*\n.*2 of them") as refused:
-        feature_days([FIRST + timedelta(days=n) for n in range(58)], FIRST + timedelta(days=57), horizon_days=30)
-    assert refused.value.next_step.startswith("gesture run --from 2025-12-31 --to 2026-01-28")
+def test_the_share_left_out_is_the_one_that_is_promised() -> None:
+    on = days(5)
+    found = split_by_time(rows(20_000, on), on)
+    assert left_out_share(on) == pytest.approx(0.56)
+    assert (found["split"] == "left_out").mean() == pytest.approx(0.56, abs=0.01)
+    counts = dict(found["split"].value_counts().iter_rows())
+    assert counts["train"] / 60_000 == pytest.approx(0.6, abs=0.015)
+    assert counts["validation"] / 20_000 == pytest.approx(0.2, abs=0.015)
+    assert counts["test"] / 20_000 == pytest.approx(0.2, abs=0.015)
+
+
+def test_an_embargo_leaves_out_the_days_whose_outcomes_the_test_day_did_not_know() -> None:
+    on = days(6)
+    without, with_it = day_parts(on), day_parts(on, embargo=30)
+    assert list(without.values()) == ["train"] * 4 + ["validation", "test"]
+    assert list(with_it.values()) == ["train", "train", "validation", "left_out", "left_out", "test"]
+    learnt = [day for day, part in with_it.items() if part in ("train", "validation")]
+    assert max(learnt) + timedelta(days=30) <= on[-1]
+    found = split_by_time(rows(50, on), on, embargo=30)
+    assert set(found.filter(pl.col("as_of_date").is_in(on[3:5]))["split"]) == {"left_out"}
+
+
+def test_several_days_may_calibrate() -> None:
+    assert list(day_parts(days(5), validation_days=2).values()) == ["train"] * 2 + ["validation"] * 2 + ["test"]
+
+
+@pytest.mark.parametrize(("count", "embargo"), [(0, None), (2, None), (4, 60)])
+def test_too_few_days_are_refused(count: int, embargo: int | None) -> None:
+    with pytest.raises(TrainingRefused, match="cannot be split by time") as refused:
+        day_parts(days(count), embargo=embargo)
+    assert "gesture run" in refused.value.next_step
+
+
+@pytest.mark.parametrize("shares", [Shares(60, 20, 10), Shares(0, 50, 50), Shares(80, 20, 0), Shares(120, -40, 20)])
+def test_shares_that_are_no_split_are_refused(shares: Shares) -> None:
+    on = days(3)
+    for split in (lambda: split_by_time(rows(3, on), on, shares=shares),
+                  lambda: collected(random_split(lazy(rows(3, on)), shares=shares))):  # fmt: skip
+        with pytest.raises(ConfigError, match="sum to 100"):
+            split()
+
+
+@quick
+@given(st.integers(1_000, 2_500), st.floats(0.02, 0.5), st.floats(0, 0.6), divisions, st.integers(0, 99))
+def test_parts_of_the_random_split_have_the_same_share_of_positives(
+    people: int, positive: float, gone: float, shares: Shares, seed: int
+) -> None:
+    frame = rows(people, days(3), positive=positive, gone=gone)
+    found = collected(random_split(lazy(frame), shares=shares, seed=seed))
+    assert found.height == frame.height
+    assert found.group_by("person_id").agg(pl.col("random_split").n_unique())["random_split"].max() == 1
+    whole = float(frame["label"].mean())  # type: ignore[arg-type]
+    for part in summary(found, "random_split").iter_rows(named=True):
+        # a person or two of three rows more or fewer, whatever the size of the part
+        assert abs(part["class_share"] - whole) <= max(0.01, 6 / part["row_count"])
+        assert abs(part["person_count"] - getattr(shares, part["part"]) / 100 * frame["person_id"].n_unique()) <= 2
+
+
+def test_the_class_share_of_60_20_20_differs_by_less_than_a_hundredth() -> None:
+    found = collected(random_split(lazy(rows(2_000, days(4), positive=0.06, gone=0.3))))
+    parts = summary(found, "random_split")
+    assert parts["part"].to_list() == list(PARTS)
+    assert parts["class_share"].max() - parts["class_share"].min() < 0.003  # type: ignore[operator]
+    assert parts["row_share"].to_list() == pytest.approx([0.6, 0.2, 0.2], abs=0.005)
+
+
+def test_another_seed_draws_others() -> None:
+    frame = rows(500, days(3))
+    one, other = (collected(random_split(lazy(frame), seed=seed)) for seed in (1, 2))
+    assert not one["random_split"].equals(other["random_split"])
+
+
+@pytest.mark.parametrize("prefix", ["u", "user_", "subscriber:", "anon:visitor-"])
+def test_neighbouring_ids_are_drawn_evenly_and_independently(prefix: str) -> None:
+    frame = pl.DataFrame({"person_id": [f"{prefix}{n:06}" for n in range(30_000)]})
+    drawn = collected(draws(lazy(frame))).sort("person_id")["draw"]
+    tenths = (drawn * 10 // splits.PRIME).value_counts()["count"]
+    assert tenths.len() == 10
+    assert 2_800 < tenths.min() <= tenths.max() < 3_200  # type: ignore[operator]
+    values = drawn.to_numpy().astype(float)
+    assert abs(np.corrcoef(values[:-1], values[1:])[0, 1]) < 0.02
+    assert abs(np.corrcoef(values, np.arange(len(values)))[0, 1]) < 0.02
+
+
+def test_a_later_release_moves_nobody_to_another_part() -> None:
+    assert [draw(who) for who in ("", "ü", "user_1", "u000007")] == PINNED
+
+
+PINNED = [1509965675, 1509965675, 553108285, 748948595]

@@ -1,0 +1,137 @@
+"""Labels, exclusions and splits give exactly the same rows on DuckDB and on Polars, whatever they are given."""
+
+import random
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gesture_assets.contracts import DAILY_ACTIVITY, IDENTITY_LINKS, user_features, validated_subscribers
+from gesture_assets.features.registry import feature_registry
+from gesture_assets.features.user_features import user_features as features_of
+from gesture_assets.models.labels import REASONS, exclusions, labels, only_bots
+from gesture_assets.models.splits import draw, draws
+from gesture_assets.models.training_set import training_set
+from gesture_assets_tests.events_by_hand import MONDAY, Frame, collected, lazy, schema_of, table
+from gesture_assets_tests.properties.test_engines_agree import few, on_both
+
+DAYS = tuple(MONDAY + timedelta(days=14 * place) for place in range(4))
+USERS = ("u", "v", "w", "anon:x", "anon:y")
+SCHEMAS = (DAILY_ACTIVITY, IDENTITY_LINKS, validated_subscribers(()))
+
+
+def world(seed: int) -> tuple[pl.DataFrame, ...]:
+    """Activity, links and subscribers with late arrivals, bots, shared addresses and ids that turn out to be one."""
+    dice = random.Random(seed)
+    activity = {}
+    for _ in range(dice.randrange(60)):
+        on = DAYS[0] + timedelta(days=dice.randrange(-3, 80))
+        row = {"as_of_date": on + timedelta(days=dice.choice((0, 0, 0, 3))), "activity_date": on,
+               "user_id": dice.choice(USERS), "is_bot": dice.random() < 0.2,
+               "purchase_count": dice.choice((0, 0, 0, 1)), "event_count": dice.choice((1, 2)),
+               "email_key": dice.choice((None, None, "k1", "k2"))}  # fmt: skip
+        row["first_event_at"] = row["last_event_at"] = datetime.combine(on, time(dice.randrange(24)))
+        activity[tuple(row[name] for name in ("as_of_date", "user_id", "activity_date", "is_bot"))] = row
+    counts = {name: 0 for name, kind in schema_of(DAILY_ACTIVITY).items() if kind.is_numeric()} | {"dwell_seconds": 0.0}
+    links = [
+        {"as_of_date": DAYS[dice.randrange(4)], "anonymous_user_id": who, "user_id": dice.choice("uvw"),
+         "linked_at": datetime.combine(DAYS[0], time())}
+        for who in ("anon:x", "anon:y") if dice.random() < 0.7
+    ]  # fmt: skip
+    bought = {number: dice.choice((None, DAYS[0], DAYS[1] + timedelta(days=5))) for number in (1, 2, 3)}
+    span = {*DAYS, *(day + timedelta(days=30) for day in DAYS)}
+    subscribers = [
+        {"as_of_date": day, "mailchimp_id": number, "email_key": f"k{number}", "tag_count": 0, "tag_other": 0,
+         "made_purchase": int(bought[number] is not None and bought[number] <= day), "optin_date": date(2025, 3, 1)}
+        for day in sorted(span) for number in bought if dice.random() < 0.95
+    ]  # fmt: skip
+    rows = [{**counts, "is_bot": False, **row} for row in activity.values()]
+    return tuple(
+        table(part, schema_of(contract)) for part, contract in zip((rows, links, subscribers), SCHEMAS, strict=True)
+    )
+
+
+def features(activity: pl.DataFrame, links: pl.DataFrame, subscribers: pl.DataFrame) -> pl.DataFrame:
+    moments = pl.DataFrame({"as_of_date": DAYS}, schema={"as_of_date": pl.Date}).with_columns(
+        as_of=pl.col("as_of_date").cast(pl.Datetime("us")) + timedelta(days=1)
+    )
+    frame = features_of(*(lazy(rows) for rows in (activity, links, subscribers, moments)), tags=())
+    return collected(frame, user_features(feature_registry(())))
+
+
+worlds = st.builds(world, st.integers(0, 10_000))
+
+
+@settings(few, max_examples=6)  # the engine takes longer to plan this than to do it
+@given(worlds, st.integers(20, 90), st.sampled_from((7, 30)), st.booleans())
+def test_labels(tables: tuple[pl.DataFrame, ...], until: int, horizon: int, needs_activity: bool) -> None:
+    known_until = DAYS[0] + timedelta(days=until)
+    rows = features(*tables)
+
+    def room(*frames: Frame) -> Frame:
+        return labels(*frames, known_until=known_until, horizon=horizon, needs_activity=needs_activity)
+
+    found = on_both(room, rows, *tables)
+    key = ["as_of_date", "user_id"]
+    assert found.select(key).sort(key).rows() == rows.select(key).sort(key).rows()
+    is_mature = found["matures_on"] <= known_until
+    assert found["is_mature"].equals(is_mature)
+    assert found["label"].is_not_null().equals(is_mature)
+    assert found["is_eligible"].equals(found["exclusion_reason"].is_null())
+    assert set(found["exclusion_reason"].drop_nulls()) <= set(REASONS)
+    assert found.filter("is_eligible")["is_mature"].all()
+    assert "already_converted" not in found.filter(pl.col("label") == 1)["exclusion_reason"].to_list()
+    excluded = on_both(lambda frame: exclusions(frame), rows)
+    assert excluded.height == rows.height
+    on_both(only_bots, tables[0])
+
+
+@few
+@given(worlds)
+def test_what_is_received_after_the_labelling_changes_no_label(tables: tuple[pl.DataFrame, ...]) -> None:
+    known_until = DAYS[2] + timedelta(days=2)
+    rows = features(*tables)
+
+    def found(activity: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
+        return collected(labels(*map(lazy, (rows, activity, links, tables[2])), known_until=known_until))
+
+    known = pl.col("as_of_date") <= known_until
+    assert found(*tables[:2]).equals(found(tables[0].filter(known), tables[1].filter(known)))
+
+
+@settings(few, max_examples=6)
+@given(worlds, st.sampled_from((None, 14)))
+def test_training_sets(tables: tuple[pl.DataFrame, ...], embargo: int | None) -> None:
+    rows = features(*tables)
+    scores = rows.select("as_of_date", "user_id", score=pl.col("event_count") * 1.5)
+    known = collected(labels(*map(lazy, (rows, *tables)), known_until=DAYS[-1] + timedelta(days=30)))
+    rows = rows.select("as_of_date", "user_id", "event_count")
+
+    def room(*frames: Frame) -> Frame:
+        return training_set(frames[0], frames[1], DAYS, rule_scores=frames[2], embargo=embargo)
+
+    found = on_both(room, rows, known, scores)
+    assert found.height == known["is_eligible"].sum()
+    assert found["label"].is_in([0, 1]).all()
+    assert found["rule_score"].null_count() == 0
+    parts = found.filter(pl.col("split") != "left_out").group_by("person_id").agg(pl.col("split").n_unique())
+    assert parts["split"].is_in([1]).all()
+
+
+ids = st.one_of(
+    st.text(max_size=40),
+    st.builds("u{:06}".format, st.integers(0, 999_999)),
+    st.uuids().map(str),
+    st.builds("subscriber:{}".format, st.integers(0, 10**9)),
+)
+
+
+@few
+@given(st.lists(ids, min_size=1, max_size=30, unique=True), st.integers(0, 1_000))
+def test_a_person_is_drawn_alike_by_both_engines_and_python(people: list[str], seed: int) -> None:
+    people = [who.replace("\x00", "") for who in people]  # DuckDB ends a text there
+    found = on_both(lambda rows: draws(rows, seed=seed), pl.DataFrame({"person_id": people}))
+    expected: dict[str, Any] = {who: draw(who, seed) for who in people}
+    assert all(expected[who] == number for who, number in found.select("person_id", "draw").iter_rows())
