@@ -65,6 +65,7 @@ def training_set(
     rule_scores: Frame | None = None,
     shares: Shares = SHARES,
     embargo: int | None = None,
+    validation_days: int = 1,
     seed: int = 42,
     name_step: NameStep = unnamed,
 ) -> Frame:
@@ -76,7 +77,8 @@ def training_set(
     """
     eligible = labels.filter(nw.col("is_eligible"))
     drawn = name_step("persons", persons(eligible, seed=seed))
-    by_time = name_step("parts_by_time", time_split(eligible, days, shares=shares, embargo=embargo, drawn=drawn))
+    by_time = time_split(eligible, days, shares=shares, embargo=embargo, validation_days=validation_days, drawn=drawn)
+    by_time = name_step("parts_by_time", by_time)
     placed = name_step("parts", random_split(by_time, shares=shares, drawn=drawn))
     known = placed.select(*KEY, "person_id", "label", "matures_on", "split", "random_split")
     rows = with_rule_score(features, rule_scores) if rule_scores is not None else features

@@ -1,12 +1,21 @@
 """The sentinel names what knows the outcome, and accuses nobody else."""
 
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from gesture_assets.models.leakage import screen
+from gesture_assets.errors import ConfigError, ContractBreach
+from gesture_assets.models.leakage import (
+    importance_drops,
+    known_too_early,
+    knows_only_the_future,
+    rank_auc,
+    refuse_leaks,
+    screen,
+)
 
 
 def world(rows: int = 4000, share: float = 0.07) -> pl.DataFrame:
@@ -61,4 +70,155 @@ def test_the_leads_data_has_two_suspects(reference: Path) -> None:
 def test_no_column_of_the_subscribers_is_accused(reference: Path) -> None:
     rows = pl.read_csv(reference / "crm" / "bsu_subscribers.csv")
     found = screen(rows, "made_purchase", ["member_rating", "optin_time", "country_code", "tag_count"])
+    assert set(found["verdict"]) == {"fine"}
+
+
+def verdicts(found: pl.DataFrame) -> dict[str, str]:
+    return dict(zip(found["feature"], found["verdict"], strict=True))
+
+
+def test_a_leak_stops_the_training_by_name_and_figure() -> None:
+    frame = world()
+    with pytest.raises(ContractBreach, match="features know the outcome") as refused:
+        refuse_leaks(screen(frame, "bought", ["visit_count", "purchased_amount", "country"]))
+    assert refused.value.found.startswith("purchased_amount: alone it ranks the outcome with an AUC of 1.000")
+    assert "visit_count" not in str(refused.value)
+    assert "GESTURE_EXCLUDED_FEATURES=purchased_amount gesture train" in refused.value.next_step
+
+
+def test_without_a_leak_training_goes_on_whoever_is_suspected() -> None:
+    found = screen(world(), "bought", ["visit_count"], suspects={"visit_count": "somebody said so"})
+    assert verdicts(found) == {"visit_count": "suspect"}
+    assert found["because"].to_list() == ["somebody said so"]
+    refuse_leaks(found)
+
+
+def test_many_leaks_are_counted_and_not_all_listed() -> None:
+    leaky = world().select("bought", *(pl.col("purchased_amount").alias(f"amount_{n}") for n in range(7)))
+    with pytest.raises(ContractBreach, match="and 2 more"):
+        refuse_leaks(screen(leaky, "bought", [f"amount_{n}" for n in range(7)]))
+
+
+def test_missing_numbers_rank_where_they_tell_most() -> None:
+    outcome = pl.Series("bought", [0, 0, 1, 1] * 20)
+    frame = pl.DataFrame({
+        "bought": outcome, "only_others": [1.0, 2.0, None, None] * 20,
+        "only_buyers": [None, None, 2.0, float("nan")] * 20,
+    })  # fmt: skip
+    found = dict(screen(frame, "bought", ["only_others", "only_buyers"]).select("feature", "auc").iter_rows())
+    assert found == {"only_others": 1.0, "only_buyers": 0.75}
+
+
+def test_the_auc_of_a_category_is_that_of_its_rate_in_other_folds() -> None:
+    random = np.random.default_rng(2)
+    kind = random.choice(["a", "b", "c"], 30_000)
+    chance = np.select([kind == "a", kind == "b"], [0.05, 0.1], 0.4)
+    frame = pl.DataFrame(
+        {"kind": kind, "bought": random.random(30_000) < chance, "id": [f"i{n}" for n in range(30_000)]}
+    )
+    found = dict(screen(frame, "bought", ["kind", "id"]).select("feature", "auc").iter_rows())
+    outcome = frame["bought"].cast(pl.Int64)
+    assert found["kind"] == pytest.approx(rank_auc(outcome, pl.Series(chance)), abs=0.003)
+    assert found["id"] == pytest.approx(0.5, abs=1e-9)
+
+
+def test_the_order_of_columns_and_of_rows_decides_no_verdict() -> None:
+    frame = world()
+    names = [name for name in frame.columns if name != "bought"]
+    mixed = screen(frame.sample(fraction=1, shuffle=True, seed=5), "bought", names[::-1])
+    assert verdicts(mixed) == verdicts(screen(frame, "bought", names))
+
+
+def test_values_that_decide_both_ways_are_suspected_and_one_way_is_not() -> None:
+    random = np.random.default_rng(3)
+    bought = random.random(6_000) < 0.3
+    said = np.where(bought, np.where(random.random(6_000) < 0.2, "closed", "open"), "open")
+    both = np.where(~bought & (random.random(6_000) < 0.2), "lost", said)
+    frame = pl.DataFrame({"bought": bought, "won": said, "stage": both, "code": pl.Series(both).rank("dense")})
+    found = screen(frame, "bought", ["won", "stage", "code"])
+    assert verdicts(found) == {"won": "fine", "stage": "suspect", "code": "suspect"}
+    assert found["because"][1].startswith("single values decide the outcome both ways: 1 of them for ")
+
+
+def test_a_strong_feature_is_suspected_and_so_is_nothing_on_a_few_rows() -> None:
+    random = np.random.default_rng(4)
+    bought = random.random(5_000) < 0.1
+    strong = bought * 2.2 + random.normal(size=5_000)
+    frame = pl.DataFrame({"bought": bought, "strong": strong})
+    found = screen(frame, "bought", ["strong"])
+    assert 0.9 < found["auc"][0] < 0.98
+    assert verdicts(found) == {"strong": "suspect"}
+    assert verdicts(screen(frame.head(60), "bought", ["strong"])) == {"strong": "fine"}
+    few = pl.DataFrame({"bought": [True] * 9 + [False] * 500, "perfect": [1] * 9 + [0] * 500})
+    assert screen(few, "bought", ["perfect"]).select("auc", "verdict").row(0) == (1.0, "fine")
+
+
+def dated() -> pl.DataFrame:
+    day = date(2026, 3, 9)
+    return pl.DataFrame({
+        "as_of_date": [day] * 3,
+        "bought": [0, 1, 0],
+        "seen_on": [day, day, None],
+        "paid_at": [datetime(2026, 3, 9, 23, 59), datetime(2026, 3, 10), datetime(2026, 3, 12)],
+        "paid_on": [day, day + timedelta(days=1), day],
+        "days_since_last_call": [0, 3, None],
+        "days_since_payment": [0, -1, None],
+        "balance": [-5, 1, 2],
+    })  # fmt: skip
+
+
+def test_what_is_dated_after_its_day_is_a_leak() -> None:
+    frame = dated()
+    names = [name for name in frame.columns if name not in ("as_of_date", "bought")]
+    found = known_too_early(frame, names)
+    assert found == {
+        "paid_at": "2 rows are dated after their as-of day",
+        "paid_on": "1 rows are dated after their as-of day",
+        "days_since_payment": "1 rows are dated after their as-of day",
+    }
+    assert verdicts(screen(frame, "bought", names)) == {
+        name: "leak" if name in found else "fine" for name in names
+    }  # fmt: skip
+
+
+def test_features_of_nothing_but_later_events_tell_nothing_unless_they_look_ahead() -> None:
+    random = np.random.default_rng(6)
+    bought = random.random(20_000) < 0.06
+    frame = pl.DataFrame({
+        "bought": bought,
+        "event_count_30d": np.zeros(20_000, dtype=np.int64),
+        "country": random.choice(["DE", "US"], 20_000),
+        "coin": random.random(20_000),
+        "visits_this_month": random.poisson(1 + 0.4 * bought),
+    })  # fmt: skip
+    found = knows_only_the_future(frame, "bought", [name for name in frame.columns if name != "bought"])
+    assert list(found) == ["visits_this_month"]
+    assert "from later events only" in found["visits_this_month"]
+    stopped = screen(frame, "bought", ["visits_this_month"], leaks=found)
+    assert verdicts(stopped) == {"visits_this_month": "leak"}
+
+
+def test_a_feature_that_carries_the_training_only_is_named() -> None:
+    train = {"visits": 0.05, "campaign_id": 0.04, "country": 0.008, "noise": -0.001}
+    test = {"visits": 0.03, "campaign_id": 0.0005, "country": 0.0005}
+    assert importance_drops(train, test) == {"campaign_id": "41% of the importance in training, 2% on test rows"}
+    assert importance_drops({"visits": 0.0}, {"visits": 0.0}) == {}
+
+
+@pytest.mark.parametrize(
+    ("label", "features", "said"),
+    [("sold", ["visits"], "no column 'sold'"), ("bought", ["clicks"], "no column 'clicks'"),
+     ("bought", ["bought"], "it is one of them"), ("holes", ["visits"], "nulls")],
+)  # fmt: skip
+def test_what_cannot_be_screened_is_refused(label: str, features: list[str], said: str) -> None:
+    frame = pl.DataFrame({"bought": [0, 1], "visits": [1, 2], "holes": [None, 1]})
+    with pytest.raises(ConfigError) as refused:
+        screen(frame, label, features)
+    assert refused.value.found == said
+
+
+def test_one_outcome_only_accuses_nobody() -> None:
+    frame = pl.DataFrame({"bought": [0] * 50, "visits": range(50), "kind": ["a", "b"] * 25})
+    found = screen(frame, "bought", ["visits", "kind"])
+    assert found["auc"].null_count() == 2
     assert set(found["verdict"]) == {"fine"}
