@@ -3,14 +3,24 @@
 import dagster as dg
 
 from gesture_assets.dagster_home import write_without_waiting
-from gesture_assets.defs import events, exploration, features, killed_runs, nightly, publish, scores, subscribers
+from gesture_assets.defs import (
+    events,
+    exploration,
+    features,
+    killed_runs,
+    models,
+    nightly,
+    publish,
+    scores,
+    subscribers,
+)
 from gesture_assets.defs.common import WarehouseResource
 
 write_without_waiting()
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([events, subscribers, features, exploration, scores, publish]),
-    jobs=[nightly.nightly],
+    assets=dg.load_assets_from_modules([events, subscribers, features, exploration, scores, models, publish]),
+    jobs=[nightly.nightly, nightly.train],
     schedules=[nightly.nightly_schedule],
     sensors=[killed_runs.killed_runs],
     resources={"warehouse": WarehouseResource()},

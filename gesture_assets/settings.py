@@ -64,6 +64,10 @@ class Settings(BaseModel):
         900, gt=0, description="How long a writer waits for the warehouse: longer than a night of ordinary size takes."
     )
     published_keep: int = Field(3, ge=1, description="Published files that are kept, the current one included.")
+    label_horizon_days: int = Field(30, ge=1, description="Days within which a first purchase counts as an outcome.")
+    min_training_samples: int = Field(100, ge=10, description="Fewest rows that a model is trained on.")
+    excluded_features: tuple[str, ...] = Field((), description="Features that models may not read.")
+    model_dir: Path | None = Field(None, description="Folder of the trained models. Unset: data/models.")
     retry_count: int = Field(2, ge=0, description="Times the nightly tries a step again after an unexpected failure.")
     duckdb_threads: int | None = Field(None, ge=1, description="Threads of the engine. Unset: all cores.")
     duckdb_memory_limit: str | None = Field(None, description='Memory limit of the engine, such as "4GB". Unset: 80 %.')
@@ -87,7 +91,7 @@ class Settings(BaseModel):
                 raise ValueError(f"the lower end first, not {low} before {high}")
         return value
 
-    @field_validator("tags", "blocking_checks", "crm_product_ids", mode="before")
+    @field_validator("tags", "blocking_checks", "crm_product_ids", "excluded_features", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         """A list as the environment gives it: `one, two`, or JSON."""
@@ -144,6 +148,21 @@ class Settings(BaseModel):
     def dagster_home(self) -> Path:
         """Dagster's own storage: runs, event logs, schedules."""
         return self.data_dir / "dagster_home"
+
+    @property
+    def models(self) -> Path:
+        """Folder of the trained models, one folder a version."""
+        return self.model_dir or self.data_dir / "models"
+
+    @property
+    def mlflow_database(self) -> Path:
+        """MLflow's runs and registry."""
+        return self.data_dir / "mlflow.db"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """What MLflow keeps files in."""
+        return self.data_dir / "mlruns"
 
     @property
     def default_crm(self) -> Path:

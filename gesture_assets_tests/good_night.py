@@ -4,7 +4,7 @@ Belongs here: those rows, and committing them as assets would. Used by `gates/` 
 here: whole nights of the real assets (`nights.py`).
 """
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import narwhals as nw
 
@@ -22,6 +22,8 @@ BY_TYPE = {"DATE": DAY, "TIMESTAMP": NOON, "VARCHAR": "x", "BOOLEAN": False}
 
 # What distinguishes the rows of a good night; every other column is null where it may be, else 0, false, "x" or noon.
 COLUMNS_FOUND = '{"id": "INTEGER", "mood": null}'
+VERSION = "v20260309_020000_0a1b2c3d"
+PROBABILITIES = {"ada": 0.9, "bob": 0.1}
 SCORES = {"ada": 60.0, "bob": 40.0, "cyd": 1.0}
 GOOD: dict[str, list[dict[str, object]]] = {
     "raw_events": [
@@ -82,6 +84,42 @@ GOOD: dict[str, list[dict[str, object]]] = {
     "top_users": [
         {"rank": rank, "user_id": who, "score": score} for rank, (who, score) in enumerate(SCORES.items(), 1)
     ],
+    "model_scores": [
+        {"user_id": who, "model_version": VERSION, "probability": probability, "score": 1 + round(99 * probability),
+         "margin": 1.0, "percentile": 0.5, "confidence": 0.5}
+        for who, probability in PROBABILITIES.items()
+    ],
+    "model_exclusions": [{"user_id": "cyd", "reason": "already_converted"}],
+    "score_reasons": [
+        {"user_id": who, "model_version": VERSION, "direction": direction, "place": place, "contribution": part}
+        for who in PROBABILITIES
+        for direction, place, part in (("up", 1, 1.5), ("rest", 0, -0.5))
+    ],
+    "intent_scores": [
+        {"user_id": who, "rule_score": score, "model_score": 1.0 + round(99 * PROBABILITIES[who]), "source": "model",
+         "score": 1.0 + round(99 * PROBABILITIES[who])} if who in PROBABILITIES
+        else {"user_id": who, "rule_score": score, "source": "rules_fallback", "score": score}
+        for who, score in SCORES.items()
+    ],
+    "training_set": [
+        {"user_id": f"{who}{n}", "person_id": f"{who}{n}", "feature_date": DAY - timedelta(days=30 + ago), "label": n,
+         "matures_on": DAY - timedelta(days=ago), "split": part, "random_split": part}
+        for who, part, ago in (("ada", "train", 28), ("bob", "validation", 14), ("cyd", "test", 0))
+        for n in (0, 1)
+    ],
+    "feature_screening": [{"feature": name, "auc": 0.6, "verdict": "fine"} for name in ("visits", "country")],
+    "candidate_model": [{"model_version": VERSION, "base_rate": 0.1, "decision": "promoted"}],
+    "model_evaluation": [
+        {"model_version": VERSION, "part": part, "segment": "all", "metric": metric, "value": 0.9, "low": 0.8,
+         "high": 0.95, "target": 0.85, "is_met": True}
+        for part, metric in (("train", "roc_auc"), ("test", "roc_auc"),
+                             ("behaviour", "no_segment_is_served_much_worse"))
+    ],
+    "feature_importance": [
+        {"model_version": VERSION, "feature": name, "feature_name": name, "rank": rank, "gain": 0.5,
+         "permutation": 0.5, "shap": 0.5}
+        for rank, name in enumerate(("visits", "country"), 1)
+    ],
 }  # fmt: skip
 
 
@@ -105,6 +143,10 @@ TOGETHER = (
     ("engagement_fences", "engagement_outliers"),
     ("rule_sets", "rule_scores", "rule_contributions"),
     ("top_users",),
+    ("model_scores", "model_exclusions", "score_reasons"),
+    ("intent_scores",),
+    ("training_set", "feature_screening"),
+    ("candidate_model", "model_evaluation", "feature_importance"),
 )
 
 

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from gesture_assets.cli import catchup, judge, look, publishing, quarantine, run
+from gesture_assets.cli import catchup, judge, look, models, publishing, quarantine, run
 from gesture_assets.cli.console import console
 from gesture_assets.errors import ConfigError, GestureError, SourceError, WarehouseBusy
 
@@ -47,6 +47,13 @@ quarantine_app = _group("quarantine", "Rows that are no events: look at them, le
 quarantine_app.command("list")(quarantine.quarantine_list)
 quarantine_app.command("show")(quarantine.quarantine_show)
 quarantine_app.command("replay")(quarantine.quarantine_replay)
+app.command("train")(models.train)
+models_app = _group("models", "Trained models: look at them, say which one scores.")
+models_app.command("list")(models.models_list)
+models_app.command("show")(models.models_show)
+models_app.command("activate")(models.models_activate)
+models_app.command("rollback")(models.models_rollback)
+models_app.command("cleanup")(models.models_cleanup)
 publish_app = _group("publish", "Publish again, or go back to the file before.", callback=True)
 publish_app.callback()(publishing.publish)
 publish_app.command("rollback")(publishing.publish_rollback)

@@ -16,12 +16,12 @@ def publish(context: typer.Context) -> None:
     if context.invoked_subcommand:
         return
     settings = load_settings()
-    from gesture_assets.contracts import all_contracts
+    from gesture_assets.contracts import nightly_contracts
     from gesture_assets.warehouse.publish import live_days
     from gesture_assets.warehouse.warehouse import Warehouse
 
     with Warehouse.of(settings).open(run_info("gesture publish", now().date())) as session:
-        live = live_days(session, all_contracts(settings.tags))
+        live = live_days(session, nightly_contracts(settings.tags))
     if not live:
         raise GateClosed("Nothing can be published.", expected="a day on which every table has passed", found="none",
                          where=str(settings.warehouse), next_step="gesture run")  # fmt: skip

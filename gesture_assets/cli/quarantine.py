@@ -60,7 +60,7 @@ def quarantine_replay(
 ) -> None:
     """Read quarantined rows again and build their days, and all that follow, with those that are events now."""
     from gesture_assets.cli.run import require_reason
-    from gesture_assets.contracts import all_contracts
+    from gesture_assets.contracts import nightly_contracts
     from gesture_assets.sources.description import load_descriptions
     from gesture_assets.sources.landing import find_files
     from gesture_assets.sources.personal import pseudonym_key
@@ -83,7 +83,7 @@ def quarantine_replay(
     ):
         index = LandingIndex(session, pseudonym_key(settings))
         index.refresh(files.values())
-        live = live_days(session, all_contracts(settings.tags))
+        live = live_days(session, nightly_contracts(settings.tags))
         again = quarantine.look_again(session, index, files)
     asked = day.date() if day else None
     moved = quarantine.let_in(again, asked)

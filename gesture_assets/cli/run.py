@@ -164,7 +164,7 @@ def require_reason(reason: str, *, asked: Mapping[str, bool], command: str) -> N
 
 def pending(settings: Settings, *, until: date) -> Pending:
     """What landed up to `until` and what of it is live, looking at the landing folder first."""
-    from gesture_assets.contracts import all_contracts
+    from gesture_assets.contracts import nightly_contracts
     from gesture_assets.sources.description import load_descriptions
     from gesture_assets.sources.landing import find_files
     from gesture_assets.sources.personal import pseudonym_key
@@ -177,7 +177,7 @@ def pending(settings: Settings, *, until: date) -> Pending:
         index = LandingIndex(session, pseudonym_key(settings))
         index.refresh(files)
         landed = index.landed_days()
-        live = live_days(session, all_contracts(settings.tags))
+        live = live_days(session, nightly_contracts(settings.tags))
         row_counts = index.row_counts()
     if not landed:
         raise SourceError(
@@ -226,11 +226,11 @@ def _dagster_instance(settings: Settings) -> Any:
 
 def run_range(
     settings: Settings, start: date, end: date, select: str = "*", force_reason: str = "", restate_reason: str = "",
-    *, restate_crm: bool = False, run_id: str = "",
+    *, restate_crm: bool = False, run_id: str = "", job_name: str = "nightly", config: Mapping[str, Any] | None = None,
 ) -> bool:  # fmt: skip
     """One Dagster run over start…end, in this process, recorded for the Dagster UI. Whether it succeeded.
 
-    Its id is `run_id`, or a new one.
+    Its id is `run_id`, or a new one. `config`: step -> its configuration.
     """
     import warnings
 
@@ -247,15 +247,15 @@ def run_range(
         turns = Turns.beside(settings.warehouse)
         end_killed_runs(instance, turns)
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
-        job = defs.resolve_job_def("nightly")
+        job = defs.resolve_job_def(job_name)
         keys = None if select == "*" else _selected(select)
         tags = {"dagster/asset_partition_range_start": str(start), "dagster/asset_partition_range_end": str(end)}
         window = str(start) if start == end else f"{start} to {end}"
-        logging.getLogger("gesture_assets").info("nightly for %s", window)
-        info = run_info("nightly", *(start + timedelta(days=n) for n in range((end - start).days + 1)))
+        logging.getLogger("gesture_assets").info("%s for %s", job_name, window)
+        info = run_info(job_name, *(start + timedelta(days=n) for n in range((end - start).days + 1)))
         info = replace(info, run_id=run_id) if run_id else info
         first = not info.is_only_backfill
-        stack.enter_context(turns.taken(info.run_id, f"nightly of {window}", info.days, goes_first=first))
+        stack.enter_context(turns.taken(info.run_id, f"{job_name} of {window}", info.days, goes_first=first))
         result = job.execute_in_process(
             instance=instance,
             run_id=info.run_id,
@@ -273,6 +273,7 @@ def run_range(
                         }
                     }
                 },
+                "ops": {step: {"config": values} for step, values in (config or {}).items()},
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
         )
@@ -326,7 +327,7 @@ def where_to_look(settings: Settings) -> None:
         return
     con = read_published(settings.published)
     rows = con.execute(
-        "select table_name, as_of_date, day_count, row_count, verdict from manifest order by table_name"
+        "select table_name, as_of_date, day_count, row_count, verdict from manifest where verdict is not null order by all"
     ).fetchall()
     snapshot = con.execute("select any_value(snapshot_id) from manifest").fetchone()
     bands = con.execute(
@@ -345,7 +346,7 @@ def where_to_look(settings: Settings) -> None:
     ):
         table.add_column(name, justify=justify)  # pyright: ignore[reportArgumentType]
     for name, day, days, count, verdict in rows:
-        table.add_row(name, str(day or "–"), str(days), f"{count:,}", str(verdict))
+        table.add_row(name, str(day or "–"), str(days), f"{count:,}", str(verdict or "–"))
     terminal = console()
     terminal.print(table)
     terminal.print("Users by band: " + ", ".join(f"{count:,} {band}" for band, count in bands), highlight=False)

@@ -17,6 +17,7 @@ from gesture_assets.contracts.exploration import (
     PURCHASE_QUANTILES,
     SEGMENT_CONVERSION,
 )
+from gesture_assets.contracts.models import SCORED, TRAINED
 from gesture_assets.contracts.scores import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SETS, TOP_USERS, user_features
 from gesture_assets.contracts.subscribers import CRM_SNAPSHOT, QUARANTINED_SUBSCRIBERS, validated_subscribers
 from gesture_assets.features.registry import feature_registry
@@ -45,12 +46,19 @@ def all_contracts(tags: tuple[str, ...]) -> tuple[Contract, ...]:
         RULE_SCORES,
         RULE_CONTRIBUTIONS,
         TOP_USERS,
+        *SCORED,
+        *TRAINED,
     )
+
+
+def nightly_contracts(tags: tuple[str, ...]) -> tuple[Contract, ...]:
+    """The contracts of the tables that a night must fill to be whole."""
+    return tuple(contract for contract in all_contracts(tags) if contract.is_nightly)
 
 
 __all__ = [
     "ACTIVITY_TO_DATE", "CRM_SNAPSHOT", "DAILY_ACTIVITY", "DATA_SUFFICIENCY", "ENGAGEMENT_FENCES",
     "ENGAGEMENT_OUTLIERS", "IDENTITY_LINKS", "LANDING_RECONCILIATION", "PURCHASE_QUANTILES", "QUARANTINED_EVENTS",
     "QUARANTINED_SUBSCRIBERS", "RAW_EVENTS", "RULE_CONTRIBUTIONS", "RULE_SCORES", "RULE_SETS", "SEGMENT_CONVERSION",
-    "SESSIONS", "TOP_USERS", "Contract", "all_contracts", "user_features", "validated_subscribers",
+    "SESSIONS", "TOP_USERS", "Contract", "all_contracts", "nightly_contracts", "user_features", "validated_subscribers",
 ]  # fmt: skip

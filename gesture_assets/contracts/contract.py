@@ -109,6 +109,7 @@ class Contract:
     expectations: tuple[Expectation, ...] = ()
     may_be_empty: bool = False
     keeps_history: bool = False  # replaced versions are kept in the schema "superseded"
+    is_nightly: bool = True  # false: made when there is a reason to; a night is whole without it
 
     def __post_init__(self) -> None:
         """Refuse a contract that contradicts itself."""

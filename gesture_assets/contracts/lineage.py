@@ -5,6 +5,7 @@ here: how a table is built (`defs/`).
 """
 
 LANDED = ("raw_events", "quarantined_events", "landing_reconciliation", "identity_links")
+LEARNT_FROM = ("daily_activity", "identity_links", "validated_subscribers", "user_features", "rule_scores")
 CRM = ("crm_snapshot", "validated_subscribers", "quarantined_subscribers")
 
 UPSTREAM: dict[str, tuple[str, ...]] = {
@@ -19,6 +20,13 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
     "rule_scores": ("user_features",),
     "rule_contributions": ("user_features",),
     "top_users": ("user_features", "rule_scores", "rule_contributions"),
+    **dict.fromkeys(("model_scores", "model_exclusions", "score_reasons"), ("user_features", "rule_scores")),
+    "intent_scores": ("rule_scores", "model_scores", "model_exclusions"),
+    **dict.fromkeys(("training_set", "feature_screening"), LEARNT_FROM),
+    **dict.fromkeys(
+        ("candidate_model", "model_evaluation", "feature_importance"),
+        ("training_set", "feature_screening", "user_features", "rule_scores"),
+    ),
 }
 
 

@@ -25,10 +25,17 @@ TRAINING_SET = Contract(
     owner=OWNER,
     key=("user_id", "feature_date"),
     keeps_history=True,
+    is_nightly=False,
     columns=(
         TRAINED_ON,
         USER,
         Column("feature_date", "DATE", "As-of day of the features."),
+        Column(
+            "person_id",
+            "VARCHAR",
+            "Who the user turned out to be; two ids of one person share it.",
+            personal="pseudonym",
+        ),
         Column("label", "SMALLINT", "1 where the first purchase came after the feature day and within the horizon."),
         Column("matures_on", "DATE", "Last day of the horizon."),
         Column("split", "VARCHAR", "Part by time and by user, which decides: train, validation, test or left_out."),
@@ -50,7 +57,7 @@ TRAINING_SET = Contract(
         ),
         no_rows(
             "nobody_is_in_two_parts",
-            f"""select {PARTITION}, user_id from {{batch}} where split <> 'left_out'
+            f"""select {PARTITION}, person_id from {{batch}} where split <> 'left_out'
             group by all having count(distinct split) > 1""",
             recovery="this is a defect of models/splits.py",
         ),
@@ -82,6 +89,7 @@ FEATURE_SCREENING = Contract(
     owner=OWNER,
     key=("feature",),
     keeps_history=True,
+    is_nightly=False,
     columns=(
         TRAINED_ON,
         Column("feature", "VARCHAR", "Input of the model."),
@@ -113,6 +121,7 @@ CANDIDATE_MODEL = Contract(
     owner=OWNER,
     key=("model_version",),
     keeps_history=True,
+    is_nightly=False,
     columns=(
         TRAINED_ON,
         VERSION,
@@ -158,6 +167,7 @@ MODEL_EVALUATION = Contract(
     owner=OWNER,
     key=("model_version", "part", "segment", "metric"),
     keeps_history=True,
+    is_nightly=False,
     columns=(
         TRAINED_ON,
         VERSION,
@@ -207,6 +217,7 @@ FEATURE_IMPORTANCE = Contract(
     owner=OWNER,
     key=("model_version", "feature"),
     keeps_history=True,
+    is_nightly=False,
     columns=(
         TRAINED_ON,
         VERSION,
@@ -286,7 +297,7 @@ MODEL_SCORES = Contract(
             f"""select {PARTITION}, max(share) as share_of_commonest from (
                 select {PARTITION}, probability, count(*) / sum(count(*)) over (partition by {PARTITION}) as share,
                     sum(count(*)) over (partition by {PARTITION}) as scored
-                from {{batch}} group by {PARTITION}, probability) where scored >= 20
+                from {{batch}} group by {PARTITION}, probability) where scored > 1
             group by all having max(share) > 0.95""",
             recovery="gesture models rollback, and look at what the model reads",
         ),

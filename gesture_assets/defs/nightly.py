@@ -7,9 +7,16 @@ import dagster as dg
 
 nightly = dg.define_asset_job(
     "nightly",
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("models"),
     description="Every asset of a day, publication last. Stops where a gate does not pass.",
     tags={"gesture/kind": "nightly"},
+)
+
+train = dg.define_asset_job(
+    "train",
+    selection=dg.AssetSelection.groups("models"),
+    description="Training set, candidate and judgement of a day; the better model serves from the next night on.",
+    tags={"gesture/kind": "train"},
 )
 
 # Two hours after midnight: late arrivals of the evening are in, and nobody is at work yet.

@@ -8,13 +8,13 @@ from datetime import timedelta
 
 import dagster as dg
 
-from gesture_assets.contracts import all_contracts, feature_registry
+from gesture_assets.contracts import all_contracts, feature_registry, nightly_contracts
 from gesture_assets.contracts.severity import Severity
 from gesture_assets.defs.common import DAILY, ONE_RUN, RETRIES, SETTINGS, WarehouseResource
 from gesture_assets.warehouse import validation_results as report
 from gesture_assets.warehouse.publish import publish, require_night
 
-PUBLISHED = all_contracts(SETTINGS.tags)
+PUBLISHED = nightly_contracts(SETTINGS.tags)
 
 
 @dg.asset(
@@ -104,7 +104,7 @@ def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseR
 def validation_results(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """Write the report on the checks of the day."""
     with warehouse.open(context) as night:
-        require_night(night.session, all_contracts(night.settings.tags), reader="validation_results")
+        require_night(night.session, nightly_contracts(night.settings.tags), reader="validation_results")
         path = night.settings.validation_results
         written = report.write(night.session.connection, path, night.session.run)
     checks = [check for result in written["results"] for check in result["checks"]]

@@ -190,7 +190,8 @@ def compare(
     replicates = np.empty((bootstrap, len(METRICS)))
     for number, weight in enumerate(_weights(len(outcome), codes, bootstrap, seed)):
         measured = [one.measure(weight)[: len(METRICS)] for one in samples]
-        replicates[number] = measured[1] - measured[0]
+        with np.errstate(invalid="ignore"):  # two infinite lifts have no difference
+            replicates[number] = measured[1] - measured[0]
     differences = _estimates(points[1] - points[0], replicates)
     metrics = {
         name: Difference(float(points[0][place]), float(points[1][place]), differences[place])

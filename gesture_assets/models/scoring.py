@@ -13,12 +13,11 @@ import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.models import DISAGREEMENT, INTENT_SCORES
+from gesture_assets.models.calibration import confidence
 from gesture_assets.models.matrix import encode
 from gesture_assets.models.training import Model
 
 HIGHEST, LOWEST = 100.0, 1.0
-# Evidence of a user: distinct days and events. With this many the confidence is half of what it can be.
-HALF_EVIDENCE = 10.0
 
 
 def score_users(model: Model, frame: pl.DataFrame) -> pl.DataFrame:
@@ -34,19 +33,9 @@ def score_users(model: Model, frame: pl.DataFrame) -> pl.DataFrame:
             "margin": margins.astype(np.float64),
             "probability": probabilities,
             "score": LOWEST + np.round((HIGHEST - LOWEST) * probabilities),
-            "confidence": confidence(frame["event_count"]),
+            "confidence": confidence(frame["event_count"].to_numpy()),
         }
     )
-
-
-def confidence(event_count: pl.Series) -> pl.Series:
-    """How much evidence stands behind a score: n ÷ (n + 10) for n events, so 0 without any and nearing 1.
-
-    It says nothing about whether the model is right on average (calibration does), only how little a user's own
-    behaviour has to say.
-    """
-    count = event_count.fill_null(0).cast(pl.Float64)
-    return (count / (count + HALF_EVIDENCE)).alias("confidence")
 
 
 def percentiles(scored: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
@@ -61,15 +50,15 @@ def percentiles(scored: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     )
     below = nw.col("up_to").cast(nw.Float64) - nw.col("equal_count").cast(nw.Float64) * 0.5
     share = counts.select(PARTITION, "probability", (below / nw.col("total").cast(nw.Float64)).alias("percentile"))
-    return scored.join(share, on=[PARTITION, "probability"], how="left")
+    return scored.drop("percentile", strict=False).join(share, on=[PARTITION, "probability"], how="left")
 
 
 def intent_scores(
-    rule_scores: nw.LazyFrame[Any], model_scores: nw.LazyFrame[Any], exclusions: nw.LazyFrame[Any], *, fallback: str
+    rule_scores: nw.LazyFrame[Any], model_scores: nw.LazyFrame[Any], exclusions: nw.LazyFrame[Any]
 ) -> nw.LazyFrame[Any]:
     """Rules and model side by side, and the one to act on: the model's, or the rules' where there is none.
 
-    `fallback` is why the rules serve where nobody excluded the user from the model, such as "there is no champion".
+    Who has no model score has a reason in `exclusions`. Suppressed users have neither.
     """
     key = [PARTITION, "user_id"]
     both = (
@@ -102,11 +91,7 @@ def intent_scores(
             scale=nw.when(source == "model").then(nw.lit("probability")).otherwise(nw.lit("points")),
             difference=difference,
             is_disagreement=(difference > DISAGREEMENT).fill_null(False),
-            fallback_reason=nw.when(source == "rules_fallback").then(
-                nw.when(nw.col("excluded_because").is_null())
-                .then(nw.lit(fallback))
-                .otherwise(nw.col("excluded_because"))
-            ),
+            fallback_reason=nw.when(source == "rules_fallback").then(nw.col("excluded_because")),
         )
         .select(*INTENT_SCORES.column_names)
     )

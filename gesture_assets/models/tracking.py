@@ -7,7 +7,6 @@ MLflow takes seconds to import, so only trainings and commands about models do.
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,9 +41,10 @@ class Tracking:
     def client(self) -> "MlflowClient":
         """A client of this database; the first use creates it."""
         if not self._clients:
-            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-            os.environ.setdefault("DO_NOT_TRACK", "true")
             import mlflow
+            from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
+
+            MLFLOW_DISABLE_TELEMETRY.set(True)
 
             self.database.parent.mkdir(parents=True, exist_ok=True)
             mlflow.set_tracking_uri(self.uri)

@@ -29,6 +29,7 @@ from gesture_assets.warehouse.ledger import LEDGER_COLUMNS, Verdict
 from gesture_assets.warehouse.lock import attach_when_free
 from gesture_assets.warehouse.published_schema import kept_schema
 from gesture_assets.warehouse.quarantine import REPLAY_COLUMNS
+from gesture_assets.warehouse.registry import ACTIVATION_COLUMNS
 from gesture_assets.warehouse.restatement import RESTATEMENT_COLUMNS
 from gesture_assets.warehouse.space import require_room
 from gesture_assets.warehouse.warehouse import LIVE, Session, Warehouse, comments, connect
@@ -95,8 +96,9 @@ def publish(
     Raises `GateClosed` when a table of the run's days has not passed, `ContractBreach` when the copy is not what was
     audited, or was edited by hand since; in both cases, as after a crash at any point, `link` stays where it was.
     """
-    require_night(session, contracts)
-    for contract in contracts:
+    nightly = [contract for contract in contracts if contract.is_nightly]
+    require_night(session, nightly)
+    for contract in nightly:
         session.verify_unchanged(contract, session.run.days, since=session.run.days[0])
     now = session.run.now
     snapshot_id = f"{now:%Y%m%dT%H%M%S}-{session.run.run_id[:8]}"
@@ -208,7 +210,13 @@ def _dress(
             day_count bigint not null, row_count bigint not null, content_hash varchar, verdict varchar,
             version varchar, checks varchar, schema_version varchar not null)"""
         )
+        present = {
+            name
+            for (name,) in con.execute("select table_name from duckdb_tables() where schema_name = 'main'").fetchall()
+        }
         for contract in contracts:
+            if contract.name not in present:  # before the first training
+                con.execute(contract.ddl("main"))
             con.execute(
                 f"""insert into manifest
                 select ?, ?, ?, ?, first_date, coalesce(as_of_date, newest.partition), day_count, counted.row_count,
@@ -232,6 +240,7 @@ def _dress(
             ("restatements", "One row per table and old day that changed after it was published.", RESTATEMENT_COLUMNS),
             ("quarantine_replays", "One row per day, file and reason of rows that were let in later.", REPLAY_COLUMNS),
             ("audit_log", "One row per command that changed something, and per new rule set.", AUDIT_LOG_COLUMNS),
+            ("model_activations", "One row per decision about which model scores.", ACTIVATION_COLUMNS),
         ):
             con.execute(f"comment on table {table} is '{said}'")
             for name, _, meaning in columns:

@@ -17,13 +17,14 @@ from typing import Any
 
 import duckdb
 import narwhals as nw
+import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION, PROVENANCE, Contract
 from gesture_assets.contracts.lineage import ancestors
 from gesture_assets.errors import ConfigError, ContractBreach, GateClosed, GestureError, listing
 from gesture_assets.settings import Settings
 from gesture_assets.sources.personal import masked_sql
-from gesture_assets.warehouse import audit_log, ledger, quarantine, restatement
+from gesture_assets.warehouse import audit_log, ledger, quarantine, registry, restatement
 from gesture_assets.warehouse.audit import AUDIT_SCHEMA, Audit, CheckOutcome, audit, not_evaluated
 from gesture_assets.warehouse.format import create_file, roll_back, settle, told_when_unreadable
 from gesture_assets.warehouse.ledger import LedgerRow, Verdict
@@ -281,6 +282,18 @@ class Session:
         table = f"scratch.main.{name}"
         self._write(table, frames)
         return nw.from_native(self.connection.table(table))
+
+    def in_parts(self, frame: nw.LazyFrame[Any], *, by: str, rows: int) -> Iterator[pl.DataFrame]:
+        """`frame` in memory, about `rows` rows at a time, with `row_hash`, a hash of each row's values.
+
+        Which rows come together follows from their column `by`; their order is not promised.
+        """
+        relation = frame.to_native()
+        (count,) = relation.count("*").fetchone()
+        parts = max(1, -(-count // rows))
+        hashed = relation.project("*, printf('%016x', hash(columns(*))) as row_hash")
+        for part in range(parts):
+            yield pl.DataFrame(hashed.filter(f"hash({by}) % {parts} = {part}").to_arrow_table())
 
     def name_step(self, name: str, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         """`frame` as a named part of the query that it goes into, a CTE.
@@ -668,6 +681,7 @@ class Warehouse:
                 ledger.create(connection)
                 restatement.create(connection)
                 audit_log.create(connection)
+                registry.create(connection)
                 quarantine.create(connection)
                 connection.execute(
                     f"create table if not exists {LIVE}.landing_days "

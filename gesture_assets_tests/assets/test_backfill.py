@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gesture_assets.contracts import all_contracts
+from gesture_assets.contracts import nightly_contracts
 from gesture_assets.settings import load_settings
 from gesture_assets_tests.assets.small_world import DAYS, SUBSCRIBERS, TAGS, TRANSACTIONS, land
 from gesture_assets_tests.nights import content_hashes, failures, published, run_night, warehouse
@@ -121,7 +121,7 @@ def world(forwards: Built, tmp_path: Path) -> Iterator[Path]:
 
 def test_the_world_holds_what_these_tests_are_about(forwards: Built) -> None:
     folder = forwards.folder
-    assert len(forwards.hashes) == len(all_contracts(load_settings().tags)) * len(DAYS)
+    assert len(forwards.hashes) == len(nightly_contracts(load_settings().tags)) * len(DAYS)
     counted = (
         "select as_of_date, sum(duplicate_count), sum(quarantined_count), sum(late_count) from landing_reconciliation"
     )

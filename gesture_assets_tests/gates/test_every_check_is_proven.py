@@ -37,11 +37,15 @@ LOST = {
     "engagement_fences": "median", "engagement_outliers": "value",
     "user_features": "is_subscriber", "rule_sets": "content", "rule_scores": "explanation",
     "rule_contributions": "because", "top_users": "explanation",
+    "model_scores": "feature_hash", "model_exclusions": "reason", "score_reasons": "reason_code",
+    "intent_scores": "scale", "training_set": "random_split", "feature_screening": "because",
+    "candidate_model": "because", "model_evaluation": "sample_count", "feature_importance": "reason_code",
 }  # fmt: skip
 LEAKED = LOST | {
     "sessions": "user_id", "daily_activity": "city", "activity_to_date": "city", "validated_subscribers": "email_key",
     "user_features": "city", "segment_conversion": "segment", "purchase_quantiles": "metric",
     "engagement_outliers": "user_id", "data_sufficiency": "criterion", "engagement_fences": "metric",
+    "model_evaluation": "segment",
 }  # fmt: skip
 ZERO_COUNTS = "0 as landed_count, 0 as accepted_count, 0 as duplicate_count, 0 as quarantined_count"
 # A row of the day before that only its day gives away.
@@ -55,6 +59,8 @@ STRAYS = {
     "engagement_fences": f"{YESTERDAY}, 0 as outlier_count",
     "data_sufficiency": f"{YESTERDAY}, 'stray' || criterion as criterion",
     "user_features": f"{YESTERDAY}, last_event_at - interval 1 day as last_event_at",
+    "training_set": f"{YESTERDAY}, 'left_out' as split, matures_on - 1 as matures_on",
+    "feature_importance": f"{YESTERDAY}, 'another' as model_version",
 }
 # A second row of one key that nothing else gives away.
 COPIES = {
@@ -65,6 +71,8 @@ COPIES = {
     "rule_contributions": "0 as points",
     "segment_conversion": "0 as subscriber_count",
     "engagement_fences": "0 as outlier_count",
+    "score_reasons": "0 as contribution",
+    "feature_importance": "0 as gain, 0 as permutation, 0 as shap",
 }
 NEGATIVE = {
     "activity_to_date": "page_view_count = -1",
@@ -78,7 +86,10 @@ NEGATIVE = {
     "segment_conversion": "buyer_count = -1",
     "purchase_quantiles": "subscriber_count = -1",
     "engagement_fences": "user_count = -1",
+    "candidate_model": "test_samples = -1",
+    "model_evaluation": "sample_count = -1",
 }
+EVERYBODY = "every_user_is_scored_or_excluded_with_a_reason"
 ACCOUNTED = "every_subscriber_is_accounted_for"
 COMPANIONS = {
     ("landing_reconciliation", "every_day_has_rows"): ("accepted_and_quarantined_rows_are_where_they_should_be",),
@@ -98,6 +109,15 @@ COMPANIONS = {
     ("rule_scores", "each_key_occurs_once"): ("every_user_with_features_has_a_score",),
     ("top_users", "each_key_occurs_once"): ("ranks_follow_the_scores",),
     ("sessions", "no_count_is_negative"): ("every_session_has_an_event",),
+    ("candidate_model", "each_key_occurs_once"): ("row_count_is_near_its_usual_level",),  # one row more is twice
+    ("model_evaluation", "every_day_has_rows"): ("the_candidate_was_judged_on_the_test_part",),
+    ("training_set", "every_day_has_rows"): ("every_part_holds_both_outcomes",),
+    ("model_scores", "every_row_belongs_to_a_requested_day"): (EVERYBODY,),
+    ("model_exclusions", "every_row_belongs_to_a_requested_day"): (),
+    ("model_scores", "each_key_occurs_once"): (EVERYBODY,),
+    ("intent_scores", "every_day_has_rows"): ("every_rule_score_has_its_intent_score",),
+    ("intent_scores", "every_row_belongs_to_a_requested_day"): ("every_rule_score_has_its_intent_score",),
+    ("intent_scores", "each_key_occurs_once"): ("every_rule_score_has_its_intent_score",),
     ("engagement_fences", "no_text_holds_an_ip_or_email_address"): ("every_outlier_is_listed_and_counted",),
 }  # fmt: skip
 
@@ -288,6 +308,64 @@ OWN: dict[str, dict[str, Fault]] = {
         "nobody_scores_higher_than_the_list": Fault(
             "delete from top_users where rank = 1; update top_users set rank = rank - 1"
         ),
+    },
+    "model_scores": {
+        "every_probability_lies_between_0_and_1": where_first("model_scores", "probability = 1, score = 100"),
+        "a_model_score_is_its_probability_on_1_to_100": where_first("model_scores", "score = 91"),
+        "a_percentile_is_a_share": where_first("model_scores", "percentile = 1.1"),
+        "a_confidence_is_a_share": where_first("model_scores", "confidence = 1.1"),
+        EVERYBODY: Fault("delete from model_exclusions"),
+        "one_model_scores_a_day": where_first("model_scores", "model_version = 'v20260101_020000_00000000'"),
+        "probabilities_are_not_all_alike": Fault("update model_scores set probability = 0.9, score = 90"),
+    },
+    "model_exclusions": {
+        "nobody_is_both_scored_and_excluded": where_first("model_exclusions", "user_id = 'ada'"),
+    },
+    "score_reasons": {
+        "reasons_sum_to_the_margin": where_first("score_reasons", "contribution = contribution + 0.001"),
+        "every_model_score_has_its_reasons": Fault("delete from score_reasons where user_id = 'ada'"),
+    },
+    "intent_scores": {
+        "a_source_is_known": where_first("intent_scores", "source = 'dice', score = null"),
+        "every_rule_score_has_its_intent_score": Fault("delete from intent_scores where user_id = 'cyd'"),
+        "an_intent_score_is_that_of_its_source": where_first("intent_scores", "score = score + 1"),
+        "the_model_serves": Fault("update intent_scores set source = 'rules_fallback', score = rule_score"),
+    },
+    "training_set": {
+        "every_outcome_is_known": Fault(
+            f"update training_set set matures_on = {PARTITION} + 1 where split = 'test'"
+        ),
+        "a_label_is_0_or_1": Fault("update training_set set label = 3 where split = 'test' and label = 1"),
+        "tests_lie_after_training": Fault(
+            "update training_set set feature_date = feature_date + 42 where split = 'train'"
+        ),
+        "nobody_is_in_two_parts": where_first("training_set", "person_id = 'cyd0'"),
+        "every_part_holds_both_outcomes": Fault("update training_set set label = 0 where split = 'test'"),
+        "feature_days_are_far_enough_apart": Fault(
+            "update training_set set feature_date = feature_date + 1 where split = 'train'"
+        ),
+    },
+    "feature_screening": {
+        "a_verdict_is_known": where_first("feature_screening", "verdict = 'odd'"),
+        "no_feature_knows_the_outcome": where_first("feature_screening", "verdict = 'leak', auc = 1"),
+        "no_feature_is_suspected_of_knowing_the_outcome": where_first("feature_screening", "verdict = 'suspect'"),
+    },
+    "candidate_model": {
+        "a_version_says_when_it_was_trained": where_first("candidate_model", "model_version = 'v2'"),
+        "a_base_rate_is_a_share": where_first("candidate_model", "base_rate = 1"),
+        "a_candidate_is_promoted_or_not": where_first("candidate_model", "decision = 'perhaps'"),
+    },
+    "model_evaluation": {
+        "figures_lie_within_their_intervals": where_first("model_evaluation", "low = 0.96"),
+        "the_candidate_was_judged_on_the_test_part": Fault("delete from model_evaluation where part = 'test'"),
+        "the_candidate_reaches_its_targets": where_first("model_evaluation", "is_met = false"),
+        "no_segment_is_served_much_worse": Fault(
+            "update model_evaluation set is_met = false, target = null where part = 'behaviour'"
+        ),
+    },
+    "feature_importance": {
+        "importances_sum_to_1": where_first("feature_importance", "gain = 0.6"),
+        "every_feature_has_a_name": where_first("feature_importance", "feature_name = null", MISSING),
     },
 }  # fmt: skip
 

@@ -33,6 +33,11 @@ CRM = {"crm_snapshot", "validated_subscribers", "quarantined_subscribers"}
 WHO_BUYS = {"segment_conversion", "purchase_quantiles", "data_sufficiency"}
 OUTLIERS = {"engagement_fences", "engagement_outliers"}
 
+MODEL_SCORES = {"model_scores", "model_exclusions", "score_reasons"}
+LEARNT_FROM = {"daily_activity", "identity_links", "validated_subscribers", "user_features", "rule_scores"}
+LEARNT = {"training_set", "feature_screening"}
+JUDGED = {"candidate_model", "model_evaluation", "feature_importance"}
+
 # The graph as it is meant, by hand: a new edge is a decision.
 UPSTREAM = {
     **{root: set() for root in LANDED | CRM | {"rule_sets"}},
@@ -45,9 +50,14 @@ UPSTREAM = {
     "rule_scores": {"user_features"},
     "rule_contributions": {"user_features"},
     "top_users": {"rule_scores", "rule_contributions", "user_features"},
+    **{name: {"user_features", "rule_scores"} for name in MODEL_SCORES},
+    "intent_scores": {"rule_scores", "model_scores", "model_exclusions"},
+    **dict.fromkeys(LEARNT, LEARNT_FROM),
+    **{name: {*LEARNT, "user_features", "rule_scores"} for name in JUDGED},
     PUBLICATION: {
         *LANDED, *CRM, "rule_sets", "sessions", "daily_activity", "activity_to_date", "user_features",
         *WHO_BUYS, *OUTLIERS, "rule_scores", "rule_contributions", "top_users",
+        *MODEL_SCORES, "intent_scores",
     },
 }  # fmt: skip
 UPSTREAM[REPORT] = UPSTREAM[PUBLICATION]
@@ -182,7 +192,8 @@ def test_the_publication_is_a_file_and_says_where() -> None:
 def test_a_backfill_is_one_run_and_failures_of_the_machine_are_tried_again() -> None:
     for asset in ASSETS:
         assert asset.backfill_policy == dg.BackfillPolicy.single_run(), asset.node_def.name
-        policy = NIGHTLY.get_node_named(asset.node_def.name).definition.retry_policy  # pyright: ignore
+        job = NIGHTLY if asset.node_def.name in {node.name for node in NIGHTLY.nodes} else defs.resolve_job_def("train")
+        policy = job.get_node_named(asset.node_def.name).definition.retry_policy  # pyright: ignore
         assert policy is not None, asset.node_def.name
         assert policy.max_retries == SETTINGS.retry_count, asset.node_def.name
 
@@ -229,12 +240,15 @@ def test_a_night_collects_validates_builds_features_scores_and_publishes_in_this
 
 @pytest.mark.parametrize("last", sorted(LAST))
 def test_what_leaves_the_warehouse_waits_for_everything_and_nothing_waits_for_it(last: str) -> None:
-    assert ancestors(last) == set(SPECS) - LAST
+    assert ancestors(last) == set(SPECS) - LAST - LEARNT - JUDGED
     assert not [name for name in SPECS if last in upstream(name)]
 
 
-def test_the_nightly_holds_every_asset() -> None:
-    assert {key.to_user_string() for key in NIGHTLY.asset_layer.executable_asset_keys} == set(SPECS)
+def test_the_nightly_holds_every_asset_but_those_of_the_training() -> None:
+    held = {name: defs.resolve_job_def(name).asset_layer.executable_asset_keys for name in ("nightly", "train")}
+    nightly, train = ({key.to_user_string() for key in keys} for keys in held.values())
+    assert nightly == set(SPECS) - LEARNT - JUDGED
+    assert train == LEARNT | JUDGED == {name for name, contract in CONTRACTS.items() if not contract.is_nightly}
 
 
 def test_steps_run_in_one_process_for_there_is_one_writer() -> None:

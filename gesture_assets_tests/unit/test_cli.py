@@ -20,7 +20,7 @@ import duckdb
 import pytest
 
 from gesture_assets.cli import main
-from gesture_assets.contracts import all_contracts
+from gesture_assets.contracts import nightly_contracts
 from gesture_assets.events.event_types import EVENT_TYPE_NAMES
 from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
 
@@ -531,7 +531,7 @@ def test_gates_of_a_good_night_are_all_open(world: Path) -> None:
     done = called(world, "gates")
     assert done.code == 0, done.err
     assert {row[3] for row in done.table[1:]} == {"PASS"}
-    assert len(done.table[1:]) == len(all_contracts(()))
+    assert len(done.table[1:]) == len(nightly_contracts(()))
     assert {row[1] for row in called(world, "gates", "--date", "2026-03-05").table[1:]} == {"2026-03-05"}
 
 

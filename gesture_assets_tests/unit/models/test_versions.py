@@ -64,7 +64,7 @@ def test_a_model_whose_files_are_gone_or_changed_is_refused_by_name(model: Model
 
 def test_a_model_of_other_features_is_refused_naming_them(model: Model) -> None:
     require_features(model, ["visit_count", "more"], version="v1")
-    with pytest.raises(ModelMismatch, match="(?s)v1 cannot score.*visit_count"):
+    with pytest.raises(ModelMismatch, match=r"(?s)v1 cannot score.*visit_count"):
         require_features(model, ["visits"], version="v1")
 
 

@@ -162,6 +162,7 @@ def test_rejected_rows_and_bookkeeping_are_not_published(file: duckdb.DuckDBPyCo
         "restatements",
         "audit_log",
         "quarantine_replays",
+        "model_activations",
     }
 
 

@@ -1,0 +1,174 @@
+"""Commands about models: train one, see what there is, say which one scores.
+
+Belongs here: arguments and what a person sees. Does not belong here: training (`defs/models.py`), which version serves
+a day (`warehouse/registry.py`).
+"""
+
+import json
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from gesture_assets.cli.console import console, now, published, run_info, shown
+from gesture_assets.cli.run import note, require_reason, run_range, where_to_look
+from gesture_assets.errors import ConfigError, GateClosed
+from gesture_assets.settings import Settings, load_settings
+
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+Version = Annotated[str, typer.Argument(help="Model version, from  gesture models list.")]
+
+
+def train(
+    day: Annotated[
+        datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Day of the training; default: the newest.")
+    ] = None,
+    params: Annotated[list[str] | None, typer.Option(help="A training parameter, such as max_depth=4.")] = None,
+    tune: Annotated[bool, typer.Option("--tune", help="Search for parameters first.")] = False,
+    trials: Annotated[int, typer.Option(help="Trials of the search.")] = 24,
+    sampler: Annotated[str, typer.Option(help="tpe or random.")] = "tpe",
+    from_version: Annotated[str, typer.Option(help="Train with the parameters, on the day, of this version.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Let it serve although it is not better.")] = False,
+    reason: Annotated[str, typer.Option(help="Why, for --force; it is kept.")] = "",
+) -> None:
+    """Train a model on the days whose outcomes are known; it serves from the next night on if it is better."""
+    require_reason(reason, asked={"--force": force}, command="gesture train")
+    settings = load_settings()
+    given: dict[str, Any] = dict(_parameter(one) for one in params or ())
+    when = day.date() if day else _newest_day(settings)
+    if from_version:
+        card = _cards(settings, from_version)[0]
+        given = {name: value for name, value in json.loads(card["parameters"]).items() if not isinstance(value, str)}
+        when = date.fromisoformat(card["as_of_date"])
+    had_champion = bool(_activations(settings))
+    config = {"parameters": {name: str(value) for name, value in given.items()}, "tune": tune, "trials": trials,
+              "sampler": sampler, "force_reason": reason if force else ""}  # fmt: skip
+    run_id = note(settings, action="train", what="candidate_model", days=[when], reason=reason)
+    if not run_range(settings, when, when, run_id=run_id, job_name="train", config={"candidate_model": config}):
+        raise typer.Exit(1)
+    newest = _cards(settings)[-1]
+    console().print(f"{newest['model_version']}: {newest['decision']}, {newest['because']}", highlight=False)
+    if newest["decision"] == "promoted" and not had_champion:
+        # The first champion scores the day that it was trained on, so that there is something to look at.
+        if not run_range(settings, when, when, "model_scores+"):
+            raise typer.Exit(1)
+        where_to_look(settings)
+    console().print("Next:  gesture models list  |  gesture models show VERSION  |  gesture explain", highlight=False)
+
+
+def models_list(as_json: AsJson = False) -> None:
+    """Every version, oldest first, with its figures on its test part."""
+    settings = load_settings()
+    serving = {one.model_version: one.effective_from for one in _activations(settings)}
+    champion = _activations(settings)[-1].model_version if serving else None
+    rows = [
+        {**{name: card[name] for name in ("model_version", "as_of_date", "decision", "training_samples")},
+         "is_champion": card["model_version"] == champion, "scores_from": str(serving.get(card["model_version"], ""))}
+        for card in _cards(settings)
+    ]  # fmt: skip
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    columns = list(rows[0]) if rows else ["model_version"]
+    shown("Models", columns, [list(row.values()) for row in rows])
+
+
+def models_show(version: Version, as_json: AsJson = False) -> None:
+    """Everything that a version resolves to."""
+    card = _cards(load_settings(), version)[0]
+    if as_json:
+        print(json.dumps(card, indent=1))
+        return
+    shown(version, ["what", "value"], sorted(card.items()))
+
+
+def models_activate(
+    version: Version, reason: Annotated[str, typer.Option(help="Why; it is kept.")],
+    since: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day it scores; default: "
+                                                   "the next night's.")] = None,
+) -> None:  # fmt: skip
+    """Let a version score from a day on."""
+    settings = load_settings()
+    _cards(settings, version)
+    _activate(settings, version, since.date() if since else None, "activated", reason)
+
+
+def models_rollback(reason: Annotated[str, typer.Option(help="Why; it is kept.")] = "rolled back by hand") -> None:
+    """Let the version before the present one score again, from the next night on."""
+    from gesture_assets.warehouse import registry
+    from gesture_assets.warehouse.warehouse import Warehouse
+
+    settings = load_settings()
+    with Warehouse.of(settings).open(run_info("gesture models rollback", now().date())) as session:
+        version = registry.previous(session.connection)
+    _activate(settings, version, None, "rolled back", reason)
+
+
+def models_cleanup(keep: Annotated[int, typer.Option(min=1, help="Newest versions that stay.")] = 5) -> None:
+    """Remove the files of old versions; never those of one that served."""
+    import shutil
+
+    from gesture_assets.models.versions import known_versions
+
+    settings = load_settings()
+    served = {one.model_version for one in _activations(settings)}
+    old = [version for version in known_versions(settings.models)[:-keep] if version not in served]
+    for version in old:
+        shutil.rmtree(settings.models / version)
+    if old:
+        note(settings, action="remove models", what=", ".join(old))
+    console().print(f"Removed {len(old)} of {len(old) + len(known_versions(settings.models))} versions.")
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, is_set, value = text.partition("=")
+    if not is_set:
+        raise ConfigError.bad_value(
+            "--params", expected="NAME=VALUE", found=text, where="the command line",
+            next_step="gesture train --params max_depth=4",
+        )  # fmt: skip
+    return name.strip(), value.strip()
+
+
+def _newest_day(settings: Settings) -> date:
+    con = published(settings)
+    (day,) = con.execute("select max(as_of_date) from user_features").fetchone()
+    con.close()
+    return day
+
+
+def _activations(settings: Settings) -> Any:
+    from gesture_assets.warehouse import registry
+    from gesture_assets.warehouse.warehouse import Warehouse
+
+    with Warehouse.of(settings).open(run_info("gesture models", now().date())) as session:
+        return registry.activations(session.connection)
+
+
+def _activate(settings: Settings, version: str, since: date | None, action: str, reason: str) -> None:
+    """Note the activation, and let MLflow's alias follow."""
+    from gesture_assets.models.tracking import CHAMPION, Tracking
+    from gesture_assets.models.versions import load_version
+    from gesture_assets.warehouse import registry
+    from gesture_assets.warehouse.warehouse import Warehouse
+
+    load_version(settings.models, version)
+    first = since or _newest_day(settings) + timedelta(days=1)
+    with Warehouse.of(settings).open(run_info(f"gesture models {action}", first)) as session:
+        done = registry.activate(session.connection, version, since=first, now=now(), action=action, reason=reason)
+    Tracking(settings.mlflow_database, settings.mlflow_artifacts).alias(CHAMPION, version)
+    console().print(f"{version} scores from {first} on, after {done.previous_version}.", highlight=False)
+
+
+def _cards(settings: Settings, version: str = "") -> list[dict[str, Any]]:
+    """What the versions whose files are there resolve to, oldest first; of one version only, where it is named."""
+    from gesture_assets.models.versions import card_of, known_versions
+
+    known = known_versions(settings.models)
+    if version and version not in known:
+        raise ConfigError.unknown_name("The model version", version, known, where=str(settings.models),
+                                       next_step="gesture models list")  # fmt: skip
+    if not known:
+        raise GateClosed("There is no model yet.", expected="a trained model", found="none", where=str(settings.models),
+                         next_step="gesture train")  # fmt: skip
+    return [card_of(settings.models, one) for one in ([version] if version else known)]

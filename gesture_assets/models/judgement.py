@@ -1,0 +1,96 @@
+"""Whether a candidate may serve: what of its figures is kept, and whether it beats the champion beyond noise.
+
+Belongs here: the rows of `model_evaluation`, targets, the decision. Does not belong here: metrics (`evaluation.py`),
+tests of behaviour (`behaviour.py`), carrying the decision out (`defs/models.py`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import polars as pl
+
+from gesture_assets.models.behaviour import Behaviour
+from gesture_assets.models.evaluation import Comparison, Evaluation
+
+# Document 002's targets; conversion is ranked, so precision depends on the base rate and lift does not.
+TARGETS = {"roc_auc": 0.85, "precision_top_20": 0.70, "lift_top_20": 2.0}
+MORE_OF = "demo_request_click"
+
+
+def directions(features: Sequence[str]) -> Mapping[str, Literal[-1, 0, 1]]:
+    """Feature -> 1 where more of it may not lower a score, -1 where it may not raise it: what nobody would believe."""
+    found: dict[str, Literal[-1, 0, 1]] = {}
+    for name in features:
+        if name.startswith(f"{MORE_OF}_count") or name == "member_rating":
+            found[name] = 1
+        elif name == f"days_since_last_{MORE_OF}":
+            found[name] = -1
+    return found
+
+
+def evaluation_rows(
+    version: str, parts: Mapping[str, Evaluation], behaviours: Sequence[Behaviour] = ()
+) -> pl.DataFrame:
+    """Rows of `model_evaluation` without their day: every metric of every part and segment, then the behaviours."""
+    frames = [
+        evaluation.frame().select(
+            model_version=pl.lit(version),
+            part=pl.lit(part),
+            segment=pl.when(pl.col("segment_column").is_null())
+            .then(pl.lit("all"))
+            .otherwise(pl.format("{}={}", "segment_column", "segment")),
+            metric=pl.col("metric"),
+            value=pl.col("value"),
+            low=pl.col("low"),
+            high=pl.col("high"),
+            target=_target(part),
+            sample_count=pl.col("rows").cast(pl.Int32),
+        )
+        for part, evaluation in parts.items()
+    ]
+    found = pl.concat(frames).with_columns(is_met=pl.col("value") >= pl.col("target"))
+    if behaviours:
+        tested = pl.DataFrame(
+            {
+                "model_version": version, "part": "behaviour", "segment": "all",
+                "metric": [one.name for one in behaviours], "value": [one.observed for one in behaviours],
+                "is_met": [one.passed for one in behaviours], "sample_count": [one.rows for one in behaviours],
+            }, schema_overrides={"sample_count": pl.Int32},
+        )  # fmt: skip
+        found = pl.concat([found, tested], how="diagonal")
+    # A figure that cannot be worked out, such as an AUC of one class, is no row.
+    ends = [pl.when(pl.col(name).is_finite()).then(pl.col(name)).alias(name) for name in ("low", "high")]
+    return found.filter(pl.col("value").is_finite()).with_columns(ends)
+
+
+def _target(part: str) -> pl.Expr:
+    """Document 002's target of a metric, for the part that decides."""
+    if part != "test":
+        return pl.lit(None, pl.Float64)
+    is_whole = pl.col("segment_column").is_null()
+    return pl.when(is_whole).then(pl.col("metric").replace_strict(TARGETS, default=None, return_dtype=pl.Float64))
+
+
+def decide(
+    behaviours: Sequence[Behaviour], comparison: Comparison | None, champion: str | None, *, forced: str = ""
+) -> tuple[bool, str]:
+    """Whether the candidate is to serve, and why. `forced` is somebody's reason to let it serve all the same.
+
+    The first model serves when it behaves. Later ones only when they are better on the champion's own test rows by more
+    than chance explains.
+    """
+    failed = [one for one in behaviours if one.severity == "ERROR" and not one.passed]
+    if failed:
+        said = "; ".join(f"{one.name} does not hold ({one.because})" for one in failed)
+        return False, f"it does not behave: {said}"
+    if forced:
+        return True, f"by hand: {forced}"
+    if comparison is None:
+        return True, f"{champion} cannot be compared any more" if champion else "no model served before"
+    figures = comparison.metrics[comparison.decided_by]
+    gain = figures.difference
+    said = (
+        f"{comparison.decided_by} {figures.challenger:.4f} against {figures.champion:.4f} of {champion}: "
+        f"{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
+    )
+    return comparison.verdict == "better", f"{comparison.verdict}: {said}"
