@@ -327,7 +327,8 @@ def where_to_look(settings: Settings) -> None:
         return
     con = read_published(settings.published)
     rows = con.execute(
-        "select table_name, as_of_date, day_count, row_count, verdict from manifest where verdict is not null order by all"
+        "select table_name, as_of_date, day_count, row_count, verdict from manifest "
+        "where verdict is not null order by table_name"
     ).fetchall()
     snapshot = con.execute("select any_value(snapshot_id) from manifest").fetchone()
     bands = con.execute(

@@ -90,12 +90,13 @@ def training_set(context: dg.AssetExecutionContext, warehouse: WarehouseResource
 
 def _one_day(night: Night) -> date:
     """The day of the training: a range would train on days that the next one is judged by."""
-    if len(night.days) > 1:
+    first, *others = night.days
+    if others:
         raise ConfigError.bad_value(
             "The days of a training", expected="one day", found=night.session.run.window, where="the run's partitions",
             next_step=f"gesture train --date {night.days[-1]}",
         )  # fmt: skip
-    return night.days[-1]
+    return first
 
 
 def _eligible_on(night: Night, day: date, known_until: date) -> pl.DataFrame:
