@@ -47,7 +47,7 @@ class ConfigError(GestureError):
         """`name` is not one of the `known` things of its kind."""
         return cls(
             f"{kind} {name!r} is not known.",
-            expected=f"one of {listing(known, 40)}",
+            expected=f"one of {listing(known, 80)}",
             found=name,
             where=where,
             next_step=next_step,
