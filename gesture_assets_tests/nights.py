@@ -18,9 +18,12 @@ from gesture_assets.defs.common import NOW_TAG
 def run_night(
     first: date | str, last: date | str | None = None, *, select: str | None = None, now: datetime | None = None,
     force_reason: str = "", restate_reason: str = "", restate_crm: bool = False,
-    instance: dg.DagsterInstance | None = None,
+    rebuild: bool = True, instance: dg.DagsterInstance | None = None,
 ) -> dg.ExecuteInProcessResult:  # fmt: skip
-    """Run the nightly for one day, or for a range in one run; `now` defaults to 02:00 after the last day."""
+    """Run the nightly for one day, or for a range in one run; `now` defaults to 02:00 after the last day.
+
+    What a test runs twice is built twice, unless it asks for less.
+    """
     last = last or first
     end = date.fromisoformat(str(last))
     moment = now or datetime.combine(date.fromordinal(end.toordinal() + 1), datetime.min.time()).replace(hour=2)
@@ -45,6 +48,7 @@ def run_night(
                         "force_reason": force_reason,
                         "restate_reason": restate_reason,
                         "restate_crm": restate_crm,
+                        "rebuild": rebuild,
                     }
                 }
             },

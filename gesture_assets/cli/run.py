@@ -29,6 +29,7 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Open closed gates; the ledger keeps the --reason.")] = False,
     restate: Annotated[bool, typer.Option("--restate", help="Let old days change that are published already.")] = False,
     restate_crm: Annotated[bool, typer.Option("--restate-crm", help="The same, from today's CRM as well.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build also what has not changed.")] = False,
     reason: Annotated[str, typer.Option(help="Why, for --force and --restate; it is kept.")] = "",
 ) -> None:
     """Run the nightly: every day that is landed and not yet live, or the days given."""
@@ -47,7 +48,7 @@ def run(
 
     # Known as under way from here on: a run of a later day that starts at the same moment waits for this one.
     with Turns.beside(settings.warehouse).taken(str(uuid.uuid4()), "gesture run", days, goes_first=False):
-        exceptions = {"force_reason": reason if force else "", "restate_crm": restate_crm,
+        exceptions = {"force_reason": reason if force else "", "restate_crm": restate_crm, "rebuild": rebuild,
                       "restate_reason": reason if restate or restate_crm else ""}  # fmt: skip
         _run_days(settings, today, days, select, exceptions)
 
@@ -226,7 +227,8 @@ def _dagster_instance(settings: Settings) -> Any:
 
 def run_range(
     settings: Settings, start: date, end: date, select: str = "*", force_reason: str = "", restate_reason: str = "",
-    *, restate_crm: bool = False, run_id: str = "", job_name: str = "nightly", config: Mapping[str, Any] | None = None,
+    *, restate_crm: bool = False, rebuild: bool = False, run_id: str = "", job_name: str = "nightly",
+    config: Mapping[str, Any] | None = None,
 ) -> bool:  # fmt: skip
     """One Dagster run over start…end, in this process, recorded for the Dagster UI. Whether it succeeded.
 
@@ -270,6 +272,7 @@ def run_range(
                             "force_reason": force_reason,
                             "restate_reason": restate_reason,
                             "restate_crm": restate_crm,
+                            "rebuild": rebuild,
                         }
                     }
                 },

@@ -26,6 +26,7 @@ from gesture_assets.warehouse import validation_results
 from gesture_assets.warehouse.audit import NOT_EVALUATED, CheckOutcome
 from gesture_assets.warehouse.ledger import Verdict
 from gesture_assets.warehouse.turns import Turns
+from gesture_assets.warehouse.unchanged import build_keys, still_live
 from gesture_assets.warehouse.warehouse import Frames, RunInfo, Session, TableCommit, Warehouse
 
 SETTINGS = load_settings()  # shapes the code location: first partition, tag columns, rule set
@@ -40,6 +41,7 @@ RETRIES = dg.RetryPolicy(max_retries=SETTINGS.retry_count, delay=30, backoff=dg.
 MACHINE_FAILURES = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
 NOW_TAG = "gesture/now"
 ROWS_AT_ONCE = 4_000_000
+SKIPPED = {"skipped": "unchanged"}
 MOST_BUILDERS = 100  # times a step waits for runs that build what it needs
 
 ColumnSources = Mapping[str, Sequence[tuple[str, str]]]
@@ -134,7 +136,8 @@ def run_days(tags: Mapping[str, str]) -> tuple[date, ...]:
 
 
 def run_info(
-    context: dg.AssetExecutionContext, *, force_reason: str = "", restate_reason: str = "", restate_crm: bool = False
+    context: dg.AssetExecutionContext, *, force_reason: str = "", restate_reason: str = "", restate_crm: bool = False,
+    rebuild: bool = False,
 ) -> RunInfo:  # fmt: skip
     """Who writes and for which days. The moment is the run's own start, so no asset looks at a clock."""
     return RunInfo(
@@ -145,6 +148,7 @@ def run_info(
         force_reason=force_reason.strip() or None,
         restate_reason=restate_reason.strip() or None,
         restate_crm=restate_crm,
+        rebuild=rebuild,
     )
 
 
@@ -204,6 +208,18 @@ class Night:
         """
         yield from self._report(self.session.commit(*tables, version=version), notes or {}, sources)
 
+    def unchanged(self, *tables: Contract, sources: Mapping[date, str] = MappingProxyType({})) -> Events | None:
+        """What to report instead of building `tables`, where nothing they are made of has changed; else None.
+
+        `sources`: day -> what the step reads beside tables of the warehouse. All days of the run are built, or none is.
+        """
+        session = self.session
+        session.build_keys = build_keys(session, tables, self.settings, sources)
+        kept = None if session.run.insists else still_live(session, tables, session.build_keys)
+        if kept is None:
+            return None
+        return self._report(kept, dict(SKIPPED), every=True)
+
     def absent(self, *tables: Contract, why: str) -> Events:
         """Note that there is nothing to build these tables from."""
         for contract in tables:
@@ -211,14 +227,15 @@ class Night:
 
     def _report(
         self, commits: Sequence[TableCommit], notes: dict[str, Any],
-        sources: Mapping[str, ColumnSources] = MappingProxyType({}),
+        sources: Mapping[str, ColumnSources] = MappingProxyType({}), *, every: bool = False,
     ) -> Events:  # fmt: skip
+        """The events of `commits`; `notes` stand with the first table, or with `every` one."""
         for commit in commits:
             for outcome in commit.outcomes:
                 yield _check_result(commit.contract, outcome)
         bad = [commit for commit in commits if commit.bad_days]
         for position, commit in enumerate(commits):
-            metadata = _metadata(commit, self.session.run) | (notes if position == 0 else {})
+            metadata = _metadata(commit, self.session.run) | (notes if every or position == 0 else {})
             if commit.contract.name in sources:
                 metadata["dagster/column_lineage"] = _lineage(sources[commit.contract.name])
             if not bad:
@@ -315,6 +332,7 @@ class WarehouseResource(dg.ConfigurableResource):
     force_reason: str = ""
     restate_reason: str = ""
     restate_crm: bool = False
+    rebuild: bool = False  # build also what has not changed
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
@@ -335,7 +353,7 @@ class WarehouseResource(dg.ConfigurableResource):
         """The open warehouse. Our errors become failures with their four parts, and are not tried again."""
         settings = load_settings()
         run = run_info(context, force_reason=self.force_reason, restate_reason=self.restate_reason,
-                       restate_crm=self.restate_crm)  # fmt: skip
+                       restate_crm=self.restate_crm, rebuild=self.rebuild)  # fmt: skip
         own = Warehouse.of(settings)
         try:
             with own.open(run) as session:

@@ -46,6 +46,9 @@ def landed_events(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
         index = LandingIndex(night.session, pseudonym_key(night.settings))
         index.refresh(files)
         night.leave_out_quiet_days()
+        if kept := night.unchanged(*LANDED, sources=index.sources(night.days, files)):
+            yield from kept
+            return
         days = night.days
         digests = index.landed_days()
         night.session.input_hashes["landing"] = ",".join(digests.get(day, "none") for day in days)
@@ -128,6 +131,9 @@ def _filed_before(night: Night, index: LandingIndex, files: list[Any]) -> nw.Laz
 def sessions(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Trace the visits of everybody with new events, and file the visits that are new or changed."""
     with warehouse.open(context) as night:
+        if kept := night.unchanged(SESSIONS):
+            yield from kept
+            return
         first, last = night.days[0], night.days[-1]
         for contract in LANDED[1:]:
             night.read(contract, since=first, through=last)
@@ -148,6 +154,9 @@ def _filed(night: Night, days: Sequence[date]) -> nw.LazyFrame[Any]:
 def daily_activity(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Count what each user added to each day."""
     with warehouse.open(context) as night:
+        if kept := night.unchanged(DAILY_ACTIVITY):
+            yield from kept
+            return
         first, last = night.days[0], night.days[-1]
         events = night.read(RAW_EVENTS, since=first, through=last)
         visits = night.read(SESSIONS, since=first, through=last)
@@ -159,6 +168,9 @@ def activity_to_date(context: dg.AssetExecutionContext, warehouse: WarehouseReso
     """Add up all activity on the last day of a month; every other day passes without rows."""
     with warehouse.open(context) as night:
         night.session.ensure(ACTIVITY_TO_DATE)
+        if kept := night.unchanged(ACTIVITY_TO_DATE):
+            yield from kept
+            return
         night.read(DAILY_ACTIVITY, since=night.days[0], through=night.days[-1])
         con = night.session.connection
         none = nw.from_native(

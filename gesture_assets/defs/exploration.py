@@ -22,6 +22,9 @@ from gesture_assets.subscribers import exploration
 def engagement_outliers(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Find what is unusual among the active users of each day."""
     with warehouse.open(context) as night:
+        if kept := night.unchanged(ENGAGEMENT_FENCES, ENGAGEMENT_OUTLIERS):
+            yield from kept
+            return
         parts = [
             outliers(
                 night.read(USER_FEATURES, since=days[0], through=days[-1]),
@@ -38,6 +41,9 @@ def engagement_outliers(context: dg.AssetExecutionContext, warehouse: WarehouseR
 def who_buys(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Tell buyers from others, by segment and by what is known of them."""
     with warehouse.open(context) as night:
+        if kept := night.unchanged(SEGMENT_CONVERSION, PURCHASE_QUANTILES, DATA_SUFFICIENCY):
+            yield from kept
+            return
         subscribers = night.read(VALIDATED_SUBSCRIBERS, since=night.days[0], through=night.days[-1])
         yield from night.commit(
             (SEGMENT_CONVERSION, exploration.segment_conversion(subscribers)),

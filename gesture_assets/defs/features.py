@@ -38,6 +38,9 @@ from gesture_assets.rules.column_sources import feature_sources
 def user_features(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Work out what was known about every user at the end of each day."""
     with warehouse.open(context) as night:
+        if kept := night.unchanged(USER_FEATURES):
+            yield from kept
+            return
         size = days_at_once(night)
         chunks = (night.days[n : n + size] for n in range(0, len(night.days), size))
         yield from night.commit(

@@ -345,6 +345,11 @@ def model_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource
         loaded = {version: _loaded(night, version) for version in sorted({one for one in serving.values() if one})}
         night.session.input_hashes["champion"] = ",".join(loaded) or "none"
         models = {day: (version or "", loaded.get(version or "")) for day, version in serving.items()}
+        # A version never changes; whether its files can be used does.
+        sources = {day: f"{version} {model is not None}" for day, (version, model) in models.items()}
+        if kept := night.unchanged(MODEL_SCORES, MODEL_EXCLUSIONS, SCORE_REASONS, sources=sources):
+            yield from kept
+            return
         scores = night.session.set_aside("scored", _scored(night, models))
         yield from night.commit(
             (MODEL_SCORES, scoring.percentiles(scores).select(*MODEL_SCORES.column_names)),
@@ -407,6 +412,9 @@ def _explained(night: Night, models: Models) -> Iterator[nw.LazyFrame[Any]]:
 def intent_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Put rules and model side by side, and choose the score to act on."""
     with warehouse.open(context) as night:
+        if kept := night.unchanged(INTENT_SCORES):
+            yield from kept
+            return
         window = {"since": night.days[0], "through": night.days[-1]}
         found = scoring.intent_scores(
             night.read(RULE_SCORES, **window),

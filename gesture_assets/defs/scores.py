@@ -57,6 +57,12 @@ def rule_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource)
     """Score everybody by the rule set, and keep what each rule added."""
     with warehouse.open(context) as night:
         rules = rule_set_of(night.settings)
+        sources = f"{rules.version} {read_suppressed(night.settings.suppressed)[1]}"
+        if kept := night.unchanged(
+            RULE_SCORES, RULE_CONTRIBUTIONS, RULE_SETS, sources=dict.fromkeys(night.days, sources)
+        ):
+            yield from kept
+            return
         features = night.read(USER_FEATURES, since=night.days[0], through=night.days[-1])
         suppressed, said = _suppressed(night, features, rules)
         _note_new_rules(night, rules)
@@ -149,6 +155,9 @@ def _rule_sets(night: Night, rules: RuleSet) -> nw.LazyFrame[Any]:
 def top_users(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Rank everybody and keep the top of the list."""
     with warehouse.open(context) as night:
+        if kept := night.unchanged(TOP_USERS):
+            yield from kept
+            return
         window = {"since": night.days[0], "through": night.days[-1]}
         night.read(RULE_CONTRIBUTIONS, **window)
         who = night.read(USER_FEATURES, **window).select(PARTITION, "user_id", "mailchimp_id", "country")

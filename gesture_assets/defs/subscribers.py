@@ -17,7 +17,7 @@ from gesture_assets.contracts.subscribers import CRM_TABLES
 from gesture_assets.defs.common import VALIDATED_SUBSCRIBERS, Events, Night, WarehouseResource, step
 from gesture_assets.errors import SourceError
 from gesture_assets.sources.crm import CrmContent, canonical_crm, crm_url, odd_values, read_crm
-from gesture_assets.sources.personal import pseudonym_key
+from gesture_assets.sources.personal import build_word, pseudonym_key
 from gesture_assets.subscribers.validate import subscribers_as_of
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.ledger import Verdict
@@ -57,6 +57,10 @@ def _build(night: Night, url: str) -> Events:
     run, con = night.session.run, night.session.connection
     today = run.now.date()
     content = read_crm(url)
+    made_of = f"{content.content_hash} {json.dumps(content.types)} {build_word(pseudonym_key(night.settings))}"
+    if kept := night.unchanged(*TABLES, sources=dict.fromkeys(night.days, made_of)):
+        yield from kept
+        return
     canonical = [nw.from_native(r) for r in canonical_crm(con, content, pseudonym_key(night.settings))]
     subscribers, tags, purchases = canonical
     has_dated_tags = "tagged_at" in content.tables["Tags"].columns

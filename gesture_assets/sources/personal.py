@@ -5,6 +5,7 @@ Does not belong here: deciding which rows are read (`landing.py`, `crm.py`).
 """
 
 import hashlib
+import hmac
 import re
 import secrets
 from pathlib import Path
@@ -36,6 +37,11 @@ def pseudonym_key(settings: Settings) -> str:
         path.touch(mode=0o600)
         path.write_text(secrets.token_hex(32), encoding="ascii")
     return path.read_text(encoding="ascii").strip()
+
+
+def build_word(key: str) -> str:
+    """A word that changes with the key of the pseudonyms and does not tell it."""
+    return hmac.new(key.encode(), b"what the pseudonyms of a day were made with", hashlib.sha256).hexdigest()[:16]
 
 
 def keyed_hash_sql(text: str, key: str) -> str:

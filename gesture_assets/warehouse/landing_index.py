@@ -16,6 +16,7 @@ from datetime import date, datetime
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import SourceError, listing
 from gesture_assets.sources.landing import LandingFile, OpenFile, content_hash, open_file, readable
+from gesture_assets.sources.personal import build_word
 from gesture_assets.warehouse.warehouse import LIVE, Session
 
 log = logging.getLogger(__name__)
@@ -255,6 +256,25 @@ class LandingIndex:
         """Day -> rows that landed for it, copies of files not counted."""
         query = f"select {PARTITION}, sum(row_count)::bigint from {DAYS} group by all"
         return dict(self.session.connection.execute(query).fetchall())
+
+    def sources(self, days: Sequence[date], files: Iterable[LandingFile]) -> dict[date, str]:
+        """Day -> a hash over all files up to it, as they were read, and the key of the pseudonyms.
+
+        A file that is gone from the folder is none: reading the day again would say so.
+        """
+        present = {file.name for file in files}
+        rows = self.session.connection.execute(
+            f"""select min(days.{PARTITION}), landing_file, content_hash, description_hash, file_date, indexed_at,
+                personal_columns, unused_columns, found_columns
+            from {FILES} join {DAYS} as days using (content_hash) where copy_of is null group by all order by all"""
+        ).fetchall()
+        running = hashlib.sha256(build_word(self.key).encode())
+        found, waiting = {}, [row for row in rows if row[1] in present]
+        for day in sorted(days):
+            while waiting and waiting[0][0] <= day:
+                running.update(str(waiting.pop(0)).encode())
+            found[day] = running.copy().hexdigest()
+        return found
 
     def landed_days(self) -> dict[date, str]:
         """Every day on which something landed, with a hash over the files that it is made of."""

@@ -122,6 +122,42 @@ def built_from(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date, 
     return {day: json.loads(inputs) for day, inputs in rows}
 
 
+@dataclass(frozen=True)
+class Built:
+    """What made a day that is live: the latest audit, which passed."""
+
+    attempt: int
+    row_count: int
+    content_hash: str
+    input_hashes: dict[str, str]
+    checks: str
+
+
+def built_with(connection: duckdb.DuckDBPyConnection, table: str, days: Sequence[date]) -> dict[date, Built]:
+    """Day -> what made it, for those of `days` whose latest audit passed."""
+    rows = connection.execute(
+        f"""select partition, attempt, row_count, content_hash, input_hashes, checks from (
+            select * from {LEDGER} where table_name = ? and partition between ? and ?
+            qualify row_number() over (partition by partition order by attempt desc) = 1)
+        where verdict = 'PASS'""",
+        [table, min(days), max(days)],
+    ).fetchall()
+    return {
+        day: Built(attempt, count, digest, json.loads(inputs), checks)
+        for day, attempt, count, digest, inputs, checks in rows if day in days
+    }  # fmt: skip
+
+
+def earlier_days(hashes: Mapping[date, str], days: Sequence[date]) -> dict[date, str]:
+    """Day -> one hash over the content hashes of all days before it."""
+    running, waiting, found = hashlib.sha256(), sorted(hashes, reverse=True), {}
+    for day in sorted(days):
+        while waiting and waiting[-1] < day:
+            running.update(f"{waiting[-1]}:{hashes[waiting.pop()]};".encode())
+        found[day] = running.copy().hexdigest()[:16]
+    return found
+
+
 def live_hashes(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date, str]:
     """Day -> content hash of the rows that are live: those of the newest PASS."""
     return dict(

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -41,6 +42,9 @@ A_STEP = re.compile(rf"\b{re.escape(STEPS)}\.(\w+)")
 
 EMPTY_HASH = "0" * 32
 
+# Among the input hashes of a ledger row: all that the day was built from (unchanged.py), the table's days before it.
+BUILD, BEFORE = "build", "before"
+
 
 @dataclass(frozen=True)
 class RunInfo:
@@ -53,6 +57,12 @@ class RunInfo:
     force_reason: str | None = None  # opens closed gates, recorded in the ledger
     restate_reason: str | None = None  # lets old days change that readers already have
     restate_crm: bool = False  # … and today's CRM take the place of what it was on an old day
+    rebuild: bool = False  # builds also what has not changed
+
+    @property
+    def insists(self) -> bool:
+        """Whether everything is to be built, unchanged or not."""
+        return bool(self.rebuild or self.force_reason or self.restate_reason or self.restate_crm)
 
     @property
     def is_only_backfill(self) -> bool:
@@ -122,6 +132,7 @@ class Session:
     published: Path | None = None  # the link that readers use: what it holds changes only for a reason
     blocking: tuple[str, ...] = ()  # checks that would only report, and block here
     input_hashes: dict[str, str] = field(default_factory=dict)
+    build_keys: dict[date, str] = field(default_factory=dict)  # unchanged.py: what each day is built from, in one word
     steps: dict[str, str] = field(default_factory=dict)  # the SQL of each named part of a query
 
     # ---- reading -------------------------------------------------------------------------------------------------
@@ -224,7 +235,7 @@ class Session:
         newest = max(days)
         if not changed and verdicts[newest][0] is Verdict.PASS and live.get(newest):
             table = f"(select {', '.join(contract.column_names)} from {LIVE}.{contract.name})"
-            if self._hashes(table, [newest]).get(newest, (0, ""))[1] != verdicts[newest][3]:
+            if self.hashes(table, [newest]).get(newest, (0, ""))[1] != verdicts[newest][3]:
                 changed = [newest]
         if changed:
             raise ContractBreach(
@@ -387,7 +398,7 @@ class Session:
             log.info("%s: %s checks %s", name, len(one.outcomes), failed)
         return audits
 
-    def _hashes(self, table: str, days: Sequence[date]) -> dict[date, tuple[int, str]]:
+    def hashes(self, table: str, days: Sequence[date]) -> dict[date, tuple[int, str]]:
         """Day -> (row count, content hash), the same whatever the order of rows."""
         rows = self.connection.execute(
             f"""select {PARTITION}, count(*), printf('%016x', bit_xor(hash(t))),
@@ -417,7 +428,7 @@ class Session:
         try:
             for contract in contracts:
                 structured = by_day[self.run.days[0]][contract.name].is_structured
-                staged = self._hashes(f"{STAGE}.{contract.name}", self.run.days) if structured else {}
+                staged = self.hashes(f"{STAGE}.{contract.name}", self.run.days) if structured else {}
                 live = self._live_hashes(contract, staged)
                 attempts = ledger.next_attempts(self.connection, contract.name, self.run.days)
                 verdicts = []
@@ -432,6 +443,13 @@ class Session:
                     and v.day in old
                     and readers_have[contract.name].get(v.day, v.content_hash) != v.content_hash
                 }
+                before = ledger.earlier_days(
+                    live | {v.day: v.content_hash for v in verdicts if v.passed}, self.run.days
+                )
+                keys = {
+                    day: {BUILD: self.build_keys[day], BEFORE: before[day]} if day in self.build_keys else {}
+                    for day in self.run.days
+                }
                 self._restate(contract, restated)
                 self._replace(contract, [v.day for v in verdicts if v.is_changed])
                 self._clear_rejected(contract, [v.day for v in verdicts if v.passed])
@@ -441,7 +459,7 @@ class Session:
                     [
                         self._row(
                             contract, v.day, v.attempt, Verdict.PASS if v.passed else Verdict.FAIL, v.row_count,
-                            v.content_hash, by_day[v.day][contract.name].outcomes, version,
+                            v.content_hash, by_day[v.day][contract.name].outcomes, version, keys[v.day],
                         )
                         for v in verdicts
                     ],
@@ -472,10 +490,10 @@ class Session:
 
     def _row(
         self, contract: Contract, day: date, attempt: int, verdict: Verdict, count: int, digest: str,
-        outcomes: Sequence[CheckOutcome], version: str | None,
+        outcomes: Sequence[CheckOutcome], version: str | None, keys: Mapping[str, str] = MappingProxyType({}),
     ) -> LedgerRow:  # fmt: skip
         return LedgerRow(
-            contract.name, day, attempt, verdict, count, digest, dict(self.input_hashes), outcomes, version,
+            contract.name, day, attempt, verdict, count, digest, self.input_hashes | dict(keys), outcomes, version,
             self.run.run_id, self.run.is_backfill(day), self.run.now, self.run.force_reason,
         )  # fmt: skip
 
@@ -510,7 +528,7 @@ class Session:
         repeated = [day for day, (_, digest) in staged.items() if recorded.get(day) == digest]
         if repeated:
             table = f"(select {', '.join(contract.column_names)} from {LIVE}.{contract.name})"
-            found = self._hashes(table, repeated)
+            found = self.hashes(table, repeated)
             recorded |= {day: found.get(day, (0, EMPTY_HASH))[1] for day in repeated}
         return recorded
 

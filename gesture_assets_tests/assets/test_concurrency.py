@@ -89,9 +89,9 @@ def started_together(root: str) -> dict[str, Any]:
     found["together said"] = [backfill.read_text(), nightly.read_text()]
     found["together published"] = in_child(lambda: whole(data_dir), log)
 
-    one = fork(gesture("run", "--from", day(1), "--to", day(DAYS - 1)), folder / "again.log")
+    one = fork(gesture("run", "--from", day(1), "--to", day(DAYS - 1), "--rebuild"), folder / "again.log")
     wait_until_said(folder / "again.log", "staged", one)  # it is in its first step
-    two = fork(gesture("run", "--date", day(DAYS)), folder / "first.log")
+    two = fork(gesture("run", "--date", day(DAYS), "--rebuild"), folder / "first.log")
     found["first"] = end_of(two)
     found["backfill was still under way"] = os.waitpid(one, os.WNOHANG) == (0, 0)
     found["again"] = end_of(one) if found["backfill was still under way"] else None

@@ -358,7 +358,11 @@ def test_an_exception_needs_a_reason_and_a_reason_an_exception(own_world: Path, 
 
 @pytest.mark.slow
 def test_a_day_can_be_run_again_with_the_tables_that_belong_together(own_world: Path) -> None:
-    done = started(own_world, "run", "--date", LAST, "--select", "rule_scores")
+    kept = started(own_world, "run", "--date", LAST, "--select", "rule_scores")
+    assert kept.code == 0, kept.out + kept.err
+    assert "rule_scores: nothing has changed, the live rows stay" in kept.out
+    assert ": staged" not in kept.out
+    done = started(own_world, "run", "--date", LAST, "--select", "rule_scores", "--rebuild")
     assert done.code == 0, done.out + done.err
     staged = {line.split(":")[0] for line in done.out.splitlines() if ": staged" in line}
     assert staged == {"rule_sets", "rule_scores", "rule_contributions"}

@@ -1,0 +1,193 @@
+"""What has not changed is not built again: a second run of a live night keeps its rows, and says so."""
+
+import shutil
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+
+from gesture_assets_tests.assets.small_world import DAYS, SUBSCRIBERS, TAGS, TRANSACTIONS, land, row
+from gesture_assets_tests.nights import content_hashes, failures, run_night, warehouse
+
+NOW = datetime(2026, 3, 6, 2)
+EVENTS = {"raw_events", "quarantined_events", "landing_reconciliation", "identity_links"}
+CRM = {"crm_snapshot", "validated_subscribers", "quarantined_subscribers"}
+WHO_BUYS = {"segment_conversion", "purchase_quantiles", "data_sufficiency"}
+OUTLIERS = {"engagement_fences", "engagement_outliers"}
+SCORES = {"rule_scores", "rule_contributions", "rule_sets"}
+ACTIVITY = {"sessions", "daily_activity", "activity_to_date"}
+MODELS = {"model_scores", "model_exclusions", "score_reasons"}
+ALL = EVENTS | CRM | WHO_BUYS | OUTLIERS | SCORES | MODELS | ACTIVITY | {"user_features", "top_users", "intent_scores"}
+
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def world(data_dir: Path, write_crm: Callable[..., Path]) -> Path:
+    """Four landed days and a CRM, nothing built yet."""
+    land(data_dir)
+    write_crm(SUBSCRIBERS, TAGS, TRANSACTIONS)
+    return data_dir
+
+
+def night(first: Any, last: Any = None, **options: Any) -> tuple[set[str], dict[str, str]]:
+    """Run it as the product does; the tables that were kept unchanged, and each table's data version."""
+    result = run_night(first, last, now=NOW, **({"rebuild": False} | options))
+    assert result.success, failures(result)
+    data = [event.step_materialization_data.materialization for event in result.get_asset_materialization_events()]
+    assert data
+    kept = {one.asset_key.to_user_string() for one in data if "skipped" in one.metadata}
+    said = {one.metadata["skipped"].value for one in data if "skipped" in one.metadata}
+    assert said <= {"unchanged"}
+    versions = {one.asset_key.to_user_string(): (one.tags or {}).get("dagster/data_version", "") for one in data}
+    return kept, versions
+
+
+@pytest.fixture(scope="module")
+def kept_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the live world is kept for the tests after the first."""
+    return tmp_path_factory.mktemp("kept") / "data"
+
+
+@pytest.fixture
+def built(world: Path, kept_folder: Path) -> Path:
+    """The same, every night live."""
+    if kept_folder.exists():
+        shutil.rmtree(world)
+        shutil.copytree(kept_folder, world, symlinks=True)
+    else:
+        assert night(DAYS[0], DAYS[3])[0] == set()
+        shutil.copytree(world, kept_folder, symlinks=True)
+    return world
+
+
+def attempts(data_dir: Path) -> dict[str, int]:
+    with warehouse(data_dir) as con:
+        return dict(con.execute("select table_name, max(attempt) from gate_ledger group by all").fetchall())
+
+
+def test_a_second_run_builds_nothing_and_reports_the_same(built: Path) -> None:
+    kept, versions = night(DAYS[3], rebuild=True)
+    assert kept == set()
+    before = (content_hashes(built), attempts(built))
+    again, same = night(DAYS[3])
+    assert again == ALL
+    assert {name: versions[name] for name in ALL} == {name: same[name] for name in ALL}
+    assert all(versions[name] for name in ALL)
+    assert (content_hashes(built), attempts(built)) == before
+
+
+def test_a_run_that_insists_builds_everything_and_gives_the_same_rows(built: Path) -> None:
+    before = content_hashes(built)
+    assert night(DAYS[3], rebuild=True)[0] == set()
+    assert content_hashes(built) == before
+    assert set(attempts(built).values()) == {2}
+    assert night(DAYS[3], restate_reason="looking again")[0] == set()
+
+
+def test_the_checks_of_what_is_kept_are_those_of_the_night_that_built_it(built: Path) -> None:
+    def checks(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], tuple[bool, Any]]:
+        return {
+            (one.asset_key.to_user_string(), one.check_name): (one.passed, one.severity)
+            for one in result.get_asset_check_evaluations()
+        }
+
+    first = checks(run_night(DAYS[3], now=NOW, rebuild=True))
+    assert checks(run_night(DAYS[3], now=NOW, rebuild=False)) == first
+    assert not all(passed for passed, _ in first.values()), "what warned warns again"
+
+
+def test_the_days_of_a_range_are_live_for_shorter_ones_and_for_the_same(built: Path) -> None:
+    assert night(DAYS[1], DAYS[2])[0] == ALL
+    assert night(DAYS[0], DAYS[3])[0] == ALL
+
+
+def test_a_new_file_is_built_and_so_is_all_that_follows_from_it(built: Path) -> None:
+    extra = built / "landing" / "native" / "extra.csv"
+    header = "event_id,user_id,anonymous_id,event_type,event_at,received_at,email,country"
+    extra.write_text(f"{header}\n{row('x', 'ada', 'page_view', f'{DAYS[3]}T20:00:00Z')}\n")
+    assert night(DAYS[2])[0] == ALL, "a later day is no part of an earlier one"
+    # A range is built as a whole, or not at all.
+    assert night(DAYS[2], DAYS[3])[0] == CRM | WHO_BUYS
+    assert night(DAYS[3])[0] == ALL
+
+
+def test_a_file_that_is_gone_is_missed_as_ever(built: Path) -> None:
+    (built / "landing" / "native" / f"events-{DAYS[3]}.csv").unlink()
+    result = run_night(DAYS[3], now=NOW, rebuild=False)
+    assert not result.success
+    assert "put the file back" in failures(result)
+
+
+def test_another_crm_is_read_and_events_stay(built: Path, write_crm: Callable[..., Path]) -> None:
+    write_crm([*SUBSCRIBERS, (5, "Hal", "hal@example.net", 4, "2026-01-01", "DE")], TAGS, TRANSACTIONS)
+    kept, _ = night(DAYS[3])
+    assert kept == EVENTS | ACTIVITY
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("GESTURE_TOP_USERS", "2"), ("GESTURE_INCLUDE_BOTS", "true"), ("GESTURE_PSEUDONYM_KEY", "other")],
+)
+def test_a_setting_that_may_reach_a_row_is_obeyed(
+    built: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    kept, _ = night(DAYS[3])
+    assert not kept & {*EVENTS, *CRM}
+
+
+def test_how_long_to_wait_reaches_no_row(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GESTURE_LOCK_TIMEOUT_SECONDS", "77")
+    assert night(DAYS[3])[0] == ALL
+
+
+def test_other_code_builds_again(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gesture_assets.warehouse import unchanged
+
+    monkeypatch.setattr(unchanged, "code_digest", lambda: "another version")
+    assert night(DAYS[3])[0] == set()
+
+
+def test_a_list_of_suppressed_users_is_read_again(built: Path) -> None:
+    (built / "suppressed.csv").write_text("user_id,reason\nada,asked us to\n")
+    assert night(DAYS[3])[0] == ALL - SCORES - MODELS - {"top_users", "intent_scores"}
+
+
+def test_rows_that_somebody_edited_are_built_again(built: Path) -> None:
+    before = content_hashes(built)
+    with duckdb.connect(str(built / "warehouse.duckdb")) as con:
+        con.execute("update rule_scores set score = 99 where user_id = 'ada' and as_of_date = ?", [DAYS[3]])
+    assert night(DAYS[3])[0] == ALL - SCORES
+    assert content_hashes(built) == before
+    with warehouse(built) as con:
+        assert con.execute("select count(*) from rule_scores where score = 99").fetchone() == (0,)
+
+
+def test_an_earlier_day_that_changed_is_counted_in_later_ones(built: Path) -> None:
+    late = built / "landing" / "native" / "late.csv"
+    header = "event_id,user_id,anonymous_id,event_type,event_at,received_at,email,country"
+    late.write_text(f"{header}\n{row('y', 'ada', 'page_view', f'{DAYS[1]}T20:00:00Z')}\n")
+    night(DAYS[1], restate_reason="a file was late")
+    kept, _ = night(DAYS[3], restate_reason="")
+    assert kept == CRM | WHO_BUYS
+
+
+def test_a_day_that_did_not_pass_is_looked_at_again(built: Path) -> None:
+    broken = built / "landing" / "native" / "broken.csv"
+    broken.write_text("event_id,user_id,event_type,event_at,received_at\n" + "".join(
+        f"b{n},ada,page_view,{DAYS[3]}T10:00:00Z,{DAYS[3]}T10:00:00Z\nz{n},ada,teleport,{DAYS[3]}T10:00:00Z,{DAYS[3]}T10:00:00Z\n"
+        for n in range(20)
+    ))  # fmt: skip
+    for _ in range(2):
+        assert not run_night(DAYS[3], now=NOW, rebuild=False).success
+    broken.unlink()
+    kept, _ = night(DAYS[3])
+    assert not kept & EVENTS
+    assert night(DAYS[3])[0] == ALL
+    assert DAYS[3] - DAYS[0] == timedelta(days=3)
