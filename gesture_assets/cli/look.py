@@ -3,8 +3,9 @@
 Belongs here: questions of the salesperson and the analyst. Does not belong here: how a score is made (`rules/`).
 """
 
+from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -89,7 +90,8 @@ def explain(
         from gesture_assets.rules.scorer import global_explanation
 
         parts = nw.from_native(con.sql(f"select * from rule_contributions where as_of_date = date '{wanted}'"))
-        table = global_explanation(parts).collect()
+        (users,) = con.execute("select count(*) from rule_scores where as_of_date = ?", [wanted]).fetchone()
+        table = global_explanation(parts, _rule_set_of(con, wanted), users)
         columns = table.columns
         rows = [tuple(f"{v:.3f}" if isinstance(v, float) else v for v in row) for row in table.rows()]
         shown(f"What the rules add, {wanted}", columns, rows)
@@ -128,7 +130,17 @@ def explain(
         )
         for r in parts
     ]
-    best = sum(r[2] for r in parts if r[2] > 0)  # what takes points away is no part of the whole
+    rules = _rule_set_of(con, wanted).rules
+    silent = [rule for rule in rules if rule.id not in {part[0] for part in parts}]
+    if silent:
+        values = con.execute(
+            f"select {', '.join(rule.feature for rule in silent)} from user_features "
+            "where as_of_date = ? and user_id = ?", [wanted, user_id],
+        ).fetchone()  # fmt: skip
+        for rule, value in zip(silent, values, strict=True):
+            found = "unknown" if value is None else f"{float(value):g}"
+            rows.append((rule.id, found, f"{rule.weight:g}", "", "", "0.00", "adds nothing"))
+    best = sum(rule.weight for rule in rules if rule.weight > 0)
     rows.append(("sum", "", f"{best:g}", "", "", f"{sum(r[5] for r in parts):.2f}", ""))
     scored = f"score {score[0]:.2f} ({score[1]})" if score[0] is not None else f"no score ({score[6]})"
     shown(
@@ -136,3 +148,11 @@ def explain(
         f"last event {score[5]}",
         ("rule", "value", "weight", "scaled", "decay", "points", "because"), rows,
     )  # fmt: skip
+
+
+def _rule_set_of(con: Any, day: date) -> Any:
+    """The rule set that scored `day`."""
+    from gesture_assets.rules.rule_set import RuleSet
+
+    name, content = con.execute("select rule_set, content from rule_sets where as_of_date = ?", [day]).fetchone()
+    return RuleSet.of_content(name, content)

@@ -153,12 +153,13 @@ RULE_SCORES = Contract(
 
 RULE_CONTRIBUTIONS = Contract(
     name="rule_contributions",
-    grain="One row per user, day and rule: what the rule added to the score.",
-    description="The parts of every rule score; they sum to its points exactly.",
+    grain="One row per user, day and rule that adds or takes points.",
+    description="The parts of every rule score; they sum to its points exactly. A rule that is not there added nothing.",
     group="scores",
     owner=OWNER,
     key=("user_id", "rule_id"),
     keeps_history=False,
+    may_be_empty=True,
     columns=(
         AS_OF,
         USER,
@@ -184,7 +185,8 @@ RULE_CONTRIBUTIONS = Contract(
         ),
         no_rows(
             "every_score_has_its_contributions",
-            f"select {PARTITION}, user_id from {{staged}}.rule_scores anti join {{batch}} using ({PARTITION}, user_id)",
+            f"select {PARTITION}, user_id, points from {{staged}}.rule_scores anti join {{batch}} "
+            f"using ({PARTITION}, user_id) where abs(points) > 1e-9",
             recovery="this is a defect of rules/scorer.py",
         ),
         no_rows(

@@ -67,6 +67,8 @@ def rule_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource)
         suppressed, said = _suppressed(night, features, rules)
         _note_new_rules(night, rules)
         scores, contributions = score(_with_day_caps(night, features, rules), rules, suppressed)
+        # Most rules say nothing of most users: a row for each would be most of the warehouse.
+        contributions = contributions.filter(nw.col("points") != 0)
         yield from night.commit(
             (RULE_SCORES, scores.select(*RULE_SCORES.column_names)),
             (RULE_CONTRIBUTIONS, contributions.select(*RULE_CONTRIBUTIONS.column_names)),

@@ -129,6 +129,12 @@ class RuleSet(_Frozen):
         content = self.model_dump(exclude={"name", "description"}, exclude_none=True)
         return json.dumps(content | {"bands": list(self.bands.items())}, sort_keys=True)
 
+    @classmethod
+    def of_content(cls, name: str, content: str) -> "RuleSet":
+        """The rule set that `content` was the content of."""
+        kept = json.loads(content)
+        return cls.model_validate(kept | {"name": name, "description": "", "bands": dict(kept["bands"])})
+
     @property
     def caps(self) -> dict[str, tuple[Group | None, float]]:
         """Id of the contribution that a cap makes -> the group that is capped, or none for all, and the most points."""

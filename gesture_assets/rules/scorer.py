@@ -13,6 +13,7 @@ from functools import reduce
 from operator import add
 
 import narwhals as nw
+import polars as pl
 
 from gesture_assets.errors import ConfigError
 from gesture_assets.rules.rule_set import Rule, RuleSet, Suppression
@@ -96,23 +97,30 @@ def rank(scores: nw.LazyFrame, n: int) -> nw.LazyFrame:
     )
 
 
-def global_explanation(contributions: nw.LazyFrame) -> nw.LazyFrame:
-    """One row per rule, the weightiest first: what it adds on average over the rows given (normally one day's).
+def global_explanation(contributions: nw.LazyFrame, rule_set: RuleSet, users: int) -> pl.DataFrame:
+    """One row per rule and cap, the weightiest first: what it adds on average over `users`, everybody of one day.
 
     `mean_points`; `share_of_users` with points above 0; `mean_share_of_score`, its mean part of a user's points, over
     the users who have any.
     """
-    total = nw.col("points").sum().over(*KEYS)
+    points, total = nw.col("points"), nw.col("total")
+    rows = contributions.with_columns(total=points.sum().over(*KEYS))
+    some = rows.filter(total > 0).select(*KEYS).unique().select(nw.len()).collect().item()
+    sums = rows.with_columns(share=nw.when(total > 0).then(points / total), has_points=(points > 0).cast(nw.Int64))
+    found = sums.group_by("rule_id").agg(nw.col("points", "has_points", "share").sum()).collect().to_polars()
+    known = [(rule.id, rule.feature, rule.group, rule.weight) for rule in rule_set.rules]
+    known += [(cap, "points", group or "total", -1.0) for cap, (group, _) in rule_set.caps.items()]
     return (
-        contributions.with_columns(
-            share=nw.when(total > 0).then(nw.col("points") / total),
-            has_points=(nw.col("points") > 0).cast(nw.Float64),
-        )
-        .group_by("rule_id", "feature", "group_name", "weight")
-        .agg(
-            mean_points=nw.col("points").mean(),
-            share_of_users=nw.col("has_points").mean(),
-            mean_share_of_score=nw.col("share").mean(),
+        pl.DataFrame(known, schema=["rule_id", "feature", "group_name", "weight"], orient="row")
+        .join(found, on="rule_id", how="left")
+        .select(
+            "rule_id",
+            "feature",
+            "group_name",
+            "weight",
+            mean_points=pl.col("points").fill_null(0.0) / max(users, 1),
+            share_of_users=pl.col("has_points").fill_null(0) / max(users, 1),
+            mean_share_of_score=pl.col("share").fill_null(0.0) / max(some, 1),
         )
         .sort("mean_points", "rule_id", descending=[True, False])
     )

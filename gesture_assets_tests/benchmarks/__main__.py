@@ -66,17 +66,25 @@ def show(part: Part, console: Console) -> None:
         f"{part.name}: {size.events:,} events, {size.users:,} users, {size.days} days"
     )  # fmt: skip
     table = Table(title=title, title_justify="left")
-    for heading, justify in (("", "left"), ("seconds", "right"), ("share", "right"), ("peak MB", "right")):
+    for heading, justify in (
+        ("", "left"),
+        ("seconds", "right"),
+        ("share", "right"),
+        ("processor", "right"),
+        ("peak MB", "right"),
+    ):
         table.add_column(heading, justify=justify)  # pyright: ignore[reportArgumentType]
     runs = {part.name: part.figures} if "seconds" in part.figures else part.figures
     for name, run in runs.items():
         if "seconds" not in run:
             continue
-        table.add_row(f"[bold]{name}", f"{run['seconds']:.2f}", "", f"{run.get('peak_bytes', 0) / 1e6:,.0f}")
+        processor = f"{run['processor_seconds']:.2f}" if "processor_seconds" in run else ""
+        peak = f"{run.get('peak_bytes', 0) / 1e6:,.0f}"
+        table.add_row(f"[bold]{name}", f"{run['seconds']:.2f}", "", processor, peak)
         for kind in ("parts", "steps"):
             pieces: dict[str, float] = run.get(kind, {})
             for piece, seconds in sorted(pieces.items(), key=lambda item: -item[1])[:DETAILS]:
-                table.add_row(f"  {piece}", f"{seconds:.2f}", f"{seconds / run['seconds']:.0%}", "")
+                table.add_row(f"  {piece}", f"{seconds:.2f}", f"{seconds / run['seconds']:.0%}", "", "")
             if pieces:
                 table.add_section()
     console.print(table)

@@ -446,7 +446,7 @@ class Script:
         rows = " union all ".join(
             f"""select user_id, '{rule.id}' as rule_id, '{rule.feature}' as feature, '{rule.group}' as group_name,
             v{n}::double as value, c{n} as counted, s{n} as scaled, d{n} as decay, {rule.weight!r} as weight,
-            p{n} as points, {_because(rule, n)} as because from pointed"""
+            p{n} as points, {_because(rule, n)} as because from pointed where p{n} <> 0"""
             for n, rule in rules
         )
         self.insert(

@@ -96,7 +96,6 @@ COMPANIONS = {
     ("landing_reconciliation", "each_key_occurs_once"): ("row_count_is_near_its_usual_level",),  # one row more is twice
     ("daily_activity", "every_day_has_rows"): ("every_accepted_event_is_counted_once",),
     ("rule_scores", "every_day_has_rows"): ("every_user_with_features_has_a_score",),
-    ("rule_contributions", "every_day_has_rows"): ("every_score_has_its_contributions",),
     ("quarantined_subscribers", "every_row_belongs_to_a_requested_day"): (ACCOUNTED,),
     ("rule_scores", "every_row_belongs_to_a_requested_day"): (
         "every_user_with_features_has_a_score", "every_score_names_a_rule_set_version_that_is_kept",

@@ -286,6 +286,13 @@ def test_a_feature_that_is_no_number_is_refused():
         scored(rules_of(rule(feature="country")), users({}))
 
 
+def test_a_rule_set_is_what_its_content_says():
+    for kept in (shipped("intent"), shipped("scoring_reference"), CAPPED):
+        again = RuleSet.of_content(kept.name, kept.content)
+        assert again.version == kept.version
+        assert again.rules == kept.rules
+
+
 def test_the_columns_are_those_of_the_contracts():
     scores, contributions = scored(shipped("intent"), users({}))
     assert scores.columns == list(RULE_SCORES.column_names)
@@ -330,7 +337,7 @@ def test_the_global_explanation_says_what_each_rule_adds_on_average():
     rule_set = rules_of(rule(weight=0.75), bought, rule("never", weight=0))
     rows = users({"signup_count": 1, "purchase_count": 1}, {"purchase_count": 1}, {}, {})
     _, contributions = score(nw.from_native(rows.lazy()), rule_set)
-    explained = global_explanation(contributions).collect().to_native()
+    explained = global_explanation(contributions.filter(nw.col("points") != 0), rule_set, users=4)
     columns = ["rule_id", "mean_points", "share_of_users", "mean_share_of_score"]
     assert explained.select(columns).rows() == [
         ("one", 18.75, 0.25, 0.375),
