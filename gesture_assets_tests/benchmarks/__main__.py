@@ -66,14 +66,9 @@ def show(part: Part, console: Console) -> None:
         f"{part.name}: {size.events:,} events, {size.users:,} users, {size.days} days"
     )  # fmt: skip
     table = Table(title=title, title_justify="left")
-    for heading, justify in (
-        ("", "left"),
-        ("seconds", "right"),
-        ("share", "right"),
-        ("processor", "right"),
-        ("peak MB", "right"),
-    ):
-        table.add_column(heading, justify=justify)  # pyright: ignore[reportArgumentType]
+    table.add_column("")
+    for heading in ("seconds", "share", "processor", "peak MB"):
+        table.add_column(heading, justify="right")
     runs = {part.name: part.figures} if "seconds" in part.figures else part.figures
     for name, run in runs.items():
         if "seconds" not in run:
