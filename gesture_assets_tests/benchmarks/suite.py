@@ -134,7 +134,7 @@ def night(bench: Bench, size: Size) -> Part:
 def _differences(ours: dict[str, dict[str, str]], theirs: dict[str, dict[str, str]]) -> dict[str, list[str]]:
     """Table -> columns made by both whose values of the night are not the same; empty: what is compared is equal."""
     found = {
-        table: sorted(name for name, value in ours[table].items() if name not in NOT_COMPARED and value != made.get(name))
+        table: sorted({name for name, _ in ours[table].items() - made.items()} - set(NOT_COMPARED))
         for table, made in theirs.items()
         if table not in _left_out(ours, theirs)
     }
