@@ -32,7 +32,7 @@ from gesture_assets.warehouse.quarantine import REPLAY_COLUMNS
 from gesture_assets.warehouse.registry import ACTIVATION_COLUMNS
 from gesture_assets.warehouse.restatement import RESTATEMENT_COLUMNS
 from gesture_assets.warehouse.space import require_room
-from gesture_assets.warehouse.warehouse import LIVE, Session, Warehouse, comments, connect
+from gesture_assets.warehouse.warehouse import LIVE, Session, Warehouse, comments, comments_on, connect
 
 log = logging.getLogger(__name__)
 
@@ -227,24 +227,10 @@ def _dress(
                     qualify row_number() over (order by partition desc, attempt desc) = 1) as newest on true""",
                 [snapshot_id, now, run_id, contract.name, schema_version, contract.name],
             )
-            for statement in comments(contract, "main"):
+        present = _comments_present(con)
+        for statement in _comments_wanted(con, contracts):
+            if statement not in present:  # the tables brought most of theirs along
                 con.execute(statement)
-        for statement in _history_comments(con, contracts):
-            con.execute(statement)
-        for table, (meaning, columns) in DICTIONARY.items():
-            con.execute(f"comment on table {table} is '{meaning}'")
-            for name, said in columns.items():
-                con.execute(f"comment on column {table}.{name} is '{said}'")
-        for table, said, columns in (
-            ("gate_ledger", "One row per audit of a table and day.", LEDGER_COLUMNS),
-            ("restatements", "One row per table and old day that changed after it was published.", RESTATEMENT_COLUMNS),
-            ("quarantine_replays", "One row per day, file and reason of rows that were let in later.", REPLAY_COLUMNS),
-            ("audit_log", "One row per command that changed something, and per new rule set.", AUDIT_LOG_COLUMNS),
-            ("model_activations", "One row per decision about which model scores.", ACTIVATION_COLUMNS),
-        ):
-            con.execute(f"comment on table {table} is '{said}'")
-            for name, _, meaning in columns:
-                con.execute(f"comment on column {table}.{name} is '{meaning.replace(chr(39), chr(39) * 2)}'")
         con.execute(VIEWS.read_text(encoding="utf-8"))
         con.execute("commit")
         con.execute("checkpoint")
@@ -252,19 +238,37 @@ def _dress(
         con.close()
 
 
-def _history_comments(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract]) -> Iterator[str]:
-    """`COMMENT ON` for the replaced versions of the tables that keep them."""
-    kept = {
-        row[0]
-        for row in con.execute("select table_name from duckdb_tables() where schema_name = 'superseded'").fetchall()
-    }
+def _comments_wanted(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract]) -> Iterator[str]:
+    """`COMMENT ON` for every table of the file and its columns."""
+    kept = con.execute("select table_name from duckdb_tables() where schema_name = 'superseded'").fetchall()
     for contract in contracts:
-        if contract.name in kept:
+        yield from comments(contract, "main")
+        if (contract.name,) in kept:
             yield from comments(contract, "superseded")
-            yield (
-                f"comment on column superseded.{contract.name}.superseded_at "
-                "is 'When another version took its place (UTC).'"
-            )
+            replaced = "When another version took its place (UTC)."
+            yield from [*comments_on(f"superseded.{contract.name}", "", {"superseded_at": replaced})][1:]
+    for table, (said, columns) in DICTIONARY.items():
+        yield from comments_on(f"main.{table}", said, columns)
+    for table, said, columns in (
+        ("gate_ledger", "One row per audit of a table and day.", LEDGER_COLUMNS),
+        ("restatements", "One row per table and old day that changed after it was published.", RESTATEMENT_COLUMNS),
+        ("quarantine_replays", "One row per day, file and reason of rows that were let in later.", REPLAY_COLUMNS),
+        ("audit_log", "One row per command that changed something, and per new rule set.", AUDIT_LOG_COLUMNS),
+        ("model_activations", "One row per decision about which model scores.", ACTIVATION_COLUMNS),
+    ):
+        yield from comments_on(f"main.{table}", said, {name: meaning for name, _, meaning in columns})
+
+
+def _comments_present(con: duckdb.DuckDBPyConnection) -> set[str]:
+    """The comments of the file, as the statements that make them."""
+    rows = con.execute(
+        """select schema_name || '.' || table_name, '', comment from duckdb_tables()
+        union all select schema_name || '.' || table_name, column_name, comment from duckdb_columns()"""
+    ).fetchall()
+    return {
+        statement for table, column, said in rows if said
+        for statement in ([*comments_on(table, "", {column: said})][1:] if column else comments_on(table, said, {}))
+    }  # fmt: skip
 
 
 def verify(path: Path, contracts: Sequence[Contract]) -> date:

@@ -627,15 +627,17 @@ class Session:
 
 def comments(contract: Contract, schema: str) -> Iterator[str]:
     """`COMMENT ON` for the table and each of its columns: the data dictionary travels inside the file."""
+    columns = {column.name: column.meaning for column in contract.columns}
+    columns |= {name: meaning for name, (_, meaning) in PROVENANCE.items()}
+    return comments_on(f"{schema}.{contract.name}", f"{contract.grain} {contract.description}", columns)
 
-    def quoted(text: str) -> str:
-        return "'" + text.replace("'", "''") + "'"
 
-    yield f"comment on table {schema}.{contract.name} is {quoted(f'{contract.grain} {contract.description}')}"
-    for column in contract.columns:
-        yield f"comment on column {schema}.{contract.name}.{column.name} is {quoted(column.meaning)}"
-    for name, (_, meaning) in PROVENANCE.items():
-        yield f"comment on column {schema}.{contract.name}.{name} is {quoted(meaning)}"
+def comments_on(table: str, said: str, columns: Mapping[str, str]) -> Iterator[str]:
+    """`COMMENT ON` for `table`, of which `said` is told, and for `columns` (name -> meaning)."""
+    said, *meanings = (text.replace("'", "''") for text in (said, *columns.values()))
+    yield f"comment on table {table} is '{said}'"
+    for name, meaning in zip(columns, meanings, strict=True):
+        yield f"comment on column {table}.{name} is '{meaning}'"
 
 
 @dataclass(frozen=True)
