@@ -5,11 +5,13 @@ Belongs here: the folder, its dagster.yaml, how its SQLite files are written. Do
 """
 
 import fcntl
+import functools
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from gesture_assets.settings import Settings
 
@@ -59,6 +61,21 @@ def prepare(settings: Settings) -> Path:
     return home
 
 
+def _one_a_file(create_engine: Callable[..., Any]) -> Callable[..., Any]:
+    """`create_engine`, asked once for each of the latest `HELD` addresses."""
+    kept: dict[str, Any] = {}
+
+    @functools.wraps(create_engine)
+    def found_or_made(address: str, **options: Any) -> Any:
+        engine = kept.pop(address, None) or create_engine(address, **options)
+        while len(kept) >= HELD:
+            kept.pop(next(iter(kept)))
+        kept[address] = engine
+        return engine
+
+    return found_or_made
+
+
 @contextmanager
 def opened_alone() -> Iterator[None]:
     """One process at a time: two that make the tables of Dagster's storage at once break them."""
@@ -73,9 +90,17 @@ def write_without_waiting() -> None:
     A night writes some 600 log entries, each through a connection of its own, and a WAL file is flushed whenever the
     last connection to it closes: that costs more than a small night's work. So one connection to each of Dagster's
     files stays open. A crash of ours loses nothing this way, and a power cut at most the last entries.
+
+    Dagster also makes a SQLAlchemy engine for every connection, which learns the dialect and compiles each statement
+    anew: a quarter of a small night. One that is kept makes the same connections.
     """
+    from dagster._core.storage.event_log.sqlite import sqlite_event_log
+    from dagster._core.storage.runs.sqlite import sqlite_run_storage
     from sqlalchemy import Engine, event
 
+    storages: tuple[Any, ...] = (sqlite_event_log, sqlite_run_storage)
+    for storage in storages:
+        storage.create_engine = _one_a_file(storage.create_engine)
     held: dict[str, sqlite3.Connection] = {}
 
     @event.listens_for(Engine, "connect")
