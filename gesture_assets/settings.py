@@ -7,6 +7,7 @@ from `GESTURE_DATA_DIR`. Does not belong here: figures that are part of a contra
 
 import json
 import os
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
@@ -16,10 +17,18 @@ from gesture_assets.contracts.severity import WARN_ONLY
 from gesture_assets.errors import ConfigError, listing
 
 PREFIX = "GESTURE_"
+# The environment of document 001, whose names have no prefix. The prefixed name goes first where both are set.
+UNPREFIXED = frozenset({
+    "MODEL_DIR", "MIN_TRAINING_SAMPLES", "RETRAIN_INTERVAL_DAYS", "RETRAIN_THRESHOLD_F1", "AB_TEST_MIN_SAMPLE_SIZE",
+    "AB_TEST_SIGNIFICANCE_LEVEL", "AB_TEST_MIN_EFFECT_SIZE", "TFIDF_MAX_FEATURES_TITLE", "TFIDF_MAX_FEATURES_DESC",
+})  # fmt: skip
 
 
 class Settings(BaseModel):
-    """One typed, frozen configuration. Every field is read from `GESTURE_<FIELD>`; unknown names are refused."""
+    """One typed, frozen configuration. Every field is read from `GESTURE_<FIELD>`; unknown names are refused.
+
+    Those of document 001 (`UNPREFIXED`) are read from `<FIELD>` as well.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,6 +77,40 @@ class Settings(BaseModel):
     min_training_samples: int = Field(100, ge=10, description="Fewest rows that a model is trained on.")
     excluded_features: tuple[str, ...] = Field((), description="Features that models may not read.")
     model_dir: Path | None = Field(None, description="Folder of the trained models. Unset: data/models.")
+    retrain_interval_days: int = Field(7, ge=1, description="Age in days beyond which a model is to be trained anew.")
+    retrain_min_feedback: int = Field(
+        50, ge=1, description="People of whom something new is known, from which on a model is to be trained anew."
+    )
+    retrain_threshold_f1: float = Field(0.05, ge=0, le=1, description="Fall of F1 that calls for a training.")
+    retrain_threshold_auc: float = Field(0.05, ge=0, le=1, description="Fall of the ROC AUC that calls for a training.")
+    retrain_threshold_precision: float = Field(
+        0.05, ge=0, le=1, description="Fall of the precision that calls for a training."
+    )
+    churn_budget: float = Field(
+        0.2, ge=0, le=1, description="Share of users whose band a new model or rule set may change without approval."
+    )
+    # The nightly starts at two; an analyst who begins at eight finds yesterday, and somebody has had time to mend it.
+    freshness_deadline: int = Field(
+        6, ge=0, le=23, description="Hour (UTC) of the next day by which the tables of a day are to be live."
+    )
+    alert_webhook: str | None = Field(
+        None, repr=False, description="URL that new alerts are posted to as JSON. Unset: the log and a file only."
+    )
+    ab_test_min_sample_size: int = Field(
+        100, ge=1, description="Users that each variant of an experiment needs before it is judged."
+    )
+    ab_test_significance_level: float = Field(
+        0.05, gt=0, lt=1, description="p-value below which a difference between variants is no chance."
+    )
+    ab_test_min_effect_size: float = Field(
+        0.02, ge=0, le=1, description="Difference in conversion rate between variants that is worth acting on."
+    )
+    tfidf_max_features_title: int = Field(
+        100, ge=1, description="Most words that text features keep of a lead's title."
+    )
+    tfidf_max_features_desc: int = Field(
+        200, ge=1, description="Most words that text features keep of a lead's description."
+    )
     retry_count: int = Field(2, ge=0, description="Times the nightly tries a step again after an unexpected failure.")
     duckdb_threads: int | None = Field(None, ge=1, description="Threads of the engine. Unset: all cores.")
     duckdb_memory_limit: str | None = Field(None, description='Memory limit of the engine, such as "4GB". Unset: 80 %.')
@@ -108,6 +151,14 @@ class Settings(BaseModel):
         if unknown := [name for name in names if name not in WARN_ONLY]:
             raise ValueError(f"checks among {listing(WARN_ONLY, 40)}; {listing(unknown)} is none of them")
         return names
+
+    @field_validator("alert_webhook")
+    @classmethod
+    def _posted_to(cls, url: str | None) -> str | None:
+        """A URL of the web: a path or another scheme would have the poster read a file."""
+        if url is not None and not url.lower().startswith(("http://", "https://")):
+            raise ValueError("a URL that starts with http:// or https://")
+        return url
 
     @property
     def landing(self) -> Path:
@@ -170,15 +221,21 @@ class Settings(BaseModel):
         return self.data_dir / "crm_database.sqlite"
 
 
+def variable_of(field: str, environment: Mapping[str, str]) -> str | None:
+    """The variable that sets `field` in `environment`; None where none does and the default holds."""
+    name = field.upper()
+    return next((one for one in (PREFIX + name, *({name} & UNPREFIXED)) if one in environment), None)
+
+
 def load_settings(environment: dict[str, str] | None = None) -> Settings:
     """The settings of this process; `environment` stands in for the process's own in tests.
 
     Raises `ConfigError` for a value of the wrong form and for a `GESTURE_*` name that is no setting, naming it.
     """
-    given = {k: v for k, v in (os.environ if environment is None else environment).items() if k.startswith(PREFIX)}
+    given = os.environ if environment is None else environment
     known = {PREFIX + field.upper() for field in Settings.model_fields}
     # The reference data of the tests is found through the same prefix and is nobody's setting.
-    unknown = sorted(set(given) - known - {f"{PREFIX}REFERENCE_DATA"})
+    unknown = sorted({name for name in given if name.startswith(PREFIX)} - known - {f"{PREFIX}REFERENCE_DATA"})
     if unknown:
         raise ConfigError(
             "The environment cannot be used.",
@@ -187,15 +244,17 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
             where="the environment",
             next_step=f"unset {unknown[0]}, then  gesture config show",
         )
+    variables = {field: name for field in Settings.model_fields if (name := variable_of(field, given))}
     try:
-        return Settings.model_validate({k.removeprefix(PREFIX).lower(): v for k, v in given.items() if k in known})
+        return Settings.model_validate({field: given[name] for field, name in variables.items()})
     except ValidationError as error:
         first = error.errors()[0]
-        name = PREFIX + str(first["loc"][0]).upper()
+        field = str(first["loc"][0])
+        name = variables[field]
         raise ConfigError.bad_value(
             name,
             expected=str(first["msg"]).removeprefix("Value error, "),
-            found=given.get(name, first["input"]),
+            found=given[name] if Settings.model_fields[field].repr else "***",
             where=f"the environment variable {name}",
             next_step=f"set {name} to a usable value, then  gesture config show",
         ) from error

@@ -10,7 +10,7 @@ import typer
 
 from gesture_assets.cli.console import Day, shown
 from gesture_assets.errors import GateClosed
-from gesture_assets.settings import Settings, load_settings
+from gesture_assets.settings import Settings, load_settings, variable_of
 
 
 def gates(context: typer.Context, day: Day = None) -> None:
@@ -81,10 +81,9 @@ def config_show(as_json: Annotated[bool, typer.Option("--json", help="For machin
     rows = []
     for name, info in Settings.model_fields.items():
         value = getattr(settings, name)
-        variable = f"GESTURE_{name.upper()}"
-        text = "***" if name == "pseudonym_key" and value else value
+        text = "***" if value and not info.repr else value
         text = _without_password(text) if name == "crm_url" and value else text
-        rows.append((name, text, variable if variable in os.environ else "default", info.description or ""))
+        rows.append((name, text, variable_of(name, os.environ) or "default", info.description or ""))
     if as_json:
         print(
             json.dumps(

@@ -1,5 +1,6 @@
 """Settings: every default, how the environment overrides one, and what is refused by name."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
+from gesture_assets.cli import app
 from gesture_assets.errors import ConfigError
-from gesture_assets.settings import Settings, load_settings
+from gesture_assets.settings import Settings, load_settings, variable_of
 
 DEFAULTS = {
     "data_dir": Path("data"),
@@ -30,6 +33,19 @@ DEFAULTS = {
     "min_training_samples": 100,
     "excluded_features": (),
     "model_dir": None,
+    "retrain_interval_days": 7,
+    "retrain_min_feedback": 50,
+    "retrain_threshold_f1": 0.05,
+    "retrain_threshold_auc": 0.05,
+    "retrain_threshold_precision": 0.05,
+    "churn_budget": 0.2,
+    "freshness_deadline": 6,
+    "alert_webhook": None,
+    "ab_test_min_sample_size": 100,
+    "ab_test_significance_level": 0.05,
+    "ab_test_min_effect_size": 0.02,
+    "tfidf_max_features_title": 100,
+    "tfidf_max_features_desc": 200,
     "retry_count": 2,
     "duckdb_threads": None,
     "duckdb_memory_limit": None,
@@ -61,6 +77,19 @@ OVERRIDES = {
     "min_training_samples": ("50", 50),
     "excluded_features": ("city, gender", ("city", "gender")),
     "model_dir": ("elsewhere/models", Path("elsewhere/models")),
+    "retrain_interval_days": ("3", 3),
+    "retrain_min_feedback": ("20", 20),
+    "retrain_threshold_f1": ("0.1", 0.1),
+    "retrain_threshold_auc": ("0", 0.0),
+    "retrain_threshold_precision": ("0.2", 0.2),
+    "churn_budget": ("0.35", 0.35),
+    "freshness_deadline": ("8", 8),
+    "alert_webhook": ("https://chat.example/hook", "https://chat.example/hook"),
+    "ab_test_min_sample_size": ("500", 500),
+    "ab_test_significance_level": ("0.01", 0.01),
+    "ab_test_min_effect_size": ("0.05", 0.05),
+    "tfidf_max_features_title": ("10", 10),
+    "tfidf_max_features_desc": ("20", 20),
     "retry_count": ("0", 0),
     "duckdb_threads": ("2", 2),
     "duckdb_memory_limit": ("4GB", "4GB"),
@@ -79,6 +108,18 @@ UNUSABLE = {
     "published_keep": "0",
     "label_horizon_days": "0",
     "min_training_samples": "9",
+    "retrain_interval_days": "0",
+    "retrain_min_feedback": "0.5",
+    "retrain_threshold_f1": "-0.1",
+    "retrain_threshold_auc": "5 %",
+    "retrain_threshold_precision": "1.1",
+    "churn_budget": "20",
+    "freshness_deadline": "24",
+    "ab_test_min_sample_size": "0",
+    "ab_test_significance_level": "1",
+    "ab_test_min_effect_size": "-1",
+    "tfidf_max_features_title": "0",
+    "tfidf_max_features_desc": "many",
     "retry_count": "-1",
     "duckdb_threads": "many",
 }
@@ -190,3 +231,60 @@ def test_importing_the_settings_does_not_read_the_environment() -> None:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(command, cwd=root, env={"GESTURE_NONSENSE": "1"}, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+OF_DOCUMENT_001 = {
+    "MODEL_DIR": ("/models", Path("/models")),
+    "MIN_TRAINING_SAMPLES": ("200", 200),
+    "RETRAIN_INTERVAL_DAYS": ("3", 3),
+    "RETRAIN_THRESHOLD_F1": ("0.1", 0.1),
+    "AB_TEST_MIN_SAMPLE_SIZE": ("500", 500),
+    "AB_TEST_SIGNIFICANCE_LEVEL": ("0.01", 0.01),
+    "AB_TEST_MIN_EFFECT_SIZE": ("0.05", 0.05),
+    "TFIDF_MAX_FEATURES_TITLE": ("10", 10),
+    "TFIDF_MAX_FEATURES_DESC": ("20", 20),
+}
+
+
+@pytest.mark.parametrize("variable", sorted(OF_DOCUMENT_001))
+def test_the_names_of_document_001_are_understood_and_the_prefixed_one_goes_first(variable: str) -> None:
+    text, expected = OF_DOCUMENT_001[variable]
+    field = variable.lower()
+    assert getattr(load_settings({variable: text}), field) == expected
+    assert variable_of(field, {variable: text}) == variable
+    prefixed, other = f"GESTURE_{variable}", OVERRIDES[field][0]
+    both = {variable: "nonsense", prefixed: other}
+    assert getattr(load_settings(both), field) == OVERRIDES[field][1]
+    assert variable_of(field, both) == prefixed
+
+
+def test_no_other_name_is_understood_without_its_prefix() -> None:
+    without = {name.upper(): text for name, (text, _) in OVERRIDES.items() if name.upper() not in OF_DOCUMENT_001}
+    assert load_settings(without) == load_settings({})
+    assert {variable_of(name.lower(), without) for name in without} == {None}
+
+
+def test_an_unusable_value_is_refused_under_the_name_that_was_used() -> None:
+    with pytest.raises(ConfigError, match="RETRAIN_INTERVAL_DAYS cannot be used") as caught:
+        load_settings({"RETRAIN_INTERVAL_DAYS": "weekly"})
+    assert str(caught.value).startswith("RETRAIN_INTERVAL_DAYS cannot be used.")
+    assert "found: weekly" in str(caught.value)
+
+
+def test_a_webhook_is_an_address_of_the_web_and_is_not_shown() -> None:
+    with pytest.raises(ConfigError, match="http:// or https://") as caught:
+        load_settings({"GESTURE_ALERT_WEBHOOK": "file:///secrets"})
+    assert "secrets" not in str(caught.value)
+    assert "token" not in repr(load_settings({"GESTURE_ALERT_WEBHOOK": "https://chat.example/token"}))
+
+
+def test_config_show_says_which_variable_a_value_comes_from(clean: pytest.MonkeyPatch) -> None:
+    clean.setenv("RETRAIN_INTERVAL_DAYS", "3")
+    clean.setenv("GESTURE_ALERT_WEBHOOK", "https://chat.example/token")
+    done = CliRunner().invoke(app, ["config", "show", "--json"])
+    shown = json.loads(done.output)
+    assert (shown["retrain_interval_days"]["value"], shown["retrain_interval_days"]["source"]) == (
+        3, "RETRAIN_INTERVAL_DAYS",
+    )  # fmt: skip
+    assert (shown["alert_webhook"]["value"], shown["alert_webhook"]["source"]) == ("***", "GESTURE_ALERT_WEBHOOK")
+    assert (shown["retrain_threshold_f1"]["value"], shown["retrain_threshold_f1"]["source"]) == (0.05, "default")

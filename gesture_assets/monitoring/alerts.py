@@ -1,0 +1,200 @@
+"""Alerts that people believe: one for each thing that is wrong, told once, gone when it is gone.
+
+Belongs here: what an alert says, what tonight's alarms do to those already known, telling people. Does not belong here:
+when something is wrong (`drift.py`, `performance.py`, `pipeline_health.py`), the table (`warehouse/alert_log.py`).
+
+The rules of the game. An alarm that sounds again is the alert that is open already, counted. A night without it
+resolves it. Back within a week it is the same trouble, which the mending has not ended: the alert is reopened and keeps
+its count. People are told of an alert when it opens, when it comes back and when a warning becomes an error; never of a
+mere repetition, and of nothing that somebody has acknowledged, until it is resolved or gets worse. What could not be
+delivered is delivered the next night. Only the last complete night raises or resolves anything: a backfill of an old
+day says nothing about now.
+"""
+
+import http.client
+import json
+import logging
+import os
+import urllib.request
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from gesture_assets.contracts.severity import Severity
+
+REOPENED_WITHIN = 7  # nights from the resolution: a weekly pattern is one alert, and not a new one each week
+TIMEOUT_SECONDS = 5  # the night waits for nobody
+
+OPENED, REPEATED, ESCALATED, REOPENED = "opened", "repeated", "escalated", "reopened"
+RESOLVED, ACKNOWLEDGED, TOLD = "resolved", "acknowledged", "told"
+SEEN = (OPENED, REPEATED, ESCALATED, REOPENED)  # changes that say the alarm sounded that night
+NEWS = (OPENED, ESCALATED, REOPENED)  # of these, what people are told
+
+LEVELS = {Severity.ERROR: logging.ERROR, Severity.WARN: logging.WARNING}
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Something that is wrong tonight. Two alerts with one `key` are the same trouble, such as drift/features/country.
+
+    `what` is a sentence with the figures in it, `place` the table, feature or day it is about, `runbook` what to do, as
+    a command where one helps; `numbers` are the figures for machines.
+    """
+
+    key: str
+    severity: Severity
+    owner: str
+    what: str
+    place: str
+    runbook: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Incident:
+    """An alert and what has become of it: `alert` as it sounded last, the nights it sounded, and who knows.
+
+    `incident` counts the times that a key came up anew, from 1. `resolved_on` is the first night without it, null while
+    it is open. `is_acknowledged`, `is_told`: since the last news of it.
+    """
+
+    alert: Alert
+    incident: int
+    first_seen: date
+    last_seen: date
+    night_count: int
+    resolved_on: date | None = None
+    is_acknowledged: bool = False
+    is_told: bool = False
+    acknowledged_by: str | None = None
+    acknowledged_at: datetime | None = None
+    note: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it sounded in the last night that was judged."""
+        return self.resolved_on is None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether people are yet to be told of it."""
+        return self.is_open and not self.is_told and not self.is_acknowledged
+
+
+@dataclass(frozen=True)
+class Change:
+    """A line of the alert log: what happened to an incident in the night of a day."""
+
+    alert: Alert
+    incident: int
+    night: date
+    change: str
+
+
+def changes(
+    known: Iterable[Incident],
+    tonight: Iterable[Alert],
+    night: date,
+    *,
+    is_backfill: bool,
+    unjudged: Collection[str] = (),
+) -> list[Change]:
+    """What the alarms of the night of the day `night` do to what is `known` (every incident, resolved ones included).
+
+    `unjudged` are keys that could not be judged tonight, such as for want of rows: they stay as they are. The same
+    night again changes nothing. A backfill, and any day before the newest that is known, changes nothing either.
+    Two alarms of one key are one, the more severe.
+    """
+    latest = {one.alert.key: one for one in sorted(known, key=lambda one: one.incident)}
+    if is_backfill or any(night < (one.resolved_on or one.last_seen) for one in latest.values()):
+        return []
+    # The last of a key wins: errors come last.
+    alarms = {one.key: one for one in sorted(tonight, key=lambda one: one.severity is Severity.ERROR)}
+    found = [_sounded(alarm, latest.get(alarm.key), night) for alarm in alarms.values()]
+    for key, one in latest.items():
+        if one.is_open and key not in alarms and key not in unjudged:
+            found.append(Change(one.alert, one.incident, night, RESOLVED))
+    return [one for one in found if one is not None]
+
+
+def _sounded(alarm: Alert, before: Incident | None, night: date) -> Change | None:
+    if before is None:
+        return Change(alarm, 1, night, OPENED)
+    if before.resolved_on is not None:
+        if (night - before.resolved_on).days > REOPENED_WITHIN:
+            return Change(alarm, before.incident + 1, night, OPENED)
+        return Change(alarm, before.incident, night, REOPENED)
+    if alarm.severity is Severity.ERROR and before.alert.severity is Severity.WARN:
+        return Change(alarm, before.incident, night, ESCALATED)
+    return None if night == before.last_seen else Change(alarm, before.incident, night, REPEATED)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What was told: the log's lines for the incidents that the webhook took; `failure` says why it took none."""
+
+    told: tuple[Change, ...] = ()
+    failure: str | None = None
+
+
+def deliver(
+    incidents: Iterable[Incident], log: logging.Logger, json_file: Path, webhook: str | None, *, night: date,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> Delivery:  # fmt: skip
+    """Tell of what is open: log lines, `json_file` with all of it, and one POST with what people do not know yet.
+
+    The file holds every open incident and is replaced in one step. The webhook gets `{"text", "night", "alerts"}`;
+    chats that take incoming webhooks show the text. It is not called where there is no news. Whatever goes wrong with
+    it is a note and never fails a night; the note does not hold its address, which is a secret.
+    """
+    standing = [one for one in incidents if one.is_open]
+    for one in standing:
+        if not one.is_acknowledged:
+            log.log(LEVELS[one.alert.severity], _line(one))
+    _write(_document(standing, night), json_file)
+    news = [one for one in standing if one.is_news]
+    if not webhook or not news:
+        return Delivery()
+    failure = _post(_document(news, night) | {"text": "\n".join(map(_line, news))}, webhook, timeout_seconds)
+    if failure:
+        log.warning(failure)
+        return Delivery(failure=failure)
+    return Delivery(tuple(Change(one.alert, one.incident, night, TOLD) for one in news))
+
+
+def _line(one: Incident) -> str:
+    alert = one.alert
+    nights = "" if one.night_count == 1 else f" (night {one.night_count} since {one.first_seen})"
+    return f"{alert.severity.value} {alert.key}: {alert.what}{nights} Where: {alert.place}. Next: {alert.runbook}"
+
+
+def _document(incidents: Sequence[Incident], night: date) -> dict[str, Any]:
+    rows = [asdict(one) for one in incidents]
+    return {"night": str(night), "alerts": [row.pop("alert") | row for row in rows]}
+
+
+def _write(document: object, path: Path) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(json.dumps(document, indent=1, default=str), encoding="utf-8")
+    beside.replace(path)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirected POST would arrive as a GET, without the alerts, and look delivered."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
+        """Follow nothing: the redirection comes out as the error that it is here."""
+
+
+def _post(document: object, webhook: str, timeout_seconds: float) -> str | None:
+    """POST `document`; why that failed, None where it did not."""
+    body = json.dumps(document, default=str).encode()
+    try:
+        request = urllib.request.Request(webhook, body, {"Content-Type": "application/json"})
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout_seconds):
+            return None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        why = str(error) if isinstance(error, OSError) else type(error).__name__  # others quote the address
+        return f"The webhook (GESTURE_ALERT_WEBHOOK) did not take the alerts: {why}"
