@@ -1,0 +1,267 @@
+"""The reference that drift is measured against: what the active model was trained on, frozen.
+
+Belongs here: counting the values of a feature in the engine, the reference made of such counts, its bins. Does not
+belong here: the statistics (`statistics.py`), the verdict (`drift.py`), which rows a model was trained on (`models/`).
+
+A reference keeps, by feature and training day, how often each value occurs. That is all that exact statistics need: the
+two-sample Kolmogorov–Smirnov and Wasserstein's distance see nothing else of the rows. Nobody can be found in it, it is
+smaller than the rows (counts have few different values), and with it the rows are never needed again. Days are kept
+apart so that a day is never compared with itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Any, Literal
+
+import narwhals as nw
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.errors import ConfigError, ModelMismatch, listing
+from gesture_assets.monitoring.statistics import Counts, Floats
+
+Frame = nw.LazyFrame[Any]
+Kind = Literal["number", "category", "score"]
+
+BINS = 10
+MOST_CATEGORIES = 50  # beyond these a category is too rare to have a bin of its own
+TAIL = 0.01  # the share at either end that says nothing about how wide a distribution is
+FARTHEST = 10  # sd beyond the tails: a value counts as no farther, or a single one would outweigh a thousand
+
+SCHEMA = {
+    "feature": pl.String, "kind": pl.String, "feature_date": pl.Date, "number": pl.Float64, "text": pl.String,
+    "row_count": pl.Int64,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Values:
+    """How often each value occurs: different `values` in ascending order, numbers or texts, and rows without one."""
+
+    values: NDArray[Any]
+    counts: Counts
+    missing: int
+
+    @property
+    def filled(self) -> int:
+        """Rows with a value."""
+        return int(self.counts.sum())
+
+    @property
+    def rows(self) -> int:
+        """All rows."""
+        return self.filled + self.missing
+
+    def quantile(self, share: float) -> float:
+        """The smallest number that at least `share` of the filled rows do not exceed."""
+        return float(self.values[np.searchsorted(np.cumsum(self.counts), share * self.filled)])
+
+    def spread(self, low: float = -np.inf, high: float = np.inf) -> tuple[float, float]:
+        """Mean and standard deviation (of the population) of the numbers, moved into [`low`, `high`]."""
+        numbers = np.clip(self.values, low, high)
+        mean = float(np.average(numbers, weights=self.counts))
+        return mean, float(np.sqrt(np.average((numbers - mean) ** 2, weights=self.counts)))
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A feature of a reference: `counts` by value and day, `missing` by day. Everything else follows from them."""
+
+    name: str
+    kind: Kind
+    values: NDArray[Any]
+    counts: Counts
+    missing: Counts
+
+    def sample(self, days: NDArray[np.bool_] | slice = slice(None)) -> Values:
+        """The values of some of the days, by default all."""
+        counts = self.counts[:, days].sum(axis=1)
+        return Values(self.values[counts > 0], counts[counts > 0], int(self.missing[days].sum()))
+
+    @cached_property
+    def edges(self) -> Floats:
+        """The bins' upper ends, themselves included: below all that was seen, the deciles, the largest value.
+
+        A bin beyond either end stays open. Tenths of the reference, so no extreme value makes the others share a bin.
+        """
+        everything = self.sample()
+        if self.kind == "category" or not everything.filled:
+            return np.array([])
+        deciles = [everything.quantile(place / BINS) for place in range(1, BINS)]
+        return np.unique([np.nextafter(self.values[0], -np.inf), *deciles, self.values[-1]])
+
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """The values with a bin of their own, the most frequent first, equally frequent ones by the alphabet."""
+        if self.kind != "category":
+            return ()
+        order = np.lexsort((np.arange(len(self.values)), -self.counts.sum(axis=1)))
+        return tuple(self.values[order[:MOST_CATEGORIES]].tolist())
+
+    @cached_property
+    def scale(self) -> tuple[float, float, float]:
+        """(standard deviation, lowest, highest): the measure of a shift, and how far out a value counts.
+
+        The deviation is taken with the outermost hundredths moved in, so that an outlier of the reference does not
+        hide a shift; where nothing is left of it then, with all values. 0 where all are equal.
+        """
+        everything = self.sample()
+        low, high = everything.quantile(TAIL), everything.quantile(1 - TAIL)
+        deviation = everything.spread(low, high)[1] or everything.spread()[1]
+        return deviation, low - FARTHEST * deviation, high + FARTHEST * deviation
+
+    def histogram(self, found: Values) -> Counts:
+        """Rows by bin. Numbers: one bin for each edge and one beyond; categories: each and `other`; then missing."""
+        if self.kind == "category":
+            places = {value: place for place, value in enumerate(self.categories)}
+            bins = np.array([places.get(value, len(places)) for value in found.values], dtype=np.int64)
+            size = len(places)
+        else:
+            bins = np.searchsorted(self.edges, found.values)
+            size = len(self.edges)
+        counts = np.bincount(bins, weights=found.counts, minlength=size + 1).astype(np.int64)
+        return np.append(counts, found.missing)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The frozen features of a model, and the days that they were seen on."""
+
+    days: tuple[date, ...]
+    features: tuple[Feature, ...]
+
+    def other_days(self, day: date) -> NDArray[np.bool_]:
+        """Which of the days are not `day`: what it may be compared with."""
+        return np.array([one != day for one in self.days], dtype=np.bool_)
+
+    def to_frame(self) -> pl.DataFrame:
+        """A row per feature, day and value: feature, kind, feature_date, number, text, row_count; for Parquet.
+
+        `number` or `text` holds the value; both are null in the one row that counts missing values.
+        """
+        parts = [
+            pl.DataFrame(
+                {
+                    "feature": feature.name, "kind": feature.kind, "feature_date": day,
+                    ("text" if feature.kind == "category" else "number"): [*found.values.tolist(), None],
+                    "row_count": [*found.counts.tolist(), found.missing],
+                },
+                schema_overrides=SCHEMA,
+            )
+            for feature in self.features
+            for place, day in enumerate(self.days)
+            for found in [feature.sample(np.arange(len(self.days)) == place)]
+        ]  # fmt: skip
+        return pl.concat([pl.DataFrame(schema=SCHEMA), *parts], how="diagonal")
+
+    @classmethod
+    def from_frame(cls, frame: pl.DataFrame) -> "Reference":
+        """The reference that `to_frame` wrote."""
+        days = tuple(frame["feature_date"].unique().sort())
+        features = []
+        for part in frame.partition_by("feature", maintain_order=True):
+            kind: Kind = part["kind"][0]
+            column = "text" if kind == "category" else "number"
+            by_day = {
+                day[0]: Values(
+                    filled[column].to_numpy(), filled["row_count"].to_numpy(),
+                    int(rows.filter(pl.col(column).is_null())["row_count"].sum()),
+                )
+                for day, rows in part.partition_by("feature_date", as_dict=True).items()
+                for filled in [rows.drop_nulls(column)]
+            }  # fmt: skip
+            features.append(_joined(part["feature"][0], kind, [by_day[day] for day in days]))
+        return cls(days, tuple(features))
+
+
+def freeze(rows: Frame, features: Sequence[str], *, day: str = PARTITION, is_score: bool = False) -> Reference:
+    """The reference of `rows`, those a model was trained on; `day` is the column of their feature day.
+
+    `rows` is a table rather than a long query: it is read once a feature. Of scores (`is_score`) give the rows that the
+    model did not learn from: it is surer of those it did. Raises `ModelMismatch` for a feature that `rows` lacks,
+    `ConfigError` for one that is neither number, truth nor text, or where there are no rows.
+    """
+    kinds: dict[str, Kind] = {name: _kind(rows, name) for name in features}
+    days = _collected(rows.select(day).unique())[day].cast(pl.Date).sort().to_list()
+    if not days:
+        raise ConfigError.bad_value(
+            "The reference of drift",
+            expected="the rows that the model was trained on",
+            found="no row",
+            where="the training set",
+            next_step="gesture models list, and train anew:  gesture train",
+        )
+    frozen = []
+    for name, kind in kinds.items():
+        by_day = [count(rows.filter(nw.col(day) == one), name, kind) for one in days]
+        frozen.append(_joined(name, "score" if is_score else kind, by_day))
+    return Reference(tuple(days), tuple(frozen))
+
+
+def count(frame: Frame, name: str, kind: Kind) -> Values:
+    """How often each value of a column occurs; NaN and infinities are missing, as they are to a model.
+
+    Counted by the engine. Only a column of floats, whose values hardly repeat, is fetched as it is, without the rest of
+    its rows, and sorted: that is its count, in half the time. Raises `ModelMismatch` where the column is missing or is
+    text where `kind` says numbers, or the other way round.
+    """
+    if (_kind(frame, name) == "category") != (kind == "category"):
+        raise ModelMismatch(
+            f"Drift of {name} cannot be measured.",
+            expected=f"a {kind}, as in the reference",
+            found=str(frame.collect_schema()[name]),
+            where="the frame of features given",
+            next_step="give the feature the type it had in training, or train anew:  gesture train",
+        )
+    if kind != "category" and frame.collect_schema()[name].is_float():
+        numbers = _collected(frame.select(name))[name].cast(pl.Float64).to_numpy()
+        filled = np.sort(numbers[np.isfinite(numbers)])
+        starts = np.flatnonzero(np.diff(filled, prepend=np.nan))
+        return Values(filled[starts], np.diff(starts, append=len(filled)), len(numbers) - len(filled))
+    value = nw.col(name).cast(nw.String if kind == "category" else nw.Float64)
+    counted = frame.select(value=value).group_by("value").agg(nw.len().cast(nw.Int64).alias("row_count"))
+    table = _collected(counted)
+    missing = table.filter(pl.col("value").is_null())["row_count"].sum()
+    table = table.drop_nulls().sort("value")
+    return Values(table["value"].to_numpy(), table["row_count"].to_numpy(), int(missing))
+
+
+def _collected(frame: Frame) -> pl.DataFrame:
+    return pl.DataFrame(frame.collect().to_arrow())
+
+
+def _kind(frame: Frame, name: str) -> Kind:
+    schema = frame.collect_schema()
+    if name not in schema:
+        raise ModelMismatch(
+            f"Drift cannot be measured: {name} is missing.",
+            expected=f"the feature {name}",
+            found=listing(schema.names()),
+            where="the frame of features given",
+            next_step="freeze the reference of the model that scores:  gesture models list",
+        )
+    dtype = schema[name]
+    if dtype in (nw.String, nw.Boolean, nw.Categorical, nw.Enum):
+        return "category"
+    if dtype.is_numeric():
+        return "number"
+    raise ConfigError.bad_value(
+        f"The feature {name!r}",
+        expected="a number, true and false, or text",
+        found=dtype,
+        where="the frame of features given",
+        next_step="leave it out of the features whose drift is measured",
+    )
+
+
+def _joined(name: str, kind: Kind, by_day: Sequence[Values]) -> Feature:
+    """A feature of the counts of each day."""
+    values = np.unique(np.concatenate([found.values for found in by_day]))
+    counts = np.zeros((len(values), len(by_day)), dtype=np.int64)
+    for place, found in enumerate(by_day):
+        counts[np.searchsorted(values, found.values), place] = found.counts
+    return Feature(name, kind, values, counts, np.array([found.missing for found in by_day], dtype=np.int64))

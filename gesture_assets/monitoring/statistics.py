@@ -1,0 +1,150 @@
+"""How far two distributions are apart, how sure that is, and the rule that makes a verdict of both.
+
+Belongs here: functions from counts to numbers, and the verdict rule. Does not belong here: counting (`reference.py`,
+`event_mix.py`), which distributions are compared (`drift.py`), sending alerts.
+
+A verdict needs three things at once: rows enough, a difference that chance does not make, and a difference that
+matters. With a million rows everything is significant, with fifty anything looks large. `effect` is a difference in
+multiples of its own threshold, so that 1 says "worth an alarm" of every statistic.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+Verdict = Literal["drift", "moderate", "stable", "too_few_rows"]
+
+VERDICTS = ("drift", "moderate", "stable", "too_few_rows")
+ALARMS = ("drift", "moderate")
+
+ALPHA = 0.01  # a night in a hundred may cry wolf over nothing: three or four a year
+EFFECT = 0.1  # PSI, and Wasserstein in sd: below it credit scoring speaks of no change
+MAJOR = 2.5  # times the threshold: a PSI above 0.25 is credit scoring's major change
+FEWEST_ROWS = 200  # below it a PSI over ten bins reaches 0.1 by chance: it expects 9 × (1/n + 1/m)
+FLOOR = 1e-4  # the share that an empty bin is taken to have
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Of two samples: the Kolmogorov–Smirnov statistic, Wasserstein's distance, and that between clipped values.
+
+    Both distances are in the values' own unit.
+    """
+
+    ks: float
+    wasserstein: float
+    clipped: float
+
+
+def population_stability_index(reference: ArrayLike, current: ArrayLike, *, floor: float = FLOOR) -> float:
+    """Population stability index between two histograms over the same bins.
+
+    Counts or shares per bin, same length, each with a positive sum. Shares below `floor` are raised to it, so that an
+    empty bin costs a finite amount. Symmetric, ≥ 0, 0 when the shares agree. Unit: nats. Raises `ValueError` naming
+    both lengths when they differ. Source: Jeffreys' divergence (Kullback and Leibler, 1951), PSI in credit scoring.
+    """
+    one, other = (np.maximum(share, floor) for share in _shares(reference, current))
+    return float(np.sum((other - one) * np.log(other / one)))
+
+
+def jensen_shannon(reference: ArrayLike, current: ArrayLike) -> float:
+    """Jensen–Shannon distance between two histograms over the same bins, 0 to √ln 2: SciPy's `jensenshannon`.
+
+    Arguments and errors as of `population_stability_index`.
+    """
+    one, other = _shares(reference, current)
+    middle = (one + other) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = [np.where(share > 0, share * np.log(share / middle), 0.0) for share in (one, other)]
+    return float(np.sqrt(max(np.sum(parts) / 2, 0.0)))
+
+
+def chi_square(reference: ArrayLike, current: ArrayLike, *, design_effect: float = 1.0) -> tuple[float, float]:
+    """Pearson's χ² of two rows of counts and its p-value; (0, 1) where fewer than two columns hold anything.
+
+    `design_effect` divides χ²: how much more the counts vary than independent ones would (Rao and Scott, 1981).
+    """
+    from scipy.stats import chi2
+
+    table = np.array([reference, current], dtype=np.float64)
+    table = table[:, table.sum(axis=0) > 0]
+    if table.shape[1] < 2 or not table.sum(axis=1).all():
+        return 0.0, 1.0
+    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
+    statistic = float(np.sum((table - expected) ** 2 / expected)) / design_effect
+    return statistic, float(chi2.sf(statistic, table.shape[1] - 1))
+
+
+def distances(
+    reference: Floats, reference_counts: Counts, current: Floats, current_counts: Counts,
+    *, low: float = -np.inf, high: float = np.inf,
+) -> Distances:  # fmt: skip
+    """The distances of two samples, given as different values in ascending order with how often each occurs.
+
+    Exact: the same as SciPy's `ks_2samp` and `wasserstein_distance` of the single values. `clipped` is Wasserstein's
+    distance with every value outside [`low`, `high`] moved to the nearer end. Neither sample is empty.
+    """
+    every = np.sort(np.concatenate([reference, current]), kind="stable")
+    one, other = (
+        np.concatenate([[0], np.cumsum(counts)])[np.searchsorted(values, every, side="right")] / counts.sum()
+        for values, counts in ((reference, reference_counts), (current, current_counts))
+    )
+    gaps = np.abs(one - other)
+    wasserstein, clipped = (float(np.sum(gaps[:-1] * np.diff(points))) for points in (every, np.clip(every, low, high)))
+    return Distances(float(gaps.max()), wasserstein, clipped)
+
+
+def ks_p_value(statistic: float, reference_rows: int, current_rows: int) -> float:
+    """The two-sided p-value of a two-sample Kolmogorov–Smirnov statistic: SciPy's `ks_2samp(method="asymp")`.
+
+    Ties, as counts have them, make it larger than it is: the test errs on the side of silence.
+    """
+    from scipy.stats import kstwo
+
+    return float(kstwo.sf(statistic, round(reference_rows * current_rows / (reference_rows + current_rows))))
+
+
+def exact_p_value(yes: int, rows: int, reference_yes: int, reference_rows: int) -> float:
+    """The two-sided p-value of two shares by Fisher's exact test: twice the smaller tail, 1 at most.
+
+    It holds for few rows too, where a normal approximation sees a sensation in two new events.
+    """
+    from scipy.stats import hypergeom
+
+    drawn = hypergeom(rows + reference_rows, yes + reference_yes, rows)
+    return float(min(1.0, 2 * min(drawn.cdf(yes), drawn.sf(yes - 1))))
+
+
+def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
+    """The q-value of each p-value among all of them, in order; what was not tested (None) stays None.
+
+    Source: Benjamini and Hochberg (1995).
+    """
+    from scipy.stats import false_discovery_control
+
+    tested = [p for p in p_values if p is not None]
+    q_values = iter(false_discovery_control(np.clip(tested, 0, 1)).tolist() if tested else [])
+    return [None if p is None else next(q_values) for p in p_values]
+
+
+def verdict(effect: float, q_value: float | None, *, is_enough: bool) -> Verdict:
+    """`drift` or `moderate` where chance does not explain a difference that matters; `too_few_rows` is one too."""
+    if not is_enough:
+        return "too_few_rows"
+    if q_value is None or q_value > ALPHA or effect < 1:
+        return "stable"
+    return "drift" if effect > MAJOR else "moderate"
+
+
+def _shares(reference: ArrayLike, current: ArrayLike) -> tuple[Floats, Floats]:
+    one, other = np.asarray(reference, dtype=np.float64), np.asarray(current, dtype=np.float64)
+    if one.shape != other.shape:
+        raise ValueError(f"histograms over the same bins are needed: {one.size} bins and {other.size}")
+    if not (one.sum() > 0 and other.sum() > 0):
+        raise ValueError(f"each histogram needs a count: {one.sum():g} and {other.sum():g} in all")
+    return one / one.sum(), other / other.sum()
