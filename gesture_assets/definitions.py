@@ -9,6 +9,7 @@ from gesture_assets.defs import (
     features,
     killed_runs,
     models,
+    monitoring,
     nightly,
     publish,
     scores,
@@ -19,7 +20,9 @@ from gesture_assets.defs.common import WarehouseResource
 write_without_waiting()
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([events, subscribers, features, exploration, scores, models, publish]),
+    assets=dg.load_assets_from_modules(
+        [events, subscribers, features, exploration, scores, models, monitoring, publish]
+    ),
     jobs=[nightly.nightly, nightly.train],
     schedules=[nightly.nightly_schedule],
     sensors=[killed_runs.killed_runs],

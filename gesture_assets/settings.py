@@ -176,6 +176,11 @@ class Settings(BaseModel):
         return self.data_dir / "validation_results.json"
 
     @property
+    def alerts_file(self) -> Path:
+        """What is wrong and open, as JSON."""
+        return self.data_dir / "alerts.json"
+
+    @property
     def published(self) -> Path:
         """The file for everybody else: a link to the newest file of `published/`."""
         return self.data_dir / "gesture.duckdb"

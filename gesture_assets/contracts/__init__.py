@@ -17,7 +17,8 @@ from gesture_assets.contracts.exploration import (
     PURCHASE_QUANTILES,
     SEGMENT_CONVERSION,
 )
-from gesture_assets.contracts.models import SCORED, TRAINED
+from gesture_assets.contracts.models import MODEL_EXCLUSIONS, MODEL_SCORES, SCORED, TRAINED
+from gesture_assets.contracts.monitoring import WATCHED
 from gesture_assets.contracts.scores import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SETS, TOP_USERS, user_features
 from gesture_assets.contracts.subscribers import CRM_SNAPSHOT, QUARANTINED_SUBSCRIBERS, validated_subscribers
 from gesture_assets.features.registry import feature_registry
@@ -47,6 +48,7 @@ def all_contracts(tags: tuple[str, ...]) -> tuple[Contract, ...]:
         RULE_CONTRIBUTIONS,
         TOP_USERS,
         *SCORED,
+        *WATCHED,
         *TRAINED,
     )
 
@@ -58,7 +60,8 @@ def nightly_contracts(tags: tuple[str, ...]) -> tuple[Contract, ...]:
 
 __all__ = [
     "ACTIVITY_TO_DATE", "CRM_SNAPSHOT", "DAILY_ACTIVITY", "DATA_SUFFICIENCY", "ENGAGEMENT_FENCES",
-    "ENGAGEMENT_OUTLIERS", "IDENTITY_LINKS", "LANDING_RECONCILIATION", "PURCHASE_QUANTILES", "QUARANTINED_EVENTS",
+    "ENGAGEMENT_OUTLIERS", "IDENTITY_LINKS", "LANDING_RECONCILIATION", "MODEL_EXCLUSIONS", "MODEL_SCORES",
+     "PURCHASE_QUANTILES", "QUARANTINED_EVENTS",
     "QUARANTINED_SUBSCRIBERS", "RAW_EVENTS", "RULE_CONTRIBUTIONS", "RULE_SCORES", "RULE_SETS", "SEGMENT_CONVERSION",
     "SESSIONS", "TOP_USERS", "Contract", "all_contracts", "nightly_contracts", "user_features", "validated_subscribers",
 ]  # fmt: skip

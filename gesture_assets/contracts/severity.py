@@ -41,6 +41,12 @@ WARN_ONLY = {
     "at_most_5_percent_of_active_users_are_outliers": "some metrics have a long tail, and nobody is left out",
     "there_is_enough_data_to_learn_from": "rules need no training, and a young company has little to learn from",
     "scores_are_not_all_alike": "a young world has little to tell users apart by",
+    "nothing_that_matters_has_drifted": "drifted inputs are still inputs; a model is retrained, a night is not stopped",
+    "people_behave_as_in_the_weeks_before": "what people do is data, not a defect; somebody should know",
+    "scores_are_as_good_as_they_promised": "the scores of tonight are the best there are until a training",
+    "no_segment_s_scores_turned_out_much_worse": "the segment is served no better by no score",
+    "no_alarm_of_the_night_is_an_error": "an alarm asks for somebody, and the rest of the night is good",
+    "nothing_is_left_unexplained": "a day that was restated explains itself in restatements",
     "scores_use_last_evening_s_activity": "a quiet evening is possible; a stopped sender looks the same",
 }
 

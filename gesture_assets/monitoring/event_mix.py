@@ -39,8 +39,8 @@ Frame = nw.LazyFrame[Any]
 
 CURRENT_DAYS, REFERENCE_DAYS = 7, 28
 FEWEST_THEN, FEWEST_NOW = 20, 5  # visitor-days: with fewer no difference at all would pass the exact test
-# Different users of an event type that four weeks did not have: the fewest that chance brings in fewer than one week of a
-# hundred, however rare the type is. By Poisson e^(−4λ) × P(≥ 3 at λ) is 0.002 at most; of two users it would be 0.013.
+# Different users of an event type that four weeks did not have: the fewest that chance brings in fewer than one week of
+# a hundred, however rare it is. By Poisson e^(−4λ) × P(≥ 3 at λ) is 0.002 at most; of two users it would be 0.013.
 FEWEST_OF_NEW = 3
 MOST_TYPES = 40  # of event types by visitor-days; the rest is `other`
 PRECONDITION = 0.9  # of the visitor-days with an event, to call another one the step before it
@@ -158,8 +158,8 @@ def _steps(visits: Frame, types: Sequence[str]) -> list[tuple[int, int]]:
     pairs = [(one, other) for one in range(len(types)) for other in range(one, len(types))]
     everybody = visits.filter(nw.col("segment") == EVERYBODY, ~nw.col("is_current"))
     together = _collected(everybody.select(
-        ((nw.col(f"n{one}") > 0) & (nw.col(f"n{other}") > 0)).cast(nw.Int32).sum().cast(nw.Int64).alias(f"{one}_{other}")
-        for one, other in pairs
+        ((nw.col(f"n{one}") > 0) & (nw.col(f"n{two}") > 0)).cast(nw.Int32).sum().cast(nw.Int64).alias(f"{one}_{two}")
+        for one, two in pairs
     )).row(0, named=True)  # fmt: skip
     days = [together[f"{one}_{one}"] or 0 for one in range(len(types))]
     steps = []

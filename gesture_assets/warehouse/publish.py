@@ -22,6 +22,7 @@ from gesture_assets.errors import ContractBreach, GateClosed, listing
 from gesture_assets.features.registry import Feature
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse import ledger
+from gesture_assets.warehouse.alert_log import ALERT_LOG_COLUMNS, INCIDENTS
 from gesture_assets.warehouse.audit_log import AUDIT_LOG_COLUMNS
 from gesture_assets.warehouse.compaction import compact
 from gesture_assets.warehouse.format import unreadable
@@ -37,6 +38,11 @@ from gesture_assets.warehouse.warehouse import LIVE, Session, Warehouse, comment
 log = logging.getLogger(__name__)
 
 VIEWS = Path(__file__).parent / "views.sql"
+
+OPEN_ALERTS = f"""create or replace view analytics.open_alerts as
+select * exclude (resolved_on) from ({INCIDENTS.format(table="main.alert_log")}) where resolved_on is null
+order by severity, first_seen, alert_key;
+comment on view analytics.open_alerts is 'One row per alert that is open: since when, how often, who knows of it.'"""
 
 # Table -> its meaning and that of its columns: what `_dress` adds, explained inside the file.
 DICTIONARY = {
@@ -232,6 +238,7 @@ def _dress(
             if statement not in present:  # the tables brought most of theirs along
                 con.execute(statement)
         con.execute(VIEWS.read_text(encoding="utf-8"))
+        con.execute(OPEN_ALERTS)
         con.execute("commit")
         con.execute("checkpoint")
     finally:
@@ -255,6 +262,11 @@ def _comments_wanted(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contrac
         ("quarantine_replays", "One row per day, file and reason of rows that were let in later.", REPLAY_COLUMNS),
         ("audit_log", "One row per command that changed something, and per new rule set.", AUDIT_LOG_COLUMNS),
         ("model_activations", "One row per decision about which model scores.", ACTIVATION_COLUMNS),
+        (
+            "alert_log",
+            "One row per change of an alert: opened, repeated, told, acknowledged, resolved.",
+            ALERT_LOG_COLUMNS,
+        ),
     ):
         yield from comments_on(f"main.{table}", said, {name: meaning for name, _, meaning in columns})
 

@@ -25,7 +25,7 @@ from gesture_assets.contracts.lineage import ancestors
 from gesture_assets.errors import ConfigError, ContractBreach, GateClosed, GestureError, listing
 from gesture_assets.settings import Settings
 from gesture_assets.sources.personal import masked_sql
-from gesture_assets.warehouse import audit_log, ledger, quarantine, registry, restatement
+from gesture_assets.warehouse import alert_log, audit_log, ledger, quarantine, registry, restatement
 from gesture_assets.warehouse.audit import AUDIT_SCHEMA, Audit, CheckOutcome, audit, not_evaluated
 from gesture_assets.warehouse.format import create_file, roll_back, settle, told_when_unreadable
 from gesture_assets.warehouse.ledger import LedgerRow, Verdict
@@ -702,6 +702,7 @@ class Warehouse:
                 restatement.create(connection)
                 audit_log.create(connection)
                 registry.create(connection)
+                alert_log.create(connection)
                 quarantine.create(connection)
                 connection.execute(
                     f"create table if not exists {LIVE}.landing_days "

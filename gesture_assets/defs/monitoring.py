@@ -1,0 +1,588 @@
+"""Assets of monitoring: drift, how scores turned out, why they moved, the decision to retrain, alerts.
+
+Belongs here: reading what the room compares, committing, telling people. Does not belong here: statistics, verdicts and
+triggers (`monitoring/`).
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import narwhals as nw
+import polars as pl
+
+from gesture_assets.contracts import (
+    DAILY_ACTIVITY,
+    IDENTITY_LINKS,
+    MODEL_EXCLUSIONS,
+    MODEL_SCORES,
+    RAW_EVENTS,
+    RULE_SCORES,
+    RULE_SETS,
+    Contract,
+)
+from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.contracts.monitoring import (
+    ALERTS,
+    DRIFT_REPORTS,
+    EVENT_MIX_DRIFT,
+    FEATURE_PROFILES,
+    FEATURE_STATISTICS,
+    PERFORMANCE_REPORT,
+    RETRAIN_DECISION,
+    SCORE_BACKTEST,
+    SCORE_CHANGES,
+)
+from gesture_assets.contracts.severity import Severity
+from gesture_assets.defs.common import USER_FEATURES, VALIDATED_SUBSCRIBERS, Events, Night, WarehouseResource, step
+from gesture_assets.defs.features import moments
+from gesture_assets.defs.models import NO_CHAMPION, SEGMENTS, UNAVAILABLE, features_on, to_polars, training_frame
+from gesture_assets.errors import ModelMismatch, TrainingRefused
+from gesture_assets.models import labels
+from gesture_assets.models.training import Model
+from gesture_assets.models.training_set import training_days
+from gesture_assets.models.versions import card_of, load_version
+from gesture_assets.monitoring import alerts as alarms
+from gesture_assets.monitoring import performance as judged
+from gesture_assets.monitoring import score_changes as moves
+from gesture_assets.monitoring.drift import feature_drift, judge, outcome_drift
+from gesture_assets.monitoring.event_mix import CURRENT_DAYS, REFERENCE_DAYS, event_mix
+from gesture_assets.monitoring.profiles import WINDOWS, feature_statistics, profile
+from gesture_assets.monitoring.reference import Reference, freeze
+from gesture_assets.monitoring.retraining import RetrainingState, Thresholds, decide_retraining, new_feedback
+from gesture_assets.rules.rule_set import RuleSet
+from gesture_assets.warehouse import alert_log, registry
+from gesture_assets.warehouse.warehouse import LIVE
+
+LOG = logging.getLogger(__name__)
+Frame = nw.LazyFrame[Any]
+OWNER = "scoring"
+BOOTSTRAP = 100  # a night needs an interval, not its third digit
+LEAST_CHANGE, MOST_CHANGES = 5.0, 1_000  # points from which on somebody asks why; users whose reasons are worked out
+COLUMNS_AT_ONCE = 60  # features in memory together: a million users' are half a gigabyte
+REFERENCE, OUTCOMES = "drift_reference.parquet", "drift_outcomes.parquet"
+TYPES = {"DATE": pl.Date, "VARCHAR": pl.String, "BIGINT": pl.Int64, "DOUBLE": pl.Float64, "BOOLEAN": pl.Boolean,
+         "DOUBLE[]": pl.List(pl.Float64), "VARCHAR[]": pl.List(pl.String), "BIGINT[]": pl.List(pl.Int64)}  # fmt: skip
+
+
+def _table(contract: Contract, *rows: pl.DataFrame) -> nw.LazyFrame[Any]:
+    """`rows` in the columns and types of `contract`; a column that they lack is null."""
+    empty = pl.DataFrame(schema={one.name: TYPES[one.type] for one in contract.columns})
+    frames = [frame.select(pl.col(name).cast(empty.schema[name]) for name in frame.columns if name in empty.schema)
+              for frame in rows]  # fmt: skip
+    return nw.from_native(pl.concat([empty, *frames], how="diagonal").lazy())
+
+
+# ---- drift ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Champion:
+    """The model that serves a day, what drift is measured against, and its weights."""
+
+    version: str
+    features: Reference
+    scores: Reference
+    outcomes: pl.DataFrame
+    importance: Mapping[str, float]
+
+
+@step("drift", FEATURE_PROFILES, FEATURE_STATISTICS, DRIFT_REPORTS, EVENT_MIX_DRIFT)
+def drift(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
+    """Compare each day with the champion's training, and what people do with the weeks before."""
+    with warehouse.open(context) as night:
+        serving = {day: registry.champion(night.session.connection, day) for day in night.days}
+        sources = {day: version or NO_CHAMPION for day, version in serving.items()}
+        if kept := night.unchanged(
+            FEATURE_PROFILES, FEATURE_STATISTICS, DRIFT_REPORTS, EVENT_MIX_DRIFT, sources=sources
+        ):
+            yield from kept
+            return
+        known = {version: _champion(night, version) for version in sorted(set(sources.values()))}
+        profiles, reports = [], []
+        for day in night.days:
+            if champion := known[sources[day]]:
+                shape, report = _measured(night, day, champion)
+                version = pl.lit(champion.version).alias("model_version")
+                profiles.append(shape.with_columns(version))
+                reports.append(report.with_columns(version))
+        mixes = list(_mixes(night))
+        yield from night.commit(
+            (FEATURE_PROFILES, _table(FEATURE_PROFILES, *profiles)),
+            (FEATURE_STATISTICS, _table(FEATURE_STATISTICS, *_statistics(night, profiles))),
+            (DRIFT_REPORTS, _table(DRIFT_REPORTS, *reports)),
+            (EVENT_MIX_DRIFT, _table(EVENT_MIX_DRIFT, *mixes)),
+            notes={"champion": sources[night.days[-1]], "moved": _said([*reports, *mixes], night.days[-1])},
+        )
+
+
+def _champion(night: Night, version: str) -> _Champion | None:
+    """What drift is measured against; None where no model serves, or where its files cannot be used."""
+    if version == NO_CHAMPION:
+        return None
+    folder = night.settings.models / version
+    try:
+        if not (folder / OUTCOMES).exists():
+            _freeze(night, folder, load_version(night.settings.models, version))
+    except ModelMismatch as error:
+        night.context.log.warning(str(error))
+        return None
+    frozen = pl.read_parquet(folder / REFERENCE)
+    weights = night.session.connection.execute(
+        f"select feature, max(shap) from {LIVE}.feature_importance where model_version = ? group by all", [version]
+    ).fetchall()
+    is_score = pl.col("kind") == "score"
+    return _Champion(
+        version, Reference.from_frame(frozen.filter(~is_score)), Reference.from_frame(frozen.filter(is_score)),
+        pl.read_parquet(folder / OUTCOMES), dict(weights),
+    )  # fmt: skip
+
+
+def _freeze(night: Night, folder: Path, model: Model) -> None:
+    """Keep what the model was trained on, by value counts, and what it said of the rows that it was judged by."""
+    trained_on = date.fromisoformat(str(card_of(folder.parent, folder.name)["as_of_date"]))
+    parts = night.session.connection.sql(
+        f"select * from {LIVE}.training_set where {PARTITION} = date '{trained_on}' order by feature_date, user_id"
+    )
+    placed = pl.DataFrame(parts.to_arrow_table())
+    train = training_frame(night, placed, model.features, parts_of=("train",))
+    test = training_frame(night, placed, model.features, parts_of=("test",))
+    test = test.select("feature_date", "label", probability=pl.Series(model.probabilities(test)))
+    features = freeze(nw.from_native(train.lazy()), model.features, day="feature_date").to_frame()
+    scores = freeze(nw.from_native(test.lazy()), ["probability"], day="feature_date", is_score=True).to_frame()
+    for frame, name in ((pl.concat([features, scores]), REFERENCE), (test.select("probability", "label"), OUTCOMES)):
+        part = folder / f".{name}.tmp"
+        frame.write_parquet(part)
+        part.replace(folder / name)
+
+
+def _measured(night: Night, day: date, champion: _Champion) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Profiles of a day and its drift report, of everybody whom the champion scored."""
+    scored = night.read(MODEL_SCORES, on=day)
+    who = scored.select("user_id")
+    profiles, measured = [], []
+    by_name = {feature.name: feature for feature in champion.features.features}
+    for start in range(0, len(by_name), COLUMNS_AT_ONCE):
+        names = tuple(by_name)[start : start + COLUMNS_AT_ONCE]
+        some = Reference(champion.features.days, tuple(by_name[name] for name in names))
+        frame = features_on(night, day).join(who, on="user_id", how="semi").select(*names)
+        rows = nw.from_native(to_polars(frame).lazy())
+        profiles.append(profile(some, rows, day))
+        measured.append(feature_drift(some, rows, day))
+    scores = nw.from_native(to_polars(scored.select("probability")).lazy())
+    profiles.append(profile(champion.scores, scores, day))
+    measured.append(feature_drift(champion.scores, scores, day))
+    if matured := _cohort(night, day):
+        outcomes = nw.from_native(matured.by_model.lazy())
+        measured.append(outcome_drift(nw.from_native(champion.outcomes.lazy()), outcomes, day))
+    return pl.concat(profiles), judge(*measured, importance=champion.importance)
+
+
+def _statistics(night: Night, profiles: Sequence[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Each day of the run against the days before it, those of the run among them."""
+    if not profiles:
+        return
+    first = night.days[0] - timedelta(days=max(WINDOWS.values()))
+    night.session.ensure(FEATURE_PROFILES)
+    before = night.session.connection.sql(
+        f"select * from {LIVE}.{FEATURE_PROFILES.name} where {PARTITION} between date '{first}' "
+        f"and date '{night.days[0] - timedelta(days=1)}'"
+    )
+    shapes = [pl.DataFrame(before.to_arrow_table()), *profiles]
+    history = pl.concat([shape.select(FEATURE_PROFILES.column_names[:-1]) for shape in shapes], how="vertical_relaxed")
+    for day in night.days:
+        yield feature_statistics(history.filter(pl.col(PARTITION) <= day), day).rename({"window": "baseline"})
+
+
+def _mixes(night: Night) -> Iterator[pl.DataFrame]:
+    """What people did in the week of each day, against the weeks before; flagged bots are no people."""
+    length = timedelta(days=CURRENT_DAYS + REFERENCE_DAYS)
+    events = night.read(RAW_EVENTS, since=night.days[0] - length, through=night.days[-1])
+    seen = night.read(DAILY_ACTIVITY, through=night.days[-1])
+    if not night.settings.include_bots:
+        events, seen = events.filter(~nw.col("is_bot")), seen.filter(~nw.col("is_bot"))
+    # Counted once for all days of the run; by filing day, because a day knows nothing that became known after it.
+    named = events.select(
+        PARTITION, "user_id", day=nw.col("event_at").cast(nw.Date), segment="device", event_type="event_name"
+    )
+    by = ("day", "user_id", "segment", "event_type")
+    filed = named.group_by(PARTITION, *by).agg(nw.len().cast(nw.Int64).alias("event_count"))
+    counts = night.session.set_aside("event_counts", filed)
+    first = seen.group_by(PARTITION, "user_id").agg(nw.col("activity_date").min().alias("first_day"))
+    firsts = night.session.set_aside("first_days", first)
+    for day in night.days:
+
+        def keep(name: str, frame: Frame) -> Frame:
+            return night.session.set_aside(f"mix_{name}", frame)
+
+        known = nw.col(PARTITION) <= nw.lit(day).cast(nw.Date)
+        in_time = counts.filter(known, nw.col("day") > nw.lit(day - length).cast(nw.Date))
+        rows = keep("counts", in_time.group_by(*by).agg(nw.col("event_count").sum()))
+        since = keep("first_days", firsts.filter(known).group_by("user_id").agg(nw.col("first_day").min()))
+        yield event_mix(rows, day, first_days=since, keep=keep)
+
+
+def _said(rows: Sequence[pl.DataFrame], day: date) -> str:
+    moved = [
+        sentence for frame in rows
+        for sentence in frame.filter(pl.col(PARTITION) == day, pl.col("verdict") == "drift")["sentence"]
+    ]  # fmt: skip
+    return "; ".join(moved[:5]) + (f"; and {len(moved) - 5} more" if len(moved) > 5 else "") if moved else "nothing"
+
+
+# ---- performance ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Cohort:
+    """The scores of a day whose outcomes are known: those of the model (none without one) and those of the rules."""
+
+    day: date
+    by_model: pl.DataFrame
+    by_rules: pl.DataFrame
+
+
+def _outcomes(night: Night, days: Collection[date], known_until: date) -> Frame:
+    """The outcomes of everybody of `days`, as known by the end of `known_until`."""
+    horizon = timedelta(days=night.settings.label_horizon_days)
+    days = sorted(set(days))
+    found = labels.labels(
+        nw.concat([night.read(USER_FEATURES, on=day) for day in days]),
+        night.read(DAILY_ACTIVITY, through=known_until),
+        night.read(IDENTITY_LINKS, through=known_until),
+        nw.concat([night.read(VALIDATED_SUBSCRIBERS, on=day) for day in sorted({*days, *(d + horizon for d in days)})]),
+        known_until=known_until,
+        horizon=horizon.days,
+        include_bots=night.settings.include_bots,
+    )
+    return night.session.set_aside("outcomes", found)
+
+
+def _live(night: Night, day: date) -> bool:
+    """Whether `day` has features."""
+    return bool(night.session.live_counts(USER_FEATURES.name, [day]).get(day))
+
+
+def _cohort(night: Night, day: date, *, ago: int = 0) -> _Cohort | None:
+    """The scores whose horizon ends with `day`, or those of `ago` days before it; None where nobody was scored."""
+    scored_on = day - timedelta(days=max(ago, night.settings.label_horizon_days))
+    if not _live(night, scored_on):
+        return None
+    outcomes = _outcomes(night, [scored_on], day)
+    segments = features_on(night, scored_on).select("user_id", *SEGMENTS)
+    by_model = judged.matured(night.read(MODEL_SCORES, on=scored_on), outcomes)
+    by_rules = judged.matured(night.read(RULE_SCORES, on=scored_on), outcomes)
+    model = to_polars(by_model.join(segments, on="user_id", how="left")).sort("user_id")
+    return _Cohort(scored_on, model, to_polars(by_rules).sort("user_id"))
+
+
+@step("performance", PERFORMANCE_REPORT, SCORE_BACKTEST, RETRAIN_DECISION)
+def performance(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
+    """Hold stored scores against what came, and decide whether to train."""
+    with warehouse.open(context) as night:
+        champions = {day: registry.champion(night.session.connection, day + timedelta(days=1)) for day in night.days}
+        sources = {day: version or NO_CHAMPION for day, version in champions.items()}
+        tables = (PERFORMANCE_REPORT, SCORE_BACKTEST, RETRAIN_DECISION)
+        if kept := night.unchanged(*tables, sources=sources):
+            yield from kept
+            return
+        reports, tests, decisions = [], [], []
+        for day in night.days:
+            report = pl.concat([*_realised(night, day), *_estimated(night, day)], how="diagonal_relaxed")
+            reports.append(report.with_columns(pl.lit(day).alias(PARTITION)))
+            tests.extend(one.with_columns(pl.lit(day).alias(PARTITION)) for one in _backtests(night, day))
+            decisions.append(_decision(night, day, champions[day], report))
+        yield from night.commit(
+            (PERFORMANCE_REPORT, _table(PERFORMANCE_REPORT, *reports)),
+            (SCORE_BACKTEST, _table(SCORE_BACKTEST, *tests)),
+            (RETRAIN_DECISION, _table(RETRAIN_DECISION, *decisions)),
+            notes={"retrain": decisions[-1]["because"][0]},
+        )
+
+
+REPORTED = {"segment": pl.String, "metric": pl.String, "verdict": pl.String, "cohort_date": pl.Date}
+
+
+def _realised(night: Night, day: date) -> Iterator[pl.DataFrame]:
+    """How good the scores of a horizon ago turned out to be, the model's by segment and the rules' beside them."""
+    yield pl.DataFrame(schema=REPORTED)
+    cohort = _cohort(night, day)
+    if cohort is None or cohort.by_rules.is_empty():
+        return
+    when = pl.lit(cohort.day).alias("cohort_date")
+    ranks = judged.ranking(cohort.by_rules, bootstrap=BOOTSTRAP)
+    yield ranks.select(
+        "metric", "value", "low", "high", when, basis=pl.lit("rules"), segment=pl.lit("all"),
+        verdict=pl.lit(judged.FINE), sample_count="rows", buyer_count="positives",
+    )  # fmt: skip
+    if cohort.by_model.is_empty():
+        return
+    version = cohort.by_model["model_version"][0]
+    baseline = _baseline(night, version)
+    found = judged.realised(
+        cohort.by_model, threshold=baseline.get("threshold", 0.5), segments=SEGMENTS, bootstrap=BOOTSTRAP
+    )
+    about = (when, pl.lit("realised").alias("basis"), pl.lit(version).alias("model_version"))
+    yield judged.against_baseline(baseline, found).select(
+        "metric", "value", "low", "high", "verdict", *about, segment=pl.lit("all"), baseline_value="baseline",
+        fall="drop", allowed_fall="limit", sample_count="rows", buyer_count="positives",
+    )  # fmt: skip
+    yield judged.segment_gaps(found).filter(pl.col("rows").is_not_null()).select(
+        "low", "high", "verdict", *about, segment=pl.format("{}={}", "segment_column", "segment"),
+        metric=pl.lit("roc_auc"), value="roc_auc", fall="gap", sample_count="rows", buyer_count="positives",
+    )  # fmt: skip
+
+
+def _estimated(night: Night, day: date) -> Iterator[pl.DataFrame]:
+    """What tonight's scores should turn out to be, if their probabilities can be taken at their word."""
+    scores = to_polars(night.read(MODEL_SCORES, on=day).select("user_id", "probability", "model_version"))
+    if scores.is_empty():
+        return
+    scores = scores.sort("user_id")
+    version = scores["model_version"][0]
+    baseline = _baseline(night, version)
+    found = judged.estimated(scores["probability"], threshold=baseline.get("threshold", 0.5), draws=BOOTSTRAP)
+    rows = [(name, one.value, one.low, one.high, baseline.get(name)) for name, one in found.items()]
+    yield pl.DataFrame(rows, schema=["metric", "value", "low", "high", "baseline_value"], orient="row").with_columns(
+        pl.selectors.float().fill_nan(None), cohort_date=pl.lit(day), basis=pl.lit("estimated"),
+        model_version=pl.lit(version), segment=pl.lit("all"), verdict=pl.lit(judged.FINE),
+        sample_count=pl.lit(len(scores), pl.Int64),
+    )  # fmt: skip
+
+
+def _baseline(night: Night, version: str) -> dict[str, float]:
+    """Metric -> value of the version on the test part of its own training."""
+    rows = night.session.connection.execute(
+        f"select metric, arg_min(value, {PARTITION}) from {LIVE}.model_evaluation "
+        "where model_version = ? and part = 'test' and segment = 'all' group by all",
+        [version],
+    ).fetchall()
+    return dict(rows)
+
+
+def _backtests(night: Night, day: date) -> Iterator[pl.DataFrame]:
+    """What became of the bands of 90 days ago, of the rules and of the model's ranking."""
+    cohort = _cohort(night, day, ago=judged.BACKTEST_DAYS)
+    if cohort is None:
+        return
+    fifths = pl.col("probability").rank("ordinal", descending=True) / pl.len()
+    by_model = cohort.by_model.with_columns(
+        band=pl.lit("top_20") if cohort.by_model.is_empty() else fifths.cut(
+            [0.2, 0.4, 0.6, 0.8], labels=["top_20", "20_to_40", "40_to_60", "60_to_80", "last_20"]
+        ).cast(pl.String)
+    )  # fmt: skip
+    for scored_by, rows in (("rules", cohort.by_rules), ("model", by_model)):
+        if len(rows):
+            found = judged.backtest(nw.from_native(rows.lazy())).collect().to_polars().sort("band")
+            yield found.drop(PARTITION).with_columns(scored_by=pl.lit(scored_by), cohort_date=pl.lit(cohort.day))
+
+
+def _decision(night: Night, day: date, version: str | None, report: pl.DataFrame) -> pl.DataFrame:
+    """Whether to train at the end of `day`."""
+    connection, settings = night.session.connection, night.settings
+    end = datetime.combine(day + timedelta(days=1), time())
+    horizon = timedelta(days=settings.label_horizon_days)
+    trained_at, feedback, falls, drifted = None, 0, {}, {}
+    if version:
+        trained_on, trained_at = connection.execute(
+            f"select {PARTITION}, recorded_at from {LIVE}.candidate_model where model_version = ?", [version]
+        ).fetchone() or (day, end)  # fmt: skip
+        # A backfill knows a day as it was: the model is no younger than its day.
+        trained_at = max(datetime.combine(trained_on + timedelta(days=1), time()), min(trained_at, end))
+        cohorts = [one for one in (trained_on - horizon, day - horizon) if _live(night, one)]
+        if cohorts and day > trained_on:
+            mature = _outcomes(night, cohorts, day).filter(nw.col("is_eligible"), nw.col("is_mature"))
+            feedback = new_feedback(mature, trained_on=trained_on)
+        rows = report.filter(
+            pl.col("basis") == "realised", pl.col("segment") == "all", pl.col("verdict") != judged.TOO_FEW
+        )
+        falls = {row["metric"]: row for row in rows.iter_rows(named=True)}
+        moved = night.read(DRIFT_REPORTS, on=day).filter(nw.col("verdict") == "drift", nw.col("importance") > 0)
+        moved = to_polars(moved.filter(nw.col("kind").is_in(["number", "category"])).select("feature", "importance"))
+        drifted = dict(moved.sort("importance", "feature", descending=[True, False]).rows())
+    samples = _training_samples(night, day)
+    decision = decide_retraining(
+        RetrainingState(
+            end, trained_at, feedback, samples, drifted=drifted,
+            baseline={name: row["baseline_value"] for name, row in falls.items() if row["baseline_value"] is not None},
+            current={name: row["value"] for name, row in falls.items() if row["value"] is not None},
+        ),
+        Thresholds.of(settings),
+    )  # fmt: skip
+    said = [sentence for _, sentence in (*decision.reasons, *decision.blocked_by)]
+    return pl.DataFrame(
+        [{
+            PARTITION: day, "should_retrain": decision.should_retrain,
+            "reasons": ", ".join(code for code, _ in decision.reasons),
+            "because": " ".join(said) or "Nothing calls for a training.", "model_version": version,
+            "model_age_days": (end - trained_at) / timedelta(days=1) if trained_at else None,
+            "new_feedback_count": feedback, "training_sample_count": samples,
+            **{f"{metric}_fall": falls.get(metric, {}).get("fall") for metric in ("f1", "roc_auc", "precision")},
+            "drifted_importance": float(sum(drifted.values())),
+        }]
+    )  # fmt: skip
+
+
+def _training_samples(night: Night, day: date) -> int:
+    """Rows that a training at the end of `day` would have: everybody who could be scored on its feature days."""
+    live = night.session.live_counts(USER_FEATURES.name, [night.settings.partitions_start, day])
+    try:
+        days = training_days(live, known_until=day, horizon=night.settings.label_horizon_days)
+    except TrainingRefused:
+        return 0
+    listed = ", ".join(f"date '{one}'" for one in days)
+    found = night.session.connection.execute(
+        f"""select (select count(*) from {LIVE}.model_scores where {PARTITION} in ({listed}))
+            + (select count(*) from {LIVE}.model_exclusions where {PARTITION} in ({listed})
+                and reason in ('{NO_CHAMPION}', '{UNAVAILABLE}'))"""
+    ).fetchone()
+    return found[0] if found else 0
+
+
+# ---- why scores moved ----------------------------------------------------------------------------------------------
+
+
+@step("score_changes", SCORE_CHANGES)
+def score_changes(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
+    """Say why the scores moved that moved most since the day before; of the newest night only."""
+    with warehouse.open(context) as night:
+        day = night.days[-1]
+        earlier = day - timedelta(days=1)
+        if len(night.days) > 1 or night.session.run.is_backfill(day) or not _live(night, earlier):
+            night.session.ensure(SCORE_CHANGES)
+            yield from night.commit((SCORE_CHANGES, _table(SCORE_CHANGES)))
+            return
+        scores = [night.read(RULE_SCORES, on=one).select("user_id", "points", "band") for one in (earlier, day)]
+        both = scores[0].join(scores[1].rename({"points": "later", "band": "later_band"}), on="user_id", how="inner")
+        moved = both.with_columns(size=(nw.col("later") - nw.col("points")).abs()).filter(
+            (nw.col("size") >= LEAST_CHANGE) | (nw.col("band") != nw.col("later_band"))
+        )
+        users = to_polars(moved.select("user_id", "size")).sort("size", "user_id", descending=[True, False])
+        changed = nw.from_native(users.head(MOST_CHANGES).select("user_id").lazy())
+        yield from night.commit((SCORE_CHANGES, _table(SCORE_CHANGES, changes_of(night, changed, earlier, day))))
+
+
+def changes_of(night: Night, users: Frame, earlier: date, later: date) -> pl.DataFrame:
+    """The columns of `score_changes` for `users` (`user_id`) between two days."""
+    before, after = _rules_of(night, earlier), _rules_of(night, later)
+    chosen = night.session.set_aside("chosen", users)
+    activity, links = moves.of_users(
+        night.read(DAILY_ACTIVITY, through=later), night.read(IDENTITY_LINKS, through=later), chosen
+    )
+    subscribers = nw.concat([night.read(VALIDATED_SUBSCRIBERS, on=one) for one in (earlier, later)])
+    known = moves.known_at_each_step(
+        night.session.set_aside("their_activity", activity), night.session.set_aside("their_links", links), subscribers,
+        moments(night, [earlier, later]), earlier=earlier, later=later,
+    )  # fmt: skip
+    caps = {cap.column: cap for rules in (before, after) for cap in rules.day_caps}
+    features = {
+        part: night.session.set_aside(f"features_{part}", one.features(
+            tuple(caps.values()), tags=night.settings.tags, include_bots=night.settings.include_bots,
+            name_step=night.session.name_step,
+        ).join(chosen, on="user_id", how="semi"))
+        for part, one in known.items()
+    }  # fmt: skip
+    published = {
+        name: night.read(RULE_SCORES, on=one).join(chosen, on="user_id", how="semi")
+        for name, one in ((moves.BEFORE, earlier), (moves.AFTER, later))
+    }
+    steps = {part: scores for part, (scores, _) in moves.rescored(features, before, after).items()}
+    points = {name: to_polars(moves.would_be(frame)) for name, frame in (published | steps).items()}
+    found = moves.decompose({name: nw.from_native(frame.lazy()) for name, frame in points.items()})
+    return to_polars(found).with_columns(pl.lit(later).alias(PARTITION)).sort("user_id")
+
+
+def _rules_of(night: Night, day: date) -> RuleSet:
+    """The rule set that scored `day`."""
+    kept = to_polars(night.read(RULE_SETS, on=day).select("rule_set", "content"))
+    return RuleSet.of_content(*kept.row(0))
+
+
+# ---- alerts --------------------------------------------------------------------------------------------------------
+
+
+@step("alerts", ALERTS)
+def alerts(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
+    """Collect what is wrong on each day; of the newest night, tell people what they do not know yet."""
+    with warehouse.open(context) as night:
+        found = {day: list(_alarms(night, day)) for day in night.days}
+        rows = [
+            pl.DataFrame([
+                {PARTITION: day, "alert_key": one.key, "severity": one.severity.value, "owner": one.owner,
+                 "what": one.what, "place": one.place, "runbook": one.runbook}
+                for one in sorted(sounded, key=lambda one: one.key)
+            ])
+            for day, sounded in found.items() if sounded
+        ]  # fmt: skip
+        day, told = night.days[-1], "nothing to tell: an old day"
+        if not night.session.run.is_backfill(day):
+            told = _tell(night, day, found[day])
+        yield from night.commit((ALERTS, _table(ALERTS, *rows)), notes={"told": told})
+
+
+def _alarms(night: Night, day: date) -> Iterator[alarms.Alert]:
+    """Everything that is wrong on `day`, one alarm for each trouble."""
+    moved = to_polars(night.read(DRIFT_REPORTS, on=day).filter(nw.col("verdict") == "drift", nw.col("importance") > 0))
+    for row in moved.sort("rank").iter_rows(named=True):
+        yield alarms.Alert(
+            f"drift/{row['kind']}/{row['feature']}",
+            Severity.WARN, OWNER, f"{row['sentence']}.", f"drift_reports of {day}",
+            "gesture report night; a release, a source that changed, or people who did", {"effect": row["effect"] or 0},
+        )  # fmt: skip
+    mixed = to_polars(night.read(EVENT_MIX_DRIFT, on=day).filter(nw.col("verdict") == "drift"))
+    for row in mixed.sort("segment", "kind", "name").iter_rows(named=True):
+        yield alarms.Alert(
+            f"events/{row['segment']}/{row['kind']}/{row['name']}",
+            Severity.WARN, OWNER, f"{row['sentence']}.", f"event_mix_drift of {day}",
+            "see what was released; ask who owns the step", {"effect": row["effect"] or 0},
+        )  # fmt: skip
+    report = to_polars(night.read(PERFORMANCE_REPORT, on=day).filter(nw.col("verdict").is_in(["degraded", "wide"])))
+    for row in report.sort("segment", "metric").iter_rows(named=True):
+        is_whole = row["verdict"] == judged.DEGRADED
+        yield alarms.Alert(
+            f"performance/{row['segment']}/{row['metric']}",
+            Severity.ERROR if is_whole else Severity.WARN, OWNER,
+            f"{row['metric']} of {row['segment']} is {row['value']:.3f}, worse by {row['fall']:.3f}.",
+            f"performance_report of {day}", "gesture train, or  gesture models rollback", {"fall": row["fall"]},
+        )  # fmt: skip
+    gone = night.read(MODEL_EXCLUSIONS, on=day).filter(nw.col("reason") == UNAVAILABLE)
+    count = to_polars(gone.select(count=nw.len()))["count"][0]
+    if count:
+        yield alarms.Alert(
+            "model/unavailable", Severity.ERROR, OWNER, f"The champion cannot score; the rules serve {count} users.",
+            f"data/models, and model_exclusions of {day}", "gesture models list; gesture models rollback",
+            {"users": count},
+        )  # fmt: skip
+
+
+def _tell(night: Night, day: date, sounded: Sequence[alarms.Alert]) -> str:
+    """Bring the log of alerts up to date and tell people; what was told, in words."""
+    connection, run = night.session.connection, night.session.run
+    news = alarms.changes(
+        alert_log.incidents(connection), sounded, day, is_backfill=False, unjudged=_unjudged(night, day)
+    )
+    alert_log.append(connection, news, now=run.now, run_id=run.run_id)
+    incidents = alert_log.incidents(connection)
+    delivery = alarms.deliver(incidents, LOG, night.settings.alerts_file, night.settings.alert_webhook, night=day)
+    alert_log.append(connection, delivery.told, now=run.now, run_id=run.run_id)
+    standing = sum(one.is_open for one in incidents)
+    said = ", ".join(f"{count} {change}" for change, count in sorted(Counter(one.change for one in news).items()))
+    return f"{standing} open; tonight {said or 'nothing new'}{f'; {delivery.failure}' if delivery.failure else ''}"
+
+
+def _unjudged(night: Night, day: date) -> set[str]:
+    """Keys of what had too few rows to be judged: what was wrong with it may still be."""
+    few = nw.col("verdict") == "too_few_rows"
+    moved = to_polars(night.read(DRIFT_REPORTS, on=day).filter(few).select("kind", "feature"))
+    mixed = to_polars(night.read(EVENT_MIX_DRIFT, on=day).filter(few).select("segment", "kind", "name"))
+    judged_ = to_polars(night.read(PERFORMANCE_REPORT, on=day).filter(few).select("segment", "metric"))
+    return {
+        *("/".join(("drift", *row)) for row in moved.rows()),
+        *("/".join(("events", *row)) for row in mixed.rows()),
+        *("/".join(("performance", *row)) for row in judged_.rows()),
+    }
