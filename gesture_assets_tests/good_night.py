@@ -108,7 +108,9 @@ GOOD: dict[str, list[dict[str, object]]] = {
         for n in (0, 1)
     ],
     "feature_screening": [{"feature": name, "auc": 0.6, "verdict": "fine"} for name in ("visits", "country")],
-    "candidate_model": [{"model_version": VERSION, "base_rate": 0.1, "decision": "promoted"}],
+    "candidate_model": [
+        {"model_version": VERSION, "base_rate": 0.1, "decision": "promoted", "features": '["visits", "country"]'}
+    ],
     "model_evaluation": [
         {"model_version": VERSION, "part": part, "segment": "all", "metric": metric, "value": 0.9, "low": 0.8,
          "high": 0.95, "target": 0.85, "is_met": True}

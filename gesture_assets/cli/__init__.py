@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from gesture_assets.cli import catchup, judge, look, models, publishing, quarantine, run
+from gesture_assets.cli import catchup, judge, look, models, publishing, quarantine, report, run
 from gesture_assets.cli.console import console
 from gesture_assets.errors import ConfigError, GestureError, SourceError, WarehouseBusy
 
@@ -51,9 +51,13 @@ app.command("train")(models.train)
 models_app = _group("models", "Trained models: look at them, say which one scores.")
 models_app.command("list")(models.models_list)
 models_app.command("show")(models.models_show)
+models_app.command("compare")(models.models_compare)
 models_app.command("activate")(models.models_activate)
 models_app.command("rollback")(models.models_rollback)
 models_app.command("cleanup")(models.models_cleanup)
+report_app = _group("report", "Write a page to look at: one HTML file.")
+report_app.command("model")(report.model)
+report_app.callback()(lambda: None)  # or its one command would be the group
 publish_app = _group("publish", "Publish again, or go back to the file before.", callback=True)
 publish_app.callback()(publishing.publish)
 publish_app.command("rollback")(publishing.publish_rollback)

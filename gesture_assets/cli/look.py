@@ -10,8 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from gesture_assets.cli.console import Day, as_of, console, published, require_folder, shown, write_csv
+from gesture_assets.cli.layout import LAYOUT, copy_csv, export_layout
 from gesture_assets.errors import ConfigError
 from gesture_assets.settings import load_settings
+
+SAID_BY = {"model": "the model", "rules_fallback": "the rules, as the model gives none"}
 
 
 def rank(
@@ -37,13 +40,24 @@ def rank(
 
 
 def export(
-    table: Annotated[str, typer.Argument(help="Table or view of the published file, such as validated_subscribers.")],
-    to: Annotated[Path, typer.Option(help="CSV file to write.")],
+    to: Annotated[Path, typer.Option(help="CSV file to write; the folder of a layout.")],
+    table: Annotated[
+        str, typer.Argument(help="Table or view of the published file, such as validated_subscribers.")
+    ] = "",
     day: Day = None,
+    layout: Annotated[str, typer.Option(help="scoring-csv: the files of the event scoring project instead.")] = "",
 ) -> None:
     """Write a published table as CSV that is safe to open in a spreadsheet."""
     settings = load_settings()
     con = published(settings)
+    if bool(table) == bool(layout) or layout not in ("", LAYOUT):
+        raise ConfigError.bad_value(
+            "What to export", expected=f"a table, or --layout {LAYOUT}", found=f"{table} {layout}".strip() or "neither",
+            where="the command line", next_step=f"gesture export --layout {LAYOUT} --to {to}",
+        )  # fmt: skip
+    if layout:
+        export_layout(con, as_of(con, day, settings), to, settings.models)
+        return
     known = {
         f"{schema}.{name}" if schema != "main" else name
         for schema, name in con.execute(
@@ -61,27 +75,21 @@ def export(
             next_step=f"gesture export {table} --to {to}",
         )  # fmt: skip
     require_folder(to)
-    selected = ", ".join(
-        f"if(left({name}, 1) in ('=', '+', '-', '@', chr(9), chr(13)), '''' || {name}, {name}) as {name}"
-        if kind == "VARCHAR" else name
-        for name, kind, *_ in fields
-    )  # fmt: skip
     where = f"where as_of_date = date '{day.date()}'" if day else ""
-    quoted = str(to).replace("'", "''")
-    written = con.execute(
-        f"copy (select {selected} from {table} {where} order by all) to '{quoted}' (header)"
-    ).fetchone()
-    console().print(f"Wrote {written[0]:,} rows to {to}", highlight=False)
+    written = copy_csv(con, f"from {table} {where}", to)
+    console().print(f"Wrote {written:,} rows to {to}", highlight=False)
 
 
 def explain(
-    user_id: Annotated[
-        str | None, typer.Option(help="One user; without it, every rule and what it adds on average.")
+    user: Annotated[
+        str | None, typer.Argument(help="One user; without it, every rule and what it adds on average.")
     ] = None,
+    user_id: Annotated[str | None, typer.Option(help="The same.")] = None,
     day: Day = None,
 ) -> None:
-    """Why a score is what it is."""
+    """Why a score is what it is: the rules and the model side by side, and the score to act on."""
     settings = load_settings()
+    user_id = user_id or user
     con = published(settings)
     wanted = as_of(con, day, settings)
     if user_id is None:
@@ -148,6 +156,39 @@ def explain(
         f"last event {score[5]}",
         ("rule", "value", "weight", "scaled", "decay", "points", "because"), rows,
     )  # fmt: skip
+    _explain_model(con, wanted, user_id)
+
+
+def _explain_model(con: Any, day: date, user_id: str) -> None:
+    """What the model says beside the rules, why, and which of the two scores is to be acted on."""
+    asked = [day, user_id]
+    found = con.execute(
+        "select score, source, model_score, difference, is_disagreement, fallback_reason from intent_scores "
+        "where as_of_date = ? and user_id = ?", asked,
+    ).fetchone()  # fmt: skip
+    if found is None:
+        return
+    score, source, model_score, difference, is_disagreement, because = found
+    if model_score is not None:
+        version, probability, percentile, confidence = con.execute(
+            "select model_version, probability, percentile, confidence from model_scores "
+            "where as_of_date = ? and user_id = ?", asked,
+        ).fetchone()  # fmt: skip
+        reasons = con.execute(
+            "select direction, sentence, contribution, reason_code from score_reasons where as_of_date = ? "
+            "and user_id = ? order by direction = 'rest', direction desc, place", asked,
+        ).fetchall()  # fmt: skip
+        shown(
+            f"The model: score {model_score:.0f}, probability {probability:.4f} (above {percentile:.1%} of the users), "
+            f"confidence {confidence:.2f}, version {version}",
+            ("direction", "reason", "log odds", "code"),
+            [(way, sentence, f"{amount:+.3f}", code) for way, sentence, amount, code in reasons],
+        )
+    said = "nothing: no score may be given" if score is None else f"{score:.2f}, from {SAID_BY[source]}"
+    said += f" ({because})" if because else ""
+    said += f"; rules and model are {difference:.0f} points apart" if difference is not None else ""
+    said += ": they disagree, somebody should look" if is_disagreement else ""
+    console().print(f"To act on: {said}", highlight=False, soft_wrap=True)
 
 
 def _rule_set_of(con: Any, day: date) -> Any:

@@ -27,25 +27,40 @@ def train(
     tune: Annotated[bool, typer.Option("--tune", help="Search for parameters first.")] = False,
     trials: Annotated[int, typer.Option(help="Trials of the search.")] = 24,
     sampler: Annotated[str, typer.Option(help="tpe or random.")] = "tpe",
-    from_version: Annotated[str, typer.Option(help="Train with the parameters, on the day, of this version.")] = "",
+    from_version: Annotated[str, typer.Option(help="Train this version once more, and say whether it is equal.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Let it serve although it is not better.")] = False,
     reason: Annotated[str, typer.Option(help="Why, for --force; it is kept.")] = "",
 ) -> None:
     """Train a model on the days whose outcomes are known; it serves from the next night on if it is better."""
     require_reason(reason, asked={"--force": force}, command="gesture train")
     settings = load_settings()
-    given: dict[str, Any] = dict(_parameter(one) for one in params or ())
-    when = day.date() if day else _newest_day(settings)
-    if from_version:
-        card = _cards(settings, from_version)[0]
-        given = {name: value for name, value in json.loads(card["parameters"]).items() if not isinstance(value, str)}
-        when = date.fromisoformat(card["as_of_date"])
+    given = dict(_parameter(one) for one in params or ())
+    if sampler not in ("tpe", "random"):
+        raise ConfigError.unknown_name("The sampler", sampler, ("tpe", "random"), where="the command line",
+                                       next_step="gesture train --tune --sampler random")  # fmt: skip
+    if from_version and (given or tune or day or force):
+        raise ConfigError.bad_value(
+            "--from-version", expected="it alone: the version brings its day, data and parameters",
+            found="it with another option", where="the command line",
+            next_step=f"gesture train --from-version {from_version}",
+        )  # fmt: skip
+    when = date.fromisoformat(_cards(settings, from_version)[0]["as_of_date"]) if from_version else None
+    when = when or (day.date() if day else _newest_day(settings))
     had_champion = bool(_activations(settings))
-    config = {"parameters": {name: str(value) for name, value in given.items()}, "tune": tune, "trials": trials,
-              "sampler": sampler, "force_reason": reason if force else ""}  # fmt: skip
-    run_id = note(settings, action="train", what="candidate_model", days=[when], reason=reason)
-    if not run_range(settings, when, when, run_id=run_id, job_name="train", config={"candidate_model": config}):
+    again = {"from_version": from_version}
+    config = {"training_set": again, "candidate_model": {
+        **again, "parameters": given, "tune": tune, "trials": trials, "sampler": sampler,
+        "force_reason": reason if force else "",
+    }}  # fmt: skip
+    run_id = note(settings, action="train", what=from_version or "candidate_model", days=[when], reason=reason)
+    if not run_range(settings, when, when, run_id=run_id, job_name="train", config=config):
         raise typer.Exit(1)
+    if from_version:
+        from gesture_assets.models.tracking import Tracking
+
+        said = Tracking(settings.mlflow_database, settings.mlflow_artifacts).reproduced(from_version)
+        console().print(f"{from_version} was trained once more: {said}", highlight=False)
+        return
     newest = _cards(settings)[-1]
     console().print(f"{newest['model_version']}: {newest['decision']}, {newest['because']}", highlight=False)
     if newest["decision"] == "promoted" and not had_champion:
@@ -53,7 +68,8 @@ def train(
         if not run_range(settings, when, when, "model_scores+"):
             raise typer.Exit(1)
         where_to_look(settings)
-    console().print("Next:  gesture models list  |  gesture models show VERSION  |  gesture explain", highlight=False)
+    console().print("Next:  gesture models show VERSION  |  gesture report model (after gesture publish)  |  "
+                    "gesture explain", highlight=False)  # fmt: skip
 
 
 def models_list(as_json: AsJson = False) -> None:
@@ -80,6 +96,33 @@ def models_show(version: Version, as_json: AsJson = False) -> None:
         print(json.dumps(card, indent=1))
         return
     shown(version, ["what", "value"], sorted(card.items()))
+
+
+def models_compare(
+    one: Annotated[str, typer.Argument(help="A version, from  gesture models list.")],
+    other: Annotated[str, typer.Argument(help="Another one.")],
+    as_json: AsJson = False,
+) -> None:
+    """Two versions on the test part of the newer one: figures, differences with intervals, features, parameters."""
+    from gesture_assets.models.comparing import compare_versions
+
+    settings = load_settings()
+    cards = [_cards(settings, version)[0] for version in (one, other)]
+    found = compare_versions(settings.models, *cards)
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    shown(
+        f"{found['older']} and {found['newer']}, {found['rows']:,} test rows of the latter, {found['buyers']:,} buyers",
+        ("metric", "older", "newer", "difference", "95 %", "beyond chance"),
+        [(name, f"{row['older']:.4f}", f"{row['newer']:.4f}", f"{row['difference']:+.4f}",
+          f"{row['low']:+.4f} to {row['high']:+.4f}", "yes" if row["low"] > 0 or row["high"] < 0 else "no")
+         for name, row in found["metrics"].items()],
+    )  # fmt: skip
+    apart = [(f"parameter {name}", *values) for name, values in found["parameters"].items()]
+    apart += [("feature", name, "") for name in found["features_of_older_only"]]
+    apart += [("feature", "", name) for name in found["features_of_newer_only"]]
+    shown("What differs", ("what", "older", "newer"), apart or [("nothing", "", "")])
 
 
 def models_activate(

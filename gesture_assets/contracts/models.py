@@ -14,6 +14,9 @@ DAYS_APART = 14
 SPLITS = ("train", "validation", "test")
 LEAK, SUSPECT, FINE = "leak", "suspect", "fine"
 SOURCES = ("model", "rules_fallback", "suppressed")
+FEWEST_USERS = 20  # fewer may well look alike to any model
+BAND = "case when score >= 70 then 'high' when score >= 40 then 'medium' else 'low' end"  # of a model's score
+FEWEST_DAYS, BAND_SHIFT = 7, 0.1  # days that make a usual level, and how far a band's share may be from it
 DISAGREEMENT = 40  # points between the two scores, of 100, from which somebody should look
 
 TRAINING_SET = Contract(
@@ -139,6 +142,11 @@ CANDIDATE_MODEL = Contract(
         Column("validation_samples", "INTEGER", "Rows that calibration was fitted on.", unit="count"),
         Column("test_samples", "INTEGER", "Rows that it was judged by.", unit="count"),
         Column("base_rate", "DOUBLE", "Share of buyers among the training samples.", unit="share"),
+        # Unknown for trainings of before they were kept.
+        Column("training_seconds", "DOUBLE", "How long it took from reading the rows to the fitted model.", True, "s"),
+        Column("data_verdict", "VARCHAR", "Whether more rows would make a better model: enough, more would help or "
+               "too little to tell.", True),
+        Column("data_because", "VARCHAR", "What the learning curve says, with the figures.", True),
         Column("mlflow_run_id", "VARCHAR", "Run of MLflow that tracked the training.", True),
         Column("parent_version", "VARCHAR", "The champion that it was compared with.", True),
         Column("decision", "VARCHAR", "promoted or kept: whether it scores from now on."),
@@ -156,7 +164,7 @@ CANDIDATE_MODEL = Contract(
             "a_candidate_is_promoted_or_not", "decision", ("promoted", "kept"), recovery="a defect of defs/models.py"
         ),
     ),
-)
+)  # fmt: skip
 
 MODEL_EVALUATION = Contract(
     name="model_evaluation",
@@ -171,8 +179,9 @@ MODEL_EVALUATION = Contract(
     columns=(
         TRAINED_ON,
         VERSION,
-        Column("part", "VARCHAR", "train, validation, test, random_test; or behaviour."),
-        Column("segment", "VARCHAR", "all, or a column and its value."),
+        Column("part", "VARCHAR", "train, validation, test, random_test; rules (their score alone, on the test part), "
+               "without_rule_score (a model that does not read it, on the test part); learning_curve; or behaviour."),
+        Column("segment", "VARCHAR", "all, a column and its value, or the share of the rows trained on."),
         Column("metric", "VARCHAR", "Metric, or the sentence that a test of behaviour proves."),
         Column("value", "DOUBLE", "Its value; for a test of behaviour what was observed."),
         Column("low", "DOUBLE", "Lower end of its interval.", True),
@@ -207,7 +216,7 @@ MODEL_EVALUATION = Contract(
             recovery="look at the segments in model_evaluation",
         ),
     ),
-)
+)  # fmt: skip
 
 FEATURE_IMPORTANCE = Contract(
     name="feature_importance",
@@ -293,13 +302,32 @@ MODEL_SCORES = Contract(
             recovery="this is a defect of defs/models.py",
         ),
         no_rows(
-            "probabilities_are_not_all_alike",
-            f"""select {PARTITION}, max(share) as share_of_commonest from (
-                select {PARTITION}, probability, count(*) / sum(count(*)) over (partition by {PARTITION}) as share,
-                    sum(count(*)) over (partition by {PARTITION}) as scored
-                from {{batch}} group by {PARTITION}, probability) where scored > 1
-            group by all having max(share) > 0.95""",
+            "the_model_tells_users_apart",
+            f"""select {PARTITION}, any_value(probability) as probability, count(*) as user_count from {{batch}}
+            group by all having count(*) >= {FEWEST_USERS} and count(distinct probability) = 1""",
             recovery="gesture models rollback, and look at what the model reads",
+        ),
+        no_rows(
+            "at_most_20_percent_share_a_probability",
+            f"""select {PARTITION}, probability, count(*) as user_count,
+                sum(count(*)) over (partition by {PARTITION}) as scored from {{batch}} group by {PARTITION}, probability
+            qualify scored >= {FEWEST_USERS} and user_count > 0.2 * scored""",
+            recovery="many users look alike to the model: see feature_importance; users in a tie are ordered by margin",
+        ),
+        no_rows(
+            "band_shares_are_near_their_usual_level",
+            f"""with shares as (
+                select {PARTITION}, band, count(*) filter (where its_band = band) / count(*) as share
+                from (select {PARTITION}, {BAND} as its_band from {{batch}} union all
+                    select {PARTITION}, {BAND} from {{live}}.model_scores anti join {{days}} using ({PARTITION})
+                    where {PARTITION} >= (select min({PARTITION}) from {{days}}) - 28)
+                cross join (values ('high'), ('medium'), ('low')) as bands(band) group by all)
+            select today.{PARTITION}, band, any_value(today.share) as share, median(past.share) as usual_share
+            from shares as today semi join {{days}} using ({PARTITION}) join shares as past using (band)
+            where past.{PARTITION} < today.{PARTITION} and past.{PARTITION} >= today.{PARTITION} - 28
+            group by today.{PARTITION}, band
+            having count(*) >= {FEWEST_DAYS} and abs(any_value(today.share) - median(past.share)) > {BAND_SHIFT}""",
+            recovery="see whether the users have changed (user_features), or only the model (model_activations)",
         ),
     ),
 )  # fmt: skip

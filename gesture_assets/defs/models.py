@@ -6,9 +6,10 @@ Does not belong here: how a model is trained or judged (`models/`), which versio
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib import metadata
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 import narwhals as nw
@@ -34,11 +35,21 @@ from gesture_assets.errors import ConfigError, ModelMismatch
 from gesture_assets.features.registry import IDENTIFIERS, feature_registry
 from gesture_assets.models import labels, leakage, reasons, scoring, splits, tuning, versions
 from gesture_assets.models.behaviour import behaviours
-from gesture_assets.models.evaluation import Evaluation, best_threshold, compare, evaluate, importance
-from gesture_assets.models.judgement import decide, directions, evaluation_rows
-from gesture_assets.models.tracking import CHALLENGER, CHAMPION, Tracking
+from gesture_assets.models.evaluation import (
+    Comparison,
+    Evaluation,
+    LearningCurve,
+    best_threshold,
+    compare,
+    evaluate,
+    importance,
+    learning_curve,
+)
+from gesture_assets.models.judgement import RULES, WITHOUT_RULES, beside_rows, decide, directions, evaluation_rows
+from gesture_assets.models.tracking import CHALLENGER, CHAMPION, REPRODUCED, REPRODUCES, Tracking
 from gesture_assets.models.training import Model, Parameters, train
 from gesture_assets.models.training_set import RULE_SCORE, training_days, with_rule_score
+from gesture_assets.reports.plots import distribution, model_pictures
 from gesture_assets.warehouse import registry
 
 NO_CHAMPION, UNAVAILABLE = "no_champion", "champion_unavailable"
@@ -50,8 +61,13 @@ USERS_AT_ONCE = 200_000
 
 
 def model_inputs(night: Night) -> tuple[str, ...]:
-    """What models read: every feature but identifiers, moments, the outcome itself and what the settings leave out."""
-    left_out = {*night.settings.excluded_features, *IDENTIFIERS, *KNOWN_OUTCOMES}
+    """What models read: every feature that they may, but what the settings leave out."""
+    return tuple(name for name in possible_inputs(night) if name not in night.settings.excluded_features)
+
+
+def possible_inputs(night: Night) -> tuple[str, ...]:
+    """What models may read: every feature but identifiers, moments and the outcome itself."""
+    left_out = {*IDENTIFIERS, *KNOWN_OUTCOMES}
     names = [feature.name for feature in feature_registry(night.settings.tags) if feature.name not in left_out]
     return (*(name for name in names if not name.startswith(f"{labels.CONVERSION}_count")), RULE_SCORE)
 
@@ -61,19 +77,30 @@ def features_on(night: Night, day: date) -> nw.LazyFrame[Any]:
     return with_rule_score(night.read(USER_FEATURES, on=day), night.read(RULE_SCORES, on=day))
 
 
+class Again(dg.Config):
+    """Which version to train once more, on its own days, features and horizon; empty: a new one."""
+
+    from_version: str = ""
+
+    def card(self, night: Night) -> dict[str, Any]:
+        """What that version resolves to; empty for a new one."""
+        return versions.card_of(night.settings.models, self.from_version) if self.from_version else {}
+
+
 @step("training_set", TRAINING_SET, FEATURE_SCREENING)
-def training_set(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
+def training_set(context: dg.AssetExecutionContext, warehouse: WarehouseResource, config: Again) -> Events:
     """Find out who could still buy and who did, place them in parts, and screen the features for leaks."""
     with warehouse.open(context) as night:
-        day, horizon = _one_day(night), night.settings.label_horizon_days
+        day, source = _one_day(night), config.card(night)
+        horizon = source.get("horizon_days", night.settings.label_horizon_days)
         live = night.session.live_counts(USER_FEATURES.name, [night.settings.partitions_start, day])
-        days = training_days(live, known_until=day, horizon=horizon)
-        found = pl.concat([_eligible_on(night, one, day) for one in days])
+        days = _feature_days(source) or training_days(live, known_until=day, horizon=horizon)
+        found = pl.concat([_eligible_on(night, one, day, horizon) for one in days])
         rows = nw.from_native(found.lazy())
         placed = splits.random_split(splits.time_split(rows, days)).sort(PARTITION, "user_id").collect()
         parts = pl.DataFrame(placed.to_native()).rename({PARTITION: "feature_date"})
         parts = parts.with_columns(pl.lit(day).alias(PARTITION)).select(*TRAINING_SET.column_names)
-        inputs = model_inputs(night)
+        inputs = _inputs(night, source)
         trained = training_frame(night, parts, inputs, parts_of=("train",))
         screened = leakage.screen(trained, "label", inputs).with_columns(pl.lit(day).alias(PARTITION))
         yield from night.commit(
@@ -99,9 +126,17 @@ def _one_day(night: Night) -> date:
     return first
 
 
-def _eligible_on(night: Night, day: date, known_until: date) -> pl.DataFrame:
+def _feature_days(source: Mapping[str, Any]) -> tuple[date, ...]:
+    return tuple(date.fromisoformat(one) for one in json.loads(source.get("feature_days", "[]")))
+
+
+def _inputs(night: Night, source: Mapping[str, Any]) -> tuple[str, ...]:
+    """The features of the version that is trained once more, or those that models read now."""
+    return tuple(json.loads(source["features"])) if source else model_inputs(night)
+
+
+def _eligible_on(night: Night, day: date, known_until: date, horizon: int) -> pl.DataFrame:
     """The users of a feature day who could still buy, with their outcome."""
-    horizon = night.settings.label_horizon_days
     subscribers = [night.read(VALIDATED_SUBSCRIBERS, on=one) for one in (day, day + timedelta(days=horizon))]
     found = labels.labels(
         night.read(USER_FEATURES, on=day),
@@ -134,13 +169,13 @@ def to_polars(frame: nw.LazyFrame[Any]) -> pl.DataFrame:
     return pl.DataFrame(frame.collect().to_arrow())
 
 
-class Training(dg.Config):
+class Training(Again):
     """How to train: parameters by name, a search first, and letting the model serve for a reason of one's own."""
 
     parameters: dict[str, str] = Field(default_factory=dict)
     tune: bool = False
     trials: int = tuning.TRIALS
-    sampler: str = "tpe"
+    sampler: Literal["tpe", "random"] = "tpe"
     force_reason: str = ""
     seed: int = 42
 
@@ -156,39 +191,49 @@ def candidate_model(context: dg.AssetExecutionContext, warehouse: WarehouseResou
     """Train a model, judge it beside the champion on rows that neither has seen, and let the better one serve."""
     with warehouse.open(context) as night:
         day, connection, settings = _one_day(night), night.session.connection, night.settings
+        source = config.card(night)
         parts = to_polars(night.read(TRAINING_SET, on=day))
         night.read(FEATURE_SCREENING, on=day)
-        inputs = model_inputs(night)
-        frame = training_frame(night, parts, inputs, parts_of=SPLITS)
+        inputs = _inputs(night, source)
+        frame = training_frame(night, parts, tuple(dict.fromkeys((*inputs, *possible_inputs(night)))))
         pieces = {part: frame.filter(pl.col("split") == part) for part in SPLITS}
         tracking = Tracking(settings.mlflow_database, settings.mlflow_artifacts)
+        tracking.end_killed()
         tags = {"dagster_run_id": context.run.run_id, "as_of_date": str(day), "data_hash": _data_hash(night)}
+        tags |= {REPRODUCES: config.from_version} if source else {}
         with tracking.run(f"train {day}", tags=tags) as run_id:
-            parameters = Parameters(seed=config.seed).overridden(config.parameters)
+            own = {**json.loads(source.get("parameters", "{}")), **config.parameters}
+            parameters = Parameters(seed=config.seed).overridden(own)
             if config.tune:
                 parameters = _tuned(night, tracking, run_id, pieces, inputs, parameters, config)
-            model = train(
-                pieces["train"], "label", inputs, parameters=parameters, validation=pieces["validation"],
-                monotone=directions(inputs), min_rows=settings.min_training_samples,
-            )  # fmt: skip
+            level = _level(night, parts, inputs)
+            model = _trained(night, pieces, inputs, parameters, level)
+            seconds = tracking.seconds(run_id)
+            is_again = model.fingerprint == source.get("fingerprint")
             version = versions.version_name(night.session.run.now, model.fingerprint)
-            judged = {part: _evaluated(model, rows) for part, rows in pieces.items()}
-            judged["random_test"] = _randomly_split(frame, inputs, parameters, settings.min_training_samples)
-            test = pieces["test"]
-            behaved = behaviours(model, test, segments=SEGMENTS)
+            version = config.from_version if is_again else version
             champion = registry.champion(connection, day + timedelta(days=1))
+            champion = source["parent_version"] if is_again else champion
             served = _loaded(night, champion)
+            test = pieces["test"]
+            found = _judged(night, frame, pieces, inputs, model, parameters, level)
+            behaved = behaviours(model, test, segments=SEGMENTS)
             comparison = served and compare(
                 test["label"], served.probabilities(test), model.probabilities(test), groups=test["person_id"]
             )
             promoted, because = decide(behaved, comparison, champion, forced=config.force_reason)
-            rows = evaluation_rows(version, judged, behaved)
+            rows = pl.concat([evaluation_rows(version, found.parts, behaved), found.beside(version)], how="diagonal")
             if served and champion:
                 rows = pl.concat([rows, evaluation_rows(champion, {"test": _evaluated(served, test)})], how="diagonal")
             names = {f.name: f.description.rstrip(".") for f in feature_registry(settings.tags)}
             names[RULE_SCORE] = RULE_SCORE_NAME
             weights = importance(model, test, test["label"], names=names)
-            card = {
+            figures = {name: one.value for name, one in found.parts["test"].metrics.items() if one.value == one.value}
+            if source:
+                differs = versions.largest_difference(settings.models, config.from_version, figures)
+                because += f"; {'equals' if is_again else 'does not equal'} {config.from_version}, {differs}"
+                tracking.log(run_id, tags={REPRODUCED: because})
+            card = source if is_again else {
                 PARTITION: day,
                 "model_version": version,
                 "fingerprint": model.fingerprint,
@@ -200,23 +245,32 @@ def candidate_model(context: dg.AssetExecutionContext, warehouse: WarehouseResou
                 "code_version": metadata.version("gesture_assets"),
                 "calibration": model.calibrator.method,
                 "feature_days": json.dumps([str(one) for one in parts["feature_date"].unique().sort()]),
-                "horizon_days": settings.label_horizon_days,
+                "horizon_days": source.get("horizon_days", settings.label_horizon_days),
                 "training_samples": len(pieces["train"]),
                 "validation_samples": len(pieces["validation"]),
                 "test_samples": len(test),
                 "base_rate": model.base_rate,
+                "training_seconds": seconds,
+                "data_verdict": found.curve.verdict,
+                "data_because": found.curve.because,
                 "mlflow_run_id": run_id,
                 "parent_version": champion,
                 "decision": "promoted" if promoted else "kept",
                 "because": because,
-            }
-            folder = versions.save_version(model, card, settings.models)
-            figures = {name: one.value for name, one in judged["test"].metrics.items() if one.value == one.value}
+            }  # fmt: skip
+            pictures = model_pictures(
+                test["label"], model.probabilities(test), found.parts["test"], weights, found.curve
+            )
             tracking.log(
-                run_id, parameters=parameters.as_dict(), metrics=figures, files=[folder],
+                run_id, parameters=parameters.as_dict(), metrics=figures | found.summary,
                 tags={"decision": str(card["decision"]), "gesture_version": version},
+                images={f"pictures/{one.name}.png": one.png for one in pictures},
             )  # fmt: skip
-            tracking.register(run_id, model, version)
+            if not is_again:
+                kept = {"test": figures, **found.summary, "model_version": version}
+                folder = versions.save_version(model, card, settings.models, figures=kept, tested=test)
+                tracking.log(run_id, files=[folder])
+                tracking.register(run_id, model, version)
         yield from night.commit(
             (CANDIDATE_MODEL, _daily(pl.DataFrame([card], infer_schema_length=None), CANDIDATE_MODEL, day)),
             (MODEL_EVALUATION, _daily(rows, MODEL_EVALUATION, day)),
@@ -226,9 +280,13 @@ def candidate_model(context: dg.AssetExecutionContext, warehouse: WarehouseResou
                 "model_version": version,
                 "mlflow_run_id": run_id,
                 "decision": f"{card['decision']}: {because}",
-                "test": dg.MetadataValue.md(_figures(judged["test"])),
+                "data": f"{card['data_verdict']}: {card['data_because']}",
+                "test": dg.MetadataValue.md(_figures(found.parts["test"])),
+                **{one.name: dg.MetadataValue.md(one.markdown) for one in pictures},
             },
         )
+        if is_again:  # it has its place already, and serves or not as it did
+            return
         if promoted:
             # The first champion also scores the day it was trained on; a later one leaves that day its own.
             since = day + timedelta(days=1) if champion else day
@@ -240,13 +298,78 @@ def candidate_model(context: dg.AssetExecutionContext, warehouse: WarehouseResou
         tracking.alias(CHALLENGER, None if promoted else version)
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """How good a model is, and what stands beside it on the same test rows."""
+
+    parts: Mapping[str, Evaluation]
+    against_rules: Comparison
+    without_rules: Comparison
+    curve: LearningCurve
+
+    def beside(self, version: str) -> pl.DataFrame:
+        return beside_rows(
+            version, against_rules=self.against_rules, without_rules=self.without_rules, curve=self.curve
+        )
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """The ROC AUC of what stands beside it, by name."""
+        return {f"{part}_roc_auc": self.parts[part].metrics["roc_auc"].value for part in (RULES, WITHOUT_RULES)}
+
+
+def _level(night: Night, parts: pl.DataFrame, inputs: Sequence[str]) -> pl.DataFrame:
+    """Everybody on the day that calibrates, but those who are tested on."""
+    newest = parts.filter(pl.col("split") == "validation")["feature_date"].max()
+    assert isinstance(newest, date)
+    rows = splits.not_tested(parts, newest, day_column="feature_date")
+    return training_frame(night, rows, inputs, parts_of=(*SPLITS, splits.LEFT_OUT))
+
+
+def _trained(
+    night: Night, pieces: Mapping[str, pl.DataFrame], inputs: Sequence[str], parameters: Parameters,
+    level: pl.DataFrame | None = None,
+) -> Model:  # fmt: skip
+    return train(
+        pieces["train"], "label", inputs, parameters=parameters, validation=pieces["validation"], level=level,
+        monotone=directions(inputs), min_rows=night.settings.min_training_samples,
+    )  # fmt: skip
+
+
+def _judged(
+    night: Night, frame: pl.DataFrame, pieces: Mapping[str, pl.DataFrame], inputs: Sequence[str], model: Model,
+    parameters: Parameters, level: pl.DataFrame,
+) -> _Judged:  # fmt: skip
+    """The model on every part; document 003's random split, the rules alone, and a model that does not read them."""
+    by_chance = {part: frame.filter(pl.col("random_split") == part) for part in SPLITS}
+    alone = _trained(night, pieces, [name for name in inputs if name != RULE_SCORE], parameters, level)
+    test = pieces["test"]
+    points = test[RULE_SCORE].fill_null(0) / 100
+    label, groups, own = test["label"], test["person_id"], model.probabilities(test)
+    return _Judged(
+        {part: _evaluated(model, rows) for part, rows in pieces.items()}
+        | {
+            "random_test": _evaluated(_trained(night, by_chance, inputs, parameters), by_chance["test"]),
+            RULES: evaluate(label, points, groups=groups),
+            WITHOUT_RULES: _evaluated(alone, test),
+        },
+        against_rules=compare(label, points, own, groups=groups),
+        without_rules=compare(label, alone.probabilities(test), own, groups=groups),
+        curve=learning_curve(pieces["train"], "label", inputs, test, parameters=parameters),
+    )
+
+
 def _tuned(
     night: Night, tracking: Tracking, parent: str, pieces: Mapping[str, pl.DataFrame], inputs: Sequence[str],
     parameters: Parameters, config: Training,
 ) -> Parameters:  # fmt: skip
-    """The best parameters of a search that goes on where a killed one stopped; each trial is a child run of MLflow."""
+    """The best parameters of a search that goes on where a killed one stopped; each trial is a child run of MLflow,
+    those of before it was killed too.
+    """
+    made: set[int] = set()
 
     def logged(trial: tuning.Trial) -> None:
+        made.add(trial.number)
         with tracking.run(f"trial {trial.number}", tags={}, parent=parent) as run_id:
             figures = {"roc_auc": trial.roc_auc, "f1": trial.f1, "recall": trial.recall, "seconds": trial.seconds}
             tracking.log(run_id, parameters=trial.parameters.as_dict(), metrics=figures)
@@ -254,10 +377,14 @@ def _tuned(
     data = _data_hash(night)
     found = tuning.tune(
         pieces["train"], pieces["validation"], "label", inputs, parameters=parameters, trials=config.trials,
-        sampler="random" if config.sampler == "random" else "tpe", seed=config.seed, monotone=directions(inputs),
+        sampler=config.sampler, workers=tuning.WORKERS[config.sampler], seed=config.seed, monotone=directions(inputs),
         storage=str(night.settings.data_dir / "tuning.journal"), study=f"{data[:12]}-{config.sampler}-{config.seed}",
         on_trial=logged,
     )  # fmt: skip
+    for trial in found.trials:
+        if trial.number not in made:
+            logged(trial)
+    tracking.log(parent, tags={"trials": str(len(found.trials)), "resumed": str(found.resumed)})
     return found.best.parameters
 
 
@@ -267,21 +394,6 @@ def _evaluated(model: Model, rows: pl.DataFrame) -> Evaluation:
         rows["label"], probabilities, segments={column: rows[column] for column in SEGMENTS},
         threshold=best_threshold(rows["label"], probabilities), groups=rows["person_id"],
     )  # fmt: skip
-
-
-def _randomly_split(frame: pl.DataFrame, inputs: Sequence[str], parameters: Parameters, fewest: int) -> Evaluation:
-    """What the random split of document 003 would have said, with a model of its own."""
-    pieces = {part: frame.filter(pl.col("random_split") == part) for part in SPLITS}
-    model = train(
-        pieces["train"],
-        "label",
-        inputs,
-        parameters=parameters,
-        validation=pieces["validation"],
-        monotone=directions(inputs),
-        min_rows=fewest,
-    )
-    return _evaluated(model, pieces["test"])
 
 
 def _loaded(night: Night, version: str | None) -> Model | None:
@@ -356,8 +468,14 @@ def model_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource
             (MODEL_EXCLUSIONS, (_excluded(night, day, *models[day]) for day in night.days)),
             (SCORE_REASONS, _explained(night, models)),
             version=serving[night.days[-1]],
-            notes={"champion": serving[night.days[-1]] or NO_CHAMPION},
+            notes={"champion": serving[night.days[-1]] or NO_CHAMPION, **_spread(scores, night.days[-1])},
         )
+
+
+def _spread(scores: nw.LazyFrame[Any], day: date) -> dict[str, Any]:
+    """How the probabilities of `day` are spread, as a picture; nothing where nobody was scored."""
+    found = to_polars(scores.filter(nw.col(PARTITION) == nw.lit(day).cast(nw.Date)).select("probability"))
+    return {"distribution": dg.MetadataValue.md(distribution(found["probability"]).markdown)} if len(found) else {}
 
 
 Models = Mapping[date, tuple[str, Model | None]]  # the version that serves each day, and its model where it is there

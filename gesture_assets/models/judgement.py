@@ -10,11 +10,14 @@ from typing import Literal
 import polars as pl
 
 from gesture_assets.models.behaviour import Behaviour
-from gesture_assets.models.evaluation import Comparison, Evaluation
+from gesture_assets.models.evaluation import Comparison, Estimate, Evaluation, LearningCurve
 
 # Document 002's targets; conversion is ranked, so precision depends on the base rate and lift does not.
 TARGETS = {"roc_auc": 0.85, "precision_top_20": 0.70, "lift_top_20": 2.0}
 MORE_OF = "demo_request_click"
+# Beside the model's own parts: the rules alone on the test part, and a model that does not read their score.
+RULES, WITHOUT_RULES, LEARNING = "rules", "without_rule_score", "learning_curve"
+RANKING = ("roc_auc", "pr_auc", "precision_top_20", "lift_top_20")  # points are no probabilities, but they rank
 
 
 def directions(features: Sequence[str]) -> Mapping[str, Literal[-1, 0, 1]]:
@@ -48,7 +51,14 @@ def evaluation_rows(
         )
         for part, evaluation in parts.items()
     ]
-    found = pl.concat(frames).with_columns(is_met=pl.col("value") >= pl.col("target"))
+    whole = [
+        _row(version, part, "all", name, Estimate(*[total / one.rows] * 3), one.rows)
+        for part, one in parts.items() if part != RULES
+        for name, total in (("base_rate", one.positives), ("mean_probability", one.probability_sum))
+    ]  # fmt: skip
+    found = pl.concat([*frames, *whole], how="diagonal").with_columns(is_met=pl.col("value") >= pl.col("target"))
+    ranks = pl.col("metric").is_in(RANKING) | pl.col("metric").str.starts_with("lift_decile")
+    found = found.filter((pl.col("part") != RULES) | ranks)
     if behaviours:
         tested = pl.DataFrame(
             {
@@ -61,6 +71,29 @@ def evaluation_rows(
     # A figure that cannot be worked out, such as an AUC of one class, is no row.
     ends = [pl.when(pl.col(name).is_finite()).then(pl.col(name)).alias(name) for name in ("low", "high")]
     return found.filter(pl.col("value").is_finite()).with_columns(ends)
+
+
+def beside_rows(
+    version: str, *, against_rules: Comparison, without_rules: Comparison, curve: LearningCurve
+) -> pl.DataFrame:  # fmt: skip
+    """Rows of `model_evaluation`: what the model gains over the rules alone and by reading their score (paired on the
+    test part), and what more rows brought.
+    """
+    gains = (
+        (RULES, "roc_auc_gain_of_model", against_rules),
+        (WITHOUT_RULES, "roc_auc_gain_of_rule_score", without_rules),
+    )
+    return pl.concat([
+        *(_row(version, part, "all", name, one.metrics["roc_auc"].difference, one.rows) for part, name, one in gains),
+        *(_row(version, LEARNING, f"share={point.share:g}", "roc_auc", point.roc_auc, point.rows)
+          for point in curve.points),
+    ])  # fmt: skip
+
+
+def _row(version: str, part: str, segment: str, metric: str, found: Estimate, rows: int) -> pl.DataFrame:
+    row = {"model_version": version, "part": part, "segment": segment, "metric": metric, "value": found.value,
+           "low": found.low, "high": found.high, "sample_count": rows}  # fmt: skip
+    return pl.DataFrame([row], schema_overrides={"sample_count": pl.Int32})
 
 
 def _target(part: str) -> pl.Expr:

@@ -143,6 +143,21 @@ def random_split(
     return rows.join(dealt.select(person, random_split=part), on=person, how="left")
 
 
+def not_tested(
+    rows: pl.DataFrame, day: date, *, day_column: str = PARTITION, person: str = PERSON, shares: Shares = SHARES,
+    seed: int = 42,
+) -> pl.DataFrame:  # fmt: skip
+    """The `rows` of `day` of everybody but those drawn into the test: what may be known about the level on that day.
+
+    Four times as many as the validation part holds: those who train have rows on that day too, which `time_split`
+    leaves out.
+    """
+    of_day = nw.from_native(rows.filter(pl.col(day_column) == day).lazy())
+    drawn = persons(of_day, person, seed).with_columns(part=_part(shares))
+    kept = of_day.join(drawn.filter(nw.col("part") != TEST), on=person, how="semi")
+    return pl.DataFrame(kept.collect().to_native()).sort("user_id")
+
+
 def summary(rows: pl.DataFrame, split: str, *, label: str = "label", person: str = PERSON) -> pl.DataFrame:
     """What lies in each part of the column `split`: rows and their share, persons, positives, first and last day."""
     return (

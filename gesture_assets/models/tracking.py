@@ -7,6 +7,7 @@ MLflow takes seconds to import, so only trainings and commands about models do.
 """
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ EXPERIMENT = "intent"
 REGISTERED_MODEL = "intent"
 CHAMPION, CHALLENGER = "champion", "challenger"
 VERSION_TAG = "gesture_version"
+REPRODUCES, REPRODUCED = "reproduces", "reproduced"  # the version that was trained once more, and what came of it
 
 
 @dataclass
@@ -61,6 +63,25 @@ class Tracking:
         self.artifacts.mkdir(parents=True, exist_ok=True)
         return self.client.create_experiment(EXPERIMENT, artifact_location=self.artifacts.resolve().as_uri())
 
+    def end_killed(self) -> None:
+        """Mark runs that nobody ended. Trainings hold the warehouse's lock, so at the start of one nothing runs."""
+        for one in self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'"):
+            self.client.set_terminated(one.info.run_id, "KILLED")
+
+    def seconds(self, run_id: str) -> float:
+        """Seconds since the run began, by the moments that MLflow itself notes; kept as its metric `trained`."""
+        self.client.log_metric(run_id, "trained", 1.0)
+        (noted,) = self.client.get_metric_history(run_id, "trained")
+        return (noted.timestamp - self.client.get_run(run_id).info.start_time) / 1000
+
+    def reproduced(self, version: str) -> str:
+        """What came of training `version` once more, the last time."""
+        (newest,) = self.client.search_runs(
+            [self.experiment_id], f"tags.{REPRODUCES} = '{version}'", order_by=["attributes.start_time DESC"],
+            max_results=1,
+        )  # fmt: skip
+        return newest.data.tags[REPRODUCED]
+
     @contextmanager
     def run(self, name: str, *, tags: Mapping[str, str], parent: str | None = None) -> Iterator[str]:
         """A run that ends with the block, as failed when the block raises; yields its id."""
@@ -75,9 +96,9 @@ class Tracking:
 
     def log(
         self, run_id: str, *, parameters: Mapping[str, Any] = {}, metrics: Mapping[str, float] = {},
-        tags: Mapping[str, str] = {}, texts: Mapping[str, str] = {}, files: Sequence[Path] = (),
+        tags: Mapping[str, str] = {}, images: Mapping[str, bytes] = {}, files: Sequence[Path] = (),
     ) -> None:  # fmt: skip
-        """Add to a run in one write; `texts`: file name -> content, `files` are copied."""
+        """Add to a run in one write; `images`: file name -> its bytes, `files` are copied."""
         from mlflow.entities import Metric, Param, RunTag
 
         step = 0
@@ -87,8 +108,11 @@ class Tracking:
             params=[Param(name, str(value)) for name, value in parameters.items()],
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
-        for name, content in texts.items():
-            self.client.log_text(run_id, content, name)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in images.items():
+                path = Path(folder) / Path(name).name
+                path.write_bytes(content)
+                self.client.log_artifact(run_id, str(path), str(Path(name).parent))
         for path in files:
             (self.client.log_artifacts if path.is_dir() else self.client.log_artifact)(run_id, str(path), path.name)
 

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from gesture_assets.errors import ConfigError, ModelMismatch, TrainingRefused
-from gesture_assets.models.calibration import Calibrator, Choice, Floats, fit_calibrator
+from gesture_assets.models.calibration import Calibrator, Choice, Floats, fit_calibrator, to_share
 from gesture_assets.models.matrix import (
     FEWEST_ROWS,
     MOST_VALUES,
@@ -233,6 +233,7 @@ def train(
     parameters: Parameters | None = None,
     validation: pl.DataFrame | None = None,
     calibration: Choice = "auto",
+    level: pl.DataFrame | None = None,
     monotone: Mapping[str, Literal[-1, 0, 1]] | None = None,
     ordinal: Mapping[str, Sequence[str]] | None = None,
     missing: Missing = "native",
@@ -244,9 +245,10 @@ def train(
     """A model of `target` (0 and 1, or false and true) from `features`, trained on `frame`.
 
     Probabilities are calibrated on `validation`, never on the rows trained with; without it, or with calibration
-    "none", they are XGBoost's own. `monotone`: feature -> 1 where more of it may never lower the margin, -1 where it
-    may never raise it. Equal arguments give an equal model, byte for byte. `threads`: None for all there are,
-    or one where the matrix is small.
+    "none", they are XGBoost's own. `level`: more rows of the validation day, of which only the share of positives is
+    learnt: their probabilities have it as their mean. `monotone`: feature -> 1 where more of it may never lower the
+    margin, -1 where it may never raise it. Equal arguments give an equal model, byte for byte. `threads`: None for all
+    there are, or one where the matrix is small.
     Raises `TrainingRefused` for fewer than `min_rows` rows or a single outcome, `ConfigError` or `ModelMismatch` for
     features that cannot be used (`fit_encoding`).
     """
@@ -271,6 +273,8 @@ def train(
         return model
     margins = model.margins(validation)
     fitted = fit_calibrator(margins, outcomes(validation, target), choice=calibration, seed=parameters.seed)
+    if level is not None:
+        fitted = to_share(fitted, model.margins(level), float(outcomes(level, target).mean(dtype=np.float64)))
     return replace(model, calibrator=fitted)
 
 

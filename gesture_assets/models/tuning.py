@@ -3,8 +3,9 @@
 Belongs here: the search space, samplers, workers, and the storage from which a killed search goes on. Does not belong
 here: training (`training.py`), the record of trials in MLflow (the caller's `on_trial`).
 
-A trial's parameters come from the seed, its number and the trials before it, never from how often the search was
-started: with one worker a search that was killed and taken up again makes the trials it would have made.
+A trial's parameters come from the seed, its place in the search and the trials before it, never from how often the
+search was started: a search that was killed and taken up again makes the trials it would have made. The random sampler
+looks at no trials before it, so its trials are the same with any number of workers; TPE's are with one.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,8 @@ Sampler = Literal["tpe", "random"]
 Workers = Literal["threads", "processes"]
 
 TRIALS = 24
+WORKERS: dict[Sampler, int] = {"random": 6, "tpe": 1}  # document 003's six where they change nothing
+PLACE = "place"  # of a trial in its search, from 0: a killed one leaves it to another
 # Document 003's search space: name -> lowest and highest, both included.
 SPACE: dict[str, tuple[int, int] | tuple[float, float]] = {
     "max_depth": (3, 8),
@@ -42,7 +45,7 @@ STRIDE = 100_003  # between the seeds of one search's trials and those of a sear
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished trial: its number in the study, its parameters, and how its model does on the validation part.
+    """A finished trial: its place in the search, its parameters, and how its model does on the validation part.
 
     `f1`, `recall` at `threshold`, which gives the highest F1 there. `seconds` that the trial took.
     """
@@ -58,7 +61,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What `tune` found: all finished trials by number, and the parameters of the one with the highest ROC AUC.
+    """What `tune` found: all finished trials by place, and the parameters of the one with the highest ROC AUC.
 
     `resumed` trials were there already when the search was taken up.
     """
@@ -83,7 +86,6 @@ class _Work:
     seed: int
     study: str
     storage: Any  # Optuna's own, or the address from which a process opens it
-    lost: int  # trials that a killed search left unfinished
     threads: int | None
 
 
@@ -129,15 +131,14 @@ def tune(
         "sampler": sampler, "seed": seed, "features": list(encoding.names), "rows": len(matrix),
         "positives": int(outcome.sum()),
     })  # fmt: skip
-    lost = _close_unfinished(found)
+    places = _free_places(found, trials)
     work = _Work(
         matrix, outcome, encode(validation, encoding), judged, parameters or Parameters(), signs(encoding, monotone),
-        sampler, seed, study, storage if kind == "processes" and workers > 1 else opened, lost,
+        sampler, seed, study, storage if kind == "processes" and workers > 1 else opened,
         threads if workers == 1 else 1,
     )  # fmt: skip
     done = _finished(found, work.base)
-    missing = max(trials - len(done), 0)
-    for made in _make(work, missing, workers, kind):
+    for made in _make(work, places, workers, kind):
         if on_trial:
             on_trial(made)
     everything = _finished(found, work.base)
@@ -145,21 +146,21 @@ def tune(
     return Tuning(best, tuple(everything), len(done), sampler)
 
 
-def _make(work: _Work, trials: int, workers: int, kind: Workers) -> Iterator[Trial]:
+def _make(work: _Work, places: Sequence[int], workers: int, kind: Workers) -> Iterator[Trial]:
     if workers == 1:
-        for _ in range(trials):
-            yield _one_trial(work)
+        for place in places:
+            yield _one_trial(work, place)
         return
     executor: Executor
     if kind == "threads":
         executor = ThreadPoolExecutor(workers)
-        tasks = [executor.submit(_one_trial, work) for _ in range(trials)]
+        tasks = [executor.submit(_one_trial, work, place) for place in places]
     else:
         # Not forked: XGBoost's threads do not survive a fork.
         executor = ProcessPoolExecutor(
             workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(work,)
         )
-        tasks = [executor.submit(_one_trial_of_worker) for _ in range(trials)]
+        tasks = [executor.submit(_one_trial_of_worker, place) for place in places]
     try:
         for task in as_completed(tasks):
             yield task.result()
@@ -174,11 +175,11 @@ def _start_worker(work: _Work) -> None:
     _OF_WORKER[:] = [work]
 
 
-def _one_trial_of_worker() -> Trial:
-    return _one_trial(_OF_WORKER[0])
+def _one_trial_of_worker(place: int) -> Trial:
+    return _one_trial(_OF_WORKER[0], place)
 
 
-def _one_trial(work: _Work) -> Trial:
+def _one_trial(work: _Work, place: int) -> Trial:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -186,7 +187,8 @@ def _one_trial(work: _Work) -> Trial:
     # A study object of its own: the sampler of another worker must not come between.
     study = optuna.load_study(study_name=work.study, storage=storage)
     trial = study.ask()
-    study.sampler = _sampler(work.sampler, work.seed * STRIDE + trial.number - work.lost)
+    trial.set_user_attr(PLACE, place)
+    study.sampler = _sampler(work.sampler, work.seed * STRIDE + place)
     try:
         return _judge(work, study, trial)
     except BaseException:
@@ -215,12 +217,13 @@ def _judge(work: _Work, study: "optuna.Study", trial: "optuna.Trial") -> Trial:
 def _finished(study: "optuna.Study", base: Parameters) -> list[Trial]:
     from optuna.trial import TrialState
 
-    return [_trial(one, base) for one in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+    found = [_trial(one, base) for one in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+    return sorted(found, key=lambda one: one.number)
 
 
 def _trial(one: "optuna.trial.FrozenTrial", base: Parameters) -> Trial:
     return Trial(
-        number=one.number,
+        number=one.user_attrs[PLACE],
         parameters=base.overridden(one.params),
         roc_auc=float(one.value if one.value is not None else "nan"),
         f1=one.user_attrs["f1"],
@@ -246,13 +249,15 @@ def _open(storage: str | None) -> Any:
     return get_storage(storage) if "://" in storage else JournalStorage(JournalFileBackend(storage))
 
 
-def _close_unfinished(study: "optuna.Study") -> int:
-    """Mark what a killed search left running as failed; how many trials failed so far."""
+def _free_places(study: "optuna.Study", trials: int) -> list[int]:
+    """The places without a finished trial; what a killed search left running is marked as failed."""
     from optuna.trial import TrialState
 
     for one in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
         study.tell(one.number, state=TrialState.FAIL)
-    return len(study.get_trials(deepcopy=False, states=(TrialState.FAIL,)))
+    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    taken = {one.user_attrs[PLACE] for one in finished}
+    return [place for place in range(trials) if place not in taken]
 
 
 def _same_search(study: "optuna.Study", name: str, search: Mapping[str, object]) -> None:

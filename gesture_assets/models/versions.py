@@ -6,14 +6,19 @@ version serves (`warehouse/registry.py`), tracking (`tracking.py`).
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+import polars as pl
 
 from gesture_assets.errors import ModelMismatch, listing
 from gesture_assets.models.training import Model
 
-CARD = "version.json"  # beside the model's own files: everything that the version resolves to
+# Beside the model's own files: what the version resolves to, how good it is, and the rows that it was judged by.
+CARD, FIGURES = "version.json", "training_metrics.json"
+TESTED, OUTCOMES = "X_test.parquet", "y_test.parquet"
 
 
 def version_name(now: datetime, fingerprint: str) -> str:
@@ -26,12 +31,17 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def save_version(model: Model, card: dict[str, object], folder: Path) -> Path:
-    """Write the model and its card into `folder`/<version>; whole or not at all."""
+def save_version(
+    model: Model, card: Mapping[str, object], folder: Path, *, figures: Mapping[str, object], tested: pl.DataFrame
+) -> Path:
+    """Write the model, its card, its figures on the test part and that part into `folder`/<version>; whole or not."""
     target = folder / str(card["model_version"])
     part = folder / f".{target.name}.tmp"
     model.save(part)
-    (part / CARD).write_text(json.dumps(card, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
+    for name, content in ((CARD, card), (FIGURES, figures)):
+        (part / name).write_text(json.dumps(content, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
+    tested.drop("person_id", "label").write_parquet(part / TESTED)
+    tested.select("user_id", "feature_date", "person_id", "label").write_parquet(part / OUTCOMES)
     if not target.exists():  # the same training in the same second has the same files
         part.replace(target)
     return target
@@ -60,9 +70,40 @@ def load_version(folder: Path, version: str) -> Model:
     return model
 
 
-def card_of(folder: Path, version: str) -> dict[str, object]:
+def card_of(folder: Path, version: str) -> dict[str, Any]:
     """Everything that the version resolves to."""
     return json.loads((folder / version / CARD).read_text(encoding="utf-8"))
+
+
+def figures_of(folder: Path, version: str) -> dict[str, Any]:
+    """What was measured at the training: metric -> value of the test part, and the rest of `training_metrics.json`."""
+    return json.loads((folder / version / FIGURES).read_text(encoding="utf-8"))
+
+
+def largest_difference(folder: Path, version: str, figures: Mapping[str, float]) -> str:
+    """How far `figures` of a test part are from those of the version, in words: "difference 0", or the largest."""
+    before = figures_of(folder, version)["test"]
+    apart = {name: abs(value - before.get(name, float("inf"))) for name, value in figures.items()}
+    name = max(apart, key=lambda one: apart[one])
+    return f"largest difference {apart[name]:g} ({name})" if apart[name] else "difference 0"
+
+
+def judged_rows(folder: Path, version: str) -> pl.DataFrame:
+    """The rows that the version was judged by, with every feature that a model may read, `person_id` and `label`.
+
+    Raises `ModelMismatch` for a version that was trained before these rows were kept.
+    """
+    path = folder / version
+    if not (path / TESTED).is_file():
+        raise ModelMismatch(
+            f"The test part of {version} cannot be read.",
+            expected=f"{TESTED} and {OUTCOMES}, which trainings keep",
+            found="a version of before",
+            where=str(path),
+            next_step=f"gesture train --from-version {version}",
+        )
+    key = ["user_id", "feature_date"]
+    return pl.read_parquet(path / TESTED).join(pl.read_parquet(path / OUTCOMES), on=key, maintain_order="left")
 
 
 def known_versions(folder: Path) -> list[str]:

@@ -102,6 +102,8 @@ def publish(
     Raises `GateClosed` when a table of the run's days has not passed, `ContractBreach` when the copy is not what was
     audited, or was edited by hand since; in both cases, as after a crash at any point, `link` stays where it was.
     """
+    for contract in contracts:
+        session.ensure(contract)  # before the first training there is no table of models
     nightly = [contract for contract in contracts if contract.is_nightly]
     require_night(session, nightly)
     for contract in nightly:
@@ -216,13 +218,7 @@ def _dress(
             day_count bigint not null, row_count bigint not null, content_hash varchar, verdict varchar,
             version varchar, checks varchar, schema_version varchar not null)"""
         )
-        present = {
-            name
-            for (name,) in con.execute("select table_name from duckdb_tables() where schema_name = 'main'").fetchall()
-        }
         for contract in contracts:
-            if contract.name not in present:  # before the first training
-                con.execute(contract.ddl("main"))
             con.execute(
                 f"""insert into manifest
                 select ?, ?, ?, ?, first_date, coalesce(as_of_date, newest.partition), day_count, counted.row_count,

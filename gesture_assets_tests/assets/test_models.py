@@ -1,8 +1,14 @@
 """A model from the warehouse: trained, judged, serving from a day on, explained; and what happens without one."""
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
+import time
 from datetime import date, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +16,14 @@ import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from gesture_assets.cli import app
 from gesture_assets.definitions import defs
 from gesture_assets.defs.common import NOW_TAG
+from gesture_assets.errors import ConfigError, GateClosed
+from gesture_assets.models.tracking import Tracking
+from gesture_assets.models.tuning import SPACE
 from gesture_assets.settings import load_settings
 from gesture_assets.sources.demo_world import write_demo_world
 from gesture_assets.warehouse import registry
@@ -26,13 +37,15 @@ pytestmark = [
 
 LAST = date(2026, 3, 10)
 DAYS = 75
+ROOT = Path(__file__).resolve().parents[2]
 TONIGHT = "model_scores+"
 
 
 def run_training(day: date, at: str, **config: Any) -> dg.ExecuteInProcessResult:
+    steps = {"candidate_model": config, "training_set": {"from_version": config.get("from_version", "")}}
     return defs.resolve_job_def("train").execute_in_process(
         partition_key=str(day), tags={NOW_TAG: at}, raise_on_error=False,
-        run_config={"ops": {"candidate_model": {"config": config}}} if config else None,
+        run_config={"ops": {step: {"config": values} for step, values in steps.items()}},
     )  # fmt: skip
 
 
@@ -109,6 +122,8 @@ def test_a_candidate_resolves_to_its_data_features_rules_code_and_runs(world: tu
     (row,) = published(data_dir).execute("from candidate_model").pl().rows(named=True)
     card = json.loads((load_settings().models / row["model_version"] / "version.json").read_text())
     card.pop("as_of_date")
+    assert card["data_verdict"] in ("enough", "more would help", "too little to tell")
+    assert card["training_seconds"] > 0
     assert card == {name: row[name] for name in card}
     assert "user_id" not in json.loads(row["features"])
     assert "rule_score" in json.loads(row["features"])
@@ -231,3 +246,266 @@ def test_too_few_days_are_refused_with_the_command(copy: Path) -> None:
     result = run_training(LAST - timedelta(days=40), "2026-03-11T03:00")
     assert not result.success
     assert "next: gesture run --from" in failures(result)
+
+
+# ---- what stands beside it ------------------------------------------------------------------------------------------
+
+
+def gesture(*arguments: str) -> str:
+    """What the command prints, in this process and this test's folder."""
+    done = CliRunner().invoke(app, arguments)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def version_of(data_dir: Path) -> str:
+    return ask(data_dir, "select model_version from model_activations order by activation desc limit 1")[0][0]
+
+
+def test_the_test_part_is_kept_and_gives_the_figures_that_are_published(world: tuple[Path, Any]) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    from gesture_assets.models.versions import judged_rows, load_version
+
+    data_dir, _ = world
+    version = version_of(data_dir)
+    rows, model = judged_rows(load_settings().models, version), load_version(load_settings().models, version)
+    counted = "select count(*), sum(label)::int from training_set where split = 'test'"
+    assert ask(data_dir, counted) == [(len(rows), rows["label"].sum())]
+    figures = dict(ask(
+        data_dir, "select metric, value from analytics.model_figures where part = 'test' and segment = 'all'"
+    ))  # fmt: skip
+    assert figures["roc_auc"] == pytest.approx(roc_auc_score(rows["label"], model.probabilities(rows)), abs=1e-12)
+    assert figures["base_rate"] == pytest.approx(rows["label"].mean())
+    points = rows["rule_score"].fill_null(0)
+    by_rules = ask(data_dir, "select value from model_evaluation where part = 'rules' and metric = 'roc_auc'")
+    assert by_rules == [(pytest.approx(roc_auc_score(rows["label"], points), abs=1e-12),)]
+    gains = dict(ask(data_dir, "select part, value from model_evaluation where metric like 'roc_auc_gain%'"))
+    without = ask(
+        data_dir, "select value from model_evaluation where part = 'without_rule_score' and segment = 'all' "
+        "and metric = 'roc_auc'",
+    )  # fmt: skip
+    assert gains["rules"] == pytest.approx(figures["roc_auc"] - by_rules[0][0])
+    assert gains["without_rule_score"] == pytest.approx(figures["roc_auc"] - without[0][0])
+    (points_of_curve,) = ask(data_dir, "select count(*) from model_evaluation where part = 'learning_curve'")[0]
+    assert points_of_curve >= 2
+
+
+def test_the_table_of_document_001_has_its_columns_and_the_champion(world: tuple[Path, Any]) -> None:
+    data_dir, _ = world
+    (row,) = published(data_dir).execute("from analytics.model_metrics").pl().rows(named=True)
+    assert list(row) == [
+        "id", "model_version", "model_type", "precision", "recall", "f1_score", "auc_roc", "accuracy",
+        "conversion_rate", "contact_success_rate", "avg_prediction_score", "training_samples", "validation_samples",
+        "feature_count", "training_duration", "is_active", "deployed_at", "created_at", "updated_at",
+    ]  # fmt: skip
+    assert row["model_version"] == version_of(data_dir)
+    assert row["is_active"]
+    assert row["feature_count"] > 100
+    assert [name for name, value in row.items() if value is None] == ["contact_success_rate"]
+
+
+def test_views_show_when_a_score_was_made_both_scores_and_every_reason_code(world: tuple[Path, Any]) -> None:
+    from gesture_assets.models.reasons import REST_CODE, reason_code
+
+    data_dir, _ = world
+    con = published(data_dir)
+    scored = con.execute("from analytics.current_model_scores").pl()
+    assert scored["prediction_time"].null_count() == 0
+    both = con.execute("from analytics.current_intent_scores where model_score is not null").pl()
+    assert len(both) == len(scored)
+    assert (both["difference"] - (both["rule_score"] - both["model_score"]).abs()).abs().max() == 0
+    assert both["is_disagreement"].to_list() == (both["difference"] > 40).to_list()
+    codes = dict(con.execute("select coalesce(feature, 'rest'), reason_code from analytics.reason_codes").fetchall())
+    assert codes.pop("rest") == REST_CODE
+    assert codes == {feature: reason_code(feature) for feature in codes}
+    unknown = con.execute("select reason_code from score_reasons anti join analytics.reason_codes using (reason_code)")
+    assert unknown.fetchall() == []
+
+
+def pictures_of(result: dg.ExecuteInProcessResult, table: str) -> set[str]:
+    (event,) = [event for event in result.get_asset_materialization_events() if event.asset_key.path == [table]]
+    found = event.step_materialization_data.materialization.metadata
+    return {
+        name for name, value in found.items()
+        if isinstance(value, dg.MarkdownMetadataValue) and "](data:image/png;base64," in (value.md_str or "")
+    }  # fmt: skip
+
+
+PICTURES = {"reliability", "lift", "roc", "precision_recall", "importance", "distribution", "learning_curve"}
+
+
+def test_a_version_trained_once_more_is_equal_whatever_came_since(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    version, models = version_of(copy), load_settings().models
+    later = run_training(LAST, "2026-03-11T03:00", parameters={"n_estimators": "20"}, force_reason="another serves")
+    assert later.success, failures(later)
+    before = content_hashes(copy)
+    # Neither other settings nor another champion matter: the card says what it was trained with.
+    monkeypatch.setenv("GESTURE_EXCLUDED_FEATURES", "rule_score,event_count_7d")
+    monkeypatch.setenv("GESTURE_LABEL_HORIZON_DAYS", "20")
+    again = run_training(LAST - timedelta(days=1), "2026-03-12T03:00", from_version=version)
+    assert again.success, failures(again)
+    assert pictures_of(again, "candidate_model") == PICTURES
+    after = content_hashes(copy)
+    assert {key: digest for key, digest in after.items() if before.get(key) != digest} == {}
+    assert sorted(path.name for path in models.glob("v*")) == sorted({version, newest_version(copy)})
+    assert "equals" in Tracking(load_settings().mlflow_database, load_settings().mlflow_artifacts).reproduced(version)
+    said = gesture("train", "--from-version", version)
+    assert f"equals {version}, difference 0" in said
+    with pytest.raises(ConfigError, match="it alone"):
+        gesture("train", "--from-version", version, "--params", "max_depth=3")
+
+
+def newest_version(data_dir: Path) -> str:
+    con = warehouse(data_dir)
+    (found,) = con.execute(f"select model_version from candidate_model where as_of_date = '{LAST}'").fetchone()
+    con.close()
+    return found
+
+
+def test_two_versions_are_compared_on_the_newer_one_s_test_part(copy: Path) -> None:
+    old = version_of(copy)
+    trained = run_training(LAST, "2026-03-11T03:00", parameters={"n_estimators": "20", "max_depth": "3"})
+    assert trained.success, failures(trained)
+    new = newest_version(copy)
+    found = json.loads(gesture("models", "compare", new, old, "--json"))
+    assert (found["older"], found["newer"]) == (old, new)
+    assert found["parameters"] == {"max_depth": [6, 3], "n_estimators": [100, 20]}
+    assert found["features_of_older_only"] == found["features_of_newer_only"] == []
+    con = warehouse(copy)
+    judged = dict(con.execute(
+        "select model_version, value from model_evaluation where part = 'test' and segment = 'all' "
+        f"and metric = 'roc_auc' and as_of_date = '{LAST}'"
+    ).fetchall())  # fmt: skip
+    con.close()
+    figures = found["metrics"]["roc_auc"]
+    assert judged == {old: pytest.approx(figures["older"]), new: pytest.approx(figures["newer"])}
+    assert figures["low"] <= figures["difference"] <= figures["high"]
+    assert "max_depth" in gesture("models", "compare", old, new)
+    with pytest.raises(ConfigError, match="is not known"):
+        gesture("models", "compare", old, "v1")
+
+
+# ---- looking --------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_is_one_file_whose_numbers_come_with_the_sql_that_gives_them(
+    world: tuple[Path, Any], tmp_path: Path
+) -> None:
+    data_dir, _ = world
+    gesture("report", "model", "--out", str(tmp_path / "model.html"))
+    text = (tmp_path / "model.html").read_text(encoding="utf-8")
+    assert len(text) < 5_000_000
+    assert "http" not in text.replace("http-equiv", "")
+    boxes = re.findall(r"<dt>([^<]+)</dt><dd><strong>([^<]+)</strong>.*?<pre>(.*?)</pre>", text, re.S)
+    assert len(boxes) >= 5
+    con = published(data_dir)
+    for _, shown, sql in boxes:
+        assert f"{con.execute(unescape(sql)).fetchone()[0]:.3f}" == shown
+    for sql in re.findall(r"<pre>(.*?)</pre>", text, re.S):
+        assert con.execute(unescape(sql)).fetchall()
+    assert text.count("<img alt=") == len(PICTURES) + 1  # tonight's scores too
+    assert version_of(data_dir) in text
+    gesture("report", "model", "--out", str(tmp_path / "again.html"))
+    assert (tmp_path / "again.html").read_text(encoding="utf-8") == text
+    with pytest.raises(GateClosed, match="no page about the model"):
+        gesture("report", "model", "--version", "v1", "--out", str(tmp_path / "none.html"))
+
+
+def test_explain_shows_rules_and_model_and_the_score_to_act_on(world: tuple[Path, Any]) -> None:
+    data_dir, _ = world
+    user, score, probability = ask(
+        data_dir, "select user_id, model_score, probability from intent_scores where source = 'model' "
+        f"and as_of_date = '{LAST}' order by probability desc, user_id limit 1",
+    )[0]  # fmt: skip
+    said = gesture("explain", user)
+    assert f"score {score:.0f}, probability {probability:.4f}" in said or "direction\treason\tlog odds\tcode" in said
+    for sentence, code in ask(
+        data_dir, f"select sentence, reason_code from score_reasons where user_id = '{user}' and as_of_date = '{LAST}'"
+    ):
+        assert f"{sentence}\t" in said
+        assert code in said
+    assert f"To act on: {score:.2f}, from the model; rules and model are" in said
+    excluded = ask(
+        data_dir, "select user_id from intent_scores where source = 'rules_fallback' and fallback_reason = "
+        f"'already_converted' and as_of_date = '{LAST}' order by 1 limit 1",
+    )[0][0]  # fmt: skip
+    assert "from the rules, as the model gives none (already_converted)" in gesture("explain", "--user-id", excluded)
+
+
+def test_the_layout_of_document_000_holds_a_model_that_plain_xgboost_reads(
+    world: tuple[Path, Any], tmp_path: Path
+) -> None:
+    import xgboost
+
+    data_dir, _ = world
+    gesture("export", "--layout", "scoring-csv", "--to", str(tmp_path))
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")} == {
+        "data/raw_events.csv", "data/user_features.csv", "data/user_scores.csv", "data/top_users.csv",
+        "data/user_model_scores.csv", "models/xgb_model.json", "models/training_metrics.json",
+    }  # fmt: skip
+    booster = xgboost.Booster(model_file=tmp_path / "models" / "xgb_model.json")
+    rows = pl.read_csv(tmp_path / "data" / "user_model_scores.csv", infer_schema_length=None)
+    names = booster.feature_names
+    assert names
+    found = booster.predict(xgboost.DMatrix(rows.select(names).cast(pl.Float32).to_numpy(), feature_names=names))
+    assert np.array_equal(found, rows["raw_probability"].cast(pl.Float32).to_numpy())
+    kept = ask(data_dir, f"select user_id, probability from model_scores where as_of_date = '{LAST}' order by 1")
+    assert rows.sort("user_id").select("user_id", "probability").rows() == kept
+    metrics = json.loads((tmp_path / "models" / "training_metrics.json").read_text())
+    assert metrics["test"]["roc_auc"] > 0.7
+    features = (tmp_path / "data" / "user_features.csv").read_text().splitlines()[0]
+    assert features.startswith("user_id,location_city,gender,primary_device,account_balance_usd")
+    before = gesture("export", "--layout", "scoring-csv", "--to", str(tmp_path / "b"), "--date", "2026-03-01")
+    assert "No model scored 2026-03-01" in before
+    assert not (tmp_path / "b" / "models" / "xgb_model.json").exists()
+    assert (tmp_path / "b" / "data" / "user_scores.csv").exists()
+    with pytest.raises(ConfigError, match="a table, or --layout"):
+        gesture("export", "rule_scores", "--layout", "scoring-csv", "--to", str(tmp_path))
+
+
+# ---- searching ------------------------------------------------------------------------------------------------------
+
+
+def children(tracking: Tracking, parent: str) -> list[Any]:
+    return tracking.client.search_runs([tracking.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'")
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_search_killed_on_its_way_goes_on_and_its_parent_has_every_trial(copy: Path, sampler: str) -> None:
+    trials = 40 if sampler == "random" else 16
+    command = [sys.executable, "-W", "ignore", "-m", "gesture_assets.cli", "train", "--tune", "--trials", str(trials),
+               "--sampler", sampler]  # fmt: skip
+    journal = copy / "tuning.journal"
+    environment = os.environ | {"DAGSTER_HOME": str(copy / "dagster_home")}
+    with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None and finished(journal) < 3:
+            time.sleep(0.02)
+        process.kill()
+    made = finished(journal)
+    assert 3 <= made < trials
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tracking = Tracking(load_settings().mlflow_database, load_settings().mlflow_artifacts)
+    found = tracking.client.search_runs([tracking.experiment_id], f"tags.trials = '{trials}'")
+    assert [(run.info.status, int(run.data.tags["resumed"])) for run in found] == [("FINISHED", made)]
+    tried = children(tracking, found[0].info.run_id)
+    assert len(tried) == trials
+    for run in tried:
+        assert all(low <= float(run.data.params[name]) <= high for name, (low, high) in SPACE.items())
+    best = max(tried, key=lambda run: run.data.metrics["roc_auc"])
+    assert {name: found[0].data.params[name] for name in SPACE} == {name: best.data.params[name] for name in SPACE}
+    assert not tracking.client.search_runs([tracking.experiment_id], "attributes.status = 'RUNNING'")
+    names = {one.path for one in tracking.client.list_artifacts(found[0].info.run_id, "pictures")}
+    assert names == {f"pictures/{name}.png" for name in PICTURES}
+    (folder,) = [one.path for one in tracking.client.list_artifacts(found[0].info.run_id) if one.path.startswith("v")]
+    kept = {Path(one.path).name for one in tracking.client.list_artifacts(found[0].info.run_id, folder)}
+    assert kept >= {"X_test.parquet", "y_test.parquet", "training_metrics.json", "version.json"}
+
+
+def finished(journal: Path) -> int:
+    """Trials that are finished by what the journal says; the line that is being written does not count."""
+    lines = journal.read_text().split("\n")[:-1] if journal.exists() else []
+    return sum(1 for line in lines if json.loads(line).get("op_code") == 6 and json.loads(line).get("state") == 1)

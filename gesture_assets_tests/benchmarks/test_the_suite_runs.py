@@ -39,6 +39,24 @@ def test_a_night_is_compared_with_the_same_tables_made_by_hand(tmp_path: Path) -
     assert part["limits"][0]["holds"] == (ratio <= 1.5)
 
 
+@pytest.mark.slow
+def test_a_model_of_the_demo_world_is_beside_the_oracle_and_no_feature_is_suspected(tmp_path: Path) -> None:
+    sizes = ("--users", "2500", "--days", "100")
+    part = run_suite(tmp_path / "bench.json", *sizes, "--only", "demo_model")["demo_model"]
+    figures, limits = part["figures"], {limit["what"]: limit for limit in part["limits"]}
+    assert limits["features that the sentinel suspects"]["holds"]
+    assert limits["lift of the top fifth over the rest"]["holds"]
+    assert limits["calibration error"]["holds"]
+    assert 0.02 < figures["base_rate"] < 0.12
+    for name in ("model", "oracle", "rules"):
+        value, low, high = figures[name]["roc_auc"]
+        assert 0.6 < low <= value <= high <= 1
+    # A few dozen buyers: what the benchmark at its full size settles, these may only not contradict.
+    assert figures["model"]["roc_auc"][2] >= 0.85
+    assert figures["model"]["sum_ratio"][1] <= 1.1
+    assert figures["model"]["sum_ratio"][2] >= 0.9
+
+
 def test_models_are_compared_with_xgboost_s_own_calls(tmp_path: Path) -> None:
     part = run_suite(tmp_path / "bench.json", "--users", "600", "--only", "models")["models"]
     figures = part["figures"]

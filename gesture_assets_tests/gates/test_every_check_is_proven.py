@@ -162,6 +162,9 @@ def other_columns(table: str) -> dict[str, Fault]:
 
 
 MISSING = "no_required_value_is_missing"
+TIES = "at_most_20_percent_share_a_probability"
+# As many in the high band as in the low one, as usual.
+TWENTY_MORE = "insert into model_scores select * replace (user_id || n as user_id) from model_scores, range(10) as t(n)"
 OWN: dict[str, dict[str, Fault]] = {
     "raw_events": {
         "every_event_has_a_known_type": where_first("raw_events", "event_type = 'teleport'"),
@@ -315,7 +318,14 @@ OWN: dict[str, dict[str, Fault]] = {
         "a_confidence_is_a_share": where_first("model_scores", "confidence = 1.1"),
         EVERYBODY: Fault("delete from model_exclusions"),
         "one_model_scores_a_day": where_first("model_scores", "model_version = 'v20260101_020000_00000000'"),
-        "probabilities_are_not_all_alike": Fault("update model_scores set probability = 0.9, score = 90"),
+        "the_model_tells_users_apart": Fault(
+            f"{TWENTY_MORE}; update model_scores set probability = 0.1, score = 11",
+            (EVERYBODY, TIES, "band_shares_are_near_their_usual_level"),
+        ),
+        TIES: Fault(
+            f"{TWENTY_MORE}; update model_scores set probability = 0.9 + rowid / 1e4 where rowid > 5", (EVERYBODY,)
+        ),
+        "band_shares_are_near_their_usual_level": Fault("update model_scores set probability = 0.1, score = 11"),
     },
     "model_exclusions": {
         "nobody_is_both_scored_and_excluded": where_first("model_exclusions", "user_id = 'ada'"),
@@ -390,6 +400,7 @@ class GoodNight:
             ("raw_events", TODAY), ("daily_activity", TODAY), ("user_features", TODAY), ("rule_scores", TODAY),
             ("validated_subscribers", YESTERDAY), ("validated_subscribers", TODAY),
             ("landing_reconciliation", YESTERDAY), ("crm_snapshot", YESTERDAY),
+            *(("model_scores", f"{PARTITION} - {before} as {PARTITION}") for before in range(1, 8)),
         ):  # fmt: skip
             self.con.execute(
                 f"insert into warehouse.main.{name} by name "

@@ -9,15 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import ConfigError, TrainingRefused
 from gesture_assets.models import splits
 from gesture_assets.models.splits import (
     PARTS,
+    PRIME,
     Shares,
     day_parts,
     draw,
     draws,
     left_out_share,
+    not_tested,
     random_split,
     summary,
     time_split,
@@ -165,3 +168,15 @@ def test_a_later_release_moves_nobody_to_another_part() -> None:
 
 
 PINNED = [1509965675, 1509965675, 553108285, 748948595]
+
+
+def test_what_settles_the_level_is_everybody_of_the_day_but_those_tested() -> None:
+    rows = pl.DataFrame({
+        "user_id": [f"u{n}" for n in range(500)] * 2, "person_id": [f"u{n}" for n in range(500)] * 2,
+        PARTITION: [date(2026, 3, 1)] * 500 + [date(2026, 3, 15)] * 500,
+    })  # fmt: skip
+    kept = not_tested(rows, date(2026, 3, 15))
+    tested = {person for person in rows["person_id"] if draw(person) * 100 >= 80 * PRIME}
+    assert set(kept["person_id"]) == set(rows["person_id"]) - tested
+    assert kept[PARTITION].unique().to_list() == [date(2026, 3, 15)]
+    assert 0.7 < len(kept) / 500 < 0.9

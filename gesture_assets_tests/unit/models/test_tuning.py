@@ -76,6 +76,12 @@ def test_one_seed_and_one_worker_make_the_same_trials(sampler: str) -> None:
     assert first.parameters != other.parameters
 
 
+def test_the_random_search_is_the_same_with_any_number_of_workers() -> None:
+    alone, together = (search(sampler="random", trials=9, workers=workers) for workers in (1, 6))
+    assert [trial.number for trial in together] == list(range(9))
+    assert alone == together
+
+
 def test_the_two_samplers_differ_once_tpe_has_learnt() -> None:
     tpe, random = (search(sampler=sampler, trials=14) for sampler in ("tpe", "random"))
     assert [trial.parameters for trial in tpe[10:]] != [trial.parameters for trial in random[10:]]

@@ -15,7 +15,9 @@ from gesture_assets.models.tracking import CHALLENGER, CHAMPION, Tracking
 from gesture_assets.models.training import Model, train
 from gesture_assets.models.versions import (
     card_of,
+    judged_rows,
     known_versions,
+    largest_difference,
     load_version,
     require_features,
     save_version,
@@ -37,14 +39,22 @@ def model(world: pl.DataFrame) -> Model:
     return train(world, "bought", ["visit_count"])
 
 
+TESTED = pl.DataFrame({"user_id": ["u1"], "feature_date": [NOW.date()], "visit_count": [3], "person_id": ["p1"],
+                       "label": [1]})  # fmt: skip
+
+
 def test_a_version_is_kept_whole_and_loads_to_the_same_bytes(model: Model, world: pl.DataFrame, tmp_path: Path) -> None:
     version = version_name(NOW, model.fingerprint)
     assert re.fullmatch(VERSION_PATTERN, version)
     assert version.startswith("v20260310_020007_")
-    folder = save_version(model, {"model_version": version, "data_hash": "d"}, tmp_path)
+    folder = save_version(model, {"model_version": version, "data_hash": "d"}, tmp_path, figures={"test": {"f1": 0.5}},
+                          tested=TESTED)  # fmt: skip
     assert folder == tmp_path / version
     assert known_versions(tmp_path) == [version]
     assert card_of(tmp_path, version)["data_hash"] == "d"
+    assert judged_rows(tmp_path, version).select(TESTED.columns).equals(TESTED)
+    assert largest_difference(tmp_path, version, {"f1": 0.5}) == "difference 0"
+    assert largest_difference(tmp_path, version, {"f1": 0.75}) == "largest difference 0.25 (f1)"
     again = load_version(tmp_path, version)
     assert again.fingerprint == model.fingerprint
     assert np.array_equal(again.margins(world), model.margins(world))
@@ -55,7 +65,7 @@ def test_a_model_whose_files_are_gone_or_changed_is_refused_by_name(model: Model
     version = version_name(NOW, model.fingerprint)
     with pytest.raises(ModelMismatch, match=f"(?s){version} cannot be loaded.*found: none"):
         load_version(tmp_path, version)
-    folder = save_version(model, {"model_version": version}, tmp_path)
+    folder = save_version(model, {"model_version": version}, tmp_path, figures={}, tested=TESTED)
     description = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps(description | {"base_rate": 0.5}))
     with pytest.raises(ModelMismatch, match="changed after the training"):
@@ -75,7 +85,7 @@ def test_mlflow_keeps_runs_children_the_model_and_who_is_champion(
 ) -> None:
     tracking = Tracking(tmp_path / "mlflow.db", tmp_path / "mlruns")
     version = version_name(NOW, model.fingerprint)
-    folder = save_version(model, {"model_version": version}, tmp_path / "models")
+    folder = save_version(model, {"model_version": version}, tmp_path / "models", figures={}, tested=TESTED)
     with tracking.run("train", tags={"dagster_run_id": "r1"}) as parent:
         with tracking.run("trial 0", tags={}, parent=parent) as child:
             tracking.log(child, parameters={"max_depth": 4}, metrics={"roc_auc": 0.8})

@@ -1,0 +1,115 @@
+"""The files of the event scoring project (document 000), written from the published file.
+
+Belongs here: its file names and columns. Does not belong here: how a score is made (`rules/`, `models/`). Its column
+`username` is personal data, which no file of ours holds.
+"""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from gesture_assets.cli.console import console
+from gesture_assets.errors import ConfigError
+
+LAYOUT = "scoring-csv"
+# Our column -> theirs, in the order of their file.
+FEATURES = {
+    "user_id": "user_id", "city": "location_city", "gender": "gender", "primary_device": "primary_device",
+    "account_balance_usd": "account_balance_usd", "recent_pages_viewed": "recent_pages_viewed",
+    "recent_pricing_views": "recent_pricing_views", "event_count": "total_events", "session_count": "total_sessions",
+    "repeat_session_count": "repeat_sessions", "repeat_session_rate": "repeat_session_rate",
+    "bounced_session_count": "bounces", "bounce_rate": "bounce_rate", "spam_session_count": "spam_sessions",
+    "spam_rate": "spam_rate", "page_view_count": "page_views", "pricing_page_view_count": "pricing_page_views",
+    "search_count": "search_events", "chat_message_count": "chat_messages", "doc_download_count": "doc_downloads",
+    "demo_request_click_count": "demo_request_clicks", "signup_count": "signups",
+    "calendar_booking_count": "calendar_bookings", "last_event_at": "last_event_ts",
+    "days_since_last_event": "days_since_last_event", "is_converted": "converted",
+}  # fmt: skip
+OF_TOP = (
+    "signup_count", "calendar_booking_count", "demo_request_click_count", "pricing_page_view_count", "is_converted",
+)  # fmt: skip
+
+
+def copy_csv(con: Any, query: str, path: Path) -> int:
+    """Write the rows of `query` as CSV in which no cell is a formula to a spreadsheet (OWASP); how many they are."""
+    fields = con.execute(f"describe {query}").fetchall()
+    selected = ", ".join(
+        f"if(left({name}, 1) in ('=', '+', '-', '@', chr(9), chr(13)), ''''' || {name}, {name}) as {name}"
+        if kind == "VARCHAR" else name
+        for name, kind, *_ in fields
+    )  # fmt: skip
+    target = str(path).replace("'", "''")
+    copied = con.execute(f"copy (select {selected} from ({query}) order by all) to '{target}' (header)")
+    return copied.fetchone()[0]
+
+
+def export_layout(con: Any, day: date, folder: Path, models: Path) -> None:
+    """Write their seven files below `folder`, as of the end of `day`; the three about a model where one scored it."""
+    if folder.is_file():
+        raise ConfigError.bad_value("--to", expected="a folder", found=str(folder), where="the command line",
+                                    next_step=f"gesture export --layout {LAYOUT} --to FOLDER")  # fmt: skip
+    for name in ("data", "models"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    as_of = f"as_of_date = date '{day}'"
+    scored = "score, band as score_label, explanation"
+    top = ", ".join(f"{name} as {FEATURES[name]}" for name in OF_TOP)
+    for name, query in {
+        "raw_events": f"select {_raw_columns()} from raw_events where as_of_date <= date '{day}'",
+        "user_features": f"select {_renamed(FEATURES)} from user_features where {as_of}",
+        "user_scores": f"select user_id, {scored} from rule_scores where {as_of}",
+        "top_users": f"select user_id, {scored}, {top} from top_users join user_features using (as_of_date, user_id) "
+        f"where {as_of}",
+    }.items():
+        _said(folder / "data" / f"{name}.csv", copy_csv(con, query, folder / "data" / f"{name}.csv"))
+    found = con.execute(f"select distinct model_version from model_scores where {as_of}").fetchone()
+    if found is None:
+        console().print(
+            f"No model scored {day}: there is no data/user_model_scores.csv, models/xgb_model.json or "
+            "models/training_metrics.json. Next:  gesture train", highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        return
+    _export_model(con, day, folder, models, found[0])
+
+
+def _export_model(con: Any, day: date, folder: Path, models: Path, version: str) -> None:
+    """The booster as plain XGBoost reads it, and what it reads and says of everybody: `raw_probability` is its own."""
+    import polars as pl
+    import xgboost
+
+    from gesture_assets.models.matrix import encode
+    from gesture_assets.models.versions import FIGURES, load_version
+
+    model = load_version(models, version)
+    rows = con.execute(
+        "select features.*, rules.score as rule_score, scores.score, scores.probability from model_scores as scores "
+        "join user_features as features using (as_of_date, user_id) "
+        "join rule_scores as rules using (as_of_date, user_id) where as_of_date = ? order by user_id", [day],
+    ).pl()  # fmt: skip
+    matrix = encode(rows, model.encoding)
+    names = list(model.encoding.names)
+    model.booster.feature_names = names
+    raw = model.booster.predict(xgboost.DMatrix(matrix, feature_names=names))
+    inputs = pl.DataFrame(matrix, schema=names).fill_nan(None)
+    frame = pl.concat([rows.select("user_id", "score", "probability"), pl.DataFrame({"raw_probability": raw}), inputs],
+                      how="horizontal")  # fmt: skip
+    con.register("user_model_scores", frame.to_arrow())
+    path = folder / "data" / "user_model_scores.csv"
+    _said(path, copy_csv(con, "from user_model_scores", path))
+    model.booster.save_model(folder / "models" / "xgb_model.json")
+    (folder / "models" / "training_metrics.json").write_bytes((models / version / FIGURES).read_bytes())
+    console().print(f"Wrote {version} to {folder / 'models'}", highlight=False, soft_wrap=True)
+
+
+def _raw_columns() -> str:
+    """The columns of their events: what the source `scoring_csv` is read by, the other way round."""
+    from gesture_assets.sources.description import SHIPPED, load_descriptions
+
+    return _renamed({ours: theirs[0] for ours, theirs in load_descriptions(SHIPPED)["scoring_csv"].columns.items()})
+
+
+def _renamed(names: dict[str, str]) -> str:
+    return ", ".join(f"{ours} as {theirs}" for ours, theirs in names.items())
+
+
+def _said(path: Path, rows: int) -> None:
+    console().print(f"Wrote {rows:,} rows to {path}", highlight=False, soft_wrap=True)
