@@ -137,7 +137,7 @@ DRIFT_REPORTS = Contract(
         no_rows(
             "nothing_that_matters_has_drifted",
             f"select {DAY}, feature, kind, sentence from {{batch}} "
-            "where verdict = 'drift' and importance > 0 order by rank",
+            "where verdict in ('drift', 'moderate') and importance > 0 order by rank",
             recovery="look at drift_reports and the page of the night:  gesture report night",
         ),
     ),
@@ -173,7 +173,7 @@ EVENT_MIX_DRIFT = Contract(
         one_of("a_mix_verdict_is_known", "verdict", VERDICTS, recovery="a defect of monitoring/event_mix.py"),
         no_rows(
             "people_behave_as_in_the_weeks_before",
-            f"select {DAY}, segment, kind, name, sentence from {{batch}} where verdict = 'drift'",
+            f"select {DAY}, segment, kind, name, sentence from {{batch}} where verdict in ('drift', 'moderate')",
             recovery="look at event_mix_drift: a release, a campaign, or something that broke",
         ),
     ),

@@ -462,11 +462,12 @@ def model_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource
         if kept := night.unchanged(MODEL_SCORES, MODEL_EXCLUSIONS, SCORE_REASONS, sources=sources):
             yield from kept
             return
-        scores = night.session.set_aside("scored", _scored(night, models))
+        asked = _asked(night, models)
+        scores = night.session.set_aside("scored", _scored(night, models, asked))
         yield from night.commit(
             (MODEL_SCORES, scoring.percentiles(scores).select(*MODEL_SCORES.column_names)),
-            (MODEL_EXCLUSIONS, (_excluded(night, day, *models[day]) for day in night.days)),
-            (SCORE_REASONS, _explained(night, models)),
+            (MODEL_EXCLUSIONS, asked.filter(~nw.col("reason").is_null()).select(*MODEL_EXCLUSIONS.column_names)),
+            (SCORE_REASONS, _explained(night, models, asked)),
             version=serving[night.days[-1]],
             notes={"champion": serving[night.days[-1]] or NO_CHAMPION, **_spread(scores, night.days[-1])},
         )
@@ -481,44 +482,47 @@ def _spread(scores: nw.LazyFrame[Any], day: date) -> dict[str, Any]:
 Models = Mapping[date, tuple[str, Model | None]]  # the version that serves each day, and its model where it is there
 
 
-def _asked(night: Night, day: date) -> nw.LazyFrame[Any]:
-    """Everybody of `day` with the `reason` for which no model looks at them, null for the rest."""
-    features = features_on(night, day)
-    suppressed = night.read(RULE_SCORES, on=day).filter(~nw.col("suppression_reason").is_null())
-    reasons_ = labels.exclusions(features, suppressed=suppressed)
-    return features.join(reasons_, on=[PARTITION, "user_id"], how="left")
+def _asked(night: Night, models: Models) -> nw.LazyFrame[Any]:
+    """Everybody of the run's days with the `reason` for which no model scores them, null for the rest."""
+    window = {"since": night.days[0], "through": night.days[-1]}
+    suppressed = night.read(RULE_SCORES, **window).filter(~nw.col("suppression_reason").is_null())
+    found = labels.exclusions(night.read(USER_FEATURES, **window), suppressed=suppressed)
+    reason = nw.col("reason")
+    said = {day: UNAVAILABLE if version else NO_CHAMPION for day, (version, model) in models.items() if model is None}
+    for without in (NO_CHAMPION, UNAVAILABLE):
+        days = [day for day, one in said.items() if one == without]
+        is_without = reason.is_null() & nw.col(PARTITION).is_in(days)
+        found = found.with_columns(reason=nw.when(is_without).then(nw.lit(without)).otherwise(reason))
+    return night.session.set_aside("asked", found)
 
 
-def _excluded(night: Night, day: date, version: str, model: Model | None) -> nw.LazyFrame[Any]:
-    rows = _asked(night, day)
-    if model is None:
-        without = nw.lit(UNAVAILABLE if version else NO_CHAMPION)
-        rows = rows.with_columns(reason=nw.when(nw.col("reason").is_null()).then(without).otherwise(nw.col("reason")))
-    return rows.filter(~nw.col("reason").is_null()).select(*MODEL_EXCLUSIONS.column_names)
-
-
-def _eligible(night: Night, models: Models) -> Iterator[tuple[date, str, Model, pl.DataFrame]]:
+def _eligible(
+    night: Night, models: Models, asked: nw.LazyFrame[Any]
+) -> Iterator[tuple[date, str, Model, pl.DataFrame]]:
     """For each day with a model: the users whom it scores, some at a time, in the columns that it reads."""
     for day, (version, model) in models.items():
         if model is not None:
-            rows = _asked(night, day).filter(nw.col("reason").is_null()).select(*scoring.scored_columns(model))
-            for part in night.session.in_parts(rows, by="user_id", rows=USERS_AT_ONCE):
+            who = asked.filter(nw.col(PARTITION) == nw.lit(day).cast(nw.Date), nw.col("reason").is_null())
+            rows = features_on(night, day).join(who.select("user_id"), on="user_id", how="semi")
+            for part in night.session.in_parts(
+                rows.select(*scoring.scored_columns(model)), by="user_id", rows=USERS_AT_ONCE
+            ):
                 yield day, version, model, part
 
 
-def _scored(night: Night, models: Models) -> Iterator[nw.LazyFrame[Any]]:
+def _scored(night: Night, models: Models, asked: nw.LazyFrame[Any]) -> Iterator[nw.LazyFrame[Any]]:
     yield _daily(pl.DataFrame(schema=dict.fromkeys(MODEL_SCORES.column_names)), MODEL_SCORES, night.days[0])
-    for day, version, model, part in _eligible(night, models):
+    for day, version, model, part in _eligible(night, models, asked):
         found = scoring.score_users(model, part).with_columns(
             model_version=pl.lit(version), feature_hash=part["row_hash"], percentile=pl.lit(None)
         )
         yield _daily(found, MODEL_SCORES, day)
 
 
-def _explained(night: Night, models: Models) -> Iterator[nw.LazyFrame[Any]]:
+def _explained(night: Night, models: Models, asked: nw.LazyFrame[Any]) -> Iterator[nw.LazyFrame[Any]]:
     yield _daily(pl.DataFrame(schema=dict.fromkeys(SCORE_REASONS.column_names)), SCORE_REASONS, night.days[0])
     names = {f.name: f.description.rstrip(".") for f in feature_registry(night.settings.tags)}
-    for day, version, model, part in _eligible(night, models):
+    for day, version, model, part in _eligible(night, models, asked):
         for found in reasons.reasons(model, part):
             said = reasons.sentences(found, names | {RULE_SCORE: RULE_SCORE_NAME}).rename(
                 {"value": "feature_value", "code": "reason_code"}

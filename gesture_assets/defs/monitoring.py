@@ -55,6 +55,7 @@ from gesture_assets.monitoring.event_mix import CURRENT_DAYS, REFERENCE_DAYS, ev
 from gesture_assets.monitoring.profiles import WINDOWS, feature_statistics, profile
 from gesture_assets.monitoring.reference import Reference, freeze
 from gesture_assets.monitoring.retraining import RetrainingState, Thresholds, decide_retraining, new_feedback
+from gesture_assets.monitoring.statistics import ALARMS
 from gesture_assets.rules.rule_set import RuleSet
 from gesture_assets.warehouse import alert_log, registry
 from gesture_assets.warehouse.warehouse import LIVE
@@ -230,7 +231,7 @@ def _mixes(night: Night) -> Iterator[pl.DataFrame]:
 def _said(rows: Sequence[pl.DataFrame], day: date) -> str:
     moved = [
         sentence for frame in rows
-        for sentence in frame.filter(pl.col(PARTITION) == day, pl.col("verdict") == "drift")["sentence"]
+        for sentence in frame.filter(pl.col(PARTITION) == day, pl.col("verdict").is_in(ALARMS))["sentence"]
     ]  # fmt: skip
     return "; ".join(moved[:5]) + (f"; and {len(moved) - 5} more" if len(moved) > 5 else "") if moved else "nothing"
 
@@ -259,6 +260,7 @@ def _outcomes(night: Night, days: Collection[date], known_until: date) -> Frame:
         known_until=known_until,
         horizon=horizon.days,
         include_bots=night.settings.include_bots,
+        name_step=night.session.name_step,
     )
     return night.session.set_aside("outcomes", found)
 
@@ -402,7 +404,7 @@ def _decision(night: Night, day: date, version: str | None, report: pl.DataFrame
             pl.col("basis") == "realised", pl.col("segment") == "all", pl.col("verdict") != judged.TOO_FEW
         )
         falls = {row["metric"]: row for row in rows.iter_rows(named=True)}
-        moved = night.read(DRIFT_REPORTS, on=day).filter(nw.col("verdict") == "drift", nw.col("importance") > 0)
+        moved = night.read(DRIFT_REPORTS, on=day).filter(nw.col("verdict").is_in(ALARMS), nw.col("importance") > 0)
         moved = to_polars(moved.filter(nw.col("kind").is_in(["number", "category"])).select("feature", "importance"))
         drifted = dict(moved.sort("importance", "feature", descending=[True, False]).rows())
     samples = _training_samples(night, day)
@@ -527,14 +529,16 @@ def alerts(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> E
 
 def _alarms(night: Night, day: date) -> Iterator[alarms.Alert]:
     """Everything that is wrong on `day`, one alarm for each trouble."""
-    moved = to_polars(night.read(DRIFT_REPORTS, on=day).filter(nw.col("verdict") == "drift", nw.col("importance") > 0))
+    moved = to_polars(
+        night.read(DRIFT_REPORTS, on=day).filter(nw.col("verdict").is_in(ALARMS), nw.col("importance") > 0)
+    )
     for row in moved.sort("rank").iter_rows(named=True):
         yield alarms.Alert(
             f"drift/{row['kind']}/{row['feature']}",
             Severity.WARN, OWNER, f"{row['sentence']}.", f"drift_reports of {day}",
             "gesture report night; a release, a source that changed, or people who did", {"effect": row["effect"] or 0},
         )  # fmt: skip
-    mixed = to_polars(night.read(EVENT_MIX_DRIFT, on=day).filter(nw.col("verdict") == "drift"))
+    mixed = to_polars(night.read(EVENT_MIX_DRIFT, on=day).filter(nw.col("verdict").is_in(ALARMS)))
     for row in mixed.sort("segment", "kind", "name").iter_rows(named=True):
         yield alarms.Alert(
             f"events/{row['segment']}/{row['kind']}/{row['name']}",

@@ -15,7 +15,7 @@ import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.events.roll_up import last_known
-from gesture_assets.features.user_features import KEY, resolve_identities
+from gesture_assets.features.user_features import KEY, NameStep, resolve_identities, unnamed
 
 Frame = nw.LazyFrame[Any]
 
@@ -69,8 +69,9 @@ def labels(
     include_bots: bool = False,
     suppressed: Frame | None = None,
     needs_activity: bool = True,
+    name_step: NameStep = unnamed,
 ) -> Frame:
-    """One row per row of `features` (`user_features` of the as-of days), in `COLUMNS`.
+    """One row per row of `features` (`user_features` of the as-of days), in `COLUMNS`; `name_step` names its steps.
 
     `activity` and `links` are `daily_activity` and `identity_links` up to `known_until`, the day at whose end this is
     worked out; later rows are not looked at. `subscribers` are `validated_subscribers` of the as-of days and of the
@@ -86,7 +87,7 @@ def labels(
     until = nw.lit(known_until).cast(nw.Date)
     known = _known(activity, until)
     named = _known(links, until)
-    everybody = resolve_identities(known, named)
+    everybody = name_step("everybody", resolve_identities(known, named))
     people = everybody if include_bots else everybody.filter(~nw.col("is_bot"))
     emails = (
         last_known(people.filter(~nw.col("last_event_at").is_null()), ("user_id",), ("email_key",), "last_event_at")
@@ -94,7 +95,8 @@ def labels(
         .select(nw.col("user_id").alias("person_id"), "email_key")
     )
     facts = dict.fromkeys((*KEY, "mailchimp_id", "made_purchase", "event_count", f"{conversion}_count"))
-    rows = _persons(features.select(*facts), named, subscribers, emails, until)
+    emails = name_step("emails", emails)
+    rows = name_step("persons", _persons(features.select(*facts), named, subscribers, emails, until))
     bought = people.filter(nw.col(f"{conversion}_count") > 0)
     first = bought.group_by("user_id").agg(nw.col("activity_date").min().alias("converted_on"))
     rows = rows.join(first.rename({"user_id": "person_id"}), on="person_id", how="left").with_columns(
@@ -102,7 +104,7 @@ def labels(
         is_inactive=_is_inactive() & nw.lit(needs_activity),
         had_converted=_has_converted(conversion),
     )
-    rows = _with_crm_purchases(rows, subscribers, conversion)
+    rows = name_step("purchases", _with_crm_purchases(name_step("outcomes", rows), subscribers, conversion))
     converted_on = nw.col("converted_on")
     rows = rows.with_columns(
         is_mature=nw.col("matures_on") <= until,

@@ -14,6 +14,7 @@ day says nothing about now.
 import http.client
 import json
 import logging
+import math
 import os
 import urllib.request
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -49,7 +50,11 @@ class Alert:
     what: str
     place: str
     runbook: str
-    numbers: Mapping[str, float] = field(default_factory=dict)
+    numbers: Mapping[str, float | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        finite = {name: one if one is not None and math.isfinite(one) else None for name, one in self.numbers.items()}
+        object.__setattr__(self, "numbers", finite)  # JSON knows no NaN
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import SHOWN
-from gesture_assets.monitoring.reference import Feature, Frame, Reference, Values, count
+from gesture_assets.monitoring.reference import Feature, Frame, Reference, Values, collected, count
 from gesture_assets.monitoring.statistics import (
     EFFECT,
     FEWEST_ROWS,
+    VERDICTS,
     benjamini_hochberg,
     chi_square,
     distances,
@@ -45,7 +46,7 @@ MEASURED = {
     "mean_reference": pl.Float64,  # null of categories; of a label the rate, of calibration observed by expected
     "mean_current": pl.Float64,
     "statistic": pl.Float64,  # null where one side has no value
-    "p_value": pl.Float64,
+    "p_value": pl.Float64,  # likewise
     "missing_p_value": pl.Float64,  # of the change of the missing share; null where nothing is missing
     "psi": pl.Float64,  # over the frozen bins, the one of missing values among them
     "jensen_shannon": pl.Float64,  # likewise
@@ -94,13 +95,8 @@ def outcome_drift(
     (rows_then, label_then, expected_then, _), (rows, buyers, expected, variance) = (
         _outcomes(frame, probability, label) for frame in (reference, current)
     )
-    both = {
-        PARTITION: day,
-        "n_reference": rows_then,
-        "n_current": rows,
-        "missing_reference": 0.0,
-        "missing_current": 0.0,
-    }
+    both = {PARTITION: day, "n_reference": rows_then, "n_current": rows,
+            "missing_reference": 0.0, "missing_current": 0.0}  # fmt: skip
     then, now = ((one, all_ - one) for one, all_ in ((label_then, rows_then), (buyers, rows)))
     compared = rows and rows_then
     pooled = (label_then + buyers) / (rows_then + rows) if compared else 0.0
@@ -131,8 +127,8 @@ def judge(*measured: pl.DataFrame, importance: Mapping[str, float]) -> pl.DataFr
     """
     rows = pl.concat(measured).to_dicts()
     enough = [min(row["n_reference"], row["n_current"]) >= FEWEST_ROWS for row in rows]
-    tests = [row[name] if is_enough else None for name in ("p_value", "missing_p_value")
-             for row, is_enough in zip(rows, enough, strict=True)]  # fmt: skip
+    tests = [row["p_value"] if _filled(row) >= FEWEST_ROWS else None for row in rows]
+    tests += [row["missing_p_value"] if is_enough else None for row, is_enough in zip(rows, enough, strict=True)]
     q_values = benjamini_hochberg(tests)
     for place, row in enumerate(rows):
         of_values, of_missing = q_values[place], q_values[place + len(rows)]
@@ -140,7 +136,7 @@ def judge(*measured: pl.DataFrame, importance: Mapping[str, float]) -> pl.DataFr
         # A difference that is sure and one that matters must be the same difference.
         verdicts = [verdict(effect, q, is_enough=enough[place])
                     for effect, q in zip(effects, (of_values, of_missing), strict=True)]  # fmt: skip
-        row["verdict"] = min(verdicts, key=("drift", "moderate", "stable", "too_few_rows").index)
+        row["verdict"] = min(verdicts, key=VERDICTS.index)
         row["q_value"] = min((q for q in (of_values, of_missing) if q is not None), default=None)
         is_used = row["kind"] in ("number", "category")
         row["importance"] = float(importance.get(row["feature"], 0.0)) if is_used else 1.0
@@ -174,7 +170,7 @@ def _compared(feature: Feature, then: Values, now: Values) -> dict[str, Any]:
     if is_number:
         deviation, low, high = feature.scale
         apart = distances(then.values, then.counts, now.values, now.counts, low=low, high=high)
-        row["mean_reference"], row["mean_current"] = then.spread()[0], now.spread()[0]
+        row["mean_reference"], row["mean_current"] = then.mean, now.mean
         row["statistic"], row["p_value"] = apart.ks, ks_p_value(apart.ks, then.filled, now.filled)
         row["wasserstein"], row["wasserstein_sd"] = apart.wasserstein, _ratio(apart.clipped, deviation)
         effect = max(effect, row["wasserstein_sd"] or 0.0)
@@ -189,6 +185,11 @@ def _compared(feature: Feature, then: Values, now: Values) -> dict[str, Any]:
     return row
 
 
+def _filled(row: Mapping[str, Any]) -> int:
+    """Rows with a value, of the side that has fewer."""
+    return min(round(row[f"n_{side}"] * (1 - (row[f"missing_{side}"] or 0.0))) for side in ("reference", "current"))
+
+
 def _outcomes(frame: Frame, probability: str, label: str) -> tuple[int, int, float, float]:
     """Rows, buyers, buyers expected and the variance of that."""
     p = nw.col(probability).cast(nw.Float64)
@@ -199,7 +200,7 @@ def _outcomes(frame: Frame, probability: str, label: str) -> tuple[int, int, flo
         nw.len().cast(nw.Int64), nw.col("label").sum().cast(nw.Int64).alias("buyers"),
         nw.col("p").sum().alias("expected"), (nw.col("p") * (1 - nw.col("p"))).sum().alias("variance"),
     )  # fmt: skip
-    rows, buyers, expected, variance = pl.DataFrame(sums.collect().to_arrow()).row(0)
+    rows, buyers, expected, variance = collected(sums).row(0)
     return int(rows), int(buyers or 0), float(expected or 0), float(variance or 0)
 
 

@@ -7,7 +7,8 @@ The unit is the visitor-day: a user on a day, who did something or did not. Even
 product looks at ten), and a test that counts each cries wolf every night; whether somebody did it at all that day does
 not. Days of one user are alike too: the variance between users, beside what independent days would have, is the design
 effect (Kish, 1965), and the exact test is told that many fewer days. The window is a week, so that it holds each
-weekday once; the reference is the four weeks before it, so no day is compared with itself.
+weekday once; the reference is the four weeks before it, so no day is compared with itself. It moves on with the source:
+an incident of more than two weeks becomes part of it, and its end is a change again.
 
 Which step follows which is read from the reference: nearly everybody who pays gave an address that day, so "address →
 payment" is a step, and the share that takes it is watched by segment.
@@ -24,9 +25,11 @@ import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.features.user_features import NameStep, unnamed
+from gesture_assets.monitoring.reference import Frame, collected
 from gesture_assets.monitoring.statistics import (
     EFFECT,
     FEWEST_ROWS,
+    VERDICTS,
     benjamini_hochberg,
     chi_square,
     exact_p_value,
@@ -35,12 +38,10 @@ from gesture_assets.monitoring.statistics import (
     verdict,
 )
 
-Frame = nw.LazyFrame[Any]
-
 CURRENT_DAYS, REFERENCE_DAYS = 7, 28
 FEWEST_THEN, FEWEST_NOW = 20, 5  # visitor-days: with fewer no difference at all would pass the exact test
-# Different users of an event type that four weeks did not have: the fewest that chance brings in fewer than one week of
-# a hundred, however rare it is. By Poisson e^(−4λ) × P(≥ 3 at λ) is 0.002 at most; of two users it would be 0.013.
+# Different users of an event type that four weeks did not have: the fewest that chance brings in less than a week of a
+# hundred, however rare the type is. By Poisson, e^(−4λ) × P(3 or more at λ) is 0.002 at most; for two it is 0.013.
 FEWEST_OF_NEW = 3
 MOST_TYPES = 40  # of event types by visitor-days; the rest is `other`
 PRECONDITION = 0.9  # of the visitor-days with an event, to call another one the step before it
@@ -113,27 +114,30 @@ def event_mix(counts: Frame, night: date, *, first_days: Frame | None = None, ke
     by_segment = named.filter(nw.col("segment") != EVERYBODY)
     rows = keep("rows", nw.concat([by_segment, named.with_columns(segment=nw.lit(EVERYBODY))]))
     types = _types(rows)
+    if not types:
+        return pl.DataFrame(schema=EVENT_MIX)
     visits = keep("visits", _visitor_days(rows, types, first_days))
     steps = _steps(visits, types)
-    # A source's first weeks have no reference of a volume, and everything in them is new.
-    is_grown = _first(counts) <= start + timedelta(days=1)
-    found = [*_rates(visits, types, steps), *_volumes(rows, has_reference=is_grown)]
+    # A source's first weeks have no reference of a volume, every event is new in them, and for longer every visitor.
+    age = (start - _first(first_days)).days + 1
+    found = [*_rates(visits, types, steps), *_volumes(rows)]
+    for row in found:
+        row["is_enough"] &= age >= {"volume": 0, "new_visitors": REFERENCE_DAYS}.get(row["kind"], -REFERENCE_DAYS)
     q_values = benjamini_hochberg([row["p_value"] if row["is_enough"] else None for row in found])
     for row, q_value in zip(found, q_values, strict=True):
         row |= {PARTITION: night, "q_value": q_value}
         row["verdict"] = verdict(row["effect"], q_value, is_enough=row.pop("is_enough"))
-        is_everybody_s = row["segment"] == EVERYBODY and row["is_new"] and row.pop("who", 0) >= FEWEST_OF_NEW
-        if is_grown and is_everybody_s and row["kind"] == "type" and row["verdict"] == "stable":
+        is_first_seen = row["is_new"] and row["segment"] == EVERYBODY and row.get("who", 0) >= FEWEST_OF_NEW
+        if is_first_seen and age >= 0 and row["verdict"] == "stable":
             row["verdict"] = "moderate"
         row["sentence"] = _sentence(row)
-    places = {name: place for place, name in enumerate(("drift", "moderate", "stable", "too_few_rows"))}
-    found.sort(key=lambda row: (places[row["verdict"]], -row["effect"], row["segment"], row["name"]))
+    found.sort(key=lambda row: (VERDICTS.index(row["verdict"]), -row["effect"], row["segment"], row["name"]))
     return pl.DataFrame(found, schema=EVENT_MIX)
 
 
 def _types(rows: Frame) -> list[str]:
     """The event types to watch, the most frequent first."""
-    by_type = _collected(rows.group_by("event_type").agg(nw.len().alias("rows")))
+    by_type = collected(rows.group_by("event_type").agg(nw.len().alias("rows")))
     names = by_type.sort(["rows", "event_type"], descending=[True, False])["event_type"].to_list()
     return names if len(names) <= MOST_TYPES else [*names[: MOST_TYPES - 1], OTHER]
 
@@ -142,7 +146,7 @@ def _visitor_days(rows: Frame, types: Sequence[str], first_days: Frame) -> Frame
     """A row per segment, user and day: `n0`, `n1`, … events of each type, `is_new` and `visit` (1)."""
     columns = ("segment", "user_id", "day", "is_current")
     is_type = {
-        name: ~nw.col("event_type").is_in(types) if name == OTHER else nw.col("event_type") == name for name in types
+        name: nw.col("event_type") == name if name != OTHER else ~nw.col("event_type").is_in(types) for name in types
     }
     wide = rows.group_by(*columns).agg(
         nw.when(chosen).then(nw.col("event_count")).otherwise(nw.lit(0)).sum().cast(nw.Int32).alias(f"n{place}")
@@ -157,9 +161,10 @@ def _steps(visits: Frame, types: Sequence[str]) -> list[tuple[int, int]]:
     """(before, after): for each type the rarest one that nearly always goes with it and is more frequent."""
     pairs = [(one, other) for one in range(len(types)) for other in range(one, len(types))]
     everybody = visits.filter(nw.col("segment") == EVERYBODY, ~nw.col("is_current"))
-    together = _collected(everybody.select(
-        ((nw.col(f"n{one}") > 0) & (nw.col(f"n{two}") > 0)).cast(nw.Int32).sum().cast(nw.Int64).alias(f"{one}_{two}")
-        for one, two in pairs
+    together = collected(everybody.select(
+        ((nw.col(f"n{one}") > 0) & (nw.col(f"n{other}") > 0)).cast(nw.Int32).sum().cast(nw.Int64)
+        .alias(f"{one}_{other}")
+        for one, other in pairs
     )).row(0, named=True)  # fmt: skip
     days = [together[f"{one}_{one}"] or 0 for one in range(len(types))]
     steps = []
@@ -194,7 +199,7 @@ def _rates(visits: Frame, types: Sequence[str], steps: Sequence[tuple[int, int]]
         *(_product(letters, place).sum().alias(f"{letters}{place}")
           for place in range(len(watched)) for letters in PRODUCTS),
     )  # fmt: skip
-    table = {(row["segment"], row["is_current"]): row for row in _collected(sums).to_dicts()}
+    table = {(row["segment"], row["is_current"]): row for row in collected(sums).to_dicts()}
     nothing = {"users": 0, **{f"{letters}{place}": 0.0 for place in range(len(watched)) for letters in PRODUCTS}}
     for segment in sorted({segment for segment, _ in table}):
         then, now = (table.get((segment, is_current), nothing) for is_current in (False, True))
@@ -275,11 +280,11 @@ def _mix(rates: Sequence[_Rate]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _volumes(rows: Frame, *, has_reference: bool) -> Iterator[dict[str, Any]]:
+def _volumes(rows: Frame) -> Iterator[dict[str, Any]]:
     """Events a day by segment, of which the days differ among themselves: Welch's test of the two windows' days."""
     from scipy.stats import ttest_ind_from_stats
 
-    days = _collected(rows.group_by("segment", "is_current", "day").agg(nw.col("event_count").sum().cast(nw.Float64)))
+    days = collected(rows.group_by("segment", "is_current", "day").agg(nw.col("event_count").sum().cast(nw.Float64)))
     for (segment,), part in sorted(days.partition_by("segment", as_dict=True).items()):
         windows = []
         for is_current, length in ((False, REFERENCE_DAYS), (True, CURRENT_DAYS)):
@@ -294,7 +299,7 @@ def _volumes(rows: Frame, *, has_reference: bool) -> Iterator[dict[str, Any]]:
             "segment": segment, "kind": "volume", "name": "volume", "n_reference": REFERENCE_DAYS,
             "n_current": CURRENT_DAYS, "rate_reference": mean_then, "rate_current": mean, "is_new": not mean_then,
             "is_vanished": not mean, "p_value": float(welch.pvalue) if varies else float(mean == mean_then),
-            "effect": abs(log(ratio)) / log(TWICE) if ratio else NOTHING, "is_enough": has_reference,
+            "effect": abs(log(ratio)) / log(TWICE) if ratio else NOTHING, "is_enough": True,
         }  # fmt: skip
 
 
@@ -303,12 +308,8 @@ def _product(letters: str, place: int) -> nw.Expr:
     return factors[0] if len(factors) == 1 else factors[0] * factors[1]
 
 
-def _first(counts: Frame) -> date:
-    return _collected(counts.select(nw.col("day").min()))["day"][0] or date.max
-
-
-def _collected(frame: Frame) -> pl.DataFrame:
-    return pl.DataFrame(frame.collect().to_arrow())
+def _first(first_days: Frame) -> date:
+    return collected(first_days.select(nw.col("first_day").min()))["first_day"][0] or date.max
 
 
 def _sentence(row: dict[str, Any]) -> str:

@@ -114,9 +114,8 @@ def _profiled(feature: Feature, found: Values) -> dict[str, object]:
     row["edges"] = feature.edges.tolist()
     if not found.filled:
         return row
-    mean, deviation = found.spread()
     ends = {"minimum": float(found.values[0]), "median": found.quantile(0.5), "maximum": float(found.values[-1])}
-    return {**row, "mean": mean, "standard_deviation": deviation, **ends}
+    return {**row, "mean": found.mean, "standard_deviation": found.deviation(), **ends}
 
 
 def _between_bins(today: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:

@@ -60,11 +60,19 @@ class Values:
         """The smallest number that at least `share` of the filled rows do not exceed."""
         return float(self.values[np.searchsorted(np.cumsum(self.counts), share * self.filled)])
 
-    def spread(self, low: float = -np.inf, high: float = np.inf) -> tuple[float, float]:
-        """Mean and standard deviation (of the population) of the numbers, moved into [`low`, `high`]."""
+    @property
+    def mean(self) -> float:
+        """Of the numbers."""
+        return float(np.average(self.values, weights=self.counts))
+
+    def deviation(self, low: float = -np.inf, high: float = np.inf) -> float:
+        """The standard deviation (of the population) of the numbers, those beyond `low` and `high` moved there."""
         numbers = np.clip(self.values, low, high)
-        mean = float(np.average(numbers, weights=self.counts))
-        return mean, float(np.sqrt(np.average((numbers - mean) ** 2, weights=self.counts)))
+        size = float(np.abs(numbers).max()) or 1.0  # squares of the largest floats are none
+        parts = numbers / size
+        return size * float(
+            np.sqrt(np.average((parts - np.average(parts, weights=self.counts)) ** 2, weights=self.counts))
+        )
 
 
 @dataclass(frozen=True)
@@ -111,7 +119,7 @@ class Feature:
         """
         everything = self.sample()
         low, high = everything.quantile(TAIL), everything.quantile(1 - TAIL)
-        deviation = everything.spread(low, high)[1] or everything.spread()[1]
+        deviation = everything.deviation(low, high) or everything.deviation()
         return deviation, low - FARTHEST * deviation, high + FARTHEST * deviation
 
     def histogram(self, found: Values) -> Counts:
@@ -186,7 +194,7 @@ def freeze(rows: Frame, features: Sequence[str], *, day: str = PARTITION, is_sco
     `ConfigError` for one that is neither number, truth nor text, or where there are no rows.
     """
     kinds: dict[str, Kind] = {name: _kind(rows, name) for name in features}
-    days = _collected(rows.select(day).unique())[day].cast(pl.Date).sort().to_list()
+    days = collected(rows.select(day).unique())[day].cast(pl.Date).sort().to_list()
     if not days:
         raise ConfigError.bad_value(
             "The reference of drift",
@@ -218,19 +226,20 @@ def count(frame: Frame, name: str, kind: Kind) -> Values:
             next_step="give the feature the type it had in training, or train anew:  gesture train",
         )
     if kind != "category" and frame.collect_schema()[name].is_float():
-        numbers = _collected(frame.select(name))[name].cast(pl.Float64).to_numpy()
+        numbers = collected(frame.select(name))[name].cast(pl.Float64).to_numpy()
         filled = np.sort(numbers[np.isfinite(numbers)])
         starts = np.flatnonzero(np.diff(filled, prepend=np.nan))
         return Values(filled[starts], np.diff(starts, append=len(filled)), len(numbers) - len(filled))
     value = nw.col(name).cast(nw.String if kind == "category" else nw.Float64)
     counted = frame.select(value=value).group_by("value").agg(nw.len().cast(nw.Int64).alias("row_count"))
-    table = _collected(counted)
+    table = collected(counted)
     missing = table.filter(pl.col("value").is_null())["row_count"].sum()
     table = table.drop_nulls().sort("value")
     return Values(table["value"].to_numpy(), table["row_count"].to_numpy(), int(missing))
 
 
-def _collected(frame: Frame) -> pl.DataFrame:
+def collected(frame: Frame) -> pl.DataFrame:
+    """The rows of `frame`, from whichever engine."""
     return pl.DataFrame(frame.collect().to_arrow())
 
 

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Verdict = Literal["drift", "moderate", "stable", "too_few_rows"]
 
-VERDICTS = ("drift", "moderate", "stable", "too_few_rows")
+VERDICTS = ("drift", "moderate", "stable", "too_few_rows")  # the gravest first
 ALARMS = ("drift", "moderate")
 
 ALPHA = 0.01  # a night in a hundred may cry wolf over nothing: three or four a year
@@ -106,7 +106,8 @@ def ks_p_value(statistic: float, reference_rows: int, current_rows: int) -> floa
     """
     from scipy.stats import kstwo
 
-    return float(kstwo.sf(statistic, round(reference_rows * current_rows / (reference_rows + current_rows))))
+    rows = max(1, round(reference_rows * current_rows / (reference_rows + current_rows)))
+    return float(kstwo.sf(statistic, rows))
 
 
 def exact_p_value(yes: int, rows: int, reference_yes: int, reference_rows: int) -> float:

@@ -99,7 +99,11 @@ def next_attempts(connection: duckdb.DuckDBPyConnection, table: str, days: Seque
     return {day: dict(found).get(day, 0) + 1 for day in days}
 
 
-def latest(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date, tuple[Verdict, int, int, str, str]]:
+# Day -> (verdict, attempt, row count, content hash, checks as JSON) of the latest attempt.
+Verdicts = dict[date, tuple[Verdict, int, int, str, str]]
+
+
+def latest(connection: duckdb.DuckDBPyConnection, table: str) -> Verdicts:
     """Day -> (verdict, attempt, row count, content hash, checks as JSON) of the latest attempt."""
     rows = connection.execute(
         f"""select partition, verdict, attempt, row_count, content_hash, checks from {LEDGER} where table_name = ?
@@ -197,13 +201,14 @@ def _culprit(
 
 
 def require(
-    connection: duckdb.DuckDBPyConnection, *, table: str, days: Sequence[date], reader: str, window: str
-) -> str:
-    """One hash over the inputs `table`@`days`, all of whose gates are open.
+    connection: duckdb.DuckDBPyConnection, *, table: str, days: Sequence[date], reader: str, window: str,
+    verdicts: Verdicts | None = None,
+) -> str:  # fmt: skip
+    """One hash over the inputs `table`@`days`, all of whose gates are open; `verdicts` are its latest, where known.
 
     Raises `GateClosed` listing what is missing or failed, and the command that repairs it.
     """
-    verdicts = latest(connection, table)
+    verdicts = latest(connection, table) if verdicts is None else verdicts
     closed = {day: verdicts.get(day) for day in days if day not in verdicts or verdicts[day][0] is Verdict.FAIL}
     if closed:
         if culprit := _culprit(connection, table, closed):

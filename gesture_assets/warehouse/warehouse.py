@@ -133,6 +133,7 @@ class Session:
     blocking: tuple[str, ...] = ()  # checks that would only report, and block here
     input_hashes: dict[str, str] = field(default_factory=dict)
     build_keys: dict[date, str] = field(default_factory=dict)  # unchanged.py: what each day is built from, in one word
+    verdicts: dict[str, ledger.Verdicts] = field(default_factory=dict)  # by table, as far as they were asked for
     steps: dict[str, str] = field(default_factory=dict)  # the SQL of each named part of a query
 
     # ---- reading -------------------------------------------------------------------------------------------------
@@ -179,7 +180,20 @@ class Session:
             return None
 
     def _require(self, table: str, days: Sequence[date]) -> str:
-        return ledger.require(self.connection, table=table, days=days, reader=self.run.step, window=self.run.window)
+        return ledger.require(
+            self.connection, table=table, days=days, reader=self.run.step, window=self.run.window,
+            verdicts=self._latest(table),
+        )  # fmt: skip
+
+    def _latest(self, table: str) -> ledger.Verdicts:
+        """The latest verdicts of `table`; asked once, for nobody else writes while the warehouse is open here."""
+        if table not in self.verdicts:
+            self.verdicts[table] = ledger.latest(self.connection, table)
+        return self.verdicts[table]
+
+    def _record(self, rows: Sequence[LedgerRow]) -> None:
+        ledger.append(self.connection, rows)
+        self.verdicts.clear()
 
     def expected_days(self, *, through: date, since: date | None = None) -> list[date]:
         """Every day of the span on which something landed, and `through` itself."""
@@ -198,7 +212,7 @@ class Session:
 
     def _override(self, table: str, days: Sequence[date]) -> None:
         """Open the closed gates of `table`@`days`, leaving a row each that says who did it and why."""
-        verdicts = ledger.latest(self.connection, table)
+        verdicts = self._latest(table)
         closed = [day for day in days if day not in verdicts or verdicts[day][0] is Verdict.FAIL]
         if not closed:
             return
@@ -212,7 +226,7 @@ class Session:
             )
             for day in closed
         ]  # fmt: skip
-        ledger.append(self.connection, rows)
+        self._record(rows)
         log.warning("%s: opened %s@%s by hand: %s", self.run.step, table, listing(closed), self.run.force_reason)
 
     def live_counts(self, table: str, days: Sequence[date]) -> dict[date, int]:
@@ -228,7 +242,7 @@ class Session:
 
     def verify_unchanged(self, contract: Contract, days: Sequence[date], *, since: date | None) -> None:
         """Refuse rows that are not the ones which passed: somebody wrote past the gate."""
-        verdicts = ledger.latest(self.connection, contract.name)
+        verdicts = self._latest(contract.name)
         live = self.live_counts(contract.name, [since or date.min, *days])
         changed = [day for day in days if live.get(day, 0) != verdicts[day][2]]
         changed += [day for day in live if day not in verdicts]
@@ -280,7 +294,7 @@ class Session:
         attempts = ledger.next_attempts(self.connection, contract.name, self.run.days)
         self.ensure(contract)
         rows = [self._row(contract, day, attempts[day], verdict, 0, EMPTY_HASH, (), None) for day in self.run.days]
-        ledger.append(self.connection, rows)
+        self._record(rows)
         outcomes = tuple(
             CheckOutcome(check.name, True, check.severity, "nothing to check, the source is not configured")
             for check in contract.checks
@@ -454,8 +468,7 @@ class Session:
                 self._replace(contract, [v.day for v in verdicts if v.is_changed])
                 self._clear_rejected(contract, [v.day for v in verdicts if v.passed])
                 self._reject(contract, [v.day for v in verdicts if not v.passed], structured=structured)
-                ledger.append(
-                    self.connection,
+                self._record(
                     [
                         self._row(
                             contract, v.day, v.attempt, Verdict.PASS if v.passed else Verdict.FAIL, v.row_count,

@@ -56,6 +56,12 @@ def test_a_night_that_is_run_again_does_not_count_twice(warehouse: duckdb.DuckDB
     assert one.night_count == 1
 
 
+def test_a_figure_that_is_none_is_null(warehouse: duckdb.DuckDBPyConnection) -> None:
+    (one,) = pass_nights(warehouse, [replace(DRIFT, numbers={"psi": float("nan"), "lift": float("inf"), "n": 3})])
+    assert one.alert.numbers == {"psi": None, "lift": None, "n": 3}
+    assert warehouse.execute(f"select json_valid(numbers) from {TABLE}").fetchall() == [(True,)]
+
+
 def test_a_backfill_leaves_no_row(warehouse: duckdb.DuckDBPyConnection) -> None:
     assert pass_nights(warehouse, [DRIFT], [], is_backfill=True) == []
 

@@ -1,0 +1,226 @@
+"""What people do is watched by visitor-day: incidents are named by segment, bursts and growth are none."""
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import duckdb
+import narwhals as nw
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from gesture_assets.monitoring.event_mix import (
+    COUNTED,
+    EVENT_MIX,
+    FEWEST_OF_NEW,
+    event_mix,
+    of_daily_activity,
+    of_events,
+)
+from gesture_assets.monitoring.statistics import ALARMS
+
+NIGHT = date(2026, 3, 9)
+SCHEMA = {"day": pl.Date, "user_id": pl.String, "segment": pl.String, "event_type": pl.String, "event_count": pl.Int64}
+
+Row = tuple[date, str, str | None, str, int]
+
+
+def lazy(rows: list[Row]) -> nw.LazyFrame[Any]:
+    return nw.from_native(pl.DataFrame(rows, schema=SCHEMA, orient="row").lazy())
+
+
+def mix(rows: list[Row], night: date = NIGHT) -> pl.DataFrame:
+    found = event_mix(lazy(rows), night)
+    assert found.schema == EVENT_MIX
+    return found
+
+
+def world(days: int = 70, visitors: int = 30, *, change: Callable[..., None] | None = None, seed: int = 1) -> list[Row]:
+    """A shop, a quarter of its visitors new: all look, three in ten fill a cart, eight in ten of these pay."""
+    random = np.random.default_rng(seed)
+    rows: list[Row] = []
+    users = 1
+    for back in reversed(range(days)):
+        day = NIGHT - timedelta(days=back)
+        for _ in range(visitors):
+            is_new = random.random() < 0.25
+            users += is_new
+            user, segment = (
+                f"u{users if is_new else random.integers(users)}",
+                ["desktop", "mobile"][int(random.random() < 0.4)],
+            )
+            did = {"view": int(random.geometric(0.2))}
+            if random.random() < 0.3:
+                did["cart"] = 1
+                if random.random() < 0.8:
+                    did["pay"] = 1
+            if change is not None:
+                change(day, segment, did, random)
+            rows += [(day, user, segment, name, number) for name, number in did.items()]
+    return rows
+
+
+def alarms(found: pl.DataFrame) -> set[tuple[str, str, str]]:
+    return set(found.filter(pl.col("verdict").is_in(ALARMS)).select("segment", "kind", "name").rows())
+
+
+def rows_of(found: pl.DataFrame, segment: str, name: str) -> dict[str, Any]:
+    return found.filter(pl.col("segment") == segment, pl.col("name") == name).row(0, named=True)
+
+
+def test_an_ordinary_week_is_silent_and_steps_are_found_in_the_reference() -> None:
+    found = mix(world())
+    assert alarms(found) == set()
+    assert set(found.filter(pl.col("kind") == "step")["name"]) == {"view → cart", "cart → pay"}
+    assert rows_of(found, "all", "cart → pay")["rate_reference"] == pytest.approx(0.8, abs=0.06)
+
+
+def test_nights_without_an_incident_are_silent_in_the_long_run() -> None:
+    assert sum(bool(alarms(mix(world(seed=seed)))) for seed in range(2, 42)) <= 1
+
+
+def test_a_bug_of_one_segment_is_named_with_step_and_segment() -> None:
+    def no_pay_on_mobile(day: date, segment: str, did: dict[str, int], random: np.random.Generator) -> None:
+        if segment == "mobile" and day > NIGHT - timedelta(days=6) and random.random() < 0.8:
+            did.pop("pay", None)
+
+    found = mix(world(change=no_pay_on_mobile))
+    assert ("mobile", "step", "cart → pay") in alarms(found)
+    assert all(segment != "desktop" for segment, _, _ in alarms(found))
+    assert rows_of(found, "mobile", "cart → pay")["sentence"].startswith("mobile, cart → pay: drift; ")
+
+
+def test_a_new_event_type_is_named_when_three_people_have_it() -> None:
+    rows = world()
+    for number, expected in ((FEWEST_OF_NEW - 1, False), (FEWEST_OF_NEW, True)):
+        new: list[Row] = [(NIGHT, f"u{user}", "desktop", "crash", 1) for user in range(number)]
+        new += [(NIGHT, "u0", "desktop", "crash", 50)]
+        found = mix(rows + new)
+        assert (("all", "type", "crash") in alarms(found)) is expected
+        assert rows_of(found, "all", "crash")["is_new"]
+    assert "crash: new; 0.0% → " in rows_of(found, "all", "crash")["sentence"]
+
+
+def test_a_vanished_event_type_is_named() -> None:
+    def no_cart(day: date, segment: str, did: dict[str, int], random: np.random.Generator) -> None:
+        if day > NIGHT - timedelta(days=7):
+            did.pop("cart", None)
+
+    found = mix(world(change=no_cart))
+    row = rows_of(found, "all", "cart")
+    assert (row["is_vanished"], row["rate_current"], row["verdict"]) == (True, 0.0, "drift")
+    assert "cart: vanished; " in row["sentence"]
+
+
+def test_one_busy_user_is_no_change_of_the_mix() -> None:
+    busy: list[Row] = [(NIGHT - timedelta(days=back), "robot", "desktop", "cart", 400) for back in range(2)]
+    found = mix(world() + busy)
+    mixed = rows_of(found, "all", "mix")
+    assert mixed["psi"] > 0.1  # of events it is a sensation
+    assert mixed["design_effect"] > 50
+    assert alarms(found) == set()
+
+
+def test_days_of_one_user_count_for_fewer_when_they_are_alike() -> None:
+    # Ten users of four days each who all do it, ten who never do: 80 visitor-days that are worth 20.
+    rows: list[Row] = []
+    for back in (*range(4), *range(10, 14)):
+        for user in range(20):
+            rows += [(NIGHT - timedelta(days=back), f"u{user}", None, "view", 1)]
+            rows += [(NIGHT - timedelta(days=back), f"u{user}", None, "pay", 1)] if user < 10 else []
+    row = rows_of(mix(rows), "all", "pay")
+    assert (row["n_reference"], row["n_current"], row["rate_current"]) == (80, 80, 0.5)
+    # Σ(y − px)² = 40 × 4 over 160 × ¼, and 40 users of 39.
+    assert row["design_effect"] == pytest.approx(4 * 40 / 39)
+    assert "unknown" in set(mix(rows)["segment"])
+
+
+def test_a_crowd_of_new_visitors_is_a_shift() -> None:
+    old = world()
+    crowd: list[Row] = [
+        (NIGHT - timedelta(days=back), f"reader{back}_{number}", "mobile", "view", 1)
+        for back in range(3)
+        for number in range(20)
+    ]
+    found = mix(old + crowd)
+    assert ("all", "new_visitors", "new_visitors") in alarms(found)
+    row = rows_of(found, "all", "new_visitors")
+    assert row["rate_current"] > row["rate_reference"]
+    first_days = pl.DataFrame(old + crowd, schema=SCHEMA, orient="row").group_by("user_id").agg(
+        first_day=pl.col("day").min()
+    )  # fmt: skip
+    lately = [one for one in old + crowd if one[0] > NIGHT - timedelta(days=35)]
+    known = event_mix(lazy(lately), NIGHT, first_days=nw.from_native(first_days.lazy()))
+    assert rows_of(known, "all", "new_visitors")["rate_current"] == row["rate_current"]
+
+
+def test_a_volume_that_doubles_is_an_alarm_and_growth_is_none() -> None:
+    def grown(factor: float) -> list[Row]:
+        rows = []
+        for back in range(42):
+            visitors = round(20 * factor) if back < 7 else 20
+            rows += [(NIGHT - timedelta(days=back), f"u{back % 7}_{n}", "web", "view", 1 + (n + back) % 2)
+                     for n in range(visitors)]  # fmt: skip
+        return rows
+
+    assert ("all", "volume", "volume") not in alarms(mix(grown(1.8)))
+    found = mix(grown(2.2))
+    assert ("all", "volume", "volume") in alarms(found)
+    assert "everybody, volume: moderate; 30.0 → 66.0 events a day" in rows_of(found, "all", "volume")["sentence"]
+
+
+def test_the_first_weeks_of_a_source_are_too_few_rows_or_silent() -> None:
+    found = mix(world(days=9))
+    assert alarms(found) == set()
+    assert {rows_of(found, "all", name)["verdict"] for name in ("volume", "new_visitors")} == {"too_few_rows"}
+
+
+def test_nothing_at_all_is_no_error() -> None:
+    assert mix([]).is_empty()
+    assert mix(world(), NIGHT + timedelta(days=100)).is_empty()
+
+
+def test_both_engines_and_both_sources_tell_the_same() -> None:
+    rows = world(visitors=8)
+    table = pl.DataFrame(rows, schema=SCHEMA, orient="row").group_by("day", "user_id", "segment", "event_type").agg(
+        pl.col("event_count").sum()
+    )  # fmt: skip
+    of_polars = event_mix(nw.from_native(table.lazy()), NIGHT)
+    with duckdb.connect() as con:
+        con.register("counts", table.to_arrow())
+        of_duckdb = event_mix(nw.from_native(con.table("counts")), NIGHT)
+    assert_frame_equal(of_duckdb, of_polars, rel_tol=1e-12)
+    events = table.select(
+        "user_id", event_at=pl.col("day").cast(pl.Datetime), device="segment", event_name="event_type",
+        repeat="event_count",
+    )  # fmt: skip
+    events = events.select(pl.exclude("repeat").repeat_by("repeat")).explode(
+        "user_id", "event_at", "device", "event_name"
+    )
+    again = of_events(nw.from_native(events.lazy())).collect().to_polars()
+    assert again.sort(again.columns).equals(table.select(COUNTED).sort(again.columns))
+    wide = (
+        table.group_by("user_id", activity_date="day")
+        .agg(*((pl.col("event_count") * (pl.col("event_type") == name)).sum().alias(f"{name}_count")
+               for name in ("view", "cart", "pay")))
+    )  # fmt: skip
+    of_activity = event_mix(of_daily_activity(nw.from_native(wide.lazy()), ("view", "cart", "pay")), NIGHT)
+    everybody = of_polars.filter(pl.col("segment") == "all", pl.col("kind") != "mix")
+    columns = ["kind", "name", "n_current", "rate_current", "p_value"]
+    assert set(of_activity["segment"]) == {"all"}
+    assert_frame_equal(
+        of_activity.filter(pl.col("kind") != "mix").select(columns).sort(columns),
+        everybody.select(columns).sort(columns),
+        rel_tol=1e-12,
+    )
+
+
+def test_moments_become_days() -> None:
+    events = pl.DataFrame({
+        "user_id": ["a"] * 3, "event_name": ["view"] * 3, "device": ["web"] * 3,
+        "event_at": [datetime(2026, 3, 9, 0, 0), datetime(2026, 3, 9, 23, 59), datetime(2026, 3, 10)],
+    })  # fmt: skip
+    found = of_events(nw.from_native(events.lazy())).collect().to_polars().sort("day")
+    assert found.rows() == [(NIGHT, "a", "web", "view", 2), (NIGHT + timedelta(days=1), "a", "web", "view", 1)]
