@@ -8,6 +8,7 @@ import fcntl
 import functools
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,13 +95,13 @@ def write_without_waiting() -> None:
     Dagster also makes a SQLAlchemy engine for every connection, which learns the dialect and compiles each statement
     anew: a quarter of a small night. One that is kept makes the same connections.
     """
-    from dagster._core.storage.event_log.sqlite import sqlite_event_log
-    from dagster._core.storage.runs.sqlite import sqlite_run_storage
+    import sqlalchemy
     from sqlalchemy import Engine, event
 
-    storages: tuple[Any, ...] = (sqlite_event_log, sqlite_run_storage)
-    for storage in storages:
-        storage.create_engine = _one_a_file(storage.create_engine)
+    # Whichever modules of Dagster make engines: were they to change, a night would be slower again and no more.
+    for name, module in tuple(sys.modules.items()):
+        if name.startswith("dagster.") and vars(module).get("create_engine") is sqlalchemy.create_engine:
+            vars(module)["create_engine"] = _one_a_file(sqlalchemy.create_engine)
     held: dict[str, sqlite3.Connection] = {}
 
     @event.listens_for(Engine, "connect")

@@ -23,7 +23,7 @@ defs = dg.Definitions(
     assets=dg.load_assets_from_modules(
         [events, subscribers, features, exploration, scores, models, monitoring, publish]
     ),
-    jobs=[nightly.nightly, nightly.train],
+    jobs=[nightly.nightly, nightly.train, nightly.explain_changes],
     schedules=[nightly.nightly_schedule],
     sensors=[killed_runs.killed_runs],
     resources={"warehouse": WarehouseResource()},

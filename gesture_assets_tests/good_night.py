@@ -101,6 +101,45 @@ GOOD: dict[str, list[dict[str, object]]] = {
         else {"user_id": who, "rule_score": score, "source": "rules_fallback", "score": score}
         for who, score in SCORES.items()
     ],
+    "feature_profiles": [
+        {"feature": name, "kind": "number", "row_count": 10, "distinct_count": 3, "edges": [1.0, 2.0],
+         "bin_counts": [5, 3, 1, 1], "missing_count": 1, "model_version": VERSION}
+        for name in ("visits", "age")
+    ],
+    "feature_statistics": [
+        {"feature": name, "baseline": baseline, "day_count": 1, "row_count": 10, "baseline_row_count": 10}
+        for name in ("visits", "age") for baseline in ("daily", "weekly")
+    ],
+    "drift_reports": [
+        {"rank": rank, "feature": name, "kind": "number", "n_reference": 500, "n_current": 500, "p_value": 0.5,
+         "verdict": "stable", "sentence": f"{name}: stable", "importance": 0.5, "model_version": VERSION}
+        for rank, name in enumerate(("visits", "age"), 1)
+    ],
+    "event_mix_drift": [
+        {"segment": "all", "kind": "type", "name": name, "n_reference": 500, "n_current": 500, "p_value": 0.5,
+         "verdict": "stable", "sentence": f"{name}: stable"}
+        for name in ("page_view", "signup")
+    ],
+    "performance_report": [
+        {"basis": basis, "segment": "all", "metric": "roc_auc", "cohort_date": DAY - timedelta(days=30), "value": 0.8,
+         "verdict": "fine", "sample_count": 500, "buyer_count": 50}
+        for basis in ("realised", "rules")
+    ],
+    "score_backtest": [
+        {"scored_by": "rules", "band": band, "cohort_date": DAY - timedelta(days=90), "user_count": 10,
+         "buyer_count": 2, "conversion_rate": 0.2}
+        for band in ("high", "low")
+    ],
+    "retrain_decision": [
+        {"should_retrain": True, "reasons": "model_age", "because": "The model is old.", "training_sample_count": 500}
+    ],
+    "score_changes": [
+        {"user_id": who, "before": 10.0, "after": 15.0, "change": 5.0, "new_behaviour": 5.0} for who in ("ada", "bob")
+    ],
+    "alerts": [
+        {"alert_key": key, "severity": "WARN", "owner": "scoring", "what": key, "place": "here", "runbook": "look"}
+        for key in ("drift/number/visits", "drift/number/age")
+    ],
     "training_set": [
         {"user_id": f"{who}{n}", "person_id": f"{who}{n}", "feature_date": DAY - timedelta(days=30 + ago), "label": n,
          "matures_on": DAY - timedelta(days=ago), "split": part, "random_split": part}
@@ -147,6 +186,10 @@ TOGETHER = (
     ("top_users",),
     ("model_scores", "model_exclusions", "score_reasons"),
     ("intent_scores",),
+    ("feature_profiles", "feature_statistics", "drift_reports", "event_mix_drift"),
+    ("performance_report", "score_backtest", "retrain_decision"),
+    ("score_changes",),
+    ("alerts",),
     ("training_set", "feature_screening"),
     ("candidate_model", "model_evaluation", "feature_importance"),
 )

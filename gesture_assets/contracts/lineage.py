@@ -7,6 +7,8 @@ here: how a table is built (`defs/`).
 LANDED = ("raw_events", "quarantined_events", "landing_reconciliation", "identity_links")
 LEARNT_FROM = ("daily_activity", "identity_links", "validated_subscribers", "user_features", "rule_scores")
 OUTCOMES = ("daily_activity", "identity_links", "validated_subscribers")
+WATCHED = ("user_features", "rule_scores", "model_scores", *OUTCOMES)
+MOVED = ("feature_profiles", "feature_statistics", "drift_reports", "event_mix_drift")
 CRM = ("crm_snapshot", "validated_subscribers", "quarantined_subscribers")
 
 UPSTREAM: dict[str, tuple[str, ...]] = {
@@ -23,13 +25,10 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
     "top_users": ("user_features", "rule_scores", "rule_contributions"),
     **dict.fromkeys(("model_scores", "model_exclusions", "score_reasons"), ("user_features", "rule_scores")),
     "intent_scores": ("rule_scores", "model_scores", "model_exclusions"),
-    **dict.fromkeys(("feature_profiles", "feature_statistics"), ("user_features", "rule_scores", "model_scores")),
-    "drift_reports": ("user_features", "rule_scores", "model_scores", *OUTCOMES),
-    "event_mix_drift": ("raw_events", "daily_activity"),
+    **dict.fromkeys(MOVED, ("raw_events", *WATCHED)),
     **dict.fromkeys(
-        ("performance_report", "score_backtest"), ("user_features", "rule_scores", "model_scores", *OUTCOMES)
+        ("performance_report", "score_backtest", "retrain_decision"), (*WATCHED, "model_exclusions", "drift_reports")
     ),
-    "retrain_decision": ("user_features", "model_scores", "model_exclusions", "drift_reports", *OUTCOMES),
     "score_changes": ("rule_sets", "rule_scores", *OUTCOMES),
     "alerts": ("drift_reports", "event_mix_drift", "performance_report", "model_exclusions"),
     **dict.fromkeys(("training_set", "feature_screening"), LEARNT_FROM),

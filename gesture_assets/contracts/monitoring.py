@@ -313,7 +313,8 @@ ALERTS = Contract(
 SCORE_CHANGES = Contract(
     name="score_changes",
     grain="One row per user whose rule score moved most since the day before, and why.",
-    description="The parts sum to the change. Made for the newest night; for any other two days: gesture why-changed.",
+    description="The parts sum to the change. Made when somebody asks; for one user and any two days: "
+    "gesture why-changed.",
     group=GROUP,
     owner=OWNER,
     key=("user_id",),

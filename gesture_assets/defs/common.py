@@ -182,6 +182,11 @@ class Night:
         """See `Session.read`."""
         return self.session.read(contract, **window)
 
+    def require(self, *contracts: Contract) -> None:
+        """Refuse to go on where a gate of the run's days is closed, also for tables that are read only now and then."""
+        for contract in contracts:
+            self.read(contract, since=self.days[0], through=self.days[-1])
+
     def chunks(self, contract: Contract, rows: int = ROWS_AT_ONCE) -> Iterator[tuple[date, ...]]:
         """The run's days in pieces that hold about `rows` rows of `contract`, a day at least.
 

@@ -104,6 +104,7 @@ def drift(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Ev
         ):
             yield from kept
             return
+        night.require(USER_FEATURES, RULE_SCORES, MODEL_SCORES, DAILY_ACTIVITY, IDENTITY_LINKS, VALIDATED_SUBSCRIBERS)
         known = {version: _champion(night, version) for version in sorted(set(sources.values()))}
         profiles, reports = [], []
         for day in night.days:
@@ -293,6 +294,10 @@ def performance(context: dg.AssetExecutionContext, warehouse: WarehouseResource)
         if kept := night.unchanged(*tables, sources=sources):
             yield from kept
             return
+        night.require(
+            USER_FEATURES, RULE_SCORES, MODEL_SCORES, MODEL_EXCLUSIONS, DRIFT_REPORTS, DAILY_ACTIVITY, IDENTITY_LINKS,
+            VALIDATED_SUBSCRIBERS,
+        )  # fmt: skip
         reports, tests, decisions = [], [], []
         for day in night.days:
             report = pl.concat([*_realised(night, day), *_estimated(night, day)], how="diagonal_relaxed")
@@ -330,7 +335,7 @@ def _realised(night: Night, day: date) -> Iterator[pl.DataFrame]:
         cohort.by_model, threshold=baseline.get("threshold", 0.5), segments=SEGMENTS, bootstrap=BOOTSTRAP
     )
     about = (when, pl.lit("realised").alias("basis"), pl.lit(version).alias("model_version"))
-    yield judged.against_baseline(baseline, found).select(
+    yield judged.against_baseline(baseline, found, _limits(night)).select(
         "metric", "value", "low", "high", "verdict", *about, segment=pl.lit("all"), baseline_value="baseline",
         fall="drop", allowed_fall="limit", sample_count="rows", buyer_count="positives",
     )  # fmt: skip
@@ -355,6 +360,14 @@ def _estimated(night: Night, day: date) -> Iterator[pl.DataFrame]:
         model_version=pl.lit(version), segment=pl.lit("all"), verdict=pl.lit(judged.FINE),
         sample_count=pl.lit(len(scores), pl.Int64),
     )  # fmt: skip
+
+
+def _limits(night: Night) -> dict[str, float | None]:
+    settings = night.settings
+    return {
+        **judged.LIMITS, "roc_auc": settings.retrain_threshold_auc, "precision": settings.retrain_threshold_precision,
+        "f1": settings.retrain_threshold_f1,
+    }  # fmt: skip
 
 
 def _baseline(night: Night, version: str) -> dict[str, float]:
@@ -451,22 +464,23 @@ def _training_samples(night: Night, day: date) -> int:
 
 @step("score_changes", SCORE_CHANGES)
 def score_changes(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
-    """Say why the scores moved that moved most since the day before; of the newest night only."""
+    """Say why the scores moved that moved most since the day before."""
     with warehouse.open(context) as night:
-        day = night.days[-1]
-        earlier = day - timedelta(days=1)
-        if len(night.days) > 1 or night.session.run.is_backfill(day) or not _live(night, earlier):
-            night.session.ensure(SCORE_CHANGES)
-            yield from night.commit((SCORE_CHANGES, _table(SCORE_CHANGES)))
-            return
-        scores = [night.read(RULE_SCORES, on=one).select("user_id", "points", "band") for one in (earlier, day)]
-        both = scores[0].join(scores[1].rename({"points": "later", "band": "later_band"}), on="user_id", how="inner")
-        moved = both.with_columns(size=(nw.col("later") - nw.col("points")).abs()).filter(
-            (nw.col("size") >= LEAST_CHANGE) | (nw.col("band") != nw.col("later_band"))
-        )
-        users = to_polars(moved.select("user_id", "size")).sort("size", "user_id", descending=[True, False])
-        changed = nw.from_native(users.head(MOST_CHANGES).select("user_id").lazy())
-        yield from night.commit((SCORE_CHANGES, _table(SCORE_CHANGES, changes_of(night, changed, earlier, day))))
+        found = [changes_of(night, _moved(night, day), day - timedelta(days=1), day) for day in night.days]
+        yield from night.commit((SCORE_CHANGES, _table(SCORE_CHANGES, *found)))
+
+
+def _moved(night: Night, day: date) -> Frame:
+    """Users in another band than the day before, or far from where they were; those who moved farthest."""
+    scores = [
+        night.read(RULE_SCORES, on=one).select("user_id", "points", "band") for one in (day - timedelta(days=1), day)
+    ]
+    both = scores[0].join(scores[1].rename({"points": "later", "band": "later_band"}), on="user_id", how="inner")
+    moved = both.with_columns(size=(nw.col("later") - nw.col("points")).abs()).filter(
+        (nw.col("size") >= LEAST_CHANGE) | (nw.col("band") != nw.col("later_band"))
+    )
+    users = to_polars(moved.select("user_id", "size")).sort("size", "user_id", descending=[True, False])
+    return nw.from_native(users.head(MOST_CHANGES).select("user_id").lazy())
 
 
 def changes_of(night: Night, users: Frame, earlier: date, later: date) -> pl.DataFrame:

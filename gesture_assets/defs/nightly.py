@@ -5,10 +5,16 @@ Belongs here: what runs together, and when. Does not belong here: the assets.
 
 import dagster as dg
 
+from gesture_assets.contracts import all_contracts
+from gesture_assets.defs.common import SETTINGS
+
+ON_DEMAND = tuple(contract.name for contract in all_contracts(SETTINGS.tags) if not contract.is_nightly)
+
 nightly = dg.define_asset_job(
     "nightly",
-    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("models"),
-    description="Every asset of a day, publication last. Stops where a gate does not pass.",
+    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(*ON_DEMAND),
+    description="Every asset of a day, publication last. Stops where a gate does not pass. Trainings and reasons of "
+    "score changes are made when asked for.",
     tags={"gesture/kind": "nightly"},
 )
 
@@ -17,6 +23,13 @@ train = dg.define_asset_job(
     selection=dg.AssetSelection.groups("models"),
     description="Training set, candidate and judgement of a day; the better model serves from the next night on.",
     tags={"gesture/kind": "train"},
+)
+
+explain_changes = dg.define_asset_job(
+    "explain_changes",
+    selection=dg.AssetSelection.assets("score_changes"),
+    description="Why the scores of a day moved that moved most since the day before.",
+    tags={"gesture/kind": "explain_changes"},
 )
 
 # Two hours after midnight: late arrivals of the evening are in, and nobody is at work yet.

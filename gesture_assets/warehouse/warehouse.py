@@ -335,11 +335,11 @@ class Session:
 
     def _with_steps(self, query: str) -> str:
         """`query`, and before it the named steps that it is made of."""
-        used, text = [], query
+        used, named = [], set(A_STEP.findall(query))
         for step, sql in reversed(self.steps.items()):
-            if step in A_STEP.findall(text):
+            if step in named:
                 used.append(f"{step} as ({sql})")
-                text += sql
+                named.update(A_STEP.findall(sql))
         steps = f"with {', '.join(reversed(used))} " if used else ""
         return A_STEP.sub(r"\1", steps + query)
 

@@ -38,6 +38,9 @@ LOST = {
     "user_features": "is_subscriber", "rule_sets": "content", "rule_scores": "explanation",
     "rule_contributions": "because", "top_users": "explanation",
     "model_scores": "feature_hash", "model_exclusions": "reason", "score_reasons": "reason_code",
+    "feature_profiles": "kind", "feature_statistics": "day_count", "drift_reports": "sentence",
+    "event_mix_drift": "sentence", "performance_report": "cohort_date", "score_backtest": "cohort_date",
+    "retrain_decision": "because", "score_changes": "before", "alerts": "what",
     "intent_scores": "scale", "training_set": "random_split", "feature_screening": "because",
     "candidate_model": "because", "model_evaluation": "sample_count", "feature_importance": "reason_code",
 }  # fmt: skip
@@ -45,7 +48,8 @@ LEAKED = LOST | {
     "sessions": "user_id", "daily_activity": "city", "activity_to_date": "city", "validated_subscribers": "email_key",
     "user_features": "city", "segment_conversion": "segment", "purchase_quantiles": "metric",
     "engagement_outliers": "user_id", "data_sufficiency": "criterion", "engagement_fences": "metric",
-    "model_evaluation": "segment",
+    "model_evaluation": "segment", "feature_statistics": "feature", "performance_report": "metric",
+    "score_backtest": "band", "score_changes": "user_id",
 }  # fmt: skip
 ZERO_COUNTS = "0 as landed_count, 0 as accepted_count, 0 as duplicate_count, 0 as quarantined_count"
 # A row of the day before that only its day gives away.
@@ -88,6 +92,13 @@ NEGATIVE = {
     "engagement_fences": "user_count = -1",
     "candidate_model": "test_samples = -1",
     "model_evaluation": "sample_count = -1",
+    "feature_profiles": "missing_count = -1",
+    "feature_statistics": "day_count = -1",
+    "drift_reports": "n_current = -1",
+    "event_mix_drift": "n_current = -1",
+    "performance_report": "sample_count = -1",
+    "score_backtest": "buyer_count = -1",
+    "retrain_decision": "new_feedback_count = -1",
 }
 EVERYBODY = "every_user_is_scored_or_excluded_with_a_reason"
 ACCOUNTED = "every_subscriber_is_accounted_for"
@@ -117,6 +128,7 @@ COMPANIONS = {
     ("intent_scores", "every_day_has_rows"): ("every_rule_score_has_its_intent_score",),
     ("intent_scores", "every_row_belongs_to_a_requested_day"): ("every_rule_score_has_its_intent_score",),
     ("intent_scores", "each_key_occurs_once"): ("every_rule_score_has_its_intent_score",),
+    ("retrain_decision", "each_key_occurs_once"): ("row_count_is_near_its_usual_level",),  # one row more is twice
     ("engagement_fences", "no_text_holds_an_ip_or_email_address"): ("every_outlier_is_listed_and_counted",),
 }  # fmt: skip
 
@@ -304,6 +316,39 @@ OWN: dict[str, dict[str, Fault]] = {
         "contributions_and_scores_come_from_one_rule_set": where_first(
             "rule_contributions", "rule_set_version = 'old'"
         ),
+    },
+    "feature_profiles": {
+        "a_histogram_counts_every_user_once": where_first("feature_profiles", "row_count = 11"),
+    },
+    "feature_statistics": {"a_baseline_is_known": where_first("feature_statistics", "baseline = 'yearly'")},
+    "drift_reports": {
+        "a_drift_verdict_is_known": where_first("drift_reports", "verdict = 'odd'"),
+        "a_p_value_is_a_probability": where_first("drift_reports", "p_value = 2"),
+        "nothing_that_matters_has_drifted": where_first("drift_reports", "verdict = 'moderate'"),
+    },
+    "event_mix_drift": {
+        "a_mix_verdict_is_known": where_first("event_mix_drift", "verdict = 'odd'"),
+        "people_behave_as_in_the_weeks_before": where_first("event_mix_drift", "verdict = 'drift'"),
+    },
+    "performance_report": {
+        "a_basis_is_known": where_first("performance_report", "basis = 'hoped'"),
+        "scores_are_as_good_as_they_promised": where_first("performance_report", "verdict = 'degraded'"),
+        "no_segment_s_scores_turned_out_much_worse": where_first("performance_report", "verdict = 'wide'"),
+    },
+    "score_backtest": {
+        "a_rate_is_a_share": where_first("score_backtest", "conversion_rate = 1.5"),
+        "no_band_has_more_buyers_than_users": where_first("score_backtest", "buyer_count = 11"),
+    },
+    "retrain_decision": {
+        "a_training_is_called_for_with_a_reason": where_first("retrain_decision", "reasons = ''"),
+    },
+    "alerts": {
+        "a_severity_is_known": where_first("alerts", "severity = 'LOUD'"),
+        "no_alarm_of_the_night_is_an_error": where_first("alerts", "severity = 'ERROR'"),
+    },
+    "score_changes": {
+        "the_parts_sum_to_the_change": where_first("score_changes", "new_behaviour = 4"),
+        "nothing_is_left_unexplained": where_first("score_changes", "unexplained = 1, new_behaviour = 4"),
     },
     "top_users": {
         "ranks_follow_the_scores": Fault("update top_users set score = 61 where rank = 2"),

@@ -34,6 +34,13 @@ WHO_BUYS = {"segment_conversion", "purchase_quantiles", "data_sufficiency"}
 OUTLIERS = {"engagement_fences", "engagement_outliers"}
 
 MODEL_SCORES = {"model_scores", "model_exclusions", "score_reasons"}
+SCORED = {"user_features", "rule_scores", "model_scores"}
+OUTCOMES = {"daily_activity", "identity_links", "validated_subscribers"}
+WATCHED = SCORED | OUTCOMES
+MOVED = {"feature_profiles", "feature_statistics", "drift_reports", "event_mix_drift"}
+TURNED_OUT = {"performance_report", "score_backtest", "retrain_decision"}
+MONITORING = MOVED | TURNED_OUT | {"alerts"}
+ON_DEMAND = {"score_changes"}
 LEARNT_FROM = {"daily_activity", "identity_links", "validated_subscribers", "user_features", "rule_scores"}
 LEARNT = {"training_set", "feature_screening"}
 JUDGED = {"candidate_model", "model_evaluation", "feature_importance"}
@@ -52,12 +59,16 @@ UPSTREAM = {
     "top_users": {"rule_scores", "rule_contributions", "user_features"},
     **{name: {"user_features", "rule_scores"} for name in MODEL_SCORES},
     "intent_scores": {"rule_scores", "model_scores", "model_exclusions"},
+    **{key: {"raw_events", *WATCHED} for key in MOVED},
+    **dict.fromkeys(TURNED_OUT, WATCHED | {"model_exclusions", "drift_reports"}),
+    "score_changes": {"rule_sets", "rule_scores", *OUTCOMES},
+    "alerts": {"drift_reports", "event_mix_drift", "performance_report", "model_exclusions"},
     **dict.fromkeys(LEARNT, LEARNT_FROM),
     **{name: {*LEARNT, "user_features", "rule_scores"} for name in JUDGED},
     PUBLICATION: {
         *LANDED, *CRM, "rule_sets", "sessions", "daily_activity", "activity_to_date", "user_features",
         *WHO_BUYS, *OUTLIERS, "rule_scores", "rule_contributions", "top_users",
-        *MODEL_SCORES, "intent_scores",
+        *MODEL_SCORES, "intent_scores", *MONITORING,
     },
 }  # fmt: skip
 UPSTREAM[REPORT] = UPSTREAM[PUBLICATION]
@@ -192,7 +203,8 @@ def test_the_publication_is_a_file_and_says_where() -> None:
 def test_a_backfill_is_one_run_and_failures_of_the_machine_are_tried_again() -> None:
     for asset in ASSETS:
         assert asset.backfill_policy == dg.BackfillPolicy.single_run(), asset.node_def.name
-        job = NIGHTLY if asset.node_def.name in {node.name for node in NIGHTLY.nodes} else defs.resolve_job_def("train")
+        jobs = [defs.resolve_job_def(name) for name in ("nightly", "train", "explain_changes")]
+        job = next(job for job in jobs if asset.node_def.name in {node.name for node in job.nodes})
         policy = job.get_node_named(asset.node_def.name).definition.retry_policy  # pyright: ignore
         assert policy is not None, asset.node_def.name
         assert policy.max_retries == SETTINGS.retry_count, asset.node_def.name
@@ -240,15 +252,16 @@ def test_a_night_collects_validates_builds_features_scores_and_publishes_in_this
 
 @pytest.mark.parametrize("last", sorted(LAST))
 def test_what_leaves_the_warehouse_waits_for_everything_and_nothing_waits_for_it(last: str) -> None:
-    assert ancestors(last) == set(SPECS) - LAST - LEARNT - JUDGED
+    assert ancestors(last) == set(SPECS) - LAST - LEARNT - JUDGED - ON_DEMAND
     assert not [name for name in SPECS if last in upstream(name)]
 
 
-def test_the_nightly_holds_every_asset_but_those_of_the_training() -> None:
+def test_the_nightly_holds_every_asset_but_those_that_are_asked_for() -> None:
     held = {name: defs.resolve_job_def(name).asset_layer.executable_asset_keys for name in ("nightly", "train")}
     nightly, train = ({key.to_user_string() for key in keys} for keys in held.values())
-    assert nightly == set(SPECS) - LEARNT - JUDGED
-    assert train == LEARNT | JUDGED == {name for name, contract in CONTRACTS.items() if not contract.is_nightly}
+    assert nightly == set(SPECS) - LEARNT - JUDGED - ON_DEMAND
+    assert train == LEARNT | JUDGED
+    assert train | ON_DEMAND == {name for name, contract in CONTRACTS.items() if not contract.is_nightly}
 
 
 def test_steps_run_in_one_process_for_there_is_one_writer() -> None:
