@@ -34,7 +34,7 @@ def copy_csv(con: Any, query: str, path: Path) -> int:
     """Write the rows of `query` as CSV in which no cell is a formula to a spreadsheet (OWASP); how many they are."""
     fields = con.execute(f"describe {query}").fetchall()
     selected = ", ".join(
-        f"if(left({name}, 1) in ('=', '+', '-', '@', chr(9), chr(13)), ''''' || {name}, {name}) as {name}"
+        f"if(left({name}, 1) in ('=', '+', '-', '@', chr(9), chr(13)), '''' || {name}, {name}) as {name}"
         if kind == "VARCHAR" else name
         for name, kind, *_ in fields
     )  # fmt: skip

@@ -178,9 +178,12 @@ def _explain_model(con: Any, day: date, user_id: str) -> None:
             "select direction, sentence, contribution, reason_code from score_reasons where as_of_date = ? "
             "and user_id = ? order by direction = 'rest', direction desc, place", asked,
         ).fetchall()  # fmt: skip
-        shown(
+        console().print(
             f"The model: score {model_score:.0f}, probability {probability:.4f} (above {percentile:.1%} of the users), "
-            f"confidence {confidence:.2f}, version {version}",
+            f"confidence {confidence:.2f}, version {version}", highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        shown(
+            "Why: what raises and lowers the log odds",
             ("direction", "reason", "log odds", "code"),
             [(way, sentence, f"{amount:+.3f}", code) for way, sentence, amount, code in reasons],
         )

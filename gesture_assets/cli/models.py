@@ -59,7 +59,7 @@ def train(
         from gesture_assets.models.tracking import Tracking
 
         said = Tracking(settings.mlflow_database, settings.mlflow_artifacts).reproduced(from_version)
-        console().print(f"{from_version} was trained once more: {said}", highlight=False)
+        console().print(f"{from_version} was trained once more: {said}", highlight=False, soft_wrap=True)
         return
     newest = _cards(settings)[-1]
     console().print(f"{newest['model_version']}: {newest['decision']}, {newest['because']}", highlight=False)

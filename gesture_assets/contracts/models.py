@@ -317,7 +317,7 @@ MODEL_SCORES = Contract(
         no_rows(
             "band_shares_are_near_their_usual_level",
             f"""with shares as (
-                select {PARTITION}, band, count(*) filter (where its_band = band) / count(*) as share
+                select {PARTITION}, band, count(*) as users, count(*) filter (where its_band = band) / count(*) as share
                 from (select {PARTITION}, {BAND} as its_band from {{batch}} union all
                     select {PARTITION}, {BAND} from {{live}}.model_scores anti join {{days}} using ({PARTITION})
                     where {PARTITION} >= (select min({PARTITION}) from {{days}}) - 28)
@@ -326,7 +326,8 @@ MODEL_SCORES = Contract(
             from shares as today semi join {{days}} using ({PARTITION}) join shares as past using (band)
             where past.{PARTITION} < today.{PARTITION} and past.{PARTITION} >= today.{PARTITION} - 28
             group by today.{PARTITION}, band
-            having count(*) >= {FEWEST_DAYS} and abs(any_value(today.share) - median(past.share)) > {BAND_SHIFT}""",
+            having count(*) >= {FEWEST_DAYS} and any_value(today.users) >= {FEWEST_USERS}
+                and abs(any_value(today.share) - median(past.share)) > {BAND_SHIFT}""",
             recovery="see whether the users have changed (user_features), or only the model (model_activations)",
         ),
     ),

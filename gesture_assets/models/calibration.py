@@ -58,7 +58,10 @@ class Calibrator:
 
     def to_dict(self) -> dict[str, Any]:
         """The calibrator as JSON can hold it."""
-        return asdict(self) | {"knots": list(self.knots), "values": list(self.values), "brier": dict(self.brier)}
+        found = asdict(self) | {"knots": list(self.knots), "values": list(self.values), "brier": dict(self.brier)}
+        if not self.shift:  # a model of before levels were settled keeps its hash
+            del found["shift"]
+        return found
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> "Calibrator":

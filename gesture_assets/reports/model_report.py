@@ -75,7 +75,8 @@ def _headlines(page: Page, con: "duckdb.DuckDBPyConnection", figures: str) -> No
     for metric, name in HEADLINES.items():
         sql = f"select value, low, high, target {figures} and part = 'test' and segment = 'all' and metric = '{metric}'"
         for row in ask(con, sql):
-            interval = f"({row['low']:.3f} to {row['high']:.3f})" if row["low"] != row["high"] else ""
+            ends = [f"{row[end]:.3f}" if row[end] is not None else "no end" for end in ("low", "high")]
+            interval = f"({ends[0]} to {ends[1]})" if row["low"] != row["high"] else ""
             target = f" target {row['target']:g}" if row["target"] is not None else ""
             numbers.append(Number(name, f"{row['value']:.3f}", interval + target, sql))
     page.numbers(*numbers)

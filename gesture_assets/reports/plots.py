@@ -26,8 +26,8 @@ MOST_POINTS = 200  # of a curve: more cannot be seen at this size
 MOST_BARS = 15
 STYLE = {
     "svg.hashsalt": "gesture", "svg.fonttype": "none", "font.family": ["DejaVu Sans"], "font.size": 9,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd",
-    "axes.axisbelow": True,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
+    "grid.color": "#dddddd",
 }  # fmt: skip
 
 

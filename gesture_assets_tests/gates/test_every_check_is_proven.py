@@ -175,8 +175,12 @@ def other_columns(table: str) -> dict[str, Fault]:
 
 MISSING = "no_required_value_is_missing"
 TIES = "at_most_20_percent_share_a_probability"
-# As many in the high band as in the low one, as usual.
-TWENTY_MORE = "insert into model_scores select * replace (user_id || n as user_id) from model_scores, range(10) as t(n)"
+# As many in the high band as in the low one, as usual, and known to user_features.
+TWENTY_MORE = "; ".join(
+    f"insert into {table} select * exclude (n) replace (user_id || n as user_id) from {table}, range(10) as t(n) "
+    "where user_id in ('ada', 'bob')"
+    for table in ("model_scores", "warehouse.main.user_features")
+)
 OWN: dict[str, dict[str, Fault]] = {
     "raw_events": {
         "every_event_has_a_known_type": where_first("raw_events", "event_type = 'teleport'"),
@@ -365,12 +369,12 @@ OWN: dict[str, dict[str, Fault]] = {
         "one_model_scores_a_day": where_first("model_scores", "model_version = 'v20260101_020000_00000000'"),
         "the_model_tells_users_apart": Fault(
             f"{TWENTY_MORE}; update model_scores set probability = 0.1, score = 11",
-            (EVERYBODY, TIES, "band_shares_are_near_their_usual_level"),
+            (TIES, "band_shares_are_near_their_usual_level"),
         ),
-        TIES: Fault(
-            f"{TWENTY_MORE}; update model_scores set probability = 0.9 + rowid / 1e4 where rowid > 5", (EVERYBODY,)
+        TIES: Fault(TWENTY_MORE),
+        "band_shares_are_near_their_usual_level": Fault(
+            f"{TWENTY_MORE}; update model_scores set probability = 0.1 + rowid / 1e5, score = 11"
         ),
-        "band_shares_are_near_their_usual_level": Fault("update model_scores set probability = 0.1, score = 11"),
     },
     "model_exclusions": {
         "nobody_is_both_scored_and_excluded": where_first("model_exclusions", "user_id = 'ada'"),
@@ -466,6 +470,7 @@ class GoodNight:
         for name in names:
             self.con.execute(f"create or replace table scratch.stage.{name} as from memory.good.{name}")
             self.con.execute(f"create or replace view scratch.audit.{name} as select * from scratch.stage.{name}")
+        self.con.execute("delete from warehouse.main.user_features where length(user_id) > 3")
         self.con.execute("delete from warehouse.main.gate_ledger")
         self.con.execute("insert into warehouse.main.gate_ledger from memory.good.gate_ledger")
 

@@ -169,3 +169,7 @@ def test_the_level_is_settled_without_touching_the_order() -> None:
         assert Calibrator.from_dict(settled.to_dict()) == settled
         assert found.min() > 0
         assert found.max() < 1
+
+
+def test_a_calibrator_without_a_settled_level_is_written_as_it_always_was() -> None:
+    assert "shift" not in Calibrator("sigmoid", 0.5, 1.0).to_dict()
