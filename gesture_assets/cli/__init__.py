@@ -61,7 +61,7 @@ alerts_app.command("list")(monitoring.alerts_list)
 alerts_app.command("ack")(monitoring.alerts_ack)
 report_app = _group("report", "Write a page to look at: one HTML file.")
 report_app.command("model")(report.model)
-report_app.callback()(lambda: None)  # or its one command would be the group
+report_app.command("night")(report.night)
 publish_app = _group("publish", "Publish again, or go back to the file before.", callback=True)
 publish_app.callback()(publishing.publish)
 publish_app.command("rollback")(publishing.publish_rollback)

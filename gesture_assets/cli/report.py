@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gesture_assets.cli.console import console, published, require_folder
+from gesture_assets.cli.console import Day, as_of, console, published, require_folder
 from gesture_assets.settings import load_settings
 
 
@@ -22,5 +22,17 @@ def model(
     settings = load_settings()
     require_folder(out)
     page = model_report(published(settings), settings.models, version)
+    out.write_text(page.html(), encoding="utf-8")
+    console().print(f"Wrote {out} ({out.stat().st_size:,} bytes)", highlight=False, soft_wrap=True)
+
+
+def night(day: Day = None, out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("night.html")) -> None:
+    """Write one HTML file about a night: alerts, what moved, how scores turned out. It opens offline."""
+    from gesture_assets.reports.night_report import night_report
+
+    settings = load_settings()
+    require_folder(out)
+    con = published(settings)
+    page = night_report(con, settings.models, as_of(con, day, settings))
     out.write_text(page.html(), encoding="utf-8")
     console().print(f"Wrote {out} ({out.stat().st_size:,} bytes)", highlight=False, soft_wrap=True)

@@ -50,7 +50,7 @@ from gesture_assets.monitoring import performance as judged
 from gesture_assets.monitoring.drift import feature_drift, judge, outcome_drift
 from gesture_assets.monitoring.event_mix import CURRENT_DAYS, REFERENCE_DAYS, event_mix
 from gesture_assets.monitoring.profiles import WINDOWS, feature_statistics, profile
-from gesture_assets.monitoring.reference import Reference, freeze
+from gesture_assets.monitoring.reference import FROZEN, JUDGED, Reference, freeze
 from gesture_assets.monitoring.retraining import RetrainingState, Thresholds, decide_retraining, new_feedback
 from gesture_assets.monitoring.statistics import ALARMS
 from gesture_assets.warehouse import alert_log, registry
@@ -63,7 +63,6 @@ OWNER = "scoring"
 BOOTSTRAP = 100  # a night needs an interval, not its third digit
 LEAST_CHANGE, MOST_CHANGES = 5.0, 1_000  # points from which on somebody asks why; users whose reasons are worked out
 COLUMNS_AT_ONCE = 60  # features in memory together: a million users' are half a gigabyte
-REFERENCE, OUTCOMES = "drift_reference.parquet", "drift_outcomes.parquet"
 TYPES = {"DATE": pl.Date, "VARCHAR": pl.String, "BIGINT": pl.Int64, "DOUBLE": pl.Float64, "BOOLEAN": pl.Boolean,
          "DOUBLE[]": pl.List(pl.Float64), "VARCHAR[]": pl.List(pl.String), "BIGINT[]": pl.List(pl.Int64)}  # fmt: skip
 
@@ -126,19 +125,19 @@ def _champion(night: Night, version: str) -> _Champion | None:
         return None
     folder = night.settings.models / version
     try:
-        if not (folder / OUTCOMES).exists():
+        if not (folder / JUDGED).exists():
             _freeze(night, folder, load_version(night.settings.models, version))
     except ModelMismatch as error:
         night.context.log.warning(str(error))
         return None
-    frozen = pl.read_parquet(folder / REFERENCE)
+    frozen = pl.read_parquet(folder / FROZEN)
     weights = night.session.connection.execute(
         f"select feature, max(shap) from {LIVE}.feature_importance where model_version = ? group by all", [version]
     ).fetchall()
     is_score = pl.col("kind") == "score"
     return _Champion(
         version, Reference.from_frame(frozen.filter(~is_score)), Reference.from_frame(frozen.filter(is_score)),
-        pl.read_parquet(folder / OUTCOMES), dict(weights),
+        pl.read_parquet(folder / JUDGED), dict(weights),
     )  # fmt: skip
 
 
@@ -154,7 +153,7 @@ def _freeze(night: Night, folder: Path, model: Model) -> None:
     test = test.select("feature_date", "label", probability=pl.Series(model.probabilities(test)))
     features = freeze(nw.from_native(train.lazy()), model.features, day="feature_date").to_frame()
     scores = freeze(nw.from_native(test.lazy()), ["probability"], day="feature_date", is_score=True).to_frame()
-    for frame, name in ((pl.concat([features, scores]), REFERENCE), (test.select("probability", "label"), OUTCOMES)):
+    for frame, name in ((pl.concat([features, scores]), FROZEN), (test.select("probability", "label"), JUDGED)):
         part = folder / f".{name}.tmp"
         frame.write_parquet(part)
         part.replace(folder / name)

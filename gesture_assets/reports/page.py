@@ -1,6 +1,7 @@
 """One HTML file that needs nothing else: sections of numbers, tables and figures, each with the SQL behind it.
 
-Belongs here: the form of a page. Does not belong here: what a page says (`model_report.py`), drawing (`plots.py`).
+Belongs here: the form of a page. Does not belong here: what a page says (`model_report.py`, `night_report.py`), drawing
+(`plots.py`).
 
 A page loads nothing: style and pictures are inside, and its policy forbids the browser to fetch anything.
 """
@@ -84,6 +85,10 @@ class Page:
             f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
             + _sql(sql)
         )
+
+    def note(self, text: str, sql: str = "") -> None:
+        """A paragraph, such as what is missing and why."""
+        self.parts.append(f"<p>{escape(text)}</p>{_sql(sql)}")
 
     def figure(self, picture: Picture, sql: str = "") -> None:
         """A picture with its title, and in words for whoever cannot see it."""

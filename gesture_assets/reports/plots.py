@@ -1,4 +1,4 @@
-"""Pictures of a model: how far it can be taken at its word, how well it ranks, what it goes by.
+"""Pictures of a model and of nights: how far a model can be taken at its word, what it goes by, what moves.
 
 Belongs here: drawing with Matplotlib, which MLflow brings along, and saying in words what is drawn. Does not belong
 here: working out figures (`models/evaluation.py`), where pictures are shown (`page.py`, `defs/models.py`).
@@ -7,7 +7,9 @@ Equal data give equal bytes: no date, no random id, text as text. Matplotlib is 
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -165,6 +167,44 @@ def learning(curve: LearningCurve) -> Picture:
 
     said = ", ".join(f"{count:,} rows {area.value:.3f}" for count, area in zip(rows, areas, strict=True))
     return _drawn("learning_curve", f"Learning curve: {curve.verdict}", draw, f"ROC AUC by rows trained on: {said}.")
+
+
+def over_time(
+    name: str, title: str, lines: Mapping[str, Sequence[tuple[date, float]]], *, of: str, limit: float | None = None,
+    is_log: bool = False,
+) -> Picture:  # fmt: skip
+    """A line each by day, `of` something; above `limit` it matters."""
+
+    def draw(axes: "Axes") -> None:
+        for (label, points), mark in zip(lines.items(), cycle("os^vDP*X"), strict=False):
+            axes.plot([day for day, _ in points], [value for _, value in points], marker=mark, ms=3, lw=1, label=label)  # pyright: ignore[reportArgumentType]
+        if limit is not None:
+            axes.axhline(limit, ls="--", color=SECOND)
+        axes.set(ylabel=of, **({"yscale": "log"} if is_log else {}))
+        axes.tick_params(axis="x", labelrotation=30)
+        axes.legend(frameon=False, fontsize=7)
+
+    said = "; ".join(f"{label} {points[-1][1]:.3g} on {points[-1][0]}" for label, points in lines.items() if points)
+    return _drawn(name, title, draw, f"{title}, the newest: {said}.", size=(8, 3.4))
+
+
+def beside(name: str, title: str, labels: Sequence[str], bars: Mapping[str, Sequence[float]], *, of: str) -> Picture:
+    """Bars side by side, a group for each of `labels`; `bars`: what is compared -> its values, `of` something."""
+    width, colours = 0.8 / max(len(bars), 1), (FAINT, INK, SECOND) if len(bars) > 1 else (INK,)
+
+    def draw(axes: "Axes") -> None:
+        for place, ((label, values), colour) in enumerate(zip(bars.items(), cycle(colours), strict=False)):
+            axes.bar([at + place * width for at in range(len(labels))], values, width, color=colour, label=label)
+        axes.set(ylabel=of, xticks=[at + 0.4 - width / 2 for at in range(len(labels))], xticklabels=labels)
+        axes.tick_params(axis="x", labelrotation=30, labelsize=7)
+        axes.grid(visible=False, axis="x")
+        axes.legend(frameon=False)
+
+    said = "; ".join(
+        f"{label}: {', '.join(f'{name} {value:.3g}' for name, value in zip(labels, values, strict=True))}"
+        for label, values in bars.items()
+    )
+    return _drawn(name, title, draw, f"{title}. {said}.")
 
 
 def _drawn(
