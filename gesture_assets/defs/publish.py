@@ -14,9 +14,11 @@ import duckdb
 from gesture_assets.contracts import all_contracts, feature_registry, nightly_contracts
 from gesture_assets.contracts.severity import Severity
 from gesture_assets.defs.common import DAILY, ONE_RUN, RETRIES, SETTINGS, WarehouseResource, markdown
+from gesture_assets.reports.night_report import keep_page, night_report
 from gesture_assets.reports.page import ask
+from gesture_assets.settings import Settings
 from gesture_assets.warehouse import validation_results as report
-from gesture_assets.warehouse.publish import publish, require_night
+from gesture_assets.warehouse.publish import Published, publish, require_night
 
 PUBLISHED = nightly_contracts(SETTINGS.tags)
 
@@ -63,6 +65,7 @@ def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseR
         )  # fmt: skip
     return dg.MaterializeResult(
         metadata={
+            "page": _page(context, settings, published),
             "snapshot_id": published.snapshot_id,
             "file": published.path.name,
             "size_mb": round(published.byte_count / 1e6, 1),
@@ -92,6 +95,17 @@ HEALTH = {
         from pipeline_reliability where table_name is null or not is_met order by window_days, tables""",
     "model_status": "select * from (unpivot (select columns(*)::varchar from model_status) on columns(*))",
 }
+
+
+def _page(context: dg.AssetExecutionContext, settings: Settings, published: Published) -> str:
+    """Write the page about the newest night: its name, or why there is none. The published file is out already."""
+    try:
+        with closing(duckdb.connect(str(published.path), read_only=True)) as con:
+            page = night_report(con, settings.models, published.newest_day)
+        return keep_page(page, settings.data_dir / "reports", published.newest_day).name
+    except Exception as error:
+        context.log.warning(f"The page of the night was not written: {error!r}. Next: gesture report night")
+        return f"none: {error!r}"
 
 
 def _health(path: Path) -> dict[str, dg.MarkdownMetadataValue]:

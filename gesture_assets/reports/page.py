@@ -7,8 +7,9 @@ A page loads nothing: style and pictures are inside, and its policy forbids the 
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +33,25 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing as SVG for pages and as PNG for the Dagster UI and MLflow. `alt` says in words what can be seen."""
+    """A drawing as SVG for pages and as PNG for the Dagster UI and MLflow, drawn when it is asked for.
+
+    `alt` says in words what can be seen; `draw` gives the bytes of a kind, svg or png.
+    """
 
     name: str
     title: str
     alt: str
-    svg: bytes
-    png: bytes
+    draw: Callable[[str], bytes] = field(repr=False)
+
+    @cached_property
+    def svg(self) -> bytes:
+        """As a page shows it."""
+        return self.draw("svg")
+
+    @cached_property
+    def png(self) -> bytes:
+        """As everything else shows it."""
+        return self.draw("png")
 
     @property
     def markdown(self) -> str:

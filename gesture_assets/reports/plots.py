@@ -210,18 +210,18 @@ def beside(name: str, title: str, labels: Sequence[str], bars: Mapping[str, Sequ
 def _drawn(
     name: str, title: str, draw: "Callable[[Axes], None]", alt: str, size: tuple[float, float] = SIZE
 ) -> Picture:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
+    def drawn(kind: str) -> bytes:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
 
-    kept = {}
-    with mpl.rc_context(STYLE):  # pyright: ignore[reportArgumentType]
-        for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+        stream = io.BytesIO()
+        with mpl.rc_context(STYLE):  # pyright: ignore[reportArgumentType]
             figure = Figure(figsize=size, layout="constrained", dpi=80)
             draw(figure.add_subplot())
-            stream = io.BytesIO()
-            figure.savefig(stream, format=kind, metadata=metadata)
-            kept[kind] = stream.getvalue()
-    return Picture(name, title, alt, kept["svg"], kept["png"])
+            figure.savefig(stream, format=kind, metadata={"svg": {"Date": None}, "png": {"Software": None}}[kind])
+        return stream.getvalue()
+
+    return Picture(name, title, alt, drawn)
 
 
 def _cumulated(outcome: ArrayLike, probability: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
