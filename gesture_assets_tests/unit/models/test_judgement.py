@@ -51,8 +51,10 @@ def test_a_better_model_whose_scale_is_another_is_held_for_approval() -> None:
 
 @pytest.mark.parametrize("forced", ["", "I insist"])
 def test_a_model_that_misbehaves_never_serves(forced: str) -> None:
-    broken = Behaviour("more_requests_never_lower_a_score", passed=False, severity="ERROR", observed=0.3, limit=0.0, rows=10,
-                       because="3 of 10 fell")  # fmt: skip
+    broken = Behaviour(
+        "more_requests_never_lower_a_score", passed=False, observed=0.3, limit=0.0, severity="ERROR",
+        because="3 of 10 fell", rows=10,
+    )  # fmt: skip
     promoted, because = decide([broken], compared(NOISE, BETTER), "v1", forced=forced)
     assert not promoted
     assert "more_requests_never_lower_a_score" in because
