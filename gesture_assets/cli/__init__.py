@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from gesture_assets.cli import catchup, judge, look, models, publishing, quarantine, report, run
+from gesture_assets.cli import catchup, judge, look, models, monitoring, publishing, quarantine, report, run
 from gesture_assets.cli.console import console
 from gesture_assets.errors import ConfigError, GestureError, SourceError, WarehouseBusy
 
@@ -34,6 +34,7 @@ app.command("catchup")(catchup.catchup)
 app.command("dev")(run.dev)
 app.command("rank")(look.rank)
 app.command("explain")(look.explain)
+app.command("why-changed")(monitoring.why_changed)
 app.command("export")(look.export)
 
 gates_app = _group("gates", "What passed its audit, and what stands between tables.", callback=True)
@@ -55,6 +56,9 @@ models_app.command("compare")(models.models_compare)
 models_app.command("activate")(models.models_activate)
 models_app.command("rollback")(models.models_rollback)
 models_app.command("cleanup")(models.models_cleanup)
+alerts_app = _group("alerts", "What is wrong, and who knows of it.")
+alerts_app.command("list")(monitoring.alerts_list)
+alerts_app.command("ack")(monitoring.alerts_ack)
 report_app = _group("report", "Write a page to look at: one HTML file.")
 report_app.command("model")(report.model)
 report_app.callback()(lambda: None)  # or its one command would be the group

@@ -283,7 +283,7 @@ def _check_result(contract: Contract, outcome: CheckOutcome) -> dg.AssetCheckRes
     if outcome.found:
         metadata["found"] = dg.MetadataValue.int(outcome.found)
     if outcome.sample:
-        metadata["sample"] = dg.MetadataValue.md(_markdown(outcome.sample))
+        metadata["sample"] = dg.MetadataValue.md(markdown(outcome.sample))
         metadata["sample_is_cut"] = outcome.found > len(outcome.sample)
     if outcome.sql:
         metadata["sql"] = dg.MetadataValue.md(f"```sql\n{outcome.sql}\n```")
@@ -300,7 +300,8 @@ def _lineage(sources: ColumnSources) -> dg.TableColumnLineage:
     )
 
 
-def _markdown(rows: Sequence[dict[str, Any]]) -> str:
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """`rows`, one at least, as a table of Markdown."""
     header = list(rows[0])
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(str(row.get(name, "")) for name in header) + " |" for row in rows]
@@ -322,7 +323,7 @@ def _metadata(commit: TableCommit, run: RunInfo) -> dict[str, Any]:
         "is_backfill": all(run.is_backfill(verdict.day) for verdict in commit.days),
         "checks": f"{len(commit.outcomes) - len(failed)} of {len(commit.outcomes)} passed"
         + (f"; not: {listing(failed)}" if failed else ""),
-        "days": dg.MetadataValue.md(_markdown(days)),
+        "days": dg.MetadataValue.md(markdown(days)),
     }
     if commit.bad_days:
         metadata["rejected_rows"] = dg.MetadataValue.int(sum(verdict.row_count for verdict in commit.bad_days))

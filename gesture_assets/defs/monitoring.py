@@ -23,7 +23,6 @@ from gesture_assets.contracts import (
     MODEL_SCORES,
     RAW_EVENTS,
     RULE_SCORES,
-    RULE_SETS,
     Contract,
 )
 from gesture_assets.contracts.contract import PARTITION
@@ -40,7 +39,6 @@ from gesture_assets.contracts.monitoring import (
 )
 from gesture_assets.contracts.severity import Severity
 from gesture_assets.defs.common import USER_FEATURES, VALIDATED_SUBSCRIBERS, Events, Night, WarehouseResource, step
-from gesture_assets.defs.features import moments
 from gesture_assets.defs.models import NO_CHAMPION, SEGMENTS, UNAVAILABLE, features_on, to_polars, training_frame
 from gesture_assets.errors import ModelMismatch, TrainingRefused
 from gesture_assets.models import labels
@@ -49,16 +47,15 @@ from gesture_assets.models.training_set import training_days
 from gesture_assets.models.versions import card_of, load_version
 from gesture_assets.monitoring import alerts as alarms
 from gesture_assets.monitoring import performance as judged
-from gesture_assets.monitoring import score_changes as moves
 from gesture_assets.monitoring.drift import feature_drift, judge, outcome_drift
 from gesture_assets.monitoring.event_mix import CURRENT_DAYS, REFERENCE_DAYS, event_mix
 from gesture_assets.monitoring.profiles import WINDOWS, feature_statistics, profile
 from gesture_assets.monitoring.reference import Reference, freeze
 from gesture_assets.monitoring.retraining import RetrainingState, Thresholds, decide_retraining, new_feedback
 from gesture_assets.monitoring.statistics import ALARMS
-from gesture_assets.rules.rule_set import RuleSet
 from gesture_assets.warehouse import alert_log, registry
 from gesture_assets.warehouse.warehouse import LIVE
+from gesture_assets.warehouse.why_changed import between
 
 LOG = logging.getLogger(__name__)
 Frame = nw.LazyFrame[Any]
@@ -466,7 +463,11 @@ def _training_samples(night: Night, day: date) -> int:
 def score_changes(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Say why the scores moved that moved most since the day before."""
     with warehouse.open(context) as night:
-        found = [changes_of(night, _moved(night, day), day - timedelta(days=1), day) for day in night.days]
+        found = [
+            between(night.session, night.settings, _moved(night, day), day - timedelta(days=1), day).by_user()
+            .with_columns(pl.lit(day).alias(PARTITION))
+            for day in night.days
+        ]  # fmt: skip
         yield from night.commit((SCORE_CHANGES, _table(SCORE_CHANGES, *found)))
 
 
@@ -481,42 +482,6 @@ def _moved(night: Night, day: date) -> Frame:
     )
     users = to_polars(moved.select("user_id", "size")).sort("size", "user_id", descending=[True, False])
     return nw.from_native(users.head(MOST_CHANGES).select("user_id").lazy())
-
-
-def changes_of(night: Night, users: Frame, earlier: date, later: date) -> pl.DataFrame:
-    """The columns of `score_changes` for `users` (`user_id`) between two days."""
-    before, after = _rules_of(night, earlier), _rules_of(night, later)
-    chosen = night.session.set_aside("chosen", users)
-    activity, links = moves.of_users(
-        night.read(DAILY_ACTIVITY, through=later), night.read(IDENTITY_LINKS, through=later), chosen
-    )
-    subscribers = nw.concat([night.read(VALIDATED_SUBSCRIBERS, on=one) for one in (earlier, later)])
-    known = moves.known_at_each_step(
-        night.session.set_aside("their_activity", activity), night.session.set_aside("their_links", links), subscribers,
-        moments(night, [earlier, later]), earlier=earlier, later=later,
-    )  # fmt: skip
-    caps = {cap.column: cap for rules in (before, after) for cap in rules.day_caps}
-    features = {
-        part: night.session.set_aside(f"features_{part}", one.features(
-            tuple(caps.values()), tags=night.settings.tags, include_bots=night.settings.include_bots,
-            name_step=night.session.name_step,
-        ).join(chosen, on="user_id", how="semi"))
-        for part, one in known.items()
-    }  # fmt: skip
-    published = {
-        name: night.read(RULE_SCORES, on=one).join(chosen, on="user_id", how="semi")
-        for name, one in ((moves.BEFORE, earlier), (moves.AFTER, later))
-    }
-    steps = {part: scores for part, (scores, _) in moves.rescored(features, before, after).items()}
-    points = {name: to_polars(moves.would_be(frame)) for name, frame in (published | steps).items()}
-    found = moves.decompose({name: nw.from_native(frame.lazy()) for name, frame in points.items()})
-    return to_polars(found).with_columns(pl.lit(later).alias(PARTITION)).sort("user_id")
-
-
-def _rules_of(night: Night, day: date) -> RuleSet:
-    """The rule set that scored `day`."""
-    kept = to_polars(night.read(RULE_SETS, on=day).select("rule_set", "content"))
-    return RuleSet.of_content(*kept.row(0))
 
 
 # ---- alerts --------------------------------------------------------------------------------------------------------

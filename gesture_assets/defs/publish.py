@@ -4,13 +4,17 @@ Belongs here: the last steps of a night, behind every gate. Does not belong here
 (`warehouse/publish.py`), what the report says (`warehouse/validation_results.py`).
 """
 
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
 import dagster as dg
+import duckdb
 
 from gesture_assets.contracts import all_contracts, feature_registry, nightly_contracts
 from gesture_assets.contracts.severity import Severity
-from gesture_assets.defs.common import DAILY, ONE_RUN, RETRIES, SETTINGS, WarehouseResource
+from gesture_assets.defs.common import DAILY, ONE_RUN, RETRIES, SETTINGS, WarehouseResource, markdown
+from gesture_assets.reports.page import ask
 from gesture_assets.warehouse import validation_results as report
 from gesture_assets.warehouse.publish import publish, require_night
 
@@ -55,7 +59,7 @@ def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseR
         published = publish(
             night.session, contracts=all_contracts(settings.tags), features=feature_registry(settings.tags),
             folder=settings.data_dir / "published", link=settings.published, warehouse=settings.warehouse,
-            keep=settings.published_keep,
+            keep=settings.published_keep, deadline=settings.freshness_deadline,
         )  # fmt: skip
     return dg.MaterializeResult(
         metadata={
@@ -64,6 +68,7 @@ def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseR
             "size_mb": round(published.byte_count / 1e6, 1),
             "newest_day": str(published.newest_day),
             "window": night.session.run.window,
+            **_health(published.path),
         },
         check_results=[
             dg.AssetCheckResult(
@@ -78,6 +83,22 @@ def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseR
             ),
         ],
     )  # fmt: skip
+
+
+# What the run page shows of the nights themselves.
+HEALTH = {
+    "reliability": """select window_days, coalesce(table_name, 'all tables') as tables, day_count, on_time_count,
+        round(100 * on_time_share, 2) as percent, round(100 * target, 2) as target, newest_late_date
+        from pipeline_reliability where table_name is null or not is_met order by window_days, tables""",
+    "model_status": "select * from (unpivot (select columns(*)::varchar from model_status) on columns(*))",
+}
+
+
+def _health(path: Path) -> dict[str, dg.MarkdownMetadataValue]:
+    """Reliability and the state of the model as tables; nothing of what has no rows."""
+    with closing(duckdb.connect(str(path), read_only=True)) as con:
+        asked = {name: ask(con, sql) for name, sql in HEALTH.items()}
+    return {name: dg.MetadataValue.md(markdown(rows)) for name, rows in asked.items() if rows}
 
 
 @dg.asset(

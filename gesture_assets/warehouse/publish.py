@@ -21,7 +21,7 @@ from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import ContractBreach, GateClosed, listing
 from gesture_assets.features.registry import Feature
 from gesture_assets.settings import Settings
-from gesture_assets.warehouse import ledger
+from gesture_assets.warehouse import health, ledger
 from gesture_assets.warehouse.alert_log import ALERT_LOG_COLUMNS, INCIDENTS
 from gesture_assets.warehouse.audit_log import AUDIT_LOG_COLUMNS
 from gesture_assets.warehouse.compaction import compact
@@ -95,10 +95,11 @@ def require_night(
 
 def publish(
     session: Session, *, contracts: Sequence[Contract], features: Sequence[Feature], folder: Path, link: Path,
-    warehouse: Path, keep: int,
+    warehouse: Path, keep: int, deadline: int = 6,
 ) -> Published:  # fmt: skip
     """Copy the warehouse, dress and verify the copy, and let `link` point to it. Closes the session's warehouse.
 
+    `deadline`: hour (UTC) of the next day by which a day is to be live, for the file's tables about reliability.
     Raises `GateClosed` when a table of the run's days has not passed, `ContractBreach` when the copy is not what was
     audited, or was edited by hand since; in both cases, as after a crash at any point, `link` stays where it was.
     """
@@ -122,7 +123,9 @@ def publish(
     try:
         compact(warehouse)
         shutil.copyfile(warehouse, part)
-        _dress(part, contracts, features, snapshot_id=snapshot_id, run_id=session.run.run_id, now=now)
+        _dress(
+            part, contracts, features, snapshot_id=snapshot_id, run_id=session.run.run_id, now=now, deadline=deadline
+        )
         compact(part)  # what did not pass is not in it, and leaves room
         newest = verify(part, contracts)
         with part.open("rb") as stream:
@@ -174,13 +177,15 @@ def _dress(
     snapshot_id: str,
     run_id: str,
     now: datetime,
+    deadline: int,
 ) -> None:
-    """Add what makes the file explain itself: views, comments, the feature dictionary, manifest and freshness."""
+    """Add what makes the file explain itself: views, comments, dictionaries, manifest, how the nights have gone."""
     con = duckdb.connect(str(path))
     try:
         con.execute("set TimeZone = 'UTC'")
         con.execute("begin transaction")  # hundreds of comments, one write
         con.execute("create schema if not exists analytics")
+        health.write(con, contracts, now=now, deadline=deadline)
         for bookkeeping in ("landing_days", "landing_files", "warehouse_format"):  # of the private file
             con.execute(f"drop table if exists {bookkeeping}")
         con.execute("drop schema if exists rejected cascade")  # what did not pass is nobody else's to read
@@ -263,6 +268,7 @@ def _comments_wanted(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contrac
             "One row per change of an alert: opened, repeated, told, acknowledged, resolved.",
             ALERT_LOG_COLUMNS,
         ),
+        *((table, said, columns) for table, (said, columns) in health.HEALTH.items()),
     ):
         yield from comments_on(f"main.{table}", said, {name: meaning for name, _, meaning in columns})
 

@@ -435,6 +435,20 @@ def test_explain_shows_rules_and_model_and_the_score_to_act_on(world: tuple[Path
     assert "from the rules, as the model gives none (already_converted)" in gesture("explain", "--user-id", excluded)
 
 
+def test_why_changed_says_why_the_model_s_score_moved_as_well(world: tuple[Path, Any]) -> None:
+    data_dir, _ = world
+    days = [LAST - timedelta(days=1), LAST]
+    user, *scores = ask(
+        data_dir, "select user_id, a.score, b.score from model_scores a join model_scores b using (user_id) "
+        f"where a.as_of_date = '{days[0]}' and b.as_of_date = '{days[1]}' order by abs(a.score - b.score) desc, 1",
+    )[0]  # fmt: skip
+    said = json.loads(gesture("why-changed", user, "--json"))["model"]
+    assert [said["before"], said["after"]] == scores
+    parts = ("late_data", "decay_and_time", "new_behaviour", "rule_edit", "model_swap")
+    assert sum(said[part] for part in parts) == pytest.approx(said["change"], abs=1e-6)
+    assert (abs(said["change"]) > 0, said["model_swap"], said["unexplained"]) == (True, 0, 0)
+
+
 def test_the_layout_of_document_000_holds_a_model_that_plain_xgboost_reads(
     world: tuple[Path, Any], tmp_path: Path
 ) -> None:

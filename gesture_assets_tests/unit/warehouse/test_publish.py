@@ -17,8 +17,12 @@ import pytest
 
 from gesture_assets.contracts import feature_registry
 from gesture_assets.contracts.contract import EMAIL_PATTERN, IP_PATTERN, IPV6_PATTERN
+from gesture_assets.contracts.severity import Severity
 from gesture_assets.errors import ContractBreach, GateClosed
+from gesture_assets.monitoring.alerts import OPENED, Alert, Change
 from gesture_assets.settings import Settings
+from gesture_assets.warehouse import alert_log
+from gesture_assets.warehouse.health import HEALTH
 from gesture_assets.warehouse.publish import Published, publish, read_published, rollback
 from gesture_assets.warehouse.warehouse import RunInfo, Session, Warehouse
 from gesture_assets_tests.good_night import CONTRACTS, DAY, GOOD, NIGHT, commit_good_night
@@ -41,6 +45,10 @@ def good_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("good") / "warehouse.duckdb"
     with Warehouse(path, 10).open(RunInfo("run-0001", NIGHT, (DAY,), "a_night")) as session:
         commit_good_night(session)
+        alert = Alert(
+            "model/unavailable", Severity.ERROR, "scoring", "It is gone.", "data/models", "gesture models list"
+        )
+        alert_log.append(session.connection, [Change(alert, 1, DAY, OPENED)], now=NIGHT)
         # A day that was rejected because of an address, and never mended.
         (one,) = session.commit((CONTRACTS["identity_links"], _leak(session)))
         assert one.bad_days
@@ -163,6 +171,8 @@ def test_rejected_rows_and_bookkeeping_are_not_published(file: duckdb.DuckDBPyCo
         "audit_log",
         "quarantine_replays",
         "model_activations",
+        "alert_log",
+        *HEALTH,
     }
 
 

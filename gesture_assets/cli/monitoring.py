@@ -1,0 +1,153 @@
+"""Commands about what nights watch: open alerts, and why somebody's score moved.
+
+Belongs here: arguments and what a person sees. Does not belong here: what an alarm does to an alert
+(`monitoring/alerts.py`), the steps between two scores (`warehouse/why_changed.py`).
+"""
+
+import json
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from gesture_assets.cli.console import as_of, console, now, published, run_info, shown
+from gesture_assets.errors import ConfigError, ModelMismatch
+from gesture_assets.settings import load_settings
+
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+MOST_RULES = 3  # of a part: those that moved most
+LEAST_MOVE = 1e-6  # points: less is arithmetic
+UNSEEN = "subscriber:"  # ids of subscribers of whom no event is known
+
+
+def alerts_list(
+    with_resolved: Annotated[bool, typer.Option("--all", help="Those that are over as well.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What is wrong now: since when, who knows of it, what to do. Errors first, then the oldest."""
+    from gesture_assets.warehouse import alert_log
+    from gesture_assets.warehouse.warehouse import Warehouse
+
+    with Warehouse.of(load_settings()).open(run_info("gesture alerts", now().date())) as session:
+        known = alert_log.incidents(session.connection)
+    standing = sorted(
+        (one for one in known if one.is_open or with_resolved),
+        key=lambda one: (not one.is_open, one.alert.severity.value, one.first_seen, one.alert.key),
+    )
+    rows = [
+        {
+            "severity": one.alert.severity.value, "alert": one.alert.key, "since": str(one.first_seen),
+            "nights": one.night_count, "resolved": str(one.resolved_on or ""),
+            "known to": one.acknowledged_by if one.is_acknowledged else "", "note": one.note or "",
+            "what": one.alert.what, "where": one.alert.place, "next": one.alert.runbook,
+        }
+        for one in standing
+    ]  # fmt: skip
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    if not rows:
+        console().print("No alert is open." if not with_resolved else "There was no alert yet.")
+        return
+    left_out = {"where", "note"} if with_resolved else {"where", "note", "resolved"}
+    columns = [name for name in rows[0] if name not in left_out]
+    shown("Alerts", columns, [[row[name] for name in columns] for row in rows])
+    console().print('Next:  gesture alerts ack KEY --note "why"  |  gesture report night', highlight=False)
+
+
+def alerts_ack(
+    key: Annotated[str, typer.Argument(help="Key of an open alert, from  gesture alerts list.")],
+    note: Annotated[str, typer.Option(help="What you know of it; it is kept.")],
+) -> None:
+    """Say that you know of an alert: nobody is told of it again until it is gone or gets worse."""
+    from gesture_assets.warehouse import alert_log
+    from gesture_assets.warehouse.warehouse import Warehouse
+
+    if not note.strip():
+        raise ConfigError.bad_value("--note", expected="what is known of it", found="nothing", where="the command line",
+                                    next_step=f'gesture alerts ack {key} --note "why"')  # fmt: skip
+    run = run_info("gesture alerts ack", now().date())
+    with Warehouse.of(load_settings()).open(run) as session:
+        done = alert_log.acknowledge(session.connection, key, now=run.now, note=note)
+    console().print(f"{key} is known to {done.acknowledged_by}: {note}", highlight=False, markup=False, soft_wrap=True)
+
+
+def why_changed(
+    user: Annotated[str, typer.Argument(help="User id.")],
+    earlier: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First of the two days; "
+                                                     "default: the day before the other.")] = None,
+    later: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Second of the two days; "
+                                                   "default: the newest.")] = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Why somebody's score moved between two days: parts that sum to the change, and the rules behind each."""
+    import narwhals as nw
+    import polars as pl
+
+    from gesture_assets.warehouse.warehouse import Warehouse
+    from gesture_assets.warehouse.why_changed import between
+
+    settings = load_settings()
+    con = published(settings)
+    last = as_of(con, later, settings)
+    first = as_of(con, earlier or datetime.combine(last - timedelta(days=1), datetime.min.time()), settings)
+    if first >= last:
+        raise ConfigError.bad_value("--from", expected=f"a day before {last}", found=first, where="the command line",
+                                    next_step=f"gesture why-changed {user} --to {last}")  # fmt: skip
+    _require_scored(con, user, first, last)
+    con.close()
+    who = nw.from_native(pl.LazyFrame({"user_id": [user]}))
+    with Warehouse.of(settings).open(run_info("gesture why-changed", first, last)) as session:
+        found = between(session, settings, who, first, last, is_whole=user.startswith(UNSEEN))
+        moved = {"rules": found.by_user()}
+        by_rule = found.by_rule()
+        try:
+            moved["model"] = found.by_model()
+        except ModelMismatch as error:
+            console(stderr=True).print(error.report, style="yellow", highlight=False, markup=False, soft_wrap=True)
+    scores = {name: rows.row(0, named=True) for name, rows in moved.items() if rows.height}
+    if as_json:
+        print(json.dumps({"from": str(first), "to": str(last), **scores, "by_rule": by_rule.to_dicts()}, indent=1))
+        return
+    _show_parts(user, scores, by_rule)
+
+
+def _show_parts(user: str, scores: dict[str, dict[str, Any]], by_rule: Any) -> None:
+    """A line per part with the points of rules and model, then the rules that made each."""
+    import polars as pl
+
+    from gesture_assets.monitoring.score_changes import AFTER, BEFORE, PARTS
+
+    parts = (*PARTS, "unexplained")
+    lines = [(name, *(f"{one[name]:.2f}" for one in scores.values())) for name in (BEFORE, AFTER)]
+    lines += [
+        (name.replace("_", " "), *(f"{one[name]:+.2f}" for one in scores.values())) for name in ("change", *parts)
+    ]
+    shown(f"Why the score of {user} changed", ("part", *scores), lines)
+    rules = [
+        (part.replace("_", " "), row["rule_id"], f"{row[part]:+.2f}", f"{row[BEFORE]:.2f}", f"{row[AFTER]:.2f}")
+        for part in parts
+        for row in by_rule.filter(pl.col(part).abs() > LEAST_MOVE).sort(
+            pl.col(part).abs(), "rule_id", descending=[True, False]
+        ).head(MOST_RULES).iter_rows(named=True)
+    ]  # fmt: skip
+    if rules:
+        shown("The rules that moved most", ("part", "rule", "points", BEFORE, AFTER), rules)
+    held = by_rule["change"].sum() - scores["rules"]["change"]
+    if abs(held) > LEAST_MOVE:
+        console().print(f"A score is held within 1 to 100; its points moved by {held:+.2f} more.", highlight=False)
+
+
+def _require_scored(con: Any, user: str, first: date, last: date) -> None:
+    """Refuse a user who has no row on either day, naming those whose ids are like theirs."""
+    days = [first, last]
+    if con.execute("select 1 from rule_scores where user_id = ? and as_of_date in (?, ?) limit 1", [user, *days]
+                   ).fetchone():  # fmt: skip
+        return
+    near = con.execute(
+        "select user_id from rule_scores where as_of_date in (?, ?) group by user_id "
+        "order by levenshtein(user_id, ?), user_id limit 3",
+        [*days, user],
+    ).fetchall()
+    raise ConfigError.unknown_name("The user", user, [row[0] for row in near], where=f"rule_scores of {first}, {last}",
+                                   next_step=f"gesture rank --date {last}")  # fmt: skip
