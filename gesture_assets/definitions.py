@@ -12,6 +12,7 @@ from gesture_assets.defs import (
     monitoring,
     nightly,
     publish,
+    retraining,
     scores,
     subscribers,
 )
@@ -25,7 +26,7 @@ defs = dg.Definitions(
     ),
     jobs=[nightly.nightly, nightly.train, nightly.explain_changes],
     schedules=[nightly.nightly_schedule],
-    sensors=[killed_runs.killed_runs],
+    sensors=[killed_runs.killed_runs, retraining.retrain_when_called_for],
     resources={"warehouse": WarehouseResource()},
     # One process writes the DuckDB file at a time, and a process a step would cost seconds for each.
     executor=dg.in_process_executor,

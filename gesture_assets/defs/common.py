@@ -20,9 +20,9 @@ from gesture_assets.contracts import Contract
 from gesture_assets.contracts.contract import PARTITION, PROVENANCE
 from gesture_assets.contracts.lineage import UPSTREAM
 from gesture_assets.contracts.severity import Severity, severity_of
-from gesture_assets.errors import ContractBreach, GateClosed, GestureError, listing
+from gesture_assets.errors import ContractBreach, GateClosed, GestureError, TrainingRefused, listing
 from gesture_assets.settings import Settings, load_settings
-from gesture_assets.warehouse import validation_results
+from gesture_assets.warehouse import audit_log, validation_results
 from gesture_assets.warehouse.audit import NOT_EVALUATED, CheckOutcome
 from gesture_assets.warehouse.ledger import Verdict
 from gesture_assets.warehouse.turns import Turns
@@ -367,6 +367,12 @@ class WarehouseResource(dg.ConfigurableResource):
                 night.leave_out_quiet_days()
                 try:
                     yield night
+                except TrainingRefused as refusal:
+                    audit_log.note(
+                        session.connection, now=run.now, action="training refused", what=run.step, days=run.days,
+                        reason=refusal.report, run_id=run.run_id,
+                    )  # fmt: skip
+                    raise
                 finally:
                     validation_results.write(session.connection, settings.validation_results, session.run)
         except GestureError as error:

@@ -31,6 +31,7 @@ from gesture_assets.contracts.models import (
     TRAINING_SET,
 )
 from gesture_assets.defs.common import USER_FEATURES, VALIDATED_SUBSCRIBERS, Events, Night, WarehouseResource, step
+from gesture_assets.defs.scores import rule_set_of
 from gesture_assets.errors import ConfigError, ModelMismatch
 from gesture_assets.features.registry import IDENTIFIERS, feature_registry
 from gesture_assets.models import labels, leakage, reasons, scoring, splits, tuning, versions
@@ -49,6 +50,7 @@ from gesture_assets.models.judgement import RULES, WITHOUT_RULES, beside_rows, d
 from gesture_assets.models.tracking import CHALLENGER, CHAMPION, REPRODUCED, REPRODUCES, Tracking
 from gesture_assets.models.training import Model, Parameters, train
 from gesture_assets.models.training_set import RULE_SCORE, training_days, with_rule_score
+from gesture_assets.monitoring.score_changes import Churn, churn
 from gesture_assets.reports.plots import distribution, model_pictures
 from gesture_assets.warehouse import registry
 
@@ -221,7 +223,8 @@ def candidate_model(context: dg.AssetExecutionContext, warehouse: WarehouseResou
             comparison = served and compare(
                 test["label"], served.probabilities(test), model.probabilities(test), groups=test["person_id"]
             )
-            promoted, because = decide(behaved, comparison, champion, forced=config.force_reason)
+            churned = served and _churn(night, test, served, model)
+            promoted, because = decide(behaved, comparison, champion, churned=churned, forced=config.force_reason)
             rows = pl.concat([evaluation_rows(version, found.parts, behaved), found.beside(version)], how="diagonal")
             if served and champion:
                 rows = pl.concat([rows, evaluation_rows(champion, {"test": _evaluated(served, test)})], how="diagonal")
@@ -394,6 +397,13 @@ def _evaluated(model: Model, rows: pl.DataFrame) -> Evaluation:
         rows["label"], probabilities, segments={column: rows[column] for column in SEGMENTS},
         threshold=best_threshold(rows["label"], probabilities), groups=rows["person_id"],
     )  # fmt: skip
+
+
+def _churn(night: Night, test: pl.DataFrame, before: Model, after: Model) -> Churn:
+    """What becomes of the scores of the newest test day when the candidate takes over."""
+    rows = test.filter(pl.col("feature_date") == pl.col("feature_date").max())
+    scores = [scoring.score_users(model, rows).select("user_id", "score") for model in (before, after)]
+    return churn(scores[0], scores[1], rule_set_of(night.settings).bands, budget=night.settings.churn_budget)
 
 
 def _loaded(night: Night, version: str | None) -> Model | None:

@@ -26,6 +26,7 @@ from gesture_assets.contracts import (
     Contract,
 )
 from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.contracts.models import CANDIDATE_MODEL, MODEL_EVALUATION
 from gesture_assets.contracts.monitoring import (
     ALERTS,
     DRIFT_REPORTS,
@@ -285,7 +286,9 @@ def performance(context: dg.AssetExecutionContext, warehouse: WarehouseResource)
     """Hold stored scores against what came, and decide whether to train."""
     with warehouse.open(context) as night:
         champions = {day: registry.champion(night.session.connection, day + timedelta(days=1)) for day in night.days}
-        sources = {day: version or NO_CHAMPION for day, version in champions.items()}
+        for contract in (CANDIDATE_MODEL, MODEL_EVALUATION):
+            night.session.ensure(contract)  # before the first training
+        sources = {day: f"{version or NO_CHAMPION} {_last_training(night, day)}" for day, version in champions.items()}
         tables = (PERFORMANCE_REPORT, SCORE_BACKTEST, RETRAIN_DECISION)
         if kept := night.unchanged(*tables, sources=sources):
             yield from kept
@@ -395,16 +398,13 @@ def _backtests(night: Night, day: date) -> Iterator[pl.DataFrame]:
 
 def _decision(night: Night, day: date, version: str | None, report: pl.DataFrame) -> pl.DataFrame:
     """Whether to train at the end of `day`."""
-    connection, settings = night.session.connection, night.settings
+    settings = night.settings
     end = datetime.combine(day + timedelta(days=1), time())
     horizon = timedelta(days=settings.label_horizon_days)
     trained_at, feedback, falls, drifted = None, 0, {}, {}
     if version:
-        trained_on, trained_at = connection.execute(
-            f"select {PARTITION}, recorded_at from {LIVE}.candidate_model where model_version = ?", [version]
-        ).fetchone() or (day, end)  # fmt: skip
-        # A backfill knows a day as it was: the model is no younger than its day.
-        trained_at = max(datetime.combine(trained_on + timedelta(days=1), time()), min(trained_at, end))
+        trained_on = _last_training(night, day) or day
+        trained_at = datetime.combine(trained_on + timedelta(days=1), time())
         cohorts = [one for one in (trained_on - horizon, day - horizon) if _live(night, one)]
         if cohorts and day > trained_on:
             mature = _outcomes(night, cohorts, day).filter(nw.col("is_eligible"), nw.col("is_mature"))
@@ -437,6 +437,14 @@ def _decision(night: Night, day: date, version: str | None, report: pl.DataFrame
             "drifted_importance": float(sum(drifted.values())),
         }]
     )  # fmt: skip
+
+
+def _last_training(night: Night, day: date) -> date | None:
+    """The newest day up to `day` that a model was trained on; one that was not better has seen the outcomes too."""
+    found = night.session.connection.execute(
+        f"select max({PARTITION}) from {LIVE}.candidate_model where {PARTITION} <= ?", [day]
+    ).fetchone()
+    return found[0] if found else None
 
 
 def _training_samples(night: Night, day: date) -> int:

@@ -11,6 +11,7 @@ import polars as pl
 
 from gesture_assets.models.behaviour import Behaviour
 from gesture_assets.models.evaluation import Comparison, Estimate, Evaluation, LearningCurve
+from gesture_assets.monitoring.score_changes import Churn
 
 # Document 002's targets; conversion is ranked, so precision depends on the base rate and lift does not.
 TARGETS = {"roc_auc": 0.85, "precision_top_20": 0.70, "lift_top_20": 2.0}
@@ -54,7 +55,10 @@ def evaluation_rows(
     whole = [
         _row(version, part, "all", name, Estimate(*[total / one.rows] * 3), one.rows)
         for part, one in parts.items() if part != RULES
-        for name, total in (("base_rate", one.positives), ("mean_probability", one.probability_sum))
+        for name, total in (
+            ("base_rate", one.positives), ("mean_probability", one.probability_sum),
+            ("threshold", one.threshold * one.rows),  # what precision, recall and F1 were measured at
+        )
     ]  # fmt: skip
     found = pl.concat([*frames, *whole], how="diagonal").with_columns(is_met=pl.col("value") >= pl.col("target"))
     ranks = pl.col("metric").is_in(RANKING) | pl.col("metric").str.starts_with("lift_decile")
@@ -105,12 +109,14 @@ def _target(part: str) -> pl.Expr:
 
 
 def decide(
-    behaviours: Sequence[Behaviour], comparison: Comparison | None, champion: str | None, *, forced: str = ""
-) -> tuple[bool, str]:
+    behaviours: Sequence[Behaviour], comparison: Comparison | None, champion: str | None, *,
+    churned: Churn | None = None, forced: str = "",
+) -> tuple[bool, str]:  # fmt: skip
     """Whether the candidate is to serve, and why. `forced` is somebody's reason to let it serve all the same.
 
     The first model serves when it behaves. Later ones only when they are better on the champion's own test rows by more
-    than chance explains.
+    than chance explains, and where `churned`, what becomes of everybody's scores, is within its budget: people act on
+    bands and ranks, and a better model that turns them over is for somebody to approve.
     """
     failed = [one for one in behaviours if one.severity == "ERROR" and not one.passed]
     if failed:
@@ -126,4 +132,6 @@ def decide(
         f"{comparison.decided_by} {figures.challenger:.4f} against {figures.champion:.4f} of {champion}: "
         f"{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
     )
+    if comparison.verdict == "better" and churned and not churned.is_within_budget:
+        return False, f"better, and held for approval (gesture models activate): {churned.sentence} {said}"
     return comparison.verdict == "better", f"{comparison.verdict}: {said}"

@@ -32,7 +32,7 @@ from gesture_assets.monitoring.statistics import (
     VERDICTS,
     benjamini_hochberg,
     chi_square,
-    exact_p_value,
+    exact_p_values,
     jensen_shannon,
     population_stability_index,
     verdict,
@@ -47,8 +47,14 @@ MOST_TYPES = 40  # of event types by visitor-days; the rest is `other`
 PRECONDITION = 0.9  # of the visitor-days with an event, to call another one the step before it
 TWICE = 2.0  # a volume doubled or halved; one that grows by 15 % a week stays below it
 NOTHING = 10.0  # the effect of a volume that came from nothing or went to it
-PRODUCTS = ("x", "y", "xx", "xy", "yy")  # summed over users; x: visitor-days that count, y: those with it
 EVERYBODY, OTHER, UNKNOWN = "all", "other", "unknown"
+NEW_VISITORS, EVENTS = "new_visitors", "events"
+EVERY_VISIT, EVERY_EVENT = (NEW_VISITORS, NEW_VISITORS), (EVENTS, EVENTS)  # kind and name of what has all users
+USER = ("segment", "user_id", "is_current")
+VISIT = (*USER, "day")
+
+Both = tuple[float, float]  # in the reference, in the current window
+Sums = Mapping[tuple[str, bool, str, str], Mapping[str, Any]]
 
 # Input: a row per day, user, segment and event type, from `of_events` or `of_daily_activity`.
 COUNTED = ("day", "user_id", "segment", "event_type", "event_count")
@@ -111,123 +117,142 @@ def event_mix(counts: Frame, night: date, *, first_days: Frame | None = None, ke
     named = counts.filter(nw.col("day") > start, nw.col("day") <= night).with_columns(
         segment=nw.col("segment").fill_null(UNKNOWN), is_current=nw.col("day") > end
     )
-    by_segment = named.filter(nw.col("segment") != EVERYBODY)
-    rows = keep("rows", nw.concat([by_segment, named.with_columns(segment=nw.lit(EVERYBODY))]))
-    types = _types(rows)
+    types = _types(named)
     if not types:
         return pl.DataFrame(schema=EVENT_MIX)
-    visits = keep("visits", _visitor_days(rows, types, first_days))
-    steps = _steps(visits, types)
-    # A source's first weeks have no reference of a volume, every event is new in them, and for longer every visitor.
+    did = keep("did", _did(named, types))
+    steps = _steps(did, types)
+    # Where the weeks before were not seen whole, people would seem to begin what they did all along. To tell a new
+    # visitor from an old one takes as long again.
     age = (start - _first(first_days)).days + 1
-    found = [*_rates(visits, types, steps), *_volumes(rows)]
+    has_reference, has_known_visitors = age >= 0, age >= REFERENCE_DAYS
+    found = [*_rates(_sums(did, first_days, steps, keep), types, steps), *_volumes(did)]
+    tested = [row for row in found if "tested" in row]
+    for row, p_value in zip(tested, exact_p_values([row["tested"] for row in tested]), strict=True):
+        row["p_value"] = p_value
     for row in found:
-        row["is_enough"] &= age >= {"volume": 0, "new_visitors": REFERENCE_DAYS}.get(row["kind"], -REFERENCE_DAYS)
+        row["is_enough"] &= has_known_visitors if row["kind"] == "new_visitors" else has_reference
     q_values = benjamini_hochberg([row["p_value"] if row["is_enough"] else None for row in found])
     for row, q_value in zip(found, q_values, strict=True):
         row |= {PARTITION: night, "q_value": q_value}
         row["verdict"] = verdict(row["effect"], q_value, is_enough=row.pop("is_enough"))
         is_first_seen = row["is_new"] and row["segment"] == EVERYBODY and row.get("who", 0) >= FEWEST_OF_NEW
-        if is_first_seen and age >= 0 and row["verdict"] == "stable":
+        if is_first_seen and row["verdict"] == "stable":
             row["verdict"] = "moderate"
         row["sentence"] = _sentence(row)
     found.sort(key=lambda row: (VERDICTS.index(row["verdict"]), -row["effect"], row["segment"], row["name"]))
     return pl.DataFrame(found, schema=EVENT_MIX)
 
 
-def _types(rows: Frame) -> list[str]:
+def _types(named: Frame) -> list[str]:
     """The event types to watch, the most frequent first."""
-    by_type = collected(rows.group_by("event_type").agg(nw.len().alias("rows")))
+    by_type = collected(named.group_by("event_type").agg(nw.len().alias("rows")))
     names = by_type.sort(["rows", "event_type"], descending=[True, False])["event_type"].to_list()
     return names if len(names) <= MOST_TYPES else [*names[: MOST_TYPES - 1], OTHER]
 
 
-def _visitor_days(rows: Frame, types: Sequence[str], first_days: Frame) -> Frame:
-    """A row per segment, user and day: `n0`, `n1`, … events of each type, `is_new` and `visit` (1)."""
-    columns = ("segment", "user_id", "day", "is_current")
-    is_type = {
-        name: nw.col("event_type") == name if name != OTHER else ~nw.col("event_type").is_in(types) for name in types
-    }
-    wide = rows.group_by(*columns).agg(
-        nw.when(chosen).then(nw.col("event_count")).otherwise(nw.lit(0)).sum().cast(nw.Int32).alias(f"n{place}")
-        for place, chosen in enumerate(is_type.values())
-    )
-    return wide.join(first_days, on="user_id", how="left").with_columns(
-        is_new=nw.when(nw.col("day") == nw.col("first_day")).then(nw.lit(1)).otherwise(nw.lit(0)), visit=nw.lit(1)
-    )
+def _did(named: Frame, types: Sequence[str]) -> Frame:
+    """What visitors did: a row per segment (everybody is one), user, day and event type, with its `events`."""
+    is_watched = nw.col("event_type").is_in(types)
+    rows = named.with_columns(event_type=nw.when(is_watched).then(nw.col("event_type")).otherwise(nw.lit(OTHER)))
+    by_segment = rows.filter(nw.col("segment") != EVERYBODY)
+    both = nw.concat([by_segment, rows.with_columns(segment=nw.lit(EVERYBODY))])
+    return both.group_by(*VISIT, "event_type").agg(nw.col("event_count").sum().cast(nw.Float64).alias("events"))
 
 
-def _steps(visits: Frame, types: Sequence[str]) -> list[tuple[int, int]]:
-    """(before, after): for each type the rarest one that nearly always goes with it and is more frequent."""
-    pairs = [(one, other) for one in range(len(types)) for other in range(one, len(types))]
-    everybody = visits.filter(nw.col("segment") == EVERYBODY, ~nw.col("is_current"))
-    together = collected(everybody.select(
-        ((nw.col(f"n{one}") > 0) & (nw.col(f"n{other}") > 0)).cast(nw.Int32).sum().cast(nw.Int64)
-        .alias(f"{one}_{other}")
-        for one, other in pairs
-    )).row(0, named=True)  # fmt: skip
-    days = [together[f"{one}_{one}"] or 0 for one in range(len(types))]
-    steps = []
-    for after, with_it in enumerate(days):
+def _steps(did: Frame, types: Sequence[str]) -> dict[str, str]:
+    """Type -> the step before it: the rarest type that nearly always goes with it and is more frequent."""
+    then = did.filter(nw.col("segment") == EVERYBODY, ~nw.col("is_current")).select("user_id", "day", "event_type")
+    pairs = then.join(then.rename({"event_type": "other"}), on=["user_id", "day"], how="inner")
+    counted = collected(pairs.group_by("event_type", "other").agg(nw.len().cast(nw.Int64).alias("days")))
+    together = {(one, other): days for one, other, days in counted.select("event_type", "other", "days").rows()}
+    days = {name: together.get((name, name), 0) for name in types}
+    steps = {}
+    for after, with_it in days.items():
         before = [
-            (days[one], one) for one in range(len(types))
-            if days[one] > with_it >= FEWEST_THEN
-            and together[f"{min(one, after)}_{max(one, after)}"] >= PRECONDITION * with_it
+            one for one in types
+            if days[one] > with_it >= FEWEST_THEN and together.get((one, after), 0) >= PRECONDITION * with_it
         ]  # fmt: skip
         if before:
-            steps.append((min(before)[1], after))
+            steps[after] = min(before, key=days.__getitem__)
     return steps
 
 
-def _rates(visits: Frame, types: Sequence[str], steps: Sequence[tuple[int, int]]) -> Iterator[dict[str, Any]]:
+def _sums(did: Frame, first_days: Frame, steps: Mapping[str, str], keep: NameStep) -> Sums:
+    """Sums over users of x and y, see `_Rate`, by segment, window and what is watched (kind and name).
+
+    Only of users who did it, because most did few of the types; of all users are EVERY_VISIT and EVERY_EVENT.
+    """
+    is_new = nw.when(nw.col("day") == nw.col("first_day")).then(nw.lit(1)).otherwise(nw.lit(0))
+    visits = did.group_by(*VISIT).agg(nw.col("events").sum()).join(first_days, on="user_id", how="left")
+    users = keep("users", visits.with_columns(is_new=is_new).group_by(*USER).agg(
+        nw.len().cast(nw.Float64).alias("days"), nw.col("events").sum(), nw.col("is_new").sum().cast(nw.Float64)
+    ))  # fmt: skip
+    by_type = keep("by_type", did.group_by(*USER, "event_type").agg(
+        nw.len().cast(nw.Float64).alias("days_with"), nw.col("events").sum().alias("events_with")
+    ).join(users, on=list(USER), how="inner"))  # fmt: skip
+    before = did.select(*VISIT, before="event_type")
+    after = did.filter(nw.col("event_type").is_in(list(steps))).with_columns(
+        before=nw.col("event_type").replace_strict(steps, default=None, return_dtype=nw.String)
+    )
+    taken = after.join(before, on=[*VISIT, "before"], how="inner").group_by(*USER, "event_type", "before").agg(
+        nw.len().cast(nw.Float64).alias("taken")
+    ).join(by_type.select(*USER, "days_with", before="event_type"), on=[*USER, "before"], how="inner")  # fmt: skip
+    watched = (
+        (users, NEW_VISITORS, nw.lit(NEW_VISITORS), "days", "is_new"),
+        (users, EVENTS, nw.lit(EVENTS), "events", "events"),
+        (by_type, "type", nw.col("event_type"), "days", "days_with"),
+        (by_type, "mix", nw.col("event_type"), "events", "events_with"),
+        (taken, "step", nw.col("event_type"), "days_with", "taken"),
+    )
+    x, y = nw.col("x"), nw.col("y")
+    sums = nw.concat([
+        frame.select("segment", "is_current", kind=nw.lit(kind), name=name, x=nw.col(of), y=nw.col(part))
+        for frame, kind, name, of, part in watched
+    ]).group_by("segment", "is_current", "kind", "name").agg(
+        nw.len().alias("users"), (y > 0).sum().cast(nw.Int64).alias("who"), x.sum(), y.sum(), (x * x).sum().alias("xx"),
+        (x * y).sum().alias("xy"), (y * y).sum().alias("yy"),
+    )  # fmt: skip
+    rows = collected(sums).rows(named=True)
+    return {(row["segment"], row["is_current"], row["kind"], row["name"]): row for row in rows}
+
+
+def _rates(sums: Sums, types: Sequence[str], steps: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """The rows of types, steps, new visitors and the mix, of each segment."""
-    one, did = nw.col("visit"), [nw.when(nw.col(f"n{place}") > 0).then(1).otherwise(0) for place in range(len(types))]
-    events = nw.sum_horizontal(*(nw.col(f"n{place}") for place in range(len(types))))
-    watched: dict[tuple[str, str], tuple[nw.Expr, nw.Expr]] = {
-        **{("type", name): (did[place], one) for place, name in enumerate(types)},
-        **{("step", f"{types[a]} → {types[b]}"): (did[a] * did[b], did[a]) for a, b in steps},
-        ("new_visitors", "new_visitors"): (nw.col("is_new"), one),
-        **{("mix", name): (nw.col(f"n{place}"), events) for place, name in enumerate(types)},
-    }
-    by_user = visits.group_by("segment", "user_id", "is_current").agg(
-        expression.sum().cast(nw.Float64).alias(f"{letter}{place}")
-        for place, pair in enumerate(watched.values()) for letter, expression in zip("yx", pair, strict=True)
-    )  # fmt: skip
-    sums = by_user.group_by("segment", "is_current").agg(
-        nw.len().alias("users"),
-        *((nw.col(f"y{place}") > 0).sum().cast(nw.Int64).alias(f"who{place}") for place in range(len(watched))),
-        *(_product(letters, place).sum().alias(f"{letters}{place}")
-          for place in range(len(watched)) for letters in PRODUCTS),
-    )  # fmt: skip
-    table = {(row["segment"], row["is_current"]): row for row in collected(sums).to_dicts()}
-    nothing = {"users": 0, **{f"{letters}{place}": 0.0 for place in range(len(watched)) for letters in PRODUCTS}}
-    for segment in sorted({segment for segment, _ in table}):
-        then, now = (table.get((segment, is_current), nothing) for is_current in (False, True))
-        measured = {key: _Rate.of(then, now, place) for place, key in enumerate(watched)}
-        for (kind, name), rate in measured.items():
-            if kind != "mix":
-                yield {"segment": segment, "kind": kind, "name": name, **rate.row(is_type=kind == "type")}
-        yield {"segment": segment, "kind": "mix", "name": "mix",
-               **_mix([rate for (kind, _), rate in measured.items() if kind == "mix"])}  # fmt: skip
+    for segment in sorted({segment for segment, *_ in sums}):
+
+        def both(what: tuple[str, str], letters: str, segment: str = segment) -> Both:
+            then, now = (sums.get((segment, is_current, *what), {}).get(letters, 0) for is_current in (False, True))
+            return then, now
+
+        def rate(what: tuple[str, str], x: Both, xx: Both) -> _Rate:
+            users, who = int(sum(both(EVERY_VISIT, "users"))), int(both(what, "who")[1])
+            return _Rate(x, both(what, "y"), xx, both(what, "xy"), both(what, "yy"), users, who)
+
+        days = both(EVERY_VISIT, "x"), both(EVERY_VISIT, "xx")
+        for name in types:
+            yield {"segment": segment, "kind": "type", "name": name, **rate(("type", name), *days).row(is_type=True)}
+        for after, before in steps.items():
+            found = rate(("step", after), both(("type", before), "y"), both(("type", before), "yy")).row(is_type=False)
+            yield {"segment": segment, "kind": "step", "name": f"{before} → {after}", **found}
+        found = rate(EVERY_VISIT, *days).row(is_type=False)
+        yield {"segment": segment, "kind": NEW_VISITORS, "name": NEW_VISITORS, **found}
+        events = both(EVERY_EVENT, "x"), both(EVERY_EVENT, "xx")
+        mixed = _mix([rate(("mix", name), *events) for name in types])
+        yield {"segment": segment, "kind": "mix", "name": "mix", **mixed}
 
 
 @dataclass(frozen=True)
 class _Rate:
     """Sums over users of y of x, each (then, now): a user's visitor-days with something, of those that count."""
 
-    x: tuple[float, float]
-    y: tuple[float, float]
-    xx: tuple[float, float]
-    xy: tuple[float, float]
-    yy: tuple[float, float]
+    x: Both
+    y: Both
+    xx: Both
+    xy: Both
+    yy: Both
     users: int
     who: int  # users with y in the current window
-
-    @classmethod
-    def of(cls, then: Mapping[str, Any], now: Mapping[str, Any], place: int) -> "_Rate":
-        """From the rows of sums of both windows."""
-        x, y, xx, xy, yy = ((then[f"{letters}{place}"], now[f"{letters}{place}"]) for letters in PRODUCTS)
-        return cls(x, y, xx, xy, yy, then["users"] + now["users"], now.get(f"who{place}", 0))
 
     @property
     def share(self) -> float:
@@ -257,7 +282,7 @@ class _Rate:
             "rate_reference": self.y[0] / self.x[0] if self.x[0] else None,
             "rate_current": self.y[1] / self.x[1] if self.x[1] else None,
             "is_new": is_type and self.y[1] > 0 == self.y[0], "is_vanished": is_type and self.y[0] > 0 == self.y[1],
-            "design_effect": times, "p_value": exact_p_value(yes, rows, yes_then, rows_then),
+            "design_effect": times, "tested": (yes, rows, yes_then, rows_then),
             "psi": psi, "jensen_shannon": jensen_shannon(*both) if compared else None,
             "effect": (psi or 0.0) / EFFECT, "who": self.who,
             "is_enough": rows_then >= FEWEST_THEN and rows >= FEWEST_NOW,
@@ -280,15 +305,15 @@ def _mix(rates: Sequence[_Rate]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _volumes(rows: Frame) -> Iterator[dict[str, Any]]:
+def _volumes(did: Frame) -> Iterator[dict[str, Any]]:
     """Events a day by segment, of which the days differ among themselves: Welch's test of the two windows' days."""
     from scipy.stats import ttest_ind_from_stats
 
-    days = collected(rows.group_by("segment", "is_current", "day").agg(nw.col("event_count").sum().cast(nw.Float64)))
+    days = collected(did.group_by("segment", "is_current", "day").agg(nw.col("events").sum()))
     for (segment,), part in sorted(days.partition_by("segment", as_dict=True).items()):
         windows = []
         for is_current, length in ((False, REFERENCE_DAYS), (True, CURRENT_DAYS)):
-            found = part.filter(pl.col("is_current") == is_current)["event_count"]
+            found = part.filter(pl.col("is_current") == is_current)["events"]
             # A day without a row is a day without events.
             windows.append(pl.concat([found, pl.Series([0.0] * (length - len(found)), dtype=pl.Float64)]))
         (mean_then, sd_then), (mean, sd) = ((float(one.mean() or 0), float(one.std() or 0)) for one in windows)
@@ -301,11 +326,6 @@ def _volumes(rows: Frame) -> Iterator[dict[str, Any]]:
             "is_vanished": not mean, "p_value": float(welch.pvalue) if varies else float(mean == mean_then),
             "effect": abs(log(ratio)) / log(TWICE) if ratio else NOTHING, "is_enough": True,
         }  # fmt: skip
-
-
-def _product(letters: str, place: int) -> nw.Expr:
-    factors = [nw.col(f"{letter}{place}") for letter in letters]
-    return factors[0] if len(factors) == 1 else factors[0] * factors[1]
 
 
 def _first(first_days: Frame) -> date:

@@ -110,15 +110,18 @@ def ks_p_value(statistic: float, reference_rows: int, current_rows: int) -> floa
     return float(kstwo.sf(statistic, rows))
 
 
-def exact_p_value(yes: int, rows: int, reference_yes: int, reference_rows: int) -> float:
-    """The two-sided p-value of two shares by Fisher's exact test: twice the smaller tail, 1 at most.
+def exact_p_values(tables: Sequence[tuple[int, int, int, int]]) -> list[float]:
+    """The two-sided p-value of two shares by Fisher's exact test, of each (yes, rows, reference yes, reference rows).
 
-    It holds for few rows too, where a normal approximation sees a sensation in two new events.
+    Twice the smaller tail, 1 at most. It holds for few rows too, where a normal approximation sees a sensation in two
+    new events.
     """
     from scipy.stats import hypergeom
 
-    drawn = hypergeom(rows + reference_rows, yes + reference_yes, rows)
-    return float(min(1.0, 2 * min(drawn.cdf(yes), drawn.sf(yes - 1))))
+    yes, rows, reference_yes, reference_rows = np.array(tables, dtype=np.int64).reshape(-1, 4).T
+    drawn = (rows + reference_rows, yes + reference_yes, rows)
+    tails = np.minimum(hypergeom.cdf(yes, *drawn), hypergeom.sf(yes - 1, *drawn))
+    return np.fmin(1.0, 2 * tails).tolist()  # of no rows the tails are NaN
 
 
 def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:

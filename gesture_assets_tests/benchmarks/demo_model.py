@@ -8,6 +8,7 @@ Chance decides at a few hundred buyers: with 360 of them in the test part (40,00
 """
 
 import tempfile
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def demo_model(folder: Path, size: Size) -> dict[str, Any]:
     from gesture_assets.sources.demo_world import write_demo_world
     from gesture_assets_tests.nights import failures, run_night, warehouse
 
+    started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=folder) as own:
         data_dir = Path(own) / "data"
         product.use(data_dir)
@@ -70,6 +72,7 @@ def demo_model(folder: Path, size: Size) -> dict[str, Any]:
             judged = evaluate(rows["label"], values, groups=rows["person_id"], bootstrap=1000)
             found[name] = {metric: list(vars(judged.metrics[metric]).values()) for metric in SHOWN}
         return {
+            "seconds": time.perf_counter() - started,
             "rows": len(rows), "buyers": int(rows["label"].sum()), "base_rate": float(rows["label"].mean()),  # pyright: ignore
             "expected_buyers": float(oracle.sum()), "suspects": suspects[0] if suspects else -1,
             "trained_in": card["training_seconds"], "data": f"{card['data_verdict']}: {card['data_because']}", **found,

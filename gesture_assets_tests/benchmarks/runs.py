@@ -16,6 +16,7 @@ from typing import Any
 
 from gesture_assets_tests.benchmarks import product
 from gesture_assets_tests.benchmarks.demo_model import demo_model
+from gesture_assets_tests.benchmarks.drift import drift_report
 from gesture_assets_tests.benchmarks.history import built, copied, warm_up
 from gesture_assets_tests.benchmarks.models import model_reasons, model_scoring, model_training
 from gesture_assets_tests.benchmarks.world import LAST, Size, write_world
@@ -120,7 +121,7 @@ RUNS: dict[str, Callable[..., Figures]] = {
     run.__name__: run
     for run in (
         history, night, night_by_hand, from_files, by_pandas, backfill, model_training, model_scoring, model_reasons,
-        demo_model,
+        demo_model, drift_report,
     )
 }  # fmt: skip
 

@@ -251,8 +251,20 @@ def demo_model(bench: Bench, size: Size) -> Part:
     )  # fmt: skip
 
 
+def drift(bench: Bench, size: Size) -> Part:
+    """A drift report of sixty features, beside SciPy's own functions and, in a Python that has it, Evidently's preset.
+
+    Evidently is no dependency of ours: `EVIDENTLY_PYTHON` names a Python with it.
+    """
+    found = bench.run("drift_report", size, python=os.environ.get("EVIDENTLY_PYTHON", sys.executable))
+    limits = [Limit("seconds of a drift report", found["seconds"], 5)]
+    if theirs := found["evidently_seconds"]:
+        limits.append(Limit("times faster than Evidently's preset", theirs / found["seconds"], 10, is_floor=True))
+    return Part("drift", size, found, limits)
+
+
 PARTS: dict[str, Callable[[Bench, Size], Part]] = {
-    part.__name__: part for part in (fixed, night, long_history, pandas, backfill, memory, models, demo_model)
+    part.__name__: part for part in (fixed, night, long_history, pandas, backfill, memory, models, demo_model, drift)
 }
 # The sizes for which the design makes its claims. Hours and 60 GB of disk; only worth it on a quiet machine.
 FULL = {
@@ -264,4 +276,5 @@ FULL = {
     "memory": Size(100_000_000, 500_000, 120),
     "models": Size(0, 1_000_000, 0),
     "demo_model": Size(0, 40_000, 120),
+    "drift": Size(0, 1_000_000, 0),
 }

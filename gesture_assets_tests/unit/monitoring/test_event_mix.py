@@ -171,10 +171,24 @@ def test_a_volume_that_doubles_is_an_alarm_and_growth_is_none() -> None:
     assert "everybody, volume: moderate; 30.0 → 66.0 events a day" in rows_of(found, "all", "volume")["sentence"]
 
 
-def test_the_first_weeks_of_a_source_are_too_few_rows_or_silent() -> None:
-    found = mix(world(days=9))
-    assert alarms(found) == set()
-    assert {rows_of(found, "all", name)["verdict"] for name in ("volume", "new_visitors")} == {"too_few_rows"}
+def test_nothing_is_judged_before_a_source_was_seen_for_the_whole_reference() -> None:
+    def no_cart_but_a_crash(day: date, segment: str, did: dict[str, int], random: np.random.Generator) -> None:
+        if day > NIGHT - timedelta(days=7):
+            did.pop("cart", None)
+            did["crash"] = 1
+
+    for days in (9, 34):
+        found = mix(world(days=days, change=no_cart_but_a_crash))
+        assert set(found["kind"]) == {"type", "step", "new_visitors", "mix", "volume"} - (
+            {"step"} if days == 9 else set()
+        )
+        assert set(found["verdict"]) == {"too_few_rows"}
+        assert found["q_value"].null_count() == len(found)
+    complete = mix(world(days=35, change=no_cart_but_a_crash))
+    assert {("all", "type", "cart"), ("all", "type", "crash"), ("mobile", "type", "crash")} <= alarms(complete)
+    # Whether a visitor is new, only the four weeks before the reference can tell.
+    for days, is_judged in ((62, False), (63, True)):
+        assert (rows_of(mix(world(days=days)), "all", "new_visitors")["verdict"] != "too_few_rows") is is_judged
 
 
 def test_nothing_at_all_is_no_error() -> None:

@@ -14,7 +14,7 @@ from gesture_assets.monitoring.statistics import (
     benjamini_hochberg,
     chi_square,
     distances,
-    exact_p_value,
+    exact_p_values,
     jensen_shannon,
     ks_p_value,
     population_stability_index,
@@ -90,9 +90,9 @@ def test_chi_square_is_scipy_s_and_says_nothing_of_one_column() -> None:
 
 def test_an_exact_p_value_is_twice_the_smaller_tail() -> None:
     one_sided: Any = fisher_exact([[3, 57], [0, 900]], alternative="greater")
-    assert exact_p_value(3, 60, 0, 900) == pytest.approx(2 * one_sided.pvalue, rel=1e-9)
-    assert exact_p_value(5, 50, 50, 500) == 1.0
-    assert exact_p_value(0, 0, 0, 0) == 1.0
+    found = exact_p_values([(3, 60, 0, 900), (5, 50, 50, 500), (0, 0, 0, 0)])
+    assert found == [pytest.approx(2 * one_sided.pvalue, rel=1e-9), 1.0, 1.0]
+    assert exact_p_values([]) == []
 
 
 def test_what_was_not_tested_has_no_q_value_and_counts_for_nothing() -> None:
