@@ -7,6 +7,7 @@ import pytest
 
 from gesture_assets.contracts.lineage import UPSTREAM
 from gesture_assets.sources.description import SHIPPED
+from gesture_assets.warehouse.published_schema import kept_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,3 +48,32 @@ def test_every_command_exists(command: str) -> None:
     from gesture_assets.cli import app
 
     assert command in get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
+
+
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_page_names_tables_settings_and_commands_that_exist(page: Path) -> None:
+    from typer.main import get_command
+
+    from gesture_assets.cli import app
+    from gesture_assets.settings import Settings
+
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (page.parent / path).exists()
+    settings = {f"GESTURE_{name.upper()}" for name in Settings.model_fields}
+    assert set(re.findall(r"GESTURE_[A-Z_]+", text)) <= settings
+    commands = get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
+    for command, second in re.findall(r"gesture ([a-z][a-z-]+)(?: ([a-z][a-z-]+))?", text):
+        assert command in commands
+        assert not second or second in getattr(commands[command], "commands", {})
+
+
+def test_the_monitoring_page_names_tables_that_are_published() -> None:
+    relations = {name.split(".")[1] for name in kept_schema()[1]}
+    rows = re.findall(r"^\| .* \| (`.*`) \|$", (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8"), re.M)
+    named = {name.split(".")[-1] for row in rows for name in re.findall(r"`([a-z_.]+)`", row)}
+    assert "drift_reports" in named
+    assert named <= relations
