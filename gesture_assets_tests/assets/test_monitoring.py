@@ -1,0 +1,255 @@
+"""What a champion's nights say about themselves: drift, how scores turned out, whether to train, who is told."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from gesture_assets.cli.console import run_info
+from gesture_assets.contracts.monitoring import DRIFT, PERFORMANCE
+from gesture_assets.definitions import defs
+from gesture_assets.defs.common import NOW_TAG
+from gesture_assets.features.registry import feature_registry
+from gesture_assets.settings import load_settings
+from gesture_assets.sources.demo_world import write_demo_world
+from gesture_assets.warehouse import alert_log
+from gesture_assets.warehouse.warehouse import Warehouse
+from gesture_assets_tests.assets.test_models import run_training
+from gesture_assets_tests.nights import content_hashes, failures, run_night, warehouse
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning"),  # MLflow's own, about its own
+    # Of few rows, the rules' lift and the model's are both infinite.
+    pytest.mark.filterwarnings("ignore:invalid value encountered in subtract:RuntimeWarning"),
+]
+
+HORIZON = 7
+DAYS, LAST = 50, date(2026, 3, 10)
+TRAINED = date(2026, 2, 27)
+SERVED = tuple(TRAINED + timedelta(days=n) for n in range(HORIZON + 1))
+NIGHTS = tuple(SERVED[-1] + timedelta(days=n) for n in range(1, 5))
+# Few features, which a young world already knows: the others tell that its history grows.
+FEATURES = (
+    "account_balance_usd", "country", "gender", "meeting_attended_count_7d", "pricing_page_view_count_7d",
+    "primary_device", "proposal_view_count_7d", "rule_score", "search_count_7d", "video_view_count_7d",
+)  # fmt: skip
+TO_ALERTS = "+key:alerts"
+MONITORING = "key:drift_reports or key:performance_report or key:alerts"
+KEY = "drift/number/search_count_7d"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A world whose champion, of few features, has served from the day it was trained on until its first outcomes."""
+    data_dir = tmp_path_factory.mktemp("monitoring") / "data"
+    data_dir.mkdir()
+    left_out = [one.name for one in feature_registry(load_settings().tags) if one.name not in FEATURES]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GESTURE_DATA_DIR", str(data_dir))
+        patch.setenv("GESTURE_PSEUDONYM_KEY", "a key for tests only")
+        patch.setenv("GESTURE_LABEL_HORIZON_DAYS", str(HORIZON))
+        patch.setenv("GESTURE_EXCLUDED_FEATURES", ", ".join(left_out))
+        write_demo_world(
+            landing=data_dir / "landing", crm=data_dir / "crm_database.sqlite",
+            truth=data_dir / "demo_truth.parquet", users=900, days=DAYS, seed=5, end=LAST,
+        )  # fmt: skip
+        night(LAST - timedelta(days=DAYS - 1), TRAINED, select="+key:model_scores")
+        trained = run_training(TRAINED, f"{TRAINED + timedelta(days=1)}T03:00")
+        assert trained.success, failures(trained)
+        night(SERVED[0], SERVED[-1])
+        yield data_dir
+
+
+@pytest.fixture
+def copy(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A world of one's own to break."""
+    data_dir = Path(shutil.copytree(world, tmp_path / "data", symlinks=True))
+    monkeypatch.setenv("GESTURE_DATA_DIR", str(data_dir))
+    return data_dir
+
+
+def night(first: date, last: date | None = None, *, select: str = TO_ALERTS, now: datetime | None = None) -> None:
+    result = run_night(first, last, select=select, now=now)
+    assert result.success, failures(result)
+
+
+def ask(data_dir: Path, query: str) -> list[tuple[Any, ...]]:
+    with warehouse(data_dir) as con:
+        return con.execute(query).fetchall()
+
+
+def logged(data_dir: Path, key: str = KEY) -> list[tuple[date, str]]:
+    return ask(data_dir, f"select night, change from alert_log where alert_key = '{key}' order by entry")
+
+
+# ---- drift ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_day_that_a_champion_serves_has_profiles_statistics_and_a_report(world: Path) -> None:
+    expected = [(day, 1) for day in SERVED]
+    for table, rows in (("feature_profiles", len(FEATURES) + 1), ("drift_reports", len(FEATURES) + 1)):
+        found = ask(
+            world, f"""select as_of_date, count(distinct model_version) from {table}
+            where kind in ('number', 'category', 'score') group by 1 having count(*) = {rows} order by 1""",
+        )  # fmt: skip
+        assert found == expected
+    histories = ask(
+        world, """select as_of_date, max(day_count) from feature_statistics
+        where baseline = 'weekly' group by 1 having count(*) = """ f"{len(FEATURES) + 1} order by 1",
+    )  # fmt: skip
+    assert histories == [(day, min(known, 7)) for known, day in enumerate(SERVED)]
+    outcomes = (
+        "select distinct as_of_date, kind from drift_reports where kind in ('label', 'calibration') and n_current > 0"
+    )
+    assert sorted(ask(world, outcomes)) == [(SERVED[-1], "calibration"), (SERVED[-1], "label")]
+
+
+def test_a_range_and_single_nights_in_any_order_give_the_same_rows(copy: Path) -> None:
+    tables = {one.name for one in (*DRIFT, *PERFORMANCE)} | {"retrain_decision", "alerts"}
+
+    def hashes() -> dict[tuple[str, date], str]:
+        return {key: digest for key, digest in content_hashes(copy).items() if key[0] in tables and key[1] in SERVED}
+
+    before = hashes()
+    assert len(before) == len(tables) * len(SERVED)
+    for part in ("drift_reference", "drift_outcomes"):  # what the training looked like is worked out again
+        (found,) = load_settings().models.glob(f"*/{part}.parquet")
+        found.unlink()
+    for day in (SERVED[-1], SERVED[2], SERVED[4]):
+        night(day, select=MONITORING)
+        assert hashes() == before
+    night(SERVED[1], SERVED[-1], select=MONITORING)
+    assert hashes() == before
+
+
+def land_with_searches(data_dir: Path, day: date) -> None:
+    """Land `day` as a faulty release sends it: three searches with every event."""
+    path = data_dir / "landing" / "native" / f"events-{day}.parquet"
+    rows = pl.read_parquet(path)
+    searches = [rows.with_columns(event_type=pl.lit("search"), event_id=pl.col("event_id") + f"-{n}") for n in range(3)]
+    pl.concat([rows, *searches]).write_parquet(path)
+
+
+def test_a_planted_shift_is_one_alert_until_it_is_mended(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert logged(copy) == []
+    landed = copy / "landing" / "native"
+    as_it_was = {day: (landed / f"events-{day}.parquet").read_bytes() for day in NIGHTS[:3]}
+    for number, day in enumerate(NIGHTS[:3], 1):
+        land_with_searches(copy, day)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            night(day)
+        assert any(KEY in line for line in caplog.messages) is (number < 3)  # somebody knows by the third night
+        assert ask(copy, f"select as_of_date from alerts where alert_key = '{KEY}' and as_of_date = '{day}'")
+        (row,) = ask(
+            copy, f"select verdict, importance > 0 from drift_reports where as_of_date = '{day}' "
+            "and feature = 'search_count_7d'",
+        )  # fmt: skip
+        assert row == ("drift", True)
+        with Warehouse.of(load_settings()).open(run_info("a test", day)) as session:
+            (one,) = [one for one in alert_log.incidents(session.connection) if one.alert.key == KEY]
+            assert (one.night_count, one.first_seen, one.last_seen) == (number, NIGHTS[0], day)
+            if number == 2:
+                now = datetime.combine(day, datetime.min.time()) + timedelta(days=1, hours=9)
+                alert_log.acknowledge(session.connection, KEY, now=now, note="the release is known")
+    known = [(NIGHTS[0], "opened"), (NIGHTS[1], "repeated"), (NIGHTS[1], "acknowledged"), (NIGHTS[2], "repeated")]
+    assert logged(copy) == known
+
+    everything = ask(copy, "select count(*) from alert_log")
+    tomorrow = datetime.combine(NIGHTS[3], datetime.min.time()) + timedelta(hours=2)
+    night(NIGHTS[0], select=MONITORING, now=tomorrow)  # an old day, alarm and all
+    assert ask(copy, "select count(*) from alert_log") == everything
+
+    for day, content in as_it_was.items():
+        (landed / f"events-{day}.parquet").write_bytes(content)
+    night(NIGHTS[0], NIGHTS[3])
+    assert logged(copy) == [*known, (NIGHTS[3], "resolved")]
+    assert ask(copy, f"select count(*) from alerts where alert_key = '{KEY}'") == [(0,)]
+    judged = ask(
+        copy, "select as_of_date, reasons, model_age_days, new_feedback_count from retrain_decision "
+        f"where as_of_date >= '{TRAINED}' order by 1",
+    )  # fmt: skip
+    for _, reasons, age, feedback in judged:
+        assert ("model_age" in reasons) is (age > 7)
+        assert ("new_feedback" in reasons) is (feedback >= 50)
+    assert [day for day, reasons, _, _ in judged if "model_age" in reasons] == list(NIGHTS)
+
+
+# ---- performance and the decision ----------------------------------------------------------------------------------
+
+
+def test_the_cohort_whose_horizon_ends_that_night_is_judged_beside_its_baseline(world: Path) -> None:
+    cohorts = ask(world, "select as_of_date, cohort_date from performance_report where basis = 'realised' group by all")
+    assert cohorts == [(SERVED[-1], TRAINED)]
+    by_metric = dict(ask(
+        world, """select metric, (sample_count, buyer_count, baseline_value, value)
+        from performance_report where basis = 'realised' and segment = 'all'""",
+    ))  # fmt: skip
+    trained = dict(ask(
+        world, "select metric, value from model_evaluation where part = 'test' and segment = 'all'"
+    ))  # fmt: skip
+    users, buyers, baseline, auc = by_metric["roc_auc"]
+    assert baseline == trained["roc_auc"]
+    rows = ask(
+        world, f"""select probability, user_id in (
+            select user_id from daily_activity where purchase_count > 0 and not is_bot
+                and activity_date > date '{TRAINED}' and activity_date <= date '{SERVED[-1]}'
+        ) from model_scores where as_of_date = '{TRAINED}'""",
+    )  # fmt: skip
+    from sklearn.metrics import roc_auc_score
+
+    bought = [label for _, label in rows]
+    assert (users, buyers) == (len(rows), sum(bought))
+    assert auc == pytest.approx(roc_auc_score(bought, [probability for probability, _ in rows]))
+    bases = ask(world, f"select distinct basis from performance_report where as_of_date = '{SERVED[-1]}'")
+    assert {basis for (basis,) in bases} == {"realised", "rules", "estimated"}
+
+
+def test_without_a_champion_a_training_is_called_for_once_there_are_samples(copy: Path) -> None:
+    young, later = date(2026, 1, 27), TRAINED - timedelta(days=2)
+    for day in (young, later):
+        night(day, select="key:drift_reports or key:performance_report", now=datetime(2026, 3, 7, 2))
+    rows = ask(
+        copy, f"""select as_of_date, should_retrain, reasons, training_sample_count >= 100, because
+        from retrain_decision where as_of_date < '{TRAINED}' order by 1""",
+    )  # fmt: skip
+    assert [row[:4] for row in rows] == [(young, False, "no_champion", False), (later, True, "no_champion", True)]
+    assert "There are 0 samples to learn from, and 100 are needed." in rows[0][4]
+
+
+def test_a_champion_without_its_files_is_an_alarm_of_the_same_night(copy: Path) -> None:
+    shutil.rmtree(load_settings().models)
+    night(NIGHTS[0])
+    found = ask(
+        copy, f"select severity from alerts where as_of_date = '{NIGHTS[0]}' and alert_key = 'model/unavailable'"
+    )
+    assert found == [("ERROR",)]
+    assert logged(copy, "model/unavailable") == [(NIGHTS[0], "opened")]
+    assert ask(copy, f"select count(*) from drift_reports where as_of_date = '{NIGHTS[0]}'") == [(0,)]
+
+
+# ---- why scores moved ----------------------------------------------------------------------------------------------
+
+
+def test_reasons_of_a_change_sum_to_it_for_every_user(copy: Path) -> None:
+    done = defs.resolve_job_def("explain_changes").execute_in_process(
+        partition_key=str(SERVED[-1]), tags={NOW_TAG: "2026-03-07T09:00"}, raise_on_error=False
+    )
+    assert done.success, failures(done)
+    parts: Sequence[str] = ("late_data", "decay_and_time", "new_behaviour", "rule_edit", "model_swap", "unexplained")
+    rows = ask(
+        copy, f"""select count(*), max(abs(change - ({" + ".join(parts)}))), max(abs(change - (after - before))),
+            max(abs(unexplained)), count(*) filter (new_behaviour > 0), count(*) filter (decay_and_time < 0)
+        from score_changes where as_of_date = '{SERVED[-1]}'""",
+    )  # fmt: skip
+    ((users, apart, difference, unexplained, active, faded),) = rows
+    assert users > 10
+    assert max(apart, difference, unexplained) < 1e-6
+    assert active > 0
+    assert faded > 0
