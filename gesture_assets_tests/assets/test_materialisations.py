@@ -25,6 +25,22 @@ def land(data_dir, day: str, *, bad: int = 0, good: int = 6) -> None:
     (folder / f"events-{day}.csv").write_text(HEADER + "\n".join(rows) + "\n")
 
 
+def test_a_publication_shows_reliability_the_state_of_the_model_and_leaves_a_page(data_dir) -> None:
+    for day in ("2026-03-09", "2026-03-10"):  # by the second night the first day was due
+        land(data_dir, day)
+        result = run_night(day)
+        assert result.success, failures(result)
+    (shown,) = [
+        event.step_materialization_data.materialization.metadata
+        for event in result.get_asset_materialization_events()
+        if event.asset_key and event.asset_key.path[-1] == "published_warehouse"
+    ]
+    assert "| is_available | false |" in str(shown["model_status"].value)
+    assert "| all tables |" in str(shown["reliability"].value)
+    assert (data_dir / "reports" / str(shown["page"].value)).read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert shown["page"].value == "night-2026-03-10.html"
+
+
 def test_a_materialisation_says_what_a_human_wants_to_know(data_dir) -> None:
     land(data_dir, "2026-03-09")
     result = run_night("2026-03-09")

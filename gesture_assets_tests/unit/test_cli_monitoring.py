@@ -174,3 +174,19 @@ def test_asking_changes_nothing(world: Path, tmp_path: Path) -> None:
     assert called(own, "why-changed", mover(own)).code == 0
     assert called(own, "alerts", "list").code == 0
     assert (own / "warehouse.duckdb").read_bytes() == before
+
+
+# ---- the page of a night -------------------------------------------------------------------------------------------
+
+
+def test_a_night_leaves_its_page_and_the_command_writes_the_same(world: Path, tmp_path: Path) -> None:
+    done = called(world, "report", "night", "--out", str(tmp_path / "night.html"))
+    assert done.code == 0, done.err
+    kept = (world / "reports" / f"night-{LAST}.html").read_text(encoding="utf-8")
+    assert (tmp_path / "night.html").read_text(encoding="utf-8") == kept
+    assert f"<h1>Night of {LAST}</h1>" in kept
+
+
+def test_a_page_about_a_day_without_scores_is_refused(world: Path, tmp_path: Path) -> None:
+    done = called(world, "report", "night", "--date", "2020-01-01", "--out", str(tmp_path / "night.html"))
+    assert (done.code, has_four_parts(done.err)) == (1, True)
