@@ -129,6 +129,7 @@ DRIFT_REPORTS = Contract(
         *JUDGED,
         Column("importance", "DOUBLE", "The feature's share of what the model goes by; 1 of scores and outcomes."),
         Column("impact", "DOUBLE", "Importance times the greater effect."),
+        Column("was_known", "BOOLEAN", "It had moved about as far already on the day of the training: no news."),
         Column("model_version", "VARCHAR", "Champion whose training it is held against."),
     ),
     expectations=(
@@ -137,7 +138,7 @@ DRIFT_REPORTS = Contract(
         no_rows(
             "nothing_that_matters_has_drifted",
             f"select {DAY}, feature, kind, sentence from {{batch}} "
-            "where verdict in ('drift', 'moderate') and importance > 0 order by rank",
+            "where verdict in ('drift', 'moderate') and importance > 0 and not was_known order by rank",
             recovery="look at drift_reports and the page of the night:  gesture report night",
         ),
     ),

@@ -51,7 +51,8 @@ from gesture_assets.monitoring import performance as judged
 from gesture_assets.monitoring.drift import feature_drift, judge, outcome_drift
 from gesture_assets.monitoring.event_mix import CURRENT_DAYS, REFERENCE_DAYS, event_mix
 from gesture_assets.monitoring.profiles import WINDOWS, feature_statistics, profile
-from gesture_assets.monitoring.reference import FROZEN, JUDGED, Reference, freeze
+
+from gesture_assets.monitoring.reference import FROZEN, JUDGED, KNOWN, Reference, freeze
 from gesture_assets.monitoring.retraining import RetrainingState, Thresholds, decide_retraining, new_feedback
 from gesture_assets.monitoring.statistics import ALARMS
 from gesture_assets.warehouse import alert_log, registry
@@ -59,6 +60,9 @@ from gesture_assets.warehouse.warehouse import LIVE
 from gesture_assets.warehouse.why_changed import between
 
 LOG = logging.getLogger(__name__)
+# A training learns from days a horizon ago, and people go on: what had moved by its day is news once it moves farther.
+FARTHER = 1.5
+NEWS = (nw.col("verdict").is_in(ALARMS), nw.col("importance") > 0, ~nw.col("was_known"))
 Frame = nw.LazyFrame[Any]
 OWNER = "scoring"
 BOOTSTRAP = 100  # a night needs an interval, not its third digit
@@ -87,6 +91,7 @@ class _Champion:
     features: Reference
     scores: Reference
     outcomes: pl.DataFrame
+    known: pl.DataFrame
     importance: Mapping[str, float]
 
 
@@ -138,7 +143,7 @@ def _champion(night: Night, version: str) -> _Champion | None:
     is_score = pl.col("kind") == "score"
     return _Champion(
         version, Reference.from_frame(frozen.filter(~is_score)), Reference.from_frame(frozen.filter(is_score)),
-        pl.read_parquet(folder / JUDGED), dict(weights),
+        pl.read_parquet(folder / JUDGED), pl.read_parquet(folder / KNOWN), dict(weights),
     )  # fmt: skip
 
 
@@ -152,9 +157,18 @@ def _freeze(night: Night, folder: Path, model: Model) -> None:
     train = training_frame(night, placed, model.features, parts_of=("train",))
     test = training_frame(night, placed, model.features, parts_of=("test",))
     test = test.select("feature_date", "label", probability=pl.Series(model.probabilities(test)))
-    features = freeze(nw.from_native(train.lazy()), model.features, day="feature_date").to_frame()
+    features = freeze(nw.from_native(train.lazy()), model.features, day="feature_date")
     scores = freeze(nw.from_native(test.lazy()), ["probability"], day="feature_date", is_score=True).to_frame()
-    for frame, name in ((pl.concat([features, scores]), FROZEN), (test.select("probability", "label"), JUDGED)):
+    asked = labels.exclusions(night.read(USER_FEATURES, on=trained_on))
+    could_buy = asked.filter(nw.col("reason").is_null()).select("user_id")
+    then = features_on(night, trained_on).join(could_buy, on="user_id", how="semi")
+    known = pl.concat([measured for _, measured in _by_columns(features, then, trained_on)])
+    effects = known.select("feature", known_effect="effect", known_missing_effect="missing_effect")
+    for frame, name in (
+        (pl.concat([features.to_frame(), scores]), FROZEN),
+        (effects.fill_null(0.0), KNOWN),
+        (test.select("probability", "label"), JUDGED),
+    ):
         part = folder / f".{name}.tmp"
         frame.write_parquet(part)
         part.replace(folder / name)
@@ -163,23 +177,29 @@ def _freeze(night: Night, folder: Path, model: Model) -> None:
 def _measured(night: Night, day: date, champion: _Champion) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Profiles of a day and its drift report, of everybody whom the champion scored."""
     scored = night.read(MODEL_SCORES, on=day)
-    who = scored.select("user_id")
-    profiles, measured = [], []
-    by_name = {feature.name: feature for feature in champion.features.features}
-    for start in range(0, len(by_name), COLUMNS_AT_ONCE):
-        names = tuple(by_name)[start : start + COLUMNS_AT_ONCE]
-        some = Reference(champion.features.days, tuple(by_name[name] for name in names))
-        frame = features_on(night, day).join(who, on="user_id", how="semi").select(*names)
-        rows = nw.from_native(to_polars(frame).lazy())
-        profiles.append(profile(some, rows, day))
-        measured.append(feature_drift(some, rows, day))
+    frame = features_on(night, day).join(scored.select("user_id"), on="user_id", how="semi")
+    profiles, measured = map(list, zip(*_by_columns(champion.features, frame, day), strict=True))
     scores = nw.from_native(to_polars(scored.select("probability")).lazy())
     profiles.append(profile(champion.scores, scores, day))
     measured.append(feature_drift(champion.scores, scores, day))
     if matured := _cohort(night, day):
         outcomes = nw.from_native(matured.by_model.lazy())
         measured.append(outcome_drift(nw.from_native(champion.outcomes.lazy()), outcomes, day))
-    return pl.concat(profiles), judge(*measured, importance=champion.importance)
+    report = judge(*measured, importance=champion.importance).join(champion.known, on="feature", how="left")
+    effects = (("effect", "known_effect"), ("missing_effect", "known_missing_effect"))
+    was_known = [pl.col(now).fill_null(0.0) <= FARTHER * pl.col(then) for now, then in effects]
+    report = report.with_columns(was_known=pl.all_horizontal(was_known).fill_null(value=False))
+    return pl.concat(profiles), report.sort("rank")
+
+
+def _by_columns(reference: Reference, frame: Frame, day: date) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Profiles and measurements of the rows of `day`, some features at a time."""
+    by_name = {feature.name: feature for feature in reference.features}
+    for start in range(0, len(by_name), COLUMNS_AT_ONCE):
+        names = tuple(by_name)[start : start + COLUMNS_AT_ONCE]
+        some = Reference(reference.days, tuple(by_name[name] for name in names))
+        rows = nw.from_native(to_polars(frame.select(*names)).lazy())
+        yield profile(some, rows, day), feature_drift(some, rows, day)
 
 
 def _statistics(night: Night, profiles: Sequence[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -413,7 +433,7 @@ def _decision(night: Night, day: date, version: str | None, report: pl.DataFrame
             pl.col("basis") == "realised", pl.col("segment") == "all", pl.col("verdict") != judged.TOO_FEW
         )
         falls = {row["metric"]: row for row in rows.iter_rows(named=True)}
-        moved = night.read(DRIFT_REPORTS, on=day).filter(nw.col("verdict").is_in(ALARMS), nw.col("importance") > 0)
+        moved = night.read(DRIFT_REPORTS, on=day).filter(*NEWS)
         moved = to_polars(moved.filter(nw.col("kind").is_in(["number", "category"])).select("feature", "importance"))
         drifted = dict(moved.sort("importance", "feature", descending=[True, False]).rows())
     samples = _training_samples(night, day)
@@ -515,9 +535,7 @@ def alerts(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> E
 
 def _alarms(night: Night, day: date) -> Iterator[alarms.Alert]:
     """Everything that is wrong on `day`, one alarm for each trouble."""
-    moved = to_polars(
-        night.read(DRIFT_REPORTS, on=day).filter(nw.col("verdict").is_in(ALARMS), nw.col("importance") > 0)
-    )
+    moved = to_polars(night.read(DRIFT_REPORTS, on=day).filter(*NEWS))
     for row in moved.sort("rank").iter_rows(named=True):
         yield alarms.Alert(
             f"drift/{row['kind']}/{row['feature']}",

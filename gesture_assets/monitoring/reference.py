@@ -28,7 +28,7 @@ Frame = nw.LazyFrame[Any]
 Kind = Literal["number", "category", "score"]
 
 # Beside a model's own files: what it was trained on, and what it said of the rows that it was judged by, with outcomes.
-FROZEN, JUDGED = "drift_reference.parquet", "drift_outcomes.parquet"
+FROZEN, KNOWN, JUDGED = "drift_reference.parquet", "drift_known.parquet", "drift_outcomes.parquet"
 BINS = 10
 MOST_CATEGORIES = 50  # beyond these a category is too rare to have a bin of its own
 TAIL = 0.01  # the share at either end that says nothing about how wide a distribution is
