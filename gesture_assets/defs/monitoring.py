@@ -51,7 +51,6 @@ from gesture_assets.monitoring import performance as judged
 from gesture_assets.monitoring.drift import feature_drift, judge, outcome_drift
 from gesture_assets.monitoring.event_mix import CURRENT_DAYS, REFERENCE_DAYS, event_mix
 from gesture_assets.monitoring.profiles import WINDOWS, feature_statistics, profile
-
 from gesture_assets.monitoring.reference import FROZEN, JUDGED, KNOWN, Reference, freeze
 from gesture_assets.monitoring.retraining import RetrainingState, Thresholds, decide_retraining, new_feedback
 from gesture_assets.monitoring.statistics import ALARMS

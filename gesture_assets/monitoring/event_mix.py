@@ -309,7 +309,8 @@ def _volumes(did: Frame) -> Iterator[dict[str, Any]]:
     """Events a day by segment, of which the days differ among themselves: Welch's test of the two windows' days."""
     from scipy.stats import ttest_ind_from_stats
 
-    days = collected(did.group_by("segment", "is_current", "day").agg(nw.col("events").sum()))
+    # In order, for a standard deviation depends on it in its last bit.
+    days = collected(did.group_by("segment", "is_current", "day").agg(nw.col("events").sum())).sort("day")
     for (segment,), part in sorted(days.partition_by("segment", as_dict=True).items()):
         windows = []
         for is_current, length in ((False, REFERENCE_DAYS), (True, CURRENT_DAYS)):
