@@ -7,12 +7,15 @@ import duckdb
 import pytest
 
 from gesture_assets.contracts import nightly_contracts
+from gesture_assets.contracts.monitoring import WATCHED
 from gesture_assets.settings import load_settings
 from gesture_assets_tests.nights import failures, run_night, warehouse
 
 pytestmark = pytest.mark.slow
 
 HEADER = "event_id,user_id,event_type,event_at,received_at\n"
+# Made of a file, a model, or statistics of counts.
+MADE_IN_MEMORY = {"rule_sets", "score_reasons", *(contract.name for contract in WATCHED)}
 TABLES = {contract.name for contract in nightly_contracts(load_settings({}).tags)}
 LANDED = ("raw_events", "quarantined_events", "landing_reconciliation", "identity_links")
 
@@ -70,7 +73,7 @@ def test_a_materialisation_says_what_a_human_wants_to_know(data_dir) -> None:
     assert absent == {"crm_snapshot", "validated_subscribers", "quarantined_subscribers"}
     for name in TABLES - absent:
         metadata = found[name].metadata
-        made_by_sql = set() if name in ("rule_sets", "score_reasons") else {"sql"}  # those come from a file, a model
+        made_by_sql = set() if name in MADE_IN_MEMORY else {"sql"}
         assert {"dagster/row_count", "content_hash", "window", "days", "column_count", *made_by_sql} <= set(metadata), (
             name
         )
