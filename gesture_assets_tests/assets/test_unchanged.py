@@ -80,8 +80,12 @@ def built(world: Path, kept_folder: Path) -> Path:
 
 
 def attempts(data_dir: Path) -> dict[str, int]:
+    """Audits by table; alarms are looked at every night, so that they can be told."""
     with warehouse(data_dir) as con:
-        return dict(con.execute("select table_name, max(attempt) from gate_ledger group by all").fetchall())
+        counts = con.execute(
+            "select table_name, max(attempt) from gate_ledger where table_name <> 'alerts' group by all"
+        )
+        return dict(counts.fetchall())
 
 
 def test_a_second_run_builds_nothing_and_reports_the_same(built: Path) -> None:
