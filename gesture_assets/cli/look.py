@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gesture_assets.cli.console import Day, as_of, console, published, require_folder, shown, write_csv
+from gesture_assets.cli.console import Day, as_of, console, published, require_folder, shown, unknown_user, write_csv
 from gesture_assets.cli.layout import LAYOUT, copy_csv, export_layout
 from gesture_assets.errors import ConfigError
 from gesture_assets.settings import load_settings
@@ -110,17 +110,7 @@ def explain(
         [wanted, user_id],
     ).fetchone()
     if score is None:
-        near = con.execute(
-            "select user_id from rule_scores where as_of_date = ? order by levenshtein(user_id, ?), user_id limit 3",
-            [wanted, user_id],
-        ).fetchall()
-        raise ConfigError.unknown_name(
-            "The user",
-            user_id,
-            [row[0] for row in near],
-            where=f"rule_scores of {wanted}",
-            next_step="gesture rank --n 20",
-        )
+        raise unknown_user(con, user_id, wanted, next_step="gesture rank --n 20")
     parts = con.execute(
         "select rule_id, value, weight, scaled, decay, points, because, counted from rule_contributions "
         "where as_of_date = ? and user_id = ? order by points desc, rule_id",

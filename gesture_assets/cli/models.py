@@ -10,12 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from gesture_assets.cli.console import console, now, published, run_info, shown
+from gesture_assets.cli.console import AsJson, console, now, published, run_info, shown
 from gesture_assets.cli.run import note, require_reason, run_range, where_to_look
 from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.settings import Settings, load_settings
 
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Version = Annotated[str, typer.Argument(help="Model version, from  gesture models list.")]
 
 

@@ -10,11 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from gesture_assets.cli.console import as_of, console, now, published, run_info, shown
+from gesture_assets.cli.console import AsJson, as_of, console, now, published, run_info, shown, unknown_user
 from gesture_assets.errors import ConfigError, ModelMismatch
 from gesture_assets.settings import load_settings
 
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 MOST_RULES = 3  # of a part: those that moved most
 LEAST_MOVE = 1e-6  # points: less is arithmetic
 UNSEEN = "subscriber:"  # ids of subscribers of whom no event is known
@@ -144,10 +143,4 @@ def _require_scored(con: Any, user: str, first: date, last: date) -> None:
     if con.execute("select 1 from rule_scores where user_id = ? and as_of_date in (?, ?) limit 1", [user, *days]
                    ).fetchone():  # fmt: skip
         return
-    near = con.execute(
-        "select user_id from rule_scores where as_of_date in (?, ?) group by user_id "
-        "order by levenshtein(user_id, ?), user_id limit 3",
-        [*days, user],
-    ).fetchall()
-    raise ConfigError.unknown_name("The user", user, [row[0] for row in near], where=f"rule_scores of {first}, {last}",
-                                   next_step=f"gesture rank --date {last}")  # fmt: skip
+    raise unknown_user(con, user, *days, next_step=f"gesture rank --date {last}")

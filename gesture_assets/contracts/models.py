@@ -13,6 +13,7 @@ VERSION_PATTERN = r"^v\d{8}_\d{6}_[0-9a-f]{8}$"
 DAYS_APART = 14
 SPLITS = ("train", "validation", "test")
 LEAK, SUSPECT, FINE = "leak", "suspect", "fine"
+NO_CHAMPION, UNAVAILABLE = "no_champion", "champion_unavailable"  # why the rules serve somebody whom a model could
 SOURCES = ("model", "rules_fallback", "suppressed")
 FEWEST_USERS = 20  # fewer may well look alike to any model
 BAND = "case when score >= 70 then 'high' when score >= 40 then 'medium' else 'low' end"  # of a model's score

@@ -14,6 +14,7 @@ from typing import Any, Self
 import dagster as dg
 import duckdb
 import narwhals as nw
+import polars as pl
 
 from gesture_assets import contracts
 from gesture_assets.contracts import Contract
@@ -41,6 +42,10 @@ RETRIES = dg.RetryPolicy(max_retries=SETTINGS.retry_count, delay=30, backoff=dg.
 MACHINE_FAILURES = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
 NOW_TAG = "gesture/now"
 ROWS_AT_ONCE = 4_000_000
+# Types of contracts, as frames in memory have them.
+TYPES = {"DATE": pl.Date, "VARCHAR": pl.String, "BOOLEAN": pl.Boolean, "SMALLINT": pl.Int16, "INTEGER": pl.Int32,
+         "BIGINT": pl.Int64, "DOUBLE": pl.Float64, "VARCHAR[]": pl.List(pl.String), "BIGINT[]": pl.List(pl.Int64),
+         "DOUBLE[]": pl.List(pl.Float64)}  # fmt: skip
 SKIPPED = {"skipped": "unchanged"}
 MOST_BUILDERS = 100  # times a step waits for runs that build what it needs
 

@@ -5,7 +5,7 @@ Does not belong here: how a model is trained or judged (`models/`), which versio
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib import metadata
@@ -26,14 +26,25 @@ from gesture_assets.contracts.models import (
     MODEL_EVALUATION,
     MODEL_EXCLUSIONS,
     MODEL_SCORES,
+    NO_CHAMPION,
     SCORE_REASONS,
     SPLITS,
     TRAINING_SET,
+    UNAVAILABLE,
 )
-from gesture_assets.defs.common import USER_FEATURES, VALIDATED_SUBSCRIBERS, Events, Night, WarehouseResource, step
+from gesture_assets.defs.common import (
+    TYPES,
+    USER_FEATURES,
+    VALIDATED_SUBSCRIBERS,
+    Events,
+    Night,
+    WarehouseResource,
+    step,
+)
 from gesture_assets.defs.scores import rule_set_of
 from gesture_assets.errors import ConfigError, ModelMismatch
 from gesture_assets.features.registry import IDENTIFIERS, feature_registry
+from gesture_assets.frames import Frame, to_polars
 from gesture_assets.models import labels, leakage, reasons, scoring, splits, tuning, versions
 from gesture_assets.models.behaviour import behaviours
 from gesture_assets.models.evaluation import (
@@ -54,7 +65,6 @@ from gesture_assets.monitoring.score_changes import Churn, churn
 from gesture_assets.reports.plots import distribution, model_pictures
 from gesture_assets.warehouse import registry
 
-NO_CHAMPION, UNAVAILABLE = "no_champion", "champion_unavailable"
 # Features that say whether somebody has bought: the same for all who are eligible.
 KNOWN_OUTCOMES = ("made_purchase", f"days_since_last_{labels.CONVERSION}")
 RULE_SCORE_NAME = "Points by the rules"
@@ -97,7 +107,8 @@ def training_set(context: dg.AssetExecutionContext, warehouse: WarehouseResource
         horizon = source.get("horizon_days", night.settings.label_horizon_days)
         live = night.session.live_counts(USER_FEATURES.name, [night.settings.partitions_start, day])
         days = _feature_days(source) or training_days(live, known_until=day, horizon=horizon)
-        found = pl.concat([_eligible_on(night, one, day, horizon) for one in days])
+        eligible = outcomes(night, days, day, horizon).filter(nw.col("is_eligible"))
+        found = to_polars(eligible.select(PARTITION, "user_id", "person_id", "matures_on", "label"))
         rows = nw.from_native(found.lazy())
         placed = splits.random_split(splits.time_split(rows, days)).sort(PARTITION, "user_id").collect()
         parts = pl.DataFrame(placed.to_native()).rename({PARTITION: "feature_date"})
@@ -137,20 +148,21 @@ def _inputs(night: Night, source: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(json.loads(source["features"])) if source else model_inputs(night)
 
 
-def _eligible_on(night: Night, day: date, known_until: date, horizon: int) -> pl.DataFrame:
-    """The users of a feature day who could still buy, with their outcome."""
-    subscribers = [night.read(VALIDATED_SUBSCRIBERS, on=one) for one in (day, day + timedelta(days=horizon))]
+def outcomes(night: Night, days: Collection[date], known_until: date, horizon: int) -> Frame:
+    """`labels.labels` of everybody of `days`, as known by the end of `known_until`, as a table."""
+    as_of = sorted(set(days))
+    crm = sorted({*as_of, *(day + timedelta(days=horizon) for day in as_of)})
     found = labels.labels(
-        night.read(USER_FEATURES, on=day),
+        nw.concat([night.read(USER_FEATURES, on=day) for day in as_of]),
         night.read(DAILY_ACTIVITY, through=known_until),
         night.read(IDENTITY_LINKS, through=known_until),
-        nw.concat(subscribers),
+        nw.concat([night.read(VALIDATED_SUBSCRIBERS, on=day) for day in crm]),
         known_until=known_until,
         horizon=horizon,
         include_bots=night.settings.include_bots,
+        name_step=night.session.name_step,
     )
-    eligible = found.filter(nw.col("is_eligible"))
-    return to_polars(eligible.select(PARTITION, "user_id", "person_id", "matures_on", "label"))
+    return night.session.set_aside("outcomes", found)
 
 
 def training_frame(
@@ -164,11 +176,6 @@ def training_frame(
         frame = to_polars(features_on(night, day).select(*names))
         frames.append(rows.join(frame, on="user_id", how="inner", maintain_order="left"))
     return pl.concat(frames)
-
-
-def to_polars(frame: nw.LazyFrame[Any]) -> pl.DataFrame:
-    """The rows of `frame`, through Arrow."""
-    return pl.DataFrame(frame.collect().to_arrow())
 
 
 class Training(Again):
@@ -444,9 +451,7 @@ def _ranked(weights: pl.DataFrame, version: str) -> pl.DataFrame:
 def _daily(rows: pl.DataFrame, contract: Contract, day: date) -> nw.LazyFrame[Any]:
     """`rows` in the columns and types of `contract`."""
     frame = rows.with_columns(pl.lit(day).alias(PARTITION))
-    types = {"INTEGER": pl.Int32, "SMALLINT": pl.Int16, "DOUBLE": pl.Float64, "VARCHAR": pl.String,
-             "BOOLEAN": pl.Boolean, "DATE": pl.Date}  # fmt: skip
-    return nw.from_native(frame.select(pl.col(one.name).cast(types[one.type]) for one in contract.columns).lazy())
+    return nw.from_native(frame.select(pl.col(one.name).cast(TYPES[one.type]) for one in contract.columns).lazy())
 
 
 def _figures(evaluation: Evaluation) -> str:

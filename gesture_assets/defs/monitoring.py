@@ -6,7 +6,7 @@ triggers (`monitoring/`).
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -26,7 +26,7 @@ from gesture_assets.contracts import (
     Contract,
 )
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.contracts.models import CANDIDATE_MODEL, MODEL_EVALUATION
+from gesture_assets.contracts.models import CANDIDATE_MODEL, MODEL_EVALUATION, NO_CHAMPION, UNAVAILABLE
 from gesture_assets.contracts.monitoring import (
     ALERTS,
     DRIFT_REPORTS,
@@ -39,9 +39,18 @@ from gesture_assets.contracts.monitoring import (
     SCORE_CHANGES,
 )
 from gesture_assets.contracts.severity import Severity
-from gesture_assets.defs.common import USER_FEATURES, VALIDATED_SUBSCRIBERS, Events, Night, WarehouseResource, step
-from gesture_assets.defs.models import NO_CHAMPION, SEGMENTS, UNAVAILABLE, features_on, to_polars, training_frame
+from gesture_assets.defs.common import (
+    TYPES,
+    USER_FEATURES,
+    VALIDATED_SUBSCRIBERS,
+    Events,
+    Night,
+    WarehouseResource,
+    step,
+)
+from gesture_assets.defs.models import SEGMENTS, features_on, outcomes, training_frame
 from gesture_assets.errors import ModelMismatch, TrainingRefused
+from gesture_assets.frames import Frame, to_polars
 from gesture_assets.models import labels
 from gesture_assets.models.training import Model
 from gesture_assets.models.training_set import training_days
@@ -49,7 +58,7 @@ from gesture_assets.models.versions import card_of, load_version
 from gesture_assets.monitoring import alerts as alarms
 from gesture_assets.monitoring import performance as judged
 from gesture_assets.monitoring.drift import feature_drift, judge, outcome_drift
-from gesture_assets.monitoring.event_mix import CURRENT_DAYS, REFERENCE_DAYS, event_mix
+from gesture_assets.monitoring.event_mix import COUNTED, CURRENT_DAYS, REFERENCE_DAYS, event_mix, of_events
 from gesture_assets.monitoring.profiles import WINDOWS, feature_statistics, profile
 from gesture_assets.monitoring.reference import FROZEN, JUDGED, KNOWN, Reference, freeze
 from gesture_assets.monitoring.retraining import RetrainingState, Thresholds, decide_retraining, new_feedback
@@ -62,13 +71,10 @@ LOG = logging.getLogger(__name__)
 # A training learns from days a horizon ago, and people go on: what had moved by its day is news once it moves farther.
 FARTHER = 1.5
 NEWS = (nw.col("verdict").is_in(ALARMS), nw.col("importance") > 0, ~nw.col("was_known"))
-Frame = nw.LazyFrame[Any]
 OWNER = "scoring"
 BOOTSTRAP = 100  # a night needs an interval, not its third digit
 LEAST_CHANGE, MOST_CHANGES = 5.0, 1_000  # points from which on somebody asks why; users whose reasons are worked out
 COLUMNS_AT_ONCE = 60  # features in memory together: a million users' are half a gigabyte
-TYPES = {"DATE": pl.Date, "VARCHAR": pl.String, "BIGINT": pl.Int64, "DOUBLE": pl.Float64, "BOOLEAN": pl.Boolean,
-         "DOUBLE[]": pl.List(pl.Float64), "VARCHAR[]": pl.List(pl.String), "BIGINT[]": pl.List(pl.Int64)}  # fmt: skip
 
 
 def _table(contract: Contract, *rows: pl.DataFrame) -> nw.LazyFrame[Any]:
@@ -182,8 +188,8 @@ def _measured(night: Night, day: date, champion: _Champion) -> tuple[pl.DataFram
     profiles.append(profile(champion.scores, scores, day))
     measured.append(feature_drift(champion.scores, scores, day))
     if matured := _cohort(night, day):
-        outcomes = nw.from_native(matured.by_model.lazy())
-        measured.append(outcome_drift(nw.from_native(champion.outcomes.lazy()), outcomes, day))
+        came = nw.from_native(matured.by_model.lazy())
+        measured.append(outcome_drift(nw.from_native(champion.outcomes.lazy()), came, day))
     report = judge(*measured, importance=champion.importance).join(champion.known, on="feature", how="left")
     effects = (("effect", "known_effect"), ("missing_effect", "known_missing_effect"))
     was_known = [pl.col(now).fill_null(0.0) <= FARTHER * pl.col(then) for now, then in effects]
@@ -225,22 +231,17 @@ def _mixes(night: Night) -> Iterator[pl.DataFrame]:
     if not night.settings.include_bots:
         events, seen = events.filter(~nw.col("is_bot")), seen.filter(~nw.col("is_bot"))
     # Counted once for all days of the run; by filing day, because a day knows nothing that became known after it.
-    named = events.select(
-        PARTITION, "user_id", day=nw.col("event_at").cast(nw.Date), segment="device", event_type="event_name"
-    )
-    by = ("day", "user_id", "segment", "event_type")
-    filed = named.group_by(PARTITION, *by).agg(nw.len().cast(nw.Int64).alias("event_count"))
-    counts = night.session.set_aside("event_counts", filed)
+    counts = night.session.set_aside("event_counts", of_events(events, keep=(PARTITION,)))
     first = seen.group_by(PARTITION, "user_id").agg(nw.col("activity_date").min().alias("first_day"))
     firsts = night.session.set_aside("first_days", first)
+
+    def keep(name: str, frame: Frame) -> Frame:
+        return night.session.set_aside(f"mix_{name}", frame)
+
     for day in night.days:
-
-        def keep(name: str, frame: Frame) -> Frame:
-            return night.session.set_aside(f"mix_{name}", frame)
-
         known = nw.col(PARTITION) <= nw.lit(day).cast(nw.Date)
         in_time = counts.filter(known, nw.col("day") > nw.lit(day - length).cast(nw.Date))
-        rows = keep("counts", in_time.group_by(*by).agg(nw.col("event_count").sum()))
+        rows = keep("counts", in_time.group_by(*COUNTED[:-1]).agg(nw.col("event_count").sum()))
         since = keep("first_days", firsts.filter(known).group_by("user_id").agg(nw.col("first_day").min()))
         yield event_mix(rows, day, first_days=since, keep=keep)
 
@@ -265,23 +266,6 @@ class _Cohort:
     by_rules: pl.DataFrame
 
 
-def _outcomes(night: Night, days: Collection[date], known_until: date) -> Frame:
-    """The outcomes of everybody of `days`, as known by the end of `known_until`."""
-    horizon = timedelta(days=night.settings.label_horizon_days)
-    days = sorted(set(days))
-    found = labels.labels(
-        nw.concat([night.read(USER_FEATURES, on=day) for day in days]),
-        night.read(DAILY_ACTIVITY, through=known_until),
-        night.read(IDENTITY_LINKS, through=known_until),
-        nw.concat([night.read(VALIDATED_SUBSCRIBERS, on=day) for day in sorted({*days, *(d + horizon for d in days)})]),
-        known_until=known_until,
-        horizon=horizon.days,
-        include_bots=night.settings.include_bots,
-        name_step=night.session.name_step,
-    )
-    return night.session.set_aside("outcomes", found)
-
-
 def _live(night: Night, day: date) -> bool:
     """Whether `day` has features."""
     return bool(night.session.live_counts(USER_FEATURES.name, [day]).get(day))
@@ -292,10 +276,10 @@ def _cohort(night: Night, day: date, *, ago: int = 0) -> _Cohort | None:
     scored_on = day - timedelta(days=max(ago, night.settings.label_horizon_days))
     if not _live(night, scored_on):
         return None
-    outcomes = _outcomes(night, [scored_on], day)
+    known = outcomes(night, [scored_on], day, night.settings.label_horizon_days)
     segments = features_on(night, scored_on).select("user_id", *SEGMENTS)
-    by_model = judged.matured(night.read(MODEL_SCORES, on=scored_on), outcomes)
-    by_rules = judged.matured(night.read(RULE_SCORES, on=scored_on), outcomes)
+    by_model = judged.matured(night.read(MODEL_SCORES, on=scored_on), known)
+    by_rules = judged.matured(night.read(RULE_SCORES, on=scored_on), known)
     model = to_polars(by_model.join(segments, on="user_id", how="left")).sort("user_id")
     return _Cohort(scored_on, model, to_polars(by_rules).sort("user_id"))
 
@@ -426,7 +410,7 @@ def _decision(night: Night, day: date, version: str | None, report: pl.DataFrame
         trained_at = datetime.combine(trained_on + timedelta(days=1), time())
         cohorts = [one for one in (trained_on - horizon, day - horizon) if _live(night, one)]
         if cohorts and day > trained_on:
-            mature = _outcomes(night, cohorts, day).filter(nw.col("is_eligible"), nw.col("is_mature"))
+            mature = outcomes(night, cohorts, day, horizon.days).filter(nw.col("is_eligible"), nw.col("is_mature"))
             feedback = new_feedback(mature, trained_on=trained_on)
         rows = report.filter(
             pl.col("basis") == "realised", pl.col("segment") == "all", pl.col("verdict") != judged.TOO_FEW

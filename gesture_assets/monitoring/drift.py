@@ -17,7 +17,8 @@ import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import SHOWN
-from gesture_assets.monitoring.reference import Feature, Frame, Reference, Values, collected, count
+from gesture_assets.frames import Frame, to_polars
+from gesture_assets.monitoring.reference import Feature, Reference, Values, count
 from gesture_assets.monitoring.statistics import (
     EFFECT,
     FEWEST_ROWS,
@@ -200,7 +201,7 @@ def _outcomes(frame: Frame, probability: str, label: str) -> tuple[int, int, flo
         nw.len().cast(nw.Int64), nw.col("label").sum().cast(nw.Int64).alias("buyers"),
         nw.col("p").sum().alias("expected"), (nw.col("p") * (1 - nw.col("p"))).sum().alias("variance"),
     )  # fmt: skip
-    rows, buyers, expected, variance = collected(sums).row(0)
+    rows, buyers, expected, variance = to_polars(sums).row(0)
     return int(rows), int(buyers or 0), float(expected or 0), float(variance or 0)
 
 

@@ -25,7 +25,7 @@ import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.features.user_features import NameStep, unnamed
-from gesture_assets.monitoring.reference import Frame, collected
+from gesture_assets.frames import Frame, to_polars
 from gesture_assets.monitoring.statistics import (
     EFFECT,
     FEWEST_ROWS,
@@ -82,15 +82,15 @@ EVENT_MIX = {
 }
 
 
-def of_events(events: Frame, *, event_type: str = "event_name", segment: str = "device") -> Frame:
-    """The columns `COUNTED` of rows like those of `raw_events`."""
+def of_events(
+    events: Frame, *, event_type: str = "event_name", segment: str = "device", keep: Sequence[str] = ()
+) -> Frame:
+    """The columns `COUNTED` of rows like those of `raw_events`, for each value of the columns `keep` before them."""
     named = events.select(
-        "user_id", day=nw.col("event_at").cast(nw.Date), segment=nw.col(segment), event_type=nw.col(event_type)
+        *keep, "user_id", day=nw.col("event_at").cast(nw.Date), segment=nw.col(segment), event_type=nw.col(event_type)
     )
-    counted = named.group_by("day", "user_id", "segment", "event_type").agg(
-        nw.len().cast(nw.Int64).alias("event_count")
-    )
-    return counted.select(*COUNTED)
+    counted = named.group_by(*keep, *COUNTED[:-1]).agg(nw.len().cast(nw.Int64).alias("event_count"))
+    return counted.select(*keep, *COUNTED)
 
 
 def of_daily_activity(activity: Frame, event_types: Sequence[str]) -> Frame:
@@ -146,7 +146,7 @@ def event_mix(counts: Frame, night: date, *, first_days: Frame | None = None, ke
 
 def _types(named: Frame) -> list[str]:
     """The event types to watch, the most frequent first."""
-    by_type = collected(named.group_by("event_type").agg(nw.len().alias("rows")))
+    by_type = to_polars(named.group_by("event_type").agg(nw.len().alias("rows")))
     names = by_type.sort(["rows", "event_type"], descending=[True, False])["event_type"].to_list()
     return names if len(names) <= MOST_TYPES else [*names[: MOST_TYPES - 1], OTHER]
 
@@ -164,7 +164,7 @@ def _steps(did: Frame, types: Sequence[str]) -> dict[str, str]:
     """Type -> the step before it: the rarest type that nearly always goes with it and is more frequent."""
     then = did.filter(nw.col("segment") == EVERYBODY, ~nw.col("is_current")).select("user_id", "day", "event_type")
     pairs = then.join(then.rename({"event_type": "other"}), on=["user_id", "day"], how="inner")
-    counted = collected(pairs.group_by("event_type", "other").agg(nw.len().cast(nw.Int64).alias("days")))
+    counted = to_polars(pairs.group_by("event_type", "other").agg(nw.len().cast(nw.Int64).alias("days")))
     together = {(one, other): days for one, other, days in counted.select("event_type", "other", "days").rows()}
     days = {name: together.get((name, name), 0) for name in types}
     steps = {}
@@ -213,7 +213,7 @@ def _sums(did: Frame, first_days: Frame, steps: Mapping[str, str], keep: NameSte
         nw.len().alias("users"), (y > 0).sum().cast(nw.Int64).alias("who"), x.sum(), y.sum(), (x * x).sum().alias("xx"),
         (x * y).sum().alias("xy"), (y * y).sum().alias("yy"),
     )  # fmt: skip
-    rows = collected(sums).rows(named=True)
+    rows = to_polars(sums).rows(named=True)
     return {(row["segment"], row["is_current"], row["kind"], row["name"]): row for row in rows}
 
 
@@ -310,7 +310,7 @@ def _volumes(did: Frame) -> Iterator[dict[str, Any]]:
     from scipy.stats import ttest_ind_from_stats
 
     # In order, for a standard deviation depends on it in its last bit.
-    days = collected(did.group_by("segment", "is_current", "day").agg(nw.col("events").sum())).sort("day")
+    days = to_polars(did.group_by("segment", "is_current", "day").agg(nw.col("events").sum())).sort("day")
     for (segment,), part in sorted(days.partition_by("segment", as_dict=True).items()):
         windows = []
         for is_current, length in ((False, REFERENCE_DAYS), (True, CURRENT_DAYS)):
@@ -330,7 +330,7 @@ def _volumes(did: Frame) -> Iterator[dict[str, Any]]:
 
 
 def _first(first_days: Frame) -> date:
-    return collected(first_days.select(nw.col("first_day").min()))["first_day"][0] or date.max
+    return to_polars(first_days.select(nw.col("first_day").min()))["first_day"][0] or date.max
 
 
 def _sentence(row: dict[str, Any]) -> str:

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import ConfigError, ModelMismatch, listing
+from gesture_assets.frames import Frame, to_polars
 from gesture_assets.monitoring.statistics import Counts, Floats
 
-Frame = nw.LazyFrame[Any]
 Kind = Literal["number", "category", "score"]
 
 # Beside a model's own files: what it was trained on, and what it said of the rows that it was judged by, with outcomes.
@@ -196,7 +196,7 @@ def freeze(rows: Frame, features: Sequence[str], *, day: str = PARTITION, is_sco
     `ConfigError` for one that is neither number, truth nor text, or where there are no rows.
     """
     kinds: dict[str, Kind] = {name: _kind(rows, name) for name in features}
-    days = collected(rows.select(day).unique())[day].cast(pl.Date).sort().to_list()
+    days = to_polars(rows.select(day).unique())[day].cast(pl.Date).sort().to_list()
     if not days:
         raise ConfigError.bad_value(
             "The reference of drift",
@@ -228,21 +228,16 @@ def count(frame: Frame, name: str, kind: Kind) -> Values:
             next_step="give the feature the type it had in training, or train anew:  gesture train",
         )
     if kind != "category" and frame.collect_schema()[name].is_float():
-        numbers = collected(frame.select(name))[name].cast(pl.Float64).to_numpy()
+        numbers = to_polars(frame.select(name))[name].cast(pl.Float64).to_numpy()
         filled = np.sort(numbers[np.isfinite(numbers)])
         starts = np.flatnonzero(np.diff(filled, prepend=np.nan))
         return Values(filled[starts], np.diff(starts, append=len(filled)), len(numbers) - len(filled))
     value = nw.col(name).cast(nw.String if kind == "category" else nw.Float64)
     counted = frame.select(value=value).group_by("value").agg(nw.len().cast(nw.Int64).alias("row_count"))
-    table = collected(counted)
+    table = to_polars(counted)
     missing = table.filter(pl.col("value").is_null())["row_count"].sum()
     table = table.drop_nulls().sort("value")
     return Values(table["value"].to_numpy(), table["row_count"].to_numpy(), int(missing))
-
-
-def collected(frame: Frame) -> pl.DataFrame:
-    """The rows of `frame`, from whichever engine."""
-    return pl.DataFrame(frame.collect().to_arrow())
 
 
 def _kind(frame: Frame, name: str) -> Kind:

@@ -14,7 +14,7 @@ import polars as pl
 
 from gesture_assets.contracts import Contract
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.contracts.models import TRAINED
+from gesture_assets.contracts.models import TRAINED, UNAVAILABLE
 from gesture_assets.monitoring.pipeline_health import (
     USUAL_DAYS,
     failing_checks,
@@ -152,7 +152,7 @@ def _status(con: duckdb.DuckDBPyConnection, attempts: pl.DataFrame, now: datetim
     ).fetchone()
     left = con.execute(
         f"select any_value({PARTITION}), count(*) from model_exclusions where {PARTITION} = {newest} "
-        "and reason = 'champion_unavailable'"
+        f"and reason = '{UNAVAILABLE}'"
     ).fetchone()
     gone = (
         f"its files could not be used on {left[0]}: {left[1]} users have the rules' score" if left and left[1] else None

@@ -24,6 +24,7 @@ from gesture_assets.contracts import (
     validated_subscribers,
 )
 from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.frames import Frame, to_polars
 from gesture_assets.monitoring.score_changes import (
     AFTER,
     BEFORE,
@@ -40,7 +41,6 @@ from gesture_assets.rules.rule_set import RuleSet
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse.warehouse import Session
 
-Frame = nw.LazyFrame[Any]
 BY_RULE = ("user_id", "rule_id")
 
 
@@ -78,7 +78,7 @@ class Between:
         from gesture_assets.models.training_set import with_rule_score
         from gesture_assets.models.versions import load_version
 
-        published = {name: _in_memory(frame) for name, frame in self._published(MODEL_SCORES).items()}
+        published = {name: to_polars(frame) for name, frame in self._published(MODEL_SCORES).items()}
         ends = {name: nw.from_native(frame.lazy()) for name, frame in published.items()}
         if any(frame.is_empty() for frame in published.values()):
             return _parts(ends, absent=None)
@@ -88,7 +88,7 @@ class Between:
         columns = dict.fromkeys((*scored_columns(before), *scored_columns(after)))
         both = published[BEFORE].join(published[AFTER], on="user_id", how="semi")["user_id"].to_list()
         frames = {
-            part: _in_memory(with_rule_score(self._features_of(part), scores).filter(nw.col("user_id").is_in(both)))
+            part: to_polars(with_rule_score(self._features_of(part), scores).filter(nw.col("user_id").is_in(both)))
             for part, (scores, _) in self.rescored.items()
         }
         asked = {part: frame.select(*columns).sort("user_id") for part, frame in frames.items()}
@@ -139,17 +139,13 @@ def between(
 
 def _rules_of(session: Session, day: date) -> RuleSet:
     """The rule set that scored `day`."""
-    return RuleSet.of_content(*_in_memory(session.read(RULE_SETS, on=day).select("rule_set", "content")).row(0))
+    return RuleSet.of_content(*to_polars(session.read(RULE_SETS, on=day).select("rule_set", "content")).row(0))
 
 
 def _parts(
     points: dict[str, Frame], *, value: str = "score", keys: Sequence[str] = ("user_id",), **how: Any
 ) -> pl.DataFrame:
     # Each step is asked once: side by side in one query, they would be planned together.
-    asked = {name: _in_memory(frame.select(*keys, value)) for name, frame in points.items()}
+    asked = {name: to_polars(frame.select(*keys, value)) for name, frame in points.items()}
     lazy = {name: nw.from_native(frame.lazy()) for name, frame in asked.items()}
-    return _in_memory(decompose(lazy, value=value, keys=keys, **how)).sort(*keys)
-
-
-def _in_memory(frame: Frame) -> pl.DataFrame:
-    return pl.DataFrame(frame.collect().to_arrow())
+    return to_polars(decompose(lazy, value=value, keys=keys, **how)).sort(*keys)
