@@ -6,11 +6,15 @@ here: working out figures (`models/evaluation.py`), where pictures are shown (`p
 Equal data give equal bytes: no date, no random id, text as text. Matplotlib is drawn on without its global state.
 """
 
+import atexit
 import io
+import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from functools import cache
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -211,7 +215,7 @@ def _drawn(
     name: str, title: str, draw: "Callable[[Axes], None]", alt: str, size: tuple[float, float] = SIZE
 ) -> Picture:
     def drawn(kind: str) -> bytes:
-        import matplotlib as mpl
+        mpl = _matplotlib()
         from matplotlib.figure import Figure
 
         stream = io.BytesIO()
@@ -222,6 +226,18 @@ def _drawn(
         return stream.getvalue()
 
     return Picture(name, title, alt, drawn)
+
+
+@cache
+def _matplotlib() -> Any:
+    """matplotlib, whose list of fonts is made anew in a moment and is no business of the home folder."""
+    if "MPLCONFIGDIR" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="matplotlib-")
+        atexit.register(folder.cleanup)
+        os.environ["MPLCONFIGDIR"] = folder.name
+    import matplotlib as mpl
+
+    return mpl
 
 
 def _cumulated(outcome: ArrayLike, probability: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
