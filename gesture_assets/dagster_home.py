@@ -62,15 +62,29 @@ def prepare(settings: Settings) -> Path:
     return home
 
 
-def _one_a_file(create_engine: Callable[..., Any]) -> Callable[..., Any]:
-    """`create_engine`, asked once for each of the latest `HELD` addresses."""
+def _kept(create_engine: Callable[..., Any]) -> Callable[..., Any]:
+    """`create_engine` that keeps what Dagster would throw away: the latest `HELD` engines and their connections."""
+    from sqlalchemy import NullPool, QueuePool
+
     kept: dict[str, Any] = {}
+
+    def without_connections() -> None:  # SQLite's are not for two processes
+        for engine in kept.values():
+            type(engine).dispose(engine, close=False)
+
+    os.register_at_fork(after_in_child=without_connections)
 
     @functools.wraps(create_engine)
     def found_or_made(address: str, **options: Any) -> Any:
-        engine = kept.pop(address, None) or create_engine(address, **options)
+        if options.get("poolclass") is not NullPool:
+            return create_engine(address, **options)
+        engine = kept.pop(address, None)
+        if engine is None:
+            engine = create_engine(address, **options | {"poolclass": QueuePool})
+            engine.dispose = lambda: None  # asked for after every use
         while len(kept) >= HELD:
-            kept.pop(next(iter(kept)))
+            oldest = kept.pop(next(iter(kept)))
+            type(oldest).dispose(oldest)
         kept[address] = engine
         return engine
 
@@ -88,36 +102,24 @@ def opened_alone() -> Iterator[None]:
 def write_without_waiting() -> None:
     """Let SQLite hand Dagster's log to the system without waiting for the disk at every entry.
 
-    A night writes some 600 log entries, each through a connection of its own, and a WAL file is flushed whenever the
-    last connection to it closes: that costs more than a small night's work. So one connection to each of Dagster's
-    files stays open. A crash of ours loses nothing this way, and a power cut at most the last entries.
-
-    Dagster also makes a SQLAlchemy engine for every connection, which learns the dialect and compiles each statement
-    anew: a quarter of a small night. One that is kept makes the same connections.
+    A night writes more than a thousand log entries, and Dagster makes a SQLAlchemy engine and a connection for each: it
+    learns the dialect and compiles every statement anew, and a WAL file is flushed whenever its last connection closes.
+    That costs more than a small night's work, so engines and connections are kept. A crash of ours loses nothing this
+    way, and a power cut at most the last entries.
     """
     import sqlalchemy
     from sqlalchemy import Engine, event
 
     # Whichever modules of Dagster make engines: were they to change, a night would be slower again and no more.
+    create_engine = _kept(sqlalchemy.create_engine)
     for name, module in tuple(sys.modules.items()):
         if name.startswith("dagster.") and vars(module).get("create_engine") is sqlalchemy.create_engine:
-            vars(module)["create_engine"] = _one_a_file(sqlalchemy.create_engine)
-    held: dict[str, sqlite3.Connection] = {}
+            vars(module)["create_engine"] = create_engine
 
     @event.listens_for(Engine, "connect")
     def relax(connection: object, _record: object) -> None:
         home = os.environ.get("DAGSTER_HOME")
         if not isinstance(connection, sqlite3.Connection) or not home:
             return
-        connection.execute("pragma synchronous = normal")
-        path = next((row[2] for row in connection.execute("pragma database_list") if row[1] == "main"), "")
-        if (
-            not path.startswith(home)
-            or path in held
-            or connection.execute("pragma journal_mode").fetchone() != ("wal",)
-        ):
-            return
-        while len(held) >= HELD:
-            held.pop(next(iter(held))).close()
-        held[path] = sqlite3.connect(path, check_same_thread=False)
-        held[path].execute("select count(*) from sqlite_master").fetchone()  # opens the file
+        if any(row[2].startswith(home) for row in connection.execute("pragma database_list") if row[1] == "main"):
+            connection.execute("pragma synchronous = normal")
