@@ -49,8 +49,12 @@ def world(data_dir: Path, write_crm: Callable[..., Path]) -> Path:
 
 
 def night(first: Any, last: Any = None, **options: Any) -> tuple[set[str], dict[str, str]]:
-    """Run it as the product does; the tables that were kept unchanged, and each table's data version."""
-    result = run_night(first, last, now=NOW, **({"rebuild": False} | options))
+    """Run it as the product does; see `said_of`."""
+    return said_of(run_night(first, last, now=NOW, **({"rebuild": False} | options)))
+
+
+def said_of(result: dg.ExecuteInProcessResult) -> tuple[set[str], dict[str, str]]:
+    """The tables that were kept unchanged, and each table's data version."""
     assert result.success, failures(result)
     data = [event.step_materialization_data.materialization for event in result.get_asset_materialization_events()]
     assert data
@@ -88,35 +92,30 @@ def attempts(data_dir: Path) -> dict[str, int]:
         return dict(counts.fetchall())
 
 
-def test_a_second_run_builds_nothing_and_reports_the_same(built: Path) -> None:
-    kept, versions = night(DAYS[3], rebuild=True)
+def checks(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], tuple[bool, Any]]:
+    return {
+        (one.asset_key.to_user_string(), one.check_name): (one.passed, one.severity)
+        for one in result.get_asset_check_evaluations()
+    }
+
+
+def test_a_run_that_insists_builds_everything_and_the_next_one_nothing_and_reports_the_same(built: Path) -> None:
+    hashes = content_hashes(built)
+    first = run_night(DAYS[3], now=NOW, rebuild=True)
+    kept, versions = said_of(first)
     assert kept == set()
-    before = (content_hashes(built), attempts(built))
-    again, same = night(DAYS[3])
+    assert content_hashes(built) == hashes
+    before = attempts(built)
+    assert set(before.values()) == {2}
+    second = run_night(DAYS[3], now=NOW, rebuild=False)
+    again, same = said_of(second)
     assert again == ALL
     assert {name: versions[name] for name in ALL} == {name: same[name] for name in ALL}
     assert all(versions[name] for name in ALL)
-    assert (content_hashes(built), attempts(built)) == before
-
-
-def test_a_run_that_insists_builds_everything_and_gives_the_same_rows(built: Path) -> None:
-    before = content_hashes(built)
-    assert night(DAYS[3], rebuild=True)[0] == set()
-    assert content_hashes(built) == before
-    assert set(attempts(built).values()) == {2}
-    assert night(DAYS[3], restate_reason="looking again")[0] == set()
-
-
-def test_the_checks_of_what_is_kept_are_those_of_the_night_that_built_it(built: Path) -> None:
-    def checks(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], tuple[bool, Any]]:
-        return {
-            (one.asset_key.to_user_string(), one.check_name): (one.passed, one.severity)
-            for one in result.get_asset_check_evaluations()
-        }
-
-    first = checks(run_night(DAYS[3], now=NOW, rebuild=True))
-    assert checks(run_night(DAYS[3], now=NOW, rebuild=False)) == first
-    assert not all(passed for passed, _ in first.values()), "what warned warns again"
+    assert (content_hashes(built), attempts(built)) == (hashes, before)
+    assert checks(second) == checks(first)
+    assert not all(passed for passed, _ in checks(first).values()), "what warned warns again"
+    assert night(DAYS[3], select="raw_events", restate_reason="looking again")[0] == set()
 
 
 def test_the_days_of_a_range_are_live_for_shorter_ones_and_for_the_same(built: Path) -> None:
@@ -128,22 +127,23 @@ def test_a_new_file_is_built_and_so_is_all_that_follows_from_it(built: Path) -> 
     extra = built / "landing" / "native" / "extra.csv"
     header = "event_id,user_id,anonymous_id,event_type,event_at,received_at,email,country"
     extra.write_text(f"{header}\n{row('x', 'ada', 'page_view', f'{DAYS[3]}T20:00:00Z')}\n")
-    assert night(DAYS[2])[0] == ALL, "a later day is no part of an earlier one"
+    features = EVENTS | CRM | ACTIVITY | {"user_features"}
+    assert night(DAYS[2], select="*user_features")[0] == features, "a later day is no part of an earlier one"
     # A range is built as a whole, or not at all.
-    assert night(DAYS[2], DAYS[3])[0] == CRM | WHO_BUYS
-    assert night(DAYS[3])[0] == ALL
+    assert night(DAYS[2], DAYS[3], select="*user_features")[0] == CRM
+    assert night(DAYS[3], select="*user_features")[0] == features
 
 
 def test_a_file_that_is_gone_is_missed_as_ever(built: Path) -> None:
     (built / "landing" / "native" / f"events-{DAYS[3]}.csv").unlink()
-    result = run_night(DAYS[3], now=NOW, rebuild=False)
+    result = run_night(DAYS[3], now=NOW, rebuild=False, select="raw_events")
     assert not result.success
     assert "put the file back" in failures(result)
 
 
 def test_another_crm_is_read_and_events_stay(built: Path, write_crm: Callable[..., Path]) -> None:
     write_crm([*SUBSCRIBERS, (5, "Hal", "hal@example.net", 4, "2026-01-01", "DE")], TAGS, TRANSACTIONS)
-    kept, _ = night(DAYS[3])
+    kept, _ = night(DAYS[3], select="*user_features")
     assert kept == EVENTS | ACTIVITY
 
 
@@ -155,20 +155,19 @@ def test_a_setting_that_may_reach_a_row_is_obeyed(
     built: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    kept, _ = night(DAYS[3])
-    assert not kept & {*EVENTS, *CRM}
+    assert night(DAYS[3], select="raw_events")[0] == set()
 
 
 def test_how_long_to_wait_reaches_no_row(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GESTURE_LOCK_TIMEOUT_SECONDS", "77")
-    assert night(DAYS[3])[0] == ALL
+    assert night(DAYS[3], select="raw_events")[0] == EVENTS
 
 
 def test_other_code_builds_again(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from gesture_assets.warehouse import unchanged
 
     monkeypatch.setattr(unchanged, "code_digest", lambda: "another version")
-    assert night(DAYS[3])[0] == set()
+    assert night(DAYS[3], select="raw_events")[0] == set()
 
 
 def test_a_list_of_suppressed_users_is_read_again(built: Path) -> None:
@@ -190,9 +189,9 @@ def test_an_earlier_day_that_changed_is_counted_in_later_ones(built: Path) -> No
     late = built / "landing" / "native" / "late.csv"
     header = "event_id,user_id,anonymous_id,event_type,event_at,received_at,email,country"
     late.write_text(f"{header}\n{row('y', 'ada', 'page_view', f'{DAYS[1]}T20:00:00Z')}\n")
-    night(DAYS[1], restate_reason="a file was late")
-    kept, _ = night(DAYS[3], restate_reason="")
-    assert kept == CRM | WHO_BUYS
+    night(DAYS[1], select="*user_features", restate_reason="a file was late")
+    kept, _ = night(DAYS[3], select="*user_features", restate_reason="")
+    assert kept == CRM
 
 
 def test_a_day_that_did_not_pass_is_looked_at_again(built: Path) -> None:
@@ -202,9 +201,8 @@ def test_a_day_that_did_not_pass_is_looked_at_again(built: Path) -> None:
         for n in range(20)
     ))  # fmt: skip
     for _ in range(2):
-        assert not run_night(DAYS[3], now=NOW, rebuild=False).success
+        assert not run_night(DAYS[3], now=NOW, rebuild=False, select="raw_events").success
     broken.unlink()
-    kept, _ = night(DAYS[3])
-    assert not kept & EVENTS
-    assert night(DAYS[3])[0] == ALL
+    assert night(DAYS[3], select="raw_events")[0] == set()
+    assert night(DAYS[3], select="raw_events")[0] == EVENTS
     assert DAYS[3] - DAYS[0] == timedelta(days=3)
