@@ -1,7 +1,7 @@
 """Assets of monitoring: drift, how scores turned out, why they moved, the decision to retrain, alerts.
 
-Belongs here: reading what the room compares, committing, telling people. Does not belong here: statistics, verdicts and
-triggers (`monitoring/`).
+Belongs here: reading what the room compares, committing, what is alarming about a night. Does not belong here:
+statistics, verdicts and triggers (`monitoring/`), telling people, also of a night that failed (`alerting.py`).
 """
 
 from collections import Counter
