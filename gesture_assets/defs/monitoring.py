@@ -1,10 +1,9 @@
 """Assets of monitoring: drift, how scores turned out, why they moved, the decision to retrain, alerts.
 
-Belongs here: reading what the room compares, committing, telling people. Does not belong here: statistics, verdicts and
-triggers (`monitoring/`).
+Belongs here: reading what the room compares, committing, what is alarming about a night. Does not belong here:
+statistics, verdicts and triggers (`monitoring/`), telling people, also of a night that failed (`alerting.py`).
 """
 
-import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from gesture_assets.contracts.monitoring import (
     SCORE_CHANGES,
 )
 from gesture_assets.contracts.severity import Severity
+from gesture_assets.defs.alerting import tell
 from gesture_assets.defs.common import (
     TYPES,
     USER_FEATURES,
@@ -67,7 +67,6 @@ from gesture_assets.warehouse import alert_log, registry
 from gesture_assets.warehouse.warehouse import LIVE
 from gesture_assets.warehouse.why_changed import between
 
-LOG = logging.getLogger(__name__)
 # A training learns from days a horizon ago, and people go on: what had moved by its day is news once it moves farther.
 FARTHER = 1.5
 NEWS = (nw.col("verdict").is_in(ALARMS), nw.col("importance") > 0, ~nw.col("was_known"))
@@ -553,14 +552,9 @@ def _alarms(night: Night, day: date) -> Iterator[alarms.Alert]:
 
 def _tell(night: Night, day: date, sounded: Sequence[alarms.Alert]) -> str:
     """Bring the log of alerts up to date and tell people; what was told, in words."""
-    connection, run = night.session.connection, night.session.run
-    news = alarms.changes(
-        alert_log.incidents(connection), sounded, day, is_backfill=False, unjudged=_unjudged(night, day)
-    )
-    alert_log.append(connection, news, now=run.now, run_id=run.run_id)
-    incidents = alert_log.incidents(connection)
-    delivery = alarms.deliver(incidents, LOG, night.settings.alerts_file, night.settings.alert_webhook, night=day)
-    alert_log.append(connection, delivery.told, now=run.now, run_id=run.run_id)
+    known = alert_log.incidents(night.session.connection)
+    news = alarms.changes(known, sounded, day, is_backfill=False, unjudged=_unjudged(night, day))
+    incidents, delivery = tell(night.session, night.settings, day, news)
     standing = sum(one.is_open for one in incidents)
     said = ", ".join(f"{count} {change}" for change, count in sorted(Counter(one.change for one in news).items()))
     return f"{standing} open; tonight {said or 'nothing new'}{f'; {delivery.failure}' if delivery.failure else ''}"

@@ -6,6 +6,7 @@ Belongs here: what runs together, and when. Does not belong here: the assets.
 import dagster as dg
 
 from gesture_assets.contracts import all_contracts
+from gesture_assets.defs.alerting import night_failed, training_failed, training_passed
 from gesture_assets.defs.common import SETTINGS
 
 ON_DEMAND = tuple(contract.name for contract in all_contracts(SETTINGS.tags) if not contract.is_nightly)
@@ -16,6 +17,7 @@ nightly = dg.define_asset_job(
     description="Every asset of a day, publication last. Stops where a gate does not pass. Trainings and reasons of "
     "score changes are made when asked for.",
     tags={"gesture/kind": "nightly"},
+    hooks={night_failed},
 )
 
 train = dg.define_asset_job(
@@ -23,6 +25,7 @@ train = dg.define_asset_job(
     selection=dg.AssetSelection.groups("models"),
     description="Training set, candidate and judgement of a day; the better model serves from the next night on.",
     tags={"gesture/kind": "train"},
+    hooks={training_failed, training_passed},
 )
 
 explain_changes = dg.define_asset_job(

@@ -13,7 +13,9 @@ import duckdb
 
 from gesture_assets.contracts import all_contracts, feature_registry, nightly_contracts
 from gesture_assets.contracts.severity import Severity
+from gesture_assets.defs.alerting import end_failures, rewrite_file
 from gesture_assets.defs.common import DAILY, ONE_RUN, RETRIES, SETTINGS, WarehouseResource, markdown
+from gesture_assets.monitoring.alerts import NIGHT_FAILED
 from gesture_assets.reports.night_report import keep_page, night_report
 from gesture_assets.reports.page import ask
 from gesture_assets.settings import Settings
@@ -58,11 +60,15 @@ def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseR
     with warehouse.open(context) as night:
         settings = night.settings
         last_complete = night.session.run.now.date() - timedelta(days=1)
+        # Before the copy, so that it says so too. Should the publication fail, its own alert takes it back.
+        is_mended = end_failures(night.session, NIGHT_FAILED, night.days[-1])
         published = publish(
             night.session, contracts=all_contracts(settings.tags), features=feature_registry(settings.tags),
             folder=settings.data_dir / "published", link=settings.published, warehouse=settings.warehouse,
             keep=settings.published_keep, deadline=settings.freshness_deadline,
         )  # fmt: skip
+        if is_mended:
+            rewrite_file(night.session, settings, night.days[-1])
     return dg.MaterializeResult(
         metadata={
             "page": _page(context, settings, published),

@@ -175,6 +175,7 @@ def compare(
     """Two models on the same rows: every replicate draws the same rows for both, so what is common cancels out.
 
     The challenger is better when the whole interval of the difference in `decided_by` lies on the better side of 0.
+    A difference that is not defined is NaN, and decides nothing.
     """
     if decided_by not in METRICS:
         raise ConfigError.unknown_name(
@@ -188,11 +189,11 @@ def compare(
     samples = [_Sample(outcome, one, threshold) for one in (first, second)]
     points = [one.measure()[: len(METRICS)] for one in samples]
     replicates = np.empty((bootstrap, len(METRICS)))
-    for number, weight in enumerate(_weights(len(outcome), codes, bootstrap, seed)):
-        measured = [one.measure(weight)[: len(METRICS)] for one in samples]
-        with np.errstate(invalid="ignore"):  # two infinite lifts have no difference
+    with np.errstate(invalid="ignore"):  # two infinite lifts have no difference, in a replicate nor among all rows
+        for number, weight in enumerate(_weights(len(outcome), codes, bootstrap, seed)):
+            measured = [one.measure(weight)[: len(METRICS)] for one in samples]
             replicates[number] = measured[1] - measured[0]
-    differences = _estimates(points[1] - points[0], replicates)
+        differences = _estimates(points[1] - points[0], replicates)
     metrics = {
         name: Difference(float(points[0][place]), float(points[1][place]), differences[place])
         for place, name in enumerate(METRICS)
@@ -200,6 +201,8 @@ def compare(
     decided = metrics[decided_by].difference
     low, high = (-decided.high, -decided.low) if decided_by in SMALLER_IS_BETTER else (decided.low, decided.high)
     verdict: Verdict = "better" if low > 0 else "worse" if high < 0 else "within noise"
+    if np.isnan(decided.value):  # the replicates that have a difference are not those like the rows themselves
+        verdict = "within noise"
     return Comparison(len(outcome), decided_by, verdict, metrics)
 
 

@@ -9,6 +9,9 @@ its count. People are told of an alert when it opens, when it comes back and whe
 mere repetition, and of nothing that somebody has acknowledged, until it is resolved or gets worse. What could not be
 delivered is delivered the next night. Only the last complete night raises or resolves anything: a backfill of an old
 day says nothing about now.
+
+A night or a training that failed is an alert as well. It counts attempts, of which a night may have several, and it is
+over when one has passed: no other night's alarms say anything about it.
 """
 
 import http.client
@@ -32,6 +35,9 @@ OPENED, REPEATED, ESCALATED, REOPENED = "opened", "repeated", "escalated", "reop
 RESOLVED, ACKNOWLEDGED, TOLD = "resolved", "acknowledged", "told"
 SEEN = (OPENED, REPEATED, ESCALATED, REOPENED)  # changes that say the alarm sounded that night
 NEWS = (OPENED, ESCALATED, REOPENED)  # of these, what people are told
+
+NIGHT_FAILED, TRAINING_FAILED = "night/failed/", "training/failed/"  # what their keys begin with; then the step
+FAILURES = (NIGHT_FAILED, TRAINING_FAILED)
 
 LEVELS = {Severity.ERROR: logging.ERROR, Severity.WARN: logging.WARNING}
 
@@ -61,6 +67,7 @@ class Alert:
 class Incident:
     """An alert and what has become of it: `alert` as it sounded last, the nights it sounded, and who knows.
 
+    `night_count` are those nights; of a failure the runs that failed.
     `incident` counts the times that a key came up anew, from 1. `resolved_on` is the first night without it, null while
     it is open. `is_acknowledged`, `is_told`: since the last news of it.
     """
@@ -98,6 +105,11 @@ class Change:
     change: str
 
 
+def is_failure(key: str) -> bool:
+    """Whether the alert is about a night or a training that failed."""
+    return key.startswith(FAILURES)
+
+
 def changes(
     known: Iterable[Incident],
     tonight: Iterable[Alert],
@@ -108,9 +120,9 @@ def changes(
 ) -> list[Change]:
     """What the alarms of the night of the day `night` do to what is `known` (every incident, resolved ones included).
 
-    `unjudged` are keys that could not be judged tonight, such as for want of rows: they stay as they are. The same
-    night again changes nothing. A backfill, and any day before the newest that is known, changes nothing either.
-    Two alarms of one key are one, the more severe.
+    `unjudged` are keys that could not be judged tonight, such as for want of rows: they stay as they are, and so do
+    failures. The same night again changes nothing, but that a failure is counted. A backfill, and any day before the
+    newest that is known, changes nothing either. Two alarms of one key are one, the more severe.
     """
     latest = {one.alert.key: one for one in sorted(known, key=lambda one: one.incident)}
     if is_backfill or any(night < (one.resolved_on or one.last_seen) for one in latest.values()):
@@ -119,9 +131,17 @@ def changes(
     alarms = {one.key: one for one in sorted(tonight, key=lambda one: one.severity is Severity.ERROR)}
     found = [_sounded(alarm, latest.get(alarm.key), night) for alarm in alarms.values()]
     for key, one in latest.items():
-        if one.is_open and key not in alarms and key not in unjudged:
+        if one.is_open and key not in alarms and key not in unjudged and not is_failure(key):
             found.append(Change(one.alert, one.incident, night, RESOLVED))
     return [one for one in found if one is not None]
+
+
+def passed(known: Iterable[Incident], kind: str, night: date) -> list[Change]:
+    """What a night or a training that has passed ends: the open failures of `kind` up to `night`, an old one too."""
+    return [
+        Change(one.alert, one.incident, night, RESOLVED) for one in known
+        if one.is_open and one.alert.key.startswith(kind) and one.last_seen <= night
+    ]  # fmt: skip
 
 
 def _sounded(alarm: Alert, before: Incident | None, night: date) -> Change | None:
@@ -133,7 +153,8 @@ def _sounded(alarm: Alert, before: Incident | None, night: date) -> Change | Non
         return Change(alarm, before.incident, night, REOPENED)
     if alarm.severity is Severity.ERROR and before.alert.severity is Severity.WARN:
         return Change(alarm, before.incident, night, ESCALATED)
-    return None if night == before.last_seen else Change(alarm, before.incident, night, REPEATED)
+    is_known = night == before.last_seen and not is_failure(alarm.key)
+    return None if is_known else Change(alarm, before.incident, night, REPEATED)
 
 
 @dataclass(frozen=True)
@@ -158,20 +179,42 @@ def deliver(
     for one in standing:
         if not one.is_acknowledged:
             log.log(LEVELS[one.alert.severity], _line(one))
-    _write(_document(standing, night), json_file)
+    write_file(standing, json_file, night=night)
     news = [one for one in standing if one.is_news]
     if not webhook or not news:
         return Delivery()
-    failure = _post(_document(news, night) | {"text": "\n".join(map(_line, news))}, webhook, timeout_seconds)
-    if failure:
-        log.warning(failure)
+    if failure := _tell(news, log, webhook, night, timeout_seconds):
         return Delivery(failure=failure)
     return Delivery(tuple(Change(one.alert, one.incident, night, TOLD) for one in news))
 
 
+def tell_unlogged(
+    alert: Alert, log: logging.Logger, webhook: str | None, *, night: date, timeout_seconds: float = TIMEOUT_SECONDS
+) -> None:
+    """Tell of an alert that the log of alerts cannot take: a log line and a POST. It is told as often as it sounds."""
+    one = Incident(alert, 1, night, night, 1)
+    log.log(LEVELS[alert.severity], _line(one))
+    if webhook:
+        _tell([one], log, webhook, night, timeout_seconds)
+
+
+def write_file(incidents: Iterable[Incident], json_file: Path, *, night: date) -> None:
+    """Replace `json_file` with what is open, in one step."""
+    _write(_document([one for one in incidents if one.is_open], night), json_file)
+
+
+def _tell(news: Sequence[Incident], log: logging.Logger, webhook: str, night: date, timeout_seconds: float) -> str:
+    """POST `news`; why that failed, empty where it did not."""
+    failure = _post(_document(news, night) | {"text": "\n".join(map(_line, news))}, webhook, timeout_seconds)
+    if failure:
+        log.warning(failure)
+    return failure or ""
+
+
 def _line(one: Incident) -> str:
     alert = one.alert
-    nights = "" if one.night_count == 1 else f" (night {one.night_count} since {one.first_seen})"
+    unit = "attempt" if is_failure(alert.key) else "night"
+    nights = "" if one.night_count == 1 else f" ({unit} {one.night_count} since {one.first_seen})"
     return f"{alert.severity.value} {alert.key}: {alert.what}{nights} Where: {alert.place}. Next: {alert.runbook}"
 
 

@@ -12,7 +12,17 @@ import duckdb
 
 from gesture_assets.contracts.severity import Severity
 from gesture_assets.errors import ConfigError
-from gesture_assets.monitoring.alerts import ACKNOWLEDGED, NEWS, RESOLVED, SEEN, TOLD, Alert, Change, Incident
+from gesture_assets.monitoring.alerts import (
+    ACKNOWLEDGED,
+    FAILURES,
+    NEWS,
+    RESOLVED,
+    SEEN,
+    TOLD,
+    Alert,
+    Change,
+    Incident,
+)
 from gesture_assets.warehouse import audit_log
 
 TABLE = "warehouse.main.alert_log"
@@ -46,12 +56,16 @@ def _any_of(changes: tuple[str, ...]) -> str:
     return f"change in {changes}"  # a tuple of two or more words reads the same in SQL
 
 
+# Failures are counted by attempt: a night that fails three times is worse than one that is tried again and passes.
+_OCCASION = f"""case when {" or ".join(f"starts_with(alert_key, '{one}')" for one in FAILURES)} then run_id
+        else night::varchar end"""
+
 # One row per incident, in the order of `Incident`; the name of the log's table is to be filled in.
 INCIDENTS = f"""select alert_key, arg_max(severity, entry) as severity, arg_max(owner, entry) as owner,
     arg_max(what, entry) as what, arg_max(place, entry) as place, arg_max(runbook, entry) as runbook,
     arg_max(numbers, entry) as numbers, incident,
     min(night) filter ({_any_of(SEEN)}) as first_seen, max(night) filter ({_any_of(SEEN)}) as last_seen,
-    count(distinct night) filter ({_any_of(SEEN)}) as night_count,
+    count(distinct {_OCCASION}) filter ({_any_of(SEEN)}) as night_count,
     case when arg_max(change, entry) filter ({_any_of((*SEEN, RESOLVED))}) = '{RESOLVED}'
         then max(night) filter (change = '{RESOLVED}') end as resolved_on,
     coalesce(max(entry) filter (change = '{ACKNOWLEDGED}') > max(entry) filter ({_any_of(NEWS)}), false)
@@ -76,6 +90,14 @@ def incidents(connection: duckdb.DuckDBPyConnection) -> list[Incident]:
         Incident(Alert(key, Severity(severity), owner, what, place, runbook, json.loads(numbers)), *rest)
         for key, severity, owner, what, place, runbook, numbers, *rest in rows
     ]
+
+
+def keys_of_run(connection: duckdb.DuckDBPyConnection, run_id: str, changes: Collection[str]) -> set[str]:
+    """The keys to which the run has done one of `changes`."""
+    rows = connection.execute(
+        f"select distinct alert_key from {TABLE} where run_id = ? and list_contains(?, change)", [run_id, list(changes)]
+    ).fetchall()
+    return {key for (key,) in rows}
 
 
 def append(

@@ -99,7 +99,7 @@ def publish(
 ) -> Published:  # fmt: skip
     """Copy the warehouse, dress and verify the copy, and let `link` point to it. Closes the session's warehouse.
 
-    `deadline`: hour (UTC) of the next day by which a day is to be live, for the file's tables about reliability.
+    `deadline`: hour (UTC) of the next day by which a day is to be live, for the file's tables and views about it.
     Raises `GateClosed` when a table of the run's days has not passed, `ContractBreach` when the copy is not what was
     audited, or was edited by hand since; in both cases, as after a crash at any point, `link` stays where it was.
     """
@@ -238,7 +238,7 @@ def _dress(
         for statement in _comments_wanted(con, contracts):
             if statement not in present:  # the tables brought most of theirs along
                 con.execute(statement)
-        con.execute(VIEWS.read_text(encoding="utf-8"))
+        con.execute(VIEWS.read_text(encoding="utf-8").replace("{deadline}", f"{deadline:02}"))
         con.execute(OPEN_ALERTS)
         con.execute("commit")
         con.execute("checkpoint")

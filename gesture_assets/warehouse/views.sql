@@ -66,6 +66,7 @@ from manifest;
 comment on view analytics.data_freshness is 'One row per table: its newest day, and how old its newest event was.';
 
 -- Every day up to the publication has its own deadline: a fresh backfill of an old day hides no missing yesterday.
+-- The publication puts the hour in: GESTURE_FRESHNESS_DEADLINE.
 create or replace view analytics.day_freshness as
 with published as (select max(published_at) as published_at, min(first_date) as first_date from manifest),
 expected as (
@@ -79,10 +80,10 @@ audited as (
         min(recorded_at) filter (verdict <> 'FAIL') as first_live_at, max(recorded_at) as last_audited_at
     from gate_ledger group by all
 )
-select table_name, as_of_date, as_of_date + interval 30 hour as due_at, coalesce(verdict <> 'FAIL', false) as is_live,
-    coalesce(first_live_at <= as_of_date + interval 30 hour, false) as was_on_time, first_live_at, last_audited_at
+select table_name, as_of_date, as_of_date + interval (24 + {deadline}) hour as due_at, coalesce(verdict <> 'FAIL', false) as is_live,
+    coalesce(first_live_at <= as_of_date + interval (24 + {deadline}) hour, false) as was_on_time, first_live_at, last_audited_at
 from expected left join audited using (table_name, as_of_date);
-comment on view analytics.day_freshness is 'One row per table and day up to the publication: live, and by 06:00 UTC of the next day?';
+comment on view analytics.day_freshness is 'One row per table and day up to the publication: live, and by {deadline}:00 UTC of the next day?';
 
 create or replace view analytics.gates as
 select table_name, partition as as_of_date, attempt, verdict, row_count,

@@ -25,8 +25,6 @@ from gesture_assets_tests.nights import content_hashes, failures, run_night, war
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning"),  # MLflow's own, about its own
-    # Of few rows, the rules' lift and the model's are both infinite.
-    pytest.mark.filterwarnings("ignore:invalid value encountered in subtract:RuntimeWarning"),
 ]
 
 HORIZON = 7

@@ -1,9 +1,11 @@
 """Whole nights with a bad CRM: nothing is built on it or published, and opening the gate by hand leaves a trace."""
 
+import json
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 
+from gesture_assets.warehouse.alert_log import INCIDENTS
 from gesture_assets_tests.nights import failures, published, run_night, warehouse
 
 GOOD_DAY, BAD_DAY = date(2026, 3, 8), date(2026, 3, 9)
@@ -101,16 +103,33 @@ def test_a_bad_rating_reaches_nothing_until_somebody_opens_the_gate_with_a_reaso
     assert {(day, why) for _, day, why in opened} == {(BAD_DAY, reason)}
 
 
-def test_a_mended_crm_opens_the_gate_by_itself(data_dir: Path, write_crm: Callable) -> None:
+OPEN = f"select alert_key, severity, night_count, what from ({INCIDENTS.format(table='alert_log')}) " \
+       "where resolved_on is null"  # fmt: skip
+
+
+def test_a_mended_crm_opens_the_gate_by_itself_and_ends_the_alert(data_dir: Path, write_crm: Callable) -> None:
     land(data_dir, BAD_DAY)
     write_crm(people(3, 4, 9), [], BUYER)
-    assert not run_night(BAD_DAY, select=CRM).success
+    for attempt in (1, 2):
+        assert not run_night(BAD_DAY, select=CRM).success
+        ((key, severity, count, what),) = rows(data_dir, OPEN)
+        assert (key, severity, count) == ("night/failed/crm_subscribers", "ERROR", attempt)
+        assert what.startswith(f"The night of {BAD_DAY} failed: ContractBreach: ")
+        assert f"validated_subscribers did not pass the audit for {BAD_DAY}" in what
+        assert [one["key"] for one in json.loads((data_dir / "alerts.json").read_text())["alerts"]] == [key]
     write_crm(people(3, 4, 5), [], BUYER)
     mended = run_night(BAD_DAY)
     assert mended.success, failures(mended)
     assert rows(data_dir, "select count(*) from rejected.validated_subscribers") == [(0,)]
     assert rows(data_dir, "select attempt, verdict from gate_ledger where table_name = 'validated_subscribers' "
-                "order by all") == [(1, "FAIL"), (2, "PASS")]  # fmt: skip
+                "order by all") == [(1, "FAIL"), (2, "FAIL"), (3, "PASS")]  # fmt: skip
+    # Nobody who reads the file that proves it is told that the night failed.
+    con = published(data_dir)
+    assert con.execute("select * from analytics.open_alerts").fetchall() == []
+    con.close()
+    assert rows(data_dir, OPEN) == []
+    assert rows(data_dir, "select change from alert_log order by entry") == [("opened",), ("repeated",), ("resolved",)]
+    assert json.loads((data_dir / "alerts.json").read_text())["alerts"] == []
 
 
 # ---- a CRM that says something else today ------------------------------------------------------------

@@ -21,7 +21,7 @@ from gesture_assets.contracts import all_contracts
 from gesture_assets.contracts.contract import PROVENANCE
 from gesture_assets.contracts.severity import WARN_ONLY, Severity
 from gesture_assets.definitions import defs
-from gesture_assets.defs import nightly
+from gesture_assets.defs import alerting, nightly
 from gesture_assets.defs.common import DAILY, SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -267,6 +267,20 @@ def test_the_nightly_holds_every_asset_but_those_that_are_asked_for() -> None:
 def test_steps_run_in_one_process_for_there_is_one_writer() -> None:
     assert defs.executor is dg.in_process_executor
     assert NIGHTLY.executor_def is dg.in_process_executor
+
+
+@pytest.mark.parametrize(
+    ("job", "hooks"),
+    [("nightly", {"night_failed"}), ("train", {"training_failed", "training_passed"}), ("explain_changes", set())],
+)
+def test_a_night_and_a_training_that_fail_tell_people(job: str, hooks: set[str]) -> None:
+    assert {hook.name for hook in defs.resolve_job_def(job).hook_defs} == hooks
+
+
+def test_what_ends_a_failed_training_is_its_last_step() -> None:
+    assert {name for name in LEARNT | JUDGED if not [one for one in LEARNT | JUDGED if name in upstream(one)]} == JUDGED
+    (last,) = {asset.op.name for asset in ASSETS if {key.to_user_string() for key in asset.keys} == JUDGED}
+    assert last == alerting.LAST_OF_TRAINING
 
 
 def test_the_schedule_asks_for_yesterday_at_two_in_utc() -> None:

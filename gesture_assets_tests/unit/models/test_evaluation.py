@@ -150,6 +150,25 @@ def test_the_best_threshold_has_the_highest_f1_of_all() -> None:
     assert f1[best] == max(f1.values())
 
 
+def test_two_infinite_lifts_have_no_difference_and_decide_nothing() -> None:
+    # Every buyer is in the top fifth of both, and some replicates draw no buyer at all.
+    y, p = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0], [0.9, 0.3, 0.3, 0.2, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1]
+    found = compare(y, p, [*p[:-1], 0.35], decided_by="lift_top_20", bootstrap=200)
+    lift = found.metrics["lift_top_20"]
+    assert (lift.champion, lift.challenger) == (math.inf, math.inf)
+    assert math.isnan(lift.difference.value)
+    assert found.verdict == "within noise"
+    auc = found.metrics["roc_auc"].difference
+    assert auc.low <= auc.value <= auc.high
+
+
+def test_rows_of_one_outcome_have_nothing_to_compare_by() -> None:
+    found = compare([0, 0, 0], [0.1, 0.2, 0.3], [0.3, 0.2, 0.1], bootstrap=20)
+    assert math.isnan(found.metrics["roc_auc"].difference.value)
+    assert math.isnan(found.metrics["roc_auc"].difference.low)
+    assert found.verdict == "within noise"
+
+
 def test_a_challenger_is_better_only_beyond_noise() -> None:
     y, p = judged(4_000, digits=6)
     random = np.random.default_rng(2)

@@ -5,15 +5,23 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
 from gesture_assets.contracts.severity import Severity
-from gesture_assets.monitoring.alerts import Alert, Change, Incident, changes, deliver
+from gesture_assets.monitoring.alerts import (
+    NIGHT_FAILED,
+    TRAINING_FAILED,
+    Alert,
+    Change,
+    Incident,
+    changes,
+    deliver,
+    passed,
+)
+from gesture_assets_tests.webhooks import Posts, listening
 
 NIGHT = date(2026, 3, 9)
 LOG = logging.getLogger("test_alerts")
@@ -87,7 +95,31 @@ def test_a_backfill_and_an_older_night_raise_and_resolve_nothing() -> None:
     assert what_follows([opened(resolved_on=nights_later(4))], [LATE], 3) == []
 
 
-Posts = list[dict[str, Any]]
+# ---- failures ------------------------------------------------------------------------------------------------------
+
+FAILED = replace(LATE, key=f"{NIGHT_FAILED}user_features", what="The night of 2026-03-09 failed.")
+
+
+def test_a_failure_counts_attempts_of_one_night_too() -> None:
+    assert what_follows([], [FAILED], 0) == [(FAILED.key, 1, "opened")]
+    assert what_follows([opened(FAILED)], [FAILED], 0) == [(FAILED.key, 1, "repeated")]
+
+
+def test_alarms_of_a_night_say_nothing_about_failures() -> None:
+    assert what_follows([opened(FAILED)], [], 0) == []
+    assert what_follows([opened(FAILED)], [DRIFT], 1) == [(DRIFT.key, 1, "opened")]
+
+
+def test_a_night_that_has_passed_ends_failures_up_to_it_and_nothing_else() -> None:
+    training = opened(replace(FAILED, key=f"{TRAINING_FAILED}candidate_model"))
+    known = [opened(FAILED), opened(DRIFT), opened(FAILED, resolved_on=NIGHT), training]
+    assert passed(known, NIGHT_FAILED, nights_later(-1)) == []
+    for night in (NIGHT, nights_later(1)):
+        assert passed(known, NIGHT_FAILED, night) == [Change(FAILED, 1, night, "resolved")]
+    assert passed(known, TRAINING_FAILED, NIGHT) == [Change(training.alert, 1, NIGHT, "resolved")]
+
+
+# ---- telling -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -97,24 +129,9 @@ def posts() -> Posts:
 
 @pytest.fixture
 def webhook(posts: Posts, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A web server on this machine that keeps what is posted; /500 and /moved answer so, / is content."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            posts.append({"type": self.headers["Content-Type"], **json.loads(body)})
-            self.send_response({"/500": 500, "/moved": 302}.get(self.path, 200))
-            self.send_header("Location", "/elsewhere")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
     monkeypatch.setenv("no_proxy", "*")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with listening(posts) as url:
+        yield url
 
 
 def test_news_goes_out_in_exactly_one_post(tmp_path: Path, posts: Posts, webhook: str) -> None:

@@ -13,7 +13,7 @@ from gesture_assets.contracts.severity import Severity
 from gesture_assets.errors import ConfigError
 from gesture_assets.monitoring.alerts import Alert, Incident, changes, deliver
 from gesture_assets.warehouse import alert_log, audit_log
-from gesture_assets.warehouse.alert_log import INCIDENTS, TABLE, acknowledge, append, incidents
+from gesture_assets.warehouse.alert_log import INCIDENTS, TABLE, acknowledge, append, incidents, keys_of_run
 
 NIGHT = date(2026, 3, 9)
 NOW = datetime(2026, 3, 10, 2)
@@ -82,6 +82,16 @@ def test_it_resolves_comes_back_and_its_history_is_kept(warehouse: duckdb.DuckDB
     assert [line[3] for line in lines] == ["opened", "repeated", "resolved", "reopened", "resolved", "opened"]
     assert [line[0] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert lines[3][1:] == (NIGHT + timedelta(days=4), 1, "reopened", "run-4")
+
+
+def test_a_failure_is_counted_by_the_runs_that_failed(warehouse: duckdb.DuckDBPyConnection) -> None:
+    failed = replace(WORSE, key="night/failed/user_features")
+    for run_id in ("run-1", "run-2", "run-2", "run-3"):
+        append(warehouse, changes(incidents(warehouse), [failed], NIGHT, is_backfill=False), now=NOW, run_id=run_id)
+    (one,) = incidents(warehouse)
+    assert (one.night_count, one.first_seen, one.last_seen, one.is_open) == (3, NIGHT, NIGHT, True)
+    assert keys_of_run(warehouse, "run-2", ["repeated"]) == {failed.key}
+    assert keys_of_run(warehouse, "run-2", ["opened"]) == keys_of_run(warehouse, "run-4", ["repeated"]) == set()
 
 
 def test_two_troubles_are_two_alerts(warehouse: duckdb.DuckDBPyConnection) -> None:

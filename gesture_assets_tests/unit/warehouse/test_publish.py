@@ -32,10 +32,10 @@ TABLES = tuple(CONTRACTS.values())
 FEATURES = feature_registry(Settings.model_fields["tags"].default)
 
 
-def publish_from(session: Session, settings: Settings, keep: int = 3) -> Published:
+def publish_from(session: Session, settings: Settings, keep: int = 3, deadline: int = 6) -> Published:
     return publish(
         session, contracts=TABLES, features=FEATURES, folder=settings.data_dir / "published", link=settings.published,
-        warehouse=settings.warehouse, keep=keep,
+        warehouse=settings.warehouse, keep=keep, deadline=deadline,
     )  # fmt: skip
 
 
@@ -123,6 +123,24 @@ def test_a_fresh_backfill_of_an_old_day_hides_no_missing_yesterday(
     missing = [DAY + timedelta(days=n) for n in (1, 2)]
     assert fresh == [(DAY, True, True), *((day, False, False) for day in missing)]
     assert due == [(datetime.combine(DAY, datetime.min.time()) + timedelta(hours=30),)]
+
+
+@pytest.mark.parametrize(("deadline", "is_on_time"), [(1, False), (6, True)])
+def test_freshness_goes_by_the_deadline_of_the_settings(
+    night: Callable, settings: Settings, deadline: int, is_on_time: bool
+) -> None:
+    with night() as session:  # what it holds went live at two
+        publish_from(session, settings, deadline=deadline)
+    con = read_published(settings.published)
+    said = con.execute(
+        "select due_at, was_on_time from analytics.day_freshness where table_name = 'rule_scores' and as_of_date = ?",
+        [DAY],
+    ).fetchall()
+    comment = con.execute("select comment from duckdb_views() where view_name = 'day_freshness'").fetchone()
+    con.close()
+    assert said == [(datetime.combine(DAY, datetime.min.time()) + timedelta(days=1, hours=deadline), is_on_time)]
+    assert comment is not None
+    assert f"by 0{deadline}:00 UTC" in comment[0]
 
 
 def test_every_table_and_every_column_is_explained(file: duckdb.DuckDBPyConnection) -> None:

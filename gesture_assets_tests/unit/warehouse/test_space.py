@@ -159,7 +159,9 @@ def test_a_full_disk_stops_a_step_and_loses_nothing(tmp_path: Path) -> None:
         assert [file for file in left if ".tmp" in file or "spill" in file] == [], name
         assert (published, after) == ("2026-03-09", "2026-03-10"), name
         assert hashes_after == undisturbed, name
-    # On the command line it is said once, and nobody waits for the disk to become larger by itself.
+    # On the command line it is said once, and nobody waits for the disk to become larger by itself. The alert is too.
     assert found["exit code"] == 1, found["output"]
-    assert found["output"].count("DiskFull: ") == 1, found["output"]
+    lines = found["output"].splitlines()
+    assert [line.startswith("DiskFull: ") for line in lines].count(True) == 1, found["output"]
+    assert [line.startswith("ERROR night/failed/") for line in lines].count(True) == 1, found["output"]
     assert found["exit code after"] == 0, log
