@@ -15,7 +15,8 @@ LAST = date(2026, 3, 9)
 DAYS = [LAST - timedelta(days=n) for n in reversed(range(14))]
 # One moment for every build: the CRM is undated in part, so what it says of a day depends on when it was read.
 MOMENT = datetime.combine(LAST + timedelta(days=1), datetime.min.time()) + timedelta(hours=2)
-SHUFFLED = random.Random(7).sample(DAYS, len(DAYS))
+PAIRS = [DAYS[n : n + 2] for n in range(0, len(DAYS), 2)]
+SHUFFLED = random.Random(7).sample(PAIRS, len(PAIRS))
 
 
 def build(folder: Path, orders: dict[str, Sequence[Sequence[date]]]) -> None:
@@ -49,8 +50,8 @@ def in_every_order(base: str) -> dict[str, dict[str, str]]:
     assert forks.run(world, Path(base) / "world.log") == 0, (Path(base) / "world.log").read_text()
     children = []
     for name, orders in (
-        ("one", {"forwards": [[day] for day in DAYS], "backwards": [[day] for day in reversed(DAYS)]}),
-        ("two", {"range": [DAYS], "shuffled": [[day] for day in SHUFFLED]}),
+        ("one", {"forwards": [[day] for day in DAYS], "backwards": PAIRS[::-1]}),
+        ("two", {"range": [DAYS], "shuffled": SHUFFLED}),
     ):
         folder = Path(shutil.copytree(origin, Path(base) / name / "data"))
 
