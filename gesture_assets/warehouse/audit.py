@@ -9,6 +9,7 @@ import logging
 import re
 import warnings
 from collections.abc import Collection, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -94,14 +95,46 @@ def _context() -> Any:
     return context
 
 
-def _connection_factory(connection: duckdb.DuckDBPyConnection) -> Any:
+@dataclass(frozen=True)
+class _Staged:
+    """The warehouse that is under audit: GX's connections lead to it."""
+
+    connection: duckdb.DuckDBPyConnection
+    answers: dict[str, tuple[Any, list[tuple[Any, ...]]]] = field(default_factory=dict)  # query -> description, rows
+
+
+_STAGED: ContextVar[_Staged] = ContextVar("staged")
+
+
+@cache
+def _source() -> Any:
+    """GX's data source, one for the process: each would write the configuration anew."""
+    from sqlalchemy.pool import NullPool
+
+    source = _context().data_sources.add_sql(
+        name="staged",
+        connection_string="duckdb:///:memory:",
+        create_temp_table=False,
+        kwargs={"creator": _connection_factory(), "poolclass": NullPool},
+    )
+    # Staged tables have no keys, which takes DuckDB longer to say than what columns they have.
+    source.get_execution_engine().engine.dialect.get_pk_constraint = lambda *_, **__: {"constrained_columns": []}
+    return source
+
+
+@cache
+def _batch(table: str) -> Any:
+    """All rows of the staged table of this name, whichever they are by then."""
+    asset = _source().add_table_asset(name=table, table_name=table)
+    return asset.add_batch_definition_whole_table("all")
+
+
+def _connection_factory() -> Any:
     """What SQLAlchemy calls for a connection: a cursor of ours that has fetched its rows before GX closes anything.
 
     GX closes a connection before it reads the result, which DuckDB answers with nothing (great_expectations #10738).
     """
     import duckdb_engine
-
-    answers: dict[str, tuple[Any, list[tuple[Any, ...]]]] = {}  # query -> description and first rows
 
     class EagerCursor(duckdb_engine.CursorWrapper):
         def __init__(self, raw: duckdb.DuckDBPyConnection, wrapper: Any) -> None:
@@ -112,7 +145,7 @@ def _connection_factory(connection: duckdb.DuckDBPyConnection) -> Any:
             self.rowcount = -1
 
         def execute(self, statement: str, parameters: Any = None, context: Any = None) -> None:
-            counted = COUNTED.fullmatch(statement)
+            counted, answers = COUNTED.fullmatch(statement), _STAGED.get().answers
             query = counted[1] if counted else statement
             if query not in answers:
                 super().execute(query, parameters, context)
@@ -149,7 +182,7 @@ def _connection_factory(connection: duckdb.DuckDBPyConnection) -> Any:
             self.raw.close()
 
     def create() -> EagerConnection:
-        cursor = connection.cursor()
+        cursor = _STAGED.get().connection.cursor()
         cursor.execute(f"use {AUDIT_SCHEMA}")
         return EagerConnection(cursor)
 
@@ -233,20 +266,13 @@ def _run(connection: duckdb.DuckDBPyConnection, contract: Contract) -> dict[str,
     placeholders = {"staged": AUDIT_SCHEMA, "live": "warehouse.main", "days": f"{AUDIT_SCHEMA}.requested_days"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SQLAlchemy and duckdb_engine warn about each other's versions
-        context = _context()
-        source = context.data_sources.add_or_update_sql(
-            name="staged",
-            connection_string="duckdb:///:memory:",
-            create_temp_table=False,
-            kwargs={"creator": _connection_factory(connection)},
-        )
-        batch = source.add_table_asset(name=contract.name, table_name=contract.name)
-        suite = gx.ExpectationSuite(name=contract.name)
-        for check in contract.checks:
-            suite.add_expectation(_expectation(check, placeholders))
-        results = (
-            batch.add_batch_definition_whole_table("all")
-            .get_batch()
-            .validate(suite, result_format={"result_format": "COMPLETE"})
-        )
+        before = _STAGED.set(_Staged(connection))
+        try:
+            batch = _batch(contract.name).get_batch()
+            suite = gx.ExpectationSuite(name=contract.name)
+            for check in contract.checks:
+                suite.add_expectation(_expectation(check, placeholders))
+            results = batch.validate(suite, result_format={"result_format": "COMPLETE"})
+        finally:
+            _STAGED.reset(before)
     return {result.expectation_config.meta["name"]: result for result in results.results}
