@@ -51,7 +51,7 @@ def with_segments(
         rows, judged, around = (
             part.filter(scopes_by(part, column) == scope) for part in (pieces["train"], pieces["validation"], level)
         )
-        if said := _too_few(rows[model.target], judged[model.target]):
+        if said := too_few(rows[model.target], judged[model.target]):
             found[scope] = Segment(False, said)
             continue
         own = train(
@@ -66,8 +66,8 @@ def with_segments(
     return replace(model, members=members), found
 
 
-def _too_few(learnt: pl.Series, judged: pl.Series) -> str:
-    """What a segment lacks; empty where it has enough."""
+def too_few(learnt: pl.Series, judged: pl.Series) -> str:
+    """What a segment lacks, by its outcomes in the parts "train" and "validation"; empty where it has enough."""
     buyers, others = int(learnt.sum()), len(learnt) - int(learnt.sum())
     if not others or (min(buyers, others) < FEWEST_EACH and buyers < FEWEST_BUYERS):
         return (
