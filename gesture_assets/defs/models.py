@@ -371,7 +371,7 @@ def _judged(
     test = pieces["test"]
     points = test[RULE_SCORE].fill_null(0) / 100
     label, groups, own = test["label"], test["person_id"], model.probabilities(test)
-    everybody_s = replace(model, members={}).probabilities(test)  # beside a model that has no members either
+    without_members = replace(model, members={}).probabilities(test)  # beside a model that has no members either
     return _Judged(
         {part: _evaluated(model, rows) for part, rows in pieces.items()}
         | {
@@ -380,7 +380,7 @@ def _judged(
             WITHOUT_RULES: _evaluated(alone, test),
         },
         against_rules=compare(label, points, own, groups=groups),
-        without_rules=compare(label, alone.probabilities(test), everybody_s, groups=groups),
+        without_rules=compare(label, alone.probabilities(test), without_members, groups=groups),
         curve=learning_curve(pieces["train"], "label", inputs, test, parameters=parameters),
     )
 

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from gesture_assets.errors import ModelMismatch
-from gesture_assets.models.evaluation import importance
+from gesture_assets.models.evaluation import Estimate, LearningCurve, importance
+from gesture_assets.models.judgement import SEGMENT_MODEL, beside_rows
 from gesture_assets.models.reasons import REST, reasons, sentences
 from gesture_assets.models.scoring import score_users, scored_columns
 from gesture_assets.models.segments import Segment, too_few, with_segments
@@ -91,6 +92,18 @@ def test_a_segment_that_is_like_all_others_keeps_the_global_model(plain: Model) 
         "global: within noise:", "global: worse:"
     }  # fmt: skip
     assert all(one.comparison for one in found.values())
+
+
+def test_what_a_segment_s_own_model_gained_is_kept_with_its_interval(divided: tuple[Model, dict[str, Segment]]) -> None:
+    _, found = divided
+    compared = {scope: one.comparison for scope, one in found.items() if one.comparison}
+    some, none = compared[MOBILE], LearningCurve((), Estimate(0, 0, 0), "enough", "")
+    rows = beside_rows("v1", against_rules=some, without_rules=some, curve=none, segments=found)
+    kept = rows.filter(pl.col("part") == SEGMENT_MODEL).rows_by_key("segment", named=True, unique=True)
+    assert set(kept) == set(compared)
+    assert TABLET not in kept
+    assert 0 < kept[MOBILE]["low"] <= kept[MOBILE]["value"] == some.metrics["roc_auc"].difference.value
+    assert kept[MOBILE]["sample_count"] == (PIECES["validation"]["primary_device"] == "mobile").sum()
 
 
 @pytest.mark.parametrize(
