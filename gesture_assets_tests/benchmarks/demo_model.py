@@ -95,8 +95,8 @@ def demo_model(folder: Path, size: Size) -> dict[str, Any]:
 
 
 def _ensembles(model: "Model", pieces: dict[str, pl.DataFrame]) -> dict[str, Any]:
-    """Blends of the model with the rules and a small neural network, weighted on the validation part: their ROC AUC on
-    the test part, and the paired difference from the model alone with its interval.
+    """Rules and a small neural network alone, and blends of them with the model, weighted on the validation part: their
+    ROC AUC on the test part, and the paired difference from the model alone with its interval.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -113,7 +113,8 @@ def _ensembles(model: "Model", pieces: dict[str, pl.DataFrame]) -> dict[str, Any
         for part in said:
             said[part][name] = calibrator.probabilities(raw[part][name])
     found = {}
-    for names in (("model", "rules"), ("model", "network"), ("model", "rules", "network")):
+    blends = (("model", "rules"), ("model", "network"), ("model", "rules", "network"))
+    for names in (("rules",), ("network",), *blends):
         shares = np.array(list(np.ndindex(*[STEPS + 1] * len(names)))) / STEPS
         values = {part: np.stack([one[name] for name in names]) for part, one in said.items()}
         weights = max(
