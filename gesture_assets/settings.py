@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from gesture_assets.contracts.models import SEGMENTS
 from gesture_assets.contracts.severity import WARN_ONLY
 from gesture_assets.errors import ConfigError, listing
 
@@ -76,6 +77,10 @@ class Settings(BaseModel):
     label_horizon_days: int = Field(30, ge=1, description="Days within which a first purchase counts as an outcome.")
     min_training_samples: int = Field(100, ge=10, description="Fewest rows that a model is trained on.")
     excluded_features: tuple[str, ...] = Field((), description="Features that models may not read.")
+    # Empty until a segment's own models are seen to be better: they learn from fewer people than the global one.
+    segment_models: str = Field(
+        "", description=f"Column whose values may have models of their own: {', '.join(SEGMENTS)}. Empty: none has."
+    )
     model_dir: Path | None = Field(None, description="Folder of the trained models. Unset: data/models.")
     retrain_interval_days: int = Field(7, ge=1, description="Age in days beyond which a model is to be trained anew.")
     retrain_min_feedback: int = Field(
@@ -151,6 +156,14 @@ class Settings(BaseModel):
         if unknown := [name for name in names if name not in WARN_ONLY]:
             raise ValueError(f"checks among {listing(WARN_ONLY, 40)}; {listing(unknown)} is none of them")
         return names
+
+    @field_validator("segment_models")
+    @classmethod
+    def _segment(cls, column: str) -> str:
+        """A column that segments are told by, or none."""
+        if column and column not in SEGMENTS:
+            raise ValueError(f"nothing, or one of {listing(SEGMENTS)}")
+        return column
 
     @field_validator("alert_webhook")
     @classmethod

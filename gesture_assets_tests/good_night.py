@@ -86,7 +86,7 @@ GOOD: dict[str, list[dict[str, object]]] = {
     ],
     "model_scores": [
         {"user_id": who, "model_version": VERSION, "probability": probability, "score": 1 + round(99 * probability),
-         "margin": 1.0, "percentile": 0.5, "confidence": 0.5}
+         "model_scope": "global", "margin": 1.0, "percentile": 0.5, "confidence": 0.5}
         for who, probability in PROBABILITIES.items()
     ],
     "model_exclusions": [{"user_id": "cyd", "reason": "already_converted"}],

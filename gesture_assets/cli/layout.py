@@ -72,7 +72,10 @@ def export_layout(con: Any, day: date, folder: Path, models: Path) -> None:
 
 
 def _export_model(con: Any, day: date, folder: Path, models: Path, version: str) -> None:
-    """The booster as plain XGBoost reads it, and what it reads and says of everybody: `raw_probability` is its own."""
+    """The booster as plain XGBoost reads it, and what it reads and says of everybody: `raw_probability` is its own.
+
+    It is the global one; where `model_scope` names a segment, `probability` is of that segment's own model.
+    """
     import polars as pl
     import xgboost
 
@@ -81,8 +84,8 @@ def _export_model(con: Any, day: date, folder: Path, models: Path, version: str)
 
     model = load_version(models, version)
     rows = con.execute(
-        "select features.*, rules.score as rule_score, scores.score, scores.probability from model_scores as scores "
-        "join user_features as features using (as_of_date, user_id) "
+        "select features.*, rules.score as rule_score, scores.score, probability, model_scope "
+        "from model_scores as scores join user_features as features using (as_of_date, user_id) "
         "join rule_scores as rules using (as_of_date, user_id) where as_of_date = ? order by user_id", [day],
     ).pl()  # fmt: skip
     matrix = encode(rows, model.encoding)
@@ -90,8 +93,8 @@ def _export_model(con: Any, day: date, folder: Path, models: Path, version: str)
     model.booster.feature_names = names
     raw = model.booster.predict(xgboost.DMatrix(matrix, feature_names=names))
     inputs = pl.DataFrame(matrix, schema=names).fill_nan(None)
-    frame = pl.concat([rows.select("user_id", "score", "probability"), pl.DataFrame({"raw_probability": raw}), inputs],
-                      how="horizontal")  # fmt: skip
+    said = rows.select("user_id", "score", "probability", "model_scope", raw_probability=pl.Series(raw))
+    frame = pl.concat([said, inputs], how="horizontal")
     con.register("user_model_scores", frame.to_arrow())
     path = folder / "data" / "user_model_scores.csv"
     _said(path, copy_csv(con, "from user_model_scores", path))

@@ -11,6 +11,7 @@ import typer
 
 from gesture_assets.cli.console import Day, as_of, console, published, require_folder, shown, unknown_user, write_csv
 from gesture_assets.cli.layout import LAYOUT, copy_csv, export_layout
+from gesture_assets.contracts.models import GLOBAL
 from gesture_assets.errors import ConfigError
 from gesture_assets.settings import load_settings
 
@@ -160,8 +161,8 @@ def _explain_model(con: Any, day: date, user_id: str) -> None:
         return
     score, source, model_score, difference, is_disagreement, because = found
     if model_score is not None:
-        version, probability, percentile, confidence = con.execute(
-            "select model_version, probability, percentile, confidence from model_scores "
+        version, scope, probability, percentile, confidence = con.execute(
+            "select model_version, model_scope, probability, percentile, confidence from model_scores "
             "where as_of_date = ? and user_id = ?", asked,
         ).fetchone()  # fmt: skip
         reasons = con.execute(
@@ -170,7 +171,8 @@ def _explain_model(con: Any, day: date, user_id: str) -> None:
         ).fetchall()  # fmt: skip
         console().print(
             f"The model: score {model_score:.0f}, probability {probability:.4f} (above {percentile:.1%} of the users), "
-            f"confidence {confidence:.2f}, version {version}", highlight=False, soft_wrap=True,
+            f"confidence {confidence:.2f}, version {version}"
+            f"{f', its model for {scope}' if scope not in (None, GLOBAL) else ''}", highlight=False, soft_wrap=True,
         )  # fmt: skip
         shown(
             "Why: what raises and lowers the log odds",

@@ -12,11 +12,14 @@ VERSION = Column("model_version", "VARCHAR", "Version of the model: v, when it w
 VERSION_PATTERN = r"^v\d{8}_\d{6}_[0-9a-f]{8}$"
 DAYS_APART = 14
 SPLITS = ("train", "validation", "test")
+SEGMENTS = ("subscriber_country", "primary_device", "is_subscriber")  # columns of user_features
+GLOBAL = "global"  # the scope of the model of everybody; a segment's is its column and value
 LEAK, SUSPECT, FINE = "leak", "suspect", "fine"
 NO_CHAMPION, UNAVAILABLE = "no_champion", "champion_unavailable"  # why the rules serve somebody whom a model could
 SOURCES = ("model", "rules_fallback", "suppressed")
 FEWEST_USERS = 20  # fewer may well look alike to any model
 BAND = "case when score >= 70 then 'high' when score >= 40 then 'medium' else 'low' end"  # of a model's score
+OWN_SCOPES = ", ".join(f"'{name}=' || coalesce({name}::varchar, 'missing')" for name in SEGMENTS)
 FEWEST_DAYS, BAND_SHIFT = 7, 0.1  # days that make a usual level, and how far a band's share may be from it
 DISAGREEMENT = 40  # points between the two scores, of 100, from which somebody should look
 
@@ -148,6 +151,8 @@ CANDIDATE_MODEL = Contract(
         Column("data_verdict", "VARCHAR", "Whether more rows would make a better model: enough, more would help or "
                "too little to tell.", True),
         Column("data_because", "VARCHAR", "What the learning curve says, with the figures.", True),
+        Column("segment_models", "VARCHAR", "JSON: segment -> own (a model of its own scores it) or global, and why; "
+               "empty where none was asked for (GESTURE_SEGMENT_MODELS).", True),
         Column("mlflow_run_id", "VARCHAR", "Run of MLflow that tracked the training.", True),
         Column("parent_version", "VARCHAR", "The champion that it was compared with.", True),
         Column("decision", "VARCHAR", "promoted or kept: whether it scores from now on."),
@@ -181,7 +186,8 @@ MODEL_EVALUATION = Contract(
         TRAINED_ON,
         VERSION,
         Column("part", "VARCHAR", "train, validation, test, random_test; rules (their score alone, on the test part), "
-               "without_rule_score (a model that does not read it, on the test part); learning_curve; or behaviour."),
+               "without_rule_score (a model that does not read it, on the test part); learning_curve; segment_model (a "
+               "segment's own model beside the global one, on its validation rows); or behaviour."),
         Column("segment", "VARCHAR", "all, a column and its value, or the share of the rows trained on."),
         Column("metric", "VARCHAR", "Metric, or the sentence that a test of behaviour proves."),
         Column("value", "DOUBLE", "Its value; for a test of behaviour what was observed."),
@@ -266,6 +272,9 @@ MODEL_SCORES = Contract(
         AS_OF,
         USER,
         VERSION,
+        # Unknown for scores of before it was kept.
+        Column("model_scope", "VARCHAR", "Which model of the version scored: global, or that of the user's segment, "
+               "such as primary_device=mobile.", True),
         Column("margin", "DOUBLE", "The model's own log odds, before calibration.", unit="log odds"),
         Column("probability", "DOUBLE", "Calibrated probability of a first purchase within the horizon.",
                unit="probability"),
@@ -301,6 +310,14 @@ MODEL_SCORES = Contract(
             f"select {PARTITION}, count(distinct model_version) as versions from {{batch}} "
             "group by all having versions > 1",
             recovery="this is a defect of defs/models.py",
+        ),
+        no_rows(
+            "a_scope_is_global_or_a_segment_of_the_user",
+            f"""select {PARTITION}, user_id, model_scope
+            from (from {{batch}} where model_scope is distinct from '{GLOBAL}')
+            left join {{live}}.user_features using ({PARTITION}, user_id)
+            where not coalesce(model_scope in ({OWN_SCOPES}), false)""",
+            recovery="this is a defect of models/training.py",
         ),
         no_rows(
             "the_model_tells_users_apart",

@@ -6,7 +6,7 @@ Does not belong here: how a model is trained or judged (`models/`), which versio
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from importlib import metadata
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from gesture_assets.contracts.models import (
     MODEL_SCORES,
     NO_CHAMPION,
     SCORE_REASONS,
+    SEGMENTS,
     SPLITS,
     TRAINING_SET,
     UNAVAILABLE,
@@ -58,8 +59,9 @@ from gesture_assets.models.evaluation import (
     learning_curve,
 )
 from gesture_assets.models.judgement import RULES, WITHOUT_RULES, beside_rows, decide, directions, evaluation_rows
+from gesture_assets.models.segments import Segment, with_segments
 from gesture_assets.models.tracking import CHALLENGER, CHAMPION, REPRODUCED, REPRODUCES, Tracking
-from gesture_assets.models.training import Model, Parameters, train
+from gesture_assets.models.training import Model, Parameters, column_of, train
 from gesture_assets.models.training_set import RULE_SCORE, training_days, with_rule_score
 from gesture_assets.monitoring.score_changes import Churn, churn
 from gesture_assets.reports.plots import distribution, model_pictures
@@ -68,7 +70,6 @@ from gesture_assets.warehouse import registry
 # Features that say whether somebody has bought: the same for all who are eligible.
 KNOWN_OUTCOMES = ("made_purchase", f"days_since_last_{labels.CONVERSION}")
 RULE_SCORE_NAME = "Points by the rules"
-SEGMENTS = ("subscriber_country", "primary_device", "is_subscriber")
 USERS_AT_ONCE = 200_000
 
 
@@ -148,6 +149,12 @@ def _inputs(night: Night, source: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(json.loads(source["features"])) if source else model_inputs(night)
 
 
+def _segment_column(night: Night, source: Mapping[str, Any]) -> str:
+    """The column whose values may have models of their own: that of the version trained once more, or the setting's."""
+    # Versions of before segments had models have none.
+    return column_of(json.loads(source.get("segment_models") or "{}")) if source else night.settings.segment_models
+
+
 def outcomes(night: Night, days: Collection[date], known_until: date, horizon: int) -> Frame:
     """`labels.labels` of everybody of `days`, as known by the end of `known_until`, as a table."""
     as_of = sorted(set(days))
@@ -217,6 +224,10 @@ def candidate_model(context: dg.AssetExecutionContext, warehouse: WarehouseResou
                 parameters = _tuned(night, tracking, run_id, pieces, inputs, parameters, config)
             level = _level(night, parts, inputs)
             model = _trained(night, pieces, inputs, parameters, level)
+            segments: dict[str, Segment] = {}
+            if column := _segment_column(night, source):
+                model, segments = with_segments(model, column, pieces, level, monotone=directions(inputs))
+            said = {scope: one.sentence for scope, one in segments.items()}
             seconds = tracking.seconds(run_id)
             is_again = model.fingerprint == source.get("fingerprint")
             version = versions.version_name(night.session.run.now, model.fingerprint)
@@ -232,7 +243,8 @@ def candidate_model(context: dg.AssetExecutionContext, warehouse: WarehouseResou
             )
             churned = served and _churn(night, test, served, model)
             promoted, because = decide(behaved, comparison, champion, churned=churned, forced=config.force_reason)
-            rows = pl.concat([evaluation_rows(version, found.parts, behaved), found.beside(version)], how="diagonal")
+            beside = found.beside(version, segments)
+            rows = pl.concat([evaluation_rows(version, found.parts, behaved), beside], how="diagonal")
             if served and champion:
                 rows = pl.concat([rows, evaluation_rows(champion, {"test": _evaluated(served, test)})], how="diagonal")
             names = {f.name: f.description.rstrip(".") for f in feature_registry(settings.tags)}
@@ -263,6 +275,7 @@ def candidate_model(context: dg.AssetExecutionContext, warehouse: WarehouseResou
                 "training_seconds": seconds,
                 "data_verdict": found.curve.verdict,
                 "data_because": found.curve.because,
+                "segment_models": json.dumps(said),
                 "mlflow_run_id": run_id,
                 "parent_version": champion,
                 "decision": "promoted" if promoted else "kept",
@@ -291,6 +304,7 @@ def candidate_model(context: dg.AssetExecutionContext, warehouse: WarehouseResou
                 "mlflow_run_id": run_id,
                 "decision": f"{card['decision']}: {because}",
                 "data": f"{card['data_verdict']}: {card['data_because']}",
+                "segments": dg.MetadataValue.json(said),
                 "test": dg.MetadataValue.md(_figures(found.parts["test"])),
                 **{one.name: dg.MetadataValue.md(one.markdown) for one in pictures},
             },
@@ -317,10 +331,11 @@ class _Judged:
     without_rules: Comparison
     curve: LearningCurve
 
-    def beside(self, version: str) -> pl.DataFrame:
+    def beside(self, version: str, segments: Mapping[str, Segment]) -> pl.DataFrame:
         return beside_rows(
-            version, against_rules=self.against_rules, without_rules=self.without_rules, curve=self.curve
-        )
+            version, against_rules=self.against_rules, without_rules=self.without_rules, curve=self.curve,
+            segments=segments,
+        )  # fmt: skip
 
     @property
     def summary(self) -> dict[str, float]:
@@ -356,6 +371,7 @@ def _judged(
     test = pieces["test"]
     points = test[RULE_SCORE].fill_null(0) / 100
     label, groups, own = test["label"], test["person_id"], model.probabilities(test)
+    without_members = replace(model, members={}).probabilities(test)  # beside a model that has no members either
     return _Judged(
         {part: _evaluated(model, rows) for part, rows in pieces.items()}
         | {
@@ -364,7 +380,7 @@ def _judged(
             WITHOUT_RULES: _evaluated(alone, test),
         },
         against_rules=compare(label, points, own, groups=groups),
-        without_rules=compare(label, alone.probabilities(test), own, groups=groups),
+        without_rules=compare(label, alone.probabilities(test), without_members, groups=groups),
         curve=learning_curve(pieces["train"], "label", inputs, test, parameters=parameters),
     )
 

@@ -282,25 +282,26 @@ def importance(
 ) -> pl.DataFrame:
     """One row per input, the weightiest by SHAP first: feature, name (from `names`), gain, permutation, shap.
 
-    gain: its share of what all splits gained in training. permutation: its share of what the log loss rises by when its
-    values are shuffled among rows. shap: its share of the mean absolute contribution. The latter two on `rows` rows of
-    `frame` drawn by `seed`. Each sums to 1, or is 0 throughout where there was nothing to share.
+    gain: its share of what all splits gained in training, members' too. permutation: its share of what the log loss
+    rises by when its values are shuffled among rows. shap: its share of the mean absolute contribution. The latter two
+    on `rows` rows of `frame` drawn by `seed`. Each sums to 1, or is 0 throughout where there was nothing to share.
     """
     outcome = np.asarray(y, dtype=np.float64)
     _same_length(len(outcome), len(frame))
     random = np.random.default_rng(seed)
     drawn = np.sort(random.permutation(len(frame))[:rows])
     matrix, outcome = encode(frame[drawn], model.encoding), outcome[drawn]
-    gains = model.booster.get_score(importance_type="total_gain")
-    gain = np.array([float(gains.get(f"f{place}", 0.0)) for place in range(matrix.shape[1])])  # pyright: ignore
-    base = _log_loss(model, matrix, outcome)
+    scopes = model.scopes(frame[drawn])  # fixed: that a user is asked about elsewhere is no value shuffled
+    scores = [one.booster.get_score(importance_type="total_gain") for one in (model, *model.members.values())]
+    gain = np.array([sum(float(one.get(f"f{place}", 0.0)) for one in scores) for place in range(matrix.shape[1])])  # pyright: ignore
+    base = _log_loss(model, matrix, scopes, outcome)
     rise = np.empty(matrix.shape[1])
     for place in range(matrix.shape[1]):
         kept = matrix[:, place].copy()
         matrix[:, place] = kept[random.permutation(len(kept))]
-        rise[place] = _log_loss(model, matrix, outcome) - base
+        rise[place] = _log_loss(model, matrix, scopes, outcome) - base
         matrix[:, place] = kept
-    shap = np.abs(model.contributions_of(matrix)[:, :-1]).mean(axis=0, dtype=np.float64)
+    shap = np.abs(model.contributions_of(matrix, scopes)[:, :-1]).mean(axis=0, dtype=np.float64)
     found = pl.DataFrame(
         {
             "feature": model.encoding.names,
@@ -441,8 +442,8 @@ def _codes(groups: pl.Series | None, rows: int) -> np.ndarray | None:
     return groups.rank("dense").to_numpy().astype(np.int64) - 1
 
 
-def _log_loss(model: Model, matrix: np.ndarray, outcome: Floats) -> float:
-    margin = model.margins_of(matrix).astype(np.float64)
+def _log_loss(model: Model, matrix: np.ndarray, scopes: pl.Series, outcome: Floats) -> float:
+    margin = model.margins_of(matrix, scopes).astype(np.float64)
     return float((np.logaddexp(0, margin) - outcome * margin).mean())
 
 

@@ -11,13 +11,14 @@ import polars as pl
 
 from gesture_assets.models.behaviour import Behaviour
 from gesture_assets.models.evaluation import Comparison, Estimate, Evaluation, LearningCurve
+from gesture_assets.models.segments import Segment
 from gesture_assets.monitoring.score_changes import Churn
 
 # Document 002's targets; conversion is ranked, so precision depends on the base rate and lift does not.
 TARGETS = {"roc_auc": 0.85, "precision_top_20": 0.70, "lift_top_20": 2.0}
 MORE_OF = "demo_request_click"
 # Beside the model's own parts: the rules alone on the test part, and a model that does not read their score.
-RULES, WITHOUT_RULES, LEARNING = "rules", "without_rule_score", "learning_curve"
+RULES, WITHOUT_RULES, LEARNING, SEGMENT_MODEL = "rules", "without_rule_score", "learning_curve", "segment_model"
 RANKING = ("roc_auc", "pr_auc", "precision_top_20", "lift_top_20")  # points are no probabilities, but they rank
 
 
@@ -78,10 +79,11 @@ def evaluation_rows(
 
 
 def beside_rows(
-    version: str, *, against_rules: Comparison, without_rules: Comparison, curve: LearningCurve
+    version: str, *, against_rules: Comparison, without_rules: Comparison, curve: LearningCurve,
+    segments: Mapping[str, Segment],
 ) -> pl.DataFrame:  # fmt: skip
     """Rows of `model_evaluation`: what the model gains over the rules alone and by reading their score (paired on the
-    test part), and what more rows brought.
+    test part), what more rows brought, and what a segment's own model gains over the global one.
     """
     gains = (
         (RULES, "roc_auc_gain_of_model", against_rules),
@@ -89,6 +91,8 @@ def beside_rows(
     )
     return pl.concat([
         *(_row(version, part, "all", name, one.metrics["roc_auc"].difference, one.rows) for part, name, one in gains),
+        *(_row(version, SEGMENT_MODEL, scope, "roc_auc_gain", one.metrics["roc_auc"].difference, one.rows)
+          for scope, segment in segments.items() if (one := segment.comparison)),
         *(_row(version, LEARNING, f"share={point.share:g}", "roc_auc", point.roc_auc, point.rows)
           for point in curve.points),
     ])  # fmt: skip

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from gesture_assets.contracts.models import GLOBAL
 from gesture_assets.errors import ConfigError
-from gesture_assets.models.matrix import Matrix, encode
+from gesture_assets.models.matrix import Matrix
 from gesture_assets.models.training import Model
 
 PLACES = 5  # each way, by document 001
@@ -33,6 +34,7 @@ SCHEMA = {
     "contribution": pl.Float64,
     "odds_factor": pl.Float64,
     "code": pl.String,
+    "scope": pl.String,
 }
 
 
@@ -65,13 +67,13 @@ def reasons(
     For each user at most `places` rows up (contribution above 0, weightiest first, place from 1), as many down, and one
     row `rest` (place 0, no feature): where every score starts and what all else adds. `value` is the feature's value as
     text, null where it was missing; `contribution` is in log odds and sums to the margin over a user's rows;
-    `odds_factor` is what it multiplies the odds by before calibration, rounded; `code` is `reason_code`. Ties go to the
-    model's first input.
+    `odds_factor` is what it multiplies the odds by before calibration, rounded; `code` is `reason_code`; `scope` says
+    which model it is of, by `Model.scopes`. Ties go to the model's first input.
     """
     codes = reason_codes(model.encoding.names)
     for start in range(0, len(frame), chunk):
         part = frame[start : start + chunk]
-        yield _reasons(model.contributions_of(encode(part, model.encoding)), part, model, user, places, codes)
+        yield _reasons(model.contributions(part), part, model, user, places, codes)
 
 
 def sentences(found: pl.DataFrame, names: Mapping[str, str] | None = None) -> pl.DataFrame:
@@ -85,7 +87,8 @@ def sentences(found: pl.DataFrame, names: Mapping[str, str] | None = None) -> pl
     listed = pl.format(
         "{}: {} (odds × {})", name, pl.col("value").fill_null("unknown"), pl.col("odds_factor").cast(pl.String)
     )
-    rest = pl.format("Start and everything else (odds × {})", pl.col("odds_factor").cast(pl.String))
+    start = pl.when(pl.col("scope") == GLOBAL).then(pl.lit("Start")).otherwise(pl.format("Start for {}", "scope"))
+    rest = pl.format("{} and everything else (odds × {})", start, pl.col("odds_factor").cast(pl.String))
     return found.with_columns(sentence=pl.when(pl.col("feature").is_null()).then(rest).otherwise(listed))
 
 
@@ -116,6 +119,7 @@ def _reasons(
             "contribution": amount,
             "odds_factor": pl.Series(np.exp(amount)).round_sig_figs(FIGURES),
             "code": _named(feature, [*(codes[name] for name in model.encoding.names), REST_CODE]),
+            "scope": model.scopes(part).gather(who),
         }
     )
     return found.cast(SCHEMA)  # pyright: ignore[reportArgumentType]

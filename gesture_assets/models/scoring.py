@@ -14,22 +14,23 @@ import polars as pl
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.models import DISAGREEMENT, INTENT_SCORES
 from gesture_assets.models.calibration import confidence
-from gesture_assets.models.matrix import encode
-from gesture_assets.models.training import Model
+from gesture_assets.models.training import Model, column_of
 
 HIGHEST, LOWEST = 100.0, 1.0
 
 
 def score_users(model: Model, frame: pl.DataFrame) -> pl.DataFrame:
-    """`user_id`, `margin`, `probability`, `score`, `confidence` of each row of `frame`; a row depends on itself only.
+    """`user_id`, `model_scope`, `margin`, `probability`, `score`, `confidence` of each row of `frame`; a row depends on
+    itself only.
 
-    `frame` holds `user_id`, `event_count` and the model's features.
+    `frame` holds what `scored_columns` says.
     """
-    margins = model.margins_of(encode(frame, model.encoding))
-    probabilities = model.calibrator.probabilities(margins)
+    scopes, margins = model.scopes(frame), model.margins(frame)
+    probabilities = model.probabilities_of(margins, scopes)
     return pl.DataFrame(
         {
             "user_id": frame["user_id"],
+            "model_scope": scopes,
             "margin": margins.astype(np.float64),
             "probability": probabilities,
             "score": LOWEST + np.round((HIGHEST - LOWEST) * probabilities),
@@ -99,4 +100,5 @@ def intent_scores(
 
 def scored_columns(model: Model) -> Sequence[str]:
     """What `score_users` reads of a frame of features."""
-    return tuple(dict.fromkeys(("user_id", "event_count", *model.encoding.names)))
+    segments = [column_of(model.members)] if model.members else []
+    return tuple(dict.fromkeys(("user_id", "event_count", *segments, *model.encoding.names)))

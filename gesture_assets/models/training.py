@@ -9,14 +9,16 @@ Every model of the product and every reference data set is trained by `train`.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import quote
 
 import numpy as np
 import polars as pl
 
+from gesture_assets.contracts.models import GLOBAL
 from gesture_assets.errors import ConfigError, ModelMismatch, TrainingRefused
 from gesture_assets.models.calibration import Calibrator, Choice, Floats, fit_calibrator, to_share
 from gesture_assets.models.matrix import (
@@ -38,7 +40,7 @@ MIN_TRAINING_SAMPLES = 100
 # and on a busy machine take ten times as long as one.
 ONE_THREAD = 1_000_000
 FORMAT = 1  # of a model's files
-BOOSTER_FILE, MODEL_FILE = "booster.json", "model.json"
+BOOSTER_FILE, MODEL_FILE, MEMBERS = "booster.json", "model.json", "segments"
 
 # Name -> type, lowest and highest value that makes sense.
 RANGES: dict[str, tuple[type[int] | type[float], float, float]] = {
@@ -128,6 +130,9 @@ class Model:
 
     `features` as asked for; `encoding.names` are those it reads, `encoding.empty` those that carried nothing.
     `base_rate` is the share of positives in the training part, of `rows` rows.
+
+    `members`: scope, such as "primary_device=mobile", -> the model of those users, which is asked in place of this one.
+    All are of one column and share this encoding, so that a matrix and its contributions mean the same for everybody.
     """
 
     booster: "xgboost.Booster"
@@ -138,32 +143,54 @@ class Model:
     target: str
     base_rate: float
     rows: int
+    members: Mapping[str, "Model"] = field(default_factory=dict)
+
+    def scopes(self, frame: pl.DataFrame) -> pl.Series:
+        """Which model is asked about each row: "global" for this one, or the scope of a member."""
+        if not self.members:
+            return pl.Series([GLOBAL], dtype=pl.String).new_from_index(0, len(frame))
+        own = scopes_by(frame, column_of(self.members))
+        return own.set(~own.is_in(list(self.members)), GLOBAL)
 
     def margins(self, frame: pl.DataFrame) -> np.ndarray:
         """The log odds of each row, as XGBoost has them (float32). A row's margin depends on that row only."""
-        return self.margins_of(encode(frame, self.encoding))
+        return self.margins_of(encode(frame, self.encoding), self.scopes(frame))
 
-    def margins_of(self, matrix: Matrix) -> np.ndarray:
-        """As `margins`, from an encoded matrix."""
-        if not len(matrix):
-            return np.empty(0, dtype=np.float32)
-        return self.booster.inplace_predict(matrix, predict_type="margin")
+    def margins_of(self, matrix: Matrix, scopes: pl.Series) -> np.ndarray:
+        """As `margins`, from an encoded matrix and the scope of each row."""
+        return self._by_scope(matrix, scopes, lambda one, rows: (
+            one.booster.inplace_predict(rows, predict_type="margin") if len(rows) else np.empty(0, dtype=np.float32)
+        ))  # fmt: skip
 
     def probabilities(self, frame: pl.DataFrame) -> Floats:
         """The calibrated probability of each row, never 0 nor 1."""
-        return self.calibrator.probabilities(self.margins(frame))
+        return self.probabilities_of(self.margins(frame), self.scopes(frame))
+
+    def probabilities_of(self, margins: np.ndarray, scopes: pl.Series) -> Floats:
+        """As `probabilities`, from the margin and the scope of each row: every model has a calibrator of its own."""
+        return self._by_scope(margins, scopes, lambda one, rows: one.calibrator.probabilities(rows))
 
     def contributions(self, frame: pl.DataFrame) -> Matrix:
         """What each input adds to each row's margin (SHAP), in the encoding's order; the last column is the start."""
-        return self.contributions_of(encode(frame, self.encoding))
+        return self.contributions_of(encode(frame, self.encoding), self.scopes(frame))
 
-    def contributions_of(self, matrix: Matrix) -> Matrix:
-        """As `contributions`, from an encoded matrix."""
+    def contributions_of(self, matrix: Matrix, scopes: pl.Series) -> Matrix:
+        """As `contributions`, from an encoded matrix and the scope of each row."""
         import xgboost
 
-        if not len(matrix):
-            return np.empty((0, len(self.encoding.inputs) + 1), dtype=np.float32)
-        return self.booster.predict(xgboost.DMatrix(matrix), pred_contribs=True)
+        nothing = np.empty((0, len(self.encoding.inputs) + 1), dtype=np.float32)
+        return self._by_scope(matrix, scopes, lambda one, rows: (
+            one.booster.predict(xgboost.DMatrix(rows), pred_contribs=True) if len(rows) else nothing
+        ))  # fmt: skip
+
+    def _by_scope(self, rows: np.ndarray, scopes: pl.Series, ask: Callable[["Model", Any], np.ndarray]) -> Any:
+        """What the model of its scope answers for each row, in the rows' order."""
+        if not self.members:
+            return ask(self, rows)
+        places = [(scopes == scope).arg_true().to_numpy() for scope in (GLOBAL, *self.members)]
+        models = (self, *self.members.values())
+        found = np.concatenate([ask(one, rows[own]) for one, own in zip(models, places, strict=True)])
+        return found[np.argsort(np.concatenate(places))]
 
     def unknown_values(self, frame: pl.DataFrame) -> dict[str, float]:
         """Input -> share of values that training did not know (nulls aside); `encoding` has training's own share."""
@@ -179,6 +206,8 @@ class Model:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / BOOSTER_FILE).write_bytes(self._booster_bytes())
         (folder / MODEL_FILE).write_text(self._description(), encoding="utf-8")
+        for scope, member in self.members.items():
+            member.save(_folder_of(folder, scope))
 
     @classmethod
     def load(cls, folder: Path) -> "Model":
@@ -206,6 +235,7 @@ class Model:
             target=found["target"],
             base_rate=found["base_rate"],
             rows=found["rows"],
+            members={scope: cls.load(_folder_of(folder, scope)) for scope in found.get("members", {})},
         )
 
     def _booster_bytes(self) -> bytes:
@@ -222,7 +252,23 @@ class Model:
             "encoding": json.loads(self.encoding.to_json()),
             "calibrator": self.calibrator.to_dict(),
         }
+        if self.members:  # a model without keeps the hash that it always had
+            found["members"] = {scope: member.fingerprint for scope, member in self.members.items()}
         return json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def scopes_by(frame: pl.DataFrame, column: str) -> pl.Series:
+    """The scope of each row by `column`, such as "primary_device=mobile"; "missing" where it has no value."""
+    return frame.select(pl.format(f"{column}={{}}", pl.col(column).cast(pl.String).fill_null("missing"))).to_series()
+
+
+def column_of(scopes: Iterable[str]) -> str:
+    """The column that `scopes` are values of; empty where there is none."""
+    return next(iter(scopes), "").partition("=")[0]
+
+
+def _folder_of(folder: Path, scope: str) -> Path:
+    return folder / MEMBERS / quote(scope, safe="=")
 
 
 def train(
@@ -241,6 +287,7 @@ def train(
     fewest_rows: int = FEWEST_ROWS,
     min_rows: int = MIN_TRAINING_SAMPLES,
     threads: int | None = None,
+    encoding: Encoding | None = None,
 ) -> Model:
     """A model of `target` (0 and 1, or false and true) from `features`, trained on `frame`.
 
@@ -248,14 +295,14 @@ def train(
     "none", they are XGBoost's own. `level`: more rows of the validation day, of which only the share of positives is
     learnt: their probabilities have it as their mean. `monotone`: feature -> 1 where more of it may never lower the
     margin, -1 where it may never raise it. Equal arguments give an equal model, byte for byte. `threads`: None for all
-    there are, or one where the matrix is small.
+    there are, or one where the matrix is small. `encoding`: that of another model, in place of one fitted on `frame`.
     Raises `TrainingRefused` for fewer than `min_rows` rows or a single outcome, `ConfigError` or `ModelMismatch` for
     features that cannot be used (`fit_encoding`).
     """
     parameters = parameters or Parameters()
     outcome = outcomes(frame, target, features)
     refuse_thin(outcome, target, min_rows)
-    encoding = fit_encoding(
+    encoding = encoding or fit_encoding(
         frame, features, ordinal=ordinal, missing=missing, most_values=most_values, fewest_rows=fewest_rows
     )
     if validation is None and calibration not in ("auto", "none"):

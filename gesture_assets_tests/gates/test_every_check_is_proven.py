@@ -367,6 +367,9 @@ OWN: dict[str, dict[str, Fault]] = {
         "a_confidence_is_a_share": where_first("model_scores", "confidence = 1.1"),
         EVERYBODY: Fault("delete from model_exclusions"),
         "one_model_scores_a_day": where_first("model_scores", "model_version = 'v20260101_020000_00000000'"),
+        "a_scope_is_global_or_a_segment_of_the_user": where_first(
+            "model_scores", "model_scope = 'primary_device=toaster'"
+        ),
         "the_model_tells_users_apart": Fault(
             f"{TWENTY_MORE}; update model_scores set probability = 0.1, score = 11",
             (TIES, "band_shares_are_near_their_usual_level"),
