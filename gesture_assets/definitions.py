@@ -1,5 +1,7 @@
 """What Dagster loads."""
 
+import gc
+
 import dagster as dg
 
 from gesture_assets.dagster_home import write_without_waiting
@@ -19,6 +21,9 @@ from gesture_assets.defs import (
 from gesture_assets.defs.common import WarehouseResource
 
 write_without_waiting()
+# Libraries and a run's events stay until the end; looking through them again and again takes a tenth of a small night.
+gc.freeze()
+gc.set_threshold(100_000, 20, 100)
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(

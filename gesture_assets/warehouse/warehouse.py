@@ -584,12 +584,12 @@ class Session:
         )
 
     def _has(self, schema: str, table: str) -> bool:
-        row = self.connection.execute(
-            "select count(*) from duckdb_tables() "
-            "where database_name = 'warehouse' and schema_name = ? and table_name = ?",
-            [schema, table],
-        ).fetchone()
-        return bool(row and row[0])
+        try:
+            # The catalogue takes five times as long to answer.
+            self.connection.execute(f"from warehouse.{schema}.{table} limit 0")
+        except duckdb.CatalogException:
+            return False
+        return True
 
     def ensure(self, contract: Contract) -> None:
         """Create the live table, or add the columns that its contract has gained; a changed type is refused.

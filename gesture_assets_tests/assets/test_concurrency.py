@@ -53,7 +53,7 @@ def reader(link: Path, stop: Path, answers: Path) -> Callable[[], None]:
                 assert now.execute(query, [own[0]]).fetchone() == right
                 snapshots |= set(now.execute("select distinct snapshot_id from manifest").fetchall())
             looks += 1
-            time.sleep(0.3)
+            time.sleep(1)
         kept.close()
         answers.write_text(f"{looks} {len(snapshots)}")
 
