@@ -43,7 +43,7 @@ def test_a_night_is_compared_with_the_same_tables_made_by_hand(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_a_model_of_the_demo_world_is_beside_the_oracle_and_no_feature_is_suspected(tmp_path: Path) -> None:
-    sizes = ("--users", "2500", "--days", "100")
+    sizes = ("--users", "1500", "--days", "80")
     part = run_suite(tmp_path / "bench.json", *sizes, "--only", "demo_model")["demo_model"]
     figures, limits = part["figures"], {limit["what"]: limit for limit in part["limits"]}
     assert limits["features that the sentinel suspects"]["holds"]
