@@ -208,10 +208,12 @@ def _or(end: float | None, row: dict[str, Any]) -> float:
 
 def _retraining(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
     page.section("Whether to train")
-    _table(page, con, "Tonight's decision", "select should_retrain, because, model_version, "
-           "round(model_age_days, 1) as model_age_days, new_feedback_count, training_sample_count, f1_fall, "
-           "roc_auc_fall, precision_fall, round(drifted_importance, 4) as drifted_importance from retrain_decision "
-           f"where as_of_date = date '{day}'", "Nothing was decided that night.")  # fmt: skip
+    tonight = f"from retrain_decision where as_of_date = date '{day}'"
+    _table(page, con, "Tonight's decision", f"select should_retrain, model_version, because {tonight}",
+           "Nothing was decided that night.")  # fmt: skip
+    _table(page, con, "What it was decided by", "select round(model_age_days, 1) as model_age_days, "
+           "new_feedback_count, training_sample_count, f1_fall, roc_auc_fall, precision_fall, "
+           f"round(drifted_importance, 4) as drifted_importance {tonight}", "There are no figures.")  # fmt: skip
     _table(page, con, "Trainings", "select attempted_at, as_of_date, outcome, model_version, because "
            "from training_attempts order by attempted_at desc limit 10", "No training was tried yet.")  # fmt: skip
 
