@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -80,6 +81,9 @@ class Settings(BaseModel):
     # Empty until a segment's own models are seen to be better: they learn from fewer people than the global one.
     segment_models: str = Field(
         "", description=f"Column whose values may have models of their own: {', '.join(SEGMENTS)}. Empty: none has."
+    )
+    missing_numbers: Literal["native", "-999"] = Field(
+        "native", description="What models read where a number is missing: nothing, or -999 as document 003's did."
     )
     model_dir: Path | None = Field(None, description="Folder of the trained models. Unset: data/models.")
     retrain_interval_days: int = Field(7, ge=1, description="Age in days beyond which a model is to be trained anew.")

@@ -59,6 +59,7 @@ from gesture_assets.models.evaluation import (
     learning_curve,
 )
 from gesture_assets.models.judgement import RULES, WITHOUT_RULES, beside_rows, decide, directions, evaluation_rows
+from gesture_assets.models.matrix import Missing
 from gesture_assets.models.segments import Segment, with_segments
 from gesture_assets.models.tracking import CHALLENGER, CHAMPION, REPRODUCED, REPRODUCES, Tracking
 from gesture_assets.models.training import Model, Parameters, column_of, train
@@ -155,6 +156,13 @@ def _segment_column(night: Night, source: Mapping[str, Any]) -> str:
     return column_of(json.loads(source.get("segment_models") or "{}")) if source else night.settings.segment_models
 
 
+def _missing(night: Night, again: str) -> Missing:
+    """What stands for a missing number: what the version trained once more has, or the setting."""
+    return versions.load_version(night.settings.models, again).encoding.missing if again else (
+        night.settings.missing_numbers
+    )  # fmt: skip
+
+
 def outcomes(night: Night, days: Collection[date], known_until: date, horizon: int) -> Frame:
     """`labels.labels` of everybody of `days`, as known by the end of `known_until`, as a table."""
     as_of = sorted(set(days))
@@ -223,7 +231,8 @@ def candidate_model(context: dg.AssetExecutionContext, warehouse: WarehouseResou
             if config.tune:
                 parameters = _tuned(night, tracking, run_id, pieces, inputs, parameters, config)
             level = _level(night, parts, inputs)
-            model = _trained(night, pieces, inputs, parameters, level)
+            missing = _missing(night, config.from_version)
+            model = _trained(night, pieces, inputs, parameters, level, missing=missing)
             segments: dict[str, Segment] = {}
             if column := _segment_column(night, source):
                 model, segments = with_segments(model, column, pieces, level, monotone=directions(inputs))
@@ -353,11 +362,11 @@ def _level(night: Night, parts: pl.DataFrame, inputs: Sequence[str]) -> pl.DataF
 
 def _trained(
     night: Night, pieces: Mapping[str, pl.DataFrame], inputs: Sequence[str], parameters: Parameters,
-    level: pl.DataFrame | None = None,
+    level: pl.DataFrame | None = None, *, missing: Missing,
 ) -> Model:  # fmt: skip
     return train(
         pieces["train"], "label", inputs, parameters=parameters, validation=pieces["validation"], level=level,
-        monotone=directions(inputs), min_rows=night.settings.min_training_samples,
+        monotone=directions(inputs), min_rows=night.settings.min_training_samples, missing=missing,
     )  # fmt: skip
 
 
@@ -367,7 +376,9 @@ def _judged(
 ) -> _Judged:  # fmt: skip
     """The model on every part; document 003's random split, the rules alone, and a model that does not read them."""
     by_chance = {part: frame.filter(pl.col("random_split") == part) for part in SPLITS}
-    alone = _trained(night, pieces, [name for name in inputs if name != RULE_SCORE], parameters, level)
+    missing = model.encoding.missing
+    others = [name for name in inputs if name != RULE_SCORE]
+    alone = _trained(night, pieces, others, parameters, level, missing=missing)
     test = pieces["test"]
     points = test[RULE_SCORE].fill_null(0) / 100
     label, groups, own = test["label"], test["person_id"], model.probabilities(test)
@@ -375,7 +386,9 @@ def _judged(
     return _Judged(
         {part: _evaluated(model, rows) for part, rows in pieces.items()}
         | {
-            "random_test": _evaluated(_trained(night, by_chance, inputs, parameters), by_chance["test"]),
+            "random_test": _evaluated(
+                _trained(night, by_chance, inputs, parameters, missing=missing), by_chance["test"]
+            ),
             RULES: evaluate(label, points, groups=groups),
             WITHOUT_RULES: _evaluated(alone, test),
         },
