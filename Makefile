@@ -11,10 +11,10 @@ run: $(VENV)/.installed
 	$(BIN)/gesture run
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
 
 # 10,000 generated landing files through the readers: some ten minutes.
 fuzz: $(VENV)/.installed-dev
