@@ -25,7 +25,7 @@ from gesture_assets.contracts import (
     Contract,
 )
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.contracts.models import CANDIDATE_MODEL, MODEL_EVALUATION, NO_CHAMPION, UNAVAILABLE
+from gesture_assets.contracts.models import CANDIDATE_MODEL, MODEL_EVALUATION, NO_CHAMPION, SEGMENTS, UNAVAILABLE
 from gesture_assets.contracts.monitoring import (
     ALERTS,
     DRIFT_REPORTS,
@@ -48,7 +48,7 @@ from gesture_assets.defs.common import (
     WarehouseResource,
     step,
 )
-from gesture_assets.defs.models import SEGMENTS, features_on, outcomes, training_frame
+from gesture_assets.defs.models import features_on, outcomes, training_frame
 from gesture_assets.errors import ModelMismatch, TrainingRefused
 from gesture_assets.frames import Frame, to_polars
 from gesture_assets.models import labels
@@ -135,7 +135,7 @@ def _champion(night: Night, version: str) -> _Champion | None:
         return None
     folder = night.settings.models / version
     try:
-        if not (folder / JUDGED).exists():
+        if not all((folder / part).exists() for part in (FROZEN, KNOWN, JUDGED)):
             _freeze(night, folder, load_version(night.settings.models, version))
     except ModelMismatch as error:
         night.context.log.warning(str(error))

@@ -27,7 +27,8 @@ from gesture_assets.monitoring.statistics import Counts, Floats
 
 Kind = Literal["number", "category", "score"]
 
-# Beside a model's own files: what it was trained on, and what it said of the rows that it was judged by, with outcomes.
+# Beside a model's own files: what it was trained on, how far that had moved by the day of the training, and what it
+# said of the rows that it was judged by, with outcomes.
 FROZEN, KNOWN, JUDGED = "drift_reference.parquet", "drift_known.parquet", "drift_outcomes.parquet"
 BINS = 10
 MOST_CATEGORIES = 50  # beyond these a category is too rare to have a bin of its own
