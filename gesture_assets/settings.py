@@ -82,8 +82,10 @@ class Settings(BaseModel):
     segment_models: str = Field(
         "", description=f"Column whose values may have models of their own: {', '.join(SEGMENTS)}. Empty: none has."
     )
-    missing_numbers: Literal["native", "-999"] = Field(
-        "native", description="What models read where a number is missing: nothing, or -999 as document 003's did."
+    missing_numbers: Literal["native", "-999", "imputed"] = Field(
+        "native",
+        description="What models read where a number is missing: nothing (native), -999 as document 003's did, or what "
+        "is usual among the user's peers, with a flag beside it (imputed).",
     )
     model_dir: Path | None = Field(None, description="Folder of the trained models. Unset: data/models.")
     retrain_interval_days: int = Field(7, ge=1, description="Age in days beyond which a model is to be trained anew.")

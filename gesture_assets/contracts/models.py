@@ -151,6 +151,8 @@ CANDIDATE_MODEL = Contract(
         Column("data_verdict", "VARCHAR", "Whether more rows would make a better model: enough, more would help or "
                "too little to tell.", True),
         Column("data_because", "VARCHAR", "What the learning curve says, with the figures.", True),
+        # Null for trainings of before it was kept: native.
+        Column("missing_numbers", "VARCHAR", "What stands for a missing number (GESTURE_MISSING_NUMBERS).", True),
         Column("segment_models", "VARCHAR", "JSON: segment -> own (a model of its own scores it) or global, and why; "
                "empty where none was asked for (GESTURE_SEGMENT_MODELS).", True),
         Column("mlflow_run_id", "VARCHAR", "Run of MLflow that tracked the training.", True),

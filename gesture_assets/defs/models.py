@@ -59,7 +59,7 @@ from gesture_assets.models.evaluation import (
     learning_curve,
 )
 from gesture_assets.models.judgement import RULES, WITHOUT_RULES, beside_rows, decide, directions, evaluation_rows
-from gesture_assets.models.matrix import Missing
+from gesture_assets.models.matrix import FLAG, Missing
 from gesture_assets.models.segments import Segment, with_segments
 from gesture_assets.models.tracking import CHALLENGER, CHAMPION, REPRODUCED, REPRODUCES, Tracking
 from gesture_assets.models.training import Model, Parameters, column_of, train
@@ -141,6 +141,13 @@ def _one_day(night: Night) -> date:
     return first
 
 
+def input_names(night: Night) -> dict[str, str]:
+    """Input of a model -> what people call it."""
+    names = {one.name: one.description.rstrip(".") for one in feature_registry(night.settings.tags)}
+    names[RULE_SCORE] = RULE_SCORE_NAME
+    return names | {FLAG + name: f"Not known: {meaning}" for name, meaning in names.items()}
+
+
 def _feature_days(source: Mapping[str, Any]) -> tuple[date, ...]:
     return tuple(date.fromisoformat(one) for one in json.loads(source.get("feature_days", "[]")))
 
@@ -156,11 +163,9 @@ def _segment_column(night: Night, source: Mapping[str, Any]) -> str:
     return column_of(json.loads(source.get("segment_models") or "{}")) if source else night.settings.segment_models
 
 
-def _missing(night: Night, again: str) -> Missing:
+def _missing(night: Night, source: Mapping[str, Any]) -> Missing:
     """What stands for a missing number: what the version trained once more has, or the setting."""
-    return versions.load_version(night.settings.models, again).encoding.missing if again else (
-        night.settings.missing_numbers
-    )  # fmt: skip
+    return (source.get("missing_numbers") or "native") if source else night.settings.missing_numbers
 
 
 def outcomes(night: Night, days: Collection[date], known_until: date, horizon: int) -> Frame:
@@ -231,7 +236,7 @@ def candidate_model(context: dg.AssetExecutionContext, warehouse: WarehouseResou
             if config.tune:
                 parameters = _tuned(night, tracking, run_id, pieces, inputs, parameters, config)
             level = _level(night, parts, inputs)
-            missing = _missing(night, config.from_version)
+            missing = _missing(night, source)
             model = _trained(night, pieces, inputs, parameters, level, missing=missing)
             segments: dict[str, Segment] = {}
             if column := _segment_column(night, source):
@@ -256,9 +261,7 @@ def candidate_model(context: dg.AssetExecutionContext, warehouse: WarehouseResou
             rows = pl.concat([evaluation_rows(version, found.parts, behaved), beside], how="diagonal")
             if served and champion:
                 rows = pl.concat([rows, evaluation_rows(champion, {"test": _evaluated(served, test)})], how="diagonal")
-            names = {f.name: f.description.rstrip(".") for f in feature_registry(settings.tags)}
-            names[RULE_SCORE] = RULE_SCORE_NAME
-            weights = importance(model, test, test["label"], names=names)
+            weights = importance(model, test, test["label"], names=input_names(night))
             figures = {name: one.value for name, one in found.parts["test"].metrics.items() if one.value == one.value}
             if source:
                 differs = versions.largest_difference(settings.models, config.from_version, figures)
@@ -284,6 +287,7 @@ def candidate_model(context: dg.AssetExecutionContext, warehouse: WarehouseResou
                 "training_seconds": seconds,
                 "data_verdict": found.curve.verdict,
                 "data_because": found.curve.because,
+                "missing_numbers": model.encoding.missing,
                 "segment_models": json.dumps(said),
                 "mlflow_run_id": run_id,
                 "parent_version": champion,
@@ -565,12 +569,10 @@ def _scored(night: Night, models: Models, asked: nw.LazyFrame[Any]) -> Iterator[
 
 def _explained(night: Night, models: Models, asked: nw.LazyFrame[Any]) -> Iterator[nw.LazyFrame[Any]]:
     yield _daily(pl.DataFrame(schema=dict.fromkeys(SCORE_REASONS.column_names)), SCORE_REASONS, night.days[0])
-    names = {f.name: f.description.rstrip(".") for f in feature_registry(night.settings.tags)}
+    names = input_names(night)
     for day, version, model, part in _eligible(night, models, asked):
         for found in reasons.reasons(model, part):
-            said = reasons.sentences(found, names | {RULE_SCORE: RULE_SCORE_NAME}).rename(
-                {"value": "feature_value", "code": "reason_code"}
-            )
+            said = reasons.sentences(found, names).rename({"value": "feature_value", "code": "reason_code"})
             yield _daily(said.with_columns(model_version=pl.lit(version)), SCORE_REASONS, day)
 
 

@@ -144,8 +144,16 @@ def feature_registry(tags: tuple[str, ...]) -> tuple[Feature, ...]:
     return (
         *features,
         crm("tag_other", "INTEGER", "CRM tags that have no column of their own.", "count"),
-    )
+        Feature("profile_completeness", "DOUBLE", f"Share of {', '.join(PROFILE)} that is known.", "fit", "share",
+                False, source="user_features", reference="002", columns=PROFILE),
+    )  # fmt: skip
 
+
+# What a full profile has; the other attributes of the CRM follow from these.
+PROFILE = (
+    "primary_device", "country", "city", "gender", "account_balance_usd",
+    "member_rating", "subscriber_country", "optin_days", "tag_count",
+)  # fmt: skip
 
 # Never inputs of a model: they say who somebody is, or what is to be predicted.
 IDENTIFIERS = ("user_id", "mailchimp_id", "first_event_at", "last_event_at")

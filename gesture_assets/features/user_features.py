@@ -19,7 +19,7 @@ from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.events import ACTIVITY_TO_DATE
 from gesture_assets.events.event_types import EVENT_TYPE_NAMES
 from gesture_assets.events.roll_up import add_up, as_totals, milliseconds
-from gesture_assets.features.registry import DEVICES, WINDOWS, feature_registry, tag_column
+from gesture_assets.features.registry import DEVICES, PROFILE, WINDOWS, feature_registry, tag_column
 
 Frame = nw.LazyFrame[Any]
 # Gives a part of a query a name, so that an engine plans what is built on it against its columns only.
@@ -248,4 +248,5 @@ def _contracted(rows: Frame, tags: tuple[str, ...]) -> Frame:
         if not feature.nullable:
             value = value.fill_null(False if feature.type == "BOOLEAN" else 0)
         columns.append(value.alias(feature.name))
-    return rows.select(*KEY, *columns)
+    known = reduce(add, ((~nw.col(name).is_null()).cast(nw.Int32) for name in PROFILE))
+    return rows.select(*KEY, *columns).with_columns(profile_completeness=known.cast(nw.Float64) * (1 / len(PROFILE)))

@@ -20,8 +20,8 @@ import polars as pl
 from gesture_assets.errors import ConfigError, ModelMismatch, listing
 from gesture_assets.features.registry import IDENTIFIERS
 
-Kind = Literal["numeric", "boolean", "ordinal", "categorical"]
-Missing = Literal["native", "-999"]
+Kind = Literal["numeric", "boolean", "ordinal", "categorical", "flag"]
+Missing = Literal["native", "-999", "imputed"]
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 # Who somebody is, or nothing but a way to find out: with these a model learns persons, not behaviour.
@@ -29,11 +29,14 @@ NEVER_INPUTS = frozenset({*IDENTIFIERS, "mailchimp_id", "user_full_name", "user_
 MOST_VALUES = 50  # beyond these a category is too rare in any data we know to carry its own split
 FEWEST_ROWS = 10  # a rarer value is `other` in training too, so that `other` means something when it is met later
 OLD_MISSING = -999.0  # what the programme of document 003 wrote for a missing number
+FLAG = "imputed_"  # and the number's name: the input that says whether it was missing
 
 
 @dataclass(frozen=True)
 class Input:
     """A column of the matrix. `values`: of a category the most frequent first, of an ordinal input the lowest first.
+
+    A `flag` is 1 where the number it is named after was missing, else 0.
 
     `other_share` is the share of the training part's values (nulls aside) that were none of `values`.
     """
@@ -45,31 +48,56 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Fill:
+    """What stands for a missing number: the median of one's peers in the training part, or `median`, that of everybody.
+
+    Peers have the same value of the input `peers`, the one that tells most about the number; `medians` are in the order
+    of its values. An input is empty where there is none to tell peers by.
+    """
+
+    name: str
+    median: float
+    peers: str = ""
+    medians: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Encoding:
     """How frames become matrices, frozen on the training part. `empty`: features dropped since all of it was missing.
 
-    `missing`: "native" leaves a missing value to XGBoost, which learns a side for it; "-999" writes that number.
+    `missing`: "native" leaves a missing value to XGBoost, which learns a side for it; "-999" writes that number;
+    "imputed" writes what `fills` has for a number, and a flag beside it.
     """
 
     inputs: tuple[Input, ...]
     empty: tuple[str, ...] = ()
     missing: Missing = "native"
+    fills: tuple[Fill, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The inputs' names, in the order of the matrix' columns."""
         return tuple(one.name for one in self.inputs)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a frame that are read: the inputs but for the flags, which are made of them."""
+        return tuple(one.name for one in self.inputs if one.kind != "flag")
+
     def to_json(self) -> str:
         """The encoding as text; equal encodings give equal text."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        found = asdict(self)
+        if not self.fills:  # a model without keeps the hash that it always had
+            del found["fills"]
+        return json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Encoding":
         """The encoding that `to_json` wrote."""
         found = json.loads(text)
         inputs = tuple(Input(**one | {"values": tuple(one["values"])}) for one in found["inputs"])
-        return cls(inputs, tuple(found["empty"]), found["missing"])
+        fills = tuple(Fill(**one | {"medians": tuple(one["medians"])}) for one in found.get("fills", ()))
+        return cls(inputs, tuple(found["empty"]), found["missing"], fills)
 
 
 def fit_encoding(
@@ -120,7 +148,9 @@ def fit_encoding(
             next_step="name features that are filled:  gesture train --help",
         )
     kept = {one.name for one in inputs}
-    return Encoding(tuple(inputs), tuple(name for name in features if name not in kept), missing)
+    empty = tuple(name for name in features if name not in kept)
+    fills = _fills(frame, inputs, fewest_rows) if missing == "imputed" else ()
+    return Encoding((*inputs, *(Input(FLAG + fill.name, "flag") for fill in fills)), empty, missing, fills)
 
 
 def encode(frame: pl.DataFrame, encoding: Encoding) -> Matrix:
@@ -130,7 +160,7 @@ def encode(frame: pl.DataFrame, encoding: Encoding) -> Matrix:
     missing) and never raises. A missing or infinite number is missing. Raises `ModelMismatch` when a column is missing
     or is text where the model was given numbers.
     """
-    _require(frame, encoding.names)
+    _require(frame, encoding.columns)
     wrong = [
         f"{one.name} ({frame.schema[one.name]})"
         for one in encoding.inputs
@@ -144,8 +174,25 @@ def encode(frame: pl.DataFrame, encoding: Encoding) -> Matrix:
             where="the frame of features to score",
             next_step="give the features the types they were trained with, or train anew:  gesture train",
         )
-    matrix = frame.select(_number(one, frame.schema[one.name], encoding.missing) for one in encoding.inputs)
+    known = {one.name: _number(one, frame.schema[one.name]) for one in encoding.inputs if one.kind != "flag"}
+    fills = {fill.name: _filled(fill, known) for fill in encoding.fills}
+    gap = OLD_MISSING if encoding.missing == "-999" else float("nan")
+    matrix = frame.select(
+        known[one.name.removeprefix(FLAG)].is_null().cast(pl.Float32).alias(one.name)
+        if one.kind == "flag"
+        else known[one.name].fill_null(fills.get(one.name, gap)).alias(one.name)
+        for one in encoding.inputs
+    )
     return np.ascontiguousarray(matrix.rechunk().to_numpy(order="c"), dtype=np.float32)
+
+
+def with_flags(frame: pl.DataFrame, encoding: Encoding) -> pl.DataFrame:
+    """`frame` with a boolean column for each flag among the inputs: whether its number is missing."""
+    numbers = {one.name: one for one in encoding.inputs}
+    return frame.with_columns(
+        _number(numbers[fill.name], frame.schema[fill.name]).is_null().alias(FLAG + fill.name)
+        for fill in encoding.fills
+    )
 
 
 def other_shares(frame: pl.DataFrame, encoding: Encoding) -> dict[str, float]:
@@ -170,7 +217,48 @@ def _category(column: pl.Series, most_values: int, fewest_rows: int) -> Input:
     return Input(column.name, "categorical", tuple(kept["value"]), share)
 
 
-def _number(one: Input, dtype: pl.DataType, missing: Missing) -> pl.Expr:
+def _fills(frame: pl.DataFrame, inputs: Sequence[Input], fewest_rows: int) -> tuple[Fill, ...]:
+    """What stands for each numeric input that is missing somewhere in `frame`, the training part."""
+    numbers = frame.select(_number(one, frame.schema[one.name]).cast(pl.Float64).alias(one.name) for one in inputs)
+    gaps = [one.name for one in inputs if one.kind == "numeric" and numbers[one.name].null_count()]
+    return tuple(_fill(numbers, name, [one for one in inputs if one.values], fewest_rows) for name in gaps)
+
+
+def _fill(numbers: pl.DataFrame, name: str, categories: Sequence[Input], fewest_rows: int) -> Fill:
+    """The fill of `name` by the category that tells most about it; rarer values of it have everybody's median."""
+    overall = float(np.median(numbers[name].drop_nulls().to_numpy()))
+    found, most_told = Fill(name, overall), 0.0
+    for peers in categories:
+        known = numbers.select(peers.name, name).drop_nulls()
+        column = pl.col(name)
+        groups = known.group_by(peers.name, maintain_order=True).agg(
+            size=pl.len(), mean=column.mean(), median=column.median()
+        )
+        if known.is_empty():
+            continue
+        values = known[name].to_numpy()
+        # The sum of squares between the groups, less what it is when the groups mean nothing.
+        apart = groups["mean"].to_numpy() - values.mean()
+        told = float(groups["size"].to_numpy() @ apart**2) - (len(groups) - 1) * float(values.var())
+        if told > most_told:
+            usual = groups.filter(pl.col("size") >= fewest_rows)
+            medians = dict(zip(usual[peers.name], usual["median"], strict=True))
+            ranks = range(len(peers.values))
+            found = Fill(name, overall, peers.name, tuple(medians.get(rank, overall) for rank in ranks))
+            most_told = told
+    return found
+
+
+def _filled(fill: Fill, numbers: Mapping[str, pl.Expr]) -> pl.Expr:
+    if not fill.peers:
+        return pl.lit(fill.median, pl.Float32)
+    ranks = pl.Series(range(len(fill.medians)), dtype=pl.Float32)
+    medians = pl.Series(fill.medians, dtype=pl.Float32)
+    return numbers[fill.peers].replace_strict(ranks, medians, default=fill.median, return_dtype=pl.Float32)
+
+
+def _number(one: Input, dtype: pl.DataType) -> pl.Expr:
+    """The input as a number, null where it is missing."""
     column = pl.col(one.name)
     if one.values or one.kind in ("categorical", "ordinal"):
         ranks = pl.Series(range(len(one.values)), dtype=pl.Float32)
@@ -182,7 +270,7 @@ def _number(one: Input, dtype: pl.DataType, missing: Missing) -> pl.Expr:
         number = column.cast(pl.Float32)
         if dtype.is_float() or dtype.is_decimal():
             number = pl.when(number.is_finite()).then(number)
-    return number.fill_null(OLD_MISSING if missing == "-999" else float("nan")).alias(one.name)
+    return number
 
 
 def _is_numeric(dtype: pl.DataType) -> bool:

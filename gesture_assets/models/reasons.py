@@ -14,7 +14,7 @@ import polars as pl
 
 from gesture_assets.contracts.models import GLOBAL
 from gesture_assets.errors import ConfigError
-from gesture_assets.models.matrix import Matrix
+from gesture_assets.models.matrix import Matrix, with_flags
 from gesture_assets.models.training import Model
 
 PLACES = 5  # each way, by document 001
@@ -95,6 +95,7 @@ def sentences(found: pl.DataFrame, names: Mapping[str, str] | None = None) -> pl
 def _reasons(
     contributions: Matrix, part: pl.DataFrame, model: Model, user: str, places: int, codes: Mapping[str, str]
 ) -> pl.DataFrame:
+    part = with_flags(part, model.encoding)
     rows, inputs = len(part), len(model.encoding.inputs)
     own = contributions[:, :inputs]
     width = min(places, inputs)

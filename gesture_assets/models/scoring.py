@@ -101,4 +101,4 @@ def intent_scores(
 def scored_columns(model: Model) -> Sequence[str]:
     """What `score_users` reads of a frame of features."""
     segments = [column_of(model.members)] if model.members else []
-    return tuple(dict.fromkeys(("user_id", "event_count", *segments, *model.encoding.names)))
+    return tuple(dict.fromkeys(("user_id", "event_count", *segments, *model.encoding.columns)))

@@ -56,7 +56,7 @@ VISIT = (*USER, "day")
 Both = tuple[float, float]  # in the reference, in the current window
 Sums = Mapping[tuple[str, bool, str, str], Mapping[str, Any]]
 
-# Input: a row per day, user, segment and event type, from `of_events` or `of_daily_activity`.
+# Input: a row per day, user, segment and event type, from `of_events`.
 COUNTED = ("day", "user_id", "segment", "event_type", "event_count")
 
 # A row per segment (`all` is everybody) and thing watched.
@@ -91,18 +91,6 @@ def of_events(
     )
     counted = named.group_by(*keep, *COUNTED[:-1]).agg(nw.len().cast(nw.Int64).alias("event_count"))
     return counted.select(*keep, *COUNTED)
-
-
-def of_daily_activity(activity: Frame, event_types: Sequence[str]) -> Frame:
-    """The columns `COUNTED` of rows of `daily_activity`, which know no segment of an event."""
-    each = [
-        activity.select(
-            "user_id", day=nw.col("activity_date"), segment=nw.lit(EVERYBODY), event_type=nw.lit(name),
-            event_count=nw.col(f"{name}_count").cast(nw.Int64),
-        ).filter(nw.col("event_count") > 0)
-        for name in event_types
-    ]  # fmt: skip
-    return nw.concat([one.select(*COUNTED) for one in each])
 
 
 def event_mix(counts: Frame, night: date, *, first_days: Frame | None = None, keep: NameStep = unnamed) -> pl.DataFrame:

@@ -8,8 +8,7 @@ Nobody is scored again: a score counts as it was given, by the model and the rul
 count: before its horizon is over a day holds buyers only.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import narwhals as nw
@@ -133,11 +132,6 @@ def _measured(falling: Floats, buyers: Floats, ends: np.ndarray, called: int) ->
         return np.array(
             [area, np.float64(true) / called, true / positives, 2 * true / np.float64(called + positives), brier]
         )
-
-
-def backtest_day(live_days: Collection[date], *, today: date, horizon: int, ago: int = BACKTEST_DAYS) -> date | None:
-    """The newest of `live_days` that lies `ago` days back or more and is mature on `today`; None without one."""
-    return max((day for day in live_days if day <= today - timedelta(days=max(ago, horizon))), default=None)
 
 
 def backtest(judged: Frame, band: str = "band") -> Frame:

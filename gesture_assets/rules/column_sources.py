@@ -16,8 +16,15 @@ IDS = (PARTITION, "user_id")
 
 def feature_sources(features: Iterable[Feature]) -> Sources:
     """Column of `user_features` -> the columns of activity or of the CRM that it is made of."""
-    ids: Sources = {column: (("daily_activity", column),) for column in IDS}
-    return ids | {one.name: tuple((one.source, column) for column in one.source_columns) for one in features}
+    found: Sources = {column: (("daily_activity", column),) for column in IDS}
+    for one in features:
+        own = tuple((one.source, column) for column in one.source_columns)
+        # A feature made of features has their sources.
+        found[one.name] = tuple(dict.fromkeys(
+            source for table, column in own
+            for source in (found[column] if table == "user_features" else ((table, column),))
+        ))  # fmt: skip
+    return found
 
 
 def score_sources(rule_set: RuleSet) -> dict[str, Sources]:

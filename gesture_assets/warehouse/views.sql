@@ -103,7 +103,7 @@ comment on macro table analytics.scores_as_of is
 'One row per user: the rule scores of a day as they stood at a moment (UTC): from analytics.scores_as_of(date, timestamp).';
 
 create or replace view analytics.current_model_scores as
-select as_of_date, user_id, score, probability, percentile, confidence, model_version, feature_hash,
+select as_of_date, user_id, score, probability, percentile, confidence, model_version, model_scope, feature_hash,
     recorded_at as prediction_time
 from model_scores where as_of_date = (select max(as_of_date) from rule_scores);
 comment on view analytics.current_model_scores is
@@ -117,8 +117,16 @@ comment on view analytics.current_intent_scores is
 'One row per user: rules and model side by side on the newest day, how far they are apart, and the score to act on.';
 
 create or replace view analytics.reason_codes as
+with inputs as (
+    select name as feature, description as meaning, type from dim_feature
+    union all values ('rule_score', 'Points by the rules.', 'DOUBLE'))
 select 'R-' || upper(left(sha256(feature), 6)) as reason_code, feature, meaning
-from (select name as feature, description as meaning from dim_feature union all values ('rule_score', 'Points by the rules.'))
+from (
+    select feature, meaning from inputs
+    -- The flags of GESTURE_MISSING_NUMBERS=imputed.
+    union all select 'imputed_' || feature, 'Not known: ' || meaning from inputs
+    where type in ('SMALLINT', 'INTEGER', 'BIGINT', 'DOUBLE')
+)
 union all values ('R-000000', null, 'Where every score starts, and all that is not listed.');
 comment on view analytics.reason_codes is 'One row per reason code of score_reasons: the same in every model.';
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from gesture_assets.defs.common import NOW_TAG
 from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.models.tracking import Tracking
 from gesture_assets.models.tuning import SPACE
+from gesture_assets.models.versions import load_version
 from gesture_assets.settings import load_settings
 from gesture_assets.sources.demo_world import write_demo_world
 from gesture_assets.warehouse import registry
@@ -61,6 +63,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
             landing=data_dir / "landing", crm=data_dir / "crm_database.sqlite",
             truth=data_dir / "demo_truth.parquet", users=900, days=DAYS, seed=5, end=LAST,
         )  # fmt: skip
+        forget(data_dir / "crm_database.sqlite")
         before = run_night(LAST - timedelta(days=DAYS - 1), LAST - timedelta(days=1))
         assert before.success, failures(before)
         first = published(data_dir).execute("select source, count(*) from intent_scores group by all").fetchall()
@@ -69,6 +72,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
         night = run_night(LAST)
         assert night.success, failures(night)
         yield data_dir, dict(first)
+
+
+def forget(crm: Path) -> None:
+    """Take 45 % of what the CRM knows out of it, each column of other people: document 002 expects 35 to 50 %."""
+    con = sqlite3.connect(crm)
+    for seed, column in ((7919, "member_rating"), (6983, "country_code"), (5737, "optin_time")):
+        con.execute(f"update Subscribers set {column} = null where mailchimp_id * {seed} % 100 < 45")
+    con.commit()
+    con.close()
 
 
 def ask(data_dir: Path, query: str) -> list[tuple[Any, ...]]:
@@ -157,7 +169,6 @@ def test_scoring_again_gives_the_same_rows_and_another_batch_the_same_user(world
     assert again.success, failures(again)
     assert content_hashes(data_dir) == before
     from gesture_assets.models.scoring import score_users
-    from gesture_assets.models.versions import load_version
 
     (version,) = ask(data_dir, "select distinct model_version from model_scores")[0]
     model = load_version(load_settings().models, version)
@@ -223,6 +234,37 @@ def test_a_challenger_serves_only_when_it_is_better_beyond_noise_or_by_hand(copy
         assert registry.champion(session.connection, LAST) == champion
         assert registry.champion(session.connection, LAST + timedelta(days=1)) == history[-1].model_version != champion
         assert registry.previous(session.connection) == champion
+
+
+def test_where_nearly_half_of_the_profiles_is_unknown_gaps_are_filled_and_flagged_if_wished_for(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (known,) = ask(
+        copy,
+        f"""select count(member_rating) / count(*), count(subscriber_country) / count(*) from user_features
+        where is_subscriber and as_of_date = '{LAST}'""",
+    )
+    assert all(0.45 < share < 0.65 for share in known)
+    monkeypatch.setenv("GESTURE_MISSING_NUMBERS", "imputed")
+    trained = run_training(LAST - timedelta(days=1), "2026-03-10T04:00", force_reason="a trial of filled gaps")
+    assert trained.success, failures(trained)
+    night = run_night(LAST, select=TONIGHT)
+    assert night.success, failures(night)
+    ((version, missing),) = ask(
+        copy, f"select model_version, missing_numbers from candidate_model semi join "
+        f"(from model_scores where as_of_date = '{LAST}') using (model_version)"
+    )  # fmt: skip
+    assert missing == "imputed"
+    flags = dict(ask(copy, "select feature, array_agg(distinct feature_value) from score_reasons "
+                     f"where as_of_date = '{LAST}' and feature like 'imputed_%' group by all"))  # fmt: skip
+    filled = {f"imputed_{fill.name}" for fill in load_version(load_settings().models, version).encoding.fills}
+    assert {"imputed_member_rating", "imputed_optin_days"} < filled
+    assert set() < set(flags) <= filled
+    assert set().union(*flags.values()) == {"no", "yes"}
+    assert not ask(copy, "from score_reasons anti join analytics.reason_codes using (reason_code)")
+    areas = dict(ask(copy, "select model_version, value from model_evaluation where part = 'test' "
+                     "and segment = 'all' and metric = 'roc_auc' order by recorded_at"))  # fmt: skip
+    assert areas[version] > 0.7
 
 
 def test_a_leak_is_named_and_stops_the_training(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

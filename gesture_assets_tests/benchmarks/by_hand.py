@@ -21,7 +21,7 @@ import polars as pl
 
 from gesture_assets.contracts.subscribers import CRM_TABLES
 from gesture_assets.events.event_types import EVENT_TYPE_NAMES
-from gesture_assets.features.registry import DEVICES, WINDOWS, feature_registry, tag_column
+from gesture_assets.features.registry import DEVICES, PROFILE, WINDOWS, feature_registry, tag_column
 from gesture_assets.rules.rule_set import Rule, RuleSet, load_rule_set
 from gesture_assets.settings import Settings, load_settings
 from gesture_assets.sources.landing import AGENT_FAMILIES, BOT_AGENTS
@@ -384,7 +384,10 @@ class Script:
                 select 'subscriber:' || mailchimp_id as user_id, crm.* exclude (email_key), true as is_subscriber,
                     {", ".join(f"0 as {name}" for name in self.zeros())}, false as is_converted
                 from crm anti join people using (email_key))
-            select date '{self.day}' as as_of_date, * from everybody""",
+            select date '{self.day}' as as_of_date, * exclude (profile_completeness),
+                ({" + ".join(f"({name} is not null)::integer" for name in PROFILE)}) * (1 / {len(PROFILE)}::double)
+                    as profile_completeness
+            from everybody""",
         )
 
     def zeros(self) -> list[str]:

@@ -5,13 +5,14 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import polars as pl
+import pytest
 
 from gesture_assets.contracts import IDENTITY_LINKS, user_features, validated_subscribers
 from gesture_assets.events.event_types import EVENT_TYPE_NAMES
 from gesture_assets.events.roll_up import daily_activity
 from gesture_assets.events.sessionise import filed_sessions, sessionise
 from gesture_assets.features import user_features as room
-from gesture_assets.features.registry import WINDOWS, feature_registry
+from gesture_assets.features.registry import PROFILE, WINDOWS, feature_registry
 from gesture_assets_tests.events_by_hand import (
     MONDAY,
     TUESDAY,
@@ -258,6 +259,16 @@ def test_opt_in_counts_from_the_day_and_not_from_the_batch() -> None:
     for others in ([], people[1:2], people[4:]):
         batch = features_of([], subscribers=[people[0], *others])
         assert batch.filter(pl.col("mailchimp_id") == 0).select(columns).rows() == together[:1]
+
+
+def test_a_profile_is_as_complete_as_the_share_of_it_that_is_known() -> None:
+    stranger = one([event(0, country="GB", device="mobile")])
+    known = {name for name in PROFILE if stranger[name] is not None}
+    assert "country" in known
+    assert stranger["profile_completeness"] == pytest.approx(len(known) / 9)
+    assert one([], subscribers=[subscriber(1, country="GB")])["profile_completeness"] == pytest.approx(4 / 9)
+    nobody = one([], subscribers=[subscriber(1, member_rating=None, country=None, optin_date=None, tag_count=None)])
+    assert nobody["profile_completeness"] == 0
 
 
 def test_a_rating_keeps_its_order() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gesture_assets.errors import ConfigError, ModelMismatch
-from gesture_assets.models.matrix import NEVER_INPUTS, Encoding, encode, fit_encoding, other_shares
+from gesture_assets.models.matrix import NEVER_INPUTS, Encoding, encode, fit_encoding, other_shares, with_flags
 
 
 def people() -> pl.DataFrame:
@@ -85,6 +85,61 @@ def test_minus_999_stands_for_a_missing_number_where_it_is_wished_for() -> None:
     matrix = encode(people(), encoding)
     assert matrix[1, 0] == matrix[1, 3] == matrix[3, 2] == -999
     assert not np.isnan(matrix).any()
+
+
+def crm() -> pl.DataFrame:
+    """Subscribers of two countries and three grades; ratings follow the country, and visits nothing."""
+    return pl.DataFrame(
+        {
+            "rating": [5, 5, 4, None, 1, 1, 2, None, None, 3],
+            "country": ["de", "de", "de", "de", "us", "us", "us", "us", "fr", "fr"],
+            "grade": ["low", "high", "low", "high", "low", "high", "low", "high", None, None],
+            "visits": [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0, math.nan, 1.0],
+            "known": range(10),
+        }
+    )
+
+
+def imputing(frame: pl.DataFrame, features: list[str]) -> Encoding:
+    return fit_encoding(frame, features, ordinal=GRADES, missing="imputed", fewest_rows=2)
+
+
+def test_a_missing_number_is_what_is_usual_among_those_who_tell_most_about_it() -> None:
+    encoding = imputing(crm(), crm().columns)
+    assert [(fill.name, fill.peers) for fill in encoding.fills] == [("rating", "country"), ("visits", "grade")]
+    assert encoding.fills[0].medians == (5, 1, 3)  # de, us; fr has one rating only, so that everybody's median stands
+    assert encoding.names == (*crm().columns, "imputed_rating", "imputed_visits")
+    assert encoding.columns == tuple(crm().columns)
+    matrix = encode(crm(), encoding)
+    assert matrix[:, 0].tolist() == [5, 5, 4, 5, 1, 1, 2, 1, 3, 3]
+    assert matrix[:, 5].tolist() == [0, 0, 0, 1, 0, 0, 0, 1, 1, 0]
+    assert matrix[8, 3] == 1  # whose grade is unknown as well: everybody's median
+    flagged = with_flags(crm(), encoding)
+    assert flagged["imputed_rating"].to_list() == [bool(flag) for flag in matrix[:, 5]]
+    assert flagged["imputed_visits"].sum() == 1
+    assert Encoding.from_json(encoding.to_json()) == encoding
+
+
+def test_what_is_usual_is_learnt_once_and_a_row_s_fill_depends_on_that_row() -> None:
+    encoding = imputing(crm(), crm().columns)
+    strangers = pl.DataFrame(
+        {
+            "rating": [None, None],
+            "country": ["zz", "de"],
+            "grade": [None, None],
+            "visits": [4.0, 4.0],
+            "known": [1, None],
+        },
+        schema=crm().schema,
+    )
+    assert encode(strangers, encoding)[:, 0].tolist() == [3, 5]
+    assert np.isnan(encode(strangers, encoding)[1, 4])  # training had no gap there to learn from
+    assert np.array_equal(encode(strangers[1:], encoding), encode(strangers, encoding)[1:], equal_nan=True)
+
+
+def test_without_peers_everybody_s_median_stands() -> None:
+    (fill,) = imputing(crm(), ["rating", "known"]).fills
+    assert (fill.peers, fill.median, fill.medians) == ("", 3, ())
 
 
 @pytest.mark.parametrize("name", sorted(NEVER_INPUTS))

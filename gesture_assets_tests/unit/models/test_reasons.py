@@ -9,6 +9,7 @@ import pytest
 from gesture_assets.errors import ConfigError
 from gesture_assets.events.event_types import EVENT_TYPES
 from gesture_assets.features.registry import feature_registry
+from gesture_assets.models.matrix import FLAG
 from gesture_assets.models.reasons import REST_CODE, reason_code, reason_codes, reasons, sentences
 from gesture_assets.models.training import Model, train
 
@@ -112,6 +113,7 @@ def test_a_sentence_reads_like_one(model: Model) -> None:
 def test_codes_are_stable_and_no_two_features_of_the_registry_share_one() -> None:
     assert reason_code("pricing_page_view_count_7d") == "R-709F95"
     names = [feature.name for feature in feature_registry(tuple(kind.name for kind in EVENT_TYPES))]
+    names += [FLAG + name for name in names]
     codes = reason_codes(names)
     assert len(set(codes.values())) == len(names) > 100
     assert all(re.fullmatch(r"R-[0-9A-F]{6}", code) for code in codes.values())

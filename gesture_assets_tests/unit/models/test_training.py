@@ -171,7 +171,7 @@ def test_a_column_without_values_is_reported_and_not_needed_later() -> None:
 
 
 def test_missing_numbers_train_either_way() -> None:
-    for missing in ("native", "-999"):
+    for missing in ("native", "-999", "imputed"):
         model = train(world(500), "bought", FEATURES, missing=missing)
         assert model.encoding.missing == missing
         assert np.isfinite(model.margins(FRESH)).all()

@@ -16,7 +16,6 @@ from gesture_assets.monitoring.event_mix import (
     EVENT_MIX,
     FEWEST_OF_NEW,
     event_mix,
-    of_daily_activity,
     of_events,
 )
 from gesture_assets.monitoring.statistics import ALARMS
@@ -215,20 +214,6 @@ def test_both_engines_and_both_sources_tell_the_same() -> None:
     )
     again = of_events(nw.from_native(events.lazy())).collect().to_polars()
     assert again.sort(again.columns).equals(table.select(COUNTED).sort(again.columns))
-    wide = (
-        table.group_by("user_id", activity_date="day")
-        .agg(*((pl.col("event_count") * (pl.col("event_type") == name)).sum().alias(f"{name}_count")
-               for name in ("view", "cart", "pay")))
-    )  # fmt: skip
-    of_activity = event_mix(of_daily_activity(nw.from_native(wide.lazy()), ("view", "cart", "pay")), NIGHT)
-    everybody = of_polars.filter(pl.col("segment") == "all", pl.col("kind") != "mix")
-    columns = ["kind", "name", "n_current", "rate_current", "p_value"]
-    assert set(of_activity["segment"]) == {"all"}
-    assert_frame_equal(
-        of_activity.filter(pl.col("kind") != "mix").select(columns).sort(columns),
-        everybody.select(columns).sort(columns),
-        rel_tol=1e-12,
-    )
 
 
 def test_moments_become_days() -> None:

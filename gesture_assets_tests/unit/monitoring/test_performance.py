@@ -16,7 +16,6 @@ from gesture_assets.monitoring.performance import (
     RANKING,
     against_baseline,
     backtest,
-    backtest_day,
     estimated,
     matured,
     ranking,
@@ -156,14 +155,6 @@ def test_the_estimate_is_repeatable_and_knows_where_it_knows_nothing() -> None:
     assert math.isnan(nobody.value)
     assert math.isnan(nobody.low)
     assert all(math.isnan(one.value) for one in estimated([], threshold=0.5).values())
-
-
-def test_the_backtest_takes_the_newest_day_that_is_old_and_mature_enough() -> None:
-    today = date(2026, 3, 1)
-    days = [today - timedelta(days=ago) for ago in (140, 95, 91, 89, 10)]
-    assert backtest_day(days, today=today, horizon=30) == today - timedelta(days=91)
-    assert backtest_day(days, today=today, horizon=120) == today - timedelta(days=140)
-    assert backtest_day(days[-2:], today=today, horizon=30) is None
 
 
 COHORT = pl.DataFrame(

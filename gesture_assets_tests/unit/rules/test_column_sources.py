@@ -28,6 +28,9 @@ def test_every_feature_is_made_of_what_its_name_says() -> None:
     assert found["dwell_seconds_30d"] == (("daily_activity", "dwell_seconds"),)
     assert found["subscriber_country"] == (("validated_subscribers", "country"),)
     assert found["optin_quarter"] == (("validated_subscribers", "optin_date"),)
+    completeness = found["profile_completeness"]
+    assert ("validated_subscribers", "optin_date") in completeness
+    assert ("daily_activity", "mobile_session_count") in completeness
     assert found["tag_aws_course"] == (("validated_subscribers", "tag_aws_course"),)
 
 
