@@ -97,7 +97,7 @@ def _context() -> Any:
 
 @dataclass(frozen=True)
 class _Staged:
-    """The warehouse that is under audit: GX's connections lead to it."""
+    """The warehouse that is under audit: GX's connection leads to it."""
 
     connection: duckdb.DuckDBPyConnection
     answers: dict[str, tuple[Any, list[tuple[Any, ...]]]] = field(default_factory=dict)  # query -> description, rows
@@ -109,13 +109,13 @@ _STAGED: ContextVar[_Staged] = ContextVar("staged")
 @cache
 def _source() -> Any:
     """GX's data source, one for the process: each would write the configuration anew."""
-    from sqlalchemy.pool import NullPool
+    from sqlalchemy.pool import StaticPool
 
     source = _context().data_sources.add_sql(
         name="staged",
         connection_string="duckdb:///:memory:",
         create_temp_table=False,
-        kwargs={"creator": _connection_factory(), "poolclass": NullPool},
+        kwargs={"creator": _connection_factory(), "poolclass": StaticPool},
     )
     # Staged tables have no keys, which takes DuckDB longer to say than what columns they have.
     source.get_execution_engine().engine.dialect.get_pk_constraint = lambda *_, **__: {"constrained_columns": []}
@@ -171,22 +171,17 @@ def _connection_factory() -> Any:
             return [row for _, row in zip(range(size or 1), self.rows, strict=False)]
 
     class EagerConnection(duckdb_engine.ConnectionWrapper):
-        def __init__(self, raw: duckdb.DuckDBPyConnection) -> None:
-            super().__init__(raw)
-            self.raw = raw
+        """One for the process: every cursor is of the warehouse that is under audit by then."""
 
         def cursor(self) -> EagerCursor:
-            return EagerCursor(self.raw, self)
+            return EagerCursor(_STAGED.get().connection, self)
 
-        def close(self) -> None:
-            self.raw.close()
+        def begin(self) -> None:
+            """Nothing: an audit only reads."""
 
-    def create() -> EagerConnection:
-        cursor = _STAGED.get().connection.cursor()
-        cursor.execute(f"use {AUDIT_SCHEMA}")
-        return EagerConnection(cursor)
+        commit = rollback = begin
 
-    return create
+    return lambda: EagerConnection(duckdb.connect())
 
 
 def _expectation(check: Expectation, placeholders: dict[str, str]) -> Any:
@@ -266,13 +261,15 @@ def _run(connection: duckdb.DuckDBPyConnection, contract: Contract) -> dict[str,
     placeholders = {"staged": AUDIT_SCHEMA, "live": "warehouse.main", "days": f"{AUDIT_SCHEMA}.requested_days"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SQLAlchemy and duckdb_engine warn about each other's versions
-        before = _STAGED.set(_Staged(connection))
+        before = _STAGED.set(_Staged(connection.cursor()))
         try:
+            _STAGED.get().connection.execute(f"use {AUDIT_SCHEMA}")
             batch = _batch(contract.name).get_batch()
             suite = gx.ExpectationSuite(name=contract.name)
             for check in contract.checks:
                 suite.add_expectation(_expectation(check, placeholders))
             results = batch.validate(suite, result_format={"result_format": "COMPLETE"})
         finally:
+            _STAGED.get().connection.close()
             _STAGED.reset(before)
     return {result.expectation_config.meta["name"]: result for result in results.results}

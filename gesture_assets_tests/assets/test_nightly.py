@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from gesture_assets_tests.nights import failures, published, run_night
 
 
@@ -23,6 +25,7 @@ def test_a_night_publishes_scores_of_its_day(data_dir: Path) -> None:
     con.close()
 
 
+@pytest.mark.slow
 def test_a_failed_night_leaves_the_published_file_alone(data_dir: Path) -> None:
     landing = data_dir / "landing" / "native"
     landing.mkdir(parents=True)

@@ -41,6 +41,7 @@ def land(data_dir: Path) -> None:
     (folder / "events.csv").write_text("\n".join(lines) + "\n")
 
 
+@pytest.mark.slow
 def test_caps_negative_rules_and_suppressions_hold_in_the_published_file(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 
+import pytest
+
 from gesture_assets.warehouse.alert_log import INCIDENTS
 from gesture_assets_tests.nights import failures, published, run_night, warehouse
 
@@ -107,6 +109,7 @@ OPEN = f"select alert_key, severity, night_count, what from ({INCIDENTS.format(t
        "where resolved_on is null"  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_mended_crm_opens_the_gate_by_itself_and_ends_the_alert(data_dir: Path, write_crm: Callable) -> None:
     land(data_dir, BAD_DAY)
     write_crm(people(3, 4, 9), [], BUYER)

@@ -69,6 +69,7 @@ def asked(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str
     return questions
 
 
+@pytest.mark.slow
 def test_every_reader_asks_the_ledger_about_everything_it_is_built_from(asked: set[tuple[str, str]]) -> None:
     step_of = {
         key.to_user_string(): asset.op.name

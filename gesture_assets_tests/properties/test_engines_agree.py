@@ -7,6 +7,7 @@ from typing import Any
 
 import narwhals as nw
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -170,6 +171,7 @@ def test_subscribers(crm: tuple[pl.DataFrame, ...], has_dated_tags: bool, rebuil
     assert valid.height + aside.height == sum((optin.is_null() | (optin <= day)).sum() for day in DAYS)
 
 
+@pytest.mark.slow
 @settings(few, max_examples=4)
 @given(worlds, crms)
 def test_user_features(events: list[dict[str, Any]], crm: tuple[pl.DataFrame, ...]) -> None:
@@ -193,6 +195,7 @@ def test_user_features(events: list[dict[str, Any]], crm: tuple[pl.DataFrame, ..
     on_both(room, activity, links, subscribers, moments, contract=user_features(feature_registry(TAGS)))
 
 
+@pytest.mark.slow
 @settings(few, max_examples=4)
 @given(worlds, st.integers(0, 3), st.integers(0, 3))
 def test_counting_on_from_totals_gives_what_counting_everything_gives(

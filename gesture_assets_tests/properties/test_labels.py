@@ -5,6 +5,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,6 +65,7 @@ def features(activity: pl.DataFrame, links: pl.DataFrame, subscribers: pl.DataFr
 worlds = st.builds(world, st.integers(0, 10_000))
 
 
+@pytest.mark.slow
 @settings(few, max_examples=6)  # the engine takes longer to plan this than to do it
 @given(worlds, st.integers(20, 90), st.sampled_from((7, 30)), st.booleans())
 def test_labels(tables: tuple[pl.DataFrame, ...], until: int, horizon: int, needs_activity: bool) -> None:
@@ -101,6 +103,7 @@ def test_what_is_received_after_the_labelling_changes_no_label(tables: tuple[pl.
     assert found(*tables[:2]).equals(found(tables[0].filter(known), tables[1].filter(known)))
 
 
+@pytest.mark.slow
 @settings(few, max_examples=6)
 @given(worlds, st.sampled_from((None, 14)))
 def test_training_sets(tables: tuple[pl.DataFrame, ...], embargo: int | None) -> None:

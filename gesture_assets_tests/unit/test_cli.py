@@ -176,6 +176,7 @@ def test_a_second_run_has_nothing_to_do(own_world: Path) -> None:
     assert (own_world / "gesture.duckdb").resolve() == before
 
 
+@pytest.mark.slow
 def test_a_file_that_lands_late_restates_its_day_for_a_reason_and_a_rollback_goes_back(own_world: Path) -> None:
     (own_world / "landing" / "native" / "more.csv").write_text(
         f"event_id,user_id,event_type,event_at,received_at\nm1,newcomer,signup,{LAST}T20:00:00Z,{LAST}T20:00:00Z\n"

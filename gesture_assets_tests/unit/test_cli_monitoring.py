@@ -108,6 +108,7 @@ def mover(world: Path, *, like: str = "u%") -> str:
     return found[0]
 
 
+@pytest.mark.slow
 def test_the_parts_sum_to_the_change_of_the_score_and_of_each_rule(world: Path) -> None:
     user = mover(world)
     done = called(world, "why-changed", user, "--from", FIRST, "--to", LAST, "--json")
@@ -127,6 +128,7 @@ def test_the_parts_sum_to_the_change_of_the_score_and_of_each_rule(world: Path) 
     assert "model" not in said
 
 
+@pytest.mark.slow
 def test_the_rules_that_moved_most_are_named_for_each_part(world: Path) -> None:
     user = mover(world)
     table = called(world, "why-changed", user, "--from", FIRST).table
@@ -143,11 +145,13 @@ def test_the_rules_that_moved_most_are_named_for_each_part(world: Path) -> None:
         assert len(sizes) <= 3
 
 
+@pytest.mark.slow
 def test_without_days_the_newest_is_held_against_the_day_before(world: Path) -> None:
     said = json.loads(called(world, "why-changed", mover(world), "--json").out)
     assert (said["from"], said["to"]) == ("2026-03-08", LAST)
 
 
+@pytest.mark.slow
 def test_a_subscriber_without_events_is_explained_too(world: Path) -> None:
     user = mover(world, like="subscriber:%")
     said = json.loads(called(world, "why-changed", user, "--from", FIRST, "--json").out)["rules"]
@@ -163,11 +167,13 @@ def test_a_subscriber_without_events_is_explained_too(world: Path) -> None:
         (("u000001", "--from", "2020-01-01"), 1, "There are no scores for 2020-01-01"),
     ],
 )
+@pytest.mark.slow
 def test_users_and_days_without_scores_are_refused(world: Path, words: tuple[str, ...], code: int, said: str) -> None:
     done = called(world, "why-changed", *words)
     assert (done.code, has_four_parts(done.err), said in done.err) == (code, True, True)
 
 
+@pytest.mark.slow
 def test_asking_changes_nothing(world: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(world, tmp_path / "data", symlinks=True))
     before = (own / "warehouse.duckdb").read_bytes()
@@ -179,6 +185,7 @@ def test_asking_changes_nothing(world: Path, tmp_path: Path) -> None:
 # ---- the page of a night -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_night_leaves_its_page_and_the_command_writes_the_same(world: Path, tmp_path: Path) -> None:
     done = called(world, "report", "night", "--out", str(tmp_path / "night.html"))
     assert done.code == 0, done.err
@@ -187,6 +194,7 @@ def test_a_night_leaves_its_page_and_the_command_writes_the_same(world: Path, tm
     assert f"<h1>Night of {LAST}</h1>" in kept
 
 
+@pytest.mark.slow
 def test_a_page_about_a_day_without_scores_is_refused(world: Path, tmp_path: Path) -> None:
     done = called(world, "report", "night", "--date", "2020-01-01", "--out", str(tmp_path / "night.html"))
     assert (done.code, has_four_parts(done.err)) == (1, True)

@@ -77,6 +77,7 @@ def test_each_day_has_fences_of_its_own() -> None:
     assert flagged(users(*monday, {"event_count_30d": 101}, *tuesday)) == {("u10", "event_count_30d")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_quartiles_are_polars_own_and_the_order_of_rows_is_none_of_their_business(seed: int) -> None:
     dice = random.Random(seed)

@@ -148,6 +148,7 @@ def test_what_cannot_be_opened_is_named_and_left_alone(
     assert settings.warehouse.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_the_published_file_takes_the_place_of_a_lost_warehouse(open_session: Callable, settings: Settings) -> None:
     with open_session(DAY) as session:
         commit_good_night(session)

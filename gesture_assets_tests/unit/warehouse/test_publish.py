@@ -257,6 +257,7 @@ for second in range(1, 1000):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [0.02, 0.3, 0.55])
 def test_a_killed_publication_leaves_a_whole_file(night: Callable, settings: Settings, moment: float) -> None:
     with night(0) as session:
