@@ -11,27 +11,26 @@ import narwhals as nw
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.exploration import ENGAGEMENT_FENCES, ENGAGEMENT_OUTLIERS, IQR_FACTOR, METRICS
 from gesture_assets.features.user_features import NameStep, unnamed
+from gesture_assets.frames import concat
 
 Frame = nw.LazyFrame[Any]
 
 DIGITS = 6  # engines go part of the way from one value to the next in sums that differ in the last bit
 
 
-def _long(features: Frame) -> Frame:
+def _long(active: Frame) -> Frame:
     """One row per active user and metric that has a value."""
-    active = features.filter(nw.col("event_count_30d") > 0)
     values = [
         active.select(
             PARTITION, "user_id", nw.lit(metric).alias("metric"), nw.col(metric).cast(nw.Float64).alias("value")
         )
         for metric in METRICS
     ]
-    return nw.concat(values).filter(~nw.col("value").is_null())
+    return concat(values).filter(~nw.col("value").is_null())
 
 
-def _fences(features: Frame) -> Frame:
+def _fences(active: Frame) -> Frame:
     """Quartiles and fences by metric, worked out side by side: one look at the users for all metrics."""
-    active = features.filter(nw.col("event_count_30d") > 0)
     quartiles = {"lower_quartile": 0.25, "median": 0.5, "upper_quartile": 0.75}
     wide = active.with_columns(nw.col(metric).cast(nw.Float64) for metric in METRICS).group_by(PARTITION).agg(
         *(nw.col(metric).count().cast(nw.Int64).alias(f"{metric}_user_count") for metric in METRICS),
@@ -41,7 +40,7 @@ def _fences(features: Frame) -> Frame:
         ),
     )  # fmt: skip
     spread = nw.col("upper_quartile") - nw.col("lower_quartile")
-    return nw.concat(
+    return concat(
         [
             wide.select(
                 PARTITION,
@@ -62,9 +61,11 @@ def engagement_outliers(features: Frame, keep: NameStep = unnamed) -> tuple[Fram
     Only users with an event in 30 days are looked at. Quartiles are exact to a
     millionth, between two values a part of the way. `keep` works a frame out once that is used more than once.
     """
-    fences = keep("fences", _fences(features))
+    active = features.filter(nw.col("event_count_30d") > 0).select(PARTITION, "user_id", *METRICS)
+    active = keep("active", active)
+    fences = keep("fences", _fences(active))
     beyond = (
-        _long(features)
+        _long(active)
         .join(fences.select(PARTITION, "metric", "low_fence", "high_fence"), on=[PARTITION, "metric"])
         .filter((nw.col("value") < nw.col("low_fence")) | (nw.col("value") > nw.col("high_fence")))
     )

@@ -16,6 +16,7 @@ import narwhals as nw
 import polars as pl
 
 from gesture_assets.errors import ConfigError
+from gesture_assets.frames import concat
 from gesture_assets.rules.rule_set import Rule, RuleSet, Suppression
 
 KEYS = ("as_of_date", "user_id")
@@ -49,7 +50,7 @@ def score(
         *(_contribution(features, rule, rule_set) for rule in rule_set.rules),
         *(_cap_contribution(features, cap_id, rule_set) for cap_id in rule_set.caps),
     ]
-    return _with_suppressed(_scores(features, rule_set), suppressed), nw.concat(parts)
+    return _with_suppressed(_scores(features, rule_set), suppressed), concat(parts)
 
 
 def suppressions(

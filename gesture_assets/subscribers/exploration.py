@@ -20,6 +20,7 @@ from gesture_assets.contracts.exploration import (
     VERDICT,
 )
 from gesture_assets.features.user_features import whole_days
+from gesture_assets.frames import concat
 
 Frame = nw.LazyFrame[Any]
 
@@ -49,7 +50,7 @@ def _segments() -> Mapping[str, nw.Expr]:
 
 def segment_conversion(subscribers: Frame) -> Frame:
     """Buyers and subscribers of each segment of each dimension, most buyers first, with shares and running sums."""
-    counted = nw.concat(
+    counted = concat(
         [
             subscribers.select(
                 PARTITION, nw.lit(dimension).alias("dimension"), segment.alias("segment"), "made_purchase"
@@ -98,7 +99,7 @@ def purchase_quantiles(subscribers: Frame) -> Frame:
             ).with_columns(nw.lit(metric).alias("metric"), nw.lit(quantile).cast(nw.Float64).alias("quantile"))
             for quantile in QUANTILES
         ]
-    return nw.concat([one.select(*PURCHASE_QUANTILES.column_names) for one in found])
+    return concat([one.select(*PURCHASE_QUANTILES.column_names) for one in found])
 
 
 def data_sufficiency(subscribers: Frame) -> Frame:
@@ -116,7 +117,7 @@ def data_sufficiency(subscribers: Frame) -> Frame:
         rated_share=nw.col("rated").fill_null(0.0) / everybody,
         tagged_share=nw.col("tagged").fill_null(0.0) / everybody,
     )
-    criteria = nw.concat(
+    criteria = concat(
         [
             found.select(
                 PARTITION,

@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import polars as pl
 
 from gesture_assets.contracts import Contract
 from gesture_assets.contracts.contract import PARTITION
@@ -195,27 +197,21 @@ def _dress(
             source varchar not null, reference varchar not null, personal_data varchar not null,
             owner varchar not null)"""
         )
-        con.executemany(
-            "insert into dim_feature values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (f.name, f.type, f.description, f.group, f.unit, f.window, f.source, f.reference,
-                 "pseudonym" if f.name == "mailchimp_id" else "none", "scoring@gesture.example")
-                for f in features
-            ],
-        )  # fmt: skip
+        _insert(con, "dim_feature", [
+            (f.name, f.type, f.description, f.group, f.unit, f.window, f.source, f.reference,
+             "pseudonym" if f.name == "mailchimp_id" else "none", "scoring@gesture.example")
+            for f in features
+        ])  # fmt: skip
         con.execute(
             """create or replace table dim_column (table_name varchar not null, position integer not null,
             column_name varchar not null, type varchar not null, description varchar not null, unit varchar,
             is_nullable boolean not null, personal_data varchar not null)"""
         )
-        con.executemany(
-            "insert into dim_column values (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (contract.name, position, c.name, c.type, c.description, c.unit, c.nullable, c.personal)
-                for contract in contracts
-                for position, c in enumerate(contract.columns, start=1)
-            ],
-        )
+        _insert(con, "dim_column", [
+            (contract.name, position, c.name, c.type, c.description, c.unit, c.nullable, c.personal)
+            for contract in contracts
+            for position, c in enumerate(contract.columns, start=1)
+        ])  # fmt: skip
         schema_version, _ = kept_schema()
         con.execute(
             """create or replace table manifest (snapshot_id varchar not null, published_at timestamp not null,
@@ -244,6 +240,13 @@ def _dress(
         con.execute("checkpoint")
     finally:
         con.close()
+
+
+def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[Any, ...]]) -> None:
+    """Add `rows` to `table` at once: one statement a row takes a hundred times as long."""
+    con.register("added", pl.DataFrame(rows, orient="row", infer_schema_length=None).to_arrow())
+    con.execute(f"insert into {table} from added")
+    con.unregister("added")
 
 
 def _comments_wanted(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract]) -> Iterator[str]:
