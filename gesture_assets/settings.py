@@ -10,11 +10,10 @@ import os
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from gesture_assets.contracts.models import SEGMENTS
+from gesture_assets.contracts.models import SEGMENTS, Missing
 from gesture_assets.contracts.severity import WARN_ONLY
 from gesture_assets.errors import ConfigError, listing
 
@@ -82,7 +81,7 @@ class Settings(BaseModel):
     segment_models: str = Field(
         "", description=f"Column whose values may have models of their own: {', '.join(SEGMENTS)}. Empty: none has."
     )
-    missing_numbers: Literal["native", "-999", "imputed"] = Field(
+    missing_numbers: Missing = Field(
         "native",
         description="What models read where a number is missing: nothing (native), -999 as document 003's did, or what "
         "is usual among the user's peers, with a flag beside it (imputed).",

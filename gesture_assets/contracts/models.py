@@ -4,6 +4,8 @@ Belongs here: the tables of the train job (a partition is the day at whose end t
 night. Does not belong here: training and scoring (`models/`), which version scores when (`warehouse/registry.py`).
 """
 
+from typing import Literal
+
 from gesture_assets.contracts.contract import PARTITION, Column, Contract, between, filled, no_rows, one_of
 from gesture_assets.contracts.scores import AS_OF, OWNER, USER
 
@@ -13,6 +15,7 @@ VERSION_PATTERN = r"^v\d{8}_\d{6}_[0-9a-f]{8}$"
 DAYS_APART = 14
 SPLITS = ("train", "validation", "test")
 SEGMENTS = ("subscriber_country", "primary_device", "is_subscriber")  # columns of user_features
+Missing = Literal["native", "-999", "imputed"]  # what a model reads where a number is missing
 GLOBAL = "global"  # the scope of the model of everybody; a segment's is its column and value
 LEAK, SUSPECT, FINE = "leak", "suspect", "fine"
 NO_CHAMPION, UNAVAILABLE = "no_champion", "champion_unavailable"  # why the rules serve somebody whom a model could

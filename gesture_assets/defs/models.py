@@ -32,6 +32,7 @@ from gesture_assets.contracts.models import (
     SPLITS,
     TRAINING_SET,
     UNAVAILABLE,
+    Missing,
 )
 from gesture_assets.defs.common import (
     TYPES,
@@ -59,7 +60,7 @@ from gesture_assets.models.evaluation import (
     learning_curve,
 )
 from gesture_assets.models.judgement import RULES, WITHOUT_RULES, beside_rows, decide, directions, evaluation_rows
-from gesture_assets.models.matrix import FLAG, Missing
+from gesture_assets.models.matrix import FLAG
 from gesture_assets.models.segments import Segment, with_segments
 from gesture_assets.models.tracking import CHALLENGER, CHAMPION, REPRODUCED, REPRODUCES, Tracking
 from gesture_assets.models.training import Model, Parameters, column_of, train

@@ -4,16 +4,12 @@ Belongs here: user features to fences and flagged values. Does not belong here: 
 (`contracts/exploration.py`), leaving anybody out for it: rules and models see every value.
 """
 
-from typing import Any
-
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.exploration import ENGAGEMENT_FENCES, ENGAGEMENT_OUTLIERS, IQR_FACTOR, METRICS
 from gesture_assets.features.user_features import NameStep, unnamed
-from gesture_assets.frames import concat
-
-Frame = nw.LazyFrame[Any]
+from gesture_assets.frames import Frame, concat
 
 DIGITS = 6  # engines go part of the way from one value to the next in sums that differ in the last bit
 

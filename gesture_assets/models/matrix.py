@@ -17,11 +17,11 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from gesture_assets.contracts.models import Missing
 from gesture_assets.errors import ConfigError, ModelMismatch, listing
 from gesture_assets.features.registry import IDENTIFIERS
 
 Kind = Literal["numeric", "boolean", "ordinal", "categorical", "flag"]
-Missing = Literal["native", "-999", "imputed"]
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 # Who somebody is, or nothing but a way to find out: with these a model learns persons, not behaviour.
@@ -230,13 +230,12 @@ def _fill(numbers: pl.DataFrame, name: str, categories: Sequence[Input], fewest_
     found, most_told = Fill(name, overall), 0.0
     for peers in categories:
         known = numbers.select(peers.name, name).drop_nulls()
-        column = pl.col(name)
+        if known.is_empty():
+            continue
+        column, values = pl.col(name), known[name].to_numpy()
         groups = known.group_by(peers.name, maintain_order=True).agg(
             size=pl.len(), mean=column.mean(), median=column.median()
         )
-        if known.is_empty():
-            continue
-        values = known[name].to_numpy()
         # The sum of squares between the groups, less what it is when the groups mean nothing.
         apart = groups["mean"].to_numpy() - values.mean()
         told = float(groups["size"].to_numpy() @ apart**2) - (len(groups) - 1) * float(values.var())

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import numpy as np
 import polars as pl
 
-from gesture_assets.contracts.models import GLOBAL
+from gesture_assets.contracts.models import GLOBAL, Missing
 from gesture_assets.errors import ConfigError, ModelMismatch, TrainingRefused
 from gesture_assets.models.calibration import Calibrator, Choice, Floats, fit_calibrator, to_share
 from gesture_assets.models.matrix import (
@@ -26,7 +26,6 @@ from gesture_assets.models.matrix import (
     MOST_VALUES,
     Encoding,
     Matrix,
-    Missing,
     encode,
     fit_encoding,
     other_shares,

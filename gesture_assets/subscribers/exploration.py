@@ -5,7 +5,6 @@ which criteria there are (`contracts/exploration.py`), drawing them (whoever ope
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import narwhals as nw
 
@@ -20,9 +19,7 @@ from gesture_assets.contracts.exploration import (
     VERDICT,
 )
 from gesture_assets.features.user_features import whole_days
-from gesture_assets.frames import concat
-
-Frame = nw.LazyFrame[Any]
+from gesture_assets.frames import Frame, concat
 
 UNKNOWN = "unknown"
 DIGITS = 6  # engines go part of the way from one value to the next in sums that differ in the last bit

@@ -100,9 +100,14 @@ def write(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract], *, now:
     }
     for table, (_, columns) in HEALTH.items():
         con.execute(f"create or replace table {table} ({', '.join(f'{name} {kind}' for name, kind, _ in columns)})")
-        con.register("written", rows[table].to_arrow())
-        con.execute(f"insert into {table} by name select * from written")
-        con.unregister("written")
+        insert(con, table, rows[table])
+
+
+def insert(con: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
+    """Add `rows` to `table`, column by column of the same name, in one statement."""
+    con.register("written", rows.to_arrow())
+    con.execute(f"insert into {table} by name select * from written")
+    con.unregister("written")
 
 
 def _quiet_days(con: duckdb.DuckDBPyConnection) -> set[date]:

@@ -243,10 +243,9 @@ def _dress(
 
 
 def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[Any, ...]]) -> None:
-    """Add `rows` to `table` at once: one statement a row takes a hundred times as long."""
-    con.register("added", pl.DataFrame(rows, orient="row", infer_schema_length=None).to_arrow())
-    con.execute(f"insert into {table} from added")
-    con.unregister("added")
+    """Add `rows`, in the order of its columns, to `table` at once: a statement a row takes a hundred times as long."""
+    columns = con.table(table).columns
+    health.insert(con, table, pl.DataFrame(rows, schema=columns, orient="row", infer_schema_length=None))
 
 
 def _comments_wanted(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract]) -> Iterator[str]:
