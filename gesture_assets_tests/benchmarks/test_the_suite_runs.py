@@ -43,7 +43,7 @@ def test_a_night_is_compared_with_the_same_tables_made_by_hand(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_a_model_of_the_demo_world_is_beside_the_oracle_and_no_feature_is_suspected(tmp_path: Path) -> None:
-    sizes = ("--users", "1500", "--days", "80")
+    sizes = ("--users", "2000", "--days", "80")
     part = run_suite(tmp_path / "bench.json", *sizes, "--only", "demo_model")["demo_model"]
     figures, limits = part["figures"], {limit["what"]: limit for limit in part["limits"]}
     assert limits["features that the sentinel suspects"]["holds"]
@@ -52,7 +52,7 @@ def test_a_model_of_the_demo_world_is_beside_the_oracle_and_no_feature_is_suspec
     assert 0.02 < figures["base_rate"] < 0.12
     for name in ("model", "oracle", "rules"):
         value, low, high = figures[name]["roc_auc"]
-        assert 0.5 < low <= value <= high <= 1, name
+        assert 0.6 < low <= value <= high <= 1, name
     # A few dozen buyers: what the benchmark at its full size settles, these may only not contradict.
     assert figures["model"]["roc_auc"][2] >= 0.85
     assert figures["model"]["sum_ratio"][1] <= 1.1
