@@ -13,7 +13,6 @@ from typing import Any, Self
 
 import dagster as dg
 import duckdb
-import narwhals as nw
 import polars as pl
 
 from gesture_assets import contracts
@@ -22,6 +21,7 @@ from gesture_assets.contracts.contract import PARTITION, PROVENANCE
 from gesture_assets.contracts.lineage import UPSTREAM
 from gesture_assets.contracts.severity import Severity, severity_of
 from gesture_assets.errors import ContractBreach, GateClosed, GestureError, TrainingRefused, listing
+from gesture_assets.frames import Frame
 from gesture_assets.settings import Settings, load_settings
 from gesture_assets.warehouse import audit_log, validation_results
 from gesture_assets.warehouse.audit import NOT_EVALUATED, CheckOutcome
@@ -183,7 +183,7 @@ class Night:
             self.context.log.warning(f"nothing landed on {listing(quiet)}: left out")
             self.session.run = replace(run, days=busy)
 
-    def read(self, contract: Contract, **window: date | None) -> nw.LazyFrame[Any]:
+    def read(self, contract: Contract, **window: date | None) -> Frame:
         """See `Session.read`."""
         return self.session.read(contract, **window)
 

@@ -23,6 +23,7 @@ from gesture_assets.contracts import (
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.defs.common import Events, Night, WarehouseResource, step
 from gesture_assets.events import accept, roll_up, sessionise
+from gesture_assets.frames import Frame
 from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.landing import find_files
 from gesture_assets.sources.personal import pseudonym_key
@@ -86,7 +87,7 @@ def landed_events(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
         )
 
 
-def _filed_before(night: Night, index: LandingIndex, files: list[Any]) -> nw.LazyFrame[Any]:
+def _filed_before(night: Night, index: LandingIndex, files: list[Any]) -> Frame:
     """Ids of events that an earlier day already has: from the live days, and from landing files of days not yet live.
 
     An event is never filed before it happened, so only events of an earlier day can have an earlier copy, and only in
@@ -140,7 +141,7 @@ def sessions(context: dg.AssetExecutionContext, warehouse: WarehouseResource) ->
         yield from night.commit((SESSIONS, (_filed(night, days) for days in night.chunks(RAW_EVENTS))))
 
 
-def _filed(night: Night, days: Sequence[date]) -> nw.LazyFrame[Any]:
+def _filed(night: Night, days: Sequence[date]) -> Frame:
     new = night.read(RAW_EVENTS, since=days[0], through=days[-1])
     earliest, has_own = night.session.connection.execute(
         f"select min(event_at), count(source_session_id) from {LIVE}.raw_events where {PARTITION} between ? and ?",
@@ -180,7 +181,7 @@ def activity_to_date(context: dg.AssetExecutionContext, warehouse: WarehouseReso
         yield from night.commit((ACTIVITY_TO_DATE, [none, *(_totals(night, day) for day in ends)]))
 
 
-def _totals(night: Night, day: date) -> nw.LazyFrame[Any]:
+def _totals(night: Night, day: date) -> Frame:
     activity = night.read(DAILY_ACTIVITY, through=day)
     earlier = newest_totals(night, through=min(day, night.days[0]) - timedelta(days=1))
     if earlier is None:

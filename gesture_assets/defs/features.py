@@ -6,7 +6,6 @@ Belongs here: reading what features are built from, a chunk of days at a time. D
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Any
 
 import dagster as dg
 import narwhals as nw
@@ -31,6 +30,7 @@ from gesture_assets.defs.common import (
 from gesture_assets.defs.events import newest_totals
 from gesture_assets.features.registry import WINDOWS, feature_registry
 from gesture_assets.features.user_features import user_features as build
+from gesture_assets.frames import Frame
 from gesture_assets.rules.column_sources import feature_sources
 
 
@@ -49,7 +49,7 @@ def user_features(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
         )
 
 
-def moments(night: Night, days: Sequence[date]) -> nw.LazyFrame[Any]:
+def moments(night: Night, days: Sequence[date]) -> Frame:
     """`days` with the moment by which things were known: their end."""
     values = ", ".join(f"(date '{day}', timestamp '{day + timedelta(days=1)}')" for day in days)
     return nw.from_native(night.session.connection.sql(f"select * from (values {values}) as t({PARTITION}, as_of)"))
@@ -61,7 +61,7 @@ def days_at_once(night: Night) -> int:
     return max(1, ROWS_AT_ONCE // max(history, 1))
 
 
-def _features(night: Night, days: Sequence[date]) -> nw.LazyFrame[Any]:
+def _features(night: Night, days: Sequence[date]) -> Frame:
     first, last = days[0], days[-1]
     totals_day = newest_totals(night, through=first)
     for contract in (CRM_SNAPSHOT, QUARANTINED_SUBSCRIBERS, ACTIVITY_TO_DATE):

@@ -46,7 +46,7 @@ from gesture_assets.defs.common import (
 from gesture_assets.defs.scores import rule_set_of
 from gesture_assets.errors import ConfigError, ModelMismatch
 from gesture_assets.features.registry import IDENTIFIERS, feature_registry
-from gesture_assets.frames import Frame, to_polars
+from gesture_assets.frames import Frame, concat, to_polars
 from gesture_assets.models import labels, leakage, reasons, scoring, splits, tuning, versions
 from gesture_assets.models.behaviour import behaviours
 from gesture_assets.models.evaluation import (
@@ -87,7 +87,7 @@ def possible_inputs(night: Night) -> tuple[str, ...]:
     return (*(name for name in names if not name.startswith(f"{labels.CONVERSION}_count")), RULE_SCORE)
 
 
-def features_on(night: Night, day: date) -> nw.LazyFrame[Any]:
+def features_on(night: Night, day: date) -> Frame:
     """The features of everybody on `day`, the rules' score among them."""
     return with_rule_score(night.read(USER_FEATURES, on=day), night.read(RULE_SCORES, on=day))
 
@@ -174,10 +174,10 @@ def outcomes(night: Night, days: Collection[date], known_until: date, horizon: i
     as_of = sorted(set(days))
     crm = sorted({*as_of, *(day + timedelta(days=horizon) for day in as_of)})
     found = labels.labels(
-        nw.concat([night.read(USER_FEATURES, on=day) for day in as_of]),
+        concat([night.read(USER_FEATURES, on=day) for day in as_of]),
         night.read(DAILY_ACTIVITY, through=known_until),
         night.read(IDENTITY_LINKS, through=known_until),
-        nw.concat([night.read(VALIDATED_SUBSCRIBERS, on=day) for day in crm]),
+        concat([night.read(VALIDATED_SUBSCRIBERS, on=day) for day in crm]),
         known_until=known_until,
         horizon=horizon,
         include_bots=night.settings.include_bots,
@@ -482,7 +482,7 @@ def _ranked(weights: pl.DataFrame, version: str) -> pl.DataFrame:
     )
 
 
-def _daily(rows: pl.DataFrame, contract: Contract, day: date) -> nw.LazyFrame[Any]:
+def _daily(rows: pl.DataFrame, contract: Contract, day: date) -> Frame:
     """`rows` in the columns and types of `contract`."""
     frame = rows.with_columns(pl.lit(day).alias(PARTITION))
     return nw.from_native(frame.select(pl.col(one.name).cast(TYPES[one.type]) for one in contract.columns).lazy())
@@ -522,7 +522,7 @@ def model_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource
         )
 
 
-def _spread(scores: nw.LazyFrame[Any], day: date) -> dict[str, Any]:
+def _spread(scores: Frame, day: date) -> dict[str, Any]:
     """How the probabilities of `day` are spread, as a picture; nothing where nobody was scored."""
     found = to_polars(scores.filter(nw.col(PARTITION) == nw.lit(day).cast(nw.Date)).select("probability"))
     return {"distribution": dg.MetadataValue.md(distribution(found["probability"]).markdown)} if len(found) else {}
@@ -531,7 +531,7 @@ def _spread(scores: nw.LazyFrame[Any], day: date) -> dict[str, Any]:
 Models = Mapping[date, tuple[str, Model | None]]  # the version that serves each day, and its model where it is there
 
 
-def _asked(night: Night, models: Models) -> nw.LazyFrame[Any]:
+def _asked(night: Night, models: Models) -> Frame:
     """Everybody of the run's days with the `reason` for which no model scores them, null for the rest."""
     window = {"since": night.days[0], "through": night.days[-1]}
     suppressed = night.read(RULE_SCORES, **window).filter(~nw.col("suppression_reason").is_null())
@@ -545,9 +545,7 @@ def _asked(night: Night, models: Models) -> nw.LazyFrame[Any]:
     return night.session.set_aside("asked", found)
 
 
-def _eligible(
-    night: Night, models: Models, asked: nw.LazyFrame[Any]
-) -> Iterator[tuple[date, str, Model, pl.DataFrame]]:
+def _eligible(night: Night, models: Models, asked: Frame) -> Iterator[tuple[date, str, Model, pl.DataFrame]]:
     """For each day with a model: the users whom it scores, some at a time, in the columns that it reads."""
     for day, (version, model) in models.items():
         if model is not None:
@@ -559,7 +557,7 @@ def _eligible(
                 yield day, version, model, part
 
 
-def _scored(night: Night, models: Models, asked: nw.LazyFrame[Any]) -> Iterator[nw.LazyFrame[Any]]:
+def _scored(night: Night, models: Models, asked: Frame) -> Iterator[Frame]:
     yield _daily(pl.DataFrame(schema=dict.fromkeys(MODEL_SCORES.column_names)), MODEL_SCORES, night.days[0])
     for day, version, model, part in _eligible(night, models, asked):
         found = scoring.score_users(model, part).with_columns(
@@ -568,7 +566,7 @@ def _scored(night: Night, models: Models, asked: nw.LazyFrame[Any]) -> Iterator[
         yield _daily(found, MODEL_SCORES, day)
 
 
-def _explained(night: Night, models: Models, asked: nw.LazyFrame[Any]) -> Iterator[nw.LazyFrame[Any]]:
+def _explained(night: Night, models: Models, asked: Frame) -> Iterator[Frame]:
     yield _daily(pl.DataFrame(schema=dict.fromkeys(SCORE_REASONS.column_names)), SCORE_REASONS, night.days[0])
     names = input_names(night)
     for day, version, model, part in _eligible(night, models, asked):

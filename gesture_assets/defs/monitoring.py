@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import narwhals as nw
@@ -76,7 +75,7 @@ LEAST_CHANGE, MOST_CHANGES = 5.0, 1_000  # points from which on somebody asks wh
 COLUMNS_AT_ONCE = 60  # features in memory together: a million users' are half a gigabyte
 
 
-def _table(contract: Contract, *rows: pl.DataFrame) -> nw.LazyFrame[Any]:
+def _table(contract: Contract, *rows: pl.DataFrame) -> Frame:
     """`rows` in the columns and types of `contract`; a column that they lack is null."""
     empty = pl.DataFrame(schema={one.name: TYPES[one.type] for one in contract.columns})
     frames = [frame.select(pl.col(name).cast(empty.schema[name]) for name in frame.columns if name in empty.schema)

@@ -7,7 +7,6 @@ Belongs here: reading features, scoring them by the rule set, committing. Does n
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
 
 import dagster as dg
 import narwhals as nw
@@ -26,6 +25,7 @@ from gesture_assets.defs.common import SETTINGS, USER_FEATURES, Events, Night, W
 from gesture_assets.defs.features import days_at_once, moments
 from gesture_assets.errors import GestureError
 from gesture_assets.features.day_caps import day_capped_counts
+from gesture_assets.frames import Frame
 from gesture_assets.rules.column_sources import score_sources
 from gesture_assets.rules.rule_set import RuleSet, load_rule_set
 from gesture_assets.rules.scorer import KEYS, rank, score, suppressions
@@ -99,7 +99,7 @@ def _note_new_rules(night: Night, rules: RuleSet) -> None:
         )  # fmt: skip
 
 
-def _with_day_caps(night: Night, features: nw.LazyFrame[Any], rules: RuleSet) -> nw.LazyFrame[Any]:
+def _with_day_caps(night: Night, features: Frame, rules: RuleSet) -> Frame:
     """What the rules read of `features`, and the counts of which a day adds only so many, where rules have such."""
     if not rules.day_caps:
         return features
@@ -112,7 +112,7 @@ def _with_day_caps(night: Night, features: nw.LazyFrame[Any], rules: RuleSet) ->
     return night.session.set_aside("capped_features", both.with_columns(nw.col(*caps).fill_null(0)))
 
 
-def _day_capped(night: Night, days: Sequence[date], rules: RuleSet) -> nw.LazyFrame[Any]:
+def _day_capped(night: Night, days: Sequence[date], rules: RuleSet) -> Frame:
     return day_capped_counts(
         night.read(DAILY_ACTIVITY, through=days[-1]),
         night.read(IDENTITY_LINKS, through=days[-1]),
@@ -122,7 +122,7 @@ def _day_capped(night: Night, days: Sequence[date], rules: RuleSet) -> nw.LazyFr
     )
 
 
-def _suppressed(night: Night, features: nw.LazyFrame[Any], rules: RuleSet) -> tuple[nw.LazyFrame[Any] | None, str]:
+def _suppressed(night: Night, features: Frame, rules: RuleSet) -> tuple[Frame | None, str]:
     """Who gets no score on the days of the run, and how many that are, by reason."""
     rows, digest = read_suppressed(night.settings.suppressed)
     if digest:
@@ -137,7 +137,7 @@ def _suppressed(night: Night, features: nw.LazyFrame[Any], rules: RuleSet) -> tu
     return kept, f"{reasons.total()} ({counts})" if reasons else "0"
 
 
-def _rule_sets(night: Night, rules: RuleSet) -> nw.LazyFrame[Any]:
+def _rule_sets(night: Night, rules: RuleSet) -> Frame:
     """A row for each day of the run, with the rule set that scores it."""
     return nw.from_native(
         pl.LazyFrame(

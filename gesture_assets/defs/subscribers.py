@@ -16,6 +16,7 @@ from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.subscribers import CRM_TABLES
 from gesture_assets.defs.common import VALIDATED_SUBSCRIBERS, Events, Night, WarehouseResource, step
 from gesture_assets.errors import SourceError
+from gesture_assets.frames import Frame
 from gesture_assets.sources.crm import CrmContent, canonical_crm, crm_url, odd_values, read_crm
 from gesture_assets.sources.personal import build_word, pseudonym_key
 from gesture_assets.subscribers.validate import subscribers_as_of
@@ -72,7 +73,7 @@ def _build(night: Night, url: str) -> Events:
         and day in verdicts and verdicts[day][0] in (Verdict.PASS, Verdict.OVERRIDE)
     ]  # fmt: skip
     built = [day for day in night.days if day not in kept]
-    frames: dict[str, list[nw.LazyFrame[Any]]] = {
+    frames: dict[str, list[Frame]] = {
         contract.name: [_stored(night, contract, kept)] if kept else [] for contract in TABLES
     }
     if built:
@@ -108,7 +109,7 @@ def _is_past(day: date, today: date) -> bool:
     return day < today - timedelta(days=1)
 
 
-def _stored(night: Night, contract: Contract, days: list[date]) -> nw.LazyFrame[Any]:
+def _stored(night: Night, contract: Contract, days: list[date]) -> Frame:
     """The live rows of `days`."""
     listed = ", ".join(f"date '{day}'" for day in days)
     return nw.from_native(
@@ -118,10 +119,7 @@ def _stored(night: Night, contract: Contract, days: list[date]) -> nw.LazyFrame[
     )
 
 
-def _snapshot(
-    night: Night, content: CrmContent, subscribers: nw.LazyFrame[Any], days: nw.LazyFrame[Any],
-    unmatched: dict[str, int],
-) -> nw.LazyFrame[Any]:  # fmt: skip
+def _snapshot(night: Night, content: CrmContent, subscribers: Frame, days: Frame, unmatched: dict[str, int]) -> Frame:
     """The rows of crm_snapshot: what each CRM table looked like, and how many of its rows are later than the day."""
     is_later = nw.when(nw.col("optin_date") > nw.col(PARTITION)).then(nw.lit(1)).otherwise(nw.lit(0))
     settings, odd = night.settings, odd_values(content, night.settings.crm_product_ids)
@@ -150,5 +148,5 @@ def _snapshot(
     )
 
 
-def _rows(frame: nw.LazyFrame[Any]) -> int:
+def _rows(frame: Frame) -> int:
     return int(frame.select(nw.len()).collect().item())

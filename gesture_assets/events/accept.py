@@ -4,14 +4,11 @@ Belongs here: frames of landed rows to frames of events, quarantine and reconcil
 files (`sources/landing.py`), visits and counts (`sessionise.py`, `roll_up.py`).
 """
 
-from typing import Any
-
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.events import RAW_EVENTS, REASONS
-
-Frame = nw.LazyFrame[Any]
+from gesture_assets.frames import Frame
 
 # Behaviour that no reader shows: this many events within one minute, or this many events of a day with no time spent.
 BOT_EVENTS_PER_MINUTE = 30

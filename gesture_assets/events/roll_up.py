@@ -5,7 +5,6 @@ here: windows over days (`features/`).
 """
 
 from datetime import date
-from typing import Any
 
 import narwhals as nw
 
@@ -13,8 +12,7 @@ from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.events import ACTIVITY_TO_DATE, ATTRIBUTES, DAILY_ACTIVITY
 from gesture_assets.events.event_types import EVENT_TYPE_NAMES
 from gesture_assets.features.registry import DEVICES
-
-Frame = nw.LazyFrame[Any]
+from gesture_assets.frames import Frame
 
 KEY = (PARTITION, "user_id", "activity_date", "is_bot")
 COUNTS = (*(f"{name}_count" for name in EVENT_TYPE_NAMES), "event_count", "session_count",

@@ -5,15 +5,13 @@ belong here: choosing the days that are looked at (`defs/events.py`).
 """
 
 from datetime import timedelta
-from typing import Any
 
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.events import SESSIONS
 from gesture_assets.events.roll_up import exact_seconds
-
-Frame = nw.LazyFrame[Any]
+from gesture_assets.frames import Frame
 
 GAP_SECONDS = 30 * 60  # the field's usual gap; a pause of exactly 30 minutes still continues the visit
 # Visits are traced back this far before a user's first new event; a visit longer than that is a machine's.

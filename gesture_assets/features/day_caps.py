@@ -6,17 +6,16 @@ not depend on the rules.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.features.user_features import KEY, known_by, resolve_identities, whole_days
+from gesture_assets.frames import Frame
 
 if TYPE_CHECKING:
     from gesture_assets.rules.rule_set import DayCap
-
-Frame = nw.LazyFrame[Any]
 
 
 def day_capped_counts(

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from datetime import date
 from functools import reduce
 from operator import add
-from typing import Any
 
 import narwhals as nw
 
@@ -20,8 +19,8 @@ from gesture_assets.contracts.events import ACTIVITY_TO_DATE
 from gesture_assets.events.event_types import EVENT_TYPE_NAMES
 from gesture_assets.events.roll_up import add_up, as_totals, milliseconds
 from gesture_assets.features.registry import DEVICES, PROFILE, WINDOWS, feature_registry, tag_column
+from gesture_assets.frames import Frame
 
-Frame = nw.LazyFrame[Any]
 # Gives a part of a query a name, so that an engine plans what is built on it against its columns only.
 NameStep = Callable[[str, Frame], Frame]
 

@@ -9,15 +9,13 @@ until its horizon is over even where the purchase is already there: else young d
 """
 
 from datetime import date
-from typing import Any
 
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.events.roll_up import last_known
 from gesture_assets.features.user_features import KEY, NameStep, resolve_identities, unnamed
-
-Frame = nw.LazyFrame[Any]
+from gesture_assets.frames import Frame
 
 HORIZON_DAYS = 30
 CONVERSION = "purchase"  # the event type that the CRM's Transactions are too

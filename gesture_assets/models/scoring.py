@@ -5,7 +5,6 @@ belong here: reasons (`reasons.py`), who is eligible (`labels.py`), which model 
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import narwhals as nw
 import numpy as np
@@ -13,6 +12,7 @@ import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.models import DISAGREEMENT, INTENT_SCORES
+from gesture_assets.frames import Frame
 from gesture_assets.models.calibration import confidence
 from gesture_assets.models.training import Model, column_of
 
@@ -39,7 +39,7 @@ def score_users(model: Model, frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def percentiles(scored: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+def percentiles(scored: Frame) -> Frame:
     """`scored` with `percentile`: the share of the day's users with a lower probability, those with an equal one half.
 
     Two users of equal probability have one percentile, so the mean of all is one half.
@@ -54,9 +54,7 @@ def percentiles(scored: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     return scored.drop("percentile", strict=False).join(share, on=[PARTITION, "probability"], how="left")
 
 
-def intent_scores(
-    rule_scores: nw.LazyFrame[Any], model_scores: nw.LazyFrame[Any], exclusions: nw.LazyFrame[Any]
-) -> nw.LazyFrame[Any]:
+def intent_scores(rule_scores: Frame, model_scores: Frame, exclusions: Frame) -> Frame:
     """Rules and model side by side, and the one to act on: the model's, or the rules' where there is none.
 
     Who has no model score has a reason in `exclusions`. Suppressed users have neither.

@@ -12,15 +12,14 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from functools import reduce
 from operator import add
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import narwhals as nw
 import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import ConfigError, TrainingRefused, listing
-
-Frame = nw.LazyFrame[Any]
+from gesture_assets.frames import Frame
 
 TRAIN, VALIDATION, TEST = PARTS = ("train", "validation", "test")
 LEFT_OUT = "left_out"

@@ -6,16 +6,14 @@ labels (`labels.py`), the parts themselves (`splits.py`), training (`training.py
 
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
-from typing import Any
 
 import narwhals as nw
 
 from gesture_assets.errors import TrainingRefused, listing
 from gesture_assets.features.user_features import KEY, NameStep, unnamed
+from gesture_assets.frames import Frame
 from gesture_assets.models.labels import HORIZON_DAYS
 from gesture_assets.models.splits import SHARES, Shares, persons, random_split, time_split
-
-Frame = nw.LazyFrame[Any]
 
 # Two days a fortnight apart share half of a month's window: closer ones repeat each other's rows rather than add some.
 DAYS_APART = 14

@@ -25,7 +25,7 @@ import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.features.user_features import NameStep, unnamed
-from gesture_assets.frames import Frame, to_polars
+from gesture_assets.frames import Frame, concat, to_polars
 from gesture_assets.monitoring.statistics import (
     EFFECT,
     FEWEST_ROWS,
@@ -194,7 +194,7 @@ def _sums(did: Frame, first_days: Frame, steps: Mapping[str, str], keep: NameSte
         (taken, "step", nw.col("event_type"), "days_with", "taken"),
     )
     x, y = nw.col("x"), nw.col("y")
-    sums = nw.concat([
+    sums = concat([
         frame.select("segment", "is_current", kind=nw.lit(kind), name=name, x=nw.col(of), y=nw.col(part))
         for frame, kind, name, of, part in watched
     ]).group_by("segment", "is_current", "kind", "name").agg(

@@ -9,7 +9,6 @@ count: before its horizon is over a day holds buyers only.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import narwhals as nw
 import numpy as np
@@ -17,12 +16,11 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.frames import Frame
 from gesture_assets.models.behaviour import FEWEST_OF_AN_OUTCOME, LARGEST_GAP
 from gesture_assets.models.calibration import Floats
 from gesture_assets.models.evaluation import DECILES, SMALLER_IS_BETTER, Estimate, Evaluation, evaluate
 from gesture_assets.monitoring.retraining import exceeds
-
-Frame = nw.LazyFrame[Any]
 
 # Metric -> how far it may get worse before somebody has to act: documents 001 and 002, row M08 for the calibration
 # error; the Brier score is only reported, as it moves with the share of buyers.

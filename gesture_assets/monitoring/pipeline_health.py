@@ -15,6 +15,7 @@ import narwhals as nw
 import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.frames import Frame
 
 WINDOWS = (30, 90)
 TARGET = 0.995  # document 002: pipeline reliability
@@ -91,7 +92,7 @@ def reliability(fresh: pl.DataFrame, *, windows: Sequence[int] = WINDOWS, target
     ).sort("window_days", "table_name")  # fmt: skip
 
 
-def missing(rows: nw.LazyFrame[Any], table: str, columns: Sequence[str]) -> pl.DataFrame:
+def missing(rows: Frame, table: str, columns: Sequence[str]) -> pl.DataFrame:
     """Missing values by day and column of `rows` (of the table `table`), for `quality_trend`."""
     counts = rows.group_by(PARTITION).agg(
         nw.len().cast(nw.Int64).alias("total_count"),

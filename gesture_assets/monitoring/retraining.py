@@ -11,11 +11,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import narwhals as nw
 
 from gesture_assets.errors import listing
+from gesture_assets.frames import Frame
 
 if TYPE_CHECKING:
     from datetime import date
@@ -104,7 +105,7 @@ def decide_retraining(state: RetrainingState, thresholds: Thresholds | None = No
     return RetrainDecision(bool(reasons) and not blocked, reasons, blocked)
 
 
-def new_feedback(outcomes: nw.LazyFrame[Any], *, trained_on: "date") -> int:
+def new_feedback(outcomes: Frame, *, trained_on: "date") -> int:
     """People of whom something is known that was not known on the day `trained_on`, at whose end a model was trained.
 
     `outcomes`: eligible rows of `models.labels.labels` (`person_id`, `matures_on`, `label`), mature ones, of any as-of

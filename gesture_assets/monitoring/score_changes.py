@@ -24,7 +24,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import narwhals as nw
 import polars as pl
@@ -32,6 +32,7 @@ import polars as pl
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.features.day_caps import day_capped_counts
 from gesture_assets.features.user_features import KEY, NameStep, unnamed, user_features
+from gesture_assets.frames import Frame, concat
 from gesture_assets.monitoring.retraining import TOLERANCE
 from gesture_assets.rules.rule_set import DayCap, RuleSet
 from gesture_assets.rules.scorer import BAND_TOLERANCE, score
@@ -39,7 +40,6 @@ from gesture_assets.rules.scorer import BAND_TOLERANCE, score
 if TYPE_CHECKING:
     from gesture_assets.models.training import Model
 
-Frame = nw.LazyFrame[Any]
 
 LATE_DATA, DECAY_AND_TIME, NEW_BEHAVIOUR, RULE_EDIT, MODEL_SWAP = PARTS = (
     "late_data", "decay_and_time", "new_behaviour", "rule_edit", "model_swap"
@@ -157,7 +157,7 @@ def decompose(
     change in points, before they are held within 1 to 100. Model scores: absent None.
     """
     keys, steps = list(keys), [BEFORE, *(part for part in PARTS if part in points)]
-    long = nw.concat([
+    long = concat([
         points[name].select(*keys, nw.col(value).cast(nw.Float64).alias("value"), nw.lit(name).alias("step"))
         for name in (*steps, AFTER)
     ])  # fmt: skip

@@ -16,7 +16,7 @@ import narwhals as nw
 import polars as pl
 
 from gesture_assets.errors import ConfigError
-from gesture_assets.frames import concat
+from gesture_assets.frames import Frame, concat
 from gesture_assets.rules.rule_set import Rule, RuleSet, Suppression
 
 KEYS = ("as_of_date", "user_id")
@@ -31,9 +31,7 @@ LARGEST_SHOWN = 1e12
 NEVER = 2**62  # place by latest activity of those without any: after everybody
 
 
-def score(
-    features: nw.LazyFrame, rule_set: RuleSet, suppressed: nw.LazyFrame | None = None
-) -> tuple[nw.LazyFrame, nw.LazyFrame]:
+def score(features: Frame, rule_set: RuleSet, suppressed: Frame | None = None) -> tuple[Frame, Frame]:
     """`rule_scores` and `rule_contributions` of every row of `features` (one per user and day), as contracted.
 
     `points` is the sum of the contributions, `score` the points within 1–100; nothing is rounded. The contributions
@@ -53,9 +51,7 @@ def score(
     return _with_suppressed(_scores(features, rule_set), suppressed), concat(parts)
 
 
-def suppressions(
-    features: nw.LazyFrame, rules: Iterable[Suppression], listed: nw.LazyFrame | None = None
-) -> nw.LazyFrame | None:
+def suppressions(features: Frame, rules: Iterable[Suppression], listed: Frame | None = None) -> Frame | None:
     """Who of `features` gets no score, one row a user and day with the `reason`; None where nobody could.
 
     By the rule set's suppressions, or because `listed` (`user_id` or `mailchimp_id`, `reason`, `since`, `until`: days,
@@ -75,10 +71,10 @@ def suppressions(
             nw.col("until").is_null() | (day <= nw.col("until"))
         )
         found.append(both.filter(holds).select(*KEYS, "reason"))
-    return nw.concat(found).group_by(*KEYS).agg(nw.col("reason").min()) if found else None
+    return concat(found).group_by(*KEYS).agg(nw.col("reason").min()) if found else None
 
 
-def rank(scores: nw.LazyFrame, n: int) -> nw.LazyFrame:
+def rank(scores: Frame, n: int) -> Frame:
     """The `n` highest scores of each day with `rank` from 1: score, then latest activity, then id.
 
     Suppressed users, who have no score, are left out.
@@ -98,7 +94,7 @@ def rank(scores: nw.LazyFrame, n: int) -> nw.LazyFrame:
     )
 
 
-def global_explanation(contributions: nw.LazyFrame, rule_set: RuleSet, users: int) -> pl.DataFrame:
+def global_explanation(contributions: Frame, rule_set: RuleSet, users: int) -> pl.DataFrame:
     """One row per rule and cap, the weightiest first: what it adds on average over `users`, everybody of one day.
 
     `mean_points`; `share_of_users` with points above 0; `mean_share_of_score`, its mean part of a user's points, over
@@ -138,7 +134,7 @@ def _require_number(schema: nw.Schema, name: str, who: str) -> None:
         )
 
 
-def _scores(features: nw.LazyFrame, rule_set: RuleSet) -> nw.LazyFrame:
+def _scores(features: Frame, rule_set: RuleSet) -> Frame:
     rules = [(f"points_{number}", rule) for number, rule in enumerate(rule_set.rules)]
     parts = features.select(*KEYS, "last_event_at", **{name: _points(rule, rule_set) for name, rule in rules})
     sums = parts.with_columns(
@@ -170,7 +166,7 @@ def _scores(features: nw.LazyFrame, rule_set: RuleSet) -> nw.LazyFrame:
     )
 
 
-def _contribution(features: nw.LazyFrame, rule: Rule, rule_set: RuleSet) -> nw.LazyFrame:
+def _contribution(features: Frame, rule: Rule, rule_set: RuleSet) -> Frame:
     shown = _shown(rule.feature, features.collect_schema()[rule.feature])
     texts = rule.because.split("{value}")
     return features.select(
@@ -189,7 +185,7 @@ def _contribution(features: nw.LazyFrame, rule: Rule, rule_set: RuleSet) -> nw.L
     )
 
 
-def _cap_contribution(features: nw.LazyFrame, cap_id: str, rule_set: RuleSet) -> nw.LazyFrame:
+def _cap_contribution(features: Frame, cap_id: str, rule_set: RuleSet) -> Frame:
     """What the cap `cap_id` takes away: a contribution below 0, so that contributions still sum to the points."""
     group, most = rule_set.caps[cap_id]
     names = {f"points_{number}": rule for number, rule in enumerate(rule_set.rules) if group in (None, rule.group)}
@@ -218,7 +214,7 @@ def _cap_contribution(features: nw.LazyFrame, cap_id: str, rule_set: RuleSet) ->
     )
 
 
-def _with_suppressed(scores: nw.LazyFrame, suppressed: nw.LazyFrame | None) -> nw.LazyFrame:
+def _with_suppressed(scores: Frame, suppressed: Frame | None) -> Frame:
     """`scores` with the reason why there is none; points and contributions stay, so that they can be understood."""
     if suppressed is None:
         return scores.with_columns(suppression_reason=nw.lit(None, nw.String))

@@ -4,15 +4,12 @@ Belongs here: canonical CRM frames to the contracts' frames. Does not belong her
 judging the result (`contracts/subscribers.py`).
 """
 
-from typing import Any
-
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.subscribers import QUARANTINED_SUBSCRIBERS, validated_subscribers
 from gesture_assets.features.registry import tag_column
-
-Frame = nw.LazyFrame[Any]
+from gesture_assets.frames import Frame
 
 TAG_SUMS = ("tag_count", "tag_other")
 

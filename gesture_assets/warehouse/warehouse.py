@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import duckdb
 import narwhals as nw
@@ -23,6 +22,7 @@ import polars as pl
 from gesture_assets.contracts.contract import PARTITION, PROVENANCE, Contract
 from gesture_assets.contracts.lineage import ancestors
 from gesture_assets.errors import ConfigError, ContractBreach, GateClosed, GestureError, listing
+from gesture_assets.frames import Frame
 from gesture_assets.settings import Settings
 from gesture_assets.sources.personal import masked_sql
 from gesture_assets.warehouse import alert_log, audit_log, ledger, quarantine, registry, restatement
@@ -120,7 +120,7 @@ class TableCommit:
         ).hexdigest()[:32]
 
 
-Frames = nw.LazyFrame[Any] | Iterable[nw.LazyFrame[Any]]
+Frames = Frame | Iterable[Frame]
 
 
 @dataclass
@@ -140,7 +140,7 @@ class Session:
 
     def read(
         self, contract: Contract, *, on: date | None = None, since: date | None = None, through: date | None = None
-    ) -> nw.LazyFrame[Any]:
+    ) -> Frame:
         """The live rows of `contract`: of the day `on`, or of each day from `since` (default: first) `through` a day.
 
         With `through`, each landed day of the span needs its PASS, so a forgotten day is a closed gate and not a silent
@@ -302,13 +302,13 @@ class Session:
         days = tuple(DayVerdict(day, True, 0, EMPTY_HASH, attempts[day], False) for day in self.run.days)
         return (TableCommit(contract, days, outcomes),)
 
-    def set_aside(self, name: str, frames: Frames) -> nw.LazyFrame[Any]:
+    def set_aside(self, name: str, frames: Frames) -> Frame:
         """The rows of `frames` as a table that lives as long as the session: for what is read more than once."""
         table = f"scratch.main.{name}"
         self._write(table, frames)
         return nw.from_native(self.connection.table(table))
 
-    def in_parts(self, frame: nw.LazyFrame[Any], *, by: str, rows: int) -> Iterator[pl.DataFrame]:
+    def in_parts(self, frame: Frame, *, by: str, rows: int) -> Iterator[pl.DataFrame]:
         """`frame` in memory, about `rows` rows at a time, with `row_hash`, a hash of each row's values.
 
         Which rows come together follows from their column `by`; their order is not promised.
@@ -320,7 +320,7 @@ class Session:
         for part in range(parts):
             yield pl.DataFrame(hashed.filter(f"hash({by}) % {parts} = {part}").to_arrow_table())
 
-    def name_step(self, name: str, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    def name_step(self, name: str, frame: Frame) -> Frame:
         """`frame` as a named part of the query that it goes into, a CTE.
 
         Each further step binds everything below it again. Bound against an empty table of the same columns, a query of
