@@ -234,10 +234,10 @@ def candidate_model(context: dg.AssetExecutionContext, warehouse: WarehouseResou
         with tracking.run(f"train {day}", tags=tags) as run_id:
             own = {**json.loads(source.get("parameters", "{}")), **config.parameters}
             parameters = Parameters(seed=config.seed).overridden(own)
-            if config.tune:
-                parameters = _tuned(night, tracking, run_id, pieces, inputs, parameters, config)
-            level = _level(night, parts, inputs)
             missing = _missing(night, source)
+            if config.tune:
+                parameters = _tuned(night, tracking, run_id, pieces, inputs, parameters, missing, config)
+            level = _level(night, parts, inputs)
             model = _trained(night, pieces, inputs, parameters, level, missing=missing)
             segments: dict[str, Segment] = {}
             if column := _segment_column(night, source):
@@ -405,7 +405,7 @@ def _judged(
 
 def _tuned(
     night: Night, tracking: Tracking, parent: str, pieces: Mapping[str, pl.DataFrame], inputs: Sequence[str],
-    parameters: Parameters, config: Training,
+    parameters: Parameters, missing: Missing, config: Training,
 ) -> Parameters:  # fmt: skip
     """The best parameters of a search that goes on where a killed one stopped; each trial is a child run of MLflow,
     those of before it was killed too.
@@ -422,8 +422,8 @@ def _tuned(
     found = tuning.tune(
         pieces["train"], pieces["validation"], "label", inputs, parameters=parameters, trials=config.trials,
         sampler=config.sampler, workers=tuning.WORKERS[config.sampler], seed=config.seed, monotone=directions(inputs),
-        storage=str(night.settings.data_dir / "tuning.journal"), study=f"{data[:12]}-{config.sampler}-{config.seed}",
-        on_trial=logged,
+        missing=missing, storage=str(night.settings.data_dir / "tuning.journal"),
+        study=f"{data[:12]}-{missing}-{config.sampler}-{config.seed}", on_trial=logged,
     )  # fmt: skip
     for trial in found.trials:
         if trial.number not in made:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
+from gesture_assets.contracts.models import Missing
 from gesture_assets.errors import ConfigError
 from gesture_assets.models.calibration import Calibrator
 from gesture_assets.models.evaluation import best_threshold, evaluate
@@ -105,16 +106,18 @@ def tune(
     seed: int = 42,
     monotone: Mapping[str, Literal[-1, 0, 1]] | None = None,
     ordinal: Mapping[str, Sequence[str]] | None = None,
+    missing: Missing = "native",
     threads: int | None = None,
     on_trial: Callable[[Trial], None] | None = None,
 ) -> Tuning:
     """Search for the parameters whose model, trained on `frame`, has the highest ROC AUC on `validation`.
 
-    `parameters` are kept but for those of `SPACE`. `storage`: an address such as sqlite:///tuning.db, or the path of a
-    journal file; a `study` found there goes on until it has `trials` finished trials, so that nothing is done twice
-    after a kill. Without it the search lives in memory. `threads` are those of one trial (with several workers: 1).
-    `on_trial` is called here, not in the worker, for each trial that finishes now. Raises as `train` does, and
-    `ConfigError` for processes without a storage or a study of another sampler, seed or training set.
+    `parameters` are kept but for those of `SPACE`; `ordinal` and `missing` are as for `train`. `storage`: an address
+    such as sqlite:///tuning.db, or the path of a journal file; a `study` found there goes on until it has `trials`
+    finished trials, so that nothing is done twice after a kill. Without it the search lives in memory. `threads` are
+    those of one trial (with several workers: 1). `on_trial` is called here, not in the worker, for each trial that
+    finishes now. Raises as `train` does, and `ConfigError` for processes without a storage or a study of another
+    sampler, seed or training set.
     """
     import optuna
 
@@ -123,13 +126,13 @@ def tune(
     outcome, judged = outcomes(frame, target, features), outcomes(validation, target)
     refuse_thin(outcome, target)
     refuse_thin(judged, target, 1)
-    encoding = fit_encoding(frame, features, ordinal=ordinal)
+    encoding = fit_encoding(frame, features, ordinal=ordinal, missing=missing)
     opened = _open(storage)
     found = optuna.create_study(storage=opened, study_name=study, direction="maximize", load_if_exists=True)
     matrix = encode(frame, encoding)
     _same_search(found, study, {
-        "sampler": sampler, "seed": seed, "features": list(encoding.names), "rows": len(matrix),
-        "positives": int(outcome.sum()),
+        "sampler": sampler, "seed": seed, "features": list(encoding.names), "missing_numbers": missing,
+        "rows": len(matrix), "positives": int(outcome.sum()),
     })  # fmt: skip
     places = _free_places(found, trials)
     work = _Work(

@@ -51,6 +51,21 @@ def test_trials_stay_in_the_space_and_the_best_has_the_highest_auc(sampler: str)
     assert found.sampler == sampler
 
 
+def test_trials_are_models_of_the_encoding_that_is_trained_with() -> None:
+    """A gap that says who buys: only a search that fills it as training does finds the same scores."""
+    hidden = (pl.col("bought") & (pl.col("idle") > 0)) | (pl.col("idle") > 1)
+    gappy = [rows.with_columns(strong=pl.when(~hidden).then("strong")) for rows in (TRAINING, VALIDATION)]
+    found = tune(*gappy, "bought", FEATURES, missing="imputed", trials=3)
+    for trial in found.trials:
+        model = train(
+            gappy[0], "bought", FEATURES, parameters=trial.parameters, missing="imputed", min_rows=1,
+            validation=gappy[1], calibration="none",
+        )  # fmt: skip
+        assert "imputed_strong" in model.encoding.names
+        scored = evaluate(gappy[1]["bought"], model.probabilities(gappy[1]), bootstrap=0).metrics
+        assert trial.roc_auc == scored["roc_auc"].value
+
+
 def test_the_space_is_that_of_the_source_document() -> None:
     assert SPACE == {
         "max_depth": (3, 8), "learning_rate": (0.01, 0.3), "n_estimators": (50, 200), "subsample": (0.7, 1.0),
@@ -151,6 +166,8 @@ def test_a_study_of_another_search_is_not_gone_on_with(tmp_path: Path) -> None:
         search(trials=2, storage=storage, sampler="random", seed=1)
     with pytest.raises(ConfigError, match="another features"):
         tune(TRAINING, VALIDATION, "bought", ["strong"], storage=storage)
+    with pytest.raises(ConfigError, match="another missing_numbers"):
+        search(trials=2, storage=storage, missing="-999")
     assert len(search(trials=2, storage=storage, study="another", seed=1)) == 2
 
 
