@@ -28,7 +28,7 @@ from gesture_assets.warehouse.audit import NOT_EVALUATED, CheckOutcome
 from gesture_assets.warehouse.ledger import Verdict
 from gesture_assets.warehouse.turns import Turns
 from gesture_assets.warehouse.unchanged import build_keys, still_live
-from gesture_assets.warehouse.warehouse import Frames, RunInfo, Session, TableCommit, Warehouse
+from gesture_assets.warehouse.warehouse import Frames, RunInfo, Session, TableCommit, Warehouse, joined
 
 SETTINGS = load_settings()  # shapes the code location: first partition, tag columns, rule set
 USER_FEATURES = contracts.user_features(contracts.feature_registry(SETTINGS.tags))
@@ -192,16 +192,19 @@ class Night:
         for contract in contracts:
             self.read(contract, since=self.days[0], through=self.days[-1])
 
-    def chunks(self, contract: Contract, rows: int = ROWS_AT_ONCE) -> Iterator[tuple[date, ...]]:
-        """The run's days in pieces that hold about `rows` rows of `contract`, a day at least.
+    def chunks(self, contract: Contract) -> Iterator[tuple[date, ...]]:
+        """`chunks_by` the live rows of `contract`."""
+        return self.chunks_by(self.session.live_counts(contract.name, self.days))
+
+    def chunks_by(self, counts: Mapping[date, int]) -> Iterator[tuple[date, ...]]:
+        """The run's days in pieces that hold about `ROWS_AT_ONCE` rows by `counts` (day -> rows), a day at least.
 
         Planning a query costs the same for one day as for many, and many large days at once would not fit in memory.
         """
-        counts = self.session.live_counts(contract.name, self.days)
         chunk: list[date] = []
         filled = 0
         for day in self.days:
-            if chunk and filled + counts.get(day, 0) > rows:
+            if chunk and filled + counts.get(day, 0) > ROWS_AT_ONCE:
                 yield tuple(chunk)
                 chunk, filled = [], 0
             chunk.append(day)
@@ -216,7 +219,28 @@ class Night:
 
         `sources`: table -> column -> the columns (table, column) that it is made of, for Dagster's column lineage.
         """
-        yield from self._report(self.session.commit(*tables, version=version), notes or {}, sources)
+        yield from self.report(self.session.commit(*tables, version=version), notes or {}, sources)
+
+    def commit_chunks(
+        self, counts: Mapping[date, int], build: Callable[[], Sequence[tuple[Contract, Frames]]]
+    ) -> tuple[TableCommit, ...]:
+        """Build and commit the run's days a chunk at a time (`chunks_by`); `report` what is returned.
+
+        For rows that are as many as what landed: of these no more is staged at once than a chunk holds. A chunk is
+        live before the next one is built, as if each was a run of its own; `days` are those of the chunk meanwhile.
+        """
+        run, done = self.session.run, list[tuple[TableCommit, ...]]()
+        try:
+            for days in list(self.chunks_by(counts)):
+                self.session.run = replace(run, days=days)
+                done.append(self.session.commit(*build()))
+        except BaseException:
+            for commit in joined(done):
+                self._log_good_days(commit, _metadata(commit, run))
+            raise
+        finally:
+            self.session.run = run
+        return joined(done)
 
     def unchanged(self, *tables: Contract, sources: Mapping[date, str] = MappingProxyType({})) -> Events | None:
         """What to report instead of building `tables`, where nothing they are made of has changed; else None.
@@ -228,14 +252,14 @@ class Night:
         kept = None if session.run.insists else still_live(session, tables, session.build_keys)
         if kept is None:
             return None
-        return self._report(kept, dict(SKIPPED), every=True)
+        return self.report(kept, dict(SKIPPED), every=True)
 
     def absent(self, *tables: Contract, why: str) -> Events:
         """Note that there is nothing to build these tables from."""
         for contract in tables:
-            yield from self._report(self.session.keep(contract, Verdict.ABSENT), {"absent": why})
+            yield from self.report(self.session.keep(contract, Verdict.ABSENT), {"absent": why})
 
-    def _report(
+    def report(
         self, commits: Sequence[TableCommit], notes: dict[str, Any],
         sources: Mapping[str, ColumnSources] = MappingProxyType({}), *, every: bool = False,
     ) -> Events:  # fmt: skip
@@ -252,13 +276,18 @@ class Night:
                 yield dg.MaterializeResult(
                     asset_key=commit.contract.name, metadata=metadata, data_version=dg.DataVersion(commit.content_hash)
                 )
-            for verdict in commit.days if bad else ():
-                if verdict.passed:  # good days of a range are live although the step fails
-                    self.context.log_event(
-                        dg.AssetMaterialization(commit.contract.name, partition=str(verdict.day), metadata=metadata)
-                    )
+            else:
+                self._log_good_days(commit, metadata)
         if bad:
             raise rejection(bad, self.session.run)
+
+    def _log_good_days(self, commit: TableCommit, metadata: Mapping[str, Any]) -> None:
+        """Good days of a range are live although the step fails."""
+        for verdict in commit.days:
+            if verdict.passed:
+                self.context.log_event(
+                    dg.AssetMaterialization(commit.contract.name, partition=str(verdict.day), metadata=metadata)
+                )
 
 
 def rejection(bad: Sequence[TableCommit], run: RunInfo) -> GestureError:

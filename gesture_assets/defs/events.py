@@ -4,11 +4,14 @@ Belongs here: reading what landed behind the gates, calling the rooms, committin
 is (`events/`).
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
+import duckdb
 import narwhals as nw
 
 from gesture_assets.contracts import (
@@ -20,7 +23,7 @@ from gesture_assets.contracts import (
     RAW_EVENTS,
     SESSIONS,
 )
-from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.defs.common import Events, Night, WarehouseResource, step
 from gesture_assets.events import accept, roll_up, sessionise
 from gesture_assets.frames import Frame
@@ -38,7 +41,6 @@ LANDED = (RAW_EVENTS, QUARANTINED_EVENTS, LANDING_RECONCILIATION, IDENTITY_LINKS
 def landed_events(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Events:
     """Read what landed, keep what is an event, set the rest aside, and account for every row."""
     with warehouse.open(context) as night:
-        con = night.session.connection
         files = list(
             find_files(
                 night.settings.landing, load_descriptions(night.settings.user_sources), night.settings.user_sources
@@ -50,41 +52,68 @@ def landed_events(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
         if kept := night.unchanged(*LANDED, sources=index.sources(night.days, files)):
             yield from kept
             return
-        days = night.days
-        digests = index.landed_days()
-        night.session.input_hashes["landing"] = ",".join(digests.get(day, "none") for day in days)
-        landed = nw.from_native(con.sql(f"from {index.load(files, days)}"))
-        filed_before = _filed_before(night, index, files)
-        first_copies = accept.deduplicate(accept.accepted(landed), filed_before).to_native().sql_query()
-        con.execute(f"create table scratch.main.accepted as {first_copies}")
-        events = nw.from_native(con.sql("from scratch.main.accepted"))
-        judged = accept.flag_bots(events)
-        dropped = nw.from_native(
-            con.sql(f"select landing_file, personal_columns, unused_columns, found_columns from {FILES}")
-        )
+        account = _Account()
+        commits = night.commit_chunks(index.row_counts(), lambda: _landed(night, index, files, account))
+        yield from night.report(commits, account.notes)
+
+
+@dataclass
+class _Account:
+    """What became of the rows that landed, added up over chunks of days."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    quarantined: Counter[str] = field(default_factory=Counter)  # by reason
+    late_days: set[date] = field(default_factory=set)
+
+    def add(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Count what is loaded: scratch.main.landed, and what of it was accepted."""
+        (landed,) = con.execute("select count(*) from scratch.main.landed").fetchone() or (0,)
+        reasons = con.execute("select reason, count(*) from scratch.main.landed group by all").fetchall()
         late = con.execute(
-            f"select count(*), string_agg(distinct event_at::date::varchar, ', ' order by event_at::date::varchar) "
-            f"from scratch.main.accepted where event_at::date < {PARTITION}"
-        ).fetchone() or (0, None)
-        totals = con.execute("select count(*), count(reason) from scratch.main.landed").fetchone() or (0, 0)
-        kept = con.execute("select count(*) from scratch.main.accepted").fetchone() or (0,)
-        reasons = con.execute(
-            "select reason, count(*) from scratch.main.landed where reason is not null group by all order by 2 desc, 1"
+            "select event_at::date, count(*) from scratch.main.accepted "
+            f"where event_at::date < {PARTITION} group by all"
         ).fetchall()
-        yield from night.commit(
-            (RAW_EVENTS, accept.raw_events(judged)),
-            (QUARANTINED_EVENTS, accept.quarantined_events(landed)),
-            (LANDING_RECONCILIATION, accept.reconciliation(landed, events, dropped)),
-            (IDENTITY_LINKS, accept.identity_links(events)),
-            notes={
-                "landed": totals[0],
-                "quarantined": totals[1],
-                "quarantined_by_reason": ", ".join(f"{reason} {count:,}" for reason, count in reasons) or "none",
-                "duplicates": totals[0] - totals[1] - kept[0],
-                "late_events": late[0],
-                "days_of_late_events": late[1] or "none",
-            },
-        )
+        (kept,) = con.execute("select count(*) from scratch.main.accepted").fetchone() or (0,)
+        reasons = {reason: count for reason, count in reasons if reason is not None}
+        quarantined = sum(reasons.values())
+        self.quarantined.update(reasons)
+        self.late_days.update(day for day, _ in late)
+        self.rows.update(
+            landed=landed, quarantined=quarantined, duplicates=landed - quarantined - kept,
+            late_events=sum(count for _, count in late),
+        )  # fmt: skip
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """As the materialisation shows them."""
+        by_reason = sorted(self.quarantined.items(), key=lambda entry: (-entry[1], entry[0]))
+        return {
+            **self.rows,
+            "quarantined_by_reason": ", ".join(f"{reason} {count:,}" for reason, count in by_reason) or "none",
+            "days_of_late_events": ", ".join(map(str, sorted(self.late_days))) or "none",
+        }
+
+
+def _landed(night: Night, index: LandingIndex, files: list[Any], account: _Account) -> Sequence[tuple[Contract, Frame]]:
+    """The tables of the night's days, from what landed for them."""
+    con, days = night.session.connection, night.days
+    digests = index.landed_days()
+    night.session.input_hashes["landing"] = ",".join(digests.get(day, "none") for day in days)
+    landed = nw.from_native(con.sql(f"from {index.load(files, days)}"))
+    filed_before = _filed_before(night, index, files)
+    first_copies = accept.deduplicate(accept.accepted(landed), filed_before).to_native().sql_query()
+    con.execute(f"create or replace table scratch.main.accepted as {first_copies}")
+    events = nw.from_native(con.sql("from scratch.main.accepted"))
+    dropped = nw.from_native(
+        con.sql(f"select landing_file, personal_columns, unused_columns, found_columns from {FILES}")
+    )
+    account.add(con)
+    return (
+        (RAW_EVENTS, accept.raw_events(accept.flag_bots(events))),
+        (QUARANTINED_EVENTS, accept.quarantined_events(landed)),
+        (LANDING_RECONCILIATION, accept.reconciliation(landed, events, dropped)),
+        (IDENTITY_LINKS, accept.identity_links(events)),
+    )
 
 
 def _filed_before(night: Night, index: LandingIndex, files: list[Any]) -> Frame:
@@ -118,6 +147,7 @@ def _filed_before(night: Night, index: LandingIndex, files: list[Any]) -> Frame:
     if waiting:
         con.execute("alter table scratch.main.landed rename to landed_now")
         index.load(files, [min(waiting), max(waiting)])
+        con.execute("drop table if exists scratch.main.landed_before")
         con.execute("alter table scratch.main.landed rename to landed_before")
         con.execute("alter table scratch.main.landed_now rename to landed")
         listed = ", ".join(f"date '{day}'" for day in waiting)

@@ -8,9 +8,9 @@ reading the answers. Does not belong here: what is expected (`contracts/`), what
 import logging
 import re
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -74,6 +74,19 @@ class Audit:
     def breaches(self) -> tuple[CheckOutcome, ...]:
         """The failed checks that block, without those that could not be evaluated."""
         return tuple(outcome for outcome in self.outcomes if outcome.blocks and outcome.observed != NOT_EVALUATED)
+
+
+def together(outcomes: Sequence[CheckOutcome]) -> CheckOutcome:
+    """One check's `outcomes` over several windows: what failed, or the last where nothing did."""
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    if not failed:
+        return outcomes[-1]
+    return replace(
+        failed[0],
+        observed="; ".join(dict.fromkeys(outcome.observed for outcome in failed)),
+        found=sum(outcome.found for outcome in failed),
+        sample=tuple(row for outcome in failed for row in outcome.sample)[:SHOWN_ROWS],
+    )
 
 
 @cache

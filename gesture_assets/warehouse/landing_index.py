@@ -21,6 +21,7 @@ from gesture_assets.warehouse.warehouse import LIVE, Session
 
 log = logging.getLogger(__name__)
 
+KEPT_ROWS = 4_000_000  # of text files, which are slow to read, in case the session asks for them again
 FILES, DAYS, LANDED = f"{LIVE}.landing_files", f"{LIVE}.landing_days", "scratch.main.landed"
 
 
@@ -186,11 +187,28 @@ class LandingIndex:
 
     def _open(self, file: LandingFile, digest: str, *, indexed_at: object) -> OpenFile:
         if digest not in self._opened:
+            self._make_room()
             table = f"scratch.main.rows_{digest[:16]}"
             self._opened[digest] = open_file(
                 self.session.connection, file, table=table, key=self.key, indexed_at=indexed_at,  # pyright: ignore[reportArgumentType]
             )  # fmt: skip
         return self._opened[digest]
+
+    def _make_room(self) -> None:
+        """Forget the files that were opened first where the rows of all are too many to keep."""
+        con = self.session.connection
+        held = dict(
+            con.execute(
+                "select table_name, estimated_size from duckdb_tables() where database_name = 'scratch' "
+                "and schema_name = 'main' and table_name like 'rows@_%' escape '@'"
+            ).fetchall()
+        )
+        while self._opened and sum(held.values()) > KEPT_ROWS:
+            digest = next(iter(self._opened))
+            del self._opened[digest]
+            table = f"rows_{digest[:16]}"
+            held.pop(table, None)
+            con.execute(f"drop table if exists scratch.main.{table}")
 
     def load(self, files: Iterable[LandingFile], days: Sequence[date]) -> str:
         """Read every landed row that is filed under `days` into the scratch file; returns the table's name.

@@ -10,7 +10,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -26,7 +26,7 @@ from gesture_assets.frames import Frame
 from gesture_assets.settings import Settings
 from gesture_assets.sources.personal import masked_sql
 from gesture_assets.warehouse import alert_log, audit_log, ledger, quarantine, registry, restatement
-from gesture_assets.warehouse.audit import AUDIT_SCHEMA, Audit, CheckOutcome, audit, not_evaluated
+from gesture_assets.warehouse.audit import AUDIT_SCHEMA, Audit, CheckOutcome, audit, not_evaluated, together
 from gesture_assets.warehouse.format import create_file, roll_back, settle, told_when_unreadable
 from gesture_assets.warehouse.ledger import LedgerRow, Verdict
 from gesture_assets.warehouse.lock import attach_when_free, writer_lock
@@ -118,6 +118,18 @@ class TableCommit:
         return hashlib.sha256(
             "".join(f"{d.day}:{d.content_hash};" for d in self.days if d.passed).encode()
         ).hexdigest()[:32]
+
+
+def joined(commits: Sequence[Sequence[TableCommit]]) -> tuple[TableCommit, ...]:
+    """The commits of a step's tables, made for a part of its days each, as one per table."""
+    return tuple(
+        replace(
+            of[-1],
+            days=tuple(day for commit in of for day in commit.days),
+            outcomes=tuple(map(together, zip(*(commit.outcomes for commit in of), strict=True))),
+        )
+        for of in zip(*commits, strict=True)
+    )
 
 
 Frames = Frame | Iterable[Frame]

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from gesture_assets.contracts import nightly_contracts
+from gesture_assets.defs import common
 from gesture_assets.settings import load_settings
+from gesture_assets.warehouse import landing_index
 from gesture_assets_tests.assets.small_world import DAYS, SUBSCRIBERS, TAGS, TRANSACTIONS, land
 from gesture_assets_tests.nights import content_hashes, failures, published, run_night, warehouse
 
@@ -101,14 +104,22 @@ def rebuilt(forwards: Built, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return Built(folder, content_hashes(folder), live_counts(folder))
 
 
-@pytest.fixture(scope="module")
-def as_one_range(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The same world in one run over all its days."""
+@pytest.fixture(scope="module", params=["at once", "a day at a time"])
+def as_one_range(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The same world in one run over all its days; with a memory for all of them, and for one only."""
     folder = tmp_path_factory.mktemp("range") / "data"
     write_world(folder)
-    with environment(folder):
+    with environment(folder), pytest.MonkeyPatch.context() as patch:
+        if request.param == "a day at a time":
+            remember_little(patch)
         night(D0, D3)
     return Built(folder, content_hashes(folder), live_counts(folder))
+
+
+def remember_little(patch: pytest.MonkeyPatch) -> None:
+    """As if each day held as many rows as may be looked at at once."""
+    patch.setattr(common, "ROWS_AT_ONCE", 1)
+    patch.setattr(landing_index, "KEPT_ROWS", 0)
 
 
 @pytest.fixture
@@ -155,6 +166,66 @@ def test_days_built_again_are_never_doubled(forwards: Built, rebuilt: Built) -> 
 def test_one_range_gives_what_single_nights_give(forwards: Built, as_one_range: Built) -> None:
     assert as_one_range.hashes == forwards.hashes
     assert as_one_range.counts == forwards.counts
+
+
+def land_four_days(data_dir: Path, *, bad: int = 0) -> None:
+    """A file a day with two events; one of the day `bad` is nobody's."""
+    (data_dir / "landing" / "native").mkdir(parents=True)
+    for day in (1, 2, 3, 4):
+        user = "" if day == bad else "ada"
+        (data_dir / "landing" / "native" / f"day-{day}.csv").write_text(
+            "event_id,user_id,event_type,event_at\n"
+            f"a{day},{user},page_view,2026-03-0{day}T10:00:00Z\nb{day},bob,page_view,2026-03-0{day}T11:00:00Z\n"
+        )
+
+
+def four_days(instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+    moment = datetime.fromisoformat("2026-03-05T02:00")
+    return run_night("2026-03-01", "2026-03-04", select="raw_events", now=moment, instance=instance)
+
+
+def materialised(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> list[str | None]:
+    """The days of raw_events that the run told Dagster to be live."""
+    logs = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+    found = [log.asset_materialization for log in logs if log.asset_materialization]
+    return [one.partition for one in found if one.asset_key.path == ["raw_events"]]
+
+
+def test_a_bad_day_among_chunks_of_a_range_keeps_back_nothing_but_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember_little(monkeypatch)
+    land_four_days(tmp_path / "data", bad=2)
+    with environment(tmp_path / "data") as folder, dg.DagsterInstance.ephemeral() as instance:
+        result = four_days(instance)
+        assert materialised(instance, result) == ["2026-03-01", "2026-03-03", "2026-03-04"]
+    assert not result.success
+    assert "did not pass the audit for 2026-03-02; the last good version stays live" in failures(result)
+    assert rows(folder, "select as_of_date::varchar, count(*) from raw_events group by all order by all") == [
+        ("2026-03-01", 2), ("2026-03-03", 2), ("2026-03-04", 2)
+    ]  # fmt: skip
+    told = result.get_asset_check_evaluations()
+    names = [(one.asset_key.path[0], one.check_name) for one in told]
+    assert len(names) == len(set(names))
+    assert [one.check_name for one in told if not one.passed] == ["at_most_5_percent_of_rows_are_quarantined"]
+
+
+def test_chunks_before_one_that_cannot_be_read_are_live_and_dagster_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember_little(monkeypatch)
+    land_four_days(tmp_path / "data")
+    with environment(tmp_path / "data") as folder, dg.DagsterInstance.ephemeral() as instance:
+        assert four_days(instance).success
+        (folder / "landing" / "native" / "day-3.csv").unlink()
+        result = four_days(instance)
+        assert materialised(instance, result) == ["2026-03-01", "2026-03-02"]
+    assert not result.success
+    assert "day-3.csv" in failures(result)
+    attempts = "select partition::varchar, max(attempt) from gate_ledger where table_name = 'raw_events' group by all"
+    assert rows(folder, f"{attempts} order by all") == [
+        ("2026-03-01", 2), ("2026-03-02", 2), ("2026-03-03", 1), ("2026-03-04", 1)
+    ]  # fmt: skip
 
 
 def test_a_backfill_of_old_days_leaves_what_is_current_alone(forwards: Built, rebuilt: Built) -> None:
