@@ -19,7 +19,7 @@ import pytest
 from gesture_assets.contracts.contract import Column, Contract, between
 from gesture_assets.errors import ConfigError, ContractBreach, GateClosed
 from gesture_assets.settings import Settings
-from gesture_assets.warehouse.warehouse import Session
+from gesture_assets.warehouse.warehouse import Session, joined
 
 D7, D8, D9 = date(2026, 3, 7), date(2026, 3, 8), date(2026, 3, 9)
 LATER = datetime.fromisoformat("2026-03-10T05:00")
@@ -190,6 +190,27 @@ def test_two_tables_of_a_commit_go_live_together_or_not_at_all(open_session: Cal
         assert [[day.day for day in one.bad_days] for one in tables] == [[D9], [D9]]
         assert live(session) == live(session, "laces") == [(D8, "a", 40)]
         assert verdicts(session) == [(D8, 1, "PASS", 1), (D9, 1, "FAIL", 1)]
+
+
+def test_commits_of_parts_of_a_range_are_told_as_one(open_session: Callable) -> None:
+    sizes = {D7: [400, 500], D8: [40], D9: [600]}
+    with open_session(*sizes) as session:
+        run, commits = session.run, []
+        for day, found in sizes.items():
+            session.run = replace(run, days=(day,))
+            commits.append(session.commit((SHOES, frame(session, [(day, f"s{size}", size) for size in found]))))
+    (one,) = joined(commits)
+    assert [verdict.day for verdict in one.days] == list(sizes)
+    assert [verdict.day for verdict in one.bad_days] == [D7, D9]
+    assert one.row_count == 1
+    assert [outcome.name for outcome in one.outcomes] == [outcome.name for outcome in commits[0][0].outcomes]
+    (failed,) = [outcome for outcome in one.outcomes if not outcome.passed]
+    assert failed.name == "no_size_leaves_10_to_60"
+    assert failed.found == 3
+    assert failed.observed == "; ".join(
+        outcome.observed for commit in commits for outcome in commit[0].outcomes if not outcome.passed
+    )
+    assert [row["size"] for row in failed.sample] == ["400", "500", "600"]
 
 
 def test_frames_that_come_one_after_the_other_are_matched_by_column_name(open_session: Callable) -> None:
