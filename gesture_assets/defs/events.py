@@ -62,24 +62,23 @@ class _Account:
     """What became of the rows that landed, added up over chunks of days."""
 
     rows: Counter[str] = field(default_factory=Counter)
-    quarantined: Counter[str] = field(default_factory=Counter)  # by reason
+    quarantined: Counter[str | None] = field(default_factory=Counter)  # by reason
     late_days: set[date] = field(default_factory=set)
 
     def add(self, con: duckdb.DuckDBPyConnection) -> None:
         """Count what is loaded: scratch.main.landed, and what of it was accepted."""
-        (landed,) = con.execute("select count(*) from scratch.main.landed").fetchone() or (0,)
-        reasons = con.execute("select reason, count(*) from scratch.main.landed group by all").fetchall()
+        by_reason = con.execute("select reason, count(*) from scratch.main.landed group by all").fetchall()
+        reasons: Counter[str | None] = Counter(dict(by_reason))
+        landed, sound = reasons.total(), reasons.pop(None, 0)
+        (kept,) = con.execute("select count(*) from scratch.main.accepted").fetchone() or (0,)
         late = con.execute(
             "select event_at::date, count(*) from scratch.main.accepted "
             f"where event_at::date < {PARTITION} group by all"
         ).fetchall()
-        (kept,) = con.execute("select count(*) from scratch.main.accepted").fetchone() or (0,)
-        reasons = {reason: count for reason, count in reasons if reason is not None}
-        quarantined = sum(reasons.values())
         self.quarantined.update(reasons)
         self.late_days.update(day for day, _ in late)
         self.rows.update(
-            landed=landed, quarantined=quarantined, duplicates=landed - quarantined - kept,
+            landed=landed, quarantined=landed - sound, duplicates=sound - kept,
             late_events=sum(count for _, count in late),
         )  # fmt: skip
 
