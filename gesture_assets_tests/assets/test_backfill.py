@@ -2,7 +2,7 @@
 
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -184,11 +184,13 @@ def four_days(instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
     return run_night("2026-03-01", "2026-03-04", select="raw_events", now=moment, instance=instance)
 
 
-def materialised(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> list[str | None]:
-    """The days of raw_events that the run told Dagster to be live."""
+def materialised(
+    instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult
+) -> dict[str | None, Mapping[str, dg.MetadataValue]]:
+    """The days of raw_events that the run told Dagster to be live, and what it said of each."""
     logs = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
     found = [log.asset_materialization for log in logs if log.asset_materialization]
-    return [one.partition for one in found if one.asset_key.path == ["raw_events"]]
+    return {one.partition: one.metadata for one in found if one.asset_key.path == ["raw_events"]}
 
 
 def test_a_bad_day_among_chunks_of_a_range_keeps_back_nothing_but_itself(
@@ -198,7 +200,10 @@ def test_a_bad_day_among_chunks_of_a_range_keeps_back_nothing_but_itself(
     land_four_days(tmp_path / "data", bad=2)
     with environment(tmp_path / "data") as folder, dg.DagsterInstance.ephemeral() as instance:
         result = four_days(instance)
-        assert materialised(instance, result) == ["2026-03-01", "2026-03-03", "2026-03-04"]
+        said = materialised(instance, result)
+    assert list(said) == ["2026-03-01", "2026-03-03", "2026-03-04"]
+    notes = {name: said["2026-03-01"][name].value for name in ("landed", "duplicates", "quarantined_by_reason")}
+    assert notes == {"landed": 8, "duplicates": 0, "quarantined_by_reason": "missing_user_id 1"}
     assert not result.success
     assert "did not pass the audit for 2026-03-02; the last good version stays live" in failures(result)
     assert rows(folder, "select as_of_date::varchar, count(*) from raw_events group by all order by all") == [
@@ -219,7 +224,7 @@ def test_chunks_before_one_that_cannot_be_read_are_live_and_dagster_knows(
         assert four_days(instance).success
         (folder / "landing" / "native" / "day-3.csv").unlink()
         result = four_days(instance)
-        assert materialised(instance, result) == ["2026-03-01", "2026-03-02"]
+        assert list(materialised(instance, result)) == ["2026-03-01", "2026-03-02"]
     assert not result.success
     assert "day-3.csv" in failures(result)
     attempts = "select partition::varchar, max(attempt) from gate_ledger where table_name = 'raw_events' group by all"
