@@ -8,7 +8,8 @@ product looks at ten), and a test that counts each cries wolf every night; wheth
 not. Days of one user are alike too: the variance between users, beside what independent days would have, is the design
 effect (Kish, 1965), and the exact test is told that many fewer days. The window is a week, so that it holds each
 weekday once; the reference is the four weeks before it, so no day is compared with itself. It moves on with the source:
-an incident of more than two weeks becomes part of it, and its end is a change again.
+an incident of more than two weeks becomes part of it, and its end is a change again. Of very many visitors some are
+drawn by their id, the same each night: beyond `MOST_VISITORS` a change that matters is as plain. Volumes count all.
 
 Which step follows which is read from the reference: nearly everybody who pays gave an address that day, so "address →
 payment" is a step, and the share that takes it is watched by segment.
@@ -26,6 +27,7 @@ import polars as pl
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.features.user_features import NameStep, unnamed
 from gesture_assets.frames import Frame, concat, to_polars
+from gesture_assets.models.splits import PRIME, draws
 from gesture_assets.monitoring.statistics import (
     EFFECT,
     FEWEST_ROWS,
@@ -43,6 +45,7 @@ FEWEST_THEN, FEWEST_NOW = 20, 5  # visitor-days: with fewer no difference at all
 # Different users of an event type that four weeks did not have: the fewest that chance brings in less than a week of a
 # hundred, however rare the type is. By Poisson, e^(−4λ) × P(3 or more at λ) is 0.002 at most; for two it is 0.013.
 FEWEST_OF_NEW = 3
+MOST_VISITORS = 50_000  # whose days are compared: with these a share of 1 % is known to a twentieth of itself
 MOST_TYPES = 40  # of event types by visitor-days; the rest is `other`
 PRECONDITION = 0.9  # of the visitor-days with an event, to call another one the step before it
 TWICE = 2.0  # a volume doubled or halved; one that grows by 15 % a week stays below it
@@ -108,13 +111,13 @@ def event_mix(counts: Frame, night: date, *, first_days: Frame | None = None, ke
     types = _types(named)
     if not types:
         return pl.DataFrame(schema=EVENT_MIX)
-    did = keep("did", _did(named, types))
+    did = keep("did", _did(_some(named, keep), types))
     steps = _steps(did, types)
     # Where the weeks before were not seen whole, people would seem to begin what they did all along. To tell a new
     # visitor from an old one takes as long again.
     age = (start - _first(first_days)).days + 1
     has_reference, has_known_visitors = age >= 0, age >= REFERENCE_DAYS
-    found = [*_rates(_sums(did, first_days, steps, keep), types, steps), *_volumes(did)]
+    found = [*_rates(_sums(did, first_days, steps, keep), types, steps), *_volumes(named)]
     tested = [row for row in found if "tested" in row]
     for row, p_value in zip(tested, exact_p_values([row["tested"] for row in tested]), strict=True):
         row["p_value"] = p_value
@@ -137,6 +140,16 @@ def _types(named: Frame) -> list[str]:
     by_type = to_polars(named.group_by("event_type").agg(nw.len().alias("rows")))
     names = by_type.sort(["rows", "event_type"], descending=[True, False])["event_type"].to_list()
     return names if len(names) <= MOST_TYPES else [*names[: MOST_TYPES - 1], OTHER]
+
+
+def _some(named: Frame, keep: NameStep) -> Frame:
+    """`named`, of no more than about `MOST_VISITORS` visitors."""
+    visitors = keep("visitors", named.select("user_id").unique())
+    count = to_polars(visitors.select(nw.len().alias("visitors")))["visitors"][0]
+    if count <= MOST_VISITORS:
+        return named
+    some = draws(visitors, "user_id").filter(nw.col("draw") < MOST_VISITORS * PRIME // count)
+    return named.join(some.select("user_id"), on="user_id", how="semi")
 
 
 def _did(named: Frame, types: Sequence[str]) -> Frame:
@@ -293,12 +306,16 @@ def _mix(rates: Sequence[_Rate]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _volumes(did: Frame) -> Iterator[dict[str, Any]]:
+def _volumes(named: Frame) -> Iterator[dict[str, Any]]:
     """Events a day by segment, of which the days differ among themselves: Welch's test of the two windows' days."""
     from scipy.stats import ttest_ind_from_stats
 
-    # In order, for a standard deviation depends on it in its last bit.
-    days = to_polars(did.group_by("segment", "is_current", "day").agg(nw.col("events").sum())).sort("day")
+    counted = to_polars(
+        named.group_by("segment", "is_current", "day").agg(nw.col("event_count").sum().cast(nw.Float64).alias("events"))
+    )
+    everybody = counted.group_by("is_current", "day").agg(pl.lit(EVERYBODY).alias("segment"), pl.col("events").sum())
+    days = pl.concat([counted.filter(pl.col("segment") != EVERYBODY), everybody.select(counted.columns)])
+    days = days.sort("day")  # a standard deviation depends on the order in its last bit
     for (segment,), part in sorted(days.partition_by("segment", as_dict=True).items()):
         windows = []
         for is_current, length in ((False, REFERENCE_DAYS), (True, CURRENT_DAYS)):

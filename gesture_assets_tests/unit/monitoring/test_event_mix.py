@@ -36,6 +36,12 @@ def mix(rows: list[Row], night: date = NIGHT) -> pl.DataFrame:
     return found
 
 
+def no_cart_but_a_crash(day: date, segment: str, did: dict[str, int], random: np.random.Generator) -> None:
+    if day > NIGHT - timedelta(days=7):
+        did.pop("cart", None)
+        did["crash"] = 1
+
+
 def world(days: int = 70, visitors: int = 30, *, change: Callable[..., None] | None = None, seed: int = 1) -> list[Row]:
     """A shop, a quarter of its visitors new: all look, three in ten fill a cart, eight in ten of these pay."""
     random = np.random.default_rng(seed)
@@ -171,11 +177,6 @@ def test_a_volume_that_doubles_is_an_alarm_and_growth_is_none() -> None:
 
 
 def test_nothing_is_judged_before_a_source_was_seen_for_the_whole_reference() -> None:
-    def no_cart_but_a_crash(day: date, segment: str, did: dict[str, int], random: np.random.Generator) -> None:
-        if day > NIGHT - timedelta(days=7):
-            did.pop("cart", None)
-            did["crash"] = 1
-
     for days in (9, 34):
         found = mix(world(days=days, change=no_cart_but_a_crash))
         assert set(found["kind"]) == {"type", "step", "new_visitors", "mix", "volume"} - (
@@ -193,6 +194,27 @@ def test_nothing_is_judged_before_a_source_was_seen_for_the_whole_reference() ->
 def test_nothing_at_all_is_no_error() -> None:
     assert mix([]).is_empty()
     assert mix(world(), NIGHT + timedelta(days=100)).is_empty()
+
+
+def test_of_very_many_visitors_some_are_drawn_and_tell_the_same_story(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = world(visitors=400, change=no_cart_but_a_crash)
+    everybody = mix(rows)
+    monkeypatch.setattr("gesture_assets.monitoring.event_mix.MOST_VISITORS", 2_000)
+    some = mix(rows)
+    lately = {user for day, user, *_ in rows if day > NIGHT - timedelta(days=35)}
+    assert len(lately) > 5_000
+    assert_frame_equal(some, mix(rows[::-1]), rel_tol=1e-12)  # the same some, in whatever order the rows come
+    key = ["segment", "kind", "name"]
+    both = everybody.join(some, on=key, suffix="_some", how="full", coalesce=True)
+    assert len(both) == len(everybody) == len(some)
+    volume = pl.col("kind") == "volume"
+    counted = [name for name in everybody.columns if name not in ("q_value", "sentence", *key)]
+    for name in counted:  # volumes are of everybody
+        assert both.filter(volume, ~pl.col(name).eq_missing(pl.col(f"{name}_some"))).is_empty(), name
+    drawn = both.filter(~volume).select(share=pl.col("n_reference_some") / pl.col("n_reference"))["share"]
+    expected = 2_000 / len(lately)
+    assert 0.8 * expected < drawn.min() <= drawn.max() < 1.2 * expected
+    assert alarms(some) == alarms(everybody)
 
 
 def test_both_engines_and_both_sources_tell_the_same() -> None:
