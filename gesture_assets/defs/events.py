@@ -61,35 +61,32 @@ def landed_events(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
 class _Account:
     """What became of the rows that landed, added up over chunks of days."""
 
-    rows: Counter[str] = field(default_factory=Counter)
-    quarantined: Counter[str | None] = field(default_factory=Counter)  # by reason
-    late_days: set[date] = field(default_factory=set)
+    landed: Counter[str | None] = field(default_factory=Counter)  # by the reason against them; None: nothing
+    accepted: Counter[date | None] = field(default_factory=Counter)  # by the day that they are late for; None: in time
 
     def add(self, con: duckdb.DuckDBPyConnection) -> None:
         """Count what is loaded: scratch.main.landed, and what of it was accepted."""
-        by_reason = con.execute("select reason, count(*) from scratch.main.landed group by all").fetchall()
-        reasons: Counter[str | None] = Counter(dict(by_reason))
-        landed, sound = reasons.total(), reasons.pop(None, 0)
-        (kept,) = con.execute("select count(*) from scratch.main.accepted").fetchone() or (0,)
-        late = con.execute(
-            "select event_at::date, count(*) from scratch.main.accepted "
-            f"where event_at::date < {PARTITION} group by all"
-        ).fetchall()
-        self.quarantined.update(reasons)
-        self.late_days.update(day for day, _ in late)
-        self.rows.update(
-            landed=landed, quarantined=landed - sound, duplicates=sound - kept,
-            late_events=sum(count for _, count in late),
-        )  # fmt: skip
+        landed = con.execute("select reason, count(*) from scratch.main.landed group by all")
+        self.landed.update(dict(landed.fetchall()))
+        accepted = con.execute(
+            f"select case when event_at::date < {PARTITION} then event_at::date end, count(*) "
+            "from scratch.main.accepted group by all"
+        )
+        self.accepted.update(dict(accepted.fetchall()))
 
     @property
     def notes(self) -> dict[str, Any]:
         """As the materialisation shows them."""
-        by_reason = sorted(self.quarantined.items(), key=lambda entry: (-entry[1], entry[0]))
+        reasons = [(reason, count) for reason, count in self.landed.items() if reason is not None]
+        reasons.sort(key=lambda entry: (-entry[1], entry[0]))
+        late = {day: count for day, count in self.accepted.items() if day is not None}
         return {
-            **self.rows,
-            "quarantined_by_reason": ", ".join(f"{reason} {count:,}" for reason, count in by_reason) or "none",
-            "days_of_late_events": ", ".join(map(str, sorted(self.late_days))) or "none",
+            "landed": self.landed.total(),
+            "quarantined": self.landed.total() - self.landed[None],
+            "quarantined_by_reason": ", ".join(f"{reason} {count:,}" for reason, count in reasons) or "none",
+            "duplicates": self.landed[None] - self.accepted.total(),
+            "late_events": sum(late.values()),
+            "days_of_late_events": ", ".join(map(str, sorted(late))) or "none",
         }
 
 

@@ -9,7 +9,7 @@ not. Days of one user are alike too: the variance between users, beside what ind
 effect (Kish, 1965), and the exact test is told that many fewer days. The window is a week, so that it holds each
 weekday once; the reference is the four weeks before it, so no day is compared with itself. It moves on with the source:
 an incident of more than two weeks becomes part of it, and its end is a change again. Of very many visitors some are
-drawn by their id, the same each night: beyond `MOST_VISITORS` a change that matters is as plain. Volumes count all.
+drawn by their id, nearly the same each night: a change that matters is as plain in them. Volumes count all.
 
 Which step follows which is read from the reference: nearly everybody who pays gave an address that day, so "address →
 payment" is a step, and the share that takes it is watched by segment.
