@@ -192,11 +192,11 @@ class Night:
         for contract in contracts:
             self.read(contract, since=self.days[0], through=self.days[-1])
 
-    def chunks(self, contract: Contract) -> Iterator[tuple[date, ...]]:
-        """`chunks_by` the live rows of `contract`."""
-        return self.chunks_by(self.session.live_counts(contract.name, self.days))
+    def counts(self, contract: Contract) -> dict[date, int]:
+        """Day of the run -> live rows of `contract`."""
+        return self.session.live_counts(contract.name, self.days)
 
-    def chunks_by(self, counts: Mapping[date, int]) -> Iterator[tuple[date, ...]]:
+    def chunks(self, counts: Mapping[date, int]) -> Iterator[tuple[date, ...]]:
         """The run's days in pieces that hold about `ROWS_AT_ONCE` rows by `counts` (day -> rows), a day at least.
 
         Planning a query costs the same for one day as for many, and many large days at once would not fit in memory.
@@ -212,28 +212,30 @@ class Night:
         yield tuple(chunk)
 
     def commit(
-        self, *tables: tuple[Contract, Frames], version: str | None = None, notes: dict[str, Any] | None = None,
+        self, *tables: tuple[Contract, Frames], version: str | None = None,
+        notes: Mapping[str, Any] = MappingProxyType({}),
         sources: Mapping[str, ColumnSources] = MappingProxyType({}),
     ) -> Events:  # fmt: skip
         """Stage, audit and promote `tables`, and report it. `notes` are added to the first table's metadata.
 
         `sources`: table -> column -> the columns (table, column) that it is made of, for Dagster's column lineage.
         """
-        yield from self.report(self.session.commit(*tables, version=version), notes or {}, sources)
+        yield from self.report(self.session.commit(*tables, version=version), notes, sources)
 
     def commit_chunks(
-        self, counts: Mapping[date, int], build: Callable[[], Sequence[tuple[Contract, Frames]]]
-    ) -> tuple[TableCommit, ...]:
-        """Build and commit the run's days a chunk at a time (`chunks_by`); `report` what is returned.
+        self, counts: Mapping[date, int], build: Callable[[], Sequence[tuple[Contract, Frames]]], *,
+        version: str | None = None,
+    ) -> tuple[TableCommit, ...]:  # fmt: skip
+        """Build and commit the run's days a chunk at a time (`chunks`); `report` what is returned.
 
-        For rows that are as many as what landed: of these no more is staged at once than a chunk holds. A chunk is
-        live before the next one is built, as if each was a run of its own; `days` are those of the chunk meanwhile.
+        For tables of many rows a day: staged at once, those of a long range would not fit in memory. A chunk is live
+        before the next one is built, as if each was a run of its own; `days` are those of the chunk meanwhile.
         """
         run, done = self.session.run, list[tuple[TableCommit, ...]]()
         try:
-            for days in list(self.chunks_by(counts)):
+            for days in list(self.chunks(counts)):
                 self.session.run = replace(run, days=days)
-                done.append(self.session.commit(*build()))
+                done.append(self.session.commit(*build(), version=version))
         except BaseException:
             for commit in joined(done):
                 self._log_good_days(commit, _metadata(commit, run))
@@ -252,7 +254,7 @@ class Night:
         kept = None if session.run.insists else still_live(session, tables, session.build_keys)
         if kept is None:
             return None
-        return self.report(kept, dict(SKIPPED), every=True)
+        return self.report(kept, SKIPPED, every=True)
 
     def absent(self, *tables: Contract, why: str) -> Events:
         """Note that there is nothing to build these tables from."""
@@ -260,7 +262,7 @@ class Night:
             yield from self.report(self.session.keep(contract, Verdict.ABSENT), {"absent": why})
 
     def report(
-        self, commits: Sequence[TableCommit], notes: dict[str, Any],
+        self, commits: Sequence[TableCommit], notes: Mapping[str, Any] = MappingProxyType({}),
         sources: Mapping[str, ColumnSources] = MappingProxyType({}), *, every: bool = False,
     ) -> Events:  # fmt: skip
         """The events of `commits`; `notes` stand with the first table, or with `every` one."""
@@ -269,7 +271,7 @@ class Night:
                 yield _check_result(commit.contract, outcome)
         bad = [commit for commit in commits if commit.bad_days]
         for position, commit in enumerate(commits):
-            metadata = _metadata(commit, self.session.run) | (notes if every or position == 0 else {})
+            metadata = _metadata(commit, self.session.run) | dict(notes if every or position == 0 else {})
             if commit.contract.name in sources:
                 metadata["dagster/column_lineage"] = _lineage(sources[commit.contract.name])
             if not bad:

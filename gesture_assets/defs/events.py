@@ -161,13 +161,13 @@ def sessions(context: dg.AssetExecutionContext, warehouse: WarehouseResource) ->
         if kept := night.unchanged(SESSIONS):
             yield from kept
             return
-        first, last = night.days[0], night.days[-1]
-        for contract in LANDED[1:]:
-            night.read(contract, since=first, through=last)
-        yield from night.commit((SESSIONS, (_filed(night, days) for days in night.chunks(RAW_EVENTS))))
+        night.require(*LANDED)
+        commits = night.commit_chunks(night.counts(RAW_EVENTS), lambda: [(SESSIONS, _filed(night))])
+        yield from night.report(commits)
 
 
-def _filed(night: Night, days: Sequence[date]) -> Frame:
+def _filed(night: Night) -> Frame:
+    days = night.days
     new = night.read(RAW_EVENTS, since=days[0], through=days[-1])
     earliest, has_own = night.session.connection.execute(
         f"select min(event_at), count(source_session_id) from {LIVE}.raw_events where {PARTITION} between ? and ?",
@@ -184,10 +184,14 @@ def daily_activity(context: dg.AssetExecutionContext, warehouse: WarehouseResour
         if kept := night.unchanged(DAILY_ACTIVITY):
             yield from kept
             return
-        first, last = night.days[0], night.days[-1]
-        events = night.read(RAW_EVENTS, since=first, through=last)
-        visits = night.read(SESSIONS, since=first, through=last)
-        yield from night.commit((DAILY_ACTIVITY, roll_up.daily_activity(events, visits)))
+        night.require(RAW_EVENTS, SESSIONS)
+        commits = night.commit_chunks(night.counts(RAW_EVENTS), lambda: [(DAILY_ACTIVITY, _activity(night))])
+        yield from night.report(commits)
+
+
+def _activity(night: Night) -> Frame:
+    window = {"since": night.days[0], "through": night.days[-1]}
+    return roll_up.daily_activity(night.read(RAW_EVENTS, **window), night.read(SESSIONS, **window))
 
 
 @step("activity_to_date", ACTIVITY_TO_DATE)

@@ -30,7 +30,7 @@ def engagement_outliers(context: dg.AssetExecutionContext, warehouse: WarehouseR
                 night.read(USER_FEATURES, since=days[0], through=days[-1]),
                 lambda name, frame, first=days[0]: night.session.set_aside(f"{name}_{first:%Y%m%d}", frame),
             )
-            for days in night.chunks(USER_FEATURES)
+            for days in night.chunks(night.counts(USER_FEATURES))
         ]
         yield from night.commit(
             (ENGAGEMENT_FENCES, [fences for fences, _ in parts]), (ENGAGEMENT_OUTLIERS, [beyond for _, beyond in parts])

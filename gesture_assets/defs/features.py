@@ -19,7 +19,6 @@ from gesture_assets.contracts import (
 )
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.defs.common import (
-    ROWS_AT_ONCE,
     USER_FEATURES,
     VALIDATED_SUBSCRIBERS,
     Events,
@@ -41,12 +40,13 @@ def user_features(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
         if kept := night.unchanged(USER_FEATURES):
             yield from kept
             return
-        size = days_at_once(night)
-        chunks = (night.days[n : n + size] for n in range(0, len(night.days), size))
-        yield from night.commit(
-            (USER_FEATURES, (_features(night, days) for days in chunks)),
-            sources={USER_FEATURES.name: feature_sources(feature_registry(night.settings.tags))},
-        )
+        night.require(
+            DAILY_ACTIVITY, IDENTITY_LINKS, CRM_SNAPSHOT, VALIDATED_SUBSCRIBERS, QUARANTINED_SUBSCRIBERS,
+            ACTIVITY_TO_DATE,
+        )  # fmt: skip
+        commits = night.commit_chunks(activity_so_far(night), lambda: [(USER_FEATURES, _features(night))])
+        sources = feature_sources(feature_registry(night.settings.tags))
+        yield from night.report(commits, sources={USER_FEATURES.name: sources})
 
 
 def moments(night: Night, days: Sequence[date]) -> Frame:
@@ -55,22 +55,20 @@ def moments(night: Night, days: Sequence[date]) -> Frame:
     return nw.from_native(night.session.connection.sql(f"select * from (values {values}) as t({PARTITION}, as_of)"))
 
 
-def days_at_once(night: Night) -> int:
-    """How many days may be built in one query: the activity of all days up to each one is counted in it."""
-    history = sum(night.session.live_counts(DAILY_ACTIVITY.name, [date.min, night.days[-1]]).values())
-    return max(1, ROWS_AT_ONCE // max(history, 1))
+def activity_so_far(night: Night) -> dict[date, int]:
+    """Day of the run -> rows of activity up to it: a query for many days counts them for each one."""
+    counts = night.session.live_counts(DAILY_ACTIVITY.name, [date.min, night.days[-1]])
+    return {day: sum(rows for earlier, rows in counts.items() if earlier <= day) for day in night.days}
 
 
-def _features(night: Night, days: Sequence[date]) -> Frame:
-    first, last = days[0], days[-1]
+def _features(night: Night) -> Frame:
+    first, last = night.days[0], night.days[-1]
     totals_day = newest_totals(night, through=first)
-    for contract in (CRM_SNAPSHOT, QUARANTINED_SUBSCRIBERS, ACTIVITY_TO_DATE):
-        night.read(contract, since=first, through=last)
     return build(
         night.read(DAILY_ACTIVITY, through=last),
         night.read(IDENTITY_LINKS, through=last),
         night.read(VALIDATED_SUBSCRIBERS, since=first, through=last),
-        moments(night, days),
+        moments(night, night.days),
         tags=night.settings.tags,
         include_bots=night.settings.include_bots,
         since=first - timedelta(days=max(WINDOWS) - 1),

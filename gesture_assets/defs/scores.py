@@ -20,9 +20,9 @@ from gesture_assets.contracts import (
     RULE_SETS,
     TOP_USERS,
 )
-from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.defs.common import SETTINGS, USER_FEATURES, Events, Night, WarehouseResource, step
-from gesture_assets.defs.features import days_at_once, moments
+from gesture_assets.defs.features import activity_so_far, moments
 from gesture_assets.errors import GestureError
 from gesture_assets.features.day_caps import day_capped_counts
 from gesture_assets.frames import Frame
@@ -63,25 +63,39 @@ def rule_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource)
         ):
             yield from kept
             return
-        features = night.read(USER_FEATURES, since=night.days[0], through=night.days[-1])
-        suppressed, said = _suppressed(night, features, rules)
+        night.require(USER_FEATURES)
         _note_new_rules(night, rules)
-        scores, contributions = score(_with_day_caps(night, features, rules), rules, suppressed)
-        # Most rules say nothing of most users: a row for each would be most of the warehouse.
-        contributions = contributions.filter(nw.col("points") != 0)
-        yield from night.commit(
-            (RULE_SCORES, scores.select(*RULE_SCORES.column_names)),
-            (RULE_CONTRIBUTIONS, contributions.select(*RULE_CONTRIBUTIONS.column_names)),
-            (RULE_SETS, _rule_sets(night, rules)),
-            version=rules.version,
-            sources=score_sources(rules),
-            notes={
+        suppressed = Counter[str]()  # by reason
+        commits = night.commit_chunks(
+            night.counts(USER_FEATURES), lambda: _scored(night, rules, suppressed), version=rules.version
+        )
+        reasons = "; ".join(f"{reason}: {users}" for reason, users in sorted(suppressed.items()))
+        yield from night.report(
+            commits,
+            {
                 "rule_set": rules.name,
                 "rule_set_version": rules.version,
                 "bands": rules.band_thresholds,
-                "suppressed": said,
+                "suppressed": f"{suppressed.total()} ({reasons})" if reasons else "0",
             },
+            score_sources(rules),
         )
+
+
+def _scored(night: Night, rules: RuleSet, suppressed: Counter[str]) -> list[tuple[Contract, Frame]]:
+    """The tables of the night's days; who is suppressed is added to `suppressed`, by reason."""
+    features = night.read(USER_FEATURES, since=night.days[0], through=night.days[-1])
+    without = _suppressions(night, features, rules)
+    if without is not None:
+        suppressed.update(dict(without.group_by("reason").agg(users=nw.len()).collect().rows()))
+    scores, contributions = score(_with_day_caps(night, features, rules), rules, without)
+    # Most rules say nothing of most users: a row for each would be most of the warehouse.
+    contributions = contributions.filter(nw.col("points") != 0)
+    return [
+        (RULE_SCORES, scores.select(*RULE_SCORES.column_names)),
+        (RULE_CONTRIBUTIONS, contributions.select(*RULE_CONTRIBUTIONS.column_names)),
+        (RULE_SETS, _rule_sets(night, rules)),
+    ]
 
 
 def _note_new_rules(night: Night, rules: RuleSet) -> None:
@@ -103,8 +117,8 @@ def _with_day_caps(night: Night, features: Frame, rules: RuleSet) -> Frame:
     """What the rules read of `features`, and the counts of which a day adds only so many, where rules have such."""
     if not rules.day_caps:
         return features
-    size, caps = days_at_once(night), [cap.column for cap in rules.day_caps]
-    chunks = (night.days[n : n + size] for n in range(0, len(night.days), size))
+    caps = [cap.column for cap in rules.day_caps]
+    chunks = night.chunks(activity_so_far(night))
     capped = night.session.set_aside("day_capped_counts", (_day_capped(night, days, rules) for days in chunks))
     # The contributions read this once a rule, so it is worked out once.
     read = dict.fromkeys((*KEYS, "last_event_at", *(name for rule in rules.rules for name in rule.needs)))
@@ -122,19 +136,14 @@ def _day_capped(night: Night, days: Sequence[date], rules: RuleSet) -> Frame:
     )
 
 
-def _suppressed(night: Night, features: Frame, rules: RuleSet) -> tuple[Frame | None, str]:
-    """Who gets no score on the days of the run, and how many that are, by reason."""
+def _suppressions(night: Night, features: Frame, rules: RuleSet) -> Frame | None:
+    """Who gets no score on the night's days, and why."""
     rows, digest = read_suppressed(night.settings.suppressed)
     if digest:
         night.session.input_hashes["suppressed"] = digest
     listed = night.session.set_aside("suppression_list", nw.from_native(rows.lazy())) if rows.height else None
     found = suppressions(features, rules.suppress, listed)
-    if found is None:
-        return None, "0"
-    kept = night.session.set_aside("suppressed", found)
-    reasons = Counter(dict(kept.group_by("reason").agg(users=nw.len()).collect().rows()))
-    counts = "; ".join(f"{reason}: {count}" for reason, count in sorted(reasons.items()))
-    return kept, f"{reasons.total()} ({counts})" if reasons else "0"
+    return None if found is None else night.session.set_aside("suppressed", found)
 
 
 def _rule_sets(night: Night, rules: RuleSet) -> Frame:
