@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from gesture_assets.defs import common
 from gesture_assets_tests.nights import failures, published, run_night, warehouse
 
 RULES = """
@@ -41,6 +43,11 @@ def land(data_dir: Path) -> None:
     (folder / "events.csv").write_text("\n".join(lines) + "\n")
 
 
+def scored(result: dg.ExecuteInProcessResult) -> list[dg.AssetMaterialization]:
+    found = [event.materialization for event in result.get_asset_materialization_events()]
+    return [one for one in found if one.asset_key.path == ["rule_scores"]]
+
+
 @pytest.mark.slow
 def test_caps_negative_rules_and_suppressions_hold_in_the_published_file(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
@@ -67,10 +74,7 @@ def test_caps_negative_rules_and_suppressions_hold_in_the_published_file(
     assert con.execute("select page_view_count_30d from user_features where user_id = 'ada'").fetchall() == [(100,)]
     assert con.execute("select user_id from top_users order by rank").fetchall() == [("ada",), ("bob",)]
     con.close()
-    [scored] = [
-        e for e in result.get_asset_materialization_events() if e.asset_key and e.asset_key.path == ["rule_scores"]
-    ]
-    metadata = scored.materialization.metadata
+    metadata = scored(result)[0].metadata
     lineage = metadata["dagster/column_lineage"].value
     made_of = {(dep.asset_key.to_user_string(), dep.column_name) for dep in lineage.deps_by_column["score"]}
     assert made_of == {
@@ -89,3 +93,21 @@ def test_caps_negative_rules_and_suppressions_hold_in_the_published_file(
     assert noted == [("new rule set", f"views {versions[1]} after {versions[0]}", "2026-03-09", True)]
     con.close()
     assert metadata["suppressed"].value == "2 (competitor: 1; left the mailing list: 1)"
+
+
+@pytest.mark.slow
+def test_a_range_in_chunks_counts_whom_it_suppressed_over_all_its_days(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(common, "ROWS_AT_ONCE", 1)
+    land(data_dir)
+    later = "event_id,user_id,event_type,event_at,dwell_seconds\nd2,dee,page_view,2026-03-10T10:00:00Z,5\n"
+    (data_dir / "landing" / "native" / "later.csv").write_text(later)
+    (data_dir / "rules").mkdir()
+    (data_dir / "rules" / "views.toml").write_text(RULES)
+    (data_dir / "suppressed.csv").write_text("user_id,reason\ndee,competitor\n")
+    monkeypatch.setenv("GESTURE_RULE_SET", "views")
+    result = run_night("2026-03-09", "2026-03-10")
+    assert result.success, failures(result)
+    said = {one.metadata["suppressed"].value for one in scored(result)}
+    assert said == {"4 (competitor: 2; left the mailing list: 2)"}
