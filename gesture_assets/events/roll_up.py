@@ -32,6 +32,19 @@ def exact_seconds(seconds: nw.Expr) -> nw.Expr:
     return milliseconds(seconds).cast(nw.Float64) * 0.001
 
 
+def commonest_device(counts: str) -> nw.Expr:
+    """The device whose column is the greatest, null where all are 0; ties go to the first in the alphabet.
+
+    `counts` names the columns, such as "{}_session_count".
+    """
+    best = nw.max_horizontal(*(counts.format(device) for device in DEVICES))
+    commonest = nw.lit(None, nw.String)
+    for device in sorted(DEVICES, reverse=True):
+        is_best = (nw.col(counts.format(device)) == best) & (best > 0)
+        commonest = nw.when(is_best).then(nw.lit(device)).otherwise(commonest)
+    return commonest
+
+
 def last_known(rows: Frame, by: tuple[str, ...], attributes: tuple[str, ...], at: str) -> Frame:
     """Per `by`: each attribute's value at the latest `at` where it is known; ties go to the greatest value."""
     latest = rows.group_by(*by).agg(

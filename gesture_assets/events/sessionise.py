@@ -10,7 +10,8 @@ import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.events import SESSIONS
-from gesture_assets.events.roll_up import exact_seconds
+from gesture_assets.events.roll_up import commonest_device, exact_seconds
+from gesture_assets.features.registry import DEVICES
 from gesture_assets.frames import Frame
 
 GAP_SECONDS = 30 * 60  # the field's usual gap; a pause of exactly 30 minutes still continues the visit
@@ -35,23 +36,16 @@ def sessionise(events: Frame, *, by: tuple[str, ...] = ()) -> Frame:
         .with_columns(starts=nw.when(gap.is_null() | (gap > GAP_SECONDS)).then(nw.lit(1)).otherwise(nw.lit(0)))
         .with_columns(number=nw.col("starts").cum_sum().over(*who, order_by=order))
     )
-    first = nw.col("event_at").min().over(*who, "number").dt.to_string("%Y%m%dT%H%M%S")
-    columns = (*who, "event_at", "dwell_seconds", "device", *FLAGS)
-    by_gap = numbered.select(nw.concat_str([nw.col("user_id"), first], separator="@").alias("session_id"), *columns)
-    own_id = nw.concat_str([nw.col("user_id"), nw.col("source"), nw.col("source_session_id")], separator="@")
-    by_source = events.filter(~nw.col("source_session_id").is_null()).select(own_id.alias("session_id"), *columns)
-    rows = nw.concat([by_gap, by_source])
-    key = (*who, "session_id")
-    visits = rows.group_by(*key).agg(
-        nw.col("event_at").min().alias("started_at"),
-        nw.col("event_at").max().alias("ended_at"),
-        nw.len().cast(nw.Int32).alias("event_count"),
-        exact_seconds(nw.col("dwell_seconds")).alias("dwell_seconds"),
-        *(nw.col(name).cast(nw.Int32).max().alias(name) for name in FLAGS),
+    own = ("source", "source_session_id")
+    first = nw.col("started_at").dt.to_string("%Y%m%dT%H%M%S")
+    # An id is a text: it is made of visits, of which there are few, and not of their events.
+    by_gap = _add_up(numbered, (*who, "number")).with_columns(session_id=_joined(nw.col("user_id"), first))
+    by_source = _add_up(events.filter(~nw.col("source_session_id").is_null()), (*who, *own)).with_columns(
+        session_id=_joined(nw.col("user_id"), *map(nw.col, own))
     )
     one_event = nw.when(nw.col("event_count") == 1).then(nw.lit(1)).otherwise(nw.lit(0))
     return (
-        visits.join(_commonest(rows, key, "device"), on=list(key), how="left")
+        nw.concat([by_gap.drop("number"), by_source.drop(*own)])
         .with_columns(
             is_repeat=nw.col("is_repeat_session").fill_null(0) == 1,
             # Where the source is silent, a visit of one event is a bounce.
@@ -63,11 +57,22 @@ def sessionise(events: Frame, *, by: tuple[str, ...] = ()) -> Frame:
     )
 
 
-def _commonest(rows: Frame, key: tuple[str, ...], column: str) -> Frame:
-    """The commonest value of `column` per `key`, ties going to the first in the alphabet; nulls do not count."""
-    counts = rows.filter(~nw.col(column).is_null()).group_by(*key, column).agg(nw.len().alias("value_count"))
-    is_most = nw.col("value_count") == nw.col("value_count").max().over(*key)
-    return counts.filter(is_most).group_by(*key).agg(nw.col(column).min())
+def _joined(*parts: nw.Expr) -> nw.Expr:
+    return nw.concat_str(list(parts), separator="@")
+
+
+def _add_up(rows: Frame, key: tuple[str, ...]) -> Frame:
+    """One row per `key`: moments, counts, the commonest device, flags."""
+    of_device = {name: nw.when(nw.col("device") == name).then(nw.lit(1)).otherwise(nw.lit(0)) for name in DEVICES}
+    counted = rows.group_by(*key).agg(
+        nw.col("event_at").min().alias("started_at"),
+        nw.col("event_at").max().alias("ended_at"),
+        nw.len().cast(nw.Int32).alias("event_count"),
+        exact_seconds(nw.col("dwell_seconds")).alias("dwell_seconds"),
+        *(count.sum().alias(f"{name}_events") for name, count in of_device.items()),
+        *(nw.col(name).cast(nw.Int32).max().alias(name) for name in FLAGS),
+    )
+    return counted.with_columns(device=commonest_device("{}_events")).drop(*(f"{name}_events" for name in DEVICES))
 
 
 def filed_sessions(new: Frame, history: Frame) -> Frame:

@@ -17,8 +17,8 @@ import narwhals as nw
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.events import ACTIVITY_TO_DATE
 from gesture_assets.events.event_types import EVENT_TYPE_NAMES
-from gesture_assets.events.roll_up import add_up, as_totals, milliseconds
-from gesture_assets.features.registry import DEVICES, PROFILE, WINDOWS, feature_registry, tag_column
+from gesture_assets.events.roll_up import add_up, as_totals, commonest_device, milliseconds
+from gesture_assets.features.registry import PROFILE, WINDOWS, feature_registry, tag_column
 from gesture_assets.frames import Frame
 
 # Gives a part of a query a name, so that an engine plans what is built on it against its columns only.
@@ -147,12 +147,6 @@ def activity_features(
     windows = name_step("windows", with_windows(ever, recent))
     active = name_step("active_days", active)
     joined = name_step("lifetimes_and_windows", windows.join(active, on=list(KEY), how="left"))
-    # The commonest device of visits, ties to the first in the alphabet: devices are compared in that order.
-    best = nw.max_horizontal(*(f"{device}_session_count" for device in DEVICES))
-    primary_device = nw.lit(None, nw.String)
-    for name in sorted(DEVICES, reverse=True):
-        is_best = (nw.col(f"{name}_session_count") == best) & (best > 0)
-        primary_device = nw.when(is_best).then(nw.lit(name)).otherwise(primary_device)
     week = nw.col("event_count_7d").cast(nw.Float64)
     before = (nw.col("event_count_28d") - nw.col("event_count_7d")).cast(nw.Float64)
     return joined.with_columns(
@@ -166,7 +160,7 @@ def activity_features(
         ),
         engagement_trend=week * (1 / 7) - before * (1 / 21),
         is_converted=(nw.col("signup_count") > 0) & (nw.col("calendar_booking_count") > 0),
-        primary_device=primary_device,
+        primary_device=commonest_device("{}_session_count"),
     )
 
 
