@@ -74,7 +74,8 @@ def test_caps_negative_rules_and_suppressions_hold_in_the_published_file(
     assert con.execute("select page_view_count_30d from user_features where user_id = 'ada'").fetchall() == [(100,)]
     assert con.execute("select user_id from top_users order by rank").fetchall() == [("ada",), ("bob",)]
     con.close()
-    metadata = scored(result)[0].metadata
+    [one] = scored(result)
+    metadata = one.metadata
     lineage = metadata["dagster/column_lineage"].value
     made_of = {(dep.asset_key.to_user_string(), dep.column_name) for dep in lineage.deps_by_column["score"]}
     assert made_of == {
