@@ -1,12 +1,12 @@
-"""Whether a candidate is to serve: better beyond noise, well behaved, and within the budget of churn."""
+"""Whether a candidate is to serve: better beyond noise, well behaved, within the churn budget; what is kept of it."""
 
 import numpy as np
 import polars as pl
 import pytest
 
 from gesture_assets.models.behaviour import Behaviour
-from gesture_assets.models.evaluation import Comparison, compare
-from gesture_assets.models.judgement import decide
+from gesture_assets.models.evaluation import Comparison, compare, evaluate
+from gesture_assets.models.judgement import RANKING, RULES, TARGETS, decide, directions, evaluation_rows
 from gesture_assets.monitoring.score_changes import Churn, churn
 
 RANDOM = np.random.default_rng(7)
@@ -58,3 +58,50 @@ def test_a_model_that_misbehaves_never_serves(forced: str) -> None:
     promoted, because = decide([broken], compared(NOISE, BETTER), "v1", forced=forced)
     assert not promoted
     assert "more_requests_never_lower_a_score" in because
+
+
+def test_a_champion_that_cannot_be_compared_stops_nobody() -> None:
+    assert decide([], None, "v1") == (True, "v1 cannot be compared any more")
+
+
+def test_requests_and_ratings_may_only_raise_a_score_and_time_since_a_request_only_lower_it() -> None:
+    features = ["demo_request_click_count_7d", "member_rating", "days_since_last_demo_request_click", "page_view_count"]
+    assert directions(features) == dict(zip(features, (1, 1, -1), strict=False))
+
+
+def test_what_is_kept_of_a_judgement_has_targets_for_the_part_that_decides_only() -> None:
+    probability = np.clip(BETTER, 0.01, 0.99)
+    test = evaluate(
+        OUTCOME, probability, bootstrap=5, segments={"country": pl.Series(["DE", "GB"] * 1_000)}, fewest_rows=100
+    )
+    tried = Behaviour("scores_are_spread", passed=True, observed=0.1, limit=0.5, severity="WARN", because="", rows=9)
+    rows = evaluation_rows("v1", {"train": test, "test": test, RULES: test}, [tried])
+    assert rows["model_version"].unique().to_list() == ["v1"]
+    key = ("part", "segment", "metric")
+    assert not rows.select(key).is_duplicated().any()
+
+    targets = rows.filter(pl.col("target").is_not_null())
+    assert targets.select("part", "segment").unique().rows() == [("test", "all")]
+    assert dict(targets.select("metric", "target").rows()) == TARGETS
+    assert targets["is_met"].to_list() == [test.metrics[name].value >= TARGETS[name] for name in targets["metric"]]
+
+    found = {row[:3]: row[3] for row in rows.select(*key, "value").rows()}
+    assert found["test", "all", "base_rate"] == OUTCOME.mean()
+    assert found["test", "all", "mean_probability"] == pytest.approx(probability.mean())
+    assert found["test", "all", "threshold"] == 0.5
+    assert found["test", "country=DE", "roc_auc"] == test.segments["country", "DE"].metrics["roc_auc"].value
+    # Points of rules rank, and are no probabilities: what judges probabilities is not kept of them.
+    of_rules = {metric for part, _, metric in found if part == RULES}
+    assert of_rules == {*RANKING, *(f"lift_decile_{place}" for place in range(1, 11))}
+    (behaved,) = rows.filter(part="behaviour").to_dicts()
+    assert (behaved["metric"], behaved["value"], behaved["is_met"], behaved["sample_count"]) == (
+        "scores_are_spread", 0.1, True, 9
+    )  # fmt: skip
+
+
+def test_a_figure_that_cannot_be_worked_out_is_no_row() -> None:
+    nobody_bought = evaluate(np.zeros(20), np.linspace(0.1, 0.9, 20), bootstrap=2)
+    rows = evaluation_rows("v1", {"test": nobody_bought})
+    assert "roc_auc" not in rows["metric"]
+    assert rows["value"].is_finite().all()
+    assert rows.filter(metric="base_rate")["value"].to_list() == [0.0]

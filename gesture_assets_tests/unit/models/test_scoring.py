@@ -1,0 +1,65 @@
+"""The score to act on, by hand: percentiles with ties, and rules beside the model on both engines."""
+
+from datetime import date
+
+import duckdb
+import narwhals as nw
+import polars as pl
+import pytest
+
+from gesture_assets.models.scoring import intent_scores, percentiles
+
+DAY = date(2026, 3, 9)
+
+
+def day(**columns: list[object]) -> pl.DataFrame:
+    rows = max(len(values) for values in columns.values())
+    return pl.DataFrame({"as_of_date": [DAY] * rows, **columns}, strict=False)
+
+
+def test_a_percentile_is_the_share_below_and_half_of_the_equals() -> None:
+    scored = day(user_id=["a", "b", "c", "d"], probability=[0.1, 0.2, 0.2, 0.9])
+    found = percentiles(nw.from_native(scored.lazy())).collect().to_native().sort("user_id")
+    assert found["percentile"].to_list() == [0.125, 0.5, 0.5, 0.875]
+    assert found["percentile"].mean() == 0.5
+
+
+def test_days_are_ranked_by_themselves() -> None:
+    one = day(user_id=["a", "b"], probability=[0.1, 0.2])
+    both = pl.concat([one, one.with_columns(as_of_date=pl.lit(date(2026, 3, 10)), probability=pl.lit(0.05))])
+    found = percentiles(nw.from_native(both.lazy())).collect().to_native().sort("as_of_date", "user_id")
+    assert found["percentile"].to_list() == [0.25, 0.75, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("engine", ["polars", "duckdb"])
+def test_the_model_is_acted_on_where_there_is_one_and_the_rules_say_why_where_there_is_none(
+    engine: str, connection: duckdb.DuckDBPyConnection
+) -> None:
+    rules = day(user_id=["both", "far", "new", "out"], score=[50.0, 90.0, 20.0, None]).with_columns(
+        rule_set_version=pl.lit("intent r1")
+    )
+    model = day(
+        user_id=["both", "far", "out"], score=[60.0, 5.0, 70.0], probability=[0.6, 0.04, 0.7],
+        percentile=[0.5, 0.1, 0.9], model_version=["v1"] * 3,
+    )  # fmt: skip
+    excluded = day(user_id=["new"], reason=["already_converted"])
+
+    def lazy(frame: pl.DataFrame) -> nw.LazyFrame:
+        return nw.from_native(frame.lazy() if engine == "polars" else connection.from_arrow(frame.to_arrow()))
+
+    found = {
+        row["user_id"]: row
+        for row in intent_scores(lazy(rules), lazy(model), lazy(excluded)).collect("polars").to_native().to_dicts()
+    }
+    assert {who: (row["source"], row["score"], row["scale"]) for who, row in found.items()} == {
+        "both": ("model", 60.0, "probability"),
+        "far": ("model", 5.0, "probability"),
+        "new": ("rules_fallback", 20.0, "points"),
+        "out": ("suppressed", None, "points"),
+    }
+    assert {who: row["fallback_reason"] for who, row in found.items() if row["fallback_reason"]} == {
+        "new": "already_converted"
+    }
+    assert {who for who, row in found.items() if row["is_disagreement"]} == {"far"}
+    # A suppressed user has no score of any kind, although the model has one.
+    assert (found["out"]["model_score"], found["out"]["probability"], found["out"]["model_version"]) == (None,) * 3
