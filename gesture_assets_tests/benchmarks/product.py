@@ -164,12 +164,14 @@ def run(first: date, last: date | None = None, *, tables: tuple[str, ...] = ()) 
 
     from gesture_assets.dagster_home import prepare
     from gesture_assets.settings import load_settings
-    from gesture_assets_tests.nights import failures, run_night
 
     prepare(load_settings())
+    # Before the definitions, as in `gesture run`: they mend how the files of an open storage are written.
+    instance = dg.DagsterInstance.get()
+    from gesture_assets_tests.nights import failures, run_night
+
     select = " or ".join(f'key:"{table}"' for table in tables) or None
     now = datetime.combine((last or first) + timedelta(days=1), datetime.min.time()).replace(hour=2)
-    instance = dg.DagsterInstance.get()
     started = time.perf_counter()
     result = run_night(first, last, select=select, now=now, instance=instance)
     seconds = time.perf_counter() - started
