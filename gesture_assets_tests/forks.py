@@ -48,6 +48,7 @@ def in_a_process(module: str, function: str, *arguments: object, environment: di
 
 def import_everything() -> None:
     """What a night imports, before the first fork."""
+    import dagster._core.storage.sqlite_storage  # before the definitions, which mend how it writes: as in `gesture run`
     import great_expectations
     import polars
 
@@ -55,7 +56,7 @@ def import_everything() -> None:
     import gesture_assets.definitions
     import gesture_assets_tests.nights
 
-    del great_expectations, polars, gesture_assets, gesture_assets_tests
+    del dagster, great_expectations, polars, gesture_assets, gesture_assets_tests
 
 
 def fork(work: Callable[[], object], log: Path) -> int:
