@@ -19,8 +19,8 @@ test-fast: $(VENV)/.installed-dev
 # How much of the pure rooms their own fast tests reach: lines and branches, at least 95 % of them.
 PURE := events subscribers features rules models monitoring
 coverage: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --cov -n auto --dist loadfile --no-loadscope-reorder -m "not slow" \
-		$(PURE:%=gesture_assets_tests/unit/%) gesture_assets_tests/properties
+	$(BIN)/python -m pytest $(PURE:%=--cov=gesture_assets/%) -n auto --dist loadfile --no-loadscope-reorder \
+		-m "not slow" $(PURE:%=gesture_assets_tests/unit/%) gesture_assets_tests/properties
 
 # 10,000 generated landing files through the readers: some ten minutes.
 fuzz: $(VENV)/.installed-dev
