@@ -19,10 +19,19 @@ from gesture_assets.errors import ConfigError, listing
 
 PREFIX = "GESTURE_"
 # The environment of document 001, whose names have no prefix. The prefixed name goes first where both are set.
-UNPREFIXED = frozenset({
-    "MODEL_DIR", "MIN_TRAINING_SAMPLES", "RETRAIN_INTERVAL_DAYS", "RETRAIN_THRESHOLD_F1", "AB_TEST_MIN_SAMPLE_SIZE",
-    "AB_TEST_SIGNIFICANCE_LEVEL", "AB_TEST_MIN_EFFECT_SIZE", "TFIDF_MAX_FEATURES_TITLE", "TFIDF_MAX_FEATURES_DESC",
-})  # fmt: skip
+UNPREFIXED = frozenset(
+    {
+        "MODEL_DIR",
+        "MIN_TRAINING_SAMPLES",
+        "RETRAIN_INTERVAL_DAYS",
+        "RETRAIN_THRESHOLD_F1",
+        "AB_TEST_MIN_SAMPLE_SIZE",
+        "AB_TEST_SIGNIFICANCE_LEVEL",
+        "AB_TEST_MIN_EFFECT_SIZE",
+        "TFIDF_MAX_FEATURES_TITLE",
+        "TFIDF_MAX_FEATURES_DESC",
+    }
+)
 
 
 class Settings(BaseModel):

@@ -21,9 +21,16 @@ MONDAY, TUESDAY, WEDNESDAY = date(2026, 3, 9), date(2026, 3, 10), date(2026, 3, 
 NOON = datetime(2026, 3, 9, 12)  # of Monday
 
 POLARS_TYPES = {
-    "VARCHAR": pl.String, "DATE": pl.Date, "TIMESTAMP": pl.Datetime("us"), "BOOLEAN": pl.Boolean, "DOUBLE": pl.Float64,
-    "TINYINT": pl.Int8, "SMALLINT": pl.Int16, "INTEGER": pl.Int32, "BIGINT": pl.Int64,
-}  # fmt: skip
+    "VARCHAR": pl.String,
+    "DATE": pl.Date,
+    "TIMESTAMP": pl.Datetime("us"),
+    "BOOLEAN": pl.Boolean,
+    "DOUBLE": pl.Float64,
+    "TINYINT": pl.Int8,
+    "SMALLINT": pl.Int16,
+    "INTEGER": pl.Int32,
+    "BIGINT": pl.Int64,
+}
 
 
 def schema_of(contract: Contract) -> dict[str, Any]:
@@ -32,16 +39,30 @@ def schema_of(contract: Contract) -> dict[str, Any]:
 
 
 # A row of raw_events, and what the landed row says besides.
-EVENT_SCHEMA = {**schema_of(RAW_EVENTS), "known_user_id": pl.String, "reason": pl.String, "masked_row": pl.String,
-                "is_bot_agent": pl.Boolean}  # fmt: skip
+EVENT_SCHEMA = {
+    **schema_of(RAW_EVENTS),
+    "known_user_id": pl.String,
+    "reason": pl.String,
+    "masked_row": pl.String,
+    "is_bot_agent": pl.Boolean,
+}
 
 
 def event(minutes: float = 0, **values: Any) -> dict[str, Any]:
     """A page view of u so many minutes after noon, known on its own day unless `as_of_date` says otherwise."""
     at = NOON + timedelta(minutes=minutes)
-    usual = {"as_of_date": at.date(), "user_id": "u", "event_type": "page_view", "event_at": at, "received_at": at,
-             "source": "native", "is_bot": False, "is_bot_agent": False, "is_dwell_imputed": False,
-             "landing_file": "a.csv"}  # fmt: skip
+    usual = {
+        "as_of_date": at.date(),
+        "user_id": "u",
+        "event_type": "page_view",
+        "event_at": at,
+        "received_at": at,
+        "source": "native",
+        "is_bot": False,
+        "is_bot_agent": False,
+        "is_dwell_imputed": False,
+        "landing_file": "a.csv",
+    }
     return {**dict.fromkeys(EVENT_SCHEMA), **usual, **values}
 
 
@@ -52,8 +73,10 @@ def table(rows: Iterable[dict[str, Any]], schema: dict[str, Any]) -> pl.DataFram
 
 def events_table(*events: dict[str, Any]) -> pl.DataFrame:
     """`events` with ids and lines of their own where they have none."""
-    own = ({"event_id": row["event_id"] or f"e{n:04}", "landing_line": row["landing_line"] or n}
-           for n, row in enumerate(events, start=2))  # fmt: skip
+    own = (
+        {"event_id": row["event_id"] or f"e{n:04}", "landing_line": row["landing_line"] or n}
+        for n, row in enumerate(events, start=2)
+    )
     return table(({**row, **more} for row, more in zip(events, own, strict=True)), EVENT_SCHEMA)
 
 
@@ -80,15 +103,22 @@ def random_events(seed: int, size: int, *, days: int = 4, users: str = "uvwx") -
         day = (NOON + timedelta(minutes=minutes)).date()
         made.append(
             event(
-                minutes, user_id=dice.choice(users), event_type=dice.choice(EVENT_TYPE_NAMES),
+                minutes,
+                user_id=dice.choice(users),
+                event_type=dice.choice(EVENT_TYPE_NAMES),
                 as_of_date=day + timedelta(days=dice.choice((0, 0, 0, 0, 1, 2))),
                 source_session_id=dice.choice((None, None, None, "s1", "s2")),
-                dwell_seconds=dice.choice((None, 0.0, 0.1, 0.7, 1 / 3, 33.3335)), device=dice.choice((None, *DEVICES)),
-                country=dice.choice((None, "GB", "DE")), city=dice.choice((None, "Bath", "Köln")),
-                email_key=dice.choice((None, None, "k1", "k2")), account_balance_usd=dice.choice((None, 1.1, 2.2)),
-                recent_pages_viewed=dice.choice((None, 1, 2)), is_bounce=dice.choice((None, None, True, False)),
-                is_spam=dice.choice((None, True, False)), is_repeat_session=dice.choice((None, True, False)),
+                dwell_seconds=dice.choice((None, 0.0, 0.1, 0.7, 1 / 3, 33.3335)),
+                device=dice.choice((None, *DEVICES)),
+                country=dice.choice((None, "GB", "DE")),
+                city=dice.choice((None, "Bath", "Köln")),
+                email_key=dice.choice((None, None, "k1", "k2")),
+                account_balance_usd=dice.choice((None, 1.1, 2.2)),
+                recent_pages_viewed=dice.choice((None, 1, 2)),
+                is_bounce=dice.choice((None, None, True, False)),
+                is_spam=dice.choice((None, True, False)),
+                is_repeat_session=dice.choice((None, True, False)),
                 is_bot=dice.random() < 0.1,
             )
-        )  # fmt: skip
+        )
     return made

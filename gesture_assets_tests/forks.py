@@ -99,9 +99,10 @@ def run(work: Callable[[], object], log: Path, *, kill_after: float | None = Non
 
 def wait_until_said(log: Path, words: str, pid: int) -> None:
     """Return when the child `pid` has written `words` into its log, or has ended without."""
-    while words not in (log.read_text() if log.exists() else "") and os.waitid(
-        os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG
-    ) is None:  # fmt: skip
+    while (
+        words not in (log.read_text() if log.exists() else "")
+        and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
+    ):
         time.sleep(0.02)
 
 
@@ -128,9 +129,14 @@ def write_world(data_dir: Path, *, days: int) -> None:
 
     data_dir.mkdir(parents=True, exist_ok=True)
     write_demo_world(
-        landing=data_dir / "landing", crm=data_dir / "crm_database.sqlite", truth=data_dir / "demo_truth.parquet",
-        users=60, days=days, seed=5, end=yesterday(),
-    )  # fmt: skip
+        landing=data_dir / "landing",
+        crm=data_dir / "crm_database.sqlite",
+        truth=data_dir / "demo_truth.parquet",
+        users=60,
+        days=days,
+        seed=5,
+        end=yesterday(),
+    )
 
 
 def environment(data_dir: Path, **more: str) -> dict[str, str]:

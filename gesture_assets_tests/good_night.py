@@ -212,10 +212,12 @@ def commit_good_night(session: Session) -> None:
         for name in names:
             good_table(session, name, f"memory.good.{name}")
             moved = [
-                f"{c.name} + (t.day - date '{DAY}')::integer as {c.name}" if c.type == "DATE"
+                f"{c.name} + (t.day - date '{DAY}')::integer as {c.name}"
+                if c.type == "DATE"
                 else f"{c.name} + (t.day - date '{DAY}')::integer * interval 1 day as {c.name}"
-                for c in CONTRACTS[name].columns if c.type in ("DATE", "TIMESTAMP")
-            ]  # fmt: skip
+                for c in CONTRACTS[name].columns
+                if c.type in ("DATE", "TIMESTAMP")
+            ]
             if name == "raw_events":
                 moved.append("event_id || t.day as event_id")
             days = ", ".join(f"(date '{day}')" for day in session.run.days)

@@ -16,10 +16,17 @@ from gesture_assets.defs.common import NOW_TAG
 
 
 def run_night(
-    first: date | str, last: date | str | None = None, *, select: str | None = None, now: datetime | None = None,
-    force_reason: str = "", restate_reason: str = "", restate_crm: bool = False,
-    rebuild: bool = True, instance: dg.DagsterInstance | None = None,
-) -> dg.ExecuteInProcessResult:  # fmt: skip
+    first: date | str,
+    last: date | str | None = None,
+    *,
+    select: str | None = None,
+    now: datetime | None = None,
+    force_reason: str = "",
+    restate_reason: str = "",
+    restate_crm: bool = False,
+    rebuild: bool = True,
+    instance: dg.DagsterInstance | None = None,
+) -> dg.ExecuteInProcessResult:
     """Run the nightly for one day, or for a range in one run; `now` defaults to 02:00 after the last day.
 
     What a test runs twice is built twice, unless it asks for less.

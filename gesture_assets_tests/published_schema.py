@@ -32,10 +32,14 @@ def schema_now() -> Schema:
         with Warehouse(warehouse, 10).open(RunInfo("run-0001", NIGHT, (DAY,), "a_night")) as session:
             commit_good_night(session)
             publish(
-                session, contracts=tuple(CONTRACTS.values()),
+                session,
+                contracts=tuple(CONTRACTS.values()),
                 features=feature_registry(Settings.model_fields["tags"].default),
-                folder=Path(folder) / "published", link=link, warehouse=warehouse, keep=1,
-            )  # fmt: skip
+                folder=Path(folder) / "published",
+                link=link,
+                warehouse=warehouse,
+                keep=1,
+            )
         with duckdb.connect(str(link.resolve()), read_only=True) as connection:
             return schema_of(connection, tuple(CONTRACTS.values()))
 

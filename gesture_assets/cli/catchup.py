@@ -29,9 +29,11 @@ def catchup(
     until = now().date() - timedelta(days=1)
     waiting = pending(settings, until=until)
     listed = to_catch_up(waiting, until)
-    shown("To catch up", ("day", "what", "landed rows"), [
-        (day, what, f"{waiting.row_counts.get(day, 0):,}") for day, what in listed
-    ])  # fmt: skip
+    shown(
+        "To catch up",
+        ("day", "what", "landed rows"),
+        [(day, what, f"{waiting.row_counts.get(day, 0):,}") for day, what in listed],
+    )
     if not listed:
         console().print("Every night has run, up to yesterday.", highlight=False)
         return
@@ -54,8 +56,10 @@ def catchup(
     if waiting.touched and not restate:
         console().print(
             f'{len(waiting.touched)} published days stay as they are until  gesture catchup --restate --reason "why"',
-            style="yellow", highlight=False, soft_wrap=True,
-        )  # fmt: skip
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
     if not done or (waiting.touched and not restate):
         raise typer.Exit(1)
 

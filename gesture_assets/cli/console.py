@@ -122,9 +122,12 @@ def as_of(con: Any, day: datetime | None, settings: Settings) -> date:
     wanted = day.date() if day else newest[1]
     if not con.execute("select 1 from rule_scores where as_of_date = ? limit 1", [wanted]).fetchone():
         raise GateClosed(
-            f"There are no scores for {wanted}.", expected=f"a day from {newest[0]} to {newest[1]} that was published",
-            found="none of that day", where=str(settings.published), next_step=f"gesture run --date {wanted}",
-        )  # fmt: skip
+            f"There are no scores for {wanted}.",
+            expected=f"a day from {newest[0]} to {newest[1]} that was published",
+            found="none of that day",
+            where=str(settings.published),
+            next_step=f"gesture run --date {wanted}",
+        )
     return wanted
 
 
@@ -146,5 +149,10 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]])
 def require_folder(path: Path) -> None:
     """Refuse a path that no file can be written to."""
     if path.is_dir() or not path.parent.is_dir():
-        raise ConfigError.bad_value("The file", expected="a file name in a folder that exists", found=str(path),
-                                    where="the command line", next_step="give another path")  # fmt: skip
+        raise ConfigError.bad_value(
+            "The file",
+            expected="a file name in a folder that exists",
+            found=str(path),
+            where="the command line",
+            next_step="give another path",
+        )

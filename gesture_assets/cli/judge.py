@@ -24,9 +24,11 @@ def gates(context: typer.Context, day: Day = None) -> None:
     if not rows:
         raise GateClosed(
             f"There are no gates of {day.date() if day else 'any day'}.",
-            expected="a day that was audited", found="none",
-            where=f"{settings.warehouse}, table gate_ledger", next_step="gesture gates",
-        )  # fmt: skip
+            expected="a day that was audited",
+            found="none",
+            where=f"{settings.warehouse}, table gate_ledger",
+            next_step="gesture gates",
+        )
     shown("Gates", ("table", "day", "attempt", "verdict", "rows", "not passed"), rows)
     if any(row[3] == "FAIL" for row in rows):
         raise typer.Exit(1)
@@ -44,9 +46,10 @@ def gates_coverage() -> None:
 
         found = edges(defs, all_contracts(load_settings().tags))
     shown(
-        "What stands between tables", ("built from", "asset", "blocking checks", "gap"),
+        "What stands between tables",
+        ("built from", "asset", "blocking checks", "gap"),
         [(edge.table, edge.reader, len(edge.checks), edge.gap) for edge in found],
-    )  # fmt: skip
+    )
     guarded = sum(not edge.gap for edge in found)
     print(f"{guarded / len(found):.0%} of {len(found)} edges are guarded")
     if guarded < len(found):

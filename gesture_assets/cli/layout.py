@@ -14,20 +14,40 @@ from gesture_assets.errors import ConfigError
 LAYOUT = "scoring-csv"
 # Our column -> theirs, in the order of their file.
 FEATURES = {
-    "user_id": "user_id", "city": "location_city", "gender": "gender", "primary_device": "primary_device",
-    "account_balance_usd": "account_balance_usd", "recent_pages_viewed": "recent_pages_viewed",
-    "recent_pricing_views": "recent_pricing_views", "event_count": "total_events", "session_count": "total_sessions",
-    "repeat_session_count": "repeat_sessions", "repeat_session_rate": "repeat_session_rate",
-    "bounced_session_count": "bounces", "bounce_rate": "bounce_rate", "spam_session_count": "spam_sessions",
-    "spam_rate": "spam_rate", "page_view_count": "page_views", "pricing_page_view_count": "pricing_page_views",
-    "search_count": "search_events", "chat_message_count": "chat_messages", "doc_download_count": "doc_downloads",
-    "demo_request_click_count": "demo_request_clicks", "signup_count": "signups",
-    "calendar_booking_count": "calendar_bookings", "last_event_at": "last_event_ts",
-    "days_since_last_event": "days_since_last_event", "is_converted": "converted",
-}  # fmt: skip
+    "user_id": "user_id",
+    "city": "location_city",
+    "gender": "gender",
+    "primary_device": "primary_device",
+    "account_balance_usd": "account_balance_usd",
+    "recent_pages_viewed": "recent_pages_viewed",
+    "recent_pricing_views": "recent_pricing_views",
+    "event_count": "total_events",
+    "session_count": "total_sessions",
+    "repeat_session_count": "repeat_sessions",
+    "repeat_session_rate": "repeat_session_rate",
+    "bounced_session_count": "bounces",
+    "bounce_rate": "bounce_rate",
+    "spam_session_count": "spam_sessions",
+    "spam_rate": "spam_rate",
+    "page_view_count": "page_views",
+    "pricing_page_view_count": "pricing_page_views",
+    "search_count": "search_events",
+    "chat_message_count": "chat_messages",
+    "doc_download_count": "doc_downloads",
+    "demo_request_click_count": "demo_request_clicks",
+    "signup_count": "signups",
+    "calendar_booking_count": "calendar_bookings",
+    "last_event_at": "last_event_ts",
+    "days_since_last_event": "days_since_last_event",
+    "is_converted": "converted",
+}
 OF_TOP = (
-    "signup_count", "calendar_booking_count", "demo_request_click_count", "pricing_page_view_count", "is_converted",
-)  # fmt: skip
+    "signup_count",
+    "calendar_booking_count",
+    "demo_request_click_count",
+    "pricing_page_view_count",
+    "is_converted",
+)
 
 
 def copy_csv(con: Any, query: str, path: Path) -> int:
@@ -35,9 +55,10 @@ def copy_csv(con: Any, query: str, path: Path) -> int:
     fields = con.execute(f"describe {query}").fetchall()
     selected = ", ".join(
         f"if(left({name}, 1) in ('=', '+', '-', '@', chr(9), chr(13)), '''' || {name}, {name}) as {name}"
-        if kind == "VARCHAR" else name
+        if kind == "VARCHAR"
+        else name
         for name, kind, *_ in fields
-    )  # fmt: skip
+    )
     target = str(path).replace("'", "''")
     copied = con.execute(f"copy (select {selected} from ({query}) order by all) to '{target}' (header)")
     return copied.fetchone()[0]
@@ -46,8 +67,13 @@ def copy_csv(con: Any, query: str, path: Path) -> int:
 def export_layout(con: Any, day: date, folder: Path, models: Path) -> None:
     """Write their seven files below `folder`, as of the end of `day`; the three about a model where one scored it."""
     if folder.is_file():
-        raise ConfigError.bad_value("--to", expected="a folder", found=str(folder), where="the command line",
-                                    next_step=f"gesture export --layout {LAYOUT} --to FOLDER")  # fmt: skip
+        raise ConfigError.bad_value(
+            "--to",
+            expected="a folder",
+            found=str(folder),
+            where="the command line",
+            next_step=f"gesture export --layout {LAYOUT} --to FOLDER",
+        )
     for name in ("data", "models"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     as_of = f"as_of_date = date '{day}'"
@@ -65,8 +91,10 @@ def export_layout(con: Any, day: date, folder: Path, models: Path) -> None:
     if found is None:
         console().print(
             f"No model scored {day}: there is no data/user_model_scores.csv, models/xgb_model.json or "
-            "models/training_metrics.json. Next:  gesture train", highlight=False, soft_wrap=True,
-        )  # fmt: skip
+            "models/training_metrics.json. Next:  gesture train",
+            highlight=False,
+            soft_wrap=True,
+        )
         return
     _export_model(con, day, folder, models, found[0])
 
@@ -86,8 +114,9 @@ def _export_model(con: Any, day: date, folder: Path, models: Path, version: str)
     rows = con.execute(
         "select features.*, rules.score as rule_score, scores.score, probability, model_scope "
         "from model_scores as scores join user_features as features using (as_of_date, user_id) "
-        "join rule_scores as rules using (as_of_date, user_id) where as_of_date = ? order by user_id", [day],
-    ).pl()  # fmt: skip
+        "join rule_scores as rules using (as_of_date, user_id) where as_of_date = ? order by user_id",
+        [day],
+    ).pl()
     matrix = encode(rows, model.encoding)
     names = list(model.encoding.names)
     model.booster.feature_names = names

@@ -53,9 +53,12 @@ def export(
     con = published(settings)
     if bool(table) == bool(layout) or layout not in ("", LAYOUT):
         raise ConfigError.bad_value(
-            "What to export", expected=f"a table, or --layout {LAYOUT}", found=f"{table} {layout}".strip() or "neither",
-            where="the command line", next_step=f"gesture export --layout {LAYOUT} --to {to}",
-        )  # fmt: skip
+            "What to export",
+            expected=f"a table, or --layout {LAYOUT}",
+            found=f"{table} {layout}".strip() or "neither",
+            where="the command line",
+            next_step=f"gesture export --layout {LAYOUT} --to {to}",
+        )
     if layout:
         export_layout(con, as_of(con, day, settings), to, settings.models)
         return
@@ -72,9 +75,12 @@ def export(
     fields = con.execute(f"describe {table}").fetchall()
     if day and "as_of_date" not in {name for name, *_ in fields}:
         raise ConfigError.bad_value(
-            "--date", expected="a table with a column as_of_date", found=table, where="the command line",
+            "--date",
+            expected="a table with a column as_of_date",
+            found=table,
+            where="the command line",
             next_step=f"gesture export {table} --to {to}",
-        )  # fmt: skip
+        )
     require_folder(to)
     where = f"where as_of_date = date '{day.date()}'" if day else ""
     written = copy_csv(con, f"from {table} {where}", to)
@@ -134,8 +140,9 @@ def explain(
     if silent:
         values = con.execute(
             f"select {', '.join(rule.feature for rule in silent)} from user_features "
-            "where as_of_date = ? and user_id = ?", [wanted, user_id],
-        ).fetchone()  # fmt: skip
+            "where as_of_date = ? and user_id = ?",
+            [wanted, user_id],
+        ).fetchone()
         for rule, value in zip(silent, values, strict=True):
             found = "unknown" if value is None else f"{float(value):g}"
             rows.append((rule.id, found, f"{rule.weight:g}", "", "", "0.00", "adds nothing"))
@@ -143,10 +150,10 @@ def explain(
     rows.append(("sum", "", f"{best:g}", "", "", f"{sum(r[5] for r in parts):.2f}", ""))
     scored = f"score {score[0]:.2f} ({score[1]})" if score[0] is not None else f"no score ({score[6]})"
     shown(
-        f"{user_id} on {wanted}: {scored}, rule set {score[3]} {score[4]}, "
-        f"last event {score[5]}",
-        ("rule", "value", "weight", "scaled", "decay", "points", "because"), rows,
-    )  # fmt: skip
+        f"{user_id} on {wanted}: {scored}, rule set {score[3]} {score[4]}, last event {score[5]}",
+        ("rule", "value", "weight", "scaled", "decay", "points", "because"),
+        rows,
+    )
     _explain_model(con, wanted, user_id)
 
 
@@ -155,25 +162,30 @@ def _explain_model(con: Any, day: date, user_id: str) -> None:
     asked = [day, user_id]
     found = con.execute(
         "select score, source, model_score, difference, is_disagreement, fallback_reason from intent_scores "
-        "where as_of_date = ? and user_id = ?", asked,
-    ).fetchone()  # fmt: skip
+        "where as_of_date = ? and user_id = ?",
+        asked,
+    ).fetchone()
     if found is None:
         return
     score, source, model_score, difference, is_disagreement, because = found
     if model_score is not None:
         version, scope, probability, percentile, confidence = con.execute(
             "select model_version, model_scope, probability, percentile, confidence from model_scores "
-            "where as_of_date = ? and user_id = ?", asked,
-        ).fetchone()  # fmt: skip
+            "where as_of_date = ? and user_id = ?",
+            asked,
+        ).fetchone()
         reasons = con.execute(
             "select direction, sentence, contribution, reason_code from score_reasons where as_of_date = ? "
-            "and user_id = ? order by direction = 'rest', direction desc, place", asked,
-        ).fetchall()  # fmt: skip
+            "and user_id = ? order by direction = 'rest', direction desc, place",
+            asked,
+        ).fetchall()
         console().print(
             f"The model: score {model_score:.0f}, probability {probability:.4f} (above {percentile:.1%} of the users), "
             f"confidence {confidence:.2f}, version {version}"
-            f"{f', its model for {scope}' if scope not in (None, GLOBAL) else ''}", highlight=False, soft_wrap=True,
-        )  # fmt: skip
+            f"{f', its model for {scope}' if scope not in (None, GLOBAL) else ''}",
+            highlight=False,
+            soft_wrap=True,
+        )
         shown(
             "Why: what raises and lowers the log odds",
             ("direction", "reason", "log odds", "code"),

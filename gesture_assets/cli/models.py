@@ -35,22 +35,36 @@ def train(
     settings = load_settings()
     given = dict(_parameter(one) for one in params or ())
     if sampler not in ("tpe", "random"):
-        raise ConfigError.unknown_name("The sampler", sampler, ("tpe", "random"), where="the command line",
-                                       next_step="gesture train --tune --sampler random")  # fmt: skip
+        raise ConfigError.unknown_name(
+            "The sampler",
+            sampler,
+            ("tpe", "random"),
+            where="the command line",
+            next_step="gesture train --tune --sampler random",
+        )
     if from_version and (given or tune or day or force):
         raise ConfigError.bad_value(
-            "--from-version", expected="it alone: the version brings its day, data and parameters",
-            found="it with another option", where="the command line",
+            "--from-version",
+            expected="it alone: the version brings its day, data and parameters",
+            found="it with another option",
+            where="the command line",
             next_step=f"gesture train --from-version {from_version}",
-        )  # fmt: skip
+        )
     when = date.fromisoformat(_cards(settings, from_version)[0]["as_of_date"]) if from_version else None
     when = when or (day.date() if day else _newest_day(settings))
     had_champion = bool(_activations(settings))
     again = {"from_version": from_version}
-    config = {"training_set": again, "candidate_model": {
-        **again, "parameters": given, "tune": tune, "trials": trials, "sampler": sampler,
-        "force_reason": reason if force else "",
-    }}  # fmt: skip
+    config = {
+        "training_set": again,
+        "candidate_model": {
+            **again,
+            "parameters": given,
+            "tune": tune,
+            "trials": trials,
+            "sampler": sampler,
+            "force_reason": reason if force else "",
+        },
+    }
     run_id = note(settings, action="train", what=from_version or "candidate_model", days=[when], reason=reason)
     if not run_range(settings, when, when, run_id=run_id, job_name="train", config=config):
         raise typer.Exit(1)
@@ -67,8 +81,10 @@ def train(
         if not run_range(settings, when, when, "model_scores+"):
             raise typer.Exit(1)
         where_to_look(settings)
-    console().print("Next:  gesture models show VERSION  |  gesture report model (after gesture publish)  |  "
-                    "gesture explain", highlight=False)  # fmt: skip
+    console().print(
+        "Next:  gesture models show VERSION  |  gesture report model (after gesture publish)  |  gesture explain",
+        highlight=False,
+    )
 
 
 def models_list(as_json: AsJson = False) -> None:
@@ -77,10 +93,13 @@ def models_list(as_json: AsJson = False) -> None:
     serving = {one.model_version: one.effective_from for one in _activations(settings)}
     champion = _activations(settings)[-1].model_version if serving else None
     rows = [
-        {**{name: card[name] for name in ("model_version", "as_of_date", "decision", "training_samples")},
-         "is_champion": card["model_version"] == champion, "scores_from": str(serving.get(card["model_version"], ""))}
+        {
+            **{name: card[name] for name in ("model_version", "as_of_date", "decision", "training_samples")},
+            "is_champion": card["model_version"] == champion,
+            "scores_from": str(serving.get(card["model_version"], "")),
+        }
         for card in _cards(settings)
-    ]  # fmt: skip
+    ]
     if as_json:
         print(json.dumps(rows, indent=1))
         return
@@ -114,10 +133,18 @@ def models_compare(
     shown(
         f"{found['older']} and {found['newer']}, {found['rows']:,} test rows of the latter, {found['buyers']:,} buyers",
         ("metric", "older", "newer", "difference", "95 %", "beyond chance"),
-        [(name, f"{row['older']:.4f}", f"{row['newer']:.4f}", f"{row['difference']:+.4f}",
-          f"{row['low']:+.4f} to {row['high']:+.4f}", "yes" if row["low"] > 0 or row["high"] < 0 else "no")
-         for name, row in found["metrics"].items()],
-    )  # fmt: skip
+        [
+            (
+                name,
+                f"{row['older']:.4f}",
+                f"{row['newer']:.4f}",
+                f"{row['difference']:+.4f}",
+                f"{row['low']:+.4f} to {row['high']:+.4f}",
+                "yes" if row["low"] > 0 or row["high"] < 0 else "no",
+            )
+            for name, row in found["metrics"].items()
+        ],
+    )
     apart = [(f"parameter {name}", *values) for name, values in found["parameters"].items()]
     apart += [("feature", name, "") for name in found["features_of_older_only"]]
     apart += [("feature", "", name) for name in found["features_of_newer_only"]]
@@ -125,10 +152,13 @@ def models_compare(
 
 
 def models_activate(
-    version: Version, reason: Annotated[str, typer.Option(help="Why; it is kept.")],
-    since: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day it scores; default: "
-                                                   "the next night's.")] = None,
-) -> None:  # fmt: skip
+    version: Version,
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")],
+    since: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="First day it scores; default: the next night's."),
+    ] = None,
+) -> None:
     """Let a version score from a day on."""
     settings = load_settings()
     _cards(settings, version)
@@ -166,9 +196,12 @@ def _parameter(text: str) -> tuple[str, str]:
     name, is_set, value = text.partition("=")
     if not is_set:
         raise ConfigError.bad_value(
-            "--params", expected="NAME=VALUE", found=text, where="the command line",
+            "--params",
+            expected="NAME=VALUE",
+            found=text,
+            where="the command line",
             next_step="gesture train --params max_depth=4",
-        )  # fmt: skip
+        )
     return name.strip(), value.strip()
 
 
@@ -208,9 +241,15 @@ def _cards(settings: Settings, version: str = "") -> list[dict[str, Any]]:
 
     known = known_versions(settings.models)
     if version and version not in known:
-        raise ConfigError.unknown_name("The model version", version, known, where=str(settings.models),
-                                       next_step="gesture models list")  # fmt: skip
+        raise ConfigError.unknown_name(
+            "The model version", version, known, where=str(settings.models), next_step="gesture models list"
+        )
     if not known:
-        raise GateClosed("There is no model yet.", expected="a trained model", found="none", where=str(settings.models),
-                         next_step="gesture train")  # fmt: skip
+        raise GateClosed(
+            "There is no model yet.",
+            expected="a trained model",
+            found="none",
+            where=str(settings.models),
+            next_step="gesture train",
+        )
     return [card_of(settings.models, one) for one in ([version] if version else known)]

@@ -35,13 +35,19 @@ def alerts_list(
     )
     rows = [
         {
-            "severity": one.alert.severity.value, "alert": one.alert.key, "since": str(one.first_seen),
-            "nights": one.night_count, "resolved": str(one.resolved_on or ""),
-            "known to": one.acknowledged_by if one.is_acknowledged else "", "note": one.note or "",
-            "what": one.alert.what, "where": one.alert.place, "next": one.alert.runbook,
+            "severity": one.alert.severity.value,
+            "alert": one.alert.key,
+            "since": str(one.first_seen),
+            "nights": one.night_count,
+            "resolved": str(one.resolved_on or ""),
+            "known to": one.acknowledged_by if one.is_acknowledged else "",
+            "note": one.note or "",
+            "what": one.alert.what,
+            "where": one.alert.place,
+            "next": one.alert.runbook,
         }
         for one in standing
-    ]  # fmt: skip
+    ]
     if as_json:
         print(json.dumps(rows, indent=1))
         return
@@ -63,8 +69,13 @@ def alerts_ack(
     from gesture_assets.warehouse.warehouse import Warehouse
 
     if not note.strip():
-        raise ConfigError.bad_value("--note", expected="what is known of it", found="nothing", where="the command line",
-                                    next_step=f'gesture alerts ack {key} --note "why"')  # fmt: skip
+        raise ConfigError.bad_value(
+            "--note",
+            expected="what is known of it",
+            found="nothing",
+            where="the command line",
+            next_step=f'gesture alerts ack {key} --note "why"',
+        )
     run = run_info("gesture alerts ack", now().date())
     with Warehouse.of(load_settings()).open(run) as session:
         done = alert_log.acknowledge(session.connection, key, now=run.now, note=note)
@@ -73,12 +84,15 @@ def alerts_ack(
 
 def why_changed(
     user: Annotated[str, typer.Argument(help="User id.")],
-    earlier: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First of the two days; "
-                                                     "default: the day before the other.")] = None,
-    later: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Second of the two days; "
-                                                   "default: the newest.")] = None,
+    earlier: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="First of the two days; default: the day before the other."),
+    ] = None,
+    later: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Second of the two days; default: the newest.")
+    ] = None,
     as_json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Why somebody's score moved between two days: parts that sum to the change, and the rules behind each."""
     import narwhals as nw
     import polars as pl
@@ -91,8 +105,13 @@ def why_changed(
     last = as_of(con, later, settings)
     first = as_of(con, earlier or datetime.combine(last - timedelta(days=1), datetime.min.time()), settings)
     if first >= last:
-        raise ConfigError.bad_value("--from", expected=f"a day before {last}", found=first, where="the command line",
-                                    next_step=f"gesture why-changed {user} --to {last}")  # fmt: skip
+        raise ConfigError.bad_value(
+            "--from",
+            expected=f"a day before {last}",
+            found=first,
+            where="the command line",
+            next_step=f"gesture why-changed {user} --to {last}",
+        )
     _require_scored(con, user, first, last)
     con.close()
     who = nw.from_native(pl.LazyFrame({"user_id": [user]}))
@@ -126,10 +145,11 @@ def _show_parts(user: str, scores: dict[str, dict[str, Any]], by_rule: Any) -> N
     rules = [
         (part.replace("_", " "), row["rule_id"], f"{row[part]:+.2f}", f"{row[BEFORE]:.2f}", f"{row[AFTER]:.2f}")
         for part in parts
-        for row in by_rule.filter(pl.col(part).abs() > LEAST_MOVE).sort(
-            pl.col(part).abs(), "rule_id", descending=[True, False]
-        ).head(MOST_RULES).iter_rows(named=True)
-    ]  # fmt: skip
+        for row in by_rule.filter(pl.col(part).abs() > LEAST_MOVE)
+        .sort(pl.col(part).abs(), "rule_id", descending=[True, False])
+        .head(MOST_RULES)
+        .iter_rows(named=True)
+    ]
     if rules:
         shown("The rules that moved most", ("part", "rule", "points", BEFORE, AFTER), rules)
     held = by_rule["change"].sum() - scores["rules"]["change"]
@@ -140,7 +160,8 @@ def _show_parts(user: str, scores: dict[str, dict[str, Any]], by_rule: Any) -> N
 def _require_scored(con: Any, user: str, first: date, last: date) -> None:
     """Refuse a user who has no row on either day, naming those whose ids are like theirs."""
     days = [first, last]
-    if con.execute("select 1 from rule_scores where user_id = ? and as_of_date in (?, ?) limit 1", [user, *days]
-                   ).fetchone():  # fmt: skip
+    if con.execute(
+        "select 1 from rule_scores where user_id = ? and as_of_date in (?, ?) limit 1", [user, *days]
+    ).fetchone():
         return
     raise unknown_user(con, user, *days, next_step=f"gesture rank --date {last}")

@@ -23,8 +23,13 @@ def publish(context: typer.Context) -> None:
     with Warehouse.of(settings).open(run_info("gesture publish", now().date())) as session:
         live = live_days(session, nightly_contracts(settings.tags))
     if not live:
-        raise GateClosed("Nothing can be published.", expected="a day on which every table has passed", found="none",
-                         where=str(settings.warehouse), next_step="gesture run")  # fmt: skip
+        raise GateClosed(
+            "Nothing can be published.",
+            expected="a day on which every table has passed",
+            found="none",
+            where=str(settings.warehouse),
+            next_step="gesture run",
+        )
     run_id = note(settings, action="publish", what="published_warehouse", days=[max(live)])
     if not run_range(settings, max(live), max(live), "published_warehouse", run_id=run_id):
         raise typer.Exit(1)

@@ -25,9 +25,10 @@ def quarantine_list(day: Day = None) -> None:
     with private_ledger(load_settings()) as con:
         found = quarantine.summary(con, day.date() if day else None)
     shown(
-        "Quarantine", ("day", "source", "file", "reason", "rows", "of the file's rows that day"),
+        "Quarantine",
+        ("day", "source", "file", "reason", "rows", "of the file's rows that day"),
         [(*row[:5], f"{row[5]:.1%}") for row in found],
-    )  # fmt: skip
+    )
 
 
 def quarantine_show(
@@ -49,8 +50,9 @@ def quarantine_show(
     if found:
         console().print(
             "Mend data/sources/<source>.toml or the file, then  gesture quarantine replay --dry-run",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def quarantine_replay(
@@ -89,9 +91,10 @@ def quarantine_replay(
     moved = quarantine.let_in(again, asked)
     found = [one for one in again if asked in (None, one.day) or one in moved]
     shown(
-        "Read again", ("day", "file", "reason", "events now", "stay"),
+        "Read again",
+        ("day", "file", "reason", "events now", "stay"),
         [(one.day, one.landing_file, one.reason_before, one.accepted, one.still_quarantined) for one in found],
-    )  # fmt: skip
+    )
     if dry_run:
         return
     if not moved:

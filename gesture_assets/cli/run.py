@@ -37,8 +37,13 @@ def run(
     settings = load_settings()
     today = now().date()
     if date_ and (from_ or to):
-        raise ConfigError.bad_value("--date", expected="it, or --from and --to", found="both", where="the command line",
-                                    next_step="gesture run --help")  # fmt: skip
+        raise ConfigError.bad_value(
+            "--date",
+            expected="it, or --from and --to",
+            found="both",
+            where="the command line",
+            next_step="gesture run --help",
+        )
     first = date_ or from_
     last = date_ or to or (datetime.combine(today - timedelta(days=1), datetime.min.time()) if from_ else None)
     if to and not from_:
@@ -48,8 +53,12 @@ def run(
 
     # Known as under way from here on: a run of a later day that starts at the same moment waits for this one.
     with Turns.beside(settings.warehouse).taken(str(uuid.uuid4()), "gesture run", days, goes_first=False):
-        exceptions = {"force_reason": reason if force else "", "restate_crm": restate_crm, "rebuild": rebuild,
-                      "restate_reason": reason if restate or restate_crm else ""}  # fmt: skip
+        exceptions = {
+            "force_reason": reason if force else "",
+            "restate_crm": restate_crm,
+            "rebuild": rebuild,
+            "restate_reason": reason if restate or restate_crm else "",
+        }
         _run_days(settings, today, days, select, exceptions)
 
 
@@ -85,26 +94,36 @@ def _run_days(
         console().print(
             f"Files landed late for {listing(waiting.touched)}, already published: these stay as they are until  "
             'gesture catchup --restate --reason "why"',
-            style="yellow", highlight=False, markup=False, soft_wrap=True,
-        )  # fmt: skip
+            style="yellow",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     if not ranges:
         console().print("Every landed day is live. Nothing to do.", highlight=False)
         where_to_look(settings)
         return
     given = [name for name in ("force", "restate") if exceptions[f"{name}_reason"]]
     run_id = note(
-        settings, action=" and ".join(given) or "run", what=select, days=[day for span in ranges for day in span],
+        settings,
+        action=" and ".join(given) or "run",
+        what=select,
+        days=[day for span in ranges for day in span],
         reason=exceptions["restate_reason"] or exceptions["force_reason"],
-    )  # fmt: skip
+    )
     if not run_ranges(settings, ranges, select, exceptions, run_id=run_id):
         raise typer.Exit(1)
     where_to_look(settings)
 
 
 def run_ranges(
-    settings: Settings, ranges: Sequence[tuple[date, date]], select: str, exceptions: Mapping[str, Any], *,
+    settings: Settings,
+    ranges: Sequence[tuple[date, date]],
+    select: str,
+    exceptions: Mapping[str, Any],
+    *,
     run_id: str = "",
-) -> bool:  # fmt: skip
+) -> bool:
     """A run for each range, up to the first that fails; of that one the days before the first bad one are run.
 
     The first run gets `run_id`, where one is given.
@@ -134,9 +153,10 @@ def _span(first: date, last: date, settings: Settings, today: date) -> list[date
         raise ConfigError.bad_value(
             "The days",
             expected=f"days from {settings.partitions_start} to {today - timedelta(days=1)}, first not after last",
-            found=f"{first} to {last}", where="the command line",
+            found=f"{first} to {last}",
+            where="the command line",
             next_step="give other days, or set GESTURE_PARTITIONS_START for older ones",
-        )  # fmt: skip
+        )
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
@@ -157,10 +177,12 @@ def require_reason(reason: str, *, asked: Mapping[str, bool], command: str) -> N
     given = [option for option, is_given in asked.items() if is_given]
     if bool(given) != bool(reason.strip()):
         raise ConfigError.bad_value(
-            "--reason", expected=f"one with {' or '.join(asked)}",
-            found=f"none with {listing(given)}" if given else "one without any of them", where="the command line",
+            "--reason",
+            expected=f"one with {' or '.join(asked)}",
+            found=f"none with {listing(given)}" if given else "one without any of them",
+            where="the command line",
             next_step=f'{command} {next(iter(given or asked))} --reason "why"',
-        )  # fmt: skip
+        )
 
 
 def pending(settings: Settings, *, until: date) -> Pending:
@@ -183,9 +205,11 @@ def pending(settings: Settings, *, until: date) -> Pending:
     if not landed:
         raise SourceError(
             "There is nothing to run.",
-            expected="files in data/landing/<source>/", found="none", where=str(settings.landing),
+            expected="files in data/landing/<source>/",
+            found="none",
+            where=str(settings.landing),
             next_step="gesture demo-data  (a world to try), or land your own files (README)",
-        )  # fmt: skip
+        )
     notes = []
     if early := [day for day in landed if day < settings.partitions_start]:
         notes.append(
@@ -226,10 +250,19 @@ def _dagster_instance(settings: Settings) -> Any:
 
 
 def run_range(
-    settings: Settings, start: date, end: date, select: str = "*", force_reason: str = "", restate_reason: str = "",
-    *, restate_crm: bool = False, rebuild: bool = False, run_id: str = "", job_name: str = "nightly",
+    settings: Settings,
+    start: date,
+    end: date,
+    select: str = "*",
+    force_reason: str = "",
+    restate_reason: str = "",
+    *,
+    restate_crm: bool = False,
+    rebuild: bool = False,
+    run_id: str = "",
+    job_name: str = "nightly",
     config: Mapping[str, Any] | None = None,
-) -> bool:  # fmt: skip
+) -> bool:
     """One Dagster run over start…end, in this process, recorded for the Dagster UI. Whether it succeeded.
 
     Its id is `run_id`, or a new one. `config`: step -> its configuration.
@@ -357,8 +390,9 @@ def where_to_look(settings: Settings) -> None:
     terminal.print(
         "Next:  gesture rank --n 20  |  gesture explain  |  gesture gates  |  gesture dev (the Dagster UI)  |  "
         f"{settings.published} in any tool that reads DuckDB",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def demo_data(
@@ -386,22 +420,31 @@ def demo_data(
         return
     if settings.default_crm.exists() and not (settings.data_dir / "demo_truth.parquet").exists():
         raise ConfigError.bad_value(
-            "The demo world", expected="no CRM database of your own in the way", found=str(settings.default_crm),
-            where=str(settings.data_dir), next_step="GESTURE_DATA_DIR=/another/folder gesture demo-data",
-        )  # fmt: skip
+            "The demo world",
+            expected="no CRM database of your own in the way",
+            found=str(settings.default_crm),
+            where=str(settings.data_dir),
+            next_step="GESTURE_DATA_DIR=/another/folder gesture demo-data",
+        )
     with progress("writing the demo world"):
         world = write_demo_world(
-            landing=settings.landing, crm=settings.default_crm, truth=settings.data_dir / "demo_truth.parquet",
-            users=users, days=days, seed=seed, end=end.date() if end else now().date() - timedelta(days=1),
+            landing=settings.landing,
+            crm=settings.default_crm,
+            truth=settings.data_dir / "demo_truth.parquet",
+            users=users,
+            days=days,
+            seed=seed,
+            end=end.date() if end else now().date() - timedelta(days=1),
             progress=logging.getLogger("gesture_assets").info,
-        )  # fmt: skip
+        )
     terminal.print(
         f"Wrote {world.events:,} events in {len(world.event_files)} files below {settings.landing}, and "
         f"{world.subscribers:,} subscribers to {world.crm}. "
         f"Planted: {world.duplicates:,} duplicates, {world.late:,} late, {world.malformed:,} malformed "
         f"and {world.future:,} future rows, {world.bots} bots.",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        highlight=False,
+        soft_wrap=True,
+    )
     terminal.print("Next:  gesture run", highlight=False)
 
 

@@ -42,10 +42,15 @@ RAW_EVENTS = Contract(
     key=("event_id",),
     columns=(
         AS_OF,
-        Column("event_id", "VARCHAR",
-               "Id of the event, unique; made from the row's content where the source has none."),
-        Column("user_id", "VARCHAR", "Who: the source's user id, or anon:<id> before the person is known.",
-               personal="pseudonym"),
+        Column(
+            "event_id", "VARCHAR", "Id of the event, unique; made from the row's content where the source has none."
+        ),
+        Column(
+            "user_id",
+            "VARCHAR",
+            "Who: the source's user id, or anon:<id> before the person is known.",
+            personal="pseudonym",
+        ),
         Column("anonymous_id", "VARCHAR", "The sender's id of an unknown visitor.", True, personal="pseudonym"),
         Column("event_type", "VARCHAR", "What, in the words of the event-type registry."),
         Column("event_name", "VARCHAR", "What, in the source's own words."),
@@ -59,8 +64,13 @@ RAW_EVENTS = Contract(
         Column("gender", "VARCHAR", "As the source says.", True),
         Column("channel", "VARCHAR", "How the visit came about, as the source says.", True),
         Column("lifecycle", "VARCHAR", "The source's own stage of the user, such as new or returning.", True),
-        Column("email_key", "VARCHAR", "Keyed hash of the e-mail address, where an event carried one.", True,
-               personal="pseudonym"),
+        Column(
+            "email_key",
+            "VARCHAR",
+            "Keyed hash of the e-mail address, where an event carried one.",
+            True,
+            personal="pseudonym",
+        ),
         Column("is_repeat_session", "BOOLEAN", "The source says the visit is not the first.", True),
         Column("is_bounce", "BOOLEAN", "The source says the visit bounced.", True),
         Column("is_spam", "BOOLEAN", "The source marked it as spam.", True),
@@ -80,7 +90,8 @@ RAW_EVENTS = Contract(
         no_rows(
             "every_event_has_a_known_type",
             "select event_type, count(*) as row_count from {batch} where event_type not in ("
-            + ", ".join(f"'{name}'" for name in EVENT_TYPE_NAMES) + ") group by all",
+            + ", ".join(f"'{name}'" for name in EVENT_TYPE_NAMES)
+            + ") group by all",
             recovery="map the name in the source's description ([event_types]), then  gesture run --date DAY",
         ),
         no_rows(
@@ -123,7 +134,7 @@ RAW_EVENTS = Contract(
             recovery="ask the sender why events arrive days later",
         ),
     ),
-)  # fmt: skip
+)
 
 QUARANTINED_EVENTS = Contract(
     name="quarantined_events",
@@ -347,7 +358,10 @@ ACTIVITY_TO_DATE = Contract(
         *(
             Column(f"{kind}session_count", "INTEGER", f"Visits{said}.")
             for kind, said in {
-                "": "", "repeat_": ", not the first", "bounced_": ", bounced", "spam_": ", spam",
+                "": "",
+                "repeat_": ", not the first",
+                "bounced_": ", bounced",
+                "spam_": ", spam",
                 **{f"{device}_": f", mostly on {device}" for device in DEVICES},
             }.items()
         ),
@@ -371,4 +385,4 @@ ACTIVITY_TO_DATE = Contract(
             recovery="this is a defect of events/roll_up.py",
         ),
     ),
-)  # fmt: skip
+)

@@ -13,9 +13,13 @@ MOST_OUTLIERS = 0.05
 FEWEST_FOR_A_SHARE = 20  # of fewer users, one is more than 5 %
 
 METRICS = (
-    "event_count_30d", "session_count_30d", "active_day_count_30d", "dwell_seconds_30d", "dwell_seconds_per_session",
+    "event_count_30d",
+    "session_count_30d",
+    "active_day_count_30d",
+    "dwell_seconds_30d",
+    "dwell_seconds_per_session",
     "engagement_trend",
-)  # fmt: skip
+)
 QUANTILES = (0.1, 0.5, 0.9)
 QUANTILE_METRICS = ("tag_count", "member_rating", "optin_days")
 # What training needs at least: document 003's rows, and enough of both outcomes for a part to be held back.

@@ -151,13 +151,22 @@ CANDIDATE_MODEL = Contract(
         Column("base_rate", "DOUBLE", "Share of buyers among the training samples.", unit="share"),
         # Unknown for trainings of before they were kept.
         Column("training_seconds", "DOUBLE", "How long it took from reading the rows to the fitted model.", True, "s"),
-        Column("data_verdict", "VARCHAR", "Whether more rows would make a better model: enough, more would help or "
-               "too little to tell.", True),
+        Column(
+            "data_verdict",
+            "VARCHAR",
+            "Whether more rows would make a better model: enough, more would help or too little to tell.",
+            True,
+        ),
         Column("data_because", "VARCHAR", "What the learning curve says, with the figures.", True),
         # Null for trainings of before it was kept: native.
         Column("missing_numbers", "VARCHAR", "What stands for a missing number (GESTURE_MISSING_NUMBERS).", True),
-        Column("segment_models", "VARCHAR", "JSON: segment -> own (a model of its own scores it) or global, and why; "
-               "empty where none was asked for (GESTURE_SEGMENT_MODELS).", True),
+        Column(
+            "segment_models",
+            "VARCHAR",
+            "JSON: segment -> own (a model of its own scores it) or global, and why; "
+            "empty where none was asked for (GESTURE_SEGMENT_MODELS).",
+            True,
+        ),
         Column("mlflow_run_id", "VARCHAR", "Run of MLflow that tracked the training.", True),
         Column("parent_version", "VARCHAR", "The champion that it was compared with.", True),
         Column("decision", "VARCHAR", "promoted or kept: whether it scores from now on."),
@@ -175,7 +184,7 @@ CANDIDATE_MODEL = Contract(
             "a_candidate_is_promoted_or_not", "decision", ("promoted", "kept"), recovery="a defect of defs/models.py"
         ),
     ),
-)  # fmt: skip
+)
 
 MODEL_EVALUATION = Contract(
     name="model_evaluation",
@@ -190,9 +199,13 @@ MODEL_EVALUATION = Contract(
     columns=(
         TRAINED_ON,
         VERSION,
-        Column("part", "VARCHAR", "train, validation, test, random_test; rules (their score alone, on the test part), "
-               "without_rule_score (a model that does not read it, on the test part); learning_curve; segment_model (a "
-               "segment's own model beside the global one, on its validation rows); or behaviour."),
+        Column(
+            "part",
+            "VARCHAR",
+            "train, validation, test, random_test; rules (their score alone, on the test part), "
+            "without_rule_score (a model that does not read it, on the test part); learning_curve; segment_model (a "
+            "segment's own model beside the global one, on its validation rows); or behaviour.",
+        ),
         Column("segment", "VARCHAR", "all, a column and its value, or the share of the rows trained on."),
         Column("metric", "VARCHAR", "Metric, or the sentence that a test of behaviour proves."),
         Column("value", "DOUBLE", "Its value; for a test of behaviour what was observed."),
@@ -228,7 +241,7 @@ MODEL_EVALUATION = Contract(
             recovery="look at the segments in model_evaluation",
         ),
     ),
-)  # fmt: skip
+)
 
 FEATURE_IMPORTANCE = Contract(
     name="feature_importance",
@@ -246,8 +259,12 @@ FEATURE_IMPORTANCE = Contract(
         Column("feature", "VARCHAR", "Feature."),
         Column("feature_name", "VARCHAR", "What people call it."),
         Column("gain", "DOUBLE", "Its share of what all splits gained in training.", unit="share"),
-        Column("permutation", "DOUBLE", "Its share of what the log loss rises by when its values are shuffled.",
-               unit="share"),
+        Column(
+            "permutation",
+            "DOUBLE",
+            "Its share of what the log loss rises by when its values are shuffled.",
+            unit="share",
+        ),
         Column("shap", "DOUBLE", "Its share of the mean size of contributions.", unit="share"),
         Column("reason_code", "VARCHAR", "Its stable code as a reason."),
     ),
@@ -261,7 +278,7 @@ FEATURE_IMPORTANCE = Contract(
         ),
         filled("every_feature_has_a_name", "feature_name", recovery="name it in features/registry.py"),
     ),
-)  # fmt: skip
+)
 
 MODEL_SCORES = Contract(
     name="model_scores",
@@ -278,21 +295,39 @@ MODEL_SCORES = Contract(
         USER,
         VERSION,
         # Unknown for scores of before it was kept.
-        Column("model_scope", "VARCHAR", "Which model of the version scored: global, or that of the user's segment, "
-               "such as primary_device=mobile.", True),
+        Column(
+            "model_scope",
+            "VARCHAR",
+            "Which model of the version scored: global, or that of the user's segment, such as primary_device=mobile.",
+            True,
+        ),
         Column("margin", "DOUBLE", "The model's own log odds, before calibration.", unit="log odds"),
-        Column("probability", "DOUBLE", "Calibrated probability of a first purchase within the horizon.",
-               unit="probability"),
+        Column(
+            "probability",
+            "DOUBLE",
+            "Calibrated probability of a first purchase within the horizon.",
+            unit="probability",
+        ),
         Column("score", "DOUBLE", "1 + round(99 × probability).", unit="points"),
-        Column("percentile", "DOUBLE", "Share of the day's scored users with a lower probability, ties half.",
-               unit="share"),
-        Column("confidence", "DOUBLE", "How much evidence stands behind it, 0 to 1: more events, more confidence.",
-               unit="share"),
+        Column(
+            "percentile", "DOUBLE", "Share of the day's scored users with a lower probability, ties half.", unit="share"
+        ),
+        Column(
+            "confidence",
+            "DOUBLE",
+            "How much evidence stands behind it, 0 to 1: more events, more confidence.",
+            unit="share",
+        ),
         Column("feature_hash", "VARCHAR", "Hash of the user's row of features."),
     ),
     expectations=(
-        between("every_probability_lies_between_0_and_1", "probability", 1e-12, 1 - 1e-12,
-                recovery="this is a defect of models/calibration.py"),
+        between(
+            "every_probability_lies_between_0_and_1",
+            "probability",
+            1e-12,
+            1 - 1e-12,
+            recovery="this is a defect of models/calibration.py",
+        ),
         no_rows(
             "a_model_score_is_its_probability_on_1_to_100",
             f"select {PARTITION}, user_id, score, probability from {{batch}} "
@@ -354,7 +389,7 @@ MODEL_SCORES = Contract(
             recovery="see whether the users have changed (user_features), or only the model (model_activations)",
         ),
     ),
-)  # fmt: skip
+)
 
 MODEL_EXCLUSIONS = Contract(
     name="model_exclusions",
@@ -459,7 +494,7 @@ INTENT_SCORES = Contract(
             recovery="gesture models list; train one:  gesture train",
         ),
     ),
-)  # fmt: skip
+)
 
 TRAINED = (TRAINING_SET, FEATURE_SCREENING, CANDIDATE_MODEL, MODEL_EVALUATION, FEATURE_IMPORTANCE)
 SCORED = (MODEL_SCORES, MODEL_EXCLUSIONS, SCORE_REASONS, INTENT_SCORES)

@@ -142,7 +142,7 @@ DRIFT_REPORTS = Contract(
             recovery="look at drift_reports and the page of the night:  gesture report night",
         ),
     ),
-)  # fmt: skip
+)
 
 EVENT_MIX_DRIFT = Contract(
     name="event_mix_drift",
@@ -249,7 +249,7 @@ SCORE_BACKTEST = Contract(
             recovery="this is a defect of monitoring/performance.py",
         ),
     ),
-)  # fmt: skip
+)
 
 RETRAIN_DECISION = Contract(
     name="retrain_decision",

@@ -8,8 +8,12 @@ from gesture_assets.features.registry import Feature
 
 OWNER = "scoring@gesture.example"
 AS_OF = Column(PARTITION, "DATE", "The day at whose end this was known.")
-USER = Column("user_id", "VARCHAR", "Who: the source's user id, or subscriber:<mailchimp_id> without any event.",
-              personal="pseudonym")  # fmt: skip
+USER = Column(
+    "user_id",
+    "VARCHAR",
+    "Who: the source's user id, or subscriber:<mailchimp_id> without any event.",
+    personal="pseudonym",
+)
 FRESH_HOURS = 24
 TIE_TOLERANCE = 0.95
 

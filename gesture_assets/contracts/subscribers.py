@@ -53,12 +53,26 @@ CRM_SNAPSHOT = Contract(
         found_columns("Types are the database's own."),
         Column("least_row_count", "BIGINT", "Fewest rows that the settings let pass without a warning.", True),
         Column("most_row_count", "BIGINT", "Most rows that the settings let pass without a warning.", True),
-        Column("expected_column_count", "INTEGER", "Columns that the settings expect, without those "
-               "that may be there or not.", True),
-        Column("odd_product_count", "BIGINT", "Rows whose product_id is outside the settings' range; null where there "
-               "are no products.", True, "count"),
-        Column("odd_date_count", "BIGINT", "Rows whose date does not begin with YYYY-MM-DD; null where there are no "
-               "dates.", True, "count"),
+        Column(
+            "expected_column_count",
+            "INTEGER",
+            "Columns that the settings expect, without those that may be there or not.",
+            True,
+        ),
+        Column(
+            "odd_product_count",
+            "BIGINT",
+            "Rows whose product_id is outside the settings' range; null where there are no products.",
+            True,
+            "count",
+        ),
+        Column(
+            "odd_date_count",
+            "BIGINT",
+            "Rows whose date does not begin with YYYY-MM-DD; null where there are no dates.",
+            True,
+            "count",
+        ),
     ),
     expectations=(
         no_rows(
@@ -102,7 +116,7 @@ CRM_SNAPSHOT = Contract(
             recovery="let the CRM, or a view, write dates as 2026-03-09 or 2026-03-09 12:00:00",
         ),
     ),
-)  # fmt: skip
+)
 
 _SHARED = (
     Column(PARTITION, "DATE", "Day that the row stands for."),

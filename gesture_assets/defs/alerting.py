@@ -152,11 +152,13 @@ def _alarm(kind: str, step: str, run: RunInfo, causes: Collection[BaseException]
     first_line = _masked(said.strip().partition("\n")[0])
     what, again = ("night", "run") if kind == alarms.NIGHT_FAILED else ("training", "train")
     return alarms.Alert(
-        f"{kind}{step}", Severity.ERROR, OWNER,
+        f"{kind}{step}",
+        Severity.ERROR,
+        OWNER,
         f"The {what} of {run.window} failed: {first_line}",
         f"step {step} of run {run.run_id[:8]}",
         ours.next_step if ours else f"gesture dev shows the run; mend it, then  gesture {again} --date {run.days[-1]}",
-    )  # fmt: skip
+    )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

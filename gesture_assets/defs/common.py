@@ -43,9 +43,18 @@ MACHINE_FAILURES = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemory
 NOW_TAG = "gesture/now"
 ROWS_AT_ONCE = 4_000_000
 # Types of contracts, as frames in memory have them.
-TYPES = {"DATE": pl.Date, "VARCHAR": pl.String, "BOOLEAN": pl.Boolean, "SMALLINT": pl.Int16, "INTEGER": pl.Int32,
-         "BIGINT": pl.Int64, "DOUBLE": pl.Float64, "VARCHAR[]": pl.List(pl.String), "BIGINT[]": pl.List(pl.Int64),
-         "DOUBLE[]": pl.List(pl.Float64)}  # fmt: skip
+TYPES = {
+    "DATE": pl.Date,
+    "VARCHAR": pl.String,
+    "BOOLEAN": pl.Boolean,
+    "SMALLINT": pl.Int16,
+    "INTEGER": pl.Int32,
+    "BIGINT": pl.Int64,
+    "DOUBLE": pl.Float64,
+    "VARCHAR[]": pl.List(pl.String),
+    "BIGINT[]": pl.List(pl.Int64),
+    "DOUBLE[]": pl.List(pl.Float64),
+}
 SKIPPED = {"skipped": "unchanged"}
 MOST_BUILDERS = 100  # times a step waits for runs that build what it needs
 
@@ -73,11 +82,13 @@ def spec(contract: Contract, *, kinds: Sequence[str] = (), version: str | None =
     """The Dagster face of a contract: description, columns, group, owner, kinds, dependencies."""
     columns = [
         dg.TableColumn(
-            c.name, c.type, c.description + (f" Unit: {c.unit}." if c.unit else ""),
+            c.name,
+            c.type,
+            c.description + (f" Unit: {c.unit}." if c.unit else ""),
             dg.TableColumnConstraints(nullable=c.nullable),
         )
         for c in contract.columns
-    ] + [dg.TableColumn(name, kind, meaning) for name, (kind, meaning) in PROVENANCE.items()]  # fmt: skip
+    ] + [dg.TableColumn(name, kind, meaning) for name, (kind, meaning) in PROVENANCE.items()]
     return dg.AssetSpec(
         contract.name,
         deps=UPSTREAM[contract.name],
@@ -141,9 +152,13 @@ def run_days(tags: Mapping[str, str]) -> tuple[date, ...]:
 
 
 def run_info(
-    context: dg.AssetExecutionContext, *, force_reason: str = "", restate_reason: str = "", restate_crm: bool = False,
+    context: dg.AssetExecutionContext,
+    *,
+    force_reason: str = "",
+    restate_reason: str = "",
+    restate_crm: bool = False,
     rebuild: bool = False,
-) -> RunInfo:  # fmt: skip
+) -> RunInfo:
     """Who writes and for which days. The moment is the run's own start, so no asset looks at a clock."""
     return RunInfo(
         run_id=context.run.run_id,
@@ -212,10 +227,12 @@ class Night:
         yield tuple(chunk)
 
     def commit(
-        self, *tables: tuple[Contract, Frames], version: str | None = None,
+        self,
+        *tables: tuple[Contract, Frames],
+        version: str | None = None,
         notes: Mapping[str, Any] = MappingProxyType({}),
         sources: Mapping[str, ColumnSources] = MappingProxyType({}),
-    ) -> Events:  # fmt: skip
+    ) -> Events:
         """Stage, audit and promote `tables`, and report it. `notes` are added to the first table's metadata.
 
         `sources`: table -> column -> the columns (table, column) that it is made of, for Dagster's column lineage.
@@ -223,9 +240,12 @@ class Night:
         yield from self.report(self.session.commit(*tables, version=version), notes, sources)
 
     def commit_chunks(
-        self, counts: Mapping[date, int], build: Callable[[], Sequence[tuple[Contract, Frames]]], *,
+        self,
+        counts: Mapping[date, int],
+        build: Callable[[], Sequence[tuple[Contract, Frames]]],
+        *,
         version: str | None = None,
-    ) -> tuple[TableCommit, ...]:  # fmt: skip
+    ) -> tuple[TableCommit, ...]:
         """Build and commit the run's days a chunk at a time (`chunks`); `report` what is returned.
 
         For tables of many rows a day: staged at once, those of a long range would not fit in memory. A chunk is live
@@ -262,9 +282,13 @@ class Night:
             yield from self.report(self.session.keep(contract, Verdict.ABSENT), {"absent": why})
 
     def report(
-        self, commits: Sequence[TableCommit], notes: Mapping[str, Any] = MappingProxyType({}),
-        sources: Mapping[str, ColumnSources] = MappingProxyType({}), *, every: bool = False,
-    ) -> Events:  # fmt: skip
+        self,
+        commits: Sequence[TableCommit],
+        notes: Mapping[str, Any] = MappingProxyType({}),
+        sources: Mapping[str, ColumnSources] = MappingProxyType({}),
+        *,
+        every: bool = False,
+    ) -> Events:
         """The events of `commits`; `notes` stand with the first table, or with `every` one."""
         for commit in commits:
             for outcome in commit.outcomes:
@@ -325,9 +349,13 @@ def _check_result(contract: Contract, outcome: CheckOutcome) -> dg.AssetCheckRes
         metadata["sql"] = dg.MetadataValue.md(f"```sql\n{outcome.sql}\n```")
     severity = dg.AssetCheckSeverity.ERROR if outcome.severity is Severity.ERROR else dg.AssetCheckSeverity.WARN
     return dg.AssetCheckResult(
-        asset_key=contract.name, check_name=outcome.name, passed=outcome.passed, severity=severity, metadata=metadata,
+        asset_key=contract.name,
+        check_name=outcome.name,
+        passed=outcome.passed,
+        severity=severity,
+        metadata=metadata,
         description=None if outcome.passed else f"{outcome.observed}; {outcome.recovery}",
-    )  # fmt: skip
+    )
 
 
 def _lineage(sources: ColumnSources) -> dg.TableColumnLineage:
@@ -346,10 +374,16 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 def _metadata(commit: TableCommit, run: RunInfo) -> dict[str, Any]:
     days = [
-        {"day": v.day, "rows": f"{v.row_count:,}", "attempt": v.attempt, "verdict": "PASS" if v.passed else "FAIL",
-         "changed": "yes" if v.is_changed else "no", "content hash": v.content_hash[:12]}
+        {
+            "day": v.day,
+            "rows": f"{v.row_count:,}",
+            "attempt": v.attempt,
+            "verdict": "PASS" if v.passed else "FAIL",
+            "changed": "yes" if v.is_changed else "no",
+            "content hash": v.content_hash[:12],
+        }
         for v in commit.days[-31:]
-    ]  # fmt: skip
+    ]
     failed = [outcome.name for outcome in commit.outcomes if not outcome.passed]
     metadata: dict[str, Any] = {
         "dagster/row_count": dg.MetadataValue.int(commit.row_count),
@@ -394,8 +428,13 @@ class WarehouseResource(dg.ConfigurableResource):
     def open(self, context: dg.AssetExecutionContext) -> Iterator[Night]:
         """The open warehouse. Our errors become failures with their four parts, and are not tried again."""
         settings = load_settings()
-        run = run_info(context, force_reason=self.force_reason, restate_reason=self.restate_reason,
-                       restate_crm=self.restate_crm, rebuild=self.rebuild)  # fmt: skip
+        run = run_info(
+            context,
+            force_reason=self.force_reason,
+            restate_reason=self.restate_reason,
+            restate_crm=self.restate_crm,
+            rebuild=self.rebuild,
+        )
         own = Warehouse.of(settings)
         try:
             with own.open(run) as session:
@@ -405,9 +444,14 @@ class WarehouseResource(dg.ConfigurableResource):
                     yield night
                 except TrainingRefused as refusal:
                     audit_log.note(
-                        session.connection, now=run.now, action="training refused", what=run.step, days=run.days,
-                        reason=refusal.report, run_id=run.run_id,
-                    )  # fmt: skip
+                        session.connection,
+                        now=run.now,
+                        action="training refused",
+                        what=run.step,
+                        days=run.days,
+                        reason=refusal.report,
+                        run_id=run.run_id,
+                    )
                     raise
                 finally:
                     validation_results.write(session.connection, settings.validation_results, session.run)
@@ -425,8 +469,11 @@ def _was_being_built(warehouse: Warehouse, run: RunInfo, refusal: GateClosed) ->
     """Whether other runs were building the days that `run` lacks; they have ended when this returns."""
     try:
         return Turns.beside(warehouse.path).wait_for_builders(
-            run.run_id, run.days, refusal, waiter=f"{run.step} for {run.window}",
+            run.run_id,
+            run.days,
+            refusal,
+            waiter=f"{run.step} for {run.window}",
             timeout_seconds=warehouse.lock_timeout_seconds,
-        )  # fmt: skip
+        )
     except GateClosed:  # the patience is over
         return False

@@ -131,10 +131,11 @@ def _filed_before(night: Night, index: LandingIndex, files: list[Any]) -> Frame:
     for contract in LANDED:
         night.session.ensure(contract)
     live_days = {
-        day for (day,) in con.execute(
+        day
+        for (day,) in con.execute(
             f"select distinct {PARTITION} from {LIVE}.raw_events where {PARTITION} between ? and ?", [since, before]
         ).fetchall()
-    }  # fmt: skip
+    }
     if live_days:
         queries.append(
             f"select event_id from {LIVE}.raw_events where {PARTITION} between date '{since}' and date '{before}'"

@@ -41,9 +41,13 @@ def user_features(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
             yield from kept
             return
         night.require(
-            DAILY_ACTIVITY, IDENTITY_LINKS, CRM_SNAPSHOT, VALIDATED_SUBSCRIBERS, QUARANTINED_SUBSCRIBERS,
+            DAILY_ACTIVITY,
+            IDENTITY_LINKS,
+            CRM_SNAPSHOT,
+            VALIDATED_SUBSCRIBERS,
+            QUARANTINED_SUBSCRIBERS,
             ACTIVITY_TO_DATE,
-        )  # fmt: skip
+        )
         commits = night.commit_chunks(activity_so_far(night), lambda: [(USER_FEATURES, _features(night))])
         sources = feature_sources(feature_registry(night.settings.tags))
         yield from night.report(commits, sources={USER_FEATURES.name: sources})

@@ -136,9 +136,12 @@ def _one_day(night: Night) -> date:
     first, *others = night.days
     if others:
         raise ConfigError.bad_value(
-            "The days of a training", expected="one day", found=night.session.run.window, where="the run's partitions",
+            "The days of a training",
+            expected="one day",
+            found=night.session.run.window,
+            where="the run's partitions",
             next_step=f"gesture train --date {night.days[-1]}",
-        )  # fmt: skip
+        )
     return first
 
 
@@ -188,7 +191,7 @@ def outcomes(night: Night, days: Collection[date], known_until: date, horizon: i
 
 def training_frame(
     night: Night, parts: pl.DataFrame, inputs: Sequence[str], *, parts_of: Sequence[str] = SPLITS
-) -> pl.DataFrame:  # fmt: skip
+) -> pl.DataFrame:
     """The rows of `parts` that are in one of the parts, with their features, in order of day and user."""
     wanted = parts.filter(pl.col("split").is_in(parts_of))
     frames = []
@@ -268,41 +271,47 @@ def candidate_model(context: dg.AssetExecutionContext, warehouse: WarehouseResou
                 differs = versions.largest_difference(settings.models, config.from_version, figures)
                 because += f"; {'equals' if is_again else 'does not equal'} {config.from_version}, {differs}"
                 tracking.log(run_id, tags={REPRODUCED: because})
-            card = source if is_again else {
-                PARTITION: day,
-                "model_version": version,
-                "fingerprint": model.fingerprint,
-                "data_hash": tags["data_hash"],
-                "feature_list_hash": versions.digest(model.features),
-                "features": json.dumps(model.features),
-                "rule_set_version": _rule_set_version(night, parts),
-                "parameters": json.dumps(parameters.as_dict(), sort_keys=True),
-                "code_version": metadata.version("gesture_assets"),
-                "calibration": model.calibrator.method,
-                "feature_days": json.dumps([str(one) for one in parts["feature_date"].unique().sort()]),
-                "horizon_days": source.get("horizon_days", settings.label_horizon_days),
-                "training_samples": len(pieces["train"]),
-                "validation_samples": len(pieces["validation"]),
-                "test_samples": len(test),
-                "base_rate": model.base_rate,
-                "training_seconds": seconds,
-                "data_verdict": found.curve.verdict,
-                "data_because": found.curve.because,
-                "missing_numbers": model.encoding.missing,
-                "segment_models": json.dumps(said),
-                "mlflow_run_id": run_id,
-                "parent_version": champion,
-                "decision": "promoted" if promoted else "kept",
-                "because": because,
-            }  # fmt: skip
+            card = (
+                source
+                if is_again
+                else {
+                    PARTITION: day,
+                    "model_version": version,
+                    "fingerprint": model.fingerprint,
+                    "data_hash": tags["data_hash"],
+                    "feature_list_hash": versions.digest(model.features),
+                    "features": json.dumps(model.features),
+                    "rule_set_version": _rule_set_version(night, parts),
+                    "parameters": json.dumps(parameters.as_dict(), sort_keys=True),
+                    "code_version": metadata.version("gesture_assets"),
+                    "calibration": model.calibrator.method,
+                    "feature_days": json.dumps([str(one) for one in parts["feature_date"].unique().sort()]),
+                    "horizon_days": source.get("horizon_days", settings.label_horizon_days),
+                    "training_samples": len(pieces["train"]),
+                    "validation_samples": len(pieces["validation"]),
+                    "test_samples": len(test),
+                    "base_rate": model.base_rate,
+                    "training_seconds": seconds,
+                    "data_verdict": found.curve.verdict,
+                    "data_because": found.curve.because,
+                    "missing_numbers": model.encoding.missing,
+                    "segment_models": json.dumps(said),
+                    "mlflow_run_id": run_id,
+                    "parent_version": champion,
+                    "decision": "promoted" if promoted else "kept",
+                    "because": because,
+                }
+            )
             pictures = model_pictures(
                 test["label"], model.probabilities(test), found.parts["test"], weights, found.curve
             )
             tracking.log(
-                run_id, parameters=parameters.as_dict(), metrics=figures | found.summary,
+                run_id,
+                parameters=parameters.as_dict(),
+                metrics=figures | found.summary,
                 tags={"decision": str(card["decision"]), "gesture_version": version},
                 images={f"pictures/{one.name}.png": one.png for one in pictures},
-            )  # fmt: skip
+            )
             if not is_again:
                 kept = {"test": figures, **found.summary, "model_version": version}
                 folder = versions.save_version(model, card, settings.models, figures=kept, tested=test)
@@ -329,9 +338,14 @@ def candidate_model(context: dg.AssetExecutionContext, warehouse: WarehouseResou
             # The first champion also scores the day it was trained on; a later one leaves that day its own.
             since = day + timedelta(days=1) if champion else day
             registry.activate(
-                connection, version, since=since, now=night.session.run.now, action="promoted", reason=because,
+                connection,
+                version,
+                since=since,
+                now=night.session.run.now,
+                action="promoted",
+                reason=because,
                 run_id=context.run.run_id,
-            )  # fmt: skip
+            )
         tracking.alias(CHAMPION, version if promoted else champion)
         tracking.alias(CHALLENGER, None if promoted else version)
 
@@ -347,9 +361,12 @@ class _Judged:
 
     def beside(self, version: str, segments: Mapping[str, Segment]) -> pl.DataFrame:
         return beside_rows(
-            version, against_rules=self.against_rules, without_rules=self.without_rules, curve=self.curve,
+            version,
+            against_rules=self.against_rules,
+            without_rules=self.without_rules,
+            curve=self.curve,
             segments=segments,
-        )  # fmt: skip
+        )
 
     @property
     def summary(self) -> dict[str, float]:
@@ -366,19 +383,36 @@ def _level(night: Night, parts: pl.DataFrame, inputs: Sequence[str]) -> pl.DataF
 
 
 def _trained(
-    night: Night, pieces: Mapping[str, pl.DataFrame], inputs: Sequence[str], parameters: Parameters,
-    level: pl.DataFrame | None = None, *, missing: Missing,
-) -> Model:  # fmt: skip
+    night: Night,
+    pieces: Mapping[str, pl.DataFrame],
+    inputs: Sequence[str],
+    parameters: Parameters,
+    level: pl.DataFrame | None = None,
+    *,
+    missing: Missing,
+) -> Model:
     return train(
-        pieces["train"], "label", inputs, parameters=parameters, validation=pieces["validation"], level=level,
-        monotone=directions(inputs), min_rows=night.settings.min_training_samples, missing=missing,
-    )  # fmt: skip
+        pieces["train"],
+        "label",
+        inputs,
+        parameters=parameters,
+        validation=pieces["validation"],
+        level=level,
+        monotone=directions(inputs),
+        min_rows=night.settings.min_training_samples,
+        missing=missing,
+    )
 
 
 def _judged(
-    night: Night, frame: pl.DataFrame, pieces: Mapping[str, pl.DataFrame], inputs: Sequence[str], model: Model,
-    parameters: Parameters, level: pl.DataFrame,
-) -> _Judged:  # fmt: skip
+    night: Night,
+    frame: pl.DataFrame,
+    pieces: Mapping[str, pl.DataFrame],
+    inputs: Sequence[str],
+    model: Model,
+    parameters: Parameters,
+    level: pl.DataFrame,
+) -> _Judged:
     """The model on every part; document 003's random split, the rules alone, and a model that does not read them."""
     by_chance = {part: frame.filter(pl.col("random_split") == part) for part in SPLITS}
     missing = model.encoding.missing
@@ -404,9 +438,15 @@ def _judged(
 
 
 def _tuned(
-    night: Night, tracking: Tracking, parent: str, pieces: Mapping[str, pl.DataFrame], inputs: Sequence[str],
-    parameters: Parameters, missing: Missing, config: Training,
-) -> Parameters:  # fmt: skip
+    night: Night,
+    tracking: Tracking,
+    parent: str,
+    pieces: Mapping[str, pl.DataFrame],
+    inputs: Sequence[str],
+    parameters: Parameters,
+    missing: Missing,
+    config: Training,
+) -> Parameters:
     """The best parameters of a search that goes on where a killed one stopped; each trial is a child run of MLflow,
     those of before it was killed too.
     """
@@ -420,11 +460,21 @@ def _tuned(
 
     data = _data_hash(night)
     found = tuning.tune(
-        pieces["train"], pieces["validation"], "label", inputs, parameters=parameters, trials=config.trials,
-        sampler=config.sampler, workers=tuning.WORKERS[config.sampler], seed=config.seed, monotone=directions(inputs),
-        missing=missing, storage=str(night.settings.data_dir / "tuning.journal"),
-        study=f"{data[:12]}-{missing}-{config.sampler}-{config.seed}", on_trial=logged,
-    )  # fmt: skip
+        pieces["train"],
+        pieces["validation"],
+        "label",
+        inputs,
+        parameters=parameters,
+        trials=config.trials,
+        sampler=config.sampler,
+        workers=tuning.WORKERS[config.sampler],
+        seed=config.seed,
+        monotone=directions(inputs),
+        missing=missing,
+        storage=str(night.settings.data_dir / "tuning.journal"),
+        study=f"{data[:12]}-{missing}-{config.sampler}-{config.seed}",
+        on_trial=logged,
+    )
     for trial in found.trials:
         if trial.number not in made:
             logged(trial)
@@ -435,9 +485,12 @@ def _tuned(
 def _evaluated(model: Model, rows: pl.DataFrame) -> Evaluation:
     probabilities = model.probabilities(rows)
     return evaluate(
-        rows["label"], probabilities, segments={column: rows[column] for column in SEGMENTS},
-        threshold=best_threshold(rows["label"], probabilities), groups=rows["person_id"],
-    )  # fmt: skip
+        rows["label"],
+        probabilities,
+        segments={column: rows[column] for column in SEGMENTS},
+        threshold=best_threshold(rows["label"], probabilities),
+        groups=rows["person_id"],
+    )
 
 
 def _churn(night: Night, test: pl.DataFrame, before: Model, after: Model) -> Churn:

@@ -78,8 +78,10 @@ COLUMNS_AT_ONCE = 60  # features in memory together: a million users' are half a
 def _table(contract: Contract, *rows: pl.DataFrame) -> Frame:
     """`rows` in the columns and types of `contract`; a column that they lack is null."""
     empty = pl.DataFrame(schema={one.name: TYPES[one.type] for one in contract.columns})
-    frames = [frame.select(pl.col(name).cast(empty.schema[name]) for name in frame.columns if name in empty.schema)
-              for frame in rows]  # fmt: skip
+    frames = [
+        frame.select(pl.col(name).cast(empty.schema[name]) for name in frame.columns if name in empty.schema)
+        for frame in rows
+    ]
     return nw.from_native(pl.concat([empty, *frames], how="diagonal").lazy())
 
 
@@ -145,9 +147,13 @@ def _champion(night: Night, version: str) -> _Champion | None:
     ).fetchall()
     is_score = pl.col("kind") == "score"
     return _Champion(
-        version, Reference.from_frame(frozen.filter(~is_score)), Reference.from_frame(frozen.filter(is_score)),
-        pl.read_parquet(folder / JUDGED), pl.read_parquet(folder / KNOWN), dict(weights),
-    )  # fmt: skip
+        version,
+        Reference.from_frame(frozen.filter(~is_score)),
+        Reference.from_frame(frozen.filter(is_score)),
+        pl.read_parquet(folder / JUDGED),
+        pl.read_parquet(folder / KNOWN),
+        dict(weights),
+    )
 
 
 def _freeze(night: Night, folder: Path, model: Model) -> None:
@@ -246,9 +252,10 @@ def _mixes(night: Night) -> Iterator[pl.DataFrame]:
 
 def _said(rows: Sequence[pl.DataFrame], day: date) -> str:
     moved = [
-        sentence for frame in rows
+        sentence
+        for frame in rows
         for sentence in frame.filter(pl.col(PARTITION) == day, pl.col("verdict").is_in(ALARMS))["sentence"]
-    ]  # fmt: skip
+    ]
     return "; ".join(moved[:5]) + (f"; and {len(moved) - 5} more" if len(moved) > 5 else "") if moved else "nothing"
 
 
@@ -295,9 +302,15 @@ def performance(context: dg.AssetExecutionContext, warehouse: WarehouseResource)
             yield from kept
             return
         night.require(
-            USER_FEATURES, RULE_SCORES, MODEL_SCORES, MODEL_EXCLUSIONS, DRIFT_REPORTS, DAILY_ACTIVITY, IDENTITY_LINKS,
+            USER_FEATURES,
+            RULE_SCORES,
+            MODEL_SCORES,
+            MODEL_EXCLUSIONS,
+            DRIFT_REPORTS,
+            DAILY_ACTIVITY,
+            IDENTITY_LINKS,
             VALIDATED_SUBSCRIBERS,
-        )  # fmt: skip
+        )
         reports, tests, decisions = [], [], []
         for day in night.days:
             report = pl.concat([*_realised(night, day), *_estimated(night, day)], how="diagonal_relaxed")
@@ -324,9 +337,17 @@ def _realised(night: Night, day: date) -> Iterator[pl.DataFrame]:
     when = pl.lit(cohort.day).alias("cohort_date")
     ranks = judged.ranking(cohort.by_rules, bootstrap=BOOTSTRAP)
     yield ranks.select(
-        "metric", "value", "low", "high", when, basis=pl.lit("rules"), segment=pl.lit("all"),
-        verdict=pl.lit(judged.FINE), sample_count="rows", buyer_count="positives",
-    )  # fmt: skip
+        "metric",
+        "value",
+        "low",
+        "high",
+        when,
+        basis=pl.lit("rules"),
+        segment=pl.lit("all"),
+        verdict=pl.lit(judged.FINE),
+        sample_count="rows",
+        buyer_count="positives",
+    )
     if cohort.by_model.is_empty():
         return
     version = cohort.by_model["model_version"][0]
@@ -336,13 +357,35 @@ def _realised(night: Night, day: date) -> Iterator[pl.DataFrame]:
     )
     about = (when, pl.lit("realised").alias("basis"), pl.lit(version).alias("model_version"))
     yield judged.against_baseline(baseline, found, _limits(night)).select(
-        "metric", "value", "low", "high", "verdict", *about, segment=pl.lit("all"), baseline_value="baseline",
-        fall="drop", allowed_fall="limit", sample_count="rows", buyer_count="positives",
-    )  # fmt: skip
-    yield judged.segment_gaps(found).filter(pl.col("rows").is_not_null()).select(
-        "low", "high", "verdict", *about, segment=pl.format("{}={}", "segment_column", "segment"),
-        metric=pl.lit("roc_auc"), value="roc_auc", fall="gap", sample_count="rows", buyer_count="positives",
-    )  # fmt: skip
+        "metric",
+        "value",
+        "low",
+        "high",
+        "verdict",
+        *about,
+        segment=pl.lit("all"),
+        baseline_value="baseline",
+        fall="drop",
+        allowed_fall="limit",
+        sample_count="rows",
+        buyer_count="positives",
+    )
+    yield (
+        judged.segment_gaps(found)
+        .filter(pl.col("rows").is_not_null())
+        .select(
+            "low",
+            "high",
+            "verdict",
+            *about,
+            segment=pl.format("{}={}", "segment_column", "segment"),
+            metric=pl.lit("roc_auc"),
+            value="roc_auc",
+            fall="gap",
+            sample_count="rows",
+            buyer_count="positives",
+        )
+    )
 
 
 def _estimated(night: Night, day: date) -> Iterator[pl.DataFrame]:
@@ -356,18 +399,24 @@ def _estimated(night: Night, day: date) -> Iterator[pl.DataFrame]:
     found = judged.estimated(scores["probability"], threshold=baseline.get("threshold", 0.5), draws=BOOTSTRAP)
     rows = [(name, one.value, one.low, one.high, baseline.get(name)) for name, one in found.items()]
     yield pl.DataFrame(rows, schema=["metric", "value", "low", "high", "baseline_value"], orient="row").with_columns(
-        pl.selectors.float().fill_nan(None), cohort_date=pl.lit(day), basis=pl.lit("estimated"),
-        model_version=pl.lit(version), segment=pl.lit("all"), verdict=pl.lit(judged.FINE),
+        pl.selectors.float().fill_nan(None),
+        cohort_date=pl.lit(day),
+        basis=pl.lit("estimated"),
+        model_version=pl.lit(version),
+        segment=pl.lit("all"),
+        verdict=pl.lit(judged.FINE),
         sample_count=pl.lit(len(scores), pl.Int64),
-    )  # fmt: skip
+    )
 
 
 def _limits(night: Night) -> dict[str, float | None]:
     settings = night.settings
     return {
-        **judged.LIMITS, "roc_auc": settings.retrain_threshold_auc, "precision": settings.retrain_threshold_precision,
+        **judged.LIMITS,
+        "roc_auc": settings.retrain_threshold_auc,
+        "precision": settings.retrain_threshold_precision,
         "f1": settings.retrain_threshold_f1,
-    }  # fmt: skip
+    }
 
 
 def _baseline(night: Night, version: str) -> dict[str, float]:
@@ -387,10 +436,12 @@ def _backtests(night: Night, day: date) -> Iterator[pl.DataFrame]:
         return
     fifths = pl.col("probability").rank("ordinal", descending=True) / pl.len()
     by_model = cohort.by_model.with_columns(
-        band=pl.lit("top_20") if cohort.by_model.is_empty() else fifths.cut(
-            [0.2, 0.4, 0.6, 0.8], labels=["top_20", "20_to_40", "40_to_60", "60_to_80", "last_20"]
-        ).cast(pl.String)
-    )  # fmt: skip
+        band=pl.lit("top_20")
+        if cohort.by_model.is_empty()
+        else fifths.cut([0.2, 0.4, 0.6, 0.8], labels=["top_20", "20_to_40", "40_to_60", "60_to_80", "last_20"]).cast(
+            pl.String
+        )
+    )
     for scored_by, rows in (("rules", cohort.by_rules), ("model", by_model)):
         if len(rows):
             found = judged.backtest(nw.from_native(rows.lazy())).collect().to_polars().sort("band")
@@ -420,24 +471,33 @@ def _decision(night: Night, day: date, version: str | None, report: pl.DataFrame
     samples = _training_samples(night, day)
     decision = decide_retraining(
         RetrainingState(
-            end, trained_at, feedback, samples, drifted=drifted,
+            end,
+            trained_at,
+            feedback,
+            samples,
+            drifted=drifted,
             baseline={name: row["baseline_value"] for name, row in falls.items() if row["baseline_value"] is not None},
             current={name: row["value"] for name, row in falls.items() if row["value"] is not None},
         ),
         Thresholds.of(settings),
-    )  # fmt: skip
+    )
     said = [sentence for _, sentence in (*decision.reasons, *decision.blocked_by)]
     return pl.DataFrame(
-        [{
-            PARTITION: day, "should_retrain": decision.should_retrain,
-            "reasons": ", ".join(code for code, _ in decision.reasons),
-            "because": " ".join(said) or "Nothing calls for a training.", "model_version": version,
-            "model_age_days": (end - trained_at) / timedelta(days=1) if trained_at else None,
-            "new_feedback_count": feedback, "training_sample_count": samples,
-            **{f"{metric}_fall": falls.get(metric, {}).get("fall") for metric in ("f1", "roc_auc", "precision")},
-            "drifted_importance": float(sum(drifted.values())),
-        }]
-    )  # fmt: skip
+        [
+            {
+                PARTITION: day,
+                "should_retrain": decision.should_retrain,
+                "reasons": ", ".join(code for code, _ in decision.reasons),
+                "because": " ".join(said) or "Nothing calls for a training.",
+                "model_version": version,
+                "model_age_days": (end - trained_at) / timedelta(days=1) if trained_at else None,
+                "new_feedback_count": feedback,
+                "training_sample_count": samples,
+                **{f"{metric}_fall": falls.get(metric, {}).get("fall") for metric in ("f1", "roc_auc", "precision")},
+                "drifted_importance": float(sum(drifted.values())),
+            }
+        ]
+    )
 
 
 def _last_training(night: Night, day: date) -> date | None:
@@ -472,10 +532,11 @@ def score_changes(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
     """Say why the scores moved that moved most since the day before."""
     with warehouse.open(context) as night:
         found = [
-            between(night.session, night.settings, _moved(night, day), day - timedelta(days=1), day).by_user()
+            between(night.session, night.settings, _moved(night, day), day - timedelta(days=1), day)
+            .by_user()
             .with_columns(pl.lit(day).alias(PARTITION))
             for day in night.days
-        ]  # fmt: skip
+        ]
         yield from night.commit((SCORE_CHANGES, _table(SCORE_CHANGES, *found)))
 
 
@@ -501,13 +562,23 @@ def alerts(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> E
     with warehouse.open(context) as night:
         found = {day: list(_alarms(night, day)) for day in night.days}
         rows = [
-            pl.DataFrame([
-                {PARTITION: day, "alert_key": one.key, "severity": one.severity.value, "owner": one.owner,
-                 "what": one.what, "place": one.place, "runbook": one.runbook}
-                for one in sorted(sounded, key=lambda one: one.key)
-            ])
-            for day, sounded in found.items() if sounded
-        ]  # fmt: skip
+            pl.DataFrame(
+                [
+                    {
+                        PARTITION: day,
+                        "alert_key": one.key,
+                        "severity": one.severity.value,
+                        "owner": one.owner,
+                        "what": one.what,
+                        "place": one.place,
+                        "runbook": one.runbook,
+                    }
+                    for one in sorted(sounded, key=lambda one: one.key)
+                ]
+            )
+            for day, sounded in found.items()
+            if sounded
+        ]
         day, told = night.days[-1], "nothing to tell: an old day"
         if not night.session.run.is_backfill(day):
             told = _tell(night, day, found[day])
@@ -520,33 +591,48 @@ def _alarms(night: Night, day: date) -> Iterator[alarms.Alert]:
     for row in moved.sort("rank").iter_rows(named=True):
         yield alarms.Alert(
             f"drift/{row['kind']}/{row['feature']}",
-            Severity.WARN, OWNER, f"{row['sentence']}.", f"drift_reports of {day}",
-            "gesture report night; a release, a source that changed, or people who did", {"effect": row["effect"] or 0},
-        )  # fmt: skip
+            Severity.WARN,
+            OWNER,
+            f"{row['sentence']}.",
+            f"drift_reports of {day}",
+            "gesture report night; a release, a source that changed, or people who did",
+            {"effect": row["effect"] or 0},
+        )
     mixed = to_polars(night.read(EVENT_MIX_DRIFT, on=day).filter(nw.col("verdict").is_in(ALARMS)))
     for row in mixed.sort("segment", "kind", "name").iter_rows(named=True):
         yield alarms.Alert(
             f"events/{row['segment']}/{row['kind']}/{row['name']}",
-            Severity.WARN, OWNER, f"{row['sentence']}.", f"event_mix_drift of {day}",
-            "see what was released; ask who owns the step", {"effect": row["effect"] or 0},
-        )  # fmt: skip
+            Severity.WARN,
+            OWNER,
+            f"{row['sentence']}.",
+            f"event_mix_drift of {day}",
+            "see what was released; ask who owns the step",
+            {"effect": row["effect"] or 0},
+        )
     report = to_polars(night.read(PERFORMANCE_REPORT, on=day).filter(nw.col("verdict").is_in(["degraded", "wide"])))
     for row in report.sort("segment", "metric").iter_rows(named=True):
         is_whole = row["verdict"] == judged.DEGRADED
         yield alarms.Alert(
             f"performance/{row['segment']}/{row['metric']}",
-            Severity.ERROR if is_whole else Severity.WARN, OWNER,
+            Severity.ERROR if is_whole else Severity.WARN,
+            OWNER,
             f"{row['metric']} of {row['segment']} is {row['value']:.3f}, worse by {row['fall']:.3f}.",
-            f"performance_report of {day}", "gesture train, or  gesture models rollback", {"fall": row["fall"]},
-        )  # fmt: skip
+            f"performance_report of {day}",
+            "gesture train, or  gesture models rollback",
+            {"fall": row["fall"]},
+        )
     gone = night.read(MODEL_EXCLUSIONS, on=day).filter(nw.col("reason") == UNAVAILABLE)
     count = to_polars(gone.select(count=nw.len()))["count"][0]
     if count:
         yield alarms.Alert(
-            "model/unavailable", Severity.ERROR, OWNER, f"The champion cannot score; the rules serve {count} users.",
-            f"data/models, and model_exclusions of {day}", "gesture models list; gesture models rollback",
+            "model/unavailable",
+            Severity.ERROR,
+            OWNER,
+            f"The champion cannot score; the rules serve {count} users.",
+            f"data/models, and model_exclusions of {day}",
+            "gesture models list; gesture models rollback",
             {"users": count},
-        )  # fmt: skip
+        )
 
 
 def _tell(night: Night, day: date, sounded: Sequence[alarms.Alert]) -> str:

@@ -63,10 +63,15 @@ def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseR
         # Before the copy, so that it says so too. Should the publication fail, its own alert takes it back.
         is_mended = end_failures(night.session, NIGHT_FAILED, night.days[-1])
         published = publish(
-            night.session, contracts=all_contracts(settings.tags), features=feature_registry(settings.tags),
-            folder=settings.data_dir / "published", link=settings.published, warehouse=settings.warehouse,
-            keep=settings.published_keep, deadline=settings.freshness_deadline,
-        )  # fmt: skip
+            night.session,
+            contracts=all_contracts(settings.tags),
+            features=feature_registry(settings.tags),
+            folder=settings.data_dir / "published",
+            link=settings.published,
+            warehouse=settings.warehouse,
+            keep=settings.published_keep,
+            deadline=settings.freshness_deadline,
+        )
         if is_mended:
             rewrite_file(night.session, settings, night.days[-1])
     return dg.MaterializeResult(
@@ -81,7 +86,8 @@ def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseR
         },
         check_results=[
             dg.AssetCheckResult(
-                check_name="the_published_file_holds_what_passed", passed=True,
+                check_name="the_published_file_holds_what_passed",
+                passed=True,
                 metadata={"snapshot_id": published.snapshot_id, "tables": len(PUBLISHED)},
             ),
             dg.AssetCheckResult(
@@ -91,7 +97,7 @@ def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseR
                 metadata={"newest_day": str(published.newest_day), "last_complete_day": str(last_complete)},
             ),
         ],
-    )  # fmt: skip
+    )
 
 
 # What the run page shows of the nights themselves.

@@ -108,9 +108,14 @@ def _note_new_rules(night: Night, rules: RuleSet) -> None:
     ).fetchone()
     if before and before[0] != rules.version:
         audit_log.note(
-            con, now=run.now, action="new rule set", what=f"{rules.name} {rules.version} after {before[0]}",
-            days=run.days, run_id=run.run_id, command=run.step,
-        )  # fmt: skip
+            con,
+            now=run.now,
+            action="new rule set",
+            what=f"{rules.name} {rules.version} after {before[0]}",
+            days=run.days,
+            run_id=run.run_id,
+            command=run.step,
+        )
 
 
 def _with_day_caps(night: Night, features: Frame, rules: RuleSet) -> Frame:

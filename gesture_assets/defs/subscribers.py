@@ -38,10 +38,11 @@ def crm_subscribers(context: dg.AssetExecutionContext, warehouse: WarehouseResou
             if _has_snapshots(night):
                 raise SourceError(
                     f"crm_subscribers cannot be built for {night.session.run.window}.",
-                    expected="the CRM, which earlier days were built from", found="no such file",
+                    expected="the CRM, which earlier days were built from",
+                    found="no such file",
                     where=str(night.settings.default_crm),
                     next_step="put the file back or set GESTURE_CRM_URL, then  gesture run",
-                )  # fmt: skip
+                )
             why = f"no CRM: GESTURE_CRM_URL is unset and {night.settings.default_crm.name} does not exist"
             context.log.warning(why)
             yield from night.absent(*TABLES, why=why)
@@ -68,10 +69,13 @@ def _build(night: Night, url: str) -> Events:
     verdicts = ledger.latest(con, VALIDATED_SUBSCRIBERS.name)
     # A past day that holds a snapshot is what it was: today's CRM has nothing to say about it.
     kept = [
-        day for day in night.days
-        if _is_past(day, today) and not run.restate_crm
-        and day in verdicts and verdicts[day][0] in (Verdict.PASS, Verdict.OVERRIDE)
-    ]  # fmt: skip
+        day
+        for day in night.days
+        if _is_past(day, today)
+        and not run.restate_crm
+        and day in verdicts
+        and verdicts[day][0] in (Verdict.PASS, Verdict.OVERRIDE)
+    ]
     built = [day for day in night.days if day not in kept]
     frames: dict[str, list[Frame]] = {
         contract.name: [_stored(night, contract, kept)] if kept else [] for contract in TABLES

@@ -15,10 +15,20 @@ from gesture_assets.features.registry import DEVICES
 from gesture_assets.frames import Frame
 
 KEY = (PARTITION, "user_id", "activity_date", "is_bot")
-COUNTS = (*(f"{name}_count" for name in EVENT_TYPE_NAMES), "event_count", "session_count",
-          *(f"{kind}_session_count" for kind in ("repeat", "bounced", "spam", *DEVICES)))  # fmt: skip
-SESSION_SUMS = ("session_count", "repeat_session_count", "bounced_session_count", "spam_session_count",
-                *(f"{device}_session_count" for device in DEVICES), "session_dwell_seconds")  # fmt: skip
+COUNTS = (
+    *(f"{name}_count" for name in EVENT_TYPE_NAMES),
+    "event_count",
+    "session_count",
+    *(f"{kind}_session_count" for kind in ("repeat", "bounced", "spam", *DEVICES)),
+)
+SESSION_SUMS = (
+    "session_count",
+    "repeat_session_count",
+    "bounced_session_count",
+    "spam_session_count",
+    *(f"{device}_session_count" for device in DEVICES),
+    "session_dwell_seconds",
+)
 
 
 def milliseconds(seconds: nw.Expr) -> nw.Expr:
@@ -85,14 +95,18 @@ def daily_activity(events: Frame, sessions: Frame) -> Frame:
     def filed(flag: nw.Expr) -> nw.Expr:
         return nw.when(flag).then(nw.col("filed")).otherwise(none).sum()
 
-    visits = sessions.with_columns(activity_date=nw.col("started_at").cast(nw.Date)).group_by(*KEY).agg(
-        nw.col("filed").sum().alias("session_count"),
-        filed(nw.col("is_repeat")).alias("repeat_session_count"),
-        filed(nw.col("is_bounce")).alias("bounced_session_count"),
-        filed(nw.col("is_spam")).alias("spam_session_count"),
-        *(filed(nw.col("device") == device).alias(f"{device}_session_count") for device in DEVICES),
-        exact_seconds(nw.col("filed") * nw.col("dwell_seconds")).alias("session_dwell_seconds"),
-    )  # fmt: skip
+    visits = (
+        sessions.with_columns(activity_date=nw.col("started_at").cast(nw.Date))
+        .group_by(*KEY)
+        .agg(
+            nw.col("filed").sum().alias("session_count"),
+            filed(nw.col("is_repeat")).alias("repeat_session_count"),
+            filed(nw.col("is_bounce")).alias("bounced_session_count"),
+            filed(nw.col("is_spam")).alias("spam_session_count"),
+            *(filed(nw.col("device") == device).alias(f"{device}_session_count") for device in DEVICES),
+            exact_seconds(nw.col("filed") * nw.col("dwell_seconds")).alias("session_dwell_seconds"),
+        )
+    )
     # Counts and visits of a day may each be missing: stack what both have of keys, then join both to it.
     keys = nw.concat([counts.select(*KEY), visits.select(*KEY)]).unique(subset=list(KEY), keep="any")
     joined = (
@@ -104,11 +118,12 @@ def daily_activity(events: Frame, sessions: Frame) -> Frame:
     nullable = {"first_event_at", "last_event_at", *ATTRIBUTES}
     return joined.select(
         *(
-            nw.col(column.name) if column.name in KEY or column.name in nullable
+            nw.col(column.name)
+            if column.name in KEY or column.name in nullable
             else nw.col(column.name).fill_null(0).cast(types[column.type]).alias(column.name)
             for column in DAILY_ACTIVITY.columns
         )
-    )  # fmt: skip
+    )
 
 
 def as_totals(activity: Frame) -> Frame:

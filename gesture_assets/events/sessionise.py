@@ -83,9 +83,10 @@ def filed_sessions(new: Frame, history: Frame) -> Frame:
     """
     # What each day can have touched: a user's visits since shortly before their earliest new event …
     users = (
-        new.group_by(PARTITION, "user_id").agg(nw.col("event_at").min().alias("earliest"))
+        new.group_by(PARTITION, "user_id")
+        .agg(nw.col("event_at").min().alias("earliest"))
         .select(nw.col(PARTITION).alias("filing_day"), "user_id", nw.col("earliest").dt.offset_by("-1d").alias("since"))
-    )  # fmt: skip
+    )
     timed = (
         history.filter(nw.col("source_session_id").is_null())
         .join(users, on="user_id", how="inner")

@@ -28,27 +28,36 @@ def _long(active: Frame) -> Frame:
 def _fences(active: Frame) -> Frame:
     """Quartiles and fences by metric, worked out side by side: one look at the users for all metrics."""
     quartiles = {"lower_quartile": 0.25, "median": 0.5, "upper_quartile": 0.75}
-    wide = active.with_columns(nw.col(metric).cast(nw.Float64) for metric in METRICS).group_by(PARTITION).agg(
-        *(nw.col(metric).count().cast(nw.Int64).alias(f"{metric}_user_count") for metric in METRICS),
-        *(
-            nw.col(metric).quantile(share, interpolation="linear").round(DIGITS).alias(f"{metric}_{name}")
-            for metric in METRICS for name, share in quartiles.items()
-        ),
-    )  # fmt: skip
+    wide = (
+        active.with_columns(nw.col(metric).cast(nw.Float64) for metric in METRICS)
+        .group_by(PARTITION)
+        .agg(
+            *(nw.col(metric).count().cast(nw.Int64).alias(f"{metric}_user_count") for metric in METRICS),
+            *(
+                nw.col(metric).quantile(share, interpolation="linear").round(DIGITS).alias(f"{metric}_{name}")
+                for metric in METRICS
+                for name, share in quartiles.items()
+            ),
+        )
+    )
     spread = nw.col("upper_quartile") - nw.col("lower_quartile")
-    return concat(
-        [
-            wide.select(
-                PARTITION,
-                nw.lit(metric).alias("metric"),
-                *(nw.col(f"{metric}_{name}").alias(name) for name in ("user_count", *quartiles)),
-            )
-            for metric in METRICS
-        ]
-    ).filter(nw.col("user_count") > 0).with_columns(
-        low_fence=nw.col("lower_quartile") - spread * IQR_FACTOR,
-        high_fence=nw.col("upper_quartile") + spread * IQR_FACTOR,
-    )  # fmt: skip
+    return (
+        concat(
+            [
+                wide.select(
+                    PARTITION,
+                    nw.lit(metric).alias("metric"),
+                    *(nw.col(f"{metric}_{name}").alias(name) for name in ("user_count", *quartiles)),
+                )
+                for metric in METRICS
+            ]
+        )
+        .filter(nw.col("user_count") > 0)
+        .with_columns(
+            low_fence=nw.col("lower_quartile") - spread * IQR_FACTOR,
+            high_fence=nw.col("upper_quartile") + spread * IQR_FACTOR,
+        )
+    )
 
 
 def engagement_outliers(features: Frame, keep: NameStep = unnamed) -> tuple[Frame, Frame]:

@@ -43,13 +43,30 @@ def _windowed(stem: str, what: str, reference: str = "000", columns: tuple[str, 
     spans = {days: f"in the {days} days up to the as-of day" for days in WINDOWS} | {1: "on the as-of day"}
     return [
         *(
-            Feature(f"{stem}_count_{days}d", "INTEGER", f"{what} {span}.", "engagement", "count", False, days,
-                    reference=reference, columns=columns)
+            Feature(
+                f"{stem}_count_{days}d",
+                "INTEGER",
+                f"{what} {span}.",
+                "engagement",
+                "count",
+                False,
+                days,
+                reference=reference,
+                columns=columns,
+            )
             for days, span in spans.items()
         ),
-        Feature(f"{stem}_count", "INTEGER", f"{what}, ever.", "engagement", "count", False, reference=reference,
-                columns=columns),
-    ]  # fmt: skip
+        Feature(
+            f"{stem}_count",
+            "INTEGER",
+            f"{what}, ever.",
+            "engagement",
+            "count",
+            False,
+            reference=reference,
+            columns=columns,
+        ),
+    ]
 
 
 def tag_column(tag: str) -> str:
@@ -67,12 +84,14 @@ def feature_registry(tags: tuple[str, ...]) -> tuple[Feature, ...]:
     features += _windowed("active_day", "Days with at least one event", columns=("activity_date", "event_count"))
     features += [
         Feature(
-            f"days_since_last_{event_type.name}", "INTEGER",
+            f"days_since_last_{event_type.name}",
+            "INTEGER",
             f"Whole days from the last {event_type.name} to the as-of day; null where there was none.",
-            "engagement", "days",
+            "engagement",
+            "days",
         )
         for event_type in EVENT_TYPES
-    ]  # fmt: skip
+    ]
     features += [
         Feature("first_event_at", "TIMESTAMP", "First event (UTC).", "engagement"),
         Feature("last_event_at", "TIMESTAMP", "Last event (UTC).", "engagement"),
@@ -144,16 +163,32 @@ def feature_registry(tags: tuple[str, ...]) -> tuple[Feature, ...]:
     return (
         *features,
         crm("tag_other", "INTEGER", "CRM tags that have no column of their own.", "count"),
-        Feature("profile_completeness", "DOUBLE", f"Share of {', '.join(PROFILE)} that is known.", "fit", "share",
-                False, source="user_features", reference="002", columns=PROFILE),
-    )  # fmt: skip
+        Feature(
+            "profile_completeness",
+            "DOUBLE",
+            f"Share of {', '.join(PROFILE)} that is known.",
+            "fit",
+            "share",
+            False,
+            source="user_features",
+            reference="002",
+            columns=PROFILE,
+        ),
+    )
 
 
 # What a full profile has; the other attributes of the CRM follow from these.
 PROFILE = (
-    "primary_device", "country", "city", "gender", "account_balance_usd",
-    "member_rating", "subscriber_country", "optin_days", "tag_count",
-)  # fmt: skip
+    "primary_device",
+    "country",
+    "city",
+    "gender",
+    "account_balance_usd",
+    "member_rating",
+    "subscriber_country",
+    "optin_days",
+    "tag_count",
+)
 
 # Never inputs of a model: they say who somebody is, or what is to be predicted.
 IDENTIFIERS = ("user_id", "mailchimp_id", "first_event_at", "last_event_at")

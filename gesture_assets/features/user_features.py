@@ -25,9 +25,14 @@ from gesture_assets.frames import Frame
 NameStep = Callable[[str, Frame], Frame]
 
 TYPES = {
-    "SMALLINT": nw.Int16, "INTEGER": nw.Int32, "BIGINT": nw.Int64, "DOUBLE": nw.Float64, "BOOLEAN": nw.Boolean,
-    "VARCHAR": nw.String, "TIMESTAMP": nw.Datetime("us"),
-}  # fmt: skip
+    "SMALLINT": nw.Int16,
+    "INTEGER": nw.Int32,
+    "BIGINT": nw.Int64,
+    "DOUBLE": nw.Float64,
+    "BOOLEAN": nw.Boolean,
+    "VARCHAR": nw.String,
+    "TIMESTAMP": nw.Datetime("us"),
+}
 KEY = (PARTITION, "user_id")
 
 
@@ -90,11 +95,15 @@ def with_windows(totals: Frame, aged: Frame) -> Frame:
     joined = totals
     for youngest, oldest in SPANS:
         is_recent = nw.col("age_days") < TREND_DAYS
-        ring = aged.filter((nw.col("age_days") >= youngest) & (nw.col("age_days") < oldest)).group_by(*KEY).agg(
-            *(nw.col(stem).sum().cast(nw.Int32).alias(f"{stem}_{oldest}") for stem in WINDOWED),
-            nw.when(is_recent).then(nw.col("event_count")).sum().cast(nw.Int32).alias(f"trend_{oldest}"),
-            milliseconds(nw.col("dwell_seconds")).alias(f"dwell_{oldest}"),
-        )  # fmt: skip
+        ring = (
+            aged.filter((nw.col("age_days") >= youngest) & (nw.col("age_days") < oldest))
+            .group_by(*KEY)
+            .agg(
+                *(nw.col(stem).sum().cast(nw.Int32).alias(f"{stem}_{oldest}") for stem in WINDOWED),
+                nw.when(is_recent).then(nw.col("event_count")).sum().cast(nw.Int32).alias(f"trend_{oldest}"),
+                milliseconds(nw.col("dwell_seconds")).alias(f"dwell_{oldest}"),
+            )
+        )
         joined = joined.join(ring, on=list(KEY), how="left")
 
     def within(stem: str, days: int) -> nw.Expr:
@@ -187,10 +196,18 @@ def subscriber_features(subscribers: Frame, tags: tuple[str, ...]) -> Frame:
 
 
 def user_features(
-    activity: Frame, links: Frame, subscribers: Frame, moments: Frame, *, tags: tuple[str, ...],
-    include_bots: bool = False, since: date | None = None, totals: Frame | None = None, totals_day: date | None = None,
+    activity: Frame,
+    links: Frame,
+    subscribers: Frame,
+    moments: Frame,
+    *,
+    tags: tuple[str, ...],
+    include_bots: bool = False,
+    since: date | None = None,
+    totals: Frame | None = None,
+    totals_day: date | None = None,
     name_step: NameStep = unnamed,
-) -> Frame:  # fmt: skip
+) -> Frame:
     """One row per moment and user known by then, in the columns of the contract.
 
     `moments` holds `as_of_date` (the day) and `as_of` (the moment that recency counts to, normally its end). `activity`
@@ -220,9 +237,7 @@ def user_features(
     crm = subscriber_features(subscribers, tags).join(moments.select(PARTITION), on=PARTITION, how="semi")
     crm = name_step("subscribers", crm)
     by_email = [PARTITION, "email_key"]
-    both = active.join(crm, on=by_email, how="left").with_columns(
-        is_subscriber=~nw.col("mailchimp_id").is_null()
-    )  # fmt: skip
+    both = active.join(crm, on=by_email, how="left").with_columns(is_subscriber=~nw.col("mailchimp_id").is_null())
     seen = active.filter(~nw.col("email_key").is_null()).select(*by_email)
     alone = crm.join(seen, on=by_email, how="anti").with_columns(
         user_id=nw.concat_str([nw.lit("subscriber:"), nw.col("mailchimp_id").cast(nw.String)]),

@@ -205,9 +205,7 @@ def no_segment_is_served_much_worse(
         if difference > max(widest, _errors(len(aucs)) * np.hypot(aucs[best][1], aucs[worst][1])):
             widest = difference
             because = f"{column}: AUC {aucs[worst][0]:.3f} for {worst}, {aucs[best][0]:.3f} for {best}"
-    return Behaviour(
-        "no_segment_is_served_much_worse", widest <= gap, widest, gap, "WARN", because, frame.height
-    )  # fmt: skip
+    return Behaviour("no_segment_is_served_much_worse", widest <= gap, widest, gap, "WARN", because, frame.height)
 
 
 def _errors(segments: int) -> float:
@@ -220,4 +218,4 @@ def _unchanged(name: str, before: np.ndarray, after: np.ndarray) -> Behaviour:
     changed = float((np.asarray(before) != np.asarray(after)).mean()) if len(before) else 0.0
     return Behaviour(
         name, changed == 0, changed, 0.0, "ERROR", f"{changed:.1%} of the probabilities changed", len(before)
-    )  # fmt: skip
+    )

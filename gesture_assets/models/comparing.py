@@ -40,8 +40,11 @@ def compare_versions(folder: Path, one: Mapping[str, Any], other: Mapping[str, A
         "threshold": threshold,
         "metrics": {
             name: {
-                "older": figures.champion, "newer": figures.challenger, "difference": figures.difference.value,
-                "low": figures.difference.low, "high": figures.difference.high,
+                "older": figures.champion,
+                "newer": figures.challenger,
+                "difference": figures.difference.value,
+                "low": figures.difference.low,
+                "high": figures.difference.high,
             }
             for name in METRICS
             for figures in [found.metrics[name]]
@@ -54,4 +57,4 @@ def compare_versions(folder: Path, one: Mapping[str, Any], other: Mapping[str, A
         },
         "features_of_older_only": sorted(features[0] - features[1]),
         "features_of_newer_only": sorted(features[1] - features[0]),
-    }  # fmt: skip
+    }

@@ -21,9 +21,19 @@ from gesture_assets.models.matrix import encode
 from gesture_assets.models.training import Model, Parameters, outcomes, train
 
 METRICS = (
-    "roc_auc", "pr_auc", "precision", "recall", "f1", "accuracy", "log_loss", "brier", "ece", "precision_top_20",
-    "lift_top_20", "sum_ratio",
-)  # fmt: skip
+    "roc_auc",
+    "pr_auc",
+    "precision",
+    "recall",
+    "f1",
+    "accuracy",
+    "log_loss",
+    "brier",
+    "ece",
+    "precision_top_20",
+    "lift_top_20",
+    "sum_ratio",
+)
 SMALLER_IS_BETTER = frozenset({"log_loss", "brier", "ece"})
 TOP = 0.2  # the share of users that a sales team gets round to, by document 002
 DECILES = 10
@@ -74,9 +84,15 @@ class Evaluation:
             }.items()
         ]
         schema = {
-            "segment_column": pl.String, "segment": pl.String, "rows": pl.Int64, "positives": pl.Int64,
-            "metric": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64,
-        }  # fmt: skip
+            "segment_column": pl.String,
+            "segment": pl.String,
+            "rows": pl.Int64,
+            "positives": pl.Int64,
+            "metric": pl.String,
+            "value": pl.Float64,
+            "low": pl.Float64,
+            "high": pl.Float64,
+        }
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def gap(self, column: str, metric: str = "roc_auc") -> float:
@@ -403,8 +419,11 @@ def _estimates(point: Floats, replicates: Floats) -> list[Estimate]:
     for place, value in enumerate(point):
         known = np.sort(replicates[:, place][~np.isnan(replicates[:, place])])
         # Observed replicates, not between them: a lift may be infinite.
-        low, high = (known[[int(0.025 * (len(known) - 1)), -1 - int(0.025 * (len(known) - 1))]]
-                     if len(known) else (np.nan, np.nan))  # fmt: skip
+        low, high = (
+            known[[int(0.025 * (len(known) - 1)), -1 - int(0.025 * (len(known) - 1))]]
+            if len(known)
+            else (np.nan, np.nan)
+        )
         found.append(Estimate(float(value), float(low), float(high)))
     return found
 

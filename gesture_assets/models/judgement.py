@@ -55,23 +55,30 @@ def evaluation_rows(
     ]
     whole = [
         _row(version, part, "all", name, Estimate(*[total / one.rows] * 3), one.rows)
-        for part, one in parts.items() if part != RULES
+        for part, one in parts.items()
+        if part != RULES
         for name, total in (
-            ("base_rate", one.positives), ("mean_probability", one.probability_sum),
+            ("base_rate", one.positives),
+            ("mean_probability", one.probability_sum),
             ("threshold", one.threshold * one.rows),  # what precision, recall and F1 were measured at
         )
-    ]  # fmt: skip
+    ]
     found = pl.concat([*frames, *whole], how="diagonal").with_columns(is_met=pl.col("value") >= pl.col("target"))
     ranks = pl.col("metric").is_in(RANKING) | pl.col("metric").str.starts_with("lift_decile")
     found = found.filter((pl.col("part") != RULES) | ranks)
     if behaviours:
         tested = pl.DataFrame(
             {
-                "model_version": version, "part": "behaviour", "segment": "all",
-                "metric": [one.name for one in behaviours], "value": [one.observed for one in behaviours],
-                "is_met": [one.passed for one in behaviours], "sample_count": [one.rows for one in behaviours],
-            }, schema_overrides={"sample_count": pl.Int32},
-        )  # fmt: skip
+                "model_version": version,
+                "part": "behaviour",
+                "segment": "all",
+                "metric": [one.name for one in behaviours],
+                "value": [one.observed for one in behaviours],
+                "is_met": [one.passed for one in behaviours],
+                "sample_count": [one.rows for one in behaviours],
+            },
+            schema_overrides={"sample_count": pl.Int32},
+        )
         found = pl.concat([found, tested], how="diagonal")
     # A figure that cannot be worked out, such as an AUC of one class, is no row.
     ends = [pl.when(pl.col(name).is_finite()).then(pl.col(name)).alias(name) for name in ("low", "high")]
@@ -79,9 +86,13 @@ def evaluation_rows(
 
 
 def beside_rows(
-    version: str, *, against_rules: Comparison, without_rules: Comparison, curve: LearningCurve,
+    version: str,
+    *,
+    against_rules: Comparison,
+    without_rules: Comparison,
+    curve: LearningCurve,
     segments: Mapping[str, Segment],
-) -> pl.DataFrame:  # fmt: skip
+) -> pl.DataFrame:
     """Rows of `model_evaluation`: what the model gains over the rules alone and by reading their score (paired on the
     test part), what more rows brought, and what a segment's own model gains over the global one.
     """
@@ -89,18 +100,36 @@ def beside_rows(
         (RULES, "roc_auc_gain_of_model", against_rules),
         (WITHOUT_RULES, "roc_auc_gain_of_rule_score", without_rules),
     )
-    return pl.concat([
-        *(_row(version, part, "all", name, one.metrics["roc_auc"].difference, one.rows) for part, name, one in gains),
-        *(_row(version, SEGMENT_MODEL, scope, "roc_auc_gain", one.metrics["roc_auc"].difference, one.rows)
-          for scope, segment in segments.items() if (one := segment.comparison)),
-        *(_row(version, LEARNING, f"share={point.share:g}", "roc_auc", point.roc_auc, point.rows)
-          for point in curve.points),
-    ])  # fmt: skip
+    return pl.concat(
+        [
+            *(
+                _row(version, part, "all", name, one.metrics["roc_auc"].difference, one.rows)
+                for part, name, one in gains
+            ),
+            *(
+                _row(version, SEGMENT_MODEL, scope, "roc_auc_gain", one.metrics["roc_auc"].difference, one.rows)
+                for scope, segment in segments.items()
+                if (one := segment.comparison)
+            ),
+            *(
+                _row(version, LEARNING, f"share={point.share:g}", "roc_auc", point.roc_auc, point.rows)
+                for point in curve.points
+            ),
+        ]
+    )
 
 
 def _row(version: str, part: str, segment: str, metric: str, found: Estimate, rows: int) -> pl.DataFrame:
-    row = {"model_version": version, "part": part, "segment": segment, "metric": metric, "value": found.value,
-           "low": found.low, "high": found.high, "sample_count": rows}  # fmt: skip
+    row = {
+        "model_version": version,
+        "part": part,
+        "segment": segment,
+        "metric": metric,
+        "value": found.value,
+        "low": found.low,
+        "high": found.high,
+        "sample_count": rows,
+    }
     return pl.DataFrame([row], schema_overrides={"sample_count": pl.Int32})
 
 
@@ -113,9 +142,13 @@ def _target(part: str) -> pl.Expr:
 
 
 def decide(
-    behaviours: Sequence[Behaviour], comparison: Comparison | None, champion: str | None, *,
-    churned: Churn | None = None, forced: str = "",
-) -> tuple[bool, str]:  # fmt: skip
+    behaviours: Sequence[Behaviour],
+    comparison: Comparison | None,
+    champion: str | None,
+    *,
+    churned: Churn | None = None,
+    forced: str = "",
+) -> tuple[bool, str]:
     """Whether the candidate is to serve, and why. `forced` is somebody's reason to let it serve all the same.
 
     The first model serves when it behaves. Later ones only when they are better on the champion's own test rows by more

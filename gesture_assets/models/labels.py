@@ -20,8 +20,12 @@ from gesture_assets.frames import Frame
 HORIZON_DAYS = 30
 CONVERSION = "purchase"  # the event type that the CRM's Transactions are too
 SUPPRESSED, BOT, CONVERTED, INACTIVE, IMMATURE = REASONS = (
-    "suppressed", "bot", "already_converted", "no_activity", "not_mature"
-)  # fmt: skip
+    "suppressed",
+    "bot",
+    "already_converted",
+    "no_activity",
+    "not_mature",
+)
 COLUMNS = (*KEY, "person_id", "label", "matures_on", "is_mature", "is_eligible", "exclusion_reason")
 
 
@@ -124,9 +128,11 @@ def labels(
 
 def _known(rows: Frame, until: nw.Expr) -> Frame:
     """`rows` as they were known by `until`, which becomes their as-of day."""
-    return rows.rename({PARTITION: "known_date"}).filter(nw.col("known_date") <= until).with_columns(
-        until.alias(PARTITION)
-    )  # fmt: skip
+    return (
+        rows.rename({PARTITION: "known_date"})
+        .filter(nw.col("known_date") <= until)
+        .with_columns(until.alias(PARTITION))
+    )
 
 
 def _persons(features: Frame, named: Frame, subscribers: Frame, emails: Frame, until: nw.Expr) -> Frame:
@@ -140,9 +146,11 @@ def _persons(features: Frame, named: Frame, subscribers: Frame, emails: Frame, u
     owners = emails.group_by("email_key").agg(nw.col("person_id").min().alias("owner_id"))
     crm = crm.join(owners.rename({"email_key": "crm_key"}), on="crm_key", how="left")
     as_of = features.rename({PARTITION: "feature_date"}).with_columns(until.alias(PARTITION), own_id=nw.col("user_id"))
-    resolved = resolve_identities(as_of, named).drop(PARTITION).rename(
-        {"feature_date": PARTITION, "user_id": "resolved_id", "own_id": "user_id"}
-    )  # fmt: skip
+    resolved = (
+        resolve_identities(as_of, named)
+        .drop(PARTITION)
+        .rename({"feature_date": PARTITION, "user_id": "resolved_id", "own_id": "user_id"})
+    )
     is_alone = nw.col("user_id") == nw.concat_str([nw.lit("subscriber:"), nw.col("mailchimp_id").cast(nw.String)])
     has_owner = is_alone & ~nw.col("owner_id").is_null()
     people = resolved.join(crm, on=[PARTITION, "mailchimp_id"], how="left").with_columns(
@@ -188,8 +196,13 @@ def _with_mark(rows: Frame, marked: Frame | None, on: tuple[str, ...], name: str
 
 def _reason(is_immature: nw.Expr | None = None) -> nw.Expr:
     """The first of `REASONS` that holds, null for none."""
-    holds = {SUPPRESSED: nw.col("is_suppressed"), BOT: nw.col("is_bot"), CONVERTED: nw.col("is_converted"),
-             INACTIVE: nw.col("is_inactive"), IMMATURE: is_immature}  # fmt: skip
+    holds = {
+        SUPPRESSED: nw.col("is_suppressed"),
+        BOT: nw.col("is_bot"),
+        CONVERTED: nw.col("is_converted"),
+        INACTIVE: nw.col("is_inactive"),
+        IMMATURE: is_immature,
+    }
     reason = nw.lit(None, nw.String)
     for name in reversed(REASONS):
         condition = holds[name]

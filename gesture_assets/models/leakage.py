@@ -230,9 +230,11 @@ def _category_auc(column: pl.Series, outcome: pl.Series, fold: pl.Series) -> flo
     below = pl.col("negatives").cum_sum().over("fold") - pl.col("negatives") * 0.5
     won = scored.select((pl.col("positives") * below).sum()).item()
     pairs = (
-        scored.group_by("fold").agg(pl.col("positives", "negatives").sum())
-        .select((pl.col("positives") * pl.col("negatives")).sum()).item()
-    )  # fmt: skip
+        scored.group_by("fold")
+        .agg(pl.col("positives", "negatives").sum())
+        .select((pl.col("positives") * pl.col("negatives")).sum())
+        .item()
+    )
     # A value whose share of other folds says nothing may rank a little below a coin; that tells nothing either.
     return max(0.5, won / pairs) if pairs else None
 

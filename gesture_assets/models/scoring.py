@@ -74,9 +74,11 @@ def intent_scores(rule_scores: Frame, model_scores: Frame, exclusions: Frame) ->
     rule, model = nw.col("rule_score"), nw.col("model_score")
     is_suppressed = rule.is_null()
     difference = (rule - model).abs()
-    serves = nw.when(is_suppressed).then(nw.lit("suppressed")).otherwise(
-        nw.when(model.is_null()).then(nw.lit("rules_fallback")).otherwise(nw.lit("model"))
-    )  # fmt: skip
+    serves = (
+        nw.when(is_suppressed)
+        .then(nw.lit("suppressed"))
+        .otherwise(nw.when(model.is_null()).then(nw.lit("rules_fallback")).otherwise(nw.lit("model")))
+    )
     source = nw.col("source")
     return (
         both.with_columns(

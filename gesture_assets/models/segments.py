@@ -35,9 +35,13 @@ class Segment:
 
 
 def with_segments(
-    model: Model, column: str, pieces: Mapping[str, pl.DataFrame], level: pl.DataFrame, *,
+    model: Model,
+    column: str,
+    pieces: Mapping[str, pl.DataFrame],
+    level: pl.DataFrame,
+    *,
     monotone: Mapping[str, Literal[-1, 0, 1]] | None = None,
-) -> tuple[Model, dict[str, Segment]]:  # fmt: skip
+) -> tuple[Model, dict[str, Segment]]:
     """`model` with a member for each value of `column` whose own model is better than it, and what became of each.
 
     `pieces` holds the parts "train" and "validation"; `level` is as for `train`. A segment needs 40 buyers and 40
@@ -55,9 +59,16 @@ def with_segments(
             found[scope] = Segment(False, said)
             continue
         own = train(
-            rows, model.target, model.features, parameters=model.parameters, validation=judged, level=around,
-            monotone=monotone, encoding=model.encoding, min_rows=1,
-        )  # fmt: skip
+            rows,
+            model.target,
+            model.features,
+            parameters=model.parameters,
+            validation=judged,
+            level=around,
+            monotone=monotone,
+            encoding=model.encoding,
+            min_rows=1,
+        )
         before, after = (MARGIN.probabilities(one.margins(judged)) for one in (model, own))
         comparison = compare(judged[model.target], before, after, groups=judged["person_id"])
         found[scope] = Segment(comparison.verdict == "better", _said(comparison), comparison)

@@ -143,9 +143,14 @@ def random_split(
 
 
 def not_tested(
-    rows: pl.DataFrame, day: date, *, day_column: str = PARTITION, person: str = PERSON, shares: Shares = SHARES,
+    rows: pl.DataFrame,
+    day: date,
+    *,
+    day_column: str = PARTITION,
+    person: str = PERSON,
+    shares: Shares = SHARES,
     seed: int = 42,
-) -> pl.DataFrame:  # fmt: skip
+) -> pl.DataFrame:
     """The `rows` of `day` of everybody but those drawn into the test: what may be known about the level on that day.
 
     Four times as many as the validation part holds: those who train have rows on that day too, which `time_split`

@@ -77,9 +77,11 @@ class Tracking:
     def reproduced(self, version: str) -> str:
         """What came of training `version` once more, the last time."""
         (newest,) = self.client.search_runs(
-            [self.experiment_id], f"tags.{REPRODUCES} = '{version}'", order_by=["attributes.start_time DESC"],
+            [self.experiment_id],
+            f"tags.{REPRODUCES} = '{version}'",
+            order_by=["attributes.start_time DESC"],
             max_results=1,
-        )  # fmt: skip
+        )
         return newest.data.tags[REPRODUCED]
 
     @contextmanager
@@ -95,9 +97,15 @@ class Tracking:
         self.client.set_terminated(run_id, "FINISHED")
 
     def log(
-        self, run_id: str, *, parameters: Mapping[str, Any] = {}, metrics: Mapping[str, float] = {},
-        tags: Mapping[str, str] = {}, images: Mapping[str, bytes] = {}, files: Sequence[Path] = (),
-    ) -> None:  # fmt: skip
+        self,
+        run_id: str,
+        *,
+        parameters: Mapping[str, Any] = {},
+        metrics: Mapping[str, float] = {},
+        tags: Mapping[str, str] = {},
+        images: Mapping[str, bytes] = {},
+        files: Sequence[Path] = (),
+    ) -> None:
         """Add to a run in one write; `images`: file name -> its bytes, `files` are copied."""
         from mlflow.entities import Metric, Param, RunTag
 
@@ -125,10 +133,13 @@ class Tracking:
         requirements = [f"xgboost-cpu=={xgboost.__version__}"]  # given: to work them out takes MLflow seconds
         with mlflow.start_run(run_id=run_id):
             flavour.log_model(
-                model.booster, name="model", pip_requirements=requirements, model_format="json",
+                model.booster,
+                name="model",
+                pip_requirements=requirements,
+                model_format="json",
                 registered_model_name=REGISTERED_MODEL,
                 metadata={VERSION_TAG: version, "features": json.dumps(model.features)},
-            )  # fmt: skip
+            )
         found = self.client.search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{run_id}'")
         number = str(max(int(one.version) for one in found))
         self.client.set_model_version_tag(REGISTERED_MODEL, number, VERSION_TAG, version)

@@ -110,11 +110,14 @@ class Parameters:
             name = "seed" if given == "random_state" else given
             if name not in names:
                 raise ConfigError.unknown_name(
-                    "The training parameter", given, names,
+                    "The training parameter",
+                    given,
+                    names,
                     where="the parameters given to the training",
                     next_step="leave it out (probabilities are calibrated, so classes are never weighted)"
-                    if given == "scale_pos_weight" else "correct the name:  gesture train --params max_depth=4",
-                )  # fmt: skip
+                    if given == "scale_pos_weight"
+                    else "correct the name:  gesture train --params max_depth=4",
+                )
             changed[name] = _number(value, RANGES[name][0]) if name in RANGES else value
         return replace(self, **changed)
 
@@ -157,9 +160,13 @@ class Model:
 
     def margins_of(self, matrix: Matrix, scopes: pl.Series) -> np.ndarray:
         """As `margins`, from an encoded matrix and the scope of each row."""
-        return self._by_scope(matrix, scopes, lambda one, rows: (
-            one.booster.inplace_predict(rows, predict_type="margin") if len(rows) else np.empty(0, dtype=np.float32)
-        ))  # fmt: skip
+        return self._by_scope(
+            matrix,
+            scopes,
+            lambda one, rows: (
+                one.booster.inplace_predict(rows, predict_type="margin") if len(rows) else np.empty(0, dtype=np.float32)
+            ),
+        )
 
     def probabilities(self, frame: pl.DataFrame) -> Floats:
         """The calibrated probability of each row, never 0 nor 1."""
@@ -178,9 +185,11 @@ class Model:
         import xgboost
 
         nothing = np.empty((0, len(self.encoding.inputs) + 1), dtype=np.float32)
-        return self._by_scope(matrix, scopes, lambda one, rows: (
-            one.booster.predict(xgboost.DMatrix(rows), pred_contribs=True) if len(rows) else nothing
-        ))  # fmt: skip
+        return self._by_scope(
+            matrix,
+            scopes,
+            lambda one, rows: one.booster.predict(xgboost.DMatrix(rows), pred_contribs=True) if len(rows) else nothing,
+        )
 
     def _by_scope(self, rows: np.ndarray, scopes: pl.Series, ask: Callable[["Model", Any], np.ndarray]) -> Any:
         """What the model of its scope answers for each row, in the rows' order."""

@@ -130,16 +130,32 @@ def tune(
     opened = _open(storage)
     found = optuna.create_study(storage=opened, study_name=study, direction="maximize", load_if_exists=True)
     matrix = encode(frame, encoding)
-    _same_search(found, study, {
-        "sampler": sampler, "seed": seed, "features": list(encoding.names), "missing_numbers": missing,
-        "rows": len(matrix), "positives": int(outcome.sum()),
-    })  # fmt: skip
+    _same_search(
+        found,
+        study,
+        {
+            "sampler": sampler,
+            "seed": seed,
+            "features": list(encoding.names),
+            "missing_numbers": missing,
+            "rows": len(matrix),
+            "positives": int(outcome.sum()),
+        },
+    )
     places = _free_places(found, trials)
     work = _Work(
-        matrix, outcome, encode(validation, encoding), judged, parameters or Parameters(), signs(encoding, monotone),
-        sampler, seed, study, storage if kind == "processes" and workers > 1 else opened,
+        matrix,
+        outcome,
+        encode(validation, encoding),
+        judged,
+        parameters or Parameters(),
+        signs(encoding, monotone),
+        sampler,
+        seed,
+        study,
+        storage if kind == "processes" and workers > 1 else opened,
         threads if workers == 1 else 1,
-    )  # fmt: skip
+    )
     done = _finished(found, work.base)
     for made in _make(work, places, workers, kind):
         if on_trial:

@@ -139,9 +139,10 @@ def changes(
 def passed(known: Iterable[Incident], kind: str, night: date) -> list[Change]:
     """What a night or a training that has passed ends: the open failures of `kind` up to `night`, an old one too."""
     return [
-        Change(one.alert, one.incident, night, RESOLVED) for one in known
+        Change(one.alert, one.incident, night, RESOLVED)
+        for one in known
         if one.is_open and one.alert.key.startswith(kind) and one.last_seen <= night
-    ]  # fmt: skip
+    ]
 
 
 def _sounded(alarm: Alert, before: Incident | None, night: date) -> Change | None:
@@ -166,9 +167,14 @@ class Delivery:
 
 
 def deliver(
-    incidents: Iterable[Incident], log: logging.Logger, json_file: Path, webhook: str | None, *, night: date,
+    incidents: Iterable[Incident],
+    log: logging.Logger,
+    json_file: Path,
+    webhook: str | None,
+    *,
+    night: date,
     timeout_seconds: float = TIMEOUT_SECONDS,
-) -> Delivery:  # fmt: skip
+) -> Delivery:
     """Tell of what is open: log lines, `json_file` with all of it, and one POST with what people do not know yet.
 
     The file holds every open incident and is replaced in one step. The webhook gets `{"text", "night", "alerts"}`;

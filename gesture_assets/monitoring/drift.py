@@ -96,8 +96,13 @@ def outcome_drift(
     (rows_then, label_then, expected_then, _), (rows, buyers, expected, variance) = (
         _outcomes(frame, probability, label) for frame in (reference, current)
     )
-    both = {PARTITION: day, "n_reference": rows_then, "n_current": rows,
-            "missing_reference": 0.0, "missing_current": 0.0}  # fmt: skip
+    both = {
+        PARTITION: day,
+        "n_reference": rows_then,
+        "n_current": rows,
+        "missing_reference": 0.0,
+        "missing_current": 0.0,
+    }
     then, now = ((one, all_ - one) for one, all_ in ((label_then, rows_then), (buyers, rows)))
     compared = rows and rows_then
     pooled = (label_then + buyers) / (rows_then + rows) if compared else 0.0
@@ -110,12 +115,18 @@ def outcome_drift(
     }
     said = [
         {
-            **both, "feature": label if kind == "label" else probability, "kind": kind, "mean_reference": means[0],
-            "mean_current": means[1], "statistic": z, "p_value": None if z is None else _two_sided(z), "effect": effect,
+            **both,
+            "feature": label if kind == "label" else probability,
+            "kind": kind,
+            "mean_reference": means[0],
+            "mean_current": means[1],
+            "statistic": z,
+            "p_value": None if z is None else _two_sided(z),
+            "effect": effect,
             "psi": population_stability_index(then, now) if compared and kind == "label" else None,
         }
         for kind, (means, z, effect) in found.items()
-    ]  # fmt: skip
+    ]
     return pl.DataFrame(said, schema=MEASURED)
 
 
@@ -135,8 +146,10 @@ def judge(*measured: pl.DataFrame, importance: Mapping[str, float]) -> pl.DataFr
         of_values, of_missing = q_values[place], q_values[place + len(rows)]
         effects = row["effect"] or 0.0, row["missing_effect"] or 0.0
         # A difference that is sure and one that matters must be the same difference.
-        verdicts = [verdict(effect, q, is_enough=enough[place])
-                    for effect, q in zip(effects, (of_values, of_missing), strict=True)]  # fmt: skip
+        verdicts = [
+            verdict(effect, q, is_enough=enough[place])
+            for effect, q in zip(effects, (of_values, of_missing), strict=True)
+        ]
         row["verdict"] = min(verdicts, key=VERDICTS.index)
         row["q_value"] = min((q for q in (of_values, of_missing) if q is not None), default=None)
         is_used = row["kind"] in ("number", "category")
@@ -153,9 +166,13 @@ def _compared(feature: Feature, then: Values, now: Values) -> dict[str, Any]:
     """What `feature_drift` says of one feature; what one empty side leaves undefined is null."""
     is_number = feature.kind != "category"
     row: dict[str, Any] = {
-        "feature": feature.name, "kind": feature.kind, "n_reference": then.rows, "n_current": now.rows,
-        "missing_reference": _ratio(then.missing, then.rows), "missing_current": _ratio(now.missing, now.rows),
-    }  # fmt: skip
+        "feature": feature.name,
+        "kind": feature.kind,
+        "n_reference": then.rows,
+        "n_current": now.rows,
+        "missing_reference": _ratio(then.missing, then.rows),
+        "missing_current": _ratio(now.missing, now.rows),
+    }
     if not (then.rows and now.rows):
         return row
     bins = feature.histogram(then), feature.histogram(now)
@@ -178,8 +195,9 @@ def _compared(feature: Feature, then: Values, now: Values) -> dict[str, Any]:
     else:
         row["statistic"], row["p_value"] = chi_square(bins[0][:-1], bins[1][:-1])
         known = set(feature.values.tolist())
-        new = sorted((-rows, value) for value, rows in zip(now.values, now.counts.tolist(), strict=True)
-                     if value not in known)  # fmt: skip
+        new = sorted(
+            (-rows, value) for value, rows in zip(now.values, now.counts.tolist(), strict=True) if value not in known
+        )
         row["new_category_share"] = -sum(rows for rows, _ in new) / now.filled
         row["new_categories"] = ", ".join(value for _, value in new[:SHOWN]) or None
     row["effect"] = effect / EFFECT
@@ -198,9 +216,11 @@ def _outcomes(frame: Frame, probability: str, label: str) -> tuple[int, int, flo
         ~nw.col("p").is_null(), ~nw.col("label").is_null()
     )
     sums = known.select(
-        nw.len().cast(nw.Int64), nw.col("label").sum().cast(nw.Int64).alias("buyers"),
-        nw.col("p").sum().alias("expected"), (nw.col("p") * (1 - nw.col("p"))).sum().alias("variance"),
-    )  # fmt: skip
+        nw.len().cast(nw.Int64),
+        nw.col("label").sum().cast(nw.Int64).alias("buyers"),
+        nw.col("p").sum().alias("expected"),
+        (nw.col("p") * (1 - nw.col("p"))).sum().alias("variance"),
+    )
     rows, buyers, expected, variance = to_polars(sums).row(0)
     return int(rows), int(buyers or 0), float(expected or 0), float(variance or 0)
 
@@ -236,8 +256,10 @@ def _sentence(row: Mapping[str, Any]) -> str:
     elif row["psi"] is not None:
         said.append(f"PSI {row['psi']:.2f}")
     if row["wasserstein_sd"] is not None:
-        said.append(f"{row['wasserstein_sd']:.2f} sd apart, mean "
-                    f"{_number(row['mean_reference'])} → {_number(row['mean_current'])}")  # fmt: skip
+        said.append(
+            f"{row['wasserstein_sd']:.2f} sd apart, mean "
+            f"{_number(row['mean_reference'])} → {_number(row['mean_current'])}"
+        )
     if row["missing_effect"] is not None:
         said.append(f"missing {row['missing_reference']:.1%} → {row['missing_current']:.1%}")
     if row["new_categories"]:

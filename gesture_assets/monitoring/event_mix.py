@@ -171,9 +171,10 @@ def _steps(did: Frame, types: Sequence[str]) -> dict[str, str]:
     steps = {}
     for after, with_it in days.items():
         before = [
-            one for one in types
+            one
+            for one in types
             if days[one] > with_it >= FEWEST_THEN and together.get((one, after), 0) >= PRECONDITION * with_it
-        ]  # fmt: skip
+        ]
         if before:
             steps[after] = min(before, key=days.__getitem__)
     return steps
@@ -186,19 +187,28 @@ def _sums(did: Frame, first_days: Frame, steps: Mapping[str, str], keep: NameSte
     """
     is_new = nw.when(nw.col("day") == nw.col("first_day")).then(nw.lit(1)).otherwise(nw.lit(0))
     visits = did.group_by(*VISIT).agg(nw.col("events").sum()).join(first_days, on="user_id", how="left")
-    users = keep("users", visits.with_columns(is_new=is_new).group_by(*USER).agg(
-        nw.len().cast(nw.Float64).alias("days"), nw.col("events").sum(), nw.col("is_new").sum().cast(nw.Float64)
-    ))  # fmt: skip
-    by_type = keep("by_type", did.group_by(*USER, "event_type").agg(
-        nw.len().cast(nw.Float64).alias("days_with"), nw.col("events").sum().alias("events_with")
-    ).join(users, on=list(USER), how="inner"))  # fmt: skip
+    users = keep(
+        "users",
+        visits.with_columns(is_new=is_new)
+        .group_by(*USER)
+        .agg(nw.len().cast(nw.Float64).alias("days"), nw.col("events").sum(), nw.col("is_new").sum().cast(nw.Float64)),
+    )
+    by_type = keep(
+        "by_type",
+        did.group_by(*USER, "event_type")
+        .agg(nw.len().cast(nw.Float64).alias("days_with"), nw.col("events").sum().alias("events_with"))
+        .join(users, on=list(USER), how="inner"),
+    )
     before = did.select(*VISIT, before="event_type")
     after = did.filter(nw.col("event_type").is_in(list(steps))).with_columns(
         before=nw.col("event_type").replace_strict(steps, default=None, return_dtype=nw.String)
     )
-    taken = after.join(before, on=[*VISIT, "before"], how="inner").group_by(*USER, "event_type", "before").agg(
-        nw.len().cast(nw.Float64).alias("taken")
-    ).join(by_type.select(*USER, "days_with", before="event_type"), on=[*USER, "before"], how="inner")  # fmt: skip
+    taken = (
+        after.join(before, on=[*VISIT, "before"], how="inner")
+        .group_by(*USER, "event_type", "before")
+        .agg(nw.len().cast(nw.Float64).alias("taken"))
+        .join(by_type.select(*USER, "days_with", before="event_type"), on=[*USER, "before"], how="inner")
+    )
     watched = (
         (users, NEW_VISITORS, nw.lit(NEW_VISITORS), "days", "is_new"),
         (users, EVENTS, nw.lit(EVENTS), "events", "events"),
@@ -207,13 +217,24 @@ def _sums(did: Frame, first_days: Frame, steps: Mapping[str, str], keep: NameSte
         (taken, "step", nw.col("event_type"), "days_with", "taken"),
     )
     x, y = nw.col("x"), nw.col("y")
-    sums = concat([
-        frame.select("segment", "is_current", kind=nw.lit(kind), name=name, x=nw.col(of), y=nw.col(part))
-        for frame, kind, name, of, part in watched
-    ]).group_by("segment", "is_current", "kind", "name").agg(
-        nw.len().alias("users"), (y > 0).sum().cast(nw.Int64).alias("who"), x.sum(), y.sum(), (x * x).sum().alias("xx"),
-        (x * y).sum().alias("xy"), (y * y).sum().alias("yy"),
-    )  # fmt: skip
+    sums = (
+        concat(
+            [
+                frame.select("segment", "is_current", kind=nw.lit(kind), name=name, x=nw.col(of), y=nw.col(part))
+                for frame, kind, name, of, part in watched
+            ]
+        )
+        .group_by("segment", "is_current", "kind", "name")
+        .agg(
+            nw.len().alias("users"),
+            (y > 0).sum().cast(nw.Int64).alias("who"),
+            x.sum(),
+            y.sum(),
+            (x * x).sum().alias("xx"),
+            (x * y).sum().alias("xy"),
+            (y * y).sum().alias("yy"),
+        )
+    )
     rows = to_polars(sums).rows(named=True)
     return {(row["segment"], row["is_current"], row["kind"], row["name"]): row for row in rows}
 
@@ -279,15 +300,20 @@ class _Rate:
         compared = min(self.x) > 0
         psi = population_stability_index(*both) if compared else None
         return {
-            "n_reference": int(self.x[0]), "n_current": int(self.x[1]),
+            "n_reference": int(self.x[0]),
+            "n_current": int(self.x[1]),
             "rate_reference": self.y[0] / self.x[0] if self.x[0] else None,
             "rate_current": self.y[1] / self.x[1] if self.x[1] else None,
-            "is_new": is_type and self.y[1] > 0 == self.y[0], "is_vanished": is_type and self.y[0] > 0 == self.y[1],
-            "design_effect": times, "tested": (yes, rows, yes_then, rows_then),
-            "psi": psi, "jensen_shannon": jensen_shannon(*both) if compared else None,
-            "effect": (psi or 0.0) / EFFECT, "who": self.who,
+            "is_new": is_type and self.y[1] > 0 == self.y[0],
+            "is_vanished": is_type and self.y[0] > 0 == self.y[1],
+            "design_effect": times,
+            "tested": (yes, rows, yes_then, rows_then),
+            "psi": psi,
+            "jensen_shannon": jensen_shannon(*both) if compared else None,
+            "effect": (psi or 0.0) / EFFECT,
+            "who": self.who,
             "is_enough": rows_then >= FEWEST_THEN and rows >= FEWEST_NOW,
-        }  # fmt: skip
+        }
 
 
 def _mix(rates: Sequence[_Rate]) -> dict[str, Any]:
@@ -298,12 +324,17 @@ def _mix(rates: Sequence[_Rate]) -> dict[str, Any]:
     compared = all(sum(one) for one in both)
     psi = population_stability_index(*both) if compared else None
     return {
-        "n_reference": int(sum(both[0])), "n_current": int(sum(both[1])), "is_new": False, "is_vanished": False,
-        "design_effect": max(times, 1.0), "p_value": chi_square(*both, design_effect=max(times, 1.0))[1],
-        "psi": psi, "jensen_shannon": jensen_shannon(*both) if compared else None,
+        "n_reference": int(sum(both[0])),
+        "n_current": int(sum(both[1])),
+        "is_new": False,
+        "is_vanished": False,
+        "design_effect": max(times, 1.0),
+        "p_value": chi_square(*both, design_effect=max(times, 1.0))[1],
+        "psi": psi,
+        "jensen_shannon": jensen_shannon(*both) if compared else None,
         "effect": (psi or 0.0) / EFFECT,
         "is_enough": min(sum(one) for one in both) >= FEWEST_ROWS * max(times, 1.0),
-    }  # fmt: skip
+    }
 
 
 def _volumes(named: Frame) -> Iterator[dict[str, Any]]:
@@ -327,11 +358,19 @@ def _volumes(named: Frame) -> Iterator[dict[str, Any]]:
         welch = ttest_ind_from_stats(mean, sd, CURRENT_DAYS, mean_then, sd_then, REFERENCE_DAYS, equal_var=False)
         ratio = mean / mean_then if mean and mean_then else None
         yield {
-            "segment": segment, "kind": "volume", "name": "volume", "n_reference": REFERENCE_DAYS,
-            "n_current": CURRENT_DAYS, "rate_reference": mean_then, "rate_current": mean, "is_new": not mean_then,
-            "is_vanished": not mean, "p_value": float(welch.pvalue) if varies else float(mean == mean_then),
-            "effect": abs(log(ratio)) / log(TWICE) if ratio else NOTHING, "is_enough": True,
-        }  # fmt: skip
+            "segment": segment,
+            "kind": "volume",
+            "name": "volume",
+            "n_reference": REFERENCE_DAYS,
+            "n_current": CURRENT_DAYS,
+            "rate_reference": mean_then,
+            "rate_current": mean,
+            "is_new": not mean_then,
+            "is_vanished": not mean,
+            "p_value": float(welch.pvalue) if varies else float(mean == mean_then),
+            "effect": abs(log(ratio)) / log(TWICE) if ratio else NOTHING,
+            "is_enough": True,
+        }
 
 
 def _first(first_days: Frame) -> date:

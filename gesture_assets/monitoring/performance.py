@@ -52,9 +52,14 @@ def realised(
     resampled together. Raises `ConfigError` without rows.
     """
     return evaluate(
-        judged["label"], judged["probability"], segments={name: judged[name] for name in segments}, threshold=threshold,
-        groups=judged["person_id"], bootstrap=bootstrap, seed=seed,
-    )  # fmt: skip
+        judged["label"],
+        judged["probability"],
+        segments={name: judged[name] for name in segments},
+        threshold=threshold,
+        groups=judged["person_id"],
+        bootstrap=bootstrap,
+        seed=seed,
+    )
 
 
 def against_baseline(
@@ -76,14 +81,33 @@ def against_baseline(
         best = max(sign * now.low, sign * now.high)
         verdict = DEGRADED if limit is not None and exceeds(drop, limit) else FINE
         rows.append(
-            (metric, before, now.value, now.low, now.high, drop, limit, best < sign * before,
-             verdict if is_enough else TOO_FEW, found.rows, found.positives)
-        )  # fmt: skip
+            (
+                metric,
+                before,
+                now.value,
+                now.low,
+                now.high,
+                drop,
+                limit,
+                best < sign * before,
+                verdict if is_enough else TOO_FEW,
+                found.rows,
+                found.positives,
+            )
+        )
     schema = {
-        "metric": pl.String, "baseline": pl.Float64, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64,
-        "drop": pl.Float64, "limit": pl.Float64, "is_beyond_noise": pl.Boolean, "verdict": pl.String,
-        "rows": pl.Int64, "positives": pl.Int64,
-    }  # fmt: skip
+        "metric": pl.String,
+        "baseline": pl.Float64,
+        "value": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "drop": pl.Float64,
+        "limit": pl.Float64,
+        "is_beyond_noise": pl.Boolean,
+        "verdict": pl.String,
+        "rows": pl.Int64,
+        "positives": pl.Int64,
+    }
     return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.selectors.float().fill_nan(None))
 
 
@@ -165,9 +189,11 @@ def ranking(judged: pl.DataFrame, *, bootstrap: int = 200, seed: int = 42) -> pl
     found = evaluate(
         judged["label"], judged["score"] * 0.01, groups=judged["person_id"], bootstrap=bootstrap, seed=seed
     )
-    return found.frame().filter(pl.col("metric").is_in(RANKING)).select(
-        "metric", "value", "low", "high", "rows", "positives"
-    )  # fmt: skip
+    return (
+        found.frame()
+        .filter(pl.col("metric").is_in(RANKING))
+        .select("metric", "value", "low", "high", "rows", "positives")
+    )
 
 
 def segment_gaps(found: Evaluation, largest: float = LARGEST_GAP) -> pl.DataFrame:
@@ -185,8 +211,22 @@ def segment_gaps(found: Evaluation, largest: float = LARGEST_GAP) -> pl.DataFram
     best = pl.when(enough).then("value").max().over("segment_column")
     is_apart = pl.col("high") < pl.col("low").filter(enough & (pl.col("value") == best)).max().over("segment_column")
     gap = pl.when(enough).then(best - pl.col("value"))
-    return rows.with_columns(gap=gap).select(
-        "segment_column", "segment", "rows", "positives", pl.col("value").alias("roc_auc"), "low", "high", "gap",
-        verdict=pl.when(~enough).then(pl.lit(TOO_FEW))
-        .when((pl.col("gap") > largest) & is_apart).then(pl.lit(WIDE)).otherwise(pl.lit(FINE)),
-    ).sort("segment_column", "segment")  # fmt: skip
+    return (
+        rows.with_columns(gap=gap)
+        .select(
+            "segment_column",
+            "segment",
+            "rows",
+            "positives",
+            pl.col("value").alias("roc_auc"),
+            "low",
+            "high",
+            "gap",
+            verdict=pl.when(~enough)
+            .then(pl.lit(TOO_FEW))
+            .when((pl.col("gap") > largest) & is_apart)
+            .then(pl.lit(WIDE))
+            .otherwise(pl.lit(FINE)),
+        )
+        .sort("segment_column", "segment")
+    )

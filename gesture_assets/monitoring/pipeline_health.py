@@ -28,9 +28,14 @@ CHECK = pl.Struct({"name": pl.String, "passed": pl.Boolean, "severity": pl.Strin
 
 
 def freshness(
-    ledger: pl.DataFrame, tables: Collection[str], *, now: datetime, deadline: int, days: int = max(WINDOWS),
+    ledger: pl.DataFrame,
+    tables: Collection[str],
+    *,
+    now: datetime,
+    deadline: int,
+    days: int = max(WINDOWS),
     quiet_days: Collection[date] = (),
-) -> pl.DataFrame:  # fmt: skip
+) -> pl.DataFrame:
     """One row per table and day that is due: table_name, as_of_date, due_at, first_live_at, is_live, is_on_time.
 
     `ledger`: rows of `gate_ledger` (table_name, partition, verdict, recorded_at). A day is due at the hour `deadline`
@@ -42,9 +47,11 @@ def freshness(
     newest = (now - timedelta(days=1, hours=deadline)).date()
     due = [day for ago in range(days) if (day := newest - timedelta(days=ago)) not in quiet_days]
     first_audit = ledger.group_by("table_name").agg(since=pl.col("recorded_at").min())
-    live = ledger.filter(pl.col("verdict") != "FAIL").group_by("table_name", as_of_date="partition").agg(
-        first_live_at=pl.col("recorded_at").min()
-    )  # fmt: skip
+    live = (
+        ledger.filter(pl.col("verdict") != "FAIL")
+        .group_by("table_name", as_of_date="partition")
+        .agg(first_live_at=pl.col("recorded_at").min())
+    )
     due_at = pl.col(PARTITION).cast(pl.Datetime("us")) + pl.duration(days=1, hours=deadline)
     return (
         pl.DataFrame({"table_name": sorted(tables)}, schema={"table_name": pl.String})
@@ -87,9 +94,15 @@ def reliability(fresh: pl.DataFrame, *, windows: Sequence[int] = WINDOWS, target
             )
     rows = pl.concat(found).with_columns(is_met=pl.col("on_time_share") >= pl.col("target"))
     return rows.select(
-        "window_days", "table_name", "day_count", "on_time_count", "on_time_share", "target", "is_met",
+        "window_days",
+        "table_name",
+        "day_count",
+        "on_time_count",
+        "on_time_share",
+        "target",
+        "is_met",
         "newest_late_date",
-    ).sort("window_days", "table_name")  # fmt: skip
+    ).sort("window_days", "table_name")
 
 
 def missing(rows: Frame, table: str, columns: Sequence[str]) -> pl.DataFrame:
@@ -121,9 +134,11 @@ def quarantined(landing: pl.DataFrame) -> pl.DataFrame:
 def failing_checks(ledger: pl.DataFrame) -> pl.DataFrame:
     """Checks that did not pass by day and table, in the latest audit of each (rows of `gate_ledger`), as above."""
     latest = ledger.filter(pl.col("attempt") == pl.col("attempt").max().over("table_name", "partition"))
-    counts = _checks(latest).group_by("subject", PARTITION).agg(
-        affected_count=(~pl.col("passed")).sum(), total_count=pl.len()
-    )  # fmt: skip
+    counts = (
+        _checks(latest)
+        .group_by("subject", PARTITION)
+        .agg(affected_count=(~pl.col("passed")).sum(), total_count=pl.len())
+    )
     return _measured(counts, "failing_checks")
 
 
@@ -138,9 +153,11 @@ def quality_trend(*measured: pl.DataFrame) -> pl.DataFrame:
     rows = pl.concat(measured).sort(*keys, PARTITION)
     share = pl.when(pl.col("total_count") > 0).then(pl.col("affected_count") / pl.col("total_count"))
     usual = pl.col("share").shift(1).rolling_median(USUAL_DAYS, min_samples=FEWEST_USUAL_DAYS).over(keys)
-    return rows.with_columns(share=share).with_columns(usual_share=usual).with_columns(
-        change=pl.col("share") - pl.col("usual_share")
-    )  # fmt: skip
+    return (
+        rows.with_columns(share=share)
+        .with_columns(usual_share=usual)
+        .with_columns(change=pl.col("share") - pl.col("usual_share"))
+    )
 
 
 def training_attempts(
@@ -172,11 +189,13 @@ def training_attempts(
         attempts = attempts.join(more, on="run_id", how="left")
     why = pl.coalesce("refusal", "failed")
     return attempts.select(
-        "run_id", "attempted_at", PARTITION,
+        "run_id",
+        "attempted_at",
+        PARTITION,
         outcome=pl.coalesce("decision", pl.when(why.is_not_null()).then(pl.lit(REFUSED)), pl.lit(UNFINISHED)),
         model_version="model_version",
         because=pl.coalesce("because", why, pl.format("run {} left no verdict", "run_id")),
-    ).sort("attempted_at", "run_id")  # fmt: skip
+    ).sort("attempted_at", "run_id")
 
 
 def training_status(
@@ -226,6 +245,8 @@ def _checks(ledger: pl.DataFrame) -> pl.DataFrame:
 
 def _measured(counts: pl.DataFrame, measure: str) -> pl.DataFrame:
     return counts.select(
-        PARTITION, pl.lit(measure).alias("measure"), pl.col("subject").cast(pl.String),
+        PARTITION,
+        pl.lit(measure).alias("measure"),
+        pl.col("subject").cast(pl.String),
         pl.col("affected_count", "total_count").cast(pl.Int64),
-    )  # fmt: skip
+    )

@@ -72,9 +72,13 @@ def feature_statistics(profiles: pl.DataFrame, day: date, windows: Mapping[str, 
     """
     today = profiles.filter(pl.col(PARTITION) == day)
     filled = pl.col("row_count") - pl.col("missing_count")
-    sums = {"baseline_row_count": pl.col("row_count"), "missing": pl.col("missing_count"), "filled": filled,
-            "total": pl.col("mean") * filled,
-            "squares": (pl.col("standard_deviation") ** 2 + pl.col("mean") ** 2) * filled}  # fmt: skip
+    sums = {
+        "baseline_row_count": pl.col("row_count"),
+        "missing": pl.col("missing_count"),
+        "filled": filled,
+        "total": pl.col("mean") * filled,
+        "squares": (pl.col("standard_deviation") ** 2 + pl.col("mean") ** 2) * filled,
+    }
     found = []
     for window, days in windows.items():
         before = profiles.filter(pl.col(PARTITION).is_between(day - timedelta(days=days), day - timedelta(days=1)))
@@ -99,16 +103,22 @@ def feature_statistics(profiles: pl.DataFrame, day: date, windows: Mapping[str, 
             mean_shift_sd=pl.when(deviation > 0).then((pl.col("mean") - pl.col("baseline_mean")) / deviation),
             missing_shift=pl.col("missing_share") - pl.col("baseline_missing_share"),
         )
-        .select(pl.col(name).fill_nan(None).cast(kind) if kind == pl.Float64 else pl.col(name).cast(kind)
-                for name, kind in STATISTICS.items())
-    )  # fmt: skip
+        .select(
+            pl.col(name).fill_nan(None).cast(kind) if kind == pl.Float64 else pl.col(name).cast(kind)
+            for name, kind in STATISTICS.items()
+        )
+    )
 
 
 def _profiled(feature: Feature, found: Values) -> dict[str, object]:
     row: dict[str, object] = {
-        "feature": feature.name, "kind": feature.kind, "row_count": found.rows, "missing_count": found.missing,
-        "distinct_count": len(found.values), "bin_counts": feature.histogram(found).tolist(),
-    }  # fmt: skip
+        "feature": feature.name,
+        "kind": feature.kind,
+        "row_count": found.rows,
+        "missing_count": found.missing,
+        "distinct_count": len(found.values),
+        "bin_counts": feature.histogram(found).tolist(),
+    }
     if feature.kind == "category":
         return {**row, "categories": list(feature.categories)}
     row["edges"] = feature.edges.tolist()
@@ -125,9 +135,11 @@ def _between_bins(today: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
     same = before.join(today.select(bins), on=bins, how="semi", nulls_equal=True)
     parts = [
         rows.select("feature", "kind", counts="bin_counts", place=pl.int_ranges(pl.col("bin_counts").list.len()))
-        .explode("counts", "place").group_by("feature", "kind", "place").agg(pl.col("counts").sum().alias(name))
+        .explode("counts", "place")
+        .group_by("feature", "kind", "place")
+        .agg(pl.col("counts").sum().alias(name))
         for name, rows in (("now", today), ("then", same))
-    ]  # fmt: skip
+    ]
     each = parts[0].join(parts[1], on=["feature", "kind", "place"]).sort("feature", "place")
     now, then = ((pl.col(name) / pl.col(name).sum().over("feature")).clip(FLOOR) for name in ("now", "then"))
     is_value = pl.col("place") < pl.col("place").max().over("feature")

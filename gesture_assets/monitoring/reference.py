@@ -36,9 +36,13 @@ TAIL = 0.01  # the share at either end that says nothing about how wide a distri
 FARTHEST = 10  # sd beyond the tails: a value counts as no farther, or a single one would outweigh a thousand
 
 SCHEMA = {
-    "feature": pl.String, "kind": pl.String, "feature_date": pl.Date, "number": pl.Float64, "text": pl.String,
+    "feature": pl.String,
+    "kind": pl.String,
+    "feature_date": pl.Date,
+    "number": pl.Float64,
+    "text": pl.String,
     "row_count": pl.Int64,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,9 @@ class Reference:
         parts = [
             pl.DataFrame(
                 {
-                    "feature": feature.name, "kind": feature.kind, "feature_date": day,
+                    "feature": feature.name,
+                    "kind": feature.kind,
+                    "feature_date": day,
                     ("text" if feature.kind == "category" else "number"): [*found.values.tolist(), None],
                     "row_count": [*found.counts.tolist(), found.missing],
                 },
@@ -166,7 +172,7 @@ class Reference:
             for feature in self.features
             for place, day in enumerate(self.days)
             for found in [feature.sample(np.arange(len(self.days)) == place)]
-        ]  # fmt: skip
+        ]
         return pl.concat([pl.DataFrame(schema=SCHEMA), *parts], how="diagonal")
 
     @classmethod
@@ -179,12 +185,13 @@ class Reference:
             column = "text" if kind == "category" else "number"
             by_day = {
                 day[0]: Values(
-                    filled[column].to_numpy(), filled["row_count"].to_numpy(),
+                    filled[column].to_numpy(),
+                    filled["row_count"].to_numpy(),
                     int(rows.filter(pl.col(column).is_null())["row_count"].sum()),
                 )
                 for day, rows in part.partition_by("feature_date", as_dict=True).items()
                 for filled in [rows.drop_nulls(column)]
-            }  # fmt: skip
+            }
             features.append(_joined(part["feature"][0], kind, [by_day[day] for day in days]))
         return cls(days, tuple(features))
 

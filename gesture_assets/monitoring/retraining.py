@@ -24,8 +24,14 @@ if TYPE_CHECKING:
     from gesture_assets.settings import Settings
 
 NO_CHAMPION, MODEL_AGE, NEW_FEEDBACK, F1_DROP, AUC_DROP, PRECISION_DROP, DRIFT = TRIGGERS = (
-    "no_champion", "model_age", "new_feedback", "f1_drop", "auc_drop", "precision_drop", "drift"
-)  # fmt: skip
+    "no_champion",
+    "model_age",
+    "new_feedback",
+    "f1_drop",
+    "auc_drop",
+    "precision_drop",
+    "drift",
+)
 TOO_FEW_SAMPLES = "too_few_samples"
 # Trigger -> metric of `models/evaluation.py`.
 DROPS = {F1_DROP: "f1", AUC_DROP: "roc_auc", PRECISION_DROP: "precision"}
@@ -51,9 +57,13 @@ class Thresholds:
     def of(cls, settings: "Settings") -> Self:
         """The thresholds that `settings` name."""
         return cls(
-            settings.retrain_interval_days, settings.retrain_threshold_f1, settings.retrain_threshold_auc,
-            settings.retrain_threshold_precision, settings.retrain_min_feedback, settings.min_training_samples,
-        )  # fmt: skip
+            settings.retrain_interval_days,
+            settings.retrain_threshold_f1,
+            settings.retrain_threshold_auc,
+            settings.retrain_threshold_precision,
+            settings.retrain_min_feedback,
+            settings.min_training_samples,
+        )
 
     @property
     def drops(self) -> dict[str, float]:
@@ -115,7 +125,7 @@ def new_feedback(outcomes: Frame, *, trained_on: "date") -> int:
     is_known = nw.col("matures_on") <= nw.lit(trained_on).cast(nw.Date)
     persons = outcomes.with_columns(
         was_known=is_known.cast(nw.Int64), bought=nw.col("label").cast(nw.Int64)
-    ).with_columns(had_bought=nw.col("bought") * nw.col("was_known"))  # fmt: skip
+    ).with_columns(had_bought=nw.col("bought") * nw.col("was_known"))
     persons = persons.group_by("person_id").agg(nw.col("was_known", "bought", "had_bought").max())
     is_new = (nw.col("was_known") == 0) | (nw.col("bought") > nw.col("had_bought"))
     return int(persons.filter(is_new).select(people=nw.len()).collect()["people"].item())

@@ -42,8 +42,12 @@ if TYPE_CHECKING:
 
 
 LATE_DATA, DECAY_AND_TIME, NEW_BEHAVIOUR, RULE_EDIT, MODEL_SWAP = PARTS = (
-    "late_data", "decay_and_time", "new_behaviour", "rule_edit", "model_swap"
-)  # fmt: skip
+    "late_data",
+    "decay_and_time",
+    "new_behaviour",
+    "rule_edit",
+    "model_swap",
+)
 BEFORE, AFTER = "before", "after"
 LOWEST = 1.0  # the score of somebody of whom nothing is known, and so of those who were not yet known
 LEAST_CORRELATION = 0.8
@@ -59,9 +63,13 @@ class Known:
     moments: Frame
 
     def features(
-        self, caps: Collection[DayCap] = (), *, tags: tuple[str, ...], include_bots: bool = False,
+        self,
+        caps: Collection[DayCap] = (),
+        *,
+        tags: tuple[str, ...],
+        include_bots: bool = False,
         name_step: NameStep = unnamed,
-    ) -> Frame:  # fmt: skip
+    ) -> Frame:
         """`user_features` of this, with a column for each daily cap of the rules."""
         frames = (self.activity, self.links, self.subscribers, self.moments)
         found = user_features(*frames, tags=tags, include_bots=include_bots, name_step=name_step)
@@ -108,9 +116,7 @@ def of_users(activity: Frame, links: Frame, users: Frame) -> tuple[Frame, Frame]
         nw.col("anonymous_user_id").alias("user_id")
     )
     ids = nw.concat([users.select("user_id"), own])
-    of_ids = links.join(
-        ids.select(nw.col("user_id").alias("anonymous_user_id")), on="anonymous_user_id", how="semi"
-    )  # fmt: skip
+    of_ids = links.join(ids.select(nw.col("user_id").alias("anonymous_user_id")), on="anonymous_user_id", how="semi")
     return activity.join(ids, on="user_id", how="semi"), of_ids
 
 
@@ -145,9 +151,12 @@ def would_be(scores: Frame) -> Frame:
 
 
 def decompose(
-    points: Mapping[str, Frame], *, value: str = "score", keys: Collection[str] = ("user_id",),
+    points: Mapping[str, Frame],
+    *,
+    value: str = "score",
+    keys: Collection[str] = ("user_id",),
     absent: float | None = LOWEST,
-) -> Frame:  # fmt: skip
+) -> Frame:
     """One row per key: the keys, before, after, change, every part of `PARTS` and unexplained; parts sum to the change.
 
     `points`: "before" and "after" -> the published rows of both days; part -> the rows after its step, for as many
@@ -157,10 +166,12 @@ def decompose(
     change in points, before they are held within 1 to 100. Model scores: absent None.
     """
     keys, steps = list(keys), [BEFORE, *(part for part in PARTS if part in points)]
-    long = concat([
-        points[name].select(*keys, nw.col(value).cast(nw.Float64).alias("value"), nw.lit(name).alias("step"))
-        for name in (*steps, AFTER)
-    ])  # fmt: skip
+    long = concat(
+        [
+            points[name].select(*keys, nw.col(value).cast(nw.Float64).alias("value"), nw.lit(name).alias("step"))
+            for name in (*steps, AFTER)
+        ]
+    )
     wide = long.group_by(*keys).agg(
         nw.when(nw.col("step") == name).then(nw.col("value")).max().alias(name) for name in (*steps, AFTER)
     )
@@ -168,11 +179,13 @@ def decompose(
     wide = wide.drop_nulls() if absent is None else wide.with_columns(one.fill_null(absent) for one in there)
     moved = {later: nw.col(later) - nw.col(earlier) for earlier, later in pairwise(steps)}
     return wide.select(
-        *keys, BEFORE, AFTER,
+        *keys,
+        BEFORE,
+        AFTER,
         change=nw.col(AFTER) - nw.col(BEFORE),
         **{part: moved.get(part, nw.lit(0.0, nw.Float64)) for part in PARTS},
         unexplained=nw.col(AFTER) - nw.col(steps[-1]),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -204,9 +217,11 @@ def churn(
     as in a rule set; what is below all is low. Within budget where at most `budget` of the users change bands and the
     ranks correlate by `least_correlation` or more, and where nothing can be compared it is not: then a person decides.
     """
-    both = before.select("user_id", before="score").join(
-        after.select("user_id", after="score"), on="user_id", how="inner"
-    ).drop_nulls()  # fmt: skip
+    both = (
+        before.select("user_id", before="score")
+        .join(after.select("user_id", after="score"), on="user_id", how="inner")
+        .drop_nulls()
+    )
     if both.is_empty():
         return Churn(0, float("nan"), float("nan"), False, "No user has a score before and after: nothing to compare.")
     later_bands = bands if bands_after is None else bands_after
@@ -222,7 +237,7 @@ def churn(
     )
     return Churn(
         both.height, moved, correlation, is_within, f"{said}: {'within' if is_within else 'beyond'} the budget."
-    )  # fmt: skip
+    )
 
 
 def _band(name: str, bands: Mapping[str, float]) -> pl.Expr:

@@ -81,9 +81,14 @@ def chi_square(reference: ArrayLike, current: ArrayLike, *, design_effect: float
 
 
 def distances(
-    reference: Floats, reference_counts: Counts, current: Floats, current_counts: Counts,
-    *, low: float = -np.inf, high: float = np.inf,
-) -> Distances:  # fmt: skip
+    reference: Floats,
+    reference_counts: Counts,
+    current: Floats,
+    current_counts: Counts,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+) -> Distances:
     """The distances of two samples, given as different values in ascending order with how often each occurs.
 
     Exact: the same as SciPy's `ks_2samp` and `wasserstein_distance` of the single values. `clipped` is Wasserstein's

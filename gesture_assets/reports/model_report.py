@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     import duckdb
 
 HEADLINES = {
-    "roc_auc": "Area under the ROC curve", "lift_top_20": "Lift of the top fifth over the rest",
-    "precision_top_20": "Share of the top fifth that bought", "ece": "Calibration error",
-    "sum_ratio": "Probabilities ÷ buyers", "base_rate": "Share that bought",
-}  # fmt: skip
+    "roc_auc": "Area under the ROC curve",
+    "lift_top_20": "Lift of the top fifth over the rest",
+    "precision_top_20": "Share of the top fifth that bought",
+    "ece": "Calibration error",
+    "sum_ratio": "Probabilities ÷ buyers",
+    "base_rate": "Share that bought",
+}
 
 
 def model_report(con: "duckdb.DuckDBPyConnection", models: Path, version: str = "") -> Page:
@@ -39,11 +42,12 @@ def model_report(con: "duckdb.DuckDBPyConnection", models: Path, version: str = 
     if not known:
         others = [row["model_version"] for row in ask(con, "select model_version from analytics.model_versions")]
         raise GateClosed(
-            "There is no page about the model.", expected="a version that is published",
+            "There is no page about the model.",
+            expected="a version that is published",
             found=f"{version or 'no version that serves'}, published: {listing(others)}",
             where="analytics.model_versions",
             next_step="gesture publish  (after a training), or  gesture train",
-        )  # fmt: skip
+        )
     card = known[0]
     page = Page(f"Model {version}", f"Trained as of {card['as_of_date']}: {card['decision']}, {card['because']}")
     figures = f"from analytics.model_figures where model_version = '{version}' and as_of_date = '{card['as_of_date']}'"
@@ -69,8 +73,11 @@ def model_report(con: "duckdb.DuckDBPyConnection", models: Path, version: str = 
 
 
 def _headlines(page: Page, con: "duckdb.DuckDBPyConnection", figures: str) -> None:
-    page.section("How good it is", "On later days and people that it has never seen; in brackets the interval that "
-                 "chance leaves (bootstrap over people, 95 %).")  # fmt: skip
+    page.section(
+        "How good it is",
+        "On later days and people that it has never seen; in brackets the interval that "
+        "chance leaves (bootstrap over people, 95 %).",
+    )
     numbers = []
     for metric, name in HEADLINES.items():
         sql = f"select value, low, high, target {figures} and part = 'test' and segment = 'all' and metric = '{metric}'"
@@ -102,8 +109,10 @@ def _pictures(
     model, rows = load_version(models, version), judged_rows(models, version)
     label, probability = rows["label"], model.probabilities(rows)
     judged = evaluate(label, probability, threshold=best_threshold(label, probability), groups=rows["person_id"])
-    importance = "select feature_name as name, shap, gain, permutation, reason_code from feature_importance " \
-        f"where model_version = '{version}' order by rank"  # fmt: skip
+    importance = (
+        "select feature_name as name, shap, gain, permutation, reason_code from feature_importance "
+        f"where model_version = '{version}' order by rank"
+    )
     found = ask(con, importance)
     weights = pl.DataFrame(found) if found else pl.DataFrame(schema={"name": pl.String, "shap": pl.Float64})
     sources = {
@@ -119,10 +128,14 @@ def _pictures(
 def _learning_curve(con: "duckdb.DuckDBPyConnection", figures: str, card: dict[str, Any]) -> LearningCurve:
     sql = f"select segment, sample_count, value, low, high {figures} and part = 'learning_curve' order by sample_count"
     points = [
-        CurvePoint(float(row["segment"].removeprefix("share=")), row["sample_count"], 0,
-                   Estimate(row["value"], row["low"], row["high"]))
+        CurvePoint(
+            float(row["segment"].removeprefix("share=")),
+            row["sample_count"],
+            0,
+            Estimate(row["value"], row["low"], row["high"]),
+        )
         for row in ask(con, sql)
-    ]  # fmt: skip
+    ]
     return LearningCurve(tuple(points), Estimate(0, 0, 0), card["data_verdict"], card["data_because"])
 
 
@@ -141,8 +154,12 @@ def _beside(page: Page, con: "duckdb.DuckDBPyConnection", figures: str) -> None:
     and (metric in ('roc_auc', 'pr_auc', 'lift_top_20', 'precision_top_20') or metric like 'roc_auc_gain%')
 order by metric, part""",
     )
-    _table(page, con, "Tests of behaviour", f"select metric as test, is_met as passed, value as observed {figures} "
-           "and part = 'behaviour' order by metric")  # fmt: skip
+    _table(
+        page,
+        con,
+        "Tests of behaviour",
+        f"select metric as test, is_met as passed, value as observed {figures} and part = 'behaviour' order by metric",
+    )
     _table(
         page,
         con,
@@ -155,10 +172,17 @@ order by metric, part""",
 
 def _serving(page: Page, con: "duckdb.DuckDBPyConnection", version: str) -> None:
     page.section("Serving")
-    _table(page, con, "When it was chosen to score", "select effective_from, action, previous_version, reason "
-           f"from model_activations where model_version = '{version}' order by activation")  # fmt: skip
-    newest = f"from model_scores where model_version = '{version}' and as_of_date = " \
-        f"(select max(as_of_date) from model_scores where model_version = '{version}')"  # fmt: skip
+    _table(
+        page,
+        con,
+        "When it was chosen to score",
+        "select effective_from, action, previous_version, reason "
+        f"from model_activations where model_version = '{version}' order by activation",
+    )
+    newest = (
+        f"from model_scores where model_version = '{version}' and as_of_date = "
+        f"(select max(as_of_date) from model_scores where model_version = '{version}')"
+    )
     found = ask(con, f"select probability {newest}")
     if found:
         page.figure(distribution([row["probability"] for row in found]), f"select probability {newest}")

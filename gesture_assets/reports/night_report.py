@@ -68,47 +68,82 @@ def _headlines(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
         "Alerts open now": "select count(*) from analytics.open_alerts",
         "Live in time, 30 days": "select round(100 * on_time_share, 2) || ' %' from pipeline_reliability "
         "where window_days = 30 and table_name is null",
-    }  # fmt: skip
+    }
     numbers = []
     for name, sql in asked.items():
         rows = con.execute(sql).fetchall()
-        numbers.append(Number(name, f"{rows[0][0]:,}" if rows and isinstance(rows[0][0], int) else
-                              str(rows[0][0]) if rows else "no day was due yet", sql=sql))  # fmt: skip
+        numbers.append(
+            Number(
+                name,
+                f"{rows[0][0]:,}"
+                if rows and isinstance(rows[0][0], int)
+                else str(rows[0][0])
+                if rows
+                else "no day was due yet",
+                sql=sql,
+            )
+        )
     page.numbers(*numbers)
 
 
 def _alerts(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
     page.section("Alerts", 'Errors first. Nobody is told twice of one alert: gesture alerts ack KEY --note "why".')
-    _table(page, con, "Open now", "select severity, alert_key, first_seen as since, night_count as nights, "
-           "case when is_acknowledged then acknowledged_by end as known_to, what, runbook as next "
-           "from analytics.open_alerts limit 50", "No alert is open.")  # fmt: skip
-    _table(page, con, "What sounded this night", "select severity, alert_key, what, place from alerts "
-           f"where as_of_date = date '{day}' order by severity, alert_key limit 50", "Nothing sounded.")  # fmt: skip
+    _table(
+        page,
+        con,
+        "Open now",
+        "select severity, alert_key, first_seen as since, night_count as nights, "
+        "case when is_acknowledged then acknowledged_by end as known_to, what, runbook as next "
+        "from analytics.open_alerts limit 50",
+        "No alert is open.",
+    )
+    _table(
+        page,
+        con,
+        "What sounded this night",
+        "select severity, alert_key, what, place from alerts "
+        f"where as_of_date = date '{day}' order by severity, alert_key limit 50",
+        "Nothing sounded.",
+    )
 
 
 def _drift(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
-    page.section("What moved", "Against the champion's own training, and of what people do against the four weeks "
-                 "before. An effect of 1 is what matters; a verdict also needs 200 rows and a difference beyond "
-                 "chance.")  # fmt: skip
+    page.section(
+        "What moved",
+        "Against the champion's own training, and of what people do against the four weeks "
+        "before. An effect of 1 is what matters; a verdict also needs 200 rows and a difference beyond "
+        "chance.",
+    )
     since = f"as_of_date between date '{day}' - {DAYS} and date '{day}'"
     sql = f"""select as_of_date, feature as name, effect from drift_reports
 where {since} and effect is not null and (feature, kind) in (select (feature, kind) from drift_reports
     where as_of_date = date '{day}' and importance > 0 order by rank limit {MOST_LINES})
 order by name, as_of_date"""
     _lines(page, con, "drift", "Features by day", sql, "No champion: nothing is held against a training yet.")
-    _table(page, con, "Features that fired", f"""select rank, feature, kind, round(effect, 2) as effect,
+    _table(
+        page,
+        con,
+        "Features that fired",
+        f"""select rank, feature, kind, round(effect, 2) as effect,
     round(importance, 4) as importance, verdict, sentence from drift_reports
 where as_of_date = date '{day}' and verdict in ('drift', 'moderate') and importance > 0
-order by rank limit 25""", "No feature that the champion goes by has moved.")  # fmt: skip
+order by rank limit 25""",
+        "No feature that the champion goes by has moved.",
+    )
     sql = f"""select as_of_date, segment || ' ' || name as name, effect from event_mix_drift
 where {since} and effect is not null and (segment, kind, name) in (select (segment, kind, name) from event_mix_drift
     where as_of_date = date '{day}' and verdict <> 'too_few_rows' order by effect desc nulls last limit {MOST_LINES})
 order by name, as_of_date"""
     _lines(page, con, "event_mix", "What people do, by day", sql, "There are too few weeks of events to compare.")
-    _table(page, con, "What people do otherwise than before", f"""select segment, kind, name,
+    _table(
+        page,
+        con,
+        "What people do otherwise than before",
+        f"""select segment, kind, name,
     round(effect, 2) as effect, verdict, sentence from event_mix_drift
 where as_of_date = date '{day}' and verdict in ('drift', 'moderate') order by effect desc limit 25""",
-           "People behave as in the weeks before.")  # fmt: skip
+        "People behave as in the weeks before.",
+    )
 
 
 def _lines(page: Page, con: "duckdb.DuckDBPyConnection", name: str, title: str, sql: str, missing: str) -> None:
@@ -122,8 +157,10 @@ def _lines(page: Page, con: "duckdb.DuckDBPyConnection", name: str, title: str, 
 
 
 def _shapes(page: Page, con: "duckdb.DuckDBPyConnection", kept: Path | None, day: date) -> None:
-    page.section("How the weightiest features are spread", "Tonight beside the champion's training "
-                 f"(data/models/<version>/{FROZEN}), in bins that are frozen with it.")  # fmt: skip
+    page.section(
+        "How the weightiest features are spread",
+        f"Tonight beside the champion's training (data/models/<version>/{FROZEN}), in bins that are frozen with it.",
+    )
     sql = f"""select feature, kind, edges, categories, bin_counts from feature_profiles as profiles
 join drift_reports as reports using (as_of_date, feature, kind)
 where as_of_date = date '{day}' and kind in ('number', 'category')
@@ -150,14 +187,22 @@ order by reports.importance desc, feature limit {MOST_SHAPES}"""
 
 
 def _performance(page: Page, con: "duckdb.DuckDBPyConnection", kept: Path | None, day: date) -> None:
-    page.section("How scores turned out", "Realised: the model's scores of a horizon ago against what came; rules: the "
-                 "rules' beside them; estimated: what tonight's should turn out to be.")  # fmt: skip
+    page.section(
+        "How scores turned out",
+        "Realised: the model's scores of a horizon ago against what came; rules: the "
+        "rules' beside them; estimated: what tonight's should turn out to be.",
+    )
     about = f"from performance_report where as_of_date = date '{day}' and segment = 'all'"
-    _table(page, con, "Figures", f"""select basis, metric, cohort_date, round(value, 4) as value,
+    _table(
+        page,
+        con,
+        "Figures",
+        f"""select basis, metric, cohort_date, round(value, 4) as value,
     round(low, 4) as low, round(high, 4) as high, round(baseline_value, 4) as at_training, round(fall, 4) as fall,
     allowed_fall, verdict, sample_count as users, buyer_count as buyers {about}
     and metric not like 'lift_decile%' order by basis, metric""",
-           "No scores are old enough for their outcomes to be known.")  # fmt: skip
+        "No scores are old enough for their outcomes to be known.",
+    )
     sql = f"""select as_of_date, basis as name, value as effect from performance_report
 where as_of_date between date '{day}' - {DAYS} and date '{day}' and segment = 'all' and metric = 'roc_auc'
     and value is not null order by name, as_of_date"""
@@ -167,10 +212,15 @@ where as_of_date between date '{day}' - {DAYS} and date '{day}' and segment = 'a
     if lines:
         page.figure(over_time("roc_auc", "Area under the ROC curve by day", lines, of="ROC AUC", limit=0.5), sql)
     page.section("Calibration and lift")
-    _table(page, con, "Whether probabilities are true", f"""select basis, metric, round(value, 4) as value,
+    _table(
+        page,
+        con,
+        "Whether probabilities are true",
+        f"""select basis, metric, round(value, 4) as value,
     round(low, 4) as low, round(high, 4) as high, round(baseline_value, 4) as at_training, verdict {about}
     and metric in ('ece', 'sum_ratio', 'brier') order by basis, metric""",
-           "No model's scores are old enough to say whether its probabilities are true.")  # fmt: skip
+        "No model's scores are old enough to say whether its probabilities are true.",
+    )
     if kept and (kept / JUDGED).exists():
         judged = pl.read_parquet(kept / JUDGED)
         page.figure(
@@ -187,8 +237,16 @@ where as_of_date = date '{day}' order by scored_by, conversion_rate desc"""
     rows = ask(con, sql)
     for scored_by in sorted({row["scored_by"] for row in rows}):
         own = {row["band"]: row["lift"] or 0.0 for row in rows if row["scored_by"] == scored_by}
-        page.figure(beside(f"lift_{scored_by}", f"Lift by band of {scored_by}, after 90 days", list(own),
-                           {scored_by: list(own.values())}, of="lift over everybody"), sql)  # fmt: skip
+        page.figure(
+            beside(
+                f"lift_{scored_by}",
+                f"Lift by band of {scored_by}, after 90 days",
+                list(own),
+                {scored_by: list(own.values())},
+                of="lift over everybody",
+            ),
+            sql,
+        )
     _table(page, con, "What became of the bands of 90 days before", sql, "No scores are 90 days old.")
     if rows:
         return
@@ -209,13 +267,30 @@ def _or(end: float | None, row: dict[str, Any]) -> float:
 def _retraining(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
     page.section("Whether to train")
     tonight = f"from retrain_decision where as_of_date = date '{day}'"
-    _table(page, con, "Tonight's decision", f"select should_retrain, model_version, because {tonight}",
-           "Nothing was decided that night.")  # fmt: skip
-    _table(page, con, "What it was decided by", "select round(model_age_days, 1) as model_age_days, "
-           "new_feedback_count, training_sample_count, f1_fall, roc_auc_fall, precision_fall, "
-           f"round(drifted_importance, 4) as drifted_importance {tonight}", "There are no figures.")  # fmt: skip
-    _table(page, con, "Trainings", "select attempted_at, as_of_date, outcome, model_version, because "
-           "from training_attempts order by attempted_at desc limit 10", "No training was tried yet.")  # fmt: skip
+    _table(
+        page,
+        con,
+        "Tonight's decision",
+        f"select should_retrain, model_version, because {tonight}",
+        "Nothing was decided that night.",
+    )
+    _table(
+        page,
+        con,
+        "What it was decided by",
+        "select round(model_age_days, 1) as model_age_days, "
+        "new_feedback_count, training_sample_count, f1_fall, roc_auc_fall, precision_fall, "
+        f"round(drifted_importance, 4) as drifted_importance {tonight}",
+        "There are no figures.",
+    )
+    _table(
+        page,
+        con,
+        "Trainings",
+        "select attempted_at, as_of_date, outcome, model_version, because "
+        "from training_attempts order by attempted_at desc limit 10",
+        "No training was tried yet.",
+    )
 
 
 def _business(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
@@ -229,11 +304,17 @@ group by week order by week"""
     if rows:
         page.figure(over_time("conversions", "Conversions by week", lines, of="a week (the last goes on)"), sql)
     _table(page, con, "Conversions by week", sql, "There is no activity yet.")
-    _table(page, con, "From the first event to the first purchase", f"""select count(*) as buyers,
+    _table(
+        page,
+        con,
+        "From the first event to the first purchase",
+        f"""select count(*) as buyers,
     round(median(days), 1) as median_days, round(quantile_cont(days, 0.9), 1) as nine_tenths_within_days
 from (select date_diff('day', min(activity_date), min(activity_date) filter (purchase_count > 0)) as days
     from daily_activity where as_of_date <= date '{day}' and not is_bot group by user_id)
-where days is not null having count(*) > 0""", "Nobody bought yet.")  # fmt: skip
+where days is not null having count(*) > 0""",
+        "Nobody bought yet.",
+    )
     sql = f"""select as_of_date, band, count(*) as users from rule_scores
 where as_of_date between date '{day}' - {DAYS} and date '{day}' and band is not null group by all
 order by band, as_of_date"""
@@ -246,31 +327,64 @@ order by band, as_of_date"""
 where as_of_date = date '{day}' and score is not null group by all order by at_least"""
     rows = ask(con, sql)
     if rows:
-        page.figure(beside("scores", "The rules' scores", [str(row["at_least"]) for row in rows],
-                           {"users": [row["users"] for row in rows]}, of="users"), sql)  # fmt: skip
+        page.figure(
+            beside(
+                "scores",
+                "The rules' scores",
+                [str(row["at_least"]) for row in rows],
+                {"users": [row["users"] for row in rows]},
+                of="users",
+            ),
+            sql,
+        )
 
 
 def _health(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
-    page.section("How nights have gone", "A day is to be live by the deadline of the next one; 99.5 % of them are "
-                 "promised. As of the publication of the file.")  # fmt: skip
-    _table(page, con, "Reliability", """select window_days, coalesce(table_name, 'all tables') as tables, day_count,
+    page.section(
+        "How nights have gone",
+        "A day is to be live by the deadline of the next one; 99.5 % of them are "
+        "promised. As of the publication of the file.",
+    )
+    _table(
+        page,
+        con,
+        "Reliability",
+        """select window_days, coalesce(table_name, 'all tables') as tables, day_count,
     on_time_count, round(100 * on_time_share, 2) as percent, round(100 * target, 2) as target, is_met, newest_late_date
 from pipeline_reliability where table_name is null or not is_met order by window_days, tables limit 50""",
-           "No day was due since the first night.")  # fmt: skip
-    _table(page, con, "Tables that do not end with the newest day", "select table_name, as_of_date, verdict "
-           "from analytics.data_freshness where as_of_date < (select max(as_of_date) from analytics.data_freshness) "
-           "order by as_of_date, table_name", "Every table ends with the newest day.")  # fmt: skip
-    _table(page, con, "Quality of the data: what changed most", f"""select measure, subject, affected_count,
+        "No day was due since the first night.",
+    )
+    _table(
+        page,
+        con,
+        "Tables that do not end with the newest day",
+        "select table_name, as_of_date, verdict "
+        "from analytics.data_freshness where as_of_date < (select max(as_of_date) from analytics.data_freshness) "
+        "order by as_of_date, table_name",
+        "Every table ends with the newest day.",
+    )
+    _table(
+        page,
+        con,
+        "Quality of the data: what changed most",
+        f"""select measure, subject, affected_count,
     total_count, round(share, 4) as share, round(usual_share, 4) as usual_share, round(change, 4) as change
 from data_quality_trend where as_of_date = date '{day}' and (affected_count > 0 or change <> 0)
 order by abs(change) desc nulls last, measure, subject limit 15""",
-           "Nothing was missing, odd or set aside.")  # fmt: skip
+        "Nothing was missing, odd or set aside.",
+    )
 
 
 def _model(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
     page.section("The model")
-    _table(page, con, "Its state", "select champion, is_available, unavailable_because, attempt_count, last_outcome, "
-           "last_success_at, last_success_version, last_refusal_because from model_status", "Unknown.")  # fmt: skip
+    _table(
+        page,
+        con,
+        "Its state",
+        "select champion, is_available, unavailable_because, attempt_count, last_outcome, "
+        "last_success_at, last_success_version, last_refusal_because from model_status",
+        "Unknown.",
+    )
     sql = f"select probability from model_scores where as_of_date = date '{day}'"
     scores = [row["probability"] for row in ask(con, sql)]
     if not scores:
@@ -278,15 +392,23 @@ def _model(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
         return
     page.figure(distribution(scores), sql)
     serves = f"(select any_value(model_version) from model_scores where as_of_date = date '{day}')"
-    sql = f"select feature_name as name, shap from feature_importance where model_version = {serves} " \
-        "qualify as_of_date = max(as_of_date) over () order by rank"  # fmt: skip
+    sql = (
+        f"select feature_name as name, shap from feature_importance where model_version = {serves} "
+        "qualify as_of_date = max(as_of_date) over () order by rank"
+    )
     weights = ask(con, sql)
     if weights:
         page.figure(importances(pl.DataFrame(weights)), sql)
-    _table(page, con, "Its five weightiest features, by version", """select model_version, rank, feature_name,
+    _table(
+        page,
+        con,
+        "Its five weightiest features, by version",
+        """select model_version, rank, feature_name,
     round(shap, 4) as share from (select * from feature_importance union all by name
     select * exclude (superseded_at) from superseded.feature_importance)
-where rank <= 5 group by all order by model_version desc, rank limit 50""", "No importance is kept.")  # fmt: skip
+where rank <= 5 group by all order by model_version desc, rank limit 50""",
+        "No importance is kept.",
+    )
 
 
 def _table(page: Page, con: "duckdb.DuckDBPyConnection", caption: str, sql: str, missing: str) -> None:

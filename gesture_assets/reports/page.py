@@ -117,9 +117,10 @@ class Page:
             f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(self.title)}</title>'
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
             f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n<body><main>'
-            f"<h1>{escape(self.title)}</h1><p>{escape(self.subtitle)}</p>\n" + "\n".join(self.parts)
+            f"<h1>{escape(self.title)}</h1><p>{escape(self.subtitle)}</p>\n"
+            + "\n".join(self.parts)
             + "\n</main></body></html>\n"
-        )  # fmt: skip
+        )
 
 
 def ask(con: "duckdb.DuckDBPyConnection", sql: str) -> list[dict[str, Any]]:

@@ -31,10 +31,16 @@ SIZE = 5.2, 3.4  # inches
 MOST_POINTS = 200  # of a curve: more cannot be seen at this size
 MOST_BARS = 15
 STYLE = {
-    "svg.hashsalt": "gesture", "svg.fonttype": "none", "font.family": ["DejaVu Sans"], "font.size": 9,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
+    "svg.hashsalt": "gesture",
+    "svg.fonttype": "none",
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#dddddd",
-}  # fmt: skip
+}
 
 
 def model_pictures(
@@ -65,10 +71,12 @@ def reliability(judged: Evaluation) -> Picture:
         axes.legend(frameon=False)
 
     return _drawn(
-        "reliability", "Reliability: what was predicted beside what came", draw,
+        "reliability",
+        "Reliability: what was predicted beside what came",
+        draw,
         f"Reliability in {len(said)} bins: calibration error {ece.value:.3f} ({ece.low:.3f} to {ece.high:.3f}); "
         f"the highest bin predicted {said[-1]:.3f}, and {came[-1]:.3f} of it bought.",
-    )  # fmt: skip
+    )
 
 
 def lift(deciles: Sequence[Estimate]) -> Picture:
@@ -83,10 +91,12 @@ def lift(deciles: Sequence[Estimate]) -> Picture:
         axes.set(xlabel="tenth of the users, highest scores first", ylabel="lift", xticks=range(1, len(values) + 1))
 
     return _drawn(
-        "lift", "Lift by decile", draw,
+        "lift",
+        "Lift by decile",
+        draw,
         f"Lift by decile: the first tenth holds {values[0]:.2f} times as many buyers as everybody, the second "
         f"{values[1]:.2f}, the last {values[-1]:.2f}.",
-    )  # fmt: skip
+    )
 
 
 def roc(outcome: ArrayLike, probability: ArrayLike, area: Estimate) -> Picture:
@@ -101,9 +111,11 @@ def roc(outcome: ArrayLike, probability: ArrayLike, area: Estimate) -> Picture:
         axes.legend(frameon=False, loc="lower right")
 
     return _drawn(
-        "roc", "ROC curve", draw,
+        "roc",
+        "ROC curve",
+        draw,
         f"ROC curve: area {area.value:.3f}, 95 % interval {area.low:.3f} to {area.high:.3f}; chance is 0.5.",
-    )  # fmt: skip
+    )
 
 
 def precision_recall(outcome: ArrayLike, probability: ArrayLike, area: Estimate) -> Picture:
@@ -114,15 +126,18 @@ def precision_recall(outcome: ArrayLike, probability: ArrayLike, area: Estimate)
     def draw(axes: "Axes") -> None:
         axes.axhline(share, ls="--", color=FAINT, label="chance")
         axes.plot(hits[1:] / max(hits[-1], 1), hits[1:] / called[1:], color=INK, label="this model")
-        axes.set(xlabel="share of the buyers found", ylabel="share of those called who bought", xlim=(0, 1),
-                 ylim=(0, 1.01))  # fmt: skip
+        axes.set(
+            xlabel="share of the buyers found", ylabel="share of those called who bought", xlim=(0, 1), ylim=(0, 1.01)
+        )
         axes.legend(frameon=False)
 
     return _drawn(
-        "precision_recall", "Precision and recall", draw,
+        "precision_recall",
+        "Precision and recall",
+        draw,
         f"Precision by recall: area {area.value:.3f}, 95 % interval {area.low:.3f} to {area.high:.3f}; chance is "
         f"{share:.3f}.",
-    )  # fmt: skip
+    )
 
 
 def importances(weights: pl.DataFrame) -> Picture:
@@ -151,10 +166,12 @@ def distribution(probability: ArrayLike) -> Picture:
 
     at = np.quantile(found, [0.1, 0.5, 0.9]) if len(found) else np.zeros(3)
     return _drawn(
-        "distribution", "Distribution of the scores", draw,
+        "distribution",
+        "Distribution of the scores",
+        draw,
         f"Distribution of {len(found):,} probabilities: a tenth lies below {at[0]:.4f}, half below {at[1]:.4f}, nine "
         f"tenths below {at[2]:.4f}.",
-    )  # fmt: skip
+    )
 
 
 def learning(curve: LearningCurve) -> Picture:
@@ -165,8 +182,13 @@ def learning(curve: LearningCurve) -> Picture:
     def draw(axes: "Axes") -> None:
         axes.fill_between(rows, [one.low for one in areas], [one.high for one in areas], color=INK, alpha=0.15, lw=0)
         axes.plot(rows, [one.value for one in areas], "o-", color=INK)
-        axes.set(xlabel="rows trained on", ylabel="area under the ROC curve", xscale="log", xticks=rows,
-                 xticklabels=[f"{one:,}" for one in rows])  # fmt: skip
+        axes.set(
+            xlabel="rows trained on",
+            ylabel="area under the ROC curve",
+            xscale="log",
+            xticks=rows,
+            xticklabels=[f"{one:,}" for one in rows],
+        )
         axes.minorticks_off()
 
     said = ", ".join(f"{count:,} rows {area.value:.3f}" for count, area in zip(rows, areas, strict=True))
@@ -174,9 +196,14 @@ def learning(curve: LearningCurve) -> Picture:
 
 
 def over_time(
-    name: str, title: str, lines: Mapping[str, Sequence[tuple[date, float]]], *, of: str, limit: float | None = None,
+    name: str,
+    title: str,
+    lines: Mapping[str, Sequence[tuple[date, float]]],
+    *,
+    of: str,
+    limit: float | None = None,
     is_log: bool = False,
-) -> Picture:  # fmt: skip
+) -> Picture:
     """A line each by day, `of` something; above `limit` it matters."""
 
     def draw(axes: "Axes") -> None:

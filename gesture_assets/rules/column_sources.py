@@ -20,10 +20,13 @@ def feature_sources(features: Iterable[Feature]) -> Sources:
     for one in features:
         own = tuple((one.source, column) for column in one.source_columns)
         # A feature made of features has their sources.
-        found[one.name] = tuple(dict.fromkeys(
-            source for table, column in own
-            for source in (found[column] if table == "user_features" else ((table, column),))
-        ))  # fmt: skip
+        found[one.name] = tuple(
+            dict.fromkeys(
+                source
+                for table, column in own
+                for source in (found[column] if table == "user_features" else ((table, column),))
+            )
+        )
     return found
 
 

@@ -55,10 +55,11 @@ def read_crm(url: str) -> CrmContent:
         found = str(error).splitlines()[0]
         if "database is locked" in found:
             raise _refusal(
-                where, expected=f"a database that can be read within {BUSY_SECONDS} seconds",
+                where,
+                expected=f"a database that can be read within {BUSY_SECONDS} seconds",
                 found="another process is writing it and holds it locked",
                 next_step="let the other process finish, then  gesture run",
-            ) from error  # fmt: skip
+            ) from error
         raise _refusal(where, expected="a readable database", found=found) from error
     digest = hashlib.sha256()
     for name, frame in tables.items():

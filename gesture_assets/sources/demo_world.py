@@ -107,25 +107,34 @@ COUNTRIES = {
 DEVICES = pl.Series(["desktop", "mobile", "tablet"])
 GENDERS = pl.Series(["female", "male", "undisclosed"])
 # Two agents per device in the order of DEVICES, then the two that announce a bot.
-AGENTS = pl.Series([
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36",
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Safari/605.1.15",
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
-    "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0 Mobile Safari/537.36",
-    "Mozilla/5.0 (iPad; CPU OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 Safari/604.1",
-    "Mozilla/5.0 (Linux; Android 15; SM-X710) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36",
-    "Googlebot/2.1 (+http://www.google.com/bot.html)",
-    "python-requests/2.32.5",
-])  # fmt: skip
+AGENTS = pl.Series(
+    [
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+        "Chrome/141.0.0.0 Safari/537.36",
+        "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Safari/605.1.15",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
+        "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0 "
+        "Mobile Safari/537.36",
+        "Mozilla/5.0 (iPad; CPU OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 "
+        "Safari/604.1",
+        "Mozilla/5.0 (Linux; Android 15; SM-X710) AppleWebKit/537.36 (KHTML, like Gecko) "
+        "Chrome/141.0.0.0 Safari/537.36",
+        "Googlebot/2.1 (+http://www.google.com/bot.html)",
+        "python-requests/2.32.5",
+    ]
+)
 # The three networks set aside for documentation (RFC 5737): an address nobody has.
 ADDRESSES = pl.Series([f"{net}.{host}" for net in ("192.0.2", "198.51.100", "203.0.113") for host in range(1, 255)])
 FIRST_NAMES = ("Ada", "Bela", "Cleo", "Dara", "Emil", "Fina", "Gero", "Hana", "Ivo", "Jana", "Kofi", "Lena")
 MAIL_DOMAINS = ("example.com", "example.org", "mail.example")
-PRODUCTS = pl.DataFrame({
-    "product_id": range(1, 9),
-    "description": [f"Course {i}" for i in range(1, 4)] + ["Starter", "Team", "Studio", "Academy", "Lab Season Pass"],
-    "suggested_price": [100.0, 200.0, 300.0, 49.0, 199.0, 499.0, 299.0, 149.0],
-})  # fmt: skip
+PRODUCTS = pl.DataFrame(
+    {
+        "product_id": range(1, 9),
+        "description": [f"Course {i}" for i in range(1, 4)]
+        + ["Starter", "Team", "Studio", "Academy", "Lab Season Pass"],
+        "suggested_price": [100.0, 200.0, 300.0, 49.0, 199.0, 499.0, 299.0, 149.0],
+    }
+)
 OLD_PRODUCTS = 3  # product ids up to here were only sold before the world
 TAGS = pl.Series(
     [f"learning_lab_{i:02d}" for i in range(1, 48)] + [f"webinar_{i:02d}" for i in range(1, 16)] + ["shiny_course"]
@@ -309,15 +318,17 @@ def _people(users: int, days: int, rng: np.random.Generator) -> _People:
     number = pl.Series(index).cast(pl.String)
     first = pl.Series(FIRST_NAMES).gather(rng.integers(0, len(FIRST_NAMES), users))
     domain = pl.Series(MAIL_DOMAINS).gather(rng.integers(0, len(MAIL_DOMAINS), users))
-    profile = pl.DataFrame({
-        "user_id": "u" + number.str.zfill(6),
-        "anonymous_id": "a" + number.str.zfill(6),
-        "country": pl.Series(list(COUNTRIES)).gather(country),
-        "city": cities.gather(country * 3 + rng.integers(0, 3, users)),
-        "gender": GENDERS.gather(rng.choice(3, users, p=[0.42, 0.42, 0.16])),
-        "email": first.str.to_lowercase() + "." + number.str.zfill(4) + "@" + domain,
-        "account_balance_usd": pl.Series(balance).fill_nan(None),
-    })  # fmt: skip
+    profile = pl.DataFrame(
+        {
+            "user_id": "u" + number.str.zfill(6),
+            "anonymous_id": "a" + number.str.zfill(6),
+            "country": pl.Series(list(COUNTRIES)).gather(country),
+            "city": cities.gather(country * 3 + rng.integers(0, 3, users)),
+            "gender": GENDERS.gather(rng.choice(3, users, p=[0.42, 0.42, 0.16])),
+            "email": first.str.to_lowercase() + "." + number.str.zfill(4) + "@" + domain,
+            "account_balance_usd": pl.Series(balance).fill_nan(None),
+        }
+    )
     return _People(
         profile=profile,
         names=pl.DataFrame({"full_name": first + " Example " + number.str.zfill(4)}),
@@ -428,11 +439,18 @@ def _day_of_events(
     # 0: known by user id, 1: anonymous, 2: the signup itself, which carries both ids
     is_before = np.where(people.signup_day > day, 1, 0).astype(np.int8)[drawn["user"].to_numpy()]
     drawn = drawn.with_columns(pl.Series("identity", is_before), number=first_number + pl.int_range(pl.len()))
-    drawn = drawn.join(signup, on="user", how="left", maintain_order="left").with_columns(
-        pl.when(pl.col("event_type") == SIGNUP).then(pl.lit(2, pl.Int8))
-        .when(pl.col("event_at") < pl.col("signup_at")).then(pl.lit(1, pl.Int8))
-        .otherwise(pl.col("identity")).alias("identity")
-    ).drop("signup_at")  # fmt: skip
+    drawn = (
+        drawn.join(signup, on="user", how="left", maintain_order="left")
+        .with_columns(
+            pl.when(pl.col("event_type") == SIGNUP)
+            .then(pl.lit(2, pl.Int8))
+            .when(pl.col("event_at") < pl.col("signup_at"))
+            .then(pl.lit(1, pl.Int8))
+            .otherwise(pl.col("identity"))
+            .alias("identity")
+        )
+        .drop("signup_at")
+    )
     clean = np.flatnonzero(drawn["fault"].to_numpy() == CLEAN)
     again = drawn[clean[rng.random(len(clean)) < DUPLICATE_RATE]]
     gap = np.where(rng.random(again.height) < 0.5, DAY, rng.integers(SECOND, 2 * MINUTE, again.height))
@@ -500,18 +518,20 @@ def _codes(
     device = np.where(elsewhere, (people.device[user] + 1) % 3, people.device[user])
     agent = np.where(elsewhere, 2 * device, people.agent[user])
     scroll = np.where(dwell > 0, 100 - 95 * np.exp(-dwell / 60) + rng.integers(-5, 6, size), 0)
-    return pl.DataFrame({
-        "user": user.astype(np.int32),
-        "event_type": event_type.astype(np.uint8),
-        "event_at": event_at,
-        "received_at": event_at + delay,
-        "device": device.astype(np.int8),
-        "agent": agent.astype(np.int8),
-        "address": rng.integers(0, len(ADDRESSES), groups).astype(np.int16)[group],
-        "dwell_seconds": np.round(dwell, 1).astype(np.float64),
-        "scroll_depth_pct": np.clip(scroll, 0, 100).astype(np.int64),
-        "fault": np.zeros(size, dtype=np.uint8),
-    })  # fmt: skip
+    return pl.DataFrame(
+        {
+            "user": user.astype(np.int32),
+            "event_type": event_type.astype(np.uint8),
+            "event_at": event_at,
+            "received_at": event_at + delay,
+            "device": device.astype(np.int8),
+            "agent": agent.astype(np.int8),
+            "address": rng.integers(0, len(ADDRESSES), groups).astype(np.int16)[group],
+            "dwell_seconds": np.round(dwell, 1).astype(np.float64),
+            "scroll_depth_pct": np.clip(scroll, 0, 100).astype(np.int64),
+            "fault": np.zeros(size, dtype=np.uint8),
+        }
+    )
 
 
 def _with_faults(drawn: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
@@ -540,20 +560,28 @@ def _native_rows(codes: pl.DataFrame, profile: pl.DataFrame, *, prefix: str) -> 
     person = profile.select(pl.all().exclude("email").gather(user))
     mails = (kind == SIGNUP) | (kind == FORM)
     address = profile["email"].gather(pl.Series(np.where(mails, user.to_numpy(), -1)).replace(-1, None))
-    return codes.with_columns(person.get_columns()).with_columns(address).select(
-        (pl.lit(prefix) + (10**10 + pl.col("number")).cast(pl.String)).alias("event_id"),
-        pl.when(has_id & ~is_anonymous).then("user_id").alias("user_id"),
-        pl.when(has_id & (pl.col("identity") > 0)).then("anonymous_id").alias("anonymous_id"),
-        TYPE_NAMES.gather(kind).alias("event_type"),
-        pl.when(has_time).then("event_at").cast(pl.Datetime("us")).alias("event_at"),
-        pl.col("received_at").cast(pl.Datetime("us")),
-        DEVICES.gather(codes["device"]).alias("device"),
-        "country", "city", "gender",
-        AGENTS.gather(codes["agent"]).alias("user_agent"),
-        ADDRESSES.gather(codes["address"]).alias("ip_address"),
-        email.alias("email"), "dwell_seconds", "scroll_depth_pct",
-        pl.when(~is_anonymous).then("account_balance_usd").alias("account_balance_usd"),
-    )  # fmt: skip
+    return (
+        codes.with_columns(person.get_columns())
+        .with_columns(address)
+        .select(
+            (pl.lit(prefix) + (10**10 + pl.col("number")).cast(pl.String)).alias("event_id"),
+            pl.when(has_id & ~is_anonymous).then("user_id").alias("user_id"),
+            pl.when(has_id & (pl.col("identity") > 0)).then("anonymous_id").alias("anonymous_id"),
+            TYPE_NAMES.gather(kind).alias("event_type"),
+            pl.when(has_time).then("event_at").cast(pl.Datetime("us")).alias("event_at"),
+            pl.col("received_at").cast(pl.Datetime("us")),
+            DEVICES.gather(codes["device"]).alias("device"),
+            "country",
+            "city",
+            "gender",
+            AGENTS.gather(codes["agent"]).alias("user_agent"),
+            ADDRESSES.gather(codes["address"]).alias("ip_address"),
+            email.alias("email"),
+            "dwell_seconds",
+            "scroll_depth_pct",
+            pl.when(~is_anonymous).then("account_balance_usd").alias("account_balance_usd"),
+        )
+    )
 
 
 def _write_events(codes: pl.DataFrame, profile: pl.DataFrame, path: Path) -> None:
@@ -565,15 +593,17 @@ def _write_events(codes: pl.DataFrame, profile: pl.DataFrame, path: Path) -> Non
 def _write_truth(people: _People, state: _Truth, start: date, path: Path) -> None:
     days, users = state.intent.shape
     day = np.repeat(np.arange(days, dtype=np.int32) + (start - EPOCH).days, users)
-    frame = pl.DataFrame({
-        "user_id": pl.concat([people.profile["user_id"]] * days),
-        "day": pl.Series(day).cast(pl.Date),
-        "intent": state.intent.ravel(),
-        "conversion_probability": state.hazard.ravel(),
-        "conversion_probability_30d": state.within_30d.ravel(),
-        "is_bot": np.tile(people.is_bot, days),
-        "is_converted_by": (state.bought_on[None, :] <= np.arange(days)[:, None]).ravel(),
-    })  # fmt: skip
+    frame = pl.DataFrame(
+        {
+            "user_id": pl.concat([people.profile["user_id"]] * days),
+            "day": pl.Series(day).cast(pl.Date),
+            "intent": state.intent.ravel(),
+            "conversion_probability": state.hazard.ravel(),
+            "conversion_probability_30d": state.within_30d.ravel(),
+            "is_bot": np.tile(people.is_bot, days),
+            "is_converted_by": (state.bought_on[None, :] <= np.arange(days)[:, None]).ravel(),
+        }
+    )
     _replace(path, lambda target: frame.write_parquet(target, compression="zstd", compression_level=1))
 
 
@@ -623,9 +653,9 @@ def _write_crm(
     day = rng.integers(0, days, len(candidates))
     stays = rng.random(len(candidates)) < np.exp(np.minimum(0.3 * (state.intent[day, candidates] - 6), 0))
     stays &= day >= opted_in[candidates]
-    tagged = pl.DataFrame({
-        "user": np.concatenate([before, candidates[stays]]), "day": np.concatenate([before_day, day[stays]])
-    })  # fmt: skip
+    tagged = pl.DataFrame(
+        {"user": np.concatenate([before, candidates[stays]]), "day": np.concatenate([before_day, day[stays]])}
+    )
     tagged = tagged.with_columns(TAGS.gather(rng.integers(0, len(TAGS), tagged.height)).alias("tag"))
     ids = subscribers.filter(~pl.col("is_double")).select("user", "mailchimp_id")
     tagged = tagged.group_by("user", "tag").agg(pl.col("day").min()).join(ids, on="user").sort("day", "user", "tag")
@@ -649,9 +679,11 @@ def _write_crm(
     tables = {"Subscribers": subscriber_rows, "Tags": tag_rows, "Transactions": sale_rows, "Products": PRODUCTS}
     _replace(path, lambda target: _write_sqlite(target, tables))
     return {
-        "subscribers": subscriber_rows.height, "duplicate_emails": twice,
-        "tags": tag_rows.height, "transactions": sale_rows.height,
-    }  # fmt: skip
+        "subscribers": subscriber_rows.height,
+        "duplicate_emails": twice,
+        "tags": tag_rows.height,
+        "transactions": sale_rows.height,
+    }
 
 
 def _write_sqlite(path: Path, tables: dict[str, pl.DataFrame]) -> None:

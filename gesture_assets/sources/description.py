@@ -18,8 +18,21 @@ from gesture_assets.events.event_types import EVENT_TYPE_NAMES
 SHIPPED = Path(__file__).parent / "descriptions"
 
 # What a description may map. user_id or anonymous_id, event_type and event_at are needed, the rest is welcome.
-TEXT_COLUMNS = ("event_id", "user_id", "anonymous_id", "event_type", "source_session_id", "device", "country", "city",
-                "gender", "channel", "lifecycle", "email", "user_agent")  # fmt: skip
+TEXT_COLUMNS = (
+    "event_id",
+    "user_id",
+    "anonymous_id",
+    "event_type",
+    "source_session_id",
+    "device",
+    "country",
+    "city",
+    "gender",
+    "channel",
+    "lifecycle",
+    "email",
+    "user_agent",
+)
 TIME_COLUMNS = ("event_at", "received_at")
 FLAG_COLUMNS = ("is_repeat_session", "is_bounce", "is_spam")
 NUMBER_COLUMNS = ("dwell_seconds", "scroll_depth_pct", "account_balance_usd")

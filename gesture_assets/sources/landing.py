@@ -63,9 +63,14 @@ csv.field_size_limit(LONGEST_LINE)
 
 BOT_AGENTS = "bot|crawl|spider|slurp|headless|python-requests|curl/|wget|scrapy|phantomjs|monitoring"
 AGENT_FAMILIES = (
-    (BOT_AGENTS, "bot"), ("edg(e|a|ios)?/", "Edge"), ("opr/|opera", "Opera"), ("firefox|fxios", "Firefox"),
-    ("samsungbrowser", "Samsung Internet"), ("chrome|crios", "Chrome"), ("safari", "Safari"),
-)  # fmt: skip
+    (BOT_AGENTS, "bot"),
+    ("edg(e|a|ios)?/", "Edge"),
+    ("opr/|opera", "Opera"),
+    ("firefox|fxios", "Firefox"),
+    ("samsungbrowser", "Samsung Internet"),
+    ("chrome|crios", "Chrome"),
+    ("safari", "Safari"),
+)
 DEVICES = {
     "desktop": ("desktop", "web", "pc", "laptop", "computer"),
     "mobile": ("mobile", "phone", "smartphone", "ios", "android"),
@@ -106,16 +111,20 @@ def find_files(
         source = description_of(folder.name, dict(descriptions), user_folder)
         for path in files:
             endings = [ending.lstrip(".").lower() for ending in path.suffixes]
-            kind = FORMATS.get(endings[-2] if endings[-1:] and endings[-1] in COMPRESSIONS and endings[1:] else
-                               (endings or [""])[-1])  # fmt: skip
+            kind = FORMATS.get(
+                endings[-2] if endings[-1:] and endings[-1] in COMPRESSIONS and endings[1:] else (endings or [""])[-1]
+            )
             name = path.relative_to(landing).as_posix()
             if kind is None or (source.format not in ("any", kind)):
                 raise SourceError(
                     f"The landing file {name} cannot be read.",
                     expected="CSV, JSON lines or Parquet (.csv, .jsonl, .parquet, also .gz and .zst)"
-                    if source.format == "any" else f"{source.format}, as the description of {source.name} says",
-                    found=path.name, where=str(path), next_step="rename or move the file, then  gesture run",
-                )  # fmt: skip
+                    if source.format == "any"
+                    else f"{source.format}, as the description of {source.name} says",
+                    found=path.name,
+                    where=str(path),
+                    next_step="rename or move the file, then  gesture run",
+                )
             yield LandingFile(path, name, source, kind)
 
 
@@ -166,9 +175,10 @@ def _opened(
     missing = [
         f"{name} (one of: {', '.join(file.source.columns[name])})"
         for name in ("event_type", "event_at", "user_id")
-        if name in file.source.columns and expressions[name] is None
+        if name in file.source.columns
+        and expressions[name] is None
         and not (name == "user_id" and expressions.get("anonymous_id"))
-    ]  # fmt: skip
+    ]
     if missing and file.format != "jsonl":
         seen = list(headers)
         if len(seen) == 1 and (other := [d for d in ",;\t|" if d in seen[0] and d != file.source.delimiter]):
@@ -460,12 +470,13 @@ def _open_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile, tabl
     local = "" if zone == "UTC" else f" at time zone {_quote(zone)} at time zone 'UTC'"
     # Times become UTC, without a zone they are the source's own; everything else becomes text.
     selected = ", ".join(
-        f"({_identifier(name)} at time zone 'UTC') as {_identifier(name)}" if kind == "TIMESTAMP WITH TIME ZONE"
+        f"({_identifier(name)} at time zone 'UTC') as {_identifier(name)}"
+        if kind == "TIMESTAMP WITH TIME ZONE"
         else f"(try_cast({_identifier(name)} as timestamp){local}) as {_identifier(name)}"
         if kind.startswith(("TIMESTAMP", "DATE"))
         else f"{_identifier(name)}::varchar as {_identifier(name)}"
         for name, kind in names.items()
-    )  # fmt: skip
+    )
     rows = f"(select {selected}, file_row_number + 1 as line, null::varchar as broken from {scan})"
     return rows, columns, {_normal(name): kind for name, kind in names.items()}
 
@@ -519,9 +530,10 @@ def _time_sql(text: str, source: SourceDescription) -> str:
     """A UTC timestamp from text: an offset counts where there is one, else the source's time zone."""
     zone = _quote(source.time_zone)
     local = (
-        f"try_strptime({text}, {_quote(source.timestamp_format)})" if source.timestamp_format
+        f"try_strptime({text}, {_quote(source.timestamp_format)})"
+        if source.timestamp_format
         else f"try_cast({text} as timestamp)"
-    )  # fmt: skip
+    )
     naive = local if source.time_zone == "UTC" else f"(({local} at time zone {zone}) at time zone 'UTC')"
     if source.timestamp_format:
         return naive
@@ -536,9 +548,16 @@ def _time_sql(text: str, source: SourceDescription) -> str:
 
 
 def _canonical_sql(
-    file: LandingFile, rows: str, headers: Mapping[str, str], expressions: Mapping[str, str | None], *, key: str,
-    indexed_at: datetime, lacks_ids: bool, imputed_dwell: float | None,
-) -> str:  # fmt: skip
+    file: LandingFile,
+    rows: str,
+    headers: Mapping[str, str],
+    expressions: Mapping[str, str | None],
+    *,
+    key: str,
+    indexed_at: datetime,
+    lacks_ids: bool,
+    imputed_dwell: float | None,
+) -> str:
     source = file.source
 
     def text(name: str) -> str:
@@ -590,8 +609,9 @@ def _canonical_sql(
         "json_object("
         + ", ".join(f"{_quote(p)}, {headers[p]}" for p in source.properties if p in headers)
         + ")::varchar"
-        if any(p in headers for p in source.properties) else "null::varchar"
-    )  # fmt: skip
+        if any(p in headers for p in source.properties)
+        else "null::varchar"
+    )
     numbers = [f"{_number_sql(text(name))} as {name}" for name in NUMBER_COLUMNS]
     dwell, is_imputed = "dwell_seconds", "false"
     if imputed_dwell is not None:
@@ -661,8 +681,8 @@ def _masked_document(file: LandingFile, headers: Mapping[str, str]) -> str:
     if file.format == "jsonl":
         return masked_json_sql("document")
     fields = ", ".join(
-        f"{_identifier(header)} := " + (f"if({expression} is null, null, '***')" if is_personal(header) else
-                                        f"({expression})::varchar")
+        f"{_identifier(header)} := "
+        + (f"if({expression} is null, null, '***')" if is_personal(header) else f"({expression})::varchar")
         for header, expression in headers.items()
-    )  # fmt: skip
+    )
     return f"to_json(struct_pack({fields}))::varchar"

@@ -16,13 +16,45 @@ from gesture_assets.settings import Settings
 # Headers that hold personal data in the exports we know. A mapped column of this kind is hashed or judged, never kept.
 PERSONAL_HEADERS = frozenset(
     [
-        "ip", "ip_address", "ipaddress", "client_ip", "remote_addr", "remote_ip", "user_ip", "email", "e_mail",
-        "email_address", "user_email", "mail", "name", "username", "user_name", "full_name", "user_full_name",
-        "first_name", "last_name", "surname", "phone", "phone_number", "mobile_number", "street", "address",
-        "postal_address", "zip_code", "postcode", "birthday", "date_of_birth", "useragent", "user_agent", "ua",
-        "context.ip", "context.useragent", "context.traits.email", "context.traits.name",
+        "ip",
+        "ip_address",
+        "ipaddress",
+        "client_ip",
+        "remote_addr",
+        "remote_ip",
+        "user_ip",
+        "email",
+        "e_mail",
+        "email_address",
+        "user_email",
+        "mail",
+        "name",
+        "username",
+        "user_name",
+        "full_name",
+        "user_full_name",
+        "first_name",
+        "last_name",
+        "surname",
+        "phone",
+        "phone_number",
+        "mobile_number",
+        "street",
+        "address",
+        "postal_address",
+        "zip_code",
+        "postcode",
+        "birthday",
+        "date_of_birth",
+        "useragent",
+        "user_agent",
+        "ua",
+        "context.ip",
+        "context.useragent",
+        "context.traits.email",
+        "context.traits.name",
     ]
-)  # fmt: skip
+)
 EMAIL = r"^[a-zA-Z0-9._%+-]+@[a-zA-Z0-9.-]+\.[a-zA-Z]{2,}$"  # document 003's form of an address
 BLOCK = 64  # bytes of a SHA-256 block, which HMAC pads its key to
 

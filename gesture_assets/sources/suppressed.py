@@ -58,6 +58,9 @@ def read_suppressed(path: Path) -> tuple[pl.DataFrame, str]:
 
 def _refusal(path: Path, expected: str, found: str) -> SourceError:
     return SourceError(
-        "The suppression list cannot be used.", expected=expected, found=found, where=str(path),
+        "The suppression list cannot be used.",
+        expected=expected,
+        found=found,
+        where=str(path),
         next_step=f"mend {path.name}, then  gesture run",
-    )  # fmt: skip
+    )

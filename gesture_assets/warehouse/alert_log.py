@@ -101,18 +101,37 @@ def keys_of_run(connection: duckdb.DuckDBPyConnection, run_id: str, changes: Col
 
 
 def append(
-    connection: duckdb.DuckDBPyConnection, changes: Collection[Change], *, now: datetime, who: str | None = None,
-    note: str | None = None, run_id: str = "",
-) -> None:  # fmt: skip
+    connection: duckdb.DuckDBPyConnection,
+    changes: Collection[Change],
+    *,
+    now: datetime,
+    who: str | None = None,
+    note: str | None = None,
+    run_id: str = "",
+) -> None:
     """Add a row for each of `changes`."""
     marks = ", ".join("?" for _ in ALERT_LOG_COLUMNS[1:])
     for one in changes:
         alert = one.alert
         connection.execute(
             f"insert into {TABLE} select coalesce(max(entry), 0) + 1, {marks} from {TABLE}",
-            [now, one.night, alert.key, one.incident, one.change, alert.severity.value, alert.owner, alert.what,
-             alert.place, alert.runbook, json.dumps(alert.numbers, sort_keys=True), who, note, run_id or None],
-        )  # fmt: skip
+            [
+                now,
+                one.night,
+                alert.key,
+                one.incident,
+                one.change,
+                alert.severity.value,
+                alert.owner,
+                alert.what,
+                alert.place,
+                alert.runbook,
+                json.dumps(alert.numbers, sort_keys=True),
+                who,
+                note,
+                run_id or None,
+            ],
+        )
 
 
 def acknowledge(connection: duckdb.DuckDBPyConnection, key: str, *, now: datetime, note: str) -> Incident:
@@ -123,9 +142,12 @@ def acknowledge(connection: duckdb.DuckDBPyConnection, key: str, *, now: datetim
     standing = {one.alert.key: one for one in incidents(connection) if one.is_open}
     if key not in standing:
         raise ConfigError.unknown_name(
-            "The open alert", key, standing, where="data/warehouse.duckdb, table alert_log",
+            "The open alert",
+            key,
+            standing,
+            where="data/warehouse.duckdb, table alert_log",
             next_step="gesture alerts list",
-        )  # fmt: skip
+        )
     one = standing[key]
     change = Change(one.alert, one.incident, one.last_seen, ACKNOWLEDGED)
     append(connection, [change], now=now, who=audit_log.who(), note=note)

@@ -34,16 +34,32 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def note(
-    connection: duckdb.DuckDBPyConnection, *, now: datetime, action: str, what: str, days: Collection[date] = (),
-    reason: str = "", run_id: str = "", command: str = "",
-) -> None:  # fmt: skip
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    now: datetime,
+    action: str,
+    what: str,
+    days: Collection[date] = (),
+    reason: str = "",
+    run_id: str = "",
+    command: str = "",
+) -> None:
     """Add a row. `command` defaults to the command line of this process."""
     marks = ", ".join("?" for _ in AUDIT_LOG_COLUMNS)
     connection.execute(
         f"insert into {TABLE} values ({marks})",
-        [now, who(), command or command_line(), action, what, min(days, default=None), max(days, default=None),
-         reason or None, run_id or None],
-    )  # fmt: skip
+        [
+            now,
+            who(),
+            command or command_line(),
+            action,
+            what,
+            min(days, default=None),
+            max(days, default=None),
+            reason or None,
+            run_id or None,
+        ],
+    )
 
 
 def who() -> str:

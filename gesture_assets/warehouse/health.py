@@ -74,13 +74,17 @@ STATUS_COLUMNS: Columns = (
 )
 # Table -> what a row is, and its columns.
 HEALTH: dict[str, tuple[str, Columns]] = {
-    "pipeline_reliability": ("One row per window and table: the share of days that were live in time.",
-                             RELIABILITY_COLUMNS),
-    "data_quality_trend": ("One row per day, measure and subject of the last 30 days: how clean the data came.",
-                           TREND_COLUMNS),
+    "pipeline_reliability": (
+        "One row per window and table: the share of days that were live in time.",
+        RELIABILITY_COLUMNS,
+    ),
+    "data_quality_trend": (
+        "One row per day, measure and subject of the last 30 days: how clean the data came.",
+        TREND_COLUMNS,
+    ),
     "training_attempts": ("One row per training that was tried.", ATTEMPT_COLUMNS),
     "model_status": ("One row: which model serves, whether it can score, how trainings have gone.", STATUS_COLUMNS),
-}  # fmt: skip
+}
 
 
 def write(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract], *, now: datetime, deadline: int) -> None:
@@ -143,11 +147,14 @@ def _attempts(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     audits = "select table_name, partition, run_id, recorded_at, checks from gate_ledger"
     return training_attempts(
         _ask(con, f"{audits} where table_name in {tables}"),
-        _ask(con, "select model_version, decision, because, run_id from candidate_model union all "
-                  "select model_version, decision, because, run_id from superseded.candidate_model"),
+        _ask(
+            con,
+            "select model_version, decision, because, run_id from candidate_model union all "
+            "select model_version, decision, because, run_id from superseded.candidate_model",
+        ),
         _ask(con, "select recorded_at, action, run_id, first_date, reason from audit_log order by recorded_at"),
         tables=tables,
-    )  # fmt: skip
+    )
 
 
 def _status(con: duckdb.DuckDBPyConnection, attempts: pl.DataFrame, now: datetime) -> dict[str, Any]:

@@ -110,9 +110,11 @@ class LandingIndex:
             counts = con.execute(f"select filing_day, count(*) from {opened.sql} group by all order by all").fetchall()
         dated = [(day, count) for day, count in counts if day is not None]
         undated = sum(count for day, count in counts if day is None)
-        if undated and not dated and con.execute(
-            f"select 1 from {opened.sql} where reason = 'future_ts' limit 1"
-        ).fetchone():  # fmt: skip
+        if (
+            undated
+            and not dated
+            and con.execute(f"select 1 from {opened.sql} where reason = 'future_ts' limit 1").fetchone()
+        ):
             # Times that can be read, of a clock that is wrong: rows for the quarantine of the day they landed.
             dated, undated = [(now.date(), undated)], 0
         if undated and not dated:
@@ -136,9 +138,16 @@ class LandingIndex:
         return [(day, count + (undated if day == file_day else 0)) for day, count in dated]
 
     def _store(
-        self, file: LandingFile, digest: str, size: int, modified_ns: int, days: list[tuple[date, int]],
-        copy_of: str | None, opened: OpenFile | None, indexed_at: datetime,
-    ) -> None:  # fmt: skip
+        self,
+        file: LandingFile,
+        digest: str,
+        size: int,
+        modified_ns: int,
+        days: list[tuple[date, int]],
+        copy_of: str | None,
+        opened: OpenFile | None,
+        indexed_at: datetime,
+    ) -> None:
         con = self.session.connection
         file_day = max(days, key=lambda entry: (entry[1], -entry[0].toordinal()))[0] if days else None
         personal = ", ".join(opened.personal_columns) or None if opened else None
@@ -150,11 +159,23 @@ class LandingIndex:
             con.execute(
                 f"insert into {FILES} values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    file.name, file.source.name, digest, size, modified_ns, sum(count for _, count in days),
-                    min((day for day, _ in days), default=None), max((day for day, _ in days), default=None), file_day,
-                    indexed_at, copy_of, personal, unused, file.source.digest, found,
+                    file.name,
+                    file.source.name,
+                    digest,
+                    size,
+                    modified_ns,
+                    sum(count for _, count in days),
+                    min((day for day, _ in days), default=None),
+                    max((day for day, _ in days), default=None),
+                    file_day,
+                    indexed_at,
+                    copy_of,
+                    personal,
+                    unused,
+                    file.source.digest,
+                    found,
                 ],
-            )  # fmt: skip
+            )
             if days:
                 con.executemany(f"insert into {DAYS} values (?, ?, ?)", [(digest, day, count) for day, count in days])
             con.execute("commit")
@@ -178,9 +199,13 @@ class LandingIndex:
             "select count(*) from duckdb_tables() where database_name = 'warehouse' "
             "and table_name = 'landing_reconciliation' and schema_name = 'main'"
         ).fetchone()
-        live = exists and exists[0] and con.execute(
-            f"select 1 from {LIVE}.landing_reconciliation where landing_file = ? limit 1", [name]
-        ).fetchone()  # fmt: skip
+        live = (
+            exists
+            and exists[0]
+            and con.execute(
+                f"select 1 from {LIVE}.landing_reconciliation where landing_file = ? limit 1", [name]
+            ).fetchone()
+        )
         if not live:
             self._delete(name)
             log.info("%s is gone from the landing folder before it went live, and is forgotten", name)
@@ -190,8 +215,12 @@ class LandingIndex:
             self._make_room()
             table = f"scratch.main.rows_{digest[:16]}"
             self._opened[digest] = open_file(
-                self.session.connection, file, table=table, key=self.key, indexed_at=indexed_at,  # pyright: ignore[reportArgumentType]
-            )  # fmt: skip
+                self.session.connection,
+                file,
+                table=table,
+                key=self.key,
+                indexed_at=indexed_at,  # pyright: ignore[reportArgumentType]
+            )
         return self._opened[digest]
 
     def _make_room(self) -> None:
@@ -239,10 +268,12 @@ class LandingIndex:
             if name not in present:
                 raise SourceError(
                     f"{self.session.run.step} cannot be built for {self.session.run.window}.",
-                    expected=f"the landing file {name}, which held {count:,} rows of these days", found="no such file",
-                    where="data/landing", next_step="put the file back, then  gesture run; "
+                    expected=f"the landing file {name}, which held {count:,} rows of these days",
+                    found="no such file",
+                    where="data/landing",
+                    next_step="put the file back, then  gesture run; "
                     'or leave it out on purpose:  gesture run --from … --to … --force --reason "why"',
-                )  # fmt: skip
+                )
             opened = self._open(present[name], digest, indexed_at=indexed_at)
             rows = f"""select coalesce(filing_day, date '{file_date}') as {PARTITION}, * exclude (filing_day)
                 from {opened.sql}"""

@@ -71,10 +71,20 @@ class LedgerRow:
             for c in self.checks
         ]
         return (
-            self.table_name, self.partition, self.attempt, self.verdict.value, self.row_count, self.content_hash,
-            json.dumps(self.input_hashes, sort_keys=True), json.dumps(checks), self.version, self.run_id,
-            self.is_backfill, self.recorded_at, self.override_reason,
-        )  # fmt: skip
+            self.table_name,
+            self.partition,
+            self.attempt,
+            self.verdict.value,
+            self.row_count,
+            self.content_hash,
+            json.dumps(self.input_hashes, sort_keys=True),
+            json.dumps(checks),
+            self.version,
+            self.run_id,
+            self.is_backfill,
+            self.recorded_at,
+            self.override_reason,
+        )
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
@@ -148,8 +158,9 @@ def built_with(connection: duckdb.DuckDBPyConnection, table: str, days: Sequence
     ).fetchall()
     return {
         day: Built(attempt, count, digest, json.loads(inputs), checks)
-        for day, attempt, count, digest, inputs, checks in rows if day in days
-    }  # fmt: skip
+        for day, attempt, count, digest, inputs, checks in rows
+        if day in days
+    }
 
 
 def earlier_days(hashes: Mapping[date, str], days: Sequence[date]) -> dict[date, str]:
@@ -201,9 +212,14 @@ def _culprit(
 
 
 def require(
-    connection: duckdb.DuckDBPyConnection, *, table: str, days: Sequence[date], reader: str, window: str,
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    table: str,
+    days: Sequence[date],
+    reader: str,
+    window: str,
     verdicts: Verdicts | None = None,
-) -> str:  # fmt: skip
+) -> str:
     """One hash over the inputs `table`@`days`, all of whose gates are open; `verdicts` are its latest, where known.
 
     Raises `GateClosed` listing what is missing or failed, and the command that repairs it.

@@ -48,28 +48,53 @@ comment on view analytics.open_alerts is 'One row per alert that is open: since 
 
 # Table -> its meaning and that of its columns: what `_dress` adds, explained inside the file.
 DICTIONARY = {
-    "dim_column": ("One row per column of every table.", {
-        "table_name": "Table.", "position": "Place of the column, from 1.",
-        "column_name": "Column.", "type": "Its type.",
-        "description": "What it says.", "unit": "Unit, where it has one.", "is_nullable": "Whether it may be unknown.",
-        "personal_data": "pseudonym or none.",
-    }),
-    "dim_feature": ("One row per feature of user_features.", {
-        "name": "Column of user_features.", "type": "Its type.", "description": "What it says.",
-        "feature_group": "fit (who somebody is) or engagement (what they do).", "unit": "Unit, where it has one.",
-        "window_days": "Days that it looks back; null: all.", "source": "Table that it is built from.",
-        "reference": "Document that asks for it.", "personal_data": "pseudonym or none.", "owner": "Whom to ask.",
-    }),
-    "manifest": ("One row per table: what this file holds and with which verdict.", {
-        "snapshot_id": "This file.", "published_at": "When it was published (UTC).",
-        "run_id": "Dagster run that published.",
-        "table_name": "Table.", "first_date": "Its oldest day.", "as_of_date": "Its newest day.",
-        "day_count": "Days.", "row_count": "Rows.", "content_hash": "Hash of the newest audited rows.",
-        "verdict": "Newest verdict of the ledger.", "version": "Version of the rules or the model, where there is one.",
-        "checks": "JSON: the checks behind the verdict.",
-        "schema_version": "Version of the tables and columns in this file: docs/schema_changelog.md.",
-    }),
-}  # fmt: skip
+    "dim_column": (
+        "One row per column of every table.",
+        {
+            "table_name": "Table.",
+            "position": "Place of the column, from 1.",
+            "column_name": "Column.",
+            "type": "Its type.",
+            "description": "What it says.",
+            "unit": "Unit, where it has one.",
+            "is_nullable": "Whether it may be unknown.",
+            "personal_data": "pseudonym or none.",
+        },
+    ),
+    "dim_feature": (
+        "One row per feature of user_features.",
+        {
+            "name": "Column of user_features.",
+            "type": "Its type.",
+            "description": "What it says.",
+            "feature_group": "fit (who somebody is) or engagement (what they do).",
+            "unit": "Unit, where it has one.",
+            "window_days": "Days that it looks back; null: all.",
+            "source": "Table that it is built from.",
+            "reference": "Document that asks for it.",
+            "personal_data": "pseudonym or none.",
+            "owner": "Whom to ask.",
+        },
+    ),
+    "manifest": (
+        "One row per table: what this file holds and with which verdict.",
+        {
+            "snapshot_id": "This file.",
+            "published_at": "When it was published (UTC).",
+            "run_id": "Dagster run that published.",
+            "table_name": "Table.",
+            "first_date": "Its oldest day.",
+            "as_of_date": "Its newest day.",
+            "day_count": "Days.",
+            "row_count": "Rows.",
+            "content_hash": "Hash of the newest audited rows.",
+            "verdict": "Newest verdict of the ledger.",
+            "version": "Version of the rules or the model, where there is one.",
+            "checks": "JSON: the checks behind the verdict.",
+            "schema_version": "Version of the tables and columns in this file: docs/schema_changelog.md.",
+        },
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -88,17 +113,27 @@ def require_night(
     """Table -> hash over the run's days, every one of which has passed. Raises `GateClosed` naming what has not."""
     return {
         contract.name: ledger.require(
-            session.connection, table=contract.name, days=session.run.days, reader=reader,
+            session.connection,
+            table=contract.name,
+            days=session.run.days,
+            reader=reader,
             window=session.run.window,
         )
         for contract in contracts
-    }  # fmt: skip
+    }
 
 
 def publish(
-    session: Session, *, contracts: Sequence[Contract], features: Sequence[Feature], folder: Path, link: Path,
-    warehouse: Path, keep: int, deadline: int = 6,
-) -> Published:  # fmt: skip
+    session: Session,
+    *,
+    contracts: Sequence[Contract],
+    features: Sequence[Feature],
+    folder: Path,
+    link: Path,
+    warehouse: Path,
+    keep: int,
+    deadline: int = 6,
+) -> Published:
     """Copy the warehouse, dress and verify the copy, and let `link` point to it. Closes the session's warehouse.
 
     `deadline`: hour (UTC) of the next day by which a day is to be live, for the file's tables and views about it.
@@ -197,21 +232,39 @@ def _dress(
             source varchar not null, reference varchar not null, personal_data varchar not null,
             owner varchar not null)"""
         )
-        _insert(con, "dim_feature", [
-            (f.name, f.type, f.description, f.group, f.unit, f.window, f.source, f.reference,
-             "pseudonym" if f.name == "mailchimp_id" else "none", "scoring@gesture.example")
-            for f in features
-        ])  # fmt: skip
+        _insert(
+            con,
+            "dim_feature",
+            [
+                (
+                    f.name,
+                    f.type,
+                    f.description,
+                    f.group,
+                    f.unit,
+                    f.window,
+                    f.source,
+                    f.reference,
+                    "pseudonym" if f.name == "mailchimp_id" else "none",
+                    "scoring@gesture.example",
+                )
+                for f in features
+            ],
+        )
         con.execute(
             """create or replace table dim_column (table_name varchar not null, position integer not null,
             column_name varchar not null, type varchar not null, description varchar not null, unit varchar,
             is_nullable boolean not null, personal_data varchar not null)"""
         )
-        _insert(con, "dim_column", [
-            (contract.name, position, c.name, c.type, c.description, c.unit, c.nullable, c.personal)
-            for contract in contracts
-            for position, c in enumerate(contract.columns, start=1)
-        ])  # fmt: skip
+        _insert(
+            con,
+            "dim_column",
+            [
+                (contract.name, position, c.name, c.type, c.description, c.unit, c.nullable, c.personal)
+                for contract in contracts
+                for position, c in enumerate(contract.columns, start=1)
+            ],
+        )
         schema_version, _ = kept_schema()
         con.execute(
             """create or replace table manifest (snapshot_id varchar not null, published_at timestamp not null,
@@ -282,9 +335,11 @@ def _comments_present(con: duckdb.DuckDBPyConnection) -> set[str]:
         union all select schema_name || '.' || table_name, column_name, comment from duckdb_columns()"""
     ).fetchall()
     return {
-        statement for table, column, said in rows if said
+        statement
+        for table, column, said in rows
+        if said
         for statement in ([*comments_on(table, "", {column: said})][1:] if column else comments_on(table, said, {}))
-    }  # fmt: skip
+    }
 
 
 def verify(path: Path, contracts: Sequence[Contract]) -> date:
@@ -341,9 +396,11 @@ def rollback(folder: Path, link: Path, contracts: Sequence[Contract]) -> Path:
 def live_days(session: Session, contracts: Sequence[Contract]) -> dict[date, str]:
     """Day -> hash of what landed that it was built from, for days on which every table has an open gate."""
     verdicts = [ledger.latest(session.connection, contract.name) for contract in contracts]
-    days = set.intersection(*(
-        {day for day, entry in table.items() if entry[0] is not Verdict.FAIL} for table in verdicts
-    )) if verdicts else set()  # fmt: skip
+    days = (
+        set.intersection(*({day for day, entry in table.items() if entry[0] is not Verdict.FAIL} for table in verdicts))
+        if verdicts
+        else set()
+    )
     inputs = session.connection.execute(
         f"select partition, arg_max(input_hashes, attempt) from {LIVE}.gate_ledger "
         "where table_name = 'raw_events' group by all"
@@ -374,15 +431,24 @@ def read_published(link: Path) -> duckdb.DuckDBPyConnection:
 def private_ledger(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """The private file, read-only: its ledger knows more than the published one, which never saw a failed night."""
     if not settings.warehouse.exists():
-        raise GateClosed("There is no ledger yet.", expected="a warehouse", found="no such file",
-                         where=str(settings.warehouse), next_step="gesture run")  # fmt: skip
+        raise GateClosed(
+            "There is no ledger yet.",
+            expected="a warehouse",
+            found="no such file",
+            where=str(settings.warehouse),
+            next_step="gesture run",
+        )
     with Warehouse.of(settings).locked("gesture gates"):
         con = connect()
         try:
             attach_when_free(
-                con, settings.warehouse, name="warehouse", holder="gesture gates",
-                timeout_seconds=settings.lock_timeout_seconds, read_only=True,
-            )  # fmt: skip
+                con,
+                settings.warehouse,
+                name="warehouse",
+                holder="gesture gates",
+                timeout_seconds=settings.lock_timeout_seconds,
+                read_only=True,
+            )
             yield con
         finally:
             con.close()

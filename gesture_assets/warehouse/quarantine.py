@@ -63,9 +63,12 @@ def require_built(connection: duckdb.DuckDBPyConnection) -> None:
         "and table_name = 'landing_reconciliation'"
     ).fetchone():
         raise GateClosed(
-            "There is no quarantine yet.", expected="a night that has read landing files", found="none",
-            where="data/warehouse.duckdb, table quarantined_events", next_step="gesture run",
-        )  # fmt: skip
+            "There is no quarantine yet.",
+            expected="a night that has read landing files",
+            found="none",
+            where="data/warehouse.duckdb, table quarantined_events",
+            next_step="gesture run",
+        )
 
 
 def summary(connection: duckdb.DuckDBPyConnection, day: date | None) -> list[tuple[date, str, str, str, int, float]]:
@@ -146,12 +149,19 @@ def record(session: "Session", replays: Sequence[Replay], *, reason: str, run_id
         f"insert into {TABLE} values ({marks})",
         [
             (
-                one.day, one.landing_file, one.reason_before, one.accepted, one.still_quarantined, who(),
-                session.run.now, reason, run_id,
+                one.day,
+                one.landing_file,
+                one.reason_before,
+                one.accepted,
+                one.still_quarantined,
+                who(),
+                session.run.now,
+                reason,
+                run_id,
             )
             for one in replays
         ],
-    )  # fmt: skip
+    )
 
 
 def forget_not_let_in(session: "Session", run_id: str) -> None:

@@ -68,15 +68,28 @@ def champion(connection: duckdb.DuckDBPyConnection, day: date) -> str | None:
 
 
 def activate(
-    connection: duckdb.DuckDBPyConnection, version: str, *, since: date, now: datetime, action: str, reason: str,
+    connection: duckdb.DuckDBPyConnection,
+    version: str,
+    *,
+    since: date,
+    now: datetime,
+    action: str,
+    reason: str,
     run_id: str = "",
-) -> Activation:  # fmt: skip
+) -> Activation:
     """Let `version` score from the day `since` on. Earlier days keep theirs."""
     before = activations(connection)
     row = Activation(
-        len(before) + 1, version, before[-1].model_version if before else None, since, now, action, audit_log.who(),
-        reason, run_id or None,
-    )  # fmt: skip
+        len(before) + 1,
+        version,
+        before[-1].model_version if before else None,
+        since,
+        now,
+        action,
+        audit_log.who(),
+        reason,
+        run_id or None,
+    )
     marks = ", ".join("?" for _ in ACTIVATION_COLUMNS)
     connection.execute(f"insert into {TABLE} values ({marks})", list(vars(row).values()))
     audit_log.note(

@@ -124,15 +124,30 @@ def refusal(step: str, found: Sequence[Difference]) -> ContractBreach:
 
 
 def record(
-    connection: duckdb.DuckDBPyConnection, one: Difference, *, hashes: tuple[str, str], reason: str, run_id: str,
+    connection: duckdb.DuckDBPyConnection,
+    one: Difference,
+    *,
+    hashes: tuple[str, str],
+    reason: str,
+    run_id: str,
     now: datetime,
-) -> None:  # fmt: skip
+) -> None:
     """Remember a restatement; the caller owns the transaction. `hashes` are those of the old and the new rows."""
     marks = ", ".join("?" for _ in RESTATEMENT_COLUMNS)
     connection.execute(
         f"insert into {TABLE} values ({marks})",
         [
-            one.table, one.day, one.rows_before, one.rows_after, one.added, one.removed, one.changed,
-            json.dumps(one.changed_columns, sort_keys=True), *hashes, reason, run_id, now,
+            one.table,
+            one.day,
+            one.rows_before,
+            one.rows_after,
+            one.added,
+            one.removed,
+            one.changed,
+            json.dumps(one.changed_columns, sort_keys=True),
+            *hashes,
+            reason,
+            run_id,
+            now,
         ],
-    )  # fmt: skip
+    )

@@ -12,12 +12,19 @@ from pathlib import Path
 
 from gesture_assets.errors import DiskFull
 
-FULL = {errno.ENOSPC: "no space is left on the disk", errno.EDQUOT: "the disk quota is used up",
-        errno.EFBIG: "the largest file size that this process may write is reached"}  # fmt: skip
+FULL = {
+    errno.ENOSPC: "no space is left on the disk",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the largest file size that this process may write is reached",
+}
 # DuckDB passes on the words of the operating system, or says that its share of the disk for spilling is used up.
-SIGNS = {"No space left on device": errno.ENOSPC, "database or disk is full": errno.ENOSPC,
-         "quota exceeded": errno.EDQUOT, "File too large": errno.EFBIG,
-         "max_temp_directory_size": errno.ENOSPC}  # fmt: skip
+SIGNS = {
+    "No space left on device": errno.ENOSPC,
+    "database or disk is full": errno.ENOSPC,
+    "quota exceeded": errno.EDQUOT,
+    "File too large": errno.EFBIG,
+    "max_temp_directory_size": errno.ENOSPC,
+}
 
 
 def why_full(error: BaseException) -> str | None:

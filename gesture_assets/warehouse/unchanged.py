@@ -31,9 +31,16 @@ PACKAGE = Path(__file__).parents[1]
 CODE = ("*.py", "*.sql", "*.toml")
 # Where things are, how long to wait, how much to use: no row depends on them. What a CRM holds is a source of its own.
 OPERATIONAL = {
-    "data_dir", "crm_url", "partitions_start", "pseudonym_key", "lock_timeout_seconds", "published_keep", "retry_count",
-    "duckdb_threads", "duckdb_memory_limit",
-}  # fmt: skip
+    "data_dir",
+    "crm_url",
+    "partitions_start",
+    "pseudonym_key",
+    "lock_timeout_seconds",
+    "published_keep",
+    "retry_count",
+    "duckdb_threads",
+    "duckdb_memory_limit",
+}
 
 
 @cache
@@ -113,12 +120,14 @@ def still_live(
     return tuple(
         TableCommit(
             table,
-            tuple(DayVerdict(day, True, built[day].row_count, built[day].content_hash, built[day].attempt, False)
-                  for day in days),
+            tuple(
+                DayVerdict(day, True, built[day].row_count, built[day].content_hash, built[day].attempt, False)
+                for day in days
+            ),
             _outcomes(table, [built[day].checks for day in days]),
         )
         for table, built in kept
-    )  # fmt: skip
+    )
 
 
 def _outcomes(table: Contract, checks: Sequence[str]) -> tuple[CheckOutcome, ...]:

@@ -29,12 +29,19 @@ def write(connection: duckdb.DuckDBPyConnection, path: Path, run: RunInfo) -> di
     ).fetchall()
     results = [
         {
-            "table": table, "day": str(day), "attempt": attempt, "verdict": verdict, "success": verdict != "FAIL",
-            "row_count": count, "content_hash": digest, "run_id": run_id, "recorded_at": at.isoformat(),
+            "table": table,
+            "day": str(day),
+            "attempt": attempt,
+            "verdict": verdict,
+            "success": verdict != "FAIL",
+            "row_count": count,
+            "content_hash": digest,
+            "run_id": run_id,
+            "recorded_at": at.isoformat(),
             "checks": json.loads(checks),
         }
         for table, day, attempt, verdict, count, digest, run_id, at, checks in rows
-    ]  # fmt: skip
+    ]
     document = {
         "run_id": run.run_id,
         "step": run.step,

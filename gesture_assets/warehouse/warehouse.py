@@ -193,9 +193,13 @@ class Session:
 
     def _require(self, table: str, days: Sequence[date]) -> str:
         return ledger.require(
-            self.connection, table=table, days=days, reader=self.run.step, window=self.run.window,
+            self.connection,
+            table=table,
+            days=days,
+            reader=self.run.step,
+            window=self.run.window,
             verdicts=self._latest(table),
-        )  # fmt: skip
+        )
 
     def _latest(self, table: str) -> ledger.Verdicts:
         """The latest verdicts of `table`; asked once, for nobody else writes while the warehouse is open here."""
@@ -233,11 +237,22 @@ class Session:
         hashes = ledger.live_hashes(self.connection, table)
         rows = [
             LedgerRow(
-                table, day, attempts[day], Verdict.OVERRIDE, live.get(day, 0), hashes.get(day, EMPTY_HASH),
-                {}, (), None, self.run.run_id, self.run.is_backfill(day), self.run.now, self.run.force_reason,
+                table,
+                day,
+                attempts[day],
+                Verdict.OVERRIDE,
+                live.get(day, 0),
+                hashes.get(day, EMPTY_HASH),
+                {},
+                (),
+                None,
+                self.run.run_id,
+                self.run.is_backfill(day),
+                self.run.now,
+                self.run.force_reason,
             )
             for day in closed
-        ]  # fmt: skip
+        ]
         self._record(rows)
         log.warning("%s: opened %s@%s by hand: %s", self.run.step, table, listing(closed), self.run.force_reason)
 
@@ -483,12 +498,19 @@ class Session:
                 self._record(
                     [
                         self._row(
-                            contract, v.day, v.attempt, Verdict.PASS if v.passed else Verdict.FAIL, v.row_count,
-                            v.content_hash, by_day[v.day][contract.name].outcomes, version, keys[v.day],
+                            contract,
+                            v.day,
+                            v.attempt,
+                            Verdict.PASS if v.passed else Verdict.FAIL,
+                            v.row_count,
+                            v.content_hash,
+                            by_day[v.day][contract.name].outcomes,
+                            version,
+                            keys[v.day],
                         )
                         for v in verdicts
                     ],
-                )  # fmt: skip
+                )
                 results.append((contract, tuple(verdicts)))
             self.connection.execute("commit")
         except BaseException:
@@ -508,19 +530,42 @@ class Session:
             raise restatement.refusal(self.run.step, found)
         for one in found:
             restatement.record(
-                self.connection, one, hashes=hashes[one.day], reason=self.run.restate_reason,
-                run_id=self.run.run_id, now=self.run.now,
-            )  # fmt: skip
+                self.connection,
+                one,
+                hashes=hashes[one.day],
+                reason=self.run.restate_reason,
+                run_id=self.run.run_id,
+                now=self.run.now,
+            )
             log.warning("restated %s", one.in_short)
 
     def _row(
-        self, contract: Contract, day: date, attempt: int, verdict: Verdict, count: int, digest: str,
-        outcomes: Sequence[CheckOutcome], version: str | None, keys: Mapping[str, str] = MappingProxyType({}),
-    ) -> LedgerRow:  # fmt: skip
+        self,
+        contract: Contract,
+        day: date,
+        attempt: int,
+        verdict: Verdict,
+        count: int,
+        digest: str,
+        outcomes: Sequence[CheckOutcome],
+        version: str | None,
+        keys: Mapping[str, str] = MappingProxyType({}),
+    ) -> LedgerRow:
         return LedgerRow(
-            contract.name, day, attempt, verdict, count, digest, self.input_hashes | dict(keys), outcomes, version,
-            self.run.run_id, self.run.is_backfill(day), self.run.now, self.run.force_reason,
-        )  # fmt: skip
+            contract.name,
+            day,
+            attempt,
+            verdict,
+            count,
+            digest,
+            self.input_hashes | dict(keys),
+            outcomes,
+            version,
+            self.run.run_id,
+            self.run.is_backfill(day),
+            self.run.now,
+            self.run.force_reason,
+        )
 
     def _days_sql(self, days: Sequence[date]) -> str:
         return ", ".join(f"date '{day}'" for day in days)
@@ -680,9 +725,13 @@ class Warehouse:
     def of(cls, settings: Settings) -> "Warehouse":
         """The warehouse that `settings` describe."""
         return cls(
-            settings.warehouse, settings.lock_timeout_seconds, settings.duckdb_threads, settings.duckdb_memory_limit,
-            settings.published, settings.blocking_checks,
-        )  # fmt: skip
+            settings.warehouse,
+            settings.lock_timeout_seconds,
+            settings.duckdb_threads,
+            settings.duckdb_memory_limit,
+            settings.published,
+            settings.blocking_checks,
+        )
 
     @contextmanager
     def locked(self, holder: str, ahead: Callable[[], str | None] = lambda: None) -> Iterator[None]:

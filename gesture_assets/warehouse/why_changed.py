@@ -123,17 +123,26 @@ def between(
     ends = {one: datetime.combine(one + timedelta(days=1), time()) for one in (earlier, later)}
     moments = pl.LazyFrame({PARTITION: list(ends), "as_of": list(ends.values())})
     known = known_at_each_step(
-        session.set_aside("their_activity", activity), session.set_aside("their_links", links),
+        session.set_aside("their_activity", activity),
+        session.set_aside("their_links", links),
         nw.concat([session.read(subscribers, on=one) for one in (earlier, later)]),
-        session.set_aside("moments", nw.from_native(moments)), earlier=earlier, later=later,
-    )  # fmt: skip
+        session.set_aside("moments", nw.from_native(moments)),
+        earlier=earlier,
+        later=later,
+    )
     caps = {cap.column: cap for rules in (before, after) for cap in rules.day_caps}
     features = {
-        part: session.set_aside(f"features_{part}", one.features(
-            tuple(caps.values()), tags=settings.tags, include_bots=settings.include_bots, name_step=session.name_step,
-        ).join(chosen, on="user_id", how="semi"))
+        part: session.set_aside(
+            f"features_{part}",
+            one.features(
+                tuple(caps.values()),
+                tags=settings.tags,
+                include_bots=settings.include_bots,
+                name_step=session.name_step,
+            ).join(chosen, on="user_id", how="semi"),
+        )
         for part, one in known.items()
-    }  # fmt: skip
+    }
     return Between(session, settings, chosen, earlier, later, features, rescored(features, before, after))
 
 

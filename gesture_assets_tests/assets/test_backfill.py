@@ -207,8 +207,10 @@ def test_a_bad_day_among_chunks_of_a_range_keeps_back_nothing_but_itself(
     assert not result.success
     assert "did not pass the audit for 2026-03-02; the last good version stays live" in failures(result)
     assert rows(folder, "select as_of_date::varchar, count(*) from raw_events group by all order by all") == [
-        ("2026-03-01", 2), ("2026-03-03", 2), ("2026-03-04", 2)
-    ]  # fmt: skip
+        ("2026-03-01", 2),
+        ("2026-03-03", 2),
+        ("2026-03-04", 2),
+    ]
     told = result.get_asset_check_evaluations()
     names = [(one.asset_key.path[0], one.check_name) for one in told]
     assert len(names) == len(set(names))
@@ -229,8 +231,11 @@ def test_chunks_before_one_that_cannot_be_read_are_live_and_dagster_knows(
     assert "day-3.csv" in failures(result)
     attempts = "select partition::varchar, max(attempt) from gate_ledger where table_name = 'raw_events' group by all"
     assert rows(folder, f"{attempts} order by all") == [
-        ("2026-03-01", 2), ("2026-03-02", 2), ("2026-03-03", 1), ("2026-03-04", 1)
-    ]  # fmt: skip
+        ("2026-03-01", 2),
+        ("2026-03-02", 2),
+        ("2026-03-03", 1),
+        ("2026-03-04", 1),
+    ]
 
 
 def test_a_backfill_of_old_days_leaves_what_is_current_alone(forwards: Built, rebuilt: Built) -> None:

@@ -25,9 +25,11 @@ from gesture_assets_tests.webhooks import Posts, listening
 DAY = date(2026, 3, 9)
 BREACH = ContractBreach(
     "validated_subscribers did not pass the audit for 2026-03-09; the last good version stays live.",
-    expected="ratings from 1 to 5", found="9 of ada@example.com", where="rejected.validated_subscribers",
+    expected="ratings from 1 to 5",
+    found="9 of ada@example.com",
+    where="rejected.validated_subscribers",
     next_step="fix the CRM, then  gesture run --date 2026-03-09",
-)  # fmt: skip
+)
 BUSY = WarehouseBusy("a_step could not start.", expected="the lock", found="held", where="here", next_step="wait")
 FULL = DiskFull("a_step could not be finished.", expected="room", found="none", where="here", next_step="make room")
 REFUSED = TrainingRefused("Too few rows.", expected="100", found="9", where="here", next_step="wait")
@@ -47,9 +49,12 @@ def webhook(posts: Posts, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def run(
-    *steps: dg.OpDefinition, day: date = DAY, first: date | None = None, now: datetime | None = None,
+    *steps: dg.OpDefinition,
+    day: date = DAY,
+    first: date | None = None,
+    now: datetime | None = None,
     hooks: Any = frozenset({night_failed}),
-) -> dg.ExecuteInProcessResult:  # fmt: skip
+) -> dg.ExecuteInProcessResult:
     """A run of `steps`, beside each other, for `day` or from `first` on, with the hooks of a job."""
 
     @dg.job(hooks=set(hooks))
@@ -58,13 +63,16 @@ def run(
             step()
 
     moment = now or datetime.combine(day + timedelta(days=1), datetime.min.time()).replace(hour=2)
-    days = {"dagster/partition": str(day)} if first is None else {
-        "dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(day)
-    }  # fmt: skip
+    days = (
+        {"dagster/partition": str(day)}
+        if first is None
+        else {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(day)}
+    )
     result = a_job.execute_in_process(
-        tags={NOW_TAG: moment.isoformat(), **days}, raise_on_error=False,
+        tags={NOW_TAG: moment.isoformat(), **days},
+        raise_on_error=False,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-    )  # fmt: skip
+    )
     assert "HOOK_ERRORED" not in [event.event_type_value for event in result.all_events]
     return result
 
@@ -113,8 +121,10 @@ def test_a_night_that_fails_three_times_is_one_alert_with_count_3(
         assert in_file(settings) == [("night/failed/user_features", attempt)]
     alert = one.alert
     assert (alert.key, alert.severity.value, alert.owner) == (
-        "night/failed/user_features", "ERROR", "data-engineering@gesture.example",
-    )  # fmt: skip
+        "night/failed/user_features",
+        "ERROR",
+        "data-engineering@gesture.example",
+    )
     assert alert.what == (
         "The night of 2026-03-09 failed: ContractBreach: validated_subscribers did not pass the audit for 2026-03-09; "
         "the last good version stays live."
@@ -184,8 +194,11 @@ def test_what_fails_second_in_a_run_is_no_second_alert_and_its_publication_ends_
         with open_session(DAY, run_id=context.run_id) as session:
             assert not end_failures(session, NIGHT_FAILED, DAY)
 
-    ended = [event.step_key for event in run(a_step, b_step, c_publication).all_events if event.is_step_success
-             or event.is_step_failure]  # fmt: skip
+    ended = [
+        event.step_key
+        for event in run(a_step, b_step, c_publication).all_events
+        if event.is_step_success or event.is_step_failure
+    ]
     assert ended == ["a_step", "b_step", "c_publication"]
     (one,) = known()
     assert (one.is_open, one.alert.key) == (True, "night/failed/a_step")

@@ -43,9 +43,14 @@ def in_every_order(base: str) -> dict[str, dict[str, str]]:
         from gesture_assets.sources.demo_world import write_demo_world
 
         write_demo_world(
-            landing=origin / "landing", crm=origin / "crm_database.sqlite", truth=origin / "demo_truth.parquet",
-            users=60, days=len(DAYS), seed=5, end=LAST,
-        )  # fmt: skip
+            landing=origin / "landing",
+            crm=origin / "crm_database.sqlite",
+            truth=origin / "demo_truth.parquet",
+            users=60,
+            days=len(DAYS),
+            seed=5,
+            end=LAST,
+        )
 
     assert forks.run(world, Path(base) / "world.log") == 0, (Path(base) / "world.log").read_text()
     children = []

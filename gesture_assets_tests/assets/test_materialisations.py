@@ -115,14 +115,18 @@ def test_a_failed_check_shows_the_rows_and_what_to_do(data_dir) -> None:
         c for c in result.get_asset_check_evaluations() if not c.passed and c.severity is dg.AssetCheckSeverity.ERROR
     ]
     assert (check.asset_key.path[-1], check.check_name) == (
-        "landing_reconciliation", "at_most_5_percent_of_rows_are_quarantined",
-    )  # fmt: skip
+        "landing_reconciliation",
+        "at_most_5_percent_of_rows_are_quarantined",
+    )
     metadata = {name: value.value for name, value in check.metadata.items()}
     assert metadata["found"] == 1
     assert "missing_user_id 3" in metadata["sample"]
     assert "rejected.quarantined_events" in metadata["recovery"]
-    assert not [event for event in result.get_asset_materialization_events()
-                if event.asset_key and event.asset_key.path[-1] == "raw_events"]  # fmt: skip
+    assert not [
+        event
+        for event in result.get_asset_materialization_events()
+        if event.asset_key and event.asset_key.path[-1] == "raw_events"
+    ]
 
 
 def test_good_days_of_a_range_are_live_and_materialised_and_the_bad_one_is_neither(data_dir) -> None:

@@ -46,9 +46,11 @@ TONIGHT = "model_scores+"
 def run_training(day: date, at: str, **config: Any) -> dg.ExecuteInProcessResult:
     steps = {"candidate_model": config, "training_set": {"from_version": config.get("from_version", "")}}
     return defs.resolve_job_def("train").execute_in_process(
-        partition_key=str(day), tags={NOW_TAG: at}, raise_on_error=False,
+        partition_key=str(day),
+        tags={NOW_TAG: at},
+        raise_on_error=False,
         run_config={"ops": {step: {"config": values} for step, values in steps.items()}},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +62,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
         patch.setenv("GESTURE_PSEUDONYM_KEY", "a key for tests only")
         data_dir.mkdir()
         write_demo_world(
-            landing=data_dir / "landing", crm=data_dir / "crm_database.sqlite",
-            truth=data_dir / "demo_truth.parquet", users=900, days=DAYS, seed=5, end=LAST,
-        )  # fmt: skip
+            landing=data_dir / "landing",
+            crm=data_dir / "crm_database.sqlite",
+            truth=data_dir / "demo_truth.parquet",
+            users=900,
+            days=DAYS,
+            seed=5,
+            end=LAST,
+        )
         forget(data_dir / "crm_database.sqlite")
         before = run_night(LAST - timedelta(days=DAYS - 1), LAST - timedelta(days=1))
         assert before.success, failures(before)
@@ -206,9 +213,10 @@ def test_a_champion_whose_files_are_gone_leaves_the_night_to_the_rules(copy: Pat
     assert found["champion_unavailable"] > 100
     assert "model" not in found
     warned = [
-        event.asset_check_evaluation_data for event in result.all_events
+        event.asset_check_evaluation_data
+        for event in result.all_events
         if event.event_type_value == "ASSET_CHECK_EVALUATION"
-    ]  # fmt: skip
+    ]
     (serves,) = [one for one in warned if one.check_name == "the_model_serves"]
     assert not serves.passed
 
@@ -251,19 +259,30 @@ def test_where_nearly_half_of_the_profiles_is_unknown_gaps_are_filled_and_flagge
     night = run_night(LAST, select=TONIGHT)
     assert night.success, failures(night)
     ((version, missing),) = ask(
-        copy, f"select model_version, missing_numbers from candidate_model semi join "
-        f"(from model_scores where as_of_date = '{LAST}') using (model_version)"
-    )  # fmt: skip
+        copy,
+        f"select model_version, missing_numbers from candidate_model semi join "
+        f"(from model_scores where as_of_date = '{LAST}') using (model_version)",
+    )
     assert missing == "imputed"
-    flags = dict(ask(copy, "select feature, array_agg(distinct feature_value) from score_reasons "
-                     f"where as_of_date = '{LAST}' and feature like 'imputed_%' group by all"))  # fmt: skip
+    flags = dict(
+        ask(
+            copy,
+            "select feature, array_agg(distinct feature_value) from score_reasons "
+            f"where as_of_date = '{LAST}' and feature like 'imputed_%' group by all",
+        )
+    )
     filled = {f"imputed_{fill.name}" for fill in load_version(load_settings().models, version).encoding.fills}
     assert {"imputed_member_rating", "imputed_optin_days"} < filled
     assert set() < set(flags) <= filled
     assert set().union(*flags.values()) == {"no", "yes"}
     assert not ask(copy, "from score_reasons anti join analytics.reason_codes using (reason_code)")
-    areas = dict(ask(copy, "select model_version, value from model_evaluation where part = 'test' "
-                     "and segment = 'all' and metric = 'roc_auc' order by recorded_at"))  # fmt: skip
+    areas = dict(
+        ask(
+            copy,
+            "select model_version, value from model_evaluation where part = 'test' "
+            "and segment = 'all' and metric = 'roc_auc' order by recorded_at",
+        )
+    )
     assert areas[version] > 0.7
 
 
@@ -317,9 +336,9 @@ def test_the_test_part_is_kept_and_gives_the_figures_that_are_published(world: t
     rows, model = judged_rows(load_settings().models, version), load_version(load_settings().models, version)
     counted = "select count(*), sum(label)::int from training_set where split = 'test'"
     assert ask(data_dir, counted) == [(len(rows), rows["label"].sum())]
-    figures = dict(ask(
-        data_dir, "select metric, value from analytics.model_figures where part = 'test' and segment = 'all'"
-    ))  # fmt: skip
+    figures = dict(
+        ask(data_dir, "select metric, value from analytics.model_figures where part = 'test' and segment = 'all'")
+    )
     assert figures["roc_auc"] == pytest.approx(roc_auc_score(rows["label"], model.probabilities(rows)), abs=1e-12)
     assert figures["base_rate"] == pytest.approx(rows["label"].mean())
     points = rows["rule_score"].fill_null(0)
@@ -327,9 +346,10 @@ def test_the_test_part_is_kept_and_gives_the_figures_that_are_published(world: t
     assert by_rules == [(pytest.approx(roc_auc_score(rows["label"], points), abs=1e-12),)]
     gains = dict(ask(data_dir, "select part, value from model_evaluation where metric like 'roc_auc_gain%'"))
     without = ask(
-        data_dir, "select value from model_evaluation where part = 'without_rule_score' and segment = 'all' "
+        data_dir,
+        "select value from model_evaluation where part = 'without_rule_score' and segment = 'all' "
         "and metric = 'roc_auc'",
-    )  # fmt: skip
+    )
     assert gains["rules"] == pytest.approx(figures["roc_auc"] - by_rules[0][0])
     assert gains["without_rule_score"] == pytest.approx(figures["roc_auc"] - without[0][0])
     (points_of_curve,) = ask(data_dir, "select count(*) from model_evaluation where part = 'learning_curve'")[0]
@@ -340,10 +360,26 @@ def test_the_table_of_document_001_has_its_columns_and_the_champion(world: tuple
     data_dir, _ = world
     (row,) = published(data_dir).execute("from analytics.model_metrics").pl().rows(named=True)
     assert list(row) == [
-        "id", "model_version", "model_type", "precision", "recall", "f1_score", "auc_roc", "accuracy",
-        "conversion_rate", "contact_success_rate", "avg_prediction_score", "training_samples", "validation_samples",
-        "feature_count", "training_duration", "is_active", "deployed_at", "created_at", "updated_at",
-    ]  # fmt: skip
+        "id",
+        "model_version",
+        "model_type",
+        "precision",
+        "recall",
+        "f1_score",
+        "auc_roc",
+        "accuracy",
+        "conversion_rate",
+        "contact_success_rate",
+        "avg_prediction_score",
+        "training_samples",
+        "validation_samples",
+        "feature_count",
+        "training_duration",
+        "is_active",
+        "deployed_at",
+        "created_at",
+        "updated_at",
+    ]
     assert row["model_version"] == version_of(data_dir)
     assert row["is_active"]
     assert row["feature_count"] > 100
@@ -372,9 +408,10 @@ def pictures_of(result: dg.ExecuteInProcessResult, table: str) -> set[str]:
     (event,) = [event for event in result.get_asset_materialization_events() if event.asset_key.path == [table]]
     found = event.step_materialization_data.materialization.metadata
     return {
-        name for name, value in found.items()
+        name
+        for name, value in found.items()
         if isinstance(value, dg.MarkdownMetadataValue) and "](data:image/png;base64," in (value.md_str or "")
-    }  # fmt: skip
+    }
 
 
 PICTURES = {"reliability", "lift", "roc", "precision_recall", "importance", "distribution", "learning_curve"}
@@ -427,10 +464,12 @@ def test_two_versions_are_compared_on_the_newer_one_s_test_part(copy: Path) -> N
     assert found["parameters"] == {"max_depth": [6, 3], "n_estimators": [100, 20]}
     assert found["features_of_older_only"] == found["features_of_newer_only"] == []
     con = warehouse(copy)
-    judged = dict(con.execute(
-        "select model_version, value from model_evaluation where part = 'test' and segment = 'all' "
-        f"and metric = 'roc_auc' and as_of_date = '{LAST}'"
-    ).fetchall())  # fmt: skip
+    judged = dict(
+        con.execute(
+            "select model_version, value from model_evaluation where part = 'test' and segment = 'all' "
+            f"and metric = 'roc_auc' and as_of_date = '{LAST}'"
+        ).fetchall()
+    )
     con.close()
     figures = found["metrics"]["roc_auc"]
     assert judged == {old: pytest.approx(figures["older"]), new: pytest.approx(figures["newer"])}
@@ -469,9 +508,10 @@ def test_a_report_is_one_file_whose_numbers_come_with_the_sql_that_gives_them(
 def test_explain_shows_rules_and_model_and_the_score_to_act_on(world: tuple[Path, Any]) -> None:
     data_dir, _ = world
     user, score, probability = ask(
-        data_dir, "select user_id, model_score, probability from intent_scores where source = 'model' "
+        data_dir,
+        "select user_id, model_score, probability from intent_scores where source = 'model' "
         f"and as_of_date = '{LAST}' order by probability desc, user_id limit 1",
-    )[0]  # fmt: skip
+    )[0]
     said = gesture("explain", user)
     assert f"score {score:.0f}, probability {probability:.4f}" in said
     for sentence, code in ask(
@@ -481,9 +521,10 @@ def test_explain_shows_rules_and_model_and_the_score_to_act_on(world: tuple[Path
         assert code in said
     assert f"To act on: {score:.2f}, from the model; rules and model are" in said
     excluded = ask(
-        data_dir, "select user_id from intent_scores where source = 'rules_fallback' and fallback_reason = "
+        data_dir,
+        "select user_id from intent_scores where source = 'rules_fallback' and fallback_reason = "
         f"'already_converted' and as_of_date = '{LAST}' order by 1 limit 1",
-    )[0][0]  # fmt: skip
+    )[0][0]
     assert "from the rules, as the model gives none (already_converted)" in gesture("explain", "--user-id", excluded)
 
 
@@ -491,10 +532,15 @@ def test_why_changed_says_why_the_model_s_score_moved_as_well(copy: Path) -> Non
     day = LAST - timedelta(days=1)
     scored = run_night(day, select=TONIGHT, restate_reason="it has a champion now")
     assert scored.success, failures(scored)
-    user, *scores = warehouse(copy).execute(
-        "select user_id, a.score, b.score from model_scores a join model_scores b using (user_id) "
-        "where a.as_of_date = ? and b.as_of_date = ? order by abs(a.score - b.score) desc, user_id", [day, LAST],
-    ).fetchall()[0]  # fmt: skip
+    user, *scores = (
+        warehouse(copy)
+        .execute(
+            "select user_id, a.score, b.score from model_scores a join model_scores b using (user_id) "
+            "where a.as_of_date = ? and b.as_of_date = ? order by abs(a.score - b.score) desc, user_id",
+            [day, LAST],
+        )
+        .fetchall()[0]
+    )
     said = json.loads(gesture("why-changed", user, "--json"))["model"]
     assert [said["before"], said["after"]] == scores
     parts = ("late_data", "decay_and_time", "new_behaviour", "rule_edit", "model_swap")
@@ -510,9 +556,14 @@ def test_the_layout_of_document_000_holds_a_model_that_plain_xgboost_reads(
     data_dir, _ = world
     gesture("export", "--layout", "scoring-csv", "--to", str(tmp_path))
     assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")} == {
-        "data/raw_events.csv", "data/user_features.csv", "data/user_scores.csv", "data/top_users.csv",
-        "data/user_model_scores.csv", "models/xgb_model.json", "models/training_metrics.json",
-    }  # fmt: skip
+        "data/raw_events.csv",
+        "data/user_features.csv",
+        "data/user_scores.csv",
+        "data/top_users.csv",
+        "data/user_model_scores.csv",
+        "models/xgb_model.json",
+        "models/training_metrics.json",
+    }
     booster = xgboost.Booster(model_file=tmp_path / "models" / "xgb_model.json")
     rows = pl.read_csv(tmp_path / "data" / "user_model_scores.csv", infer_schema_length=None)
     names = booster.feature_names
@@ -543,8 +594,19 @@ def children(tracking: Tracking, parent: str) -> list[Any]:
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_a_search_killed_on_its_way_goes_on_and_its_parent_has_every_trial(copy: Path, sampler: str) -> None:
     trials = 40 if sampler == "random" else 16
-    command = [sys.executable, "-W", "ignore", "-m", "gesture_assets.cli", "train", "--tune", "--trials", str(trials),
-               "--sampler", sampler]  # fmt: skip
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "gesture_assets.cli",
+        "train",
+        "--tune",
+        "--trials",
+        str(trials),
+        "--sampler",
+        sampler,
+    ]
     journal = copy / "tuning.journal"
     environment = os.environ | {"DAGSTER_HOME": str(copy / "dagster_home")}
     with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL) as process:

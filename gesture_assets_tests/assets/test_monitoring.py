@@ -34,9 +34,17 @@ SERVED = tuple(TRAINED + timedelta(days=n) for n in range(HORIZON + 1))
 NIGHTS = tuple(SERVED[-1] + timedelta(days=n) for n in range(1, 5))
 # Few features, which a young world already knows: the others tell that its history grows.
 FEATURES = (
-    "account_balance_usd", "country", "gender", "meeting_attended_count_7d", "pricing_page_view_count_7d",
-    "primary_device", "proposal_view_count_7d", "rule_score", "search_count_7d", "video_view_count_7d",
-)  # fmt: skip
+    "account_balance_usd",
+    "country",
+    "gender",
+    "meeting_attended_count_7d",
+    "pricing_page_view_count_7d",
+    "primary_device",
+    "proposal_view_count_7d",
+    "rule_score",
+    "search_count_7d",
+    "video_view_count_7d",
+)
 TO_ALERTS = "+key:alerts"
 MONITORING = "key:drift_reports or key:performance_report or key:alerts"
 KEY = "drift/number/search_count_7d"
@@ -54,9 +62,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
         patch.setenv("GESTURE_LABEL_HORIZON_DAYS", str(HORIZON))
         patch.setenv("GESTURE_EXCLUDED_FEATURES", ", ".join(left_out))
         write_demo_world(
-            landing=data_dir / "landing", crm=data_dir / "crm_database.sqlite",
-            truth=data_dir / "demo_truth.parquet", users=900, days=DAYS, seed=5, end=LAST,
-        )  # fmt: skip
+            landing=data_dir / "landing",
+            crm=data_dir / "crm_database.sqlite",
+            truth=data_dir / "demo_truth.parquet",
+            users=900,
+            days=DAYS,
+            seed=5,
+            end=LAST,
+        )
         night(LAST - timedelta(days=DAYS - 1), TRAINED, select="+key:model_scores")
         trained = run_training(TRAINED, f"{TRAINED + timedelta(days=1)}T03:00")
         assert trained.success, failures(trained)
@@ -93,14 +106,17 @@ def test_every_day_that_a_champion_serves_has_profiles_statistics_and_a_report(w
     expected = [(day, 1) for day in SERVED]
     for table, rows in (("feature_profiles", len(FEATURES) + 1), ("drift_reports", len(FEATURES) + 1)):
         found = ask(
-            world, f"""select as_of_date, count(distinct model_version) from {table}
+            world,
+            f"""select as_of_date, count(distinct model_version) from {table}
             where kind in ('number', 'category', 'score') group by 1 having count(*) = {rows} order by 1""",
-        )  # fmt: skip
+        )
         assert found == expected
     histories = ask(
-        world, """select as_of_date, max(day_count) from feature_statistics
-        where baseline = 'weekly' group by 1 having count(*) = """ f"{len(FEATURES) + 1} order by 1",
-    )  # fmt: skip
+        world,
+        """select as_of_date, max(day_count) from feature_statistics
+        where baseline = 'weekly' group by 1 having count(*) = """
+        f"{len(FEATURES) + 1} order by 1",
+    )
     assert histories == [(day, min(known, 7)) for known, day in enumerate(SERVED)]
     outcomes = (
         "select distinct as_of_date, kind from drift_reports where kind in ('label', 'calibration') and n_current > 0"
@@ -146,9 +162,10 @@ def test_a_planted_shift_is_one_alert_until_it_is_mended(copy: Path, caplog: pyt
         assert any(KEY in line for line in caplog.messages) is (number < 3)  # somebody knows by the third night
         assert ask(copy, f"select as_of_date from alerts where alert_key = '{KEY}' and as_of_date = '{day}'")
         (row,) = ask(
-            copy, f"select verdict, importance > 0 from drift_reports where as_of_date = '{day}' "
+            copy,
+            f"select verdict, importance > 0 from drift_reports where as_of_date = '{day}' "
             "and feature = 'search_count_7d'",
-        )  # fmt: skip
+        )
         assert row == ("drift", True)
         with Warehouse.of(load_settings()).open(run_info("a test", day)) as session:
             (one,) = [one for one in alert_log.incidents(session.connection) if one.alert.key == KEY]
@@ -170,9 +187,10 @@ def test_a_planted_shift_is_one_alert_until_it_is_mended(copy: Path, caplog: pyt
     assert logged(copy) == [*known, (NIGHTS[3], "resolved")]
     assert ask(copy, f"select count(*) from alerts where alert_key = '{KEY}'") == [(0,)]
     judged = ask(
-        copy, "select as_of_date, reasons, model_age_days, new_feedback_count from retrain_decision "
+        copy,
+        "select as_of_date, reasons, model_age_days, new_feedback_count from retrain_decision "
         f"where as_of_date >= '{TRAINED}' order by 1",
-    )  # fmt: skip
+    )
     for _, reasons, age, feedback in judged:
         assert ("model_age" in reasons) is (age > 7)
         assert ("new_feedback" in reasons) is (feedback >= 50)
@@ -185,21 +203,23 @@ def test_a_planted_shift_is_one_alert_until_it_is_mended(copy: Path, caplog: pyt
 def test_the_cohort_whose_horizon_ends_that_night_is_judged_beside_its_baseline(world: Path) -> None:
     cohorts = ask(world, "select as_of_date, cohort_date from performance_report where basis = 'realised' group by all")
     assert cohorts == [(SERVED[-1], TRAINED)]
-    by_metric = dict(ask(
-        world, """select metric, (sample_count, buyer_count, baseline_value, value)
+    by_metric = dict(
+        ask(
+            world,
+            """select metric, (sample_count, buyer_count, baseline_value, value)
         from performance_report where basis = 'realised' and segment = 'all'""",
-    ))  # fmt: skip
-    trained = dict(ask(
-        world, "select metric, value from model_evaluation where part = 'test' and segment = 'all'"
-    ))  # fmt: skip
+        )
+    )
+    trained = dict(ask(world, "select metric, value from model_evaluation where part = 'test' and segment = 'all'"))
     users, buyers, baseline, auc = by_metric["roc_auc"]
     assert baseline == trained["roc_auc"]
     rows = ask(
-        world, f"""select probability, user_id in (
+        world,
+        f"""select probability, user_id in (
             select user_id from daily_activity where purchase_count > 0 and not is_bot
                 and activity_date > date '{TRAINED}' and activity_date <= date '{SERVED[-1]}'
         ) from model_scores where as_of_date = '{TRAINED}'""",
-    )  # fmt: skip
+    )
     from sklearn.metrics import roc_auc_score
 
     bought = [label for _, label in rows]
@@ -214,9 +234,10 @@ def test_without_a_champion_a_training_is_called_for_once_there_are_samples(copy
     for day in (young, later):
         night(day, select="key:drift_reports or key:performance_report", now=datetime(2026, 3, 7, 2))
     rows = ask(
-        copy, f"""select as_of_date, should_retrain, reasons, training_sample_count >= 100, because
+        copy,
+        f"""select as_of_date, should_retrain, reasons, training_sample_count >= 100, because
         from retrain_decision where as_of_date < '{TRAINED}' order by 1""",
-    )  # fmt: skip
+    )
     assert [row[:4] for row in rows] == [(young, False, "no_champion", False), (later, True, "no_champion", True)]
     assert "There are 0 samples to learn from, and 100 are needed." in rows[0][4]
 
@@ -242,10 +263,11 @@ def test_reasons_of_a_change_sum_to_it_for_every_user(copy: Path) -> None:
     assert done.success, failures(done)
     parts: Sequence[str] = ("late_data", "decay_and_time", "new_behaviour", "rule_edit", "model_swap", "unexplained")
     rows = ask(
-        copy, f"""select count(*), max(abs(change - ({" + ".join(parts)}))), max(abs(change - (after - before))),
+        copy,
+        f"""select count(*), max(abs(change - ({" + ".join(parts)}))), max(abs(change - (after - before))),
             max(abs(unexplained)), count(*) filter (new_behaviour > 0), count(*) filter (decay_and_time < 0)
         from score_changes where as_of_date = '{SERVED[-1]}'""",
-    )  # fmt: skip
+    )
     ((users, apart, difference, unexplained, active, faded),) = rows
     assert users > 10
     assert max(apart, difference, unexplained) < 1e-6

@@ -79,17 +79,24 @@ def test_caps_negative_rules_and_suppressions_hold_in_the_published_file(
     lineage = metadata["dagster/column_lineage"].value
     made_of = {(dep.asset_key.to_user_string(), dep.column_name) for dep in lineage.deps_by_column["score"]}
     assert made_of == {
-        ("user_features", "page_view_count_30d"), ("daily_activity", "page_view_count"),
-        ("daily_activity", "activity_date"), ("user_features", "careers_page_view_count_30d"),
-        ("user_features", "unsubscribe_count_30d"), ("user_features", "user_id"), ("user_features", "mailchimp_id"),
-    }  # fmt: skip
+        ("user_features", "page_view_count_30d"),
+        ("daily_activity", "page_view_count"),
+        ("daily_activity", "activity_date"),
+        ("user_features", "careers_page_view_count_30d"),
+        ("user_features", "unsubscribe_count_30d"),
+        ("user_features", "user_id"),
+        ("user_features", "mailchimp_id"),
+    }
     (data_dir / "rules" / "views.toml").write_text(RULES.replace("cap = 40", "cap = 50"))
     assert run_night("2026-03-09", select="rule_scores").success
     assert run_night("2026-03-09", select="rule_scores").success
     con = warehouse(data_dir)
-    versions = [row[0] for row in con.execute(
-        "select version from gate_ledger where table_name = 'rule_scores' order by attempt"
-    ).fetchall()]  # fmt: skip
+    versions = [
+        row[0]
+        for row in con.execute(
+            "select version from gate_ledger where table_name = 'rule_scores' order by attempt"
+        ).fetchall()
+    ]
     noted = con.execute("select action, object, first_date::varchar, run_id is not null from audit_log").fetchall()
     assert noted == [("new rule set", f"views {versions[1]} after {versions[0]}", "2026-03-09", True)]
     con.close()

@@ -102,7 +102,9 @@ def test_a_backfill_of_thirty_days_from_the_ui_succeeds_as_one_run(tmp_path: Pat
     assert sum(table == "user_features" for table, _ in found) == DAYS
     assert in_a_process(HERE, "build", "user_features", environment=surroundings) == ""
     with closing(warehouse(data_dir)) as con:
-        verdicts = con.execute("select attempt, count(*), bool_and(verdict = 'PASS') from gate_ledger "
-                               "where table_name = 'user_features' group by all order by all").fetchall()  # fmt: skip
+        verdicts = con.execute(
+            "select attempt, count(*), bool_and(verdict = 'PASS') from gate_ledger "
+            "where table_name = 'user_features' group by all order by all"
+        ).fetchall()
     assert verdicts == [(1, DAYS, True), (2, DAYS, True)]
     assert content_hashes(data_dir) == found

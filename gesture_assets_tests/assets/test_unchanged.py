@@ -196,10 +196,13 @@ def test_an_earlier_day_that_changed_is_counted_in_later_ones(built: Path) -> No
 
 def test_a_day_that_did_not_pass_is_looked_at_again(built: Path) -> None:
     broken = built / "landing" / "native" / "broken.csv"
-    broken.write_text("event_id,user_id,event_type,event_at,received_at\n" + "".join(
-        f"b{n},ada,page_view,{DAYS[3]}T10:00:00Z,{DAYS[3]}T10:00:00Z\nz{n},ada,teleport,{DAYS[3]}T10:00:00Z,{DAYS[3]}T10:00:00Z\n"
-        for n in range(20)
-    ))  # fmt: skip
+    broken.write_text(
+        "event_id,user_id,event_type,event_at,received_at\n"
+        + "".join(
+            f"b{n},ada,page_view,{DAYS[3]}T10:00:00Z,{DAYS[3]}T10:00:00Z\nz{n},ada,teleport,{DAYS[3]}T10:00:00Z,{DAYS[3]}T10:00:00Z\n"
+            for n in range(20)
+        )
+    )
     for _ in range(2):
         assert not run_night(DAYS[3], now=NOW, rebuild=False, select="raw_events").success
     broken.unlink()

@@ -62,9 +62,11 @@ def main() -> None:
 def show(part: Part, console: Console) -> None:
     """Print a part: its runs with their longest pieces, and its limits."""
     size = part.size
-    title = part.name if part.name == "fixed" else (
-        f"{part.name}: {size.events:,} events, {size.users:,} users, {size.days} days"
-    )  # fmt: skip
+    title = (
+        part.name
+        if part.name == "fixed"
+        else (f"{part.name}: {size.events:,} events, {size.users:,} users, {size.days} days")
+    )
     table = Table(title=title, title_justify="left")
     table.add_column("")
     for heading in ("seconds", "share", "processor", "peak MB"):

@@ -30,8 +30,15 @@ from gesture_assets.sources.personal import keyed_hash_sql, masked_sql, normal_e
 COUNTS = [f"{name}_count" for name in EVENT_TYPE_NAMES]
 SPANNED = [*COUNTS, "event_count", "session_count"]
 ONCE = [f"{kind}_session_count" for kind in ("repeat", "bounced", "spam", *DEVICES)]
-LASTING = ("country", "city", "gender", "email_key", "account_balance_usd", "recent_pages_viewed",
-           "recent_pricing_views")  # fmt: skip
+LASTING = (
+    "country",
+    "city",
+    "gender",
+    "email_key",
+    "account_balance_usd",
+    "recent_pages_viewed",
+    "recent_pricing_views",
+)
 SECONDS = "sum(round(coalesce({}, 0) * 1000)::bigint)::bigint"
 
 
@@ -59,9 +66,15 @@ class Script:
     def run(self) -> dict[str, float]:
         """Make every table of the night and the published copy; seconds per step, and of the whole."""
         steps: tuple[Callable[[], None], ...] = (
-            self.landed_events, self.sessions, self.daily_activity, self.crm_subscribers, self.user_features,
-            self.rule_scores, self.top_users, self.published_warehouse,
-        )  # fmt: skip
+            self.landed_events,
+            self.sessions,
+            self.daily_activity,
+            self.crm_subscribers,
+            self.user_features,
+            self.rule_scores,
+            self.top_users,
+            self.published_warehouse,
+        )
         spent: dict[str, float] = {}
         for step in steps:
             started = time.perf_counter()

@@ -44,9 +44,14 @@ def demo_model(folder: Path, size: Size) -> dict[str, Any]:
         product.use(data_dir)
         truth, first = data_dir / "demo_truth.parquet", LAST - timedelta(days=size.days - 1)
         write_demo_world(
-            landing=data_dir / "landing", crm=data_dir / "crm_database.sqlite", truth=truth, users=size.users,
-            days=size.days, seed=SEED, end=LAST,
-        )  # fmt: skip
+            landing=data_dir / "landing",
+            crm=data_dir / "crm_database.sqlite",
+            truth=truth,
+            users=size.users,
+            days=size.days,
+            seed=SEED,
+            end=LAST,
+        )
         newest = LAST - timedelta(days=HORIZON)
         days = [newest - timedelta(days=ago) for ago in range(0, (newest - first).days - APART, APART)]
         nights = [(first, LAST, "+key:daily_activity or key:activity_to_date or key:validated_subscribers")]
@@ -55,9 +60,11 @@ def demo_model(folder: Path, size: Size) -> dict[str, Any]:
             done = run_night(start, end, select=select)
             assert done.success, failures(done)
         trained = defs.resolve_job_def("train").execute_in_process(
-            partition_key=str(LAST), tags={NOW_TAG: f"{LAST + timedelta(days=1)}T03:00"}, raise_on_error=False,
+            partition_key=str(LAST),
+            tags={NOW_TAG: f"{LAST + timedelta(days=1)}T03:00"},
+            raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        )  # fmt: skip
+        )
         assert trained.success, failures(trained)
         models = load_settings().models
         (version,) = known_versions(models)
@@ -76,7 +83,7 @@ def demo_model(folder: Path, size: Size) -> dict[str, Any]:
             "join user_features as features on features.as_of_date = day and features.user_id = placed.user_id "
             "join rule_scores as rules on rules.as_of_date = day and rules.user_id = placed.user_id "
             "order by day, placed.user_id"
-        ).pl()  # fmt: skip
+        ).pl()
         con.close()
         found = {}
         model = load_version(models, version)
@@ -87,11 +94,17 @@ def demo_model(folder: Path, size: Size) -> dict[str, Any]:
             found[name] = {metric: list(vars(judged.metrics[metric]).values()) for metric in SHOWN}
         return {
             "seconds": time.perf_counter() - started,
-            "rows": len(rows), "buyers": int(rows["label"].sum()), "base_rate": float(rows["label"].mean()),  # pyright: ignore
-            "expected_buyers": float(oracle.sum()), "suspects": suspects[0] if suspects else -1,
-            "trained_in": card["training_seconds"], "data": f"{card['data_verdict']}: {card['data_because']}", **found,
-            "ensembles": _ensembles(model, pieces), "segments": _segments(model, pieces),
-        }  # fmt: skip
+            "rows": len(rows),
+            "buyers": int(rows["label"].sum()),
+            "base_rate": float(rows["label"].mean()),  # pyright: ignore
+            "expected_buyers": float(oracle.sum()),
+            "suspects": suspects[0] if suspects else -1,
+            "trained_in": card["training_seconds"],
+            "data": f"{card['data_verdict']}: {card['data_because']}",
+            **found,
+            "ensembles": _ensembles(model, pieces),
+            "segments": _segments(model, pieces),
+        }
 
 
 def _ensembles(model: "Model", pieces: dict[str, pl.DataFrame]) -> dict[str, Any]:
@@ -126,9 +139,11 @@ def _ensembles(model: "Model", pieces: dict[str, pl.DataFrame]) -> dict[str, Any
         )
         figures = judged.metrics["roc_auc"]
         found[" + ".join(names)] = {
-            "weights": weights.tolist(), "roc_auc": figures.challenger, "verdict": judged.verdict,
+            "weights": weights.tolist(),
+            "roc_auc": figures.challenger,
+            "verdict": judged.verdict,
             "difference": list(vars(figures.difference).values()),
-        }  # fmt: skip
+        }
     return found
 
 
@@ -164,5 +179,5 @@ def _segments(model: "Model", pieces: dict[str, pl.DataFrame]) -> dict[str, Any]
         found[column] = {
             "difference": list(vars(judged.metrics["roc_auc"].difference).values()),
             "said": {scope: one.sentence for scope, one in said.items()},
-        }  # fmt: skip
+        }
     return found

@@ -71,11 +71,16 @@ def drift_report(folder: Path, size: Size, python: str = sys.executable) -> Figu
         frame.write_parquet(path)
     by_scipy, _ = _timed(lambda: _by_scipy(then, now))
     return {
-        "seconds": ours, "cpu_seconds": cpu, "scipy_seconds": by_scipy, "rows": len(now), "reference_rows": len(then),
-        "features": len(report), "reference_megabytes": stored.stat().st_size / 1e6,
+        "seconds": ours,
+        "cpu_seconds": cpu,
+        "scipy_seconds": by_scipy,
+        "rows": len(now),
+        "reference_rows": len(then),
+        "features": len(report),
+        "reference_megabytes": stored.stat().st_size / 1e6,
         "evidently_seconds": _evidently(python, *paths, "preset"),
         "evidently_ks_seconds": _evidently(python, *paths, "ks"),
-    }  # fmt: skip
+    }
 
 
 def _by_scipy(then: pl.DataFrame, now: pl.DataFrame) -> None:

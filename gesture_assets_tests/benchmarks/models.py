@@ -23,9 +23,11 @@ from gesture_assets_tests.benchmarks.world import Size
 Figures = dict[str, Any]
 COUNTS, RATES, FLAGS, CATEGORIES = 40, 14, 2, 4
 FEATURES = [
-    *(f"count_{place}" for place in range(COUNTS)), *(f"rate_{place}" for place in range(RATES)),
-    *(f"is_{place}" for place in range(FLAGS)), *(f"city_{place}" for place in range(CATEGORIES)),
-]  # fmt: skip
+    *(f"count_{place}" for place in range(COUNTS)),
+    *(f"rate_{place}" for place in range(RATES)),
+    *(f"is_{place}" for place in range(FLAGS)),
+    *(f"city_{place}" for place in range(CATEGORIES)),
+]
 TRAINED = 200_000  # rows at most: four as-of days of 50,000 eligible users
 TIMES = 3
 
@@ -78,9 +80,12 @@ def model_scoring(folder: Path, size: Size) -> Figures:
     with_matrix, _ = _in_turn(lambda: model.booster.predict(xgboost.DMatrix(matrix)), lambda: None)
     encoding, _ = _in_turn(lambda: encode(users, model.encoding), lambda: None)
     return {
-        "seconds": ours, "xgboost_seconds": theirs, "xgboost_dmatrix_seconds": with_matrix, "rows": len(users),
+        "seconds": ours,
+        "xgboost_seconds": theirs,
+        "xgboost_dmatrix_seconds": with_matrix,
+        "rows": len(users),
         "steps": {"encoding": encoding},
-    }  # fmt: skip
+    }
 
 
 def model_reasons(folder: Path, size: Size) -> Figures:

@@ -13,14 +13,25 @@ from pathlib import Path
 from typing import Any
 
 COUNTED = {
-    "page_view": "page_views", "pricing_page_view": "pricing_page_views", "search": "search_events",
-    "chat_message": "chat_messages", "doc_download": "doc_downloads", "demo_request_click": "demo_request_clicks",
-    "signup": "signups", "calendar_booking": "calendar_bookings",
-}  # fmt: skip
+    "page_view": "page_views",
+    "pricing_page_view": "pricing_page_views",
+    "search": "search_events",
+    "chat_message": "chat_messages",
+    "doc_download": "doc_downloads",
+    "demo_request_click": "demo_request_clicks",
+    "signup": "signups",
+    "calendar_booking": "calendar_bookings",
+}
 WEIGHTS = {
-    "signups": 0.30, "calendar_bookings": 0.30, "demo_request_clicks": 0.15, "pricing_page_views": 0.08,
-    "page_views": 0.05, "doc_downloads": 0.02, "repeat_session_rate": 0.05, "account_balance_usd": 0.05,
-}  # fmt: skip
+    "signups": 0.30,
+    "calendar_bookings": 0.30,
+    "demo_request_clicks": 0.15,
+    "pricing_page_views": 0.08,
+    "page_views": 0.05,
+    "doc_downloads": 0.02,
+    "repeat_session_rate": 0.05,
+    "account_balance_usd": 0.05,
+}
 
 
 def score_file(path: Path, folder: Path) -> dict[str, float]:

@@ -49,10 +49,14 @@ def night(folder: Path, size: Size, *, statements: bool = False) -> Figures:
     parts["building tables"] = seconds - sum(parts.values())
     longest = sorted(watch.statements, reverse=True)[:SHOWN_STATEMENTS]
     return {
-        "seconds": seconds, "processor_seconds": processor, "steps": steps, "parts": parts,
-        "published_bytes": published, "contents": contents,
+        "seconds": seconds,
+        "processor_seconds": processor,
+        "steps": steps,
+        "parts": parts,
+        "published_bytes": published,
+        "contents": contents,
         "statements": [{"seconds": s, "part": part, "sql": sql[:200]} for s, part, sql in longest],
-    }  # fmt: skip
+    }
 
 
 def night_by_hand(folder: Path, size: Size) -> Figures:
@@ -112,18 +116,31 @@ def backfill(folder: Path, size: Size) -> Figures:
         single = product.run(LAST)
     seconds = steps.pop("whole")
     return {
-        "seconds": seconds, "days": len(days), "per_day": seconds / len(days), "single_day": single["whole"],
-        "steps": steps, "parts": dict(watch.parts.most_common()),
-    }  # fmt: skip
+        "seconds": seconds,
+        "days": len(days),
+        "per_day": seconds / len(days),
+        "single_day": single["whole"],
+        "steps": steps,
+        "parts": dict(watch.parts.most_common()),
+    }
 
 
 RUNS: dict[str, Callable[..., Figures]] = {
     run.__name__: run
     for run in (
-        history, night, night_by_hand, from_files, by_pandas, backfill, model_training, model_scoring, model_reasons,
-        demo_model, drift_report,
+        history,
+        night,
+        night_by_hand,
+        from_files,
+        by_pandas,
+        backfill,
+        model_training,
+        model_scoring,
+        model_reasons,
+        demo_model,
+        drift_report,
     )
-}  # fmt: skip
+}
 
 
 def main() -> None:

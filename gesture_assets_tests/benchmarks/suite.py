@@ -27,9 +27,14 @@ ROOT = Path(__file__).resolve().parents[2]
 Figures = dict[str, Any]
 # What only gates look at, and a hash of the whole CRM: no other table depends on it, and the script does not make it.
 NOT_COMPARED = (
-    "content_hash", "found_columns", "least_row_count", "most_row_count", "expected_column_count", "odd_product_count",
+    "content_hash",
+    "found_columns",
+    "least_row_count",
+    "most_row_count",
+    "expected_column_count",
+    "odd_product_count",
     "odd_date_count",
-)  # fmt: skip
+)
 NO_ROWS = "None"
 # What DuckDB may take of the four GB that the design allows at 100 M events; Python, Polars and Arrow have the rest.
 MEMORY_LIMIT = "2500MB"
@@ -130,11 +135,14 @@ def night(bench: Bench, size: Size) -> Part:
     gates = sum(ours["parts"].get(name, 0.0) for name in GATES) / ours["seconds"]
     compared = ours["seconds"] - sum(ours["steps"].get(step, 0.0) for step in NOT_BY_HAND)
     return Part(
-        "night", size, {"history": history, "night": ours, "by_hand": by_hand, "differences": differences,
-                         "not_by_hand": left_out},
-        [Limit("night ÷ the same tables by hand, without gates", compared / by_hand["seconds"], 1.5),
-         Limit("share of all gates in the night", gates, 0.35)],
-    )  # fmt: skip
+        "night",
+        size,
+        {"history": history, "night": ours, "by_hand": by_hand, "differences": differences, "not_by_hand": left_out},
+        [
+            Limit("night ÷ the same tables by hand, without gates", compared / by_hand["seconds"], 1.5),
+            Limit("share of all gates in the night", gates, 0.35),
+        ],
+    )
 
 
 def _differences(ours: dict[str, dict[str, str]], theirs: dict[str, dict[str, str]]) -> dict[str, list[str]]:
@@ -150,9 +158,10 @@ def _differences(ours: dict[str, dict[str, str]], theirs: dict[str, dict[str, st
 def _left_out(ours: dict[str, dict[str, str]], theirs: dict[str, dict[str, str]]) -> list[str]:
     """Tables that only the product fills: their time is in its figure and not in the script's."""
     return sorted(
-        table for table, columns in ours.items()
+        table
+        for table, columns in ours.items()
         if columns[PARTITION] != NO_ROWS and theirs.get(table, {}).get(PARTITION, NO_ROWS) == NO_ROWS
-    )  # fmt: skip
+    )
 
 
 def long_history(bench: Bench, size: Size) -> Part:
@@ -165,9 +174,11 @@ def long_history(bench: Bench, size: Size) -> Part:
         del found["contents"]
     ratio = long_night["seconds"] / short_night["seconds"]
     return Part(
-        "long_history", size, {"night": short_night, "night_with_3_times_the_history": long_night},
+        "long_history",
+        size,
+        {"night": short_night, "night_with_3_times_the_history": long_night},
         [Limit(f"night with {long.days} days ÷ with {size.days} days", ratio, 1.2)],
-    )  # fmt: skip
+    )
 
 
 def pandas(bench: Bench, size: Size) -> Part:
@@ -177,11 +188,21 @@ def pandas(bench: Bench, size: Size) -> Part:
     ours, theirs = from_csv["from_files"], from_csv["by_pandas"]
     parquet = bench.fastest(size, from_files={"form": "parquet"})["from_files"]
     return Part(
-        "pandas", size, {"from_csv": ours, "from_parquet": parquet, "pandas": theirs},
-        [Limit("times faster than plain pandas, both from CSV", theirs["seconds"] / ours["seconds"], 20, is_floor=True),
-         Limit("times faster from Parquet than plain pandas from CSV", theirs["seconds"] / parquet["seconds"], 20,
-               is_floor=True)],
-    )  # fmt: skip
+        "pandas",
+        size,
+        {"from_csv": ours, "from_parquet": parquet, "pandas": theirs},
+        [
+            Limit(
+                "times faster than plain pandas, both from CSV", theirs["seconds"] / ours["seconds"], 20, is_floor=True
+            ),
+            Limit(
+                "times faster from Parquet than plain pandas from CSV",
+                theirs["seconds"] / parquet["seconds"],
+                20,
+                is_floor=True,
+            ),
+        ],
+    )
 
 
 def backfill(bench: Bench, size: Size) -> Part:
@@ -198,10 +219,14 @@ def memory(bench: Bench, size: Size) -> Part:
     history, ours = bench.run("history", size), bench.run("night", size)
     del ours["contents"]
     return Part(
-        "memory", size, {"history": history, "night": ours},
-        [Limit("GB at most while the history loads", history["peak_bytes"] / 1e9, 4),
-         Limit("GB at most during the night", ours["peak_bytes"] / 1e9, 4)],
-    )  # fmt: skip
+        "memory",
+        size,
+        {"history": history, "night": ours},
+        [
+            Limit("GB at most while the history loads", history["peak_bytes"] / 1e9, 4),
+            Limit("GB at most during the night", ours["peak_bytes"] / 1e9, 4),
+        ],
+    )
 
 
 def fixed(bench: Bench, size: Size) -> Part:
@@ -236,11 +261,15 @@ def models(bench: Bench, size: Size) -> Part:
     runs = {name: bench.run(name, size) for name in ("model_training", "model_scoring", "model_reasons")}
     most = {"model_training": 1.2, "model_scoring": 1.3, "model_reasons": 1.3}
     return Part(
-        "models", size, runs,
-        [Limit(f"{name} ÷ XGBoost's own", runs[name]["seconds"] / runs[name]["xgboost_seconds"], limit)
-         for name, limit in most.items()]
+        "models",
+        size,
+        runs,
+        [
+            Limit(f"{name} ÷ XGBoost's own", runs[name]["seconds"] / runs[name]["xgboost_seconds"], limit)
+            for name, limit in most.items()
+        ]
         + [Limit(f"GB at most during {name}", runs[name]["peak_bytes"] / 1e9, 4) for name in most],
-    )  # fmt: skip
+    )
 
 
 def demo_model(bench: Bench, size: Size) -> Part:
@@ -248,14 +277,18 @@ def demo_model(bench: Bench, size: Size) -> Part:
     found = bench.run("demo_model", size)
     model, oracle = found["model"], found["oracle"]
     return Part(
-        "demo_model", size, found,
-        [Limit("ROC AUC on later days and other people", model["roc_auc"][0], 0.85, is_floor=True),
-         Limit("ROC AUC short of the oracle's", oracle["roc_auc"][0] - model["roc_auc"][0], 0.05),
-         Limit("lift of the top fifth over the rest", model["lift_top_20"][0], 3, is_floor=True),
-         Limit("calibration error", model["ece"][0], 0.05),
-         Limit("distance of probabilities ÷ buyers from 1", abs(model["sum_ratio"][0] - 1), 0.1),
-         Limit("features that the sentinel suspects", found["suspects"], 0)],
-    )  # fmt: skip
+        "demo_model",
+        size,
+        found,
+        [
+            Limit("ROC AUC on later days and other people", model["roc_auc"][0], 0.85, is_floor=True),
+            Limit("ROC AUC short of the oracle's", oracle["roc_auc"][0] - model["roc_auc"][0], 0.05),
+            Limit("lift of the top fifth over the rest", model["lift_top_20"][0], 3, is_floor=True),
+            Limit("calibration error", model["ece"][0], 0.05),
+            Limit("distance of probabilities ÷ buyers from 1", abs(model["sum_ratio"][0] - 1), 0.1),
+            Limit("features that the sentinel suspects", found["suspects"], 0),
+        ],
+    )
 
 
 def drift(bench: Bench, size: Size) -> Part:

@@ -22,8 +22,19 @@ LAST = date(2026, 6, 15)  # the night that is measured, in the middle of a month
 SUBSCRIBED = 5  # every fifth user is in the CRM
 EVENTS_PER_VISIT = 4  # on average; a visit has one to seven
 # How often each type is sent, against 1 for those that are not named.
-WEIGHTS = {"page_view": 60, "pricing_page_view": 6, "product_view": 16, "search": 8, "email_open": 12, "email_click": 5,
-           "video_view": 4, "app_open": 6, "feature_use": 6, "doc_download": 3, "social_interaction": 3}  # fmt: skip
+WEIGHTS = {
+    "page_view": 60,
+    "pricing_page_view": 6,
+    "product_view": 16,
+    "search": 8,
+    "email_open": 12,
+    "email_click": 5,
+    "video_view": 4,
+    "app_open": 6,
+    "feature_use": 6,
+    "doc_download": 3,
+    "social_interaction": 3,
+}
 SLOTS = [name for name in EVENT_TYPE_NAMES for _ in range(WEIGHTS.get(name, 1))]
 OPTIONS = {"parquet": "format parquet, compression lz4, row_group_size 100000", "csv": "format csv, header"}
 COUNTRIES = ("US", "GB", "DE", "IN", "FR", "CA", "BR", "ES")
@@ -123,18 +134,36 @@ def write_crm(size: Size, path: Path) -> None:
     name = pl.format("Person {}", "u")
     opted_in = (pl.lit(LAST) - pl.duration(days=5 + pl.col("u") * 7919 % 700)).dt.strftime("%Y-%m-%d")
     country = pl.Series("country_code", ["us", "uk", "de", "fr", ""])
-    subscribers = users.select("mailchimp_id", name.alias("user_full_name"), email.alias("user_email"),
-                               member_rating=1 + pl.col("u") * 31 % 5, optin_time=opted_in)  # fmt: skip
+    subscribers = users.select(
+        "mailchimp_id",
+        name.alias("user_full_name"),
+        email.alias("user_email"),
+        member_rating=1 + pl.col("u") * 31 % 5,
+        optin_time=opted_in,
+    )
     subscribers = subscribers.with_columns(country.gather(subscribers["mailchimp_id"].cast(pl.Int64) % len(country)))
-    tags = pl.concat([
-        users.select("mailchimp_id", tag=pl.format("learning_lab_{}", (1 + (pl.col("u") + 7 * n) % 45).cast(pl.String)
-                                                   .str.zfill(2)), tagged_at=opted_in)
-        for n in range(3)
-    ])  # fmt: skip
-    sales = users.filter(pl.col("u") % 100 == 0).with_row_index("transaction_id", 1).select(
-        "transaction_id", opted_in.alias("purchased_at"), name.alias("user_full_name"), email.alias("user_email"),
-        charge_country=pl.lit("us"), product_id=pl.lit(1),
-    )  # fmt: skip
+    tags = pl.concat(
+        [
+            users.select(
+                "mailchimp_id",
+                tag=pl.format("learning_lab_{}", (1 + (pl.col("u") + 7 * n) % 45).cast(pl.String).str.zfill(2)),
+                tagged_at=opted_in,
+            )
+            for n in range(3)
+        ]
+    )
+    sales = (
+        users.filter(pl.col("u") % 100 == 0)
+        .with_row_index("transaction_id", 1)
+        .select(
+            "transaction_id",
+            opted_in.alias("purchased_at"),
+            name.alias("user_full_name"),
+            email.alias("user_email"),
+            charge_country=pl.lit("us"),
+            product_id=pl.lit(1),
+        )
+    )
     connection = sqlite3.connect(path)
     with connection:
         for table, frame in {"Subscribers": subscribers, "Tags": tags, "Transactions": sales}.items():

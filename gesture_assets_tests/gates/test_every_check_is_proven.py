@@ -109,12 +109,14 @@ COMPANIONS = {
     ("rule_scores", "every_day_has_rows"): ("every_user_with_features_has_a_score",),
     ("quarantined_subscribers", "every_row_belongs_to_a_requested_day"): (ACCOUNTED,),
     ("rule_scores", "every_row_belongs_to_a_requested_day"): (
-        "every_user_with_features_has_a_score", "every_score_names_a_rule_set_version_that_is_kept",
+        "every_user_with_features_has_a_score",
+        "every_score_names_a_rule_set_version_that_is_kept",
     ),
     ("rule_sets", "each_key_occurs_once"): ("row_count_is_near_its_usual_level",),  # one row more is twice
     ("validated_subscribers", "each_key_occurs_once"): ("no_mailchimp_id_occurs_twice",),
     ("quarantined_subscribers", "each_key_occurs_once"): (
-        ACCOUNTED, "at_most_1_percent_of_subscribers_are_set_aside",
+        ACCOUNTED,
+        "at_most_1_percent_of_subscribers_are_set_aside",
     ),
     ("rule_scores", "each_key_occurs_once"): ("every_user_with_features_has_a_score",),
     ("top_users", "each_key_occurs_once"): ("ranks_follow_the_scores",),
@@ -130,28 +132,27 @@ COMPANIONS = {
     ("intent_scores", "each_key_occurs_once"): ("every_rule_score_has_its_intent_score",),
     ("retrain_decision", "each_key_occurs_once"): ("row_count_is_near_its_usual_level",),  # one row more is twice
     ("engagement_fences", "no_text_holds_an_ip_or_email_address"): ("every_outlier_is_listed_and_counted",),
-}  # fmt: skip
+}
 
 
 def shared_fault(contract: Contract, check: str) -> Fault | None:
     """The fault for a check that every table has."""
     name, last = contract.name, contract.column_names[-2:]
     sql = {
-        "columns_are_as_contracted_and_in_order":
-            f"create or replace table {name} as select * exclude ({last[0]}), {last[0]} from {name}",
+        "columns_are_as_contracted_and_in_order": f"create or replace table {name} as "
+        f"select * exclude ({last[0]}), {last[0]} from {name}",
         "column_types_are_as_contracted": f"alter table {name} alter {PARTITION} type timestamp",
         "every_day_has_rows": f"delete from {name}",
-        "every_row_belongs_to_a_requested_day":
-            f"insert into {name} select * replace ({STRAYS.get(name, YESTERDAY)}) from {name} limit 2",
+        "every_row_belongs_to_a_requested_day": f"insert into {name} "
+        f"select * replace ({STRAYS.get(name, YESTERDAY)}) from {name} limit 2",
         "no_required_value_is_missing": f"update {name} set {LOST[name]} = null where rowid = 0",
-        "each_key_occurs_once":
-            f"insert into {name} select * replace ({COPIES.get(name, TODAY)}) from {name} limit 1",
+        "each_key_occurs_once": f"insert into {name} select * replace ({COPIES.get(name, TODAY)}) from {name} limit 1",
         "no_column_is_emptier_than_its_ceiling": f"update {name} set member_rating = null",
         "no_count_is_negative": f"update {name} set {NEGATIVE.get(name, '')} where rowid = 0",
         "no_text_holds_an_ip_or_email_address": f"update {name} set {LEAKED[name]} = 'ada@example.com' where rowid = 0",
-        "row_count_is_near_its_usual_level":
-            f"update warehouse.main.gate_ledger set row_count = 10 * row_count where table_name = '{name}'",
-    }.get(check)  # fmt: skip
+        "row_count_is_near_its_usual_level": f"update warehouse.main.gate_ledger set row_count = 10 * row_count "
+        f"where table_name = '{name}'",
+    }.get(check)
     return Fault(sql, COMPANIONS.get((name, check), ())) if sql else None
 
 
@@ -393,9 +394,7 @@ OWN: dict[str, dict[str, Fault]] = {
         "the_model_serves": Fault("update intent_scores set source = 'rules_fallback', score = rule_score"),
     },
     "training_set": {
-        "every_outcome_is_known": Fault(
-            f"update training_set set matures_on = {PARTITION} + 1 where split = 'test'"
-        ),
+        "every_outcome_is_known": Fault(f"update training_set set matures_on = {PARTITION} + 1 where split = 'test'"),
         "a_label_is_0_or_1": Fault("update training_set set label = 3 where split = 'test' and label = 1"),
         "tests_lie_after_training": Fault(
             "update training_set set feature_date = feature_date + 42 where split = 'train'"
@@ -428,7 +427,7 @@ OWN: dict[str, dict[str, Fault]] = {
         "importances_sum_to_1": where_first("feature_importance", "gain = 0.6"),
         "every_feature_has_a_name": where_first("feature_importance", "feature_name = null", MISSING),
     },
-}  # fmt: skip
+}
 
 FAULTS = {
     (name, check.name): fault
@@ -449,11 +448,16 @@ class GoodNight:
             session.ensure(contract)
         provenance = "now()::timestamp as recorded_at, 'r' as run_id, false as is_backfill"
         for name, replaced in (
-            ("raw_events", TODAY), ("daily_activity", TODAY), ("user_features", TODAY), ("rule_scores", TODAY),
-            ("validated_subscribers", YESTERDAY), ("validated_subscribers", TODAY),
-            ("landing_reconciliation", YESTERDAY), ("crm_snapshot", YESTERDAY),
+            ("raw_events", TODAY),
+            ("daily_activity", TODAY),
+            ("user_features", TODAY),
+            ("rule_scores", TODAY),
+            ("validated_subscribers", YESTERDAY),
+            ("validated_subscribers", TODAY),
+            ("landing_reconciliation", YESTERDAY),
+            ("crm_snapshot", YESTERDAY),
             *(("model_scores", f"{PARTITION} - {before} as {PARTITION}") for before in range(1, 8)),
-        ):  # fmt: skip
+        ):
             self.con.execute(
                 f"insert into warehouse.main.{name} by name "
                 f"select * replace ({replaced}), {provenance} from memory.good.{name}"
@@ -586,16 +590,22 @@ def test_another_structure_is_refused_and_nothing_else_is_judged(
         ("crm_snapshot", "least_row_count = 5, most_row_count = 5", set()),
         ("crm_snapshot", "least_row_count = null, most_row_count = null, expected_column_count = null", set()),
         ("crm_snapshot", "column_names = column_names || ',tagged_at' where crm_table = 'Tags'", set()),
-        ("crm_snapshot", "column_names = column_names || ',shoe_size' where crm_table = 'Tags'",
-         {"crm_column_counts_are_as_expected"}),
-        ("rule_scores", "points = 0.5, score = 0.5 where rowid = 0",
-         {"no_score_leaves_1_to_100", "every_score_is_its_points_within_1_to_100"}),
+        (
+            "crm_snapshot",
+            "column_names = column_names || ',shoe_size' where crm_table = 'Tags'",
+            {"crm_column_counts_are_as_expected"},
+        ),
+        (
+            "rule_scores",
+            "points = 0.5, score = 0.5 where rowid = 0",
+            {"no_score_leaves_1_to_100", "every_score_is_its_points_within_1_to_100"},
+        ),
         ("rule_scores", "points = 180, score = 100 where rowid = 0", set()),
         ("rule_scores", "points = -3, score = 1 where rowid = 0", set()),
         ("rule_scores", "score = null, suppression_reason = 'competitor' where rowid = 0", set()),
         ("rule_scores", "suppression_reason = 'competitor' where rowid = 0", {"only_suppressed_users_have_no_score"}),
     ],
-)  # fmt: skip
+)
 def test_the_boundary_of_a_check_is_where_the_contract_says(
     night: GoodNight, name: str, change: str, expected: set[str]
 ) -> None:

@@ -105,8 +105,10 @@ def test_a_bad_rating_reaches_nothing_until_somebody_opens_the_gate_with_a_reaso
     assert {(day, why) for _, day, why in opened} == {(BAD_DAY, reason)}
 
 
-OPEN = f"select alert_key, severity, night_count, what from ({INCIDENTS.format(table='alert_log')}) " \
-       "where resolved_on is null"  # fmt: skip
+OPEN = (
+    f"select alert_key, severity, night_count, what from ({INCIDENTS.format(table='alert_log')}) "
+    "where resolved_on is null"
+)
 
 
 @pytest.mark.slow
@@ -124,8 +126,9 @@ def test_a_mended_crm_opens_the_gate_by_itself_and_ends_the_alert(data_dir: Path
     mended = run_night(BAD_DAY)
     assert mended.success, failures(mended)
     assert rows(data_dir, "select count(*) from rejected.validated_subscribers") == [(0,)]
-    assert rows(data_dir, "select attempt, verdict from gate_ledger where table_name = 'validated_subscribers' "
-                "order by all") == [(1, "FAIL"), (2, "FAIL"), (3, "PASS")]  # fmt: skip
+    assert rows(
+        data_dir, "select attempt, verdict from gate_ledger where table_name = 'validated_subscribers' order by all"
+    ) == [(1, "FAIL"), (2, "FAIL"), (3, "PASS")]
     # Nobody who reads the file that proves it is told that the night failed.
     con = published(data_dir)
     assert con.execute("select * from analytics.open_alerts").fetchall() == []
@@ -151,8 +154,9 @@ def test_a_past_day_keeps_the_snapshot_it_was_built_from_unless_a_reason_is_give
     assert again.success, failures(again)
     assert rows(data_dir, "select * from validated_subscribers") == stored
     assert rows(data_dir, RATINGS) == [(3, False), (4, False), (5, False)]
-    restated = run_night(GOOD_DAY, select=CRM, now=LATER, restate_reason="the export was of another company",
-                         restate_crm=True)  # fmt: skip
+    restated = run_night(
+        GOOD_DAY, select=CRM, now=LATER, restate_reason="the export was of another company", restate_crm=True
+    )
     assert restated.success, failures(restated)
     assert rows(data_dir, RATINGS) == [(1, True)] * 3
 

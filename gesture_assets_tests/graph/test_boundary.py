@@ -18,9 +18,19 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MOD
 
 HEAVY = {"great_expectations", "xgboost", "mlflow", "pandas"}
 CLOCKS = {
-    "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "datetime.datetime.now", "datetime.date.today",
-    "time.time", "time.time_ns", "time.localtime", "time.gmtime", "pendulum.now", "uuid.uuid1",
-}  # fmt: skip
+    "datetime.now",
+    "datetime.utcnow",
+    "datetime.today",
+    "date.today",
+    "datetime.datetime.now",
+    "datetime.date.today",
+    "time.time",
+    "time.time_ns",
+    "time.localtime",
+    "time.gmtime",
+    "pendulum.now",
+    "uuid.uuid1",
+}
 SQL_CLOCK = re.compile(r"\b(current_(date|timestamp|time)|now\(\)|get_current_timestamp|localtimestamp)", re.I)
 
 
@@ -33,8 +43,11 @@ def imports(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module.split(".")[0])
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            found |= {argument.value.split(".")[0] for argument in node.args
-                      if isinstance(argument, ast.Constant) and isinstance(argument.value, str)}  # fmt: skip
+            found |= {
+                argument.value.split(".")[0]
+                for argument in node.args
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+            }
     return found
 
 
@@ -52,8 +65,12 @@ def at_module_level(node: ast.AST) -> Iterator[ast.stmt]:
 
 def imports_on_load(tree: ast.AST) -> set[str]:
     """Top-level packages that come in as soon as the module is imported."""
-    return {name for statement in at_module_level(tree) if isinstance(statement, ast.Import | ast.ImportFrom)
-            for name in imports(statement)}  # fmt: skip
+    return {
+        name
+        for statement in at_module_level(tree)
+        if isinstance(statement, ast.Import | ast.ImportFrom)
+        for name in imports(statement)
+    }
 
 
 def reads_environment(tree: ast.AST) -> bool:
@@ -97,11 +114,19 @@ def tracked_files() -> list[Path]:
 
 
 # Written in pieces, so that this file does not hold what it looks for.
-PLACES = re.compile("|".join([
-    "(?<![\\w.])/" + "work/", "/" + "tmp/v\\b", "(?<![\\w.])/" + "root\\b", "(?<![\\w.])/" + "home/\\w+",
-    "https?://[^\\s\"')]*(?:" + "py" + "pi|artifac" + "tory|nex" + "us|/simp" + "le\\b|regis" + "try)",
-    "(?:extra-)?index" + "-url",
-]), re.I)  # fmt: skip
+PLACES = re.compile(
+    "|".join(
+        [
+            "(?<![\\w.])/" + "work/",
+            "/" + "tmp/v\\b",
+            "(?<![\\w.])/" + "root\\b",
+            "(?<![\\w.])/" + "home/\\w+",
+            "https?://[^\\s\"')]*(?:" + "py" + "pi|artifac" + "tory|nex" + "us|/simp" + "le\\b|regis" + "try)",
+            "(?:extra-)?index" + "-url",
+        ]
+    ),
+    re.I,
+)
 
 
 def test_only_defs_definitions_and_the_command_line_know_dagster() -> None:
@@ -123,9 +148,10 @@ def test_the_environment_is_read_by_the_settings_only() -> None:
 
 def test_the_command_line_asks_the_environment_only_where_a_value_comes_from() -> None:
     readers = {
-        function.name for function in ast.walk(TREES["cli/judge.py"])
+        function.name
+        for function in ast.walk(TREES["cli/judge.py"])
         if isinstance(function, ast.FunctionDef) and reads_environment(function)
-    }  # fmt: skip
+    }
     assert readers == {"config_show"}
 
 
@@ -167,18 +193,22 @@ def test_a_heavy_import_is_found_at_module_level_only() -> None:
 
 def test_no_private_part_of_dagster_is_used() -> None:
     private = {
-        name for name, tree in TREES.items() for node in ast.walk(tree)
+        name
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("dagster._")
-    }  # fmt: skip
+    }
     assert private == set()
 
 
 def test_every_module_says_what_belongs_in_it() -> None:
     silent = {
-        name for name, tree in TREES.items()
-        if not name.endswith("__init__.py") and name != "definitions.py"
+        name
+        for name, tree in TREES.items()
+        if not name.endswith("__init__.py")
+        and name != "definitions.py"
         and "Belongs here" not in (ast.get_docstring(tree) or "")
-    }  # fmt: skip
+    }
     assert silent == set()
 
 

@@ -66,11 +66,23 @@ UPSTREAM = {
     **dict.fromkeys(LEARNT, LEARNT_FROM),
     **{name: {*LEARNT, "user_features", "rule_scores"} for name in JUDGED},
     PUBLICATION: {
-        *LANDED, *CRM, "rule_sets", "sessions", "daily_activity", "activity_to_date", "user_features",
-        *WHO_BUYS, *OUTLIERS, "rule_scores", "rule_contributions", "top_users",
-        *MODEL_SCORES, "intent_scores", *MONITORING,
+        *LANDED,
+        *CRM,
+        "rule_sets",
+        "sessions",
+        "daily_activity",
+        "activity_to_date",
+        "user_features",
+        *WHO_BUYS,
+        *OUTLIERS,
+        "rule_scores",
+        "rule_contributions",
+        "top_users",
+        *MODEL_SCORES,
+        "intent_scores",
+        *MONITORING,
     },
-}  # fmt: skip
+}
 UPSTREAM[REPORT] = UPSTREAM[PUBLICATION]
 SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
 ASSETS = [asset for asset in defs.assets or () if isinstance(asset, dg.AssetsDefinition)]
@@ -80,9 +92,13 @@ SCHEDULE = defs.resolve_schedule_def("nightly_schedule")
 
 # Jobs and schedules of assets are kept by Dagster in classes that it does not export until they are resolved.
 DEFINITION_TYPES = (
-    dg.AssetsDefinition, dg.JobDefinition, dg.ScheduleDefinition, dg.SensorDefinition,
-    type(nightly.nightly), type(nightly.nightly_schedule),
-)  # fmt: skip
+    dg.AssetsDefinition,
+    dg.JobDefinition,
+    dg.ScheduleDefinition,
+    dg.SensorDefinition,
+    type(nightly.nightly),
+    type(nightly.nightly_schedule),
+)
 
 
 def upstream(name: str) -> set[str]:
@@ -226,15 +242,19 @@ def test_every_expectation_is_one_check_of_its_asset_and_only_warnings_let_a_nig
     own = {key: blocking for key, blocking in found.items() if key[0] not in LAST}
     assert own == expected
     assert {name for (_, name), blocking in found.items() if not blocking} == {
-        *WARN_ONLY, "the_newest_day_is_the_last_complete_day",
-    }  # fmt: skip
+        *WARN_ONLY,
+        "the_newest_day_is_the_last_complete_day",
+    }
     assert found[(PUBLICATION, "the_published_file_holds_what_passed")]
     assert found[(REPORT, "success_is_what_the_checks_say")]
 
 
 def test_every_check_says_what_to_do_when_it_fails() -> None:
-    silent = [check.name for check in CHECKS if check.asset_key.path[-1] not in LAST
-              and "When it fails: " not in (check.description or "")]  # fmt: skip
+    silent = [
+        check.name
+        for check in CHECKS
+        if check.asset_key.path[-1] not in LAST and "When it fails: " not in (check.description or "")
+    ]
     assert silent == []
 
 

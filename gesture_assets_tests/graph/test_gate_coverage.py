@@ -73,9 +73,10 @@ def asked(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str
 def test_every_reader_asks_the_ledger_about_everything_it_is_built_from(asked: set[tuple[str, str]]) -> None:
     step_of = {
         key.to_user_string(): asset.op.name
-        for asset in defs.assets or () if isinstance(asset, dg.AssetsDefinition)
+        for asset in defs.assets or ()
+        if isinstance(asset, dg.AssetsDefinition)
         for key in asset.keys
-    }  # fmt: skip
+    }
     nightly = defs.resolve_job_def("nightly").asset_layer.executable_asset_keys
     readers = {key.to_user_string() for key in nightly}
     # What a training asks is seen where one is run: assets/test_models.py.

@@ -37,8 +37,10 @@ def test_every_link_leads_somewhere(path: str) -> None:
 
 def test_every_shipped_source_is_listed() -> None:
     assert {path.stem for path in SHIPPED.glob("*.toml")} == set(re.findall(r"^   \| `(\w+)` \| ", README, re.M)) - {
-        "Subscribers", "Tags", "Transactions",
-    }  # fmt: skip
+        "Subscribers",
+        "Tags",
+        "Transactions",
+    }
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"gesture ([a-z][a-z-]+)", README)) - {"assets", "duckdb"}))

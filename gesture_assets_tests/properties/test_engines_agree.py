@@ -94,14 +94,20 @@ def copies(seed: int, size: int) -> pl.DataFrame:
     dice = random.Random(seed)
     rows = [
         event(
-            dice.choice((0, 0.1, 0.2, 0.5)) + dice.randrange(3), user_id=dice.choice("uv"),
-            event_id=f"e{dice.randrange(2 * size)}", landing_file=dice.choice(("a.csv", "b.csv")), landing_line=n,
-            received_at=event(dice.randrange(4))["received_at"], dwell_seconds=dice.choice((None, 0.0, 0.0, 1 / 3)),
-            is_bot_agent=dice.random() < 0.02, anonymous_id=dice.choice((None, "x", "y")),
-            known_user_id=dice.choice((None, "u", "v")), reason=dice.choice((None, None, None, "too_old")),
+            dice.choice((0, 0.1, 0.2, 0.5)) + dice.randrange(3),
+            user_id=dice.choice("uv"),
+            event_id=f"e{dice.randrange(2 * size)}",
+            landing_file=dice.choice(("a.csv", "b.csv")),
+            landing_line=n,
+            received_at=event(dice.randrange(4))["received_at"],
+            dwell_seconds=dice.choice((None, 0.0, 0.0, 1 / 3)),
+            is_bot_agent=dice.random() < 0.02,
+            anonymous_id=dice.choice((None, "x", "y")),
+            known_user_id=dice.choice((None, "u", "v")),
+            reason=dice.choice((None, None, None, "too_old")),
         )
         for n in range(size)
-    ]  # fmt: skip
+    ]
     return events_table(*rows).drop("is_bot")
 
 
@@ -121,9 +127,15 @@ def test_copies_bots_and_links(rows: pl.DataFrame) -> None:
 
 
 SUBSCRIBER = {
-    "mailchimp_id": pl.Int64, "email_key": pl.String, "email_domain": pl.String, "is_email_well_formed": pl.Boolean,
-    "member_rating": pl.Int16, "optin_date": pl.Date, "country": pl.String, "masked_row": pl.String,
-}  # fmt: skip
+    "mailchimp_id": pl.Int64,
+    "email_key": pl.String,
+    "email_domain": pl.String,
+    "is_email_well_formed": pl.Boolean,
+    "member_rating": pl.Int16,
+    "optin_date": pl.Date,
+    "country": pl.String,
+    "masked_row": pl.String,
+}
 
 
 def people(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
@@ -131,15 +143,24 @@ def people(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     dice = random.Random(seed)
     keys, days = (None, "k1", "k2", "k3", "k4", "k5"), (None, *DAYS, date(2024, 2, 29), date(2023, 12, 31))
     subscribers = [
-        {"mailchimp_id": dice.choice((n, n, n, None)), "email_key": dice.choice(keys), "is_email_well_formed": True,
-         "member_rating": dice.choice((None, 1, 5)), "optin_date": dice.choice(days), "masked_row": "{}"}
+        {
+            "mailchimp_id": dice.choice((n, n, n, None)),
+            "email_key": dice.choice(keys),
+            "is_email_well_formed": True,
+            "member_rating": dice.choice((None, 1, 5)),
+            "optin_date": dice.choice(days),
+            "masked_row": "{}",
+        }
         for n in range(dice.randrange(12))
-    ]  # fmt: skip
+    ]
     names = (None, "jumpstart", "webinar_01", "new")
-    tags = [{"mailchimp_id": dice.randrange(12), "tag": dice.choice(names), "tagged_date": dice.choice(days)}
-            for _ in range(dice.randrange(30))]  # fmt: skip
-    purchases = [{"email_key": dice.choice(keys), "purchased_date": dice.choice(days)}
-                 for _ in range(dice.randrange(9))]  # fmt: skip
+    tags = [
+        {"mailchimp_id": dice.randrange(12), "tag": dice.choice(names), "tagged_date": dice.choice(days)}
+        for _ in range(dice.randrange(30))
+    ]
+    purchases = [
+        {"email_key": dice.choice(keys), "purchased_date": dice.choice(days)} for _ in range(dice.randrange(9))
+    ]
     return (
         table(subscribers, SUBSCRIBER),
         table(tags, {"mailchimp_id": pl.Int64, "tag": pl.String, "tagged_date": pl.Date}),
@@ -178,16 +199,21 @@ def test_user_features(events: list[dict[str, Any]], crm: tuple[pl.DataFrame, ..
     history = lazy(events_table(*events))
     activity = collected(daily_activity(history, filed_sessions(history, history)), DAILY_ACTIVITY)
     links = table(
-        [{"as_of_date": TUESDAY, "anonymous_user_id": "w", "user_id": "u"},
-         {"as_of_date": WEDNESDAY, "anonymous_user_id": "x", "user_id": "new"}], schema_of(IDENTITY_LINKS),
-    )  # fmt: skip
+        [
+            {"as_of_date": TUESDAY, "anonymous_user_id": "w", "user_id": "u"},
+            {"as_of_date": WEDNESDAY, "anonymous_user_id": "x", "user_id": "new"},
+        ],
+        schema_of(IDENTITY_LINKS),
+    )
     valid, _ = subscribers_as_of(*map(lazy, (*crm, days_table())), has_dated_tags=False, tag_names=TAGS)
     subscribers = collected(valid, validated_subscribers(TAGS))
     # Ids and addresses occur once in what has passed its audit.
     subscribers = subscribers.drop_nulls(["mailchimp_id", "email_key"])
     subscribers = subscribers.unique(["as_of_date", "email_key"], keep="first", maintain_order=True)
-    moments = pl.DataFrame({"as_of_date": DAYS, "as_of": [datetime.combine(day, time(23, 59, 59, 9)) for day in DAYS]},
-                           schema={"as_of_date": pl.Date, "as_of": pl.Datetime("us")})  # fmt: skip
+    moments = pl.DataFrame(
+        {"as_of_date": DAYS, "as_of": [datetime.combine(day, time(23, 59, 59, 9)) for day in DAYS]},
+        schema={"as_of_date": pl.Date, "as_of": pl.Datetime("us")},
+    )
 
     def room(*frames: Frame) -> Frame:
         return features_room.user_features(*frames, tags=TAGS)
@@ -207,15 +233,18 @@ def test_counting_on_from_totals_gives_what_counting_everything_gives(
     known = pl.col("as_of_date")
     early, between = activity.filter(known <= first), activity.filter((known > first) & (known <= second))
     start = on_both(lambda rows: activity_to_date(rows, None, first), early, contract=ACTIVITY_TO_DATE)
-    on = on_both(lambda rows, earlier: activity_to_date(rows, earlier, second), between, start,
-                 contract=ACTIVITY_TO_DATE)  # fmt: skip
+    on = on_both(
+        lambda rows, earlier: activity_to_date(rows, earlier, second), between, start, contract=ACTIVITY_TO_DATE
+    )
     at_once = collected(activity_to_date(lazy(activity.filter(known <= second)), None, second), ACTIVITY_TO_DATE)
     assert on.equals(at_once)
     links = table([{"as_of_date": TUESDAY, "anonymous_user_id": "w", "user_id": "u"}], schema_of(IDENTITY_LINKS))
     nobody = table([], schema_of(validated_subscribers(TAGS)))
     days = [day for day in DAYS if day >= second]
-    moments = pl.DataFrame({"as_of_date": days, "as_of": [datetime.combine(day, time(23, 59)) for day in days]},
-                           schema={"as_of_date": pl.Date, "as_of": pl.Datetime("us")})  # fmt: skip
+    moments = pl.DataFrame(
+        {"as_of_date": days, "as_of": [datetime.combine(day, time(23, 59)) for day in days]},
+        schema={"as_of_date": pl.Date, "as_of": pl.Datetime("us")},
+    )
     contract = user_features(feature_registry(TAGS))
 
     def features(**totals: Any) -> pl.DataFrame:

@@ -38,9 +38,16 @@ def copies(draw: st.DrawFn) -> pl.DataFrame:
     """Landed rows: few ids, few moments of arrival, two files with lines of their own."""
     keys = draw(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.sampled_from("ab")), max_size=25))
     return events_table(
-        *(event(event_id=f"e{number}", received_at=event(minutes)["received_at"], landing_file=f"{file}.csv",
-                landing_line=line) for line, (number, minutes, file) in enumerate(keys))
-    )  # fmt: skip
+        *(
+            event(
+                event_id=f"e{number}",
+                received_at=event(minutes)["received_at"],
+                landing_file=f"{file}.csv",
+                landing_line=line,
+            )
+            for line, (number, minutes, file) in enumerate(keys)
+        )
+    )
 
 
 @few

@@ -29,25 +29,44 @@ def world(seed: int) -> tuple[pl.DataFrame, ...]:
     activity = {}
     for _ in range(dice.randrange(60)):
         on = DAYS[0] + timedelta(days=dice.randrange(-3, 80))
-        row = {"as_of_date": on + timedelta(days=dice.choice((0, 0, 0, 3))), "activity_date": on,
-               "user_id": dice.choice(USERS), "is_bot": dice.random() < 0.2,
-               "purchase_count": dice.choice((0, 0, 0, 1)), "event_count": dice.choice((1, 2)),
-               "email_key": dice.choice((None, None, "k1", "k2"))}  # fmt: skip
+        row = {
+            "as_of_date": on + timedelta(days=dice.choice((0, 0, 0, 3))),
+            "activity_date": on,
+            "user_id": dice.choice(USERS),
+            "is_bot": dice.random() < 0.2,
+            "purchase_count": dice.choice((0, 0, 0, 1)),
+            "event_count": dice.choice((1, 2)),
+            "email_key": dice.choice((None, None, "k1", "k2")),
+        }
         row["first_event_at"] = row["last_event_at"] = datetime.combine(on, time(dice.randrange(24)))
         activity[tuple(row[name] for name in ("as_of_date", "user_id", "activity_date", "is_bot"))] = row
     counts = {name: 0 for name, kind in schema_of(DAILY_ACTIVITY).items() if kind.is_numeric()} | {"dwell_seconds": 0.0}
     links = [
-        {"as_of_date": DAYS[dice.randrange(4)], "anonymous_user_id": who, "user_id": dice.choice("uvw"),
-         "linked_at": datetime.combine(DAYS[0], time())}
-        for who in ("anon:x", "anon:y") if dice.random() < 0.7
-    ]  # fmt: skip
+        {
+            "as_of_date": DAYS[dice.randrange(4)],
+            "anonymous_user_id": who,
+            "user_id": dice.choice("uvw"),
+            "linked_at": datetime.combine(DAYS[0], time()),
+        }
+        for who in ("anon:x", "anon:y")
+        if dice.random() < 0.7
+    ]
     bought = {number: dice.choice((None, DAYS[0], DAYS[1] + timedelta(days=5))) for number in (1, 2, 3)}
     span = {*DAYS, *(day + timedelta(days=30) for day in DAYS)}
     subscribers = [
-        {"as_of_date": day, "mailchimp_id": number, "email_key": f"k{number}", "tag_count": 0, "tag_other": 0,
-         "made_purchase": int(bought[number] is not None and bought[number] <= day), "optin_date": date(2025, 3, 1)}
-        for day in sorted(span) for number in bought if dice.random() < 0.95
-    ]  # fmt: skip
+        {
+            "as_of_date": day,
+            "mailchimp_id": number,
+            "email_key": f"k{number}",
+            "tag_count": 0,
+            "tag_other": 0,
+            "made_purchase": int(bought[number] is not None and bought[number] <= day),
+            "optin_date": date(2025, 3, 1),
+        }
+        for day in sorted(span)
+        for number in bought
+        if dice.random() < 0.95
+    ]
     rows = [{**counts, "is_bot": False, **row} for row in activity.values()]
     return tuple(
         table(part, schema_of(contract)) for part, contract in zip((rows, links, subscribers), SCHEMAS, strict=True)

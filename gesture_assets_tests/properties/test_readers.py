@@ -33,8 +33,19 @@ NATIVE = load_descriptions(Path("nowhere"))["native"]
 # What must never come out, wherever it went in.
 SECRETS = ("jane.secret@example.com", "203.0.113.77", "Mozilla/5.0 Secret")
 REQUIRED = ("user_id", "event_type", "event_at")
-COLUMNS = ("event_id", *REQUIRED, "received_at", "device", "country", "email", "user_agent", "dwell_seconds",
-           "scroll_depth_pct", "ip_address", "mood")  # fmt: skip
+COLUMNS = (
+    "event_id",
+    *REQUIRED,
+    "received_at",
+    "device",
+    "country",
+    "email",
+    "user_agent",
+    "dwell_seconds",
+    "scroll_depth_pct",
+    "ip_address",
+    "mood",
+)
 FEW = {"csv": 80, "jsonl": 50, "parquet": 40, "damaged": 50}
 # `make fuzz` has 10,000 files generated; every test run fewer of the same kinds.
 FILES = int(os.environ.get("FUZZ_FILES", "1000"))
@@ -53,11 +64,33 @@ class Generated:
 # ---- values ----
 
 TIMES = (
-    "2026-03-09 10:00:00", "2026-03-09T10:00:00Z", "2026-03-09T10:00:00+14:00", "2026-03-09", "1773050400",
-    "1773050400123", "1773050400123456", "1773050400123456789", "0", "-1", "infinity", "-infinity", "epoch", "now",
-    "294247-01-10 04:00:54", "290309-12-22 (BC) 00:00:00", "99999-12-31", "0000-00-00", "9999-12-31 23:59:59",
-    "1899-12-31", "2026-02-30", "24:00", "2026-03-09 10:00:00 Europe/Berlin", "2026-03-09T25:61:61Z", "tomorrow", "",
-)  # fmt: skip
+    "2026-03-09 10:00:00",
+    "2026-03-09T10:00:00Z",
+    "2026-03-09T10:00:00+14:00",
+    "2026-03-09",
+    "1773050400",
+    "1773050400123",
+    "1773050400123456",
+    "1773050400123456789",
+    "0",
+    "-1",
+    "infinity",
+    "-infinity",
+    "epoch",
+    "now",
+    "294247-01-10 04:00:54",
+    "290309-12-22 (BC) 00:00:00",
+    "99999-12-31",
+    "0000-00-00",
+    "9999-12-31 23:59:59",
+    "1899-12-31",
+    "2026-02-30",
+    "24:00",
+    "2026-03-09 10:00:00 Europe/Berlin",
+    "2026-03-09T25:61:61Z",
+    "tomorrow",
+    "",
+)
 NUMBERS = (
     "0",
     "-0",
@@ -76,16 +109,41 @@ NUMBERS = (
     "9" * 40,
 )
 WORDS = (
-    "", " ", "u", "page_view", "purchase", "'; drop table live.raw_events; --", "=cmd()", "\ufeff", "💥🏳️‍🌈", "null",
-    "NaN", "a\tb", "tab\t", "İ", "ﬁ", "e\u0301", "\u202e", "%s{}", "\\", "\\n", "$.a", "x" * 5_000, *SECRETS[:2],
-)  # fmt: skip
+    "",
+    " ",
+    "u",
+    "page_view",
+    "purchase",
+    "'; drop table live.raw_events; --",
+    "=cmd()",
+    "\ufeff",
+    "💥🏳️‍🌈",
+    "null",
+    "NaN",
+    "a\tb",
+    "tab\t",
+    "İ",
+    "ﬁ",
+    "e\u0301",
+    "\u202e",
+    "%s{}",
+    "\\",
+    "\\n",
+    "$.a",
+    "x" * 5_000,
+    *SECRETS[:2],
+)
 words = st.sampled_from(WORDS) | st.text(max_size=12)
 OF_COLUMN = {
-    "event_at": st.sampled_from(TIMES), "received_at": st.sampled_from(TIMES),
+    "event_at": st.sampled_from(TIMES),
+    "received_at": st.sampled_from(TIMES),
     "event_type": st.just("page_view") | words,
-    "dwell_seconds": st.sampled_from(NUMBERS), "scroll_depth_pct": st.sampled_from(NUMBERS),
-    "email": st.sampled_from(SECRETS[:1]) | words, "ip_address": st.just(SECRETS[1]), "user_agent": st.just(SECRETS[2]),
-}  # fmt: skip
+    "dwell_seconds": st.sampled_from(NUMBERS),
+    "scroll_depth_pct": st.sampled_from(NUMBERS),
+    "email": st.sampled_from(SECRETS[:1]) | words,
+    "ip_address": st.just(SECRETS[1]),
+    "user_agent": st.just(SECRETS[2]),
+}
 # Personal values stand where exports have them: not every text column is searched for addresses on the way in,
 # no_text_holds_an_ip_or_email_address stops the day instead.
 harmless = words.filter(lambda text: not any(secret in text for secret in SECRETS))
@@ -159,16 +217,35 @@ def packed(draw: st.DrawFn, name: str, content: bytes, count: int) -> Generated:
 # ---- JSON lines ----
 
 scalars = (
-    st.none() | st.booleans() | st.integers() | st.floats() | words | st.sampled_from((*TIMES, *NUMBERS))
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | words
+    | st.sampled_from((*TIMES, *NUMBERS))
     | st.sampled_from((10**400, -(10**30), 1e308))
-)  # fmt: skip
+)
 nested = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(harmless, inner, max_size=3), max_leaves=5
 )
-NO_OBJECTS = (b"{", b"[1]", b"7", b'"text"', b"null", b"{'a': 1}", b'{"a": 1}}', b"\x00", b'{"a": "\xff"}',
-              b'{"\xff": 1}',
-              b'{"user_id": "jane.secret@example.com', b'{"ip": "203.0.113.77"', b"\t", b'{"user_id": "\\ud800"}',
-              b"[" * 3_000, b'{"a":' * 2_000)  # fmt: skip
+NO_OBJECTS = (
+    b"{",
+    b"[1]",
+    b"7",
+    b'"text"',
+    b"null",
+    b"{'a': 1}",
+    b'{"a": 1}}',
+    b"\x00",
+    b'{"a": "\xff"}',
+    b'{"\xff": 1}',
+    b'{"user_id": "jane.secret@example.com',
+    b'{"ip": "203.0.113.77"',
+    b"\t",
+    b'{"user_id": "\\ud800"}',
+    b"[" * 3_000,
+    b'{"a":' * 2_000,
+)
 
 
 @st.composite
@@ -216,7 +293,7 @@ ARROW: tuple[tuple[pa.DataType, st.SearchStrategy[Any]], ...] = (
     (pa.struct([("a", pa.string())]), st.just({"a": "x"})),
     (pa.dictionary(pa.int32(), pa.string()), st.sampled_from(("page_view", "purchase"))),
     (pa.null(), st.none()),
-)  # fmt: skip
+)
 TEXT = ARROW[0][0]
 
 
@@ -345,9 +422,11 @@ def run(strategy: st.SearchStrategy[Generated], check: Any, reader: Any, example
 
 
 KINDS = {
-    "csv": (csv_files(), nothing_is_lost), "jsonl": (jsonl_files(), nothing_is_lost),
-    "parquet": (parquet_files(), nothing_is_lost), "damaged": (damaged_files(), any_refusal_is_told),
-}  # fmt: skip
+    "csv": (csv_files(), nothing_is_lost),
+    "jsonl": (jsonl_files(), nothing_is_lost),
+    "parquet": (parquet_files(), nothing_is_lost),
+    "damaged": (damaged_files(), any_refusal_is_told),
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)

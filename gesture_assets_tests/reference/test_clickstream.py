@@ -81,10 +81,25 @@ def test_without_reference_data_these_tests_are_skipped_with_the_reason(tmp_path
     here = Path(__file__).parent
     names = [str(here / name) for name in ("test_scoring_csv.py", "test_crm.py", "test_clickstream.py")]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", "-p", "no:randomly", *names,
-         "--deselect", f"{Path(__file__).relative_to(ROOT)}::{sys._getframe().f_code.co_name}"],
-        cwd=ROOT, capture_output=True, text=True, check=False, env=environment,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-rs",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:randomly",
+            *names,
+            "--deselect",
+            f"{Path(__file__).relative_to(ROOT)}::{sys._getframe().f_code.co_name}",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"the reference data is not at {nowhere}" in done.stdout
     assert "passed" not in done.stdout

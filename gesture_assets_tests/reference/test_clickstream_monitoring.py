@@ -40,9 +40,12 @@ def ask(con: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
 
 def alarms(con: duckdb.DuckDBPyConnection, first: str, last: str) -> set[tuple[str, str]]:
     """(segment, name) of what alarmed in these nights."""
-    return set(ask(
-        con, f"select segment, name from event_mix_drift where as_of_date between '{first}' and '{last}' and {ALARMED}"
-    ))  # fmt: skip
+    return set(
+        ask(
+            con,
+            f"select segment, name from event_mix_drift where as_of_date between '{first}' and '{last}' and {ALARMED}",
+        )
+    )
 
 
 @pytest.mark.slow
@@ -50,9 +53,10 @@ def test_the_nights_with_an_alarm_can_be_read(
     shop: duckdb.DuckDBPyConnection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nights = ask(
-        shop, f"""select as_of_date, count(*), list(segment || ', ' || name order by effect desc, segment, name)[:3]
+        shop,
+        f"""select as_of_date, count(*), list(segment || ', ' || name order by effect desc, segment, name)[:3]
         from event_mix_drift where {ALARMED} group by all order by 1""",
-    )  # fmt: skip
+    )
     with capsys.disabled():
         for night, count, most in nights:
             print(f"\n{night}  {count:2}  {'; '.join(most)}", end="")
@@ -79,9 +83,10 @@ def test_the_checkout_bug_is_alarmed_within_seven_nights_and_as_one_of_mobile(sh
 @pytest.mark.slow
 def test_weeks_without_an_incident_have_two_nights_with_an_alarm_at_most(shop: duckdb.DuckDBPyConnection) -> None:
     ((nights,),) = ask(
-        shop, f"""select count(distinct as_of_date) from event_mix_drift
+        shop,
+        f"""select count(distinct as_of_date) from event_mix_drift
         where as_of_date between '2024-03-10' and '2024-04-08' and {ALARMED}""",
-    )  # fmt: skip
+    )
     assert nights <= 2
 
 
@@ -95,7 +100,8 @@ def test_the_weeks_of_a_young_source_are_too_few_rows(shop: duckdb.DuckDBPyConne
 def test_the_viral_article_left_no_crowd_in_the_events(shop: duckdb.DuckDBPyConnection, reference: Path) -> None:
     # The data set says "new visitors, few buyers". What its rows say of those days, beside the four weeks before:
     rows = ask(
-        shop, f"""with events as (
+        shop,
+        f"""with events as (
             select *, timestamp::date as happened_on, min(timestamp::date) over (partition by user_id) as first_on
             from read_csv('{reference / EVENTS}')
         ), visits as (
@@ -107,13 +113,14 @@ def test_the_viral_article_left_no_crowd_in_the_events(shop: duckdb.DuckDBPyConn
         select is_viral, count(distinct happened_on), count(*), count(*) filter (is_first), count(*) filter (is_new),
             count(*) filter (is_social), count(*) filter (has_bought)
         from visits group by all order by 1""",
-    )  # fmt: skip
+    )
     # days, visits, first visits, visits of new users, from social media, with a purchase
     assert rows == [(False, 28, 239, 121, 150, 43, 31), (True, 4, 48, 17, 21, 6, 4)]
     # A day had 4.25 new users, and 4.3 before; of visits they are fewer. So nothing may be said to be found.
     assert alarms(shop, "2024-02-29", "2024-03-09") == set()
     shares = ask(
-        shop, """select bool_and(rate_current < rate_reference), min(p_value) > 0.01 from event_mix_drift
+        shop,
+        """select bool_and(rate_current < rate_reference), min(p_value) > 0.01 from event_mix_drift
         where as_of_date between '2024-02-29' and '2024-03-09' and segment = 'all' and kind = 'new_visitors'""",
-    )  # fmt: skip
+    )
     assert shares == [(True, True)]

@@ -52,9 +52,9 @@ def alarms(nights: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
 @pytest.mark.slow
 def test_the_nights_with_an_alarm_can_be_read(nights: pl.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
-        for (night,), rows in alarms(nights, FIRST, LAST).partition_by(
-            "as_of_date", as_dict=True, maintain_order=True
-        ).items():  # fmt: skip
+        for (night,), rows in (
+            alarms(nights, FIRST, LAST).partition_by("as_of_date", as_dict=True, maintain_order=True).items()
+        ):
             print(f"\n{night}  {rows.height} alarms: {'; '.join(rows['sentence'].head(3))}", end="")
     assert nights["sentence"].null_count() == 0
 

@@ -70,9 +70,16 @@ def say(what: str, areas: list[float], judged: Evaluation) -> None:
 # -- Subscribers ------------------------------------------------------------------------------------------------------
 
 SUBSCRIBER_FEATURES = [
-    "member_rating", "country_code", "tag_count", "optin_days", "optin_month", "optin_day_of_week",
-    "optin_day_of_year", "optin_quarter", "optin_is_weekend",
-]  # fmt: skip
+    "member_rating",
+    "country_code",
+    "tag_count",
+    "optin_days",
+    "optin_month",
+    "optin_day_of_week",
+    "optin_day_of_year",
+    "optin_quarter",
+    "optin_is_weekend",
+]
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +116,16 @@ def test_buyers_among_subscribers_are_found_with_the_defaults_too(subscribers: p
 
 # What a salesperson or a later mail leaves behind: known only after the lead was contacted.
 AFTER_CONTACT = {
-    "Tags", "Lead Quality", "Lead Profile", "Last Activity", "Last Notable Activity", "Asymmetrique Activity Index",
-    "Asymmetrique Profile Index", "Asymmetrique Activity Score", "Asymmetrique Profile Score",
-}  # fmt: skip
+    "Tags",
+    "Lead Quality",
+    "Lead Profile",
+    "Last Activity",
+    "Last Notable Activity",
+    "Asymmetrique Activity Index",
+    "Asymmetrique Profile Index",
+    "Asymmetrique Activity Score",
+    "Asymmetrique Profile Score",
+}
 
 
 @pytest.fixture(scope="module")

@@ -81,8 +81,10 @@ def at_their_moment(data_dir: Path) -> Iterator[duckdb.DuckDBPyRelation]:
     con = warehouse(data_dir)
     moments = nw.from_native(con.sql(f"select date '{LAST}' as as_of_date, timestamp '{THEIR_MOMENT}' as as_of"))
     tags = load_settings().tags
-    tables = [nw.from_native(con.sql(f"from {name}"))
-              for name in ("daily_activity", "identity_links", "validated_subscribers")]  # fmt: skip
+    tables = [
+        nw.from_native(con.sql(f"from {name}"))
+        for name in ("daily_activity", "identity_links", "validated_subscribers")
+    ]
     yield user_features(*tables, moments, tags=tags).to_native()
     con.close()
 
@@ -97,12 +99,35 @@ def test_every_event_is_accepted_and_none_is_doubled(data_dir: Path) -> None:
     con.close()
 
 
-@pytest.mark.parametrize("column", [
-    "location_city", "gender", "primary_device", "account_balance_usd", "recent_pages_viewed", "recent_pricing_views",
-    "total_events", "total_sessions", "repeat_sessions", "repeat_session_rate", "bounces", "bounce_rate",
-    "spam_sessions", "spam_rate", "page_views", "pricing_page_views", "search_events", "chat_messages", "doc_downloads",
-    "demo_request_clicks", "signups", "calendar_bookings", "last_event_ts", "converted",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "column",
+    [
+        "location_city",
+        "gender",
+        "primary_device",
+        "account_balance_usd",
+        "recent_pages_viewed",
+        "recent_pricing_views",
+        "total_events",
+        "total_sessions",
+        "repeat_sessions",
+        "repeat_session_rate",
+        "bounces",
+        "bounce_rate",
+        "spam_sessions",
+        "spam_rate",
+        "page_views",
+        "pricing_page_views",
+        "search_events",
+        "chat_messages",
+        "doc_downloads",
+        "demo_request_clicks",
+        "signups",
+        "calendar_bookings",
+        "last_event_ts",
+        "converted",
+    ],
+)
 def test_a_published_feature_is_met_exactly_for_all_users(data_dir: Path, theirs: pl.DataFrame, column: str) -> None:
     con = published(data_dir)
     name = OURS.get(column, column)
@@ -140,9 +165,10 @@ def test_no_user_name_gets_into_the_warehouse_or_the_published_file(data_dir: Pa
         ).fetchall()
         assert texts
         holds = [
-            f"{schema}.{table}.{column}" for schema, table, column in texts
+            f"{schema}.{table}.{column}"
+            for schema, table, column in texts
             if con.execute(f"from {schema}.{table} where contains({column}, ?) limit 1", [name.decode()]).fetchone()
-        ]  # fmt: skip
+        ]
         con.close()
         assert holds == [], path.name
 
@@ -152,8 +178,11 @@ def test_published_scores_of_the_day_are_met_to_a_tenth(data_dir: Path, publishe
     con = published(data_dir)
     ours = dict(con.execute("select user_id, score from analytics.current_scores").fetchall())
     con.close()
-    apart = {row["user_id"]: (ours[row["user_id"]], row["score"]) for row in published_scores.to_dicts()
-             if abs(ours[row["user_id"]] - row["score"]) > 0.1}  # fmt: skip
+    apart = {
+        row["user_id"]: (ours[row["user_id"]], row["score"])
+        for row in published_scores.to_dicts()
+        if abs(ours[row["user_id"]] - row["score"]) > 0.1
+    }
     assert apart == {}
 
 
@@ -180,8 +209,11 @@ def test_scores_at_their_moment_are_theirs_to_a_hundredth(
     rules = load_rule_set("scoring_reference", user_folder=tmp_path, features=names)
     scores, _ = score(nw.from_native(at_their_moment.pl().lazy()), rules)
     ours = dict(scores.select("user_id", "score").collect().rows())
-    apart = {row["user_id"]: (ours[row["user_id"]], row["score"]) for row in published_scores.to_dicts()
-             if abs(ours[row["user_id"]] - row["score"]) > 0.01}  # fmt: skip
+    apart = {
+        row["user_id"]: (ours[row["user_id"]], row["score"])
+        for row in published_scores.to_dicts()
+        if abs(ours[row["user_id"]] - row["score"]) > 0.01
+    }
     assert apart == {}
 
 

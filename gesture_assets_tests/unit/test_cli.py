@@ -49,9 +49,13 @@ def clean_environment(data_dir: Path, **settings: str) -> dict[str, str]:
 def started(data_dir: Path, *arguments: str, **settings: str) -> Done:
     """`gesture …` in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "gesture_assets.cli", *arguments], cwd=ROOT, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "gesture_assets.cli", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
         env=clean_environment(data_dir, **settings),
-    )  # fmt: skip
+    )
     return Done(done.returncode, done.stdout, done.stderr)
 
 
@@ -112,8 +116,10 @@ def scores(world: Path) -> Callable[[str], list[tuple]]:
 
 
 def test_the_command_starts_without_heavy_libraries() -> None:
-    code = "import sys, gesture_assets.cli; print(sorted({'dagster', 'duckdb', 'polars', 'narwhals', 'pandas', " \
-           "'great_expectations', 'sqlalchemy', 'numpy'} & set(sys.modules)))"  # fmt: skip
+    code = (
+        "import sys, gesture_assets.cli; print(sorted({'dagster', 'duckdb', 'polars', 'narwhals', 'pandas', "
+        "'great_expectations', 'sqlalchemy', 'numpy'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -203,9 +209,11 @@ def test_a_file_that_lands_late_restates_its_day_for_a_reason_and_a_rollback_goe
     assert again.code == 1
     assert has_four_parts(again.err)
     assert logged(own_world) == [
-        ("run", "*", None), ("run", "*", None), ("restate", "*", "the evening's file came late"),
+        ("run", "*", None),
+        ("run", "*", None),
+        ("restate", "*", "the evening's file came late"),
         ("roll back", before.name, None),
-    ]  # fmt: skip
+    ]
 
 
 def logged(data_dir: Path) -> list[tuple[str, str, str | None]]:
@@ -262,8 +270,11 @@ def test_catching_up_runs_missed_nights_and_late_files_for_a_reason_only(own_wor
     assert looked.code == 1
     listed = {row[0]: row[1] for row in looked.table[1:]}
     assert [listed[day] for day in (LAST, *after)] == [
-        "files landed late", "missed night", "nothing landed", "missed night"
-    ]  # fmt: skip
+        "files landed late",
+        "missed night",
+        "nothing landed",
+        "missed night",
+    ]
     ran = started(own_world, "catchup")
     assert ran.code == 1, ran.out + ran.err  # the late file is left over
     assert 'gesture catchup --restate --reason "why"' in ran.out
@@ -377,12 +388,15 @@ def test_a_selection_of_nothing_known_is_code_2_with_the_names_that_are(own_worl
     assert "Traceback" not in done.err
 
 
-@pytest.mark.parametrize("arguments", [
-    ("--date", "2019-01-01"),
-    ("--date", "2999-01-01"),
-    ("--from", "2026-03-09", "--to", "2026-03-05"),
-    ("--date", LAST, "--from", "2026-03-05"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--date", "2019-01-01"),
+        ("--date", "2999-01-01"),
+        ("--from", "2026-03-09", "--to", "2026-03-05"),
+        ("--date", LAST, "--from", "2026-03-05"),
+    ],
+)
 def test_days_that_cannot_be_run_are_code_2(world: Path, arguments: tuple[str, ...]) -> None:
     done = called(world, "run", *arguments)
     assert done.code == 2
@@ -508,9 +522,12 @@ def test_the_global_explanation_lists_every_rule_with_its_mean(world: Path, scor
     assert done.code == 0, done.err
     assert done.table[0][0] == "rule_id"
     [(day, users)] = scores("select max(as_of_date), count(*) from analytics.current_scores")
-    expected = dict(scores(
-        f"select rule_id, sum(points) / {users} from rule_contributions where as_of_date = date '{day}' group by all"
-    ))  # fmt: skip
+    expected = dict(
+        scores(
+            f"select rule_id, sum(points) / {users} from rule_contributions "
+            f"where as_of_date = date '{day}' group by all"
+        )
+    )
     place = done.table[0].index("mean_points")
     found = {row[0]: float(row[place]) for row in done.table[1:]}
     assert len(found) == scores("select max(rule_count) from rule_sets")[0][0]

@@ -62,8 +62,10 @@ def test_open_alerts_are_listed_with_errors_first(alarmed: Path) -> None:
 
 def test_resolved_alerts_are_listed_when_asked_for(alarmed: Path) -> None:
     assert [(one["alert"], one["resolved"]) for one in open_alerts(alarmed, "--all")] == [
-        (GONE.key, ""), (DRIFT.key, ""), (OVER.key, LAST),
-    ]  # fmt: skip
+        (GONE.key, ""),
+        (DRIFT.key, ""),
+        (OVER.key, LAST),
+    ]
     assert ["WARN", OVER.key, "2026-03-08", "1", LAST] == called(alarmed, "alerts", "list", "--all").table[-1][:5]
 
 
@@ -99,11 +101,15 @@ def test_no_alert_is_said_in_words_and_as_json(tmp_path: Path) -> None:
 
 def mover(world: Path, *, like: str = "u%") -> str:
     """Whose score moved most between the two days."""
-    found = published(world).execute(
-        "select a.user_id from rule_scores a join rule_scores b using (user_id) where a.as_of_date = ? "
-        "and b.as_of_date = ? and user_id like ? order by abs(a.score - b.score) desc, user_id",
-        [FIRST, LAST, like],
-    ).fetchone()  # fmt: skip
+    found = (
+        published(world)
+        .execute(
+            "select a.user_id from rule_scores a join rule_scores b using (user_id) where a.as_of_date = ? "
+            "and b.as_of_date = ? and user_id like ? order by abs(a.score - b.score) desc, user_id",
+            [FIRST, LAST, like],
+        )
+        .fetchone()
+    )
     assert found
     return found[0]
 
@@ -115,9 +121,10 @@ def test_the_parts_sum_to_the_change_of_the_score_and_of_each_rule(world: Path) 
     assert done.code == 0, done.err
     said = json.loads(done.out)
     scores = dict(
-        published(world).execute("select as_of_date::varchar, score from rule_scores where user_id = ?", [user])
+        published(world)
+        .execute("select as_of_date::varchar, score from rule_scores where user_id = ?", [user])
         .fetchall()
-    )  # fmt: skip
+    )
     rules = said["rules"]
     assert (rules["before"], rules["after"]) == (scores[FIRST], scores[LAST])
     assert abs(rules["change"]) > 1
@@ -134,8 +141,12 @@ def test_the_rules_that_moved_most_are_named_for_each_part(world: Path) -> None:
     table = called(world, "why-changed", user, "--from", FIRST).table
     assert table[0] == ["part", "rules"]
     assert [line[0] for line in table[1:10]] == [
-        "before", "after", "change", *(part.replace("_", " ") for part in PARTS), "unexplained",
-    ]  # fmt: skip
+        "before",
+        "after",
+        "change",
+        *(part.replace("_", " ") for part in PARTS),
+        "unexplained",
+    ]
     named = table[table.index(["part", "rule", "points", "before", "after"]) + 1 :]
     moved = {line[0]: float(line[1]) for line in table[4:10]}
     assert {line[0] for line in named} == {part for part, points in moved.items() if points}

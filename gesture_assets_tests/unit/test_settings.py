@@ -290,7 +290,8 @@ def test_config_show_says_which_variable_a_value_comes_from(clean: pytest.Monkey
     done = CliRunner().invoke(app, ["config", "show", "--json"])
     shown = json.loads(done.output)
     assert (shown["retrain_interval_days"]["value"], shown["retrain_interval_days"]["source"]) == (
-        3, "RETRAIN_INTERVAL_DAYS",
-    )  # fmt: skip
+        3,
+        "RETRAIN_INTERVAL_DAYS",
+    )
     assert (shown["alert_webhook"]["value"], shown["alert_webhook"]["source"]) == ("***", "GESTURE_ALERT_WEBHOOK")
     assert (shown["retrain_threshold_f1"]["value"], shown["retrain_threshold_f1"]["source"]) == (0.05, "default")

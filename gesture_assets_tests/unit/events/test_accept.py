@@ -33,9 +33,11 @@ def second(n: int) -> datetime:
 
 def test_of_three_copies_the_one_received_first_is_kept() -> None:
     events = landed(
-        {"event_id": "e", "received_at": second(3)}, {"event_id": "e", "received_at": second(1)},
-        {"event_id": "e", "received_at": second(2)}, {"event_id": "f"},
-    )  # fmt: skip
+        {"event_id": "e", "received_at": second(3)},
+        {"event_id": "e", "received_at": second(1)},
+        {"event_id": "e", "received_at": second(2)},
+        {"event_id": "f"},
+    )
     kept = accept.deduplicate(events, ids())
     assert rows(kept, "event_id", "landing_line") == [("e", 3), ("f", 5)]
 
@@ -148,11 +150,15 @@ def test_nothing_is_set_aside_where_nothing_is_wrong() -> None:
 
 def test_every_landed_row_is_accounted_for_by_file_and_day() -> None:
     everything = landed(
-        {"event_id": "e"}, {"event_id": "e"}, {"event_id": "f"}, {"reason": "too_old"},
+        {"event_id": "e"},
+        {"event_id": "e"},
+        {"event_id": "f"},
+        {"reason": "too_old"},
         {"event_id": "late", "as_of_date": TUESDAY},
-        {"event_id": "g", "landing_file": "b.csv"}, {"event_id": "f", "landing_file": "b.csv"},
+        {"event_id": "g", "landing_file": "b.csv"},
+        {"event_id": "f", "landing_file": "b.csv"},
         {"reason": "future_ts", "landing_file": "c.csv"},
-    )  # fmt: skip
+    )
     files = nw.from_native(
         pl.LazyFrame(
             {

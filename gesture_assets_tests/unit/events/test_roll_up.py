@@ -61,8 +61,10 @@ def test_last_values_are_those_of_a_recount() -> None:
 def test_a_late_event_counts_for_its_own_day_from_the_day_it_is_known() -> None:
     rows = activity(event(0), event(120, as_of_date=TUESDAY), event(1440))
     assert [(row["as_of_date"], row["activity_date"], row["event_count"], row["session_count"]) for row in rows] == [
-        (MONDAY, MONDAY, 1, 1), (TUESDAY, MONDAY, 1, 1), (TUESDAY, TUESDAY, 1, 1),
-    ]  # fmt: skip
+        (MONDAY, MONDAY, 1, 1),
+        (TUESDAY, MONDAY, 1, 1),
+        (TUESDAY, TUESDAY, 1, 1),
+    ]
 
 
 def test_visits_that_turn_out_to_be_one_are_subtracted() -> None:
@@ -73,12 +75,20 @@ def test_visits_that_turn_out_to_be_one_are_subtracted() -> None:
 
 def test_a_visit_that_goes_on_after_midnight_began_the_day_before() -> None:
     rows = activity(event(710, dwell_seconds=1.0, device="mobile"), event(730, dwell_seconds=2.0, device="mobile"))
-    columns = ("as_of_date", "activity_date", "event_count", "session_count", "mobile_session_count",
-               "session_dwell_seconds", "dwell_seconds")  # fmt: skip
+    columns = (
+        "as_of_date",
+        "activity_date",
+        "event_count",
+        "session_count",
+        "mobile_session_count",
+        "session_dwell_seconds",
+        "dwell_seconds",
+    )
     assert [tuple(row[name] for name in columns) for row in rows] == [
         (MONDAY, MONDAY, 1, 1, 1, 1.0, 1.0),
-        (TUESDAY, MONDAY, 0, 0, 0, 2.0, 0.0), (TUESDAY, TUESDAY, 1, 0, 0, 0.0, 2.0),
-    ]  # fmt: skip
+        (TUESDAY, MONDAY, 0, 0, 0, 2.0, 0.0),
+        (TUESDAY, TUESDAY, 1, 0, 0, 0.0, 2.0),
+    ]
     assert rows[1]["last_event_at"] is None
 
 

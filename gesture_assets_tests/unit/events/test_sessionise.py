@@ -72,8 +72,11 @@ def test_a_source_s_own_sessions_stay_as_they_are() -> None:
     other = event(1, source_session_id="s2")
     found = visits(event(0, **own), event(600, **own), other, event(2), event(3, source="b", **own))
     assert [(visit["session_id"], visit["event_count"]) for visit in found] == [
-        ("u@native@s1", 2), ("u@native@s2", 1), ("u@20260309T120200", 1), ("u@b@s1", 1),
-    ]  # fmt: skip
+        ("u@native@s1", 2),
+        ("u@native@s2", 1),
+        ("u@20260309T120200", 1),
+        ("u@b@s1", 1),
+    ]
 
 
 def test_a_source_s_session_called_like_a_moment_is_still_another_visit() -> None:
@@ -89,9 +92,15 @@ def test_time_on_pages_is_added_and_a_null_counts_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("said", "is_bounce"),
-    [([None], True), ([None, None], False), ([False], False), ([True, True], True), ([False, True], True),
-     ([None, False], False)],
-)  # fmt: skip
+    [
+        ([None], True),
+        ([None, None], False),
+        ([False], False),
+        ([True, True], True),
+        ([False, True], True),
+        ([None, False], False),
+    ],
+)
 def test_a_bounce_is_what_the_source_says_or_a_visit_of_one_event(said: list[bool | None], is_bounce: bool) -> None:
     (visit,) = visits(*(event(n, is_bounce=flag) for n, flag in enumerate(said)))
     assert visit["is_bounce"] is is_bounce
@@ -106,9 +115,14 @@ def test_flags_hold_for_a_visit_where_they_hold_for_an_event() -> None:
 
 @pytest.mark.parametrize(
     ("devices", "commonest"),
-    [(["mobile", "desktop", "mobile"], "mobile"), (["tablet", "mobile"], "mobile"), ([None, "tablet"], "tablet"),
-     ([None, None, "tablet"], "tablet"), ([None], None)],
-)  # fmt: skip
+    [
+        (["mobile", "desktop", "mobile"], "mobile"),
+        (["tablet", "mobile"], "mobile"),
+        ([None, "tablet"], "tablet"),
+        ([None, None, "tablet"], "tablet"),
+        ([None], None),
+    ],
+)
 def test_a_visit_s_device_is_the_commonest_and_ties_go_to_the_alphabet(
     devices: list[str | None], commonest: str | None
 ) -> None:
@@ -125,16 +139,19 @@ def test_a_day_files_its_visits_in_the_contract_s_columns() -> None:
     found = filed(event(0), event(60))
     assert tuple(found.columns) == SESSIONS.column_names
     assert found.select("as_of_date", "session_id", "filed", "event_count").rows() == [
-        (MONDAY, "u@20260309T120000", 1, 1), (MONDAY, "u@20260309T130000", 1, 1),
-    ]  # fmt: skip
+        (MONDAY, "u@20260309T120000", 1, 1),
+        (MONDAY, "u@20260309T130000", 1, 1),
+    ]
 
 
 def test_a_visit_that_goes_on_next_day_is_withdrawn_and_filed_anew() -> None:
     found = filed(event(EVENING, dwell_seconds=1.5), event(EVENING + 20, dwell_seconds=2.0))
     name = "u@20260309T235000"
     assert found.select("as_of_date", "session_id", "filed", "event_count", "dwell_seconds", "is_bounce").rows() == [
-        (MONDAY, name, 1, 1, 1.5, True), (TUESDAY, name, -1, 1, 1.5, True), (TUESDAY, name, 1, 2, 3.5, False),
-    ]  # fmt: skip
+        (MONDAY, name, 1, 1, 1.5, True),
+        (TUESDAY, name, -1, 1, 1.5, True),
+        (TUESDAY, name, 1, 2, 3.5, False),
+    ]
     assert (found["filed"] * found["dwell_seconds"]).sum() == 3.5
     assert (found["filed"].cast(pl.Int32) * found["event_count"]).sum() == 2
 
@@ -147,10 +164,12 @@ def test_a_visit_that_did_not_change_is_not_filed_again() -> None:
 def test_a_late_event_joins_two_visits() -> None:
     found = filed(event(0), event(50), event(25, as_of_date=TUESDAY))
     assert found.select("as_of_date", "session_id", "filed", "event_count").rows() == [
-        (MONDAY, "u@20260309T120000", 1, 1), (MONDAY, "u@20260309T125000", 1, 1),
-        (TUESDAY, "u@20260309T120000", -1, 1), (TUESDAY, "u@20260309T120000", 1, 3),
+        (MONDAY, "u@20260309T120000", 1, 1),
+        (MONDAY, "u@20260309T125000", 1, 1),
+        (TUESDAY, "u@20260309T120000", -1, 1),
+        (TUESDAY, "u@20260309T120000", 1, 3),
         (TUESDAY, "u@20260309T125000", -1, 1),
-    ]  # fmt: skip
+    ]
 
 
 def test_a_late_event_before_a_visit_gives_it_another_beginning() -> None:
@@ -177,10 +196,16 @@ def test_another_user_s_new_events_do_not_touch_a_visit() -> None:
 
 def test_many_days_at_once_are_what_each_day_files_alone() -> None:
     events = [
-        event(EVENING), event(EVENING + 20), event(EVENING + 25, as_of_date=WEDNESDAY), event(EVENING + 1440),
-        event(EVENING + 1455, user_id="v"), event(EVENING + 1470), event(0, as_of_date=WEDNESDAY),
-        event(5, source_session_id="s"), event(2000, source_session_id="s"),
-    ]  # fmt: skip
+        event(EVENING),
+        event(EVENING + 20),
+        event(EVENING + 25, as_of_date=WEDNESDAY),
+        event(EVENING + 1440),
+        event(EVENING + 1455, user_id="v"),
+        event(EVENING + 1470),
+        event(0, as_of_date=WEDNESDAY),
+        event(5, source_session_id="s"),
+        event(2000, source_session_id="s"),
+    ]
     history = lazy(events_table(*events))
     at_once = filed_sessions(history, history).collect().to_native()
     assert at_once.sort("as_of_date", "session_id", "filed", "event_count").equals(filed(*events))

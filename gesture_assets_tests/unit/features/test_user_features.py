@@ -39,14 +39,26 @@ def midnight_after(day: date) -> datetime:
 
 
 def moments(*days: date) -> pl.DataFrame:
-    return pl.DataFrame({"as_of_date": list(days), "as_of": [midnight_after(day) for day in days]},
-                        schema={"as_of_date": pl.Date, "as_of": pl.Datetime("us")})  # fmt: skip
+    return pl.DataFrame(
+        {"as_of_date": list(days), "as_of": [midnight_after(day) for day in days]},
+        schema={"as_of_date": pl.Date, "as_of": pl.Datetime("us")},
+    )
 
 
 def subscriber(mailchimp_id: int = 1, day: date = MONDAY, **values: Any) -> dict[str, Any]:
-    return {"as_of_date": day, "mailchimp_id": mailchimp_id, "email_key": f"k{mailchimp_id}", "member_rating": 3,
-            "optin_date": date(2026, 1, 31), "made_purchase": 0, "tag_count": 0, "tag_jumpstart": 0,
-            "tag_webinar_01": 0, "tag_other": 0, **values}  # fmt: skip
+    return {
+        "as_of_date": day,
+        "mailchimp_id": mailchimp_id,
+        "email_key": f"k{mailchimp_id}",
+        "member_rating": 3,
+        "optin_date": date(2026, 1, 31),
+        "made_purchase": 0,
+        "tag_count": 0,
+        "tag_jumpstart": 0,
+        "tag_webinar_01": 0,
+        "tag_other": 0,
+        **values,
+    }
 
 
 def link(anonymous_user_id: str, user_id: str, day: date = MONDAY) -> dict[str, Any]:
@@ -54,14 +66,22 @@ def link(anonymous_user_id: str, user_id: str, day: date = MONDAY) -> dict[str, 
 
 
 def features_of(
-    events: Rows, *days: date, links: Rows = (), subscribers: Rows = (), include_bots: bool = False  # type: ignore[assignment]
-) -> pl.DataFrame:  # fmt: skip
+    events: Rows,
+    *days: date,
+    links: Rows = (),
+    subscribers: Rows = (),
+    include_bots: bool = False,  # type: ignore[assignment]
+) -> pl.DataFrame:
     frame = lazy(events_table(*events))
     activity = daily_activity(frame, filed_sessions(frame, frame))
     found = room.user_features(
-        activity, lazy(table(links, schema_of(IDENTITY_LINKS))), lazy(table(subscribers, schema_of(SUBSCRIBERS))),
-        lazy(moments(*days or (MONDAY,))), tags=TAGS, include_bots=include_bots,
-    )  # fmt: skip
+        activity,
+        lazy(table(links, schema_of(IDENTITY_LINKS))),
+        lazy(table(subscribers, schema_of(SUBSCRIBERS))),
+        lazy(moments(*days or (MONDAY,))),
+        tags=TAGS,
+        include_bots=include_bots,
+    )
     return collected(found, FEATURES).sort("as_of_date", "user_id")
 
 
@@ -186,8 +206,9 @@ def test_two_visitors_may_be_one_user() -> None:
     events = [event(0, user_id="anon:x"), event(60, user_id="anon:y"), event(120, user_id="anon:z")]
     found = features_of(events, links=[link("anon:x", "u"), link("anon:y", "u")])
     assert found.select("user_id", "event_count", "session_count", "active_day_count").rows() == [
-        ("anon:z", 1, 1, 1), ("u", 2, 2, 1),
-    ]  # fmt: skip
+        ("anon:z", 1, 1, 1),
+        ("u", 2, 2, 1),
+    ]
 
 
 def test_the_first_link_ever_known_is_followed_and_no_event_counts_twice() -> None:
@@ -204,8 +225,13 @@ def test_bots_are_left_out_unless_they_are_wanted() -> None:
 
 
 def test_ties_of_devices_go_to_the_first_in_the_alphabet() -> None:
-    used = {"a": ["mobile", "desktop"], "b": ["tablet", "mobile", "mobile"], "c": ["tablet", "other"], "d": [None],
-            "e": [None, None, "tablet"]}  # fmt: skip
+    used = {
+        "a": ["mobile", "desktop"],
+        "b": ["tablet", "mobile", "mobile"],
+        "c": ["tablet", "other"],
+        "d": [None],
+        "e": [None, None, "tablet"],
+    }
     found = features_of(
         [event(60 * n, user_id=user, device=device) for user in used for n, device in enumerate(used[user])]
     )
@@ -244,11 +270,15 @@ def test_nobody_is_lost_where_there_are_no_events_at_all() -> None:
 
 
 OPT_INS = [
-    (date(2026, 1, 31), (37, 1, 6, 31, 1, True)), (date(2026, 3, 9), (0, 3, 1, 68, 1, False)),
-    (date(2024, 12, 31), (433, 12, 2, 366, 4, False)), (date(2025, 4, 1), (342, 4, 2, 91, 2, False)),
-    (date(2025, 6, 29), (253, 6, 7, 180, 2, True)), (date(2025, 9, 30), (160, 9, 2, 273, 3, False)),
-    (date(2025, 10, 1), (159, 10, 3, 274, 4, False)), (None, (None,) * 6),
-]  # fmt: skip
+    (date(2026, 1, 31), (37, 1, 6, 31, 1, True)),
+    (date(2026, 3, 9), (0, 3, 1, 68, 1, False)),
+    (date(2024, 12, 31), (433, 12, 2, 366, 4, False)),
+    (date(2025, 4, 1), (342, 4, 2, 91, 2, False)),
+    (date(2025, 6, 29), (253, 6, 7, 180, 2, True)),
+    (date(2025, 9, 30), (160, 9, 2, 273, 3, False)),
+    (date(2025, 10, 1), (159, 10, 3, 274, 4, False)),
+    (None, (None,) * 6),
+]
 
 
 def test_opt_in_counts_from_the_day_and_not_from_the_batch() -> None:

@@ -52,9 +52,14 @@ def test_a_better_model_whose_scale_is_another_is_held_for_approval() -> None:
 @pytest.mark.parametrize("forced", ["", "I insist"])
 def test_a_model_that_misbehaves_never_serves(forced: str) -> None:
     broken = Behaviour(
-        "more_requests_never_lower_a_score", passed=False, observed=0.3, limit=0.0, severity="ERROR",
-        because="3 of 10 fell", rows=10,
-    )  # fmt: skip
+        "more_requests_never_lower_a_score",
+        passed=False,
+        observed=0.3,
+        limit=0.0,
+        severity="ERROR",
+        because="3 of 10 fell",
+        rows=10,
+    )
     promoted, because = decide([broken], compared(NOISE, BETTER), "v1", forced=forced)
     assert not promoted
     assert "more_requests_never_lower_a_score" in because
@@ -95,8 +100,11 @@ def test_what_is_kept_of_a_judgement_has_targets_for_the_part_that_decides_only(
     assert of_rules == {*RANKING, *(f"lift_decile_{place}" for place in range(1, 11))}
     (behaved,) = rows.filter(part="behaviour").to_dicts()
     assert (behaved["metric"], behaved["value"], behaved["is_met"], behaved["sample_count"]) == (
-        "scores_are_spread", 0.1, True, 9
-    )  # fmt: skip
+        "scores_are_spread",
+        0.1,
+        True,
+        9,
+    )
 
 
 def test_a_figure_that_cannot_be_worked_out_is_no_row() -> None:

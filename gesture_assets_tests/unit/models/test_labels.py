@@ -19,9 +19,14 @@ HORIZON = 30
 LATER = DAY + timedelta(days=HORIZON)
 SUBSCRIBERS = validated_subscribers(())
 FEATURES = {
-    "as_of_date": pl.Date, "user_id": pl.String, "mailchimp_id": pl.Int64, "made_purchase": pl.Int16,
-    "event_count": pl.Int32, "purchase_count": pl.Int32, "signup_count": pl.Int32,
-}  # fmt: skip
+    "as_of_date": pl.Date,
+    "user_id": pl.String,
+    "mailchimp_id": pl.Int64,
+    "made_purchase": pl.Int16,
+    "event_count": pl.Int32,
+    "purchase_count": pl.Int32,
+    "signup_count": pl.Int32,
+}
 
 
 def known(user_id: str = "u", day: date = DAY, **values: Any) -> dict[str, Any]:
@@ -32,30 +37,54 @@ def known(user_id: str = "u", day: date = DAY, **values: Any) -> dict[str, Any]:
 def did(days: int, user_id: str = "u", *, known_after: int = 0, **values: Any) -> dict[str, Any]:
     """A day of activity, so many days after the as-of day, by default with a purchase."""
     on = DAY + timedelta(days=days)
-    return {"as_of_date": on + timedelta(days=known_after), "activity_date": on, "user_id": user_id, "is_bot": False,
-            "purchase_count": 1, "signup_count": 0, "event_count": 1,
-            "last_event_at": datetime(on.year, on.month, on.day, 12), **values}  # fmt: skip
+    return {
+        "as_of_date": on + timedelta(days=known_after),
+        "activity_date": on,
+        "user_id": user_id,
+        "is_bot": False,
+        "purchase_count": 1,
+        "signup_count": 0,
+        "event_count": 1,
+        "last_event_at": datetime(on.year, on.month, on.day, 12),
+        **values,
+    }
 
 
 def subscriber(mailchimp_id: int, day: date = DAY, made_purchase: int = 0) -> dict[str, Any]:
-    return {"as_of_date": day, "mailchimp_id": mailchimp_id, "email_key": f"k{mailchimp_id}",
-            "made_purchase": made_purchase}  # fmt: skip
+    return {
+        "as_of_date": day,
+        "mailchimp_id": mailchimp_id,
+        "email_key": f"k{mailchimp_id}",
+        "made_purchase": made_purchase,
+    }
 
 
 def link(anonymous_user_id: str, user_id: str, day: date) -> dict[str, Any]:
-    return {"as_of_date": day, "anonymous_user_id": anonymous_user_id, "user_id": user_id,
-            "linked_at": datetime(day.year, day.month, day.day, 9)}  # fmt: skip
+    return {
+        "as_of_date": day,
+        "anonymous_user_id": anonymous_user_id,
+        "user_id": user_id,
+        "linked_at": datetime(day.year, day.month, day.day, 9),
+    }
 
 
 def labelled(
-    features: Rows, activity: Rows = (), links: Rows = (), subscribers: Rows = (), *,  # type: ignore[assignment]
-    known_until: date = LATER, **arguments: Any,
-) -> pl.DataFrame:  # fmt: skip
+    features: Rows,
+    activity: Rows = (),
+    links: Rows = (),
+    subscribers: Rows = (),
+    *,  # type: ignore[assignment]
+    known_until: date = LATER,
+    **arguments: Any,
+) -> pl.DataFrame:
     frame = room.labels(
-        lazy(table(features, FEATURES)), lazy(table(activity, schema_of(DAILY_ACTIVITY))),
-        lazy(table(links, schema_of(IDENTITY_LINKS))), lazy(table(subscribers, schema_of(SUBSCRIBERS))),
-        known_until=known_until, **arguments,
-    )  # fmt: skip
+        lazy(table(features, FEATURES)),
+        lazy(table(activity, schema_of(DAILY_ACTIVITY))),
+        lazy(table(links, schema_of(IDENTITY_LINKS))),
+        lazy(table(subscribers, schema_of(SUBSCRIBERS))),
+        known_until=known_until,
+        **arguments,
+    )
     return collected(frame).sort("as_of_date", "user_id")
 
 
@@ -159,9 +188,10 @@ def test_bots_are_left_out_and_their_purchases_are_none() -> None:
 
 def test_the_suppressed_are_left_out_before_anything_else() -> None:
     employee = known("e", purchase_count=1)
-    listed = table([{"user_id": "e", "reason": "works here"}],
-                   {"user_id": pl.String, "mailchimp_id": pl.Int64, "reason": pl.String, "since": pl.Date,
-                    "until": pl.Date})  # fmt: skip
+    listed = table(
+        [{"user_id": "e", "reason": "works here"}],
+        {"user_id": pl.String, "mailchimp_id": pl.Int64, "reason": pl.String, "since": pl.Date, "until": pl.Date},
+    )
     suppressed = suppressions(lazy(table([employee], FEATURES)), (), lazy(listed))
     assert one([employee], suppressed=suppressed)["exclusion_reason"] == "suppressed"
     spared = suppressions(lazy(table([employee], FEATURES)), [Suppression(feature="signup_count", reason="signed up")])
@@ -188,15 +218,32 @@ def test_the_label_of_a_day_is_the_same_alone_and_among_others() -> None:
 
 
 def test_the_reasons_of_the_night_are_those_known_on_its_evening() -> None:
-    features = [known("fresh"), known("buyer", purchase_count=1), known("old", made_purchase=1),
-                known("subscriber:7", event_count=0), known("bot"), known("gone")]  # fmt: skip
-    suppressed = table([{"as_of_date": DAY, "user_id": "gone", "reason": "asked to"}],
-                       {"as_of_date": pl.Date, "user_id": pl.String, "reason": pl.String})  # fmt: skip
-    bots = room.only_bots(lazy(table([did(0, "bot", is_bot=True), did(0, "fresh", is_bot=True), did(1, "fresh")],
-                                     schema_of(DAILY_ACTIVITY))))  # fmt: skip
+    features = [
+        known("fresh"),
+        known("buyer", purchase_count=1),
+        known("old", made_purchase=1),
+        known("subscriber:7", event_count=0),
+        known("bot"),
+        known("gone"),
+    ]
+    suppressed = table(
+        [{"as_of_date": DAY, "user_id": "gone", "reason": "asked to"}],
+        {"as_of_date": pl.Date, "user_id": pl.String, "reason": pl.String},
+    )
+    bots = room.only_bots(
+        lazy(
+            table(
+                [did(0, "bot", is_bot=True), did(0, "fresh", is_bot=True), did(1, "fresh")], schema_of(DAILY_ACTIVITY)
+            )
+        )
+    )
     found = collected(room.exclusions(lazy(table(features, FEATURES)), suppressed=lazy(suppressed), bots=bots))
     assert dict(found.select("user_id", "reason").iter_rows()) == {
-        "fresh": None, "buyer": "already_converted", "old": "already_converted", "subscriber:7": "no_activity",
-        "bot": "bot", "gone": "suppressed",
-    }  # fmt: skip
+        "fresh": None,
+        "buyer": "already_converted",
+        "old": "already_converted",
+        "subscriber:7": "no_activity",
+        "bot": "bot",
+        "gone": "suppressed",
+    }
     assert set(found["reason"].drop_nulls()) <= set(room.REASONS)

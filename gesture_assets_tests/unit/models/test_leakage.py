@@ -43,9 +43,15 @@ def test_a_planted_leak_is_named_and_honest_features_are_not() -> None:
     found = screen(frame, "bought", [name for name in frame.columns if name != "bought"])
     verdicts = dict(zip(found["feature"], found["verdict"], strict=True))
     assert verdicts == {
-        "visit_count": "fine", "purchased_amount": "leak", "invoice": "leak", "user_name": "fine", "country": "fine",
-        "days_since_invoice": "leak", "nothing": "fine", "constant": "fine",
-    }  # fmt: skip
+        "visit_count": "fine",
+        "purchased_amount": "leak",
+        "invoice": "leak",
+        "user_name": "fine",
+        "country": "fine",
+        "days_since_invoice": "leak",
+        "nothing": "fine",
+        "constant": "fine",
+    }
     assert "AUC of 1.000" in found.filter(pl.col("feature") == "purchased_amount")["because"][0]
     assert found.filter(pl.col("feature") == "constant")["auc"][0] is None
 
@@ -101,10 +107,13 @@ def test_many_leaks_are_counted_and_not_all_listed() -> None:
 
 def test_missing_numbers_rank_where_they_tell_most() -> None:
     outcome = pl.Series("bought", [0, 0, 1, 1] * 20)
-    frame = pl.DataFrame({
-        "bought": outcome, "only_others": [1.0, 2.0, None, None] * 20,
-        "only_buyers": [None, None, 2.0, float("nan")] * 20,
-    })  # fmt: skip
+    frame = pl.DataFrame(
+        {
+            "bought": outcome,
+            "only_others": [1.0, 2.0, None, None] * 20,
+            "only_buyers": [None, None, 2.0, float("nan")] * 20,
+        }
+    )
     found = dict(screen(frame, "bought", ["only_others", "only_buyers"]).select("feature", "auc").iter_rows())
     assert found == {"only_others": 1.0, "only_buyers": 0.75}
 
@@ -155,16 +164,18 @@ def test_a_strong_feature_is_suspected_and_so_is_nothing_on_a_few_rows() -> None
 
 def dated() -> pl.DataFrame:
     day = date(2026, 3, 9)
-    return pl.DataFrame({
-        "as_of_date": [day] * 3,
-        "bought": [0, 1, 0],
-        "seen_on": [day, day, None],
-        "paid_at": [datetime(2026, 3, 9, 23, 59), datetime(2026, 3, 10), datetime(2026, 3, 12)],
-        "paid_on": [day, day + timedelta(days=1), day],
-        "days_since_last_call": [0, 3, None],
-        "days_since_payment": [0, -1, None],
-        "balance": [-5, 1, 2],
-    })  # fmt: skip
+    return pl.DataFrame(
+        {
+            "as_of_date": [day] * 3,
+            "bought": [0, 1, 0],
+            "seen_on": [day, day, None],
+            "paid_at": [datetime(2026, 3, 9, 23, 59), datetime(2026, 3, 10), datetime(2026, 3, 12)],
+            "paid_on": [day, day + timedelta(days=1), day],
+            "days_since_last_call": [0, 3, None],
+            "days_since_payment": [0, -1, None],
+            "balance": [-5, 1, 2],
+        }
+    )
 
 
 def test_what_is_dated_after_its_day_is_a_leak() -> None:
@@ -176,21 +187,21 @@ def test_what_is_dated_after_its_day_is_a_leak() -> None:
         "paid_on": "1 rows are dated after their as-of day",
         "days_since_payment": "1 rows are dated after their as-of day",
     }
-    assert verdicts(screen(frame, "bought", names)) == {
-        name: "leak" if name in found else "fine" for name in names
-    }  # fmt: skip
+    assert verdicts(screen(frame, "bought", names)) == {name: "leak" if name in found else "fine" for name in names}
 
 
 def test_features_of_nothing_but_later_events_tell_nothing_unless_they_look_ahead() -> None:
     random = np.random.default_rng(6)
     bought = random.random(20_000) < 0.06
-    frame = pl.DataFrame({
-        "bought": bought,
-        "event_count_30d": np.zeros(20_000, dtype=np.int64),
-        "country": random.choice(["DE", "US"], 20_000),
-        "coin": random.random(20_000),
-        "visits_this_month": random.poisson(1 + 0.4 * bought),
-    })  # fmt: skip
+    frame = pl.DataFrame(
+        {
+            "bought": bought,
+            "event_count_30d": np.zeros(20_000, dtype=np.int64),
+            "country": random.choice(["DE", "US"], 20_000),
+            "coin": random.random(20_000),
+            "visits_this_month": random.poisson(1 + 0.4 * bought),
+        }
+    )
     found = knows_only_the_future(frame, "bought", [name for name in frame.columns if name != "bought"])
     assert list(found) == ["visits_this_month"]
     assert "from later events only" in found["visits_this_month"]
@@ -207,9 +218,13 @@ def test_a_feature_that_carries_the_training_only_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("label", "features", "said"),
-    [("sold", ["visits"], "no column 'sold'"), ("bought", ["clicks"], "no column 'clicks'"),
-     ("bought", ["bought"], "it is one of them"), ("holes", ["visits"], "nulls")],
-)  # fmt: skip
+    [
+        ("sold", ["visits"], "no column 'sold'"),
+        ("bought", ["clicks"], "no column 'clicks'"),
+        ("bought", ["bought"], "it is one of them"),
+        ("holes", ["visits"], "nulls"),
+    ],
+)
 def test_what_cannot_be_screened_is_refused(label: str, features: list[str], said: str) -> None:
     frame = pl.DataFrame({"bought": [0, 1], "visits": [1, 2], "holes": [None, 1]})
     with pytest.raises(ConfigError) as refused:

@@ -39,9 +39,12 @@ def test_the_model_is_acted_on_where_there_is_one_and_the_rules_say_why_where_th
         rule_set_version=pl.lit("intent r1")
     )
     model = day(
-        user_id=["both", "far", "out"], score=[60.0, 5.0, 70.0], probability=[0.6, 0.04, 0.7],
-        percentile=[0.5, 0.1, 0.9], model_version=["v1"] * 3,
-    )  # fmt: skip
+        user_id=["both", "far", "out"],
+        score=[60.0, 5.0, 70.0],
+        probability=[0.6, 0.04, 0.7],
+        percentile=[0.5, 0.1, 0.9],
+        model_version=["v1"] * 3,
+    )
     excluded = day(user_id=["new"], reason=["already_converted"])
 
     def lazy(frame: pl.DataFrame) -> nw.LazyFrame:

@@ -89,9 +89,7 @@ def test_a_segment_that_is_like_all_others_keeps_the_global_model(plain: Model) 
     model, found = with_segments(plain, "is_subscriber", PIECES, PIECES["validation"])
     assert model.members == {}
     assert model.fingerprint == plain.fingerprint
-    assert {one.sentence.split(" roc_auc")[0] for one in found.values()} <= {
-        "global: within noise:", "global: worse:"
-    }  # fmt: skip
+    assert {one.sentence.split(" roc_auc")[0] for one in found.values()} <= {"global: within noise:", "global: worse:"}
     assert all(one.comparison for one in found.values())
 
 
@@ -109,9 +107,16 @@ def test_what_a_segment_s_own_model_gained_is_kept_with_its_interval(divided: tu
 
 @pytest.mark.parametrize(
     ("buyers", "others", "is_enough"),
-    [(40, 40, True), (39, 4_000, False), (4_000, 39, True), (119, 39, False), (120, 1, True), (120, 0, False),
-     (0, 120, False)],
-)  # fmt: skip
+    [
+        (40, 40, True),
+        (39, 4_000, False),
+        (4_000, 39, True),
+        (119, 39, False),
+        (120, 1, True),
+        (120, 0, False),
+        (0, 120, False),
+    ],
+)
 def test_forty_of_each_or_a_hundred_and_twenty_buyers_are_enough(buyers: int, others: int, is_enough: bool) -> None:
     judged = pl.Series([1, 0] * 10)
     assert (too_few(pl.Series([1] * buyers + [0] * others), judged) == "") == is_enough

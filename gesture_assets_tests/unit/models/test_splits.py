@@ -29,9 +29,11 @@ from gesture_assets_tests.events_by_hand import collected, lazy
 
 FIRST = date(2026, 1, 5)
 quick = settings(max_examples=25, deadline=None, derandomize=True, database=None)
-divisions = st.tuples(st.integers(1, 98), st.integers(0, 98)).filter(lambda pair: sum(pair) < 100).map(
-    lambda pair: Shares(pair[0], pair[1], 100 - sum(pair))
-)  # fmt: skip
+divisions = (
+    st.tuples(st.integers(1, 98), st.integers(0, 98))
+    .filter(lambda pair: sum(pair) < 100)
+    .map(lambda pair: Shares(pair[0], pair[1], 100 - sum(pair)))
+)
 
 
 def days(count: int, apart: int = 14) -> list[date]:
@@ -58,8 +60,9 @@ def test_train_validation_and_test_follow_each_other_and_share_nobody(
     count: int, people: int, shares: Shares, seed: int, embargo: int
 ) -> None:
     on = days(count, apart=20)
-    found = split_by_time(rows(people, on, gone=0.2), on, shares=shares, seed=seed,
-                          embargo=embargo if count > 4 else None)  # fmt: skip
+    found = split_by_time(
+        rows(people, on, gone=0.2), on, shares=shares, seed=seed, embargo=embargo if count > 4 else None
+    )
     parts = {name: found.filter(pl.col("split") == name) for name in PARTS}
     for one, other in pairwise(PARTS):
         if parts[one].height and parts[other].height:
@@ -115,8 +118,10 @@ def test_too_few_days_are_refused(count: int, embargo: int | None) -> None:
 @pytest.mark.parametrize("shares", [Shares(60, 20, 10), Shares(0, 50, 50), Shares(80, 20, 0), Shares(120, -40, 20)])
 def test_shares_that_are_no_split_are_refused(shares: Shares) -> None:
     on = days(3)
-    for split in (lambda: split_by_time(rows(3, on), on, shares=shares),
-                  lambda: collected(random_split(lazy(rows(3, on)), shares=shares))):  # fmt: skip
+    for split in (
+        lambda: split_by_time(rows(3, on), on, shares=shares),
+        lambda: collected(random_split(lazy(rows(3, on)), shares=shares)),
+    ):
         with pytest.raises(ConfigError, match="sum to 100"):
             split()
 
@@ -171,10 +176,13 @@ PINNED = [1509965675, 1509965675, 553108285, 748948595]
 
 
 def test_what_settles_the_level_is_everybody_of_the_day_but_those_tested() -> None:
-    rows = pl.DataFrame({
-        "user_id": [f"u{n}" for n in range(500)] * 2, "person_id": [f"u{n}" for n in range(500)] * 2,
-        PARTITION: [date(2026, 3, 1)] * 500 + [date(2026, 3, 15)] * 500,
-    })  # fmt: skip
+    rows = pl.DataFrame(
+        {
+            "user_id": [f"u{n}" for n in range(500)] * 2,
+            "person_id": [f"u{n}" for n in range(500)] * 2,
+            PARTITION: [date(2026, 3, 1)] * 500 + [date(2026, 3, 15)] * 500,
+        }
+    )
     kept = not_tested(rows, date(2026, 3, 15))
     tested = {person for person in rows["person_id"] if draw(person) * 100 >= 80 * PRIME}
     assert set(kept["person_id"]) == set(rows["person_id"]) - tested

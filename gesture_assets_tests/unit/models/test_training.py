@@ -40,9 +40,15 @@ def model() -> Model:
 def test_the_defaults_are_those_of_the_source_document() -> None:
     found = Parameters().as_dict()
     expected = {
-        "objective": "binary:logistic", "eval_metric": "logloss", "max_depth": 6, "learning_rate": 0.1,
-        "n_estimators": 100, "subsample": 0.8, "colsample_bytree": 0.8, "seed": 42,
-    }  # fmt: skip
+        "objective": "binary:logistic",
+        "eval_metric": "logloss",
+        "max_depth": 6,
+        "learning_rate": 0.1,
+        "n_estimators": 100,
+        "subsample": 0.8,
+        "colsample_bytree": 0.8,
+        "seed": 42,
+    }
     assert {name: found[name] for name in expected} == expected
 
 
@@ -94,8 +100,12 @@ def test_a_model_survives_its_files_to_the_last_bit(model: Model, tmp_path: Path
     assert loaded.margins(fresh).tobytes() == model.margins(fresh).tobytes()
     assert loaded.probabilities(fresh).tobytes() == model.probabilities(fresh).tobytes()
     assert (loaded.features, loaded.target, loaded.rows, loaded.base_rate, loaded.parameters) == (
-        model.features, model.target, 2_000, model.base_rate, model.parameters
-    )  # fmt: skip
+        model.features,
+        model.target,
+        2_000,
+        model.base_rate,
+        model.parameters,
+    )
 
 
 def test_a_folder_without_a_model_is_said_to_be_one(tmp_path: Path) -> None:

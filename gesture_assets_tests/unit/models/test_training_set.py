@@ -32,9 +32,12 @@ def test_where_a_day_is_missing_the_next_older_one_stands_in() -> None:
 
 @quick
 @given(
-    st.sets(st.integers(0, 200), max_size=120), st.integers(0, 220), st.integers(1, 60), st.integers(1, 30),
+    st.sets(st.integers(0, 200), max_size=120),
+    st.integers(0, 220),
+    st.integers(1, 60),
+    st.integers(1, 30),
     st.integers(1, 9),
-)  # fmt: skip
+)
 def test_days_are_live_mature_in_order_and_far_enough_apart(
     live: set[int], until: int, horizon: int, apart: int, at_most: int
 ) -> None:
@@ -69,9 +72,13 @@ def known() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     keys = keys.sample(fraction=1, shuffle=True, seed=1).with_row_index("row")
     features = keys.select("as_of_date", "user_id", visit_count="row")
     labels = keys.select(
-        "as_of_date", "user_id", person_id="user_id", label=(pl.col("row") % 10 == 0).cast(pl.Int16),
-        matures_on=pl.col("as_of_date") + timedelta(days=30), is_eligible=pl.col("row") % 3 > 0,
-    )  # fmt: skip
+        "as_of_date",
+        "user_id",
+        person_id="user_id",
+        label=(pl.col("row") % 10 == 0).cast(pl.Int16),
+        matures_on=pl.col("as_of_date") + timedelta(days=30),
+        is_eligible=pl.col("row") % 3 > 0,
+    )
     scores = keys.filter(pl.col("row") != 4).select("as_of_date", "user_id", score=pl.col("row") * 0.5)
     return features, labels, scores
 

@@ -58,9 +58,15 @@ def test_trials_are_models_of_the_encoding_that_is_trained_with() -> None:
     found = tune(*gappy, "bought", FEATURES, missing="imputed", trials=3)
     for trial in found.trials:
         model = train(
-            gappy[0], "bought", FEATURES, parameters=trial.parameters, missing="imputed", min_rows=1,
-            validation=gappy[1], calibration="none",
-        )  # fmt: skip
+            gappy[0],
+            "bought",
+            FEATURES,
+            parameters=trial.parameters,
+            missing="imputed",
+            min_rows=1,
+            validation=gappy[1],
+            calibration="none",
+        )
         assert "imputed_strong" in model.encoding.names
         scored = evaluate(gappy[1]["bought"], model.probabilities(gappy[1]), bootstrap=0).metrics
         assert trial.roc_auc == scored["roc_auc"].value
@@ -68,9 +74,12 @@ def test_trials_are_models_of_the_encoding_that_is_trained_with() -> None:
 
 def test_the_space_is_that_of_the_source_document() -> None:
     assert SPACE == {
-        "max_depth": (3, 8), "learning_rate": (0.01, 0.3), "n_estimators": (50, 200), "subsample": (0.7, 1.0),
+        "max_depth": (3, 8),
+        "learning_rate": (0.01, 0.3),
+        "n_estimators": (50, 200),
+        "subsample": (0.7, 1.0),
         "colsample_bytree": (0.7, 1.0),
-    }  # fmt: skip
+    }
 
 
 def test_a_trial_s_figures_are_those_of_its_model() -> None:
@@ -80,8 +89,10 @@ def test_a_trial_s_figures_are_those_of_its_model() -> None:
     metrics = evaluate(y, p, threshold=best.threshold, bootstrap=1).metrics
     assert best.threshold == best_threshold(y, p)
     assert (best.roc_auc, best.f1, best.recall) == (
-        metrics["roc_auc"].value, metrics["f1"].value, metrics["recall"].value
-    )  # fmt: skip
+        metrics["roc_auc"].value,
+        metrics["f1"].value,
+        metrics["recall"].value,
+    )
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
@@ -152,9 +163,16 @@ def test_a_search_killed_after_trial_10_makes_the_other_14_when_it_is_resumed(tm
 def test_workers_share_the_trials(tmp_path: Path, kind: str) -> None:
     seen: list[Trial] = []
     found = tune(
-        TRAINING, VALIDATION, "bought", FEATURES, workers=3, kind=kind, trials=8, storage=str(tmp_path / "tuning.log"),
+        TRAINING,
+        VALIDATION,
+        "bought",
+        FEATURES,
+        workers=3,
+        kind=kind,
+        trials=8,
+        storage=str(tmp_path / "tuning.log"),
         on_trial=seen.append,
-    )  # fmt: skip
+    )
     assert sorted(trial.number for trial in seen) == [trial.number for trial in found.trials] == list(range(8))
     assert len({trial.parameters for trial in found.trials}) == 8
 

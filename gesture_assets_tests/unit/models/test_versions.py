@@ -39,16 +39,18 @@ def model(world: pl.DataFrame) -> Model:
     return train(world, "bought", ["visit_count"])
 
 
-TESTED = pl.DataFrame({"user_id": ["u1"], "feature_date": [NOW.date()], "visit_count": [3], "person_id": ["p1"],
-                       "label": [1]})  # fmt: skip
+TESTED = pl.DataFrame(
+    {"user_id": ["u1"], "feature_date": [NOW.date()], "visit_count": [3], "person_id": ["p1"], "label": [1]}
+)
 
 
 def test_a_version_is_kept_whole_and_loads_to_the_same_bytes(model: Model, world: pl.DataFrame, tmp_path: Path) -> None:
     version = version_name(NOW, model.fingerprint)
     assert re.fullmatch(VERSION_PATTERN, version)
     assert version.startswith("v20260310_020007_")
-    folder = save_version(model, {"model_version": version, "data_hash": "d"}, tmp_path, figures={"test": {"f1": 0.5}},
-                          tested=TESTED)  # fmt: skip
+    folder = save_version(
+        model, {"model_version": version, "data_hash": "d"}, tmp_path, figures={"test": {"f1": 0.5}}, tested=TESTED
+    )
     assert folder == tmp_path / version
     assert known_versions(tmp_path) == [version]
     assert card_of(tmp_path, version)["data_hash"] == "d"

@@ -26,9 +26,14 @@ from gesture_assets_tests.webhooks import Posts, listening
 NIGHT = date(2026, 3, 9)
 LOG = logging.getLogger("test_alerts")
 DRIFT = Alert(
-    "drift/features/country", Severity.WARN, "scoring@gesture.example", "country drifted: PSI 0.31.", "user_features",
-    "gesture drift show country", {"psi": 0.31},
-)  # fmt: skip
+    "drift/features/country",
+    Severity.WARN,
+    "scoring@gesture.example",
+    "country drifted: PSI 0.31.",
+    "user_features",
+    "gesture drift show country",
+    {"psi": 0.31},
+)
 LATE = replace(DRIFT, key="freshness/user_features", severity=Severity.ERROR, what="Not live by six.", numbers={})
 
 
@@ -151,9 +156,15 @@ def test_news_goes_out_in_exactly_one_post(tmp_path: Path, posts: Posts, webhook
     assert post["alerts"][0]["numbers"] == {"psi": 0.31}
 
 
-@pytest.mark.parametrize("known", [
-    [], [opened(is_told=True, night_count=3)], [opened(is_acknowledged=True)], [opened(resolved_on=NIGHT)],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "known",
+    [
+        [],
+        [opened(is_told=True, night_count=3)],
+        [opened(is_acknowledged=True)],
+        [opened(resolved_on=NIGHT)],
+    ],
+)
 def test_nothing_is_posted_where_there_is_no_news(
     tmp_path: Path, posts: Posts, webhook: str, known: list[Incident]
 ) -> None:
@@ -167,8 +178,12 @@ def test_the_file_holds_what_is_open_and_is_replaced_whole(tmp_path: Path) -> No
     assert deliver(known, LOG, path, None, night=NIGHT).told == ()
     (row,) = json.loads(path.read_text())["alerts"]
     assert (row["key"], row["severity"], row["first_seen"], row["is_acknowledged"], row["note"]) == (
-        DRIFT.key, "WARN", "2026-03-09", True, "known",
-    )  # fmt: skip
+        DRIFT.key,
+        "WARN",
+        "2026-03-09",
+        True,
+        "known",
+    )
     deliver([], LOG, path, None, night=NIGHT)
     assert json.loads(path.read_text()) == {"night": "2026-03-09", "alerts": []}
     assert list(tmp_path.iterdir()) == [path]

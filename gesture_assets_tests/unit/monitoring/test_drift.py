@@ -56,8 +56,9 @@ def test_a_shift_is_measured_in_standard_deviations_of_the_reference() -> None:
 
 
 def test_one_extreme_value_neither_hides_a_shift_nor_makes_one() -> None:
-    then, now, moved = (normal(2000, seed=seed, shift=shift)["f0"].to_list()
-                        for seed, shift in ((1, 0), (2, 0), (3, 0.5)))  # fmt: skip
+    then, now, moved = (
+        normal(2000, seed=seed, shift=shift)["f0"].to_list() for seed, shift in ((1, 0), (2, 0), (3, 0.5))
+    )
     for extreme in (1e9, -1e9, 1e300):
         hidden = only([*then, extreme], [*moved, extreme])
         assert hidden["verdict"] == "drift"
@@ -145,10 +146,14 @@ def test_a_day_is_never_compared_with_itself() -> None:
 
 
 def test_a_reference_is_the_same_after_a_rest_in_a_file(tmp_path: Path) -> None:
-    rows = pl.DataFrame({
-        "as_of_date": [TRAINED, TONIGHT] * 300, "x": [None, 1.0, 2.0, 2.5, float("nan"), 7.0] * 100,
-        "kind": ["a", "b", None] * 200, "nothing": pl.Series([None] * 600, dtype=pl.Float64),
-    })  # fmt: skip
+    rows = pl.DataFrame(
+        {
+            "as_of_date": [TRAINED, TONIGHT] * 300,
+            "x": [None, 1.0, 2.0, 2.5, float("nan"), 7.0] * 100,
+            "kind": ["a", "b", None] * 200,
+            "nothing": pl.Series([None] * 600, dtype=pl.Float64),
+        }
+    )
     reference = freeze(lazy(rows), ["x", "kind", "nothing"])
     path = tmp_path / "reference.parquet"
     reference.to_frame().write_parquet(path)
@@ -170,10 +175,14 @@ def test_bins_are_tenths_of_the_reference_with_open_ends() -> None:
 
 def test_both_engines_count_alike() -> None:
     random = np.random.default_rng(3)
-    rows = pl.DataFrame({
-        "whole": random.integers(0, 9, 3000), "real": random.normal(size=3000), "text": random.choice(["a", "b"], 3000),
-        "truth": random.random(3000) < 0.2,
-    }).with_columns(pl.when(pl.col("whole") > 7).then(None).otherwise(pl.col("real")).alias("real"))  # fmt: skip
+    rows = pl.DataFrame(
+        {
+            "whole": random.integers(0, 9, 3000),
+            "real": random.normal(size=3000),
+            "text": random.choice(["a", "b"], 3000),
+            "truth": random.random(3000) < 0.2,
+        }
+    ).with_columns(pl.when(pl.col("whole") > 7).then(None).otherwise(pl.col("real")).alias("real"))
     reference = frozen(rows)
     with duckdb.connect() as con:
         con.register("tonight", rows.to_arrow())

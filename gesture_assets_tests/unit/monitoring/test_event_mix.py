@@ -153,9 +153,9 @@ def test_a_crowd_of_new_visitors_is_a_shift() -> None:
     assert ("all", "new_visitors", "new_visitors") in alarms(found)
     row = rows_of(found, "all", "new_visitors")
     assert row["rate_current"] > row["rate_reference"]
-    first_days = pl.DataFrame(old + crowd, schema=SCHEMA, orient="row").group_by("user_id").agg(
-        first_day=pl.col("day").min()
-    )  # fmt: skip
+    first_days = (
+        pl.DataFrame(old + crowd, schema=SCHEMA, orient="row").group_by("user_id").agg(first_day=pl.col("day").min())
+    )
     lately = [one for one in old + crowd if one[0] > NIGHT - timedelta(days=35)]
     known = event_mix(lazy(lately), NIGHT, first_days=nw.from_native(first_days.lazy()))
     assert rows_of(known, "all", "new_visitors")["rate_current"] == row["rate_current"]
@@ -166,8 +166,10 @@ def test_a_volume_that_doubles_is_an_alarm_and_growth_is_none() -> None:
         rows = []
         for back in range(42):
             visitors = round(20 * factor) if back < 7 else 20
-            rows += [(NIGHT - timedelta(days=back), f"u{back % 7}_{n}", "web", "view", 1 + (n + back) % 2)
-                     for n in range(visitors)]  # fmt: skip
+            rows += [
+                (NIGHT - timedelta(days=back), f"u{back % 7}_{n}", "web", "view", 1 + (n + back) % 2)
+                for n in range(visitors)
+            ]
         return rows
 
     assert ("all", "volume", "volume") not in alarms(mix(grown(1.8)))
@@ -219,18 +221,23 @@ def test_of_very_many_visitors_some_are_drawn_and_tell_the_same_story(monkeypatc
 
 def test_both_engines_and_both_sources_tell_the_same() -> None:
     rows = world(visitors=8)
-    table = pl.DataFrame(rows, schema=SCHEMA, orient="row").group_by("day", "user_id", "segment", "event_type").agg(
-        pl.col("event_count").sum()
-    )  # fmt: skip
+    table = (
+        pl.DataFrame(rows, schema=SCHEMA, orient="row")
+        .group_by("day", "user_id", "segment", "event_type")
+        .agg(pl.col("event_count").sum())
+    )
     of_polars = event_mix(nw.from_native(table.lazy()), NIGHT)
     with duckdb.connect() as con:
         con.register("counts", table.to_arrow())
         of_duckdb = event_mix(nw.from_native(con.table("counts")), NIGHT)
     assert_frame_equal(of_duckdb, of_polars, rel_tol=1e-12)
     events = table.select(
-        "user_id", event_at=pl.col("day").cast(pl.Datetime), device="segment", event_name="event_type",
+        "user_id",
+        event_at=pl.col("day").cast(pl.Datetime),
+        device="segment",
+        event_name="event_type",
         repeat="event_count",
-    )  # fmt: skip
+    )
     events = events.select(pl.exclude("repeat").repeat_by("repeat")).explode(
         "user_id", "event_at", "device", "event_name"
     )
@@ -239,9 +246,13 @@ def test_both_engines_and_both_sources_tell_the_same() -> None:
 
 
 def test_moments_become_days() -> None:
-    events = pl.DataFrame({
-        "user_id": ["a"] * 3, "event_name": ["view"] * 3, "device": ["web"] * 3,
-        "event_at": [datetime(2026, 3, 9, 0, 0), datetime(2026, 3, 9, 23, 59), datetime(2026, 3, 10)],
-    })  # fmt: skip
+    events = pl.DataFrame(
+        {
+            "user_id": ["a"] * 3,
+            "event_name": ["view"] * 3,
+            "device": ["web"] * 3,
+            "event_at": [datetime(2026, 3, 9, 0, 0), datetime(2026, 3, 9, 23, 59), datetime(2026, 3, 10)],
+        }
+    )
     found = of_events(nw.from_native(events.lazy())).collect().to_polars().sort("day")
     assert found.rows() == [(NIGHT, "a", "web", "view", 2), (NIGHT + timedelta(days=1), "a", "web", "view", 1)]

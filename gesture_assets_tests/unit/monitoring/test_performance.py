@@ -219,8 +219,12 @@ def test_a_segment_is_served_much_worse_with_rows_enough_and_beyond_chance_only(
     found = segment_gaps(realised(people, threshold=0.2, segments=["country"]))
     by_name = {row["segment"]: row for row in found.to_dicts()}
     assert {name: row["verdict"] for name, row in by_name.items()} == {
-        "best": "fine", "worse": "wide", "near": "fine", "few buyers": "too_few_rows", "tiny": "too_few_rows",
-    }  # fmt: skip
+        "best": "fine",
+        "worse": "wide",
+        "near": "fine",
+        "few buyers": "too_few_rows",
+        "tiny": "too_few_rows",
+    }
     assert by_name["worse"]["gap"] == pytest.approx(0.2)
     assert by_name["near"]["gap"] == pytest.approx(0.08)
     assert (by_name["few buyers"]["gap"], by_name["tiny"]["roc_auc"]) == (None, None)

@@ -39,9 +39,14 @@ def in_time(day: date) -> datetime:
 def audits(rows: list[dict[str, Any]]) -> pl.DataFrame:
     usual = {"table_name": "scores", "attempt": 1, "verdict": "PASS", "checks": "[]", "run_id": "r1"}
     schema = {
-        "table_name": pl.String, "partition": pl.Date, "attempt": pl.Int32, "verdict": pl.String, "checks": pl.String,
-        "run_id": pl.String, "recorded_at": pl.Datetime("us"),
-    }  # fmt: skip
+        "table_name": pl.String,
+        "partition": pl.Date,
+        "attempt": pl.Int32,
+        "verdict": pl.String,
+        "checks": pl.String,
+        "run_id": pl.String,
+        "recorded_at": pl.Datetime("us"),
+    }
     return pl.DataFrame([usual | {"recorded_at": in_time(row["partition"])} | row for row in rows], schema=schema)
 
 
@@ -140,13 +145,17 @@ def check(name: str, *, passed: bool = False, severity: Severity = Severity.ERRO
 
 def test_failing_checks_are_those_of_the_latest_audit() -> None:
     first = [{"name": "a", "passed": False, "severity": "ERROR", "observed": "3"}]
-    second = [{"name": "a", "passed": True, "severity": "ERROR", "observed": "0"},
-              {"name": "b", "passed": False, "severity": "WARN", "observed": "x"}]  # fmt: skip
-    rows = audits([
-        {"partition": TEN[0], "verdict": "FAIL", "checks": json.dumps(first)},
-        {"partition": TEN[0], "attempt": 2, "checks": json.dumps(second)},
-        {"partition": TEN[1], "checks": "[]"},
-    ])  # fmt: skip
+    second = [
+        {"name": "a", "passed": True, "severity": "ERROR", "observed": "0"},
+        {"name": "b", "passed": False, "severity": "WARN", "observed": "x"},
+    ]
+    rows = audits(
+        [
+            {"partition": TEN[0], "verdict": "FAIL", "checks": json.dumps(first)},
+            {"partition": TEN[0], "attempt": 2, "checks": json.dumps(second)},
+            {"partition": TEN[1], "checks": "[]"},
+        ]
+    )
     assert failing_checks(rows).rows() == [(TEN[0], "failing_checks", "scores", 1, 2)]
 
 
@@ -175,8 +184,15 @@ def test_quality_is_held_against_its_own_week() -> None:
     )
     found = quality_trend(outliers(fences), quarantined(landing))
     assert found.columns == [
-        "as_of_date", "measure", "subject", "affected_count", "total_count", "share", "usual_share", "change",
-    ]  # fmt: skip
+        "as_of_date",
+        "measure",
+        "subject",
+        "affected_count",
+        "total_count",
+        "share",
+        "usual_share",
+        "change",
+    ]
     rows = found.filter(measure="outliers").sort("as_of_date")
     assert rows["share"].to_list() == [0.1, 0.2, 0.3, 0.4, None]
     assert rows["usual_share"].to_list() == [None, None, None, 0.2, pytest.approx(0.25)]
@@ -197,14 +213,21 @@ def test_trainings_are_told_with_their_outcome_from_what_the_warehouse_holds(ope
             ledger.append(con, [row])
 
         def said(run: str, at: int, action: str, reason: str = "") -> None:
-            audit_log.note(con, now=datetime(2026, 3, 10, at), action=action, what="m", days=[day], reason=reason,
-                           run_id=run)  # fmt: skip
+            audit_log.note(
+                con, now=datetime(2026, 3, 10, at), action=action, what="m", days=[day], reason=reason, run_id=run
+            )
 
         said("good", 1, "train")
         audited("good", 2, "training_set", Verdict.PASS)
         audited("good", 3, "candidate_model", Verdict.PASS, check("fine", passed=True))
-        audited("leaky", 4, "training_set", Verdict.FAIL, check("no_feature_knows_the_outcome"),
-                check("a warning", severity=Severity.WARN))  # fmt: skip
+        audited(
+            "leaky",
+            4,
+            "training_set",
+            Verdict.FAIL,
+            check("no_feature_knows_the_outcome"),
+            check("a warning", severity=Severity.WARN),
+        )
         audited("leaky", 4, "user_features", Verdict.FAIL, check("of another night"))
         said("thin", 5, "train")
         audited("thin", 6, "training_set", Verdict.PASS)
@@ -225,21 +248,35 @@ def test_trainings_are_told_with_their_outcome_from_what_the_warehouse_holds(ope
     ]
     status = training_status(found, champion="v1", unavailable_because=None, now=datetime(2026, 3, 11, 13))
     assert status == {
-        "champion": "v1", "is_available": True, "unavailable_because": None, "attempt_count": 4,
-        "last_attempt_at": datetime(2026, 3, 10, 8), "last_outcome": "unfinished",
-        "last_success_at": datetime(2026, 3, 10, 1), "last_success_version": "v1", "days_since_success": 1.5,
-        "last_refusal_at": datetime(2026, 3, 10, 5), "last_refusal_because": "60 rows, 100 are needed",
-    }  # fmt: skip
+        "champion": "v1",
+        "is_available": True,
+        "unavailable_because": None,
+        "attempt_count": 4,
+        "last_attempt_at": datetime(2026, 3, 10, 8),
+        "last_outcome": "unfinished",
+        "last_success_at": datetime(2026, 3, 10, 1),
+        "last_success_version": "v1",
+        "days_since_success": 1.5,
+        "last_refusal_at": datetime(2026, 3, 10, 5),
+        "last_refusal_because": "60 rows, 100 are needed",
+    }
 
 
 def test_a_champion_whose_files_are_gone_is_not_available() -> None:
     nothing = training_attempts(
         audits([]),
         pl.DataFrame(schema=dict.fromkeys(("run_id", "model_version", "decision", "because"), pl.String)),
-        pl.DataFrame(schema={"recorded_at": pl.Datetime("us"), "action": pl.String, "run_id": pl.String,
-                             "first_date": pl.Date, "reason": pl.String}),
+        pl.DataFrame(
+            schema={
+                "recorded_at": pl.Datetime("us"),
+                "action": pl.String,
+                "run_id": pl.String,
+                "first_date": pl.Date,
+                "reason": pl.String,
+            }
+        ),
         tables=["candidate_model"],
-    )  # fmt: skip
+    )
     gone = training_status(nothing, champion="v1", unavailable_because="no booster.json", now=NOW)
     assert (gone["is_available"], gone["unavailable_because"], gone["attempt_count"]) == (False, "no booster.json", 0)
     assert (gone["last_success_at"], gone["days_since_success"], gone["last_outcome"]) == (None, None, None)

@@ -31,8 +31,12 @@ def test_a_profile_holds_the_day_in_a_row_a_feature() -> None:
     assert found.schema == PROFILE
     visits, country = found.to_dicts()
     assert {name: visits[name] for name in ("as_of_date", "kind", "row_count", "missing_count", "distinct_count")} == {
-        "as_of_date": TODAY, "kind": "number", "row_count": 5, "missing_count": 1, "distinct_count": 3
-    }  # fmt: skip
+        "as_of_date": TODAY,
+        "kind": "number",
+        "row_count": 5,
+        "missing_count": 1,
+        "distinct_count": 3,
+    }
     assert (visits["mean"], visits["minimum"], visits["median"], visits["maximum"]) == (25.75, 0.0, 2.0, 99.0)
     assert visits["standard_deviation"] == pytest.approx(float(np.std([0, 2, 2, 99])))
     assert visits["edges"][1:] == [float(n) for n in range(1, 11)]

@@ -78,9 +78,12 @@ def test_what_is_not_known_triggers_nothing() -> None:
 
 def test_all_triggers_together_are_told_in_order_and_with_their_numbers() -> None:
     state = replace(
-        QUIET, trained_at=NOW - timedelta(days=9, hours=6), new_feedback=61, drifted={"visits": 0.3, "country": 0.12},
+        QUIET,
+        trained_at=NOW - timedelta(days=9, hours=6),
+        new_feedback=61,
+        drifted={"visits": 0.3, "country": 0.12},
         current={"f1": 0.5, "roc_auc": 0.7, "precision": 0.6},
-    )  # fmt: skip
+    )
     found = decide_retraining(state)
     assert found.should_retrain
     assert [code for code, _ in found.reasons] == list(TRIGGERS[1:])

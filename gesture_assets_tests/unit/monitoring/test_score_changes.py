@@ -157,8 +157,12 @@ def test_a_change_is_told_rule_by_rule_in_points(by_hand: tuple[pl.DataFrame, pl
 
 
 def test_a_visitor_who_signs_up_later_brings_their_past_as_new_behaviour() -> None:
-    link = {"as_of_date": TUESDAY, "anonymous_user_id": "anon:x", "user_id": "ada",
-            "linked_at": datetime(2026, 3, 10, 12)}  # fmt: skip
+    link = {
+        "as_of_date": TUESDAY,
+        "anonymous_user_id": "anon:x",
+        "user_id": "ada",
+        "linked_at": datetime(2026, 3, 10, 12),
+    }
     events = [event(0, user_id="anon:x", event_type="signup"), event(DAY, user_id="ada", event_type="page_view")]
     found, _ = World(events, [link]).explained(rules(1, 0.0), rules(1, 0.0))
     assert found.select("user_id", "before", "after", *PARTS, "unexplained").rows() == [
@@ -170,15 +174,28 @@ def test_a_visitor_who_signs_up_later_brings_their_past_as_new_behaviour() -> No
 def odd_world(seed: int) -> World:
     events = random_events(seed, 120, days=12)
     linked = [
-        {"as_of_date": MONDAY + timedelta(days=n), "anonymous_user_id": "u", "user_id": "v",
-         "linked_at": datetime(2026, 3, 9, 12) + timedelta(days=n)}
+        {
+            "as_of_date": MONDAY + timedelta(days=n),
+            "anonymous_user_id": "u",
+            "user_id": "v",
+            "linked_at": datetime(2026, 3, 9, 12) + timedelta(days=n),
+        }
         for n in (seed % 3 * 4,)
-    ]  # fmt: skip
+    ]
     crm = [
-        {"as_of_date": day, "mailchimp_id": 1, "email_key": "k1", "member_rating": rating, "made_purchase": 0,
-         "optin_date": date(2026, 1, 31), "tag_count": 0, "tag_jumpstart": 0, "tag_other": 0}
+        {
+            "as_of_date": day,
+            "mailchimp_id": 1,
+            "email_key": "k1",
+            "member_rating": rating,
+            "made_purchase": 0,
+            "optin_date": date(2026, 1, 31),
+            "tag_count": 0,
+            "tag_jumpstart": 0,
+            "tag_other": 0,
+        }
         for day, rating in ((MONDAY + timedelta(days=2), 2), (LATER, 5))
-    ]  # fmt: skip
+    ]
     return World(events, linked, crm, earlier=MONDAY + timedelta(days=2))
 
 
@@ -186,9 +203,13 @@ def odd_world(seed: int) -> World:
 def test_parts_sum_to_the_change_and_end_at_what_was_published(seed: int) -> None:
     names = [feature.name for feature in feature_registry(TAGS)]
     shipped = load_rule_set("intent", user_folder=Path("none"), features=names)
-    edited = shipped.model_copy(update={"rules": tuple(
-        one.model_copy(update={"half_life_days": 5.0}) if one.half_life_days else one for one in shipped.rules
-    )})  # fmt: skip
+    edited = shipped.model_copy(
+        update={
+            "rules": tuple(
+                one.model_copy(update={"half_life_days": 5.0}) if one.half_life_days else one for one in shipped.rules
+            )
+        }
+    )
     by_user, by_rule = odd_world(seed).explained(shipped, edited)
     for found in (by_user, by_rule):
         total = found.select(pl.sum_horizontal(*PARTS)).to_series()

@@ -104,11 +104,15 @@ def test_what_was_not_tested_has_no_q_value_and_counts_for_nothing() -> None:
 @pytest.mark.parametrize(
     ("effect", "q_value", "is_enough", "expected"),
     [
-        (9.0, 1e-9, False, "too_few_rows"), (9.0, 0.02, True, "stable"), (0.99, 1e-9, True, "stable"),
-        (1.0, 0.01, True, "moderate"), (2.5, 1e-9, True, "moderate"), (2.51, 1e-9, True, "drift"),
+        (9.0, 1e-9, False, "too_few_rows"),
+        (9.0, 0.02, True, "stable"),
+        (0.99, 1e-9, True, "stable"),
+        (1.0, 0.01, True, "moderate"),
+        (2.5, 1e-9, True, "moderate"),
+        (2.51, 1e-9, True, "drift"),
         (9.0, None, True, "stable"),
     ],
-)  # fmt: skip
+)
 def test_a_verdict_needs_rows_certainty_and_an_effect(
     effect: float, q_value: float | None, is_enough: bool, expected: str
 ) -> None:

@@ -18,10 +18,20 @@ from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
 from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT, commit_good_night
 
 OF_A_CHAMPION = (
-    "feature_profiles", "feature_statistics", "drift_reports", "event_mix_drift", "performance_report",
-    "score_backtest", "model_scores", "candidate_model", "feature_importance", "alerts", "data_quality_trend",
-    "training_attempts", "daily_activity",
-)  # fmt: skip
+    "feature_profiles",
+    "feature_statistics",
+    "drift_reports",
+    "event_mix_drift",
+    "performance_report",
+    "score_backtest",
+    "model_scores",
+    "candidate_model",
+    "feature_importance",
+    "alerts",
+    "data_quality_trend",
+    "training_attempts",
+    "daily_activity",
+)
 AskPage = Callable[..., tuple[str, duckdb.DuckDBPyConnection]]
 
 
@@ -33,9 +43,14 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Warehouse(warehouse, 10).open(RunInfo("run-0001", NIGHT, (DAY,), "a_night")) as session:
         commit_good_night(session)
         publish(
-            session, contracts=tuple(CONTRACTS.values()), features=feature_registry(()), folder=folder / "published",
-            link=link, warehouse=warehouse, keep=1,
-        )  # fmt: skip
+            session,
+            contracts=tuple(CONTRACTS.values()),
+            features=feature_registry(()),
+            folder=folder / "published",
+            link=link,
+            warehouse=warehouse,
+            keep=1,
+        )
     return link.resolve()
 
 
@@ -86,10 +101,16 @@ def test_it_shows_what_sounded_what_is_decided_and_what_became_of_bands(page_of:
 def test_without_a_champion_it_says_what_is_missing(page_of: AskPage) -> None:
     text, con = page_of(first="; ".join(f"delete from {table}" for table in OF_A_CHAMPION))
     for said in (
-        "No champion: nothing is held against a training yet.", "There are too few weeks of events to compare.",
-        "No scores are old enough", "No scores are 90 days old.", "the rules serve", "No training was tried yet.",
-        "Nothing sounded.", "Nobody bought yet.", "No day was due since the first night.",
-    ):  # fmt: skip
+        "No champion: nothing is held against a training yet.",
+        "There are too few weeks of events to compare.",
+        "No scores are old enough",
+        "No scores are 90 days old.",
+        "the rules serve",
+        "No training was tried yet.",
+        "Nothing sounded.",
+        "Nobody bought yet.",
+        "No day was due since the first night.",
+    ):
         assert said in text
     for sql in statements(text):
         con.execute(sql)

@@ -17,8 +17,10 @@ Y = (RANDOM.random(600) < P).astype(int)
 WEIGHTS = pl.DataFrame({"name": ["Visits <b>", "Points"], "shap": [0.7, 0.3]})
 CURVE = LearningCurve(
     tuple(CurvePoint(share, int(600 * share), 9, Estimate(0.7 + share / 10, 0.6, 0.9)) for share in (0.5, 1.0)),
-    Estimate(0.05, 0.01, 0.09), "more would help", "300 to 600 rows",
-)  # fmt: skip
+    Estimate(0.05, 0.01, 0.09),
+    "more would help",
+    "300 to 600 rows",
+)
 
 
 def pictures():

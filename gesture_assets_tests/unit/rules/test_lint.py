@@ -10,8 +10,13 @@ FEATURES = feature_registry(("aws_course",))
 
 
 def findings(*rules: dict, **bands: float) -> str:
-    given = {"feature": "signup_count", "scale": "at_least_once", "weight": 1.0, "group": "engagement",
-             "because": "{value}"}  # fmt: skip
+    given = {
+        "feature": "signup_count",
+        "scale": "at_least_once",
+        "weight": 1.0,
+        "group": "engagement",
+        "because": "{value}",
+    }
     made = tuple(Rule(**({"id": f"rule_{number}"} | given | rule)) for number, rule in enumerate(rules))
     return "\n".join(lint(RuleSet(name="t", description="", bands=bands or {"high": 70}, rules=made), FEATURES))
 

@@ -157,10 +157,12 @@ def test_the_version_changes_with_everything_that_counts(swaps):
 @pytest.mark.parametrize(
     "line",
     [
-        "daily_cap = 10", "total_cap = 90", "group_caps = { engagement = 50 }",
+        "daily_cap = 10",
+        "total_cap = 90",
+        "group_caps = { engagement = 50 }",
         'suppress = [{ feature = "unsubscribe_count_30d", reason = "left" }]',
     ],
-)  # fmt: skip
+)
 def test_the_version_changes_with_caps_and_suppressions(line):
     assert parsed(swaps=[("[bands]", f"{line}\n[bands]")]).version != parsed().version
 

@@ -18,9 +18,14 @@ from gesture_assets.rules.scorer import global_explanation, rank, score, suppres
 AS_OF = date(2026, 2, 1)
 REGISTRY = feature_registry(("aws_course",))
 POLARS = {
-    "INTEGER": pl.Int32, "SMALLINT": pl.Int16, "BIGINT": pl.Int64, "DOUBLE": pl.Float64, "BOOLEAN": pl.Boolean,
-    "VARCHAR": pl.String, "TIMESTAMP": pl.Datetime("us"),
-}  # fmt: skip
+    "INTEGER": pl.Int32,
+    "SMALLINT": pl.Int16,
+    "BIGINT": pl.Int64,
+    "DOUBLE": pl.Float64,
+    "BOOLEAN": pl.Boolean,
+    "VARCHAR": pl.String,
+    "TIMESTAMP": pl.Datetime("us"),
+}
 SCHEMA = {"as_of_date": pl.Date, "user_id": pl.String, **{f.name: POLARS[f.type] for f in REGISTRY}}
 NOTHING = {f.name: 0 if f.type == "INTEGER" and not f.nullable else None for f in REGISTRY}
 
@@ -30,8 +35,13 @@ def shipped(name: str) -> RuleSet:
 
 
 def rule(id_: str = "one", **changes) -> Rule:
-    given = {"feature": "signup_count", "scale": "at_least_once", "weight": 1.0, "group": "engagement",
-             "because": "It is {value}."}  # fmt: skip
+    given = {
+        "feature": "signup_count",
+        "scale": "at_least_once",
+        "weight": 1.0,
+        "group": "engagement",
+        "because": "It is {value}.",
+    }
     return Rule(id=id_, **(given | changes))
 
 
@@ -154,8 +164,11 @@ def test_nobody_scores_below_1_and_points_stay_what_they_are():
 
 
 def test_a_negative_rule_takes_points_away_and_is_no_reason():
-    rule_set = rules_of(rule(weight=1.0), rule("left", feature="unsubscribe_count", weight=-0.5),
-                        rule("bought", feature="purchase_count", weight=0.5))  # fmt: skip
+    rule_set = rules_of(
+        rule(weight=1.0),
+        rule("left", feature="unsubscribe_count", weight=-0.5),
+        rule("bought", feature="purchase_count", weight=0.5),
+    )
     scores, _ = scored(rule_set, users({"signup_count": 1, "unsubscribe_count": 1}, {"unsubscribe_count": 1}))
     assert scores.select("points", "score", "explanation").rows() == [
         (50, 50, "one (+100.0 pts)"),
@@ -176,38 +189,56 @@ def test_a_daily_cap_without_its_column_is_refused():
 
 
 CAPPED = RuleSet(
-    name="test", description="", bands={"high": 50}, group_caps={"fit": 20, "engagement": 50}, total_cap=60,
+    name="test",
+    description="",
+    bands={"high": 50},
+    group_caps={"fit": 20, "engagement": 50},
+    total_cap=60,
     rules=(
-        rule(weight=0.6), rule("rated", feature="member_rating", scale="count", cap=5, weight=0.4, group="fit"),
+        rule(weight=0.6),
+        rule("rated", feature="member_rating", scale="count", cap=5, weight=0.4, group="fit"),
         rule("left", feature="unsubscribe_count", weight=-0.3),
     ),
     suppress=(Suppression(feature="email_bounce_count_30d", reason="cannot be written to"),),
-)  # fmt: skip
+)
 
 
 def test_what_is_above_a_cap_is_a_contribution_of_its_own():
     everything, half, left = {"signup_count": 1, "member_rating": 5}, {"signup_count": 1}, {"unsubscribe_count": 1}
     scores, parts = scored(CAPPED, users(everything, half, half | left))
     assert scores.select("points", "score", "fit_points", "engagement_points").rows() == [
-        (60, 60, 20, 50), (50, 50, 0, 50), (30, 30, 0, 30),
-    ]  # fmt: skip
+        (60, 60, 20, 50),
+        (50, 50, 0, 50),
+        (30, 30, 0, 30),
+    ]
     taken = parts.filter(pl.col("rule_id").str.ends_with("_cap")).select("user_id", "rule_id", "points").rows()
     assert taken == [
-        ("u0", "engagement_cap", -10), ("u0", "fit_cap", -20), ("u0", "total_cap", -10),
-        ("u1", "engagement_cap", -10), ("u1", "fit_cap", 0), ("u1", "total_cap", 0),
-        ("u2", "engagement_cap", 0), ("u2", "fit_cap", 0), ("u2", "total_cap", 0),
-    ]  # fmt: skip
+        ("u0", "engagement_cap", -10),
+        ("u0", "fit_cap", -20),
+        ("u0", "total_cap", -10),
+        ("u1", "engagement_cap", -10),
+        ("u1", "fit_cap", 0),
+        ("u1", "total_cap", 0),
+        ("u2", "engagement_cap", 0),
+        ("u2", "fit_cap", 0),
+        ("u2", "total_cap", 0),
+    ]
     total = parts.filter(user_id="u0", rule_id="total_cap").row(0, named=True)
     assert (total["value"], total["counted"], total["scaled"], total["weight"]) == (70, 60, pytest.approx(0.1), -1)
     assert total["because"] == "At most 60 points for everything together: 70."
 
 
 LISTED = pl.DataFrame(
-    [("u0", None, "competitor", None, None), (None, 7, "asked not to be", AS_OF, None), ("u0", None, "zzz", None, None),
-     ("u2", None, "was", None, date(2026, 1, 31)), ("u2", None, "will be", date(2026, 2, 2), None)],
+    [
+        ("u0", None, "competitor", None, None),
+        (None, 7, "asked not to be", AS_OF, None),
+        ("u0", None, "zzz", None, None),
+        ("u2", None, "was", None, date(2026, 1, 31)),
+        ("u2", None, "will be", date(2026, 2, 2), None),
+    ],
     schema={"user_id": pl.String, "mailchimp_id": pl.Int64, "reason": pl.String, "since": pl.Date, "until": pl.Date},
     orient="row",
-)  # fmt: skip
+)
 
 
 def test_suppressed_users_get_no_score_but_a_reason_and_are_not_ranked():
@@ -399,8 +430,11 @@ def test_duckdb_and_polars_give_the_same_bytes(rows, rule_set):
 
 def test_duckdb_and_polars_agree_on_many_amounts_and_ages():
     amounts = [1.37 * n for n in range(1, 20_001)]
-    rows = {"account_balance_usd": amounts, "repeat_session_rate": [(n % 97) / 97 for n in range(20_000)],
-            "days_since_last_event": [n % 997 / 7 for n in range(20_000)]}  # fmt: skip
+    rows = {
+        "account_balance_usd": amounts,
+        "repeat_session_rate": [(n % 97) / 97 for n in range(20_000)],
+        "days_since_last_event": [n % 997 / 7 for n in range(20_000)],
+    }
     features = pl.concat([users({})] * 20_000).with_columns(
         *(pl.Series(name, column) for name, column in rows.items()), user_id=pl.Series([f"u{n}" for n in range(20_000)])
     )

@@ -52,37 +52,73 @@ REFUSED: list[tuple[str, bytes, tuple[str, ...]]] = [
     ("cut.parquet", parquet(2_000), ("expected: a readable parquet file", "cut.parquet")),
     ("plain.csv.gz", WHOLE, ("expected: a whole compressed file", "or not compressed at all")),
     ("noise.parquet", b"\x00\x01\x02" * 50, ("expected: a readable parquet file",)),
-    ("noise.csv", b"\x80\x81\x82\n\x83", ("expected: a header in UTF-8", "the byte 0x80 at place 1, which is no UTF-8",
-                                          "save the file as UTF-8")),
+    (
+        "noise.csv",
+        b"\x80\x81\x82\n\x83",
+        ("expected: a header in UTF-8", "the byte 0x80 at place 1, which is no UTF-8", "save the file as UTF-8"),
+    ),
     ("utf-16.csv", WHOLE.decode().encode("utf-16"), ("expected: a header in UTF-8", "zero bytes: UTF-16")),
     ("zeros.csv", b"\x00" * 100, ("expected: a header in UTF-8", "zero bytes: UTF-16, or no text at all")),
-    ("no_header.csv", f"e1,ann@example.com,page_view,{AT},10.1.2.3,10.1.2.4\n".encode() * 2,
-     ("expected: the column event_at", "found: columns", "***")),
+    (
+        "no_header.csv",
+        f"e1,ann@example.com,page_view,{AT},10.1.2.3,10.1.2.4\n".encode() * 2,
+        ("expected: the column event_at", "found: columns", "***"),
+    ),
     ("semicolons.csv", WHOLE.replace(b",", b";"), ("expected: columns separated by ','", "delimiter = ';'")),
     ("twice.csv", b"user_id,USER_ID,event_type,event_at\n", ("column names that occur once", "user_id more than once")),
-    ("other_times.csv", f"{HEADER}\ne,u,page_view,09/03/26\n".encode(), ("at least one row with a readable time",
-                                                                        "set timestamp_format")),
-]  # fmt: skip
+    (
+        "other_times.csv",
+        f"{HEADER}\ne,u,page_view,09/03/26\n".encode(),
+        ("at least one row with a readable time", "set timestamp_format"),
+    ),
+]
 # File, its bytes, how many records it holds and how many of these are quarantined.
 TAKEN: list[tuple[str, bytes, int, int]] = [
     ("open_quote.csv", f'{HEADER}\na1,"u,page_view,{AT}\na2,u,page_view,{AT}\n'.encode(), 2, 1),
     ("no_utf8.csv", f"{HEADER}\nb1,\xfc,page_view,{AT}\nb2,u,page_view,{AT}\n".encode("latin-1"), 2, 1),
     ("line_ends.csv", f"{HEADER}\r\nc1,u,page_view,{AT}\nc2,u,page_view,{AT}\rc3,u\r\n".encode(), 3, 1),
     ("huge_cell.csv", f"{HEADER}\nd1,{'u' * 20_000_000},page_view,{AT}\nd2,u,page_view,{AT}\n".encode(), 2, 1),
-    ("zones.csv", "\n".join((HEADER, *(f"f{n},u,page_view,{at}" for n, at in enumerate((
-        AT, "2026-03-09T10:00:00Z", "2026-03-09T12:00:00+02:00", "1773050400", "1773050400000", "1773050400000000"))))
-     ).encode(), 6, 0),
+    (
+        "zones.csv",
+        "\n".join(
+            (
+                HEADER,
+                *(
+                    f"f{n},u,page_view,{at}"
+                    for n, at in enumerate(
+                        (
+                            AT,
+                            "2026-03-09T10:00:00Z",
+                            "2026-03-09T12:00:00+02:00",
+                            "1773050400",
+                            "1773050400000",
+                            "1773050400000000",
+                        )
+                    )
+                ),
+            )
+        ).encode(),
+        6,
+        0,
+    ),
     ("formula.csv", f"{HEADER}\ng1,=cmd|' /C calc'!A0,page_view,{AT}\n".encode(), 1, 0),
     ("sql.csv", f"{HEADER}\n'; drop table raw_events; --,'; drop table raw_events; --,page_view,{AT}\n".encode(), 1, 0),
     ("twice_in_a_file.csv", f"{HEADER}\nh1,u,search,{AT}\nh1,u,search,{AT}\nh2,u,search,{AT}\n".encode(), 3, 0),
     ("twice_in_files.csv", f"{HEADER}\nh1,u,search,{AT}\n".encode(), 1, 0),
-    ("skew.csv", f"{HEADER},received_at\ni1,u,search,2026-03-09 10:05:00,{AT}\ni2,u,search,2026-03-09 10:05:01,{AT}\n"
-     .encode(), 2, 1),
-    ("no_json.jsonl", b'{"user_id": "u", "event_type": "search", "event_at": 1773050400, "received_at": 1773050400}'
-     b'\n{\n[1]\n\xff\n',
-     4, 3),
+    (
+        "skew.csv",
+        f"{HEADER},received_at\ni1,u,search,2026-03-09 10:05:00,{AT}\ni2,u,search,2026-03-09 10:05:01,{AT}\n".encode(),
+        2,
+        1,
+    ),
+    (
+        "no_json.jsonl",
+        b'{"user_id": "u", "event_type": "search", "event_at": 1773050400, "received_at": 1773050400}\n{\n[1]\n\xff\n',
+        4,
+        3,
+    ),
     ("folder.csv/part-0.csv", f"{HEADER}\nj1,u,page_view,{AT}\n".encode(), 1, 0),
-]  # fmt: skip
+]
 DUPLICATES = {"native/twice_in_a_file.csv": 1, "native/twice_in_files.csv": 1}
 
 
@@ -216,10 +252,13 @@ def test_a_crm_that_another_process_holds_locked_says_so(
     ("statement", "expected", "found"),
     [
         ("drop table Tags", "tables Subscribers, Tags, Transactions", "Subscribers, Transactions; no Tags"),
-        ("alter table Subscribers rename column user_email to mail",
-         "Subscribers with the columns mailchimp_id, user_full_name, user_email", "no user_email"),
+        (
+            "alter table Subscribers rename column user_email to mail",
+            "Subscribers with the columns mailchimp_id, user_full_name, user_email",
+            "no user_email",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_crm_of_another_schema_is_refused_in_words(
     write_crm: Callable[..., Path], statement: str, expected: str, found: str
 ) -> None:

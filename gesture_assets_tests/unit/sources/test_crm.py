@@ -65,9 +65,18 @@ def test_subscribers_are_typed_and_have_no_name_or_address(
     assert json.loads(subscribers["masked_row"][0])["user_full_name"] == "***"
 
 
-@pytest.mark.parametrize(("written", "country"), [
-    ("UK", "GB"), ("uk", "GB"), (" gb ", "GB"), ("USA", "USA"), ("", None), (None, None), ("DE", "DE"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("written", "country"),
+    [
+        ("UK", "GB"),
+        ("uk", "GB"),
+        (" gb ", "GB"),
+        ("USA", "USA"),
+        ("", None),
+        (None, None),
+        ("DE", "DE"),
+    ],
+)
 def test_a_country_is_upper_case_and_the_uk_is_gb(
     connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm, written: str | None, country: str | None
 ) -> None:
@@ -75,16 +84,29 @@ def test_a_country_is_upper_case_and_the_uk_is_gb(
     assert subscribers["country"].to_list() == [country], "the audit sees what is no ISO code"
 
 
-@pytest.mark.parametrize(("written", "identity"), [
-    (7, 7), ("7", 7), (" 7 ", 7), (7.5, None), ("7.0", None), ("seven", None), (None, None), (2**62, 2**62),
-    ("99999999999999999999", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("written", "identity"),
+    [
+        (7, 7),
+        ("7", 7),
+        (" 7 ", 7),
+        (7.5, None),
+        ("7.0", None),
+        ("seven", None),
+        (None, None),
+        (2**62, 2**62),
+        ("99999999999999999999", None),
+    ],
+)
 def test_what_is_no_whole_number_is_no_id(
     connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm, written: object, identity: int | None
 ) -> None:
     path = write_crm([])
-    alter(path, "drop table Subscribers", "create table Subscribers(mailchimp_id, user_full_name, user_email, "
-          "member_rating, optin_time, country_code)")  # fmt: skip
+    alter(
+        path,
+        "drop table Subscribers",
+        "create table Subscribers(mailchimp_id, user_full_name, user_email, member_rating, optin_time, country_code)",
+    )
     con = sqlite3.connect(path)
     con.execute("insert into Subscribers values (?, 'Ann', 'a@b.co', 1, '2026-01-05', 'GB')", [written])
     con.commit()
@@ -93,9 +115,17 @@ def test_what_is_no_whole_number_is_no_id(
     assert subscribers["mailchimp_id"].to_list() == [identity]
 
 
-@pytest.mark.parametrize(("written", "is_address"), [
-    ("a@b.co", True), (" A@B.co ", True), ("a@b", False), ("a b@c.co", False), ("", False), (None, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("written", "is_address"),
+    [
+        ("a@b.co", True),
+        (" A@B.co ", True),
+        ("a@b", False),
+        ("a b@c.co", False),
+        ("", False),
+        (None, False),
+    ],
+)
 def test_an_email_address_is_compared_in_lower_case_without_spaces(
     connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm, written: str | None, is_address: bool
 ) -> None:
@@ -106,14 +136,22 @@ def test_an_email_address_is_compared_in_lower_case_without_spaces(
 
 def test_values_of_no_use_are_null(connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm) -> None:
     path = write_crm(
-        [(1, "Ann", "a@b.co", "high", "some day", "GB"), (2, "Bob", "b@b.co", 4.5, "", "GB"),
-         (3, "Cy", "c@b.co", " 3 ", "2026-01-05T10:00:00", "GB"), (4, "Di", "d@b.co", 99999, None, "GB")],
-        [(1, None)], [(1, "never", "Ann", None, "GB", 1)],
-    )  # fmt: skip
+        [
+            (1, "Ann", "a@b.co", "high", "some day", "GB"),
+            (2, "Bob", "b@b.co", 4.5, "", "GB"),
+            (3, "Cy", "c@b.co", " 3 ", "2026-01-05T10:00:00", "GB"),
+            (4, "Di", "d@b.co", 99999, None, "GB"),
+        ],
+        [(1, None)],
+        [(1, "never", "Ann", None, "GB", 1)],
+    )
     subscribers, tags, purchases = canonical(connection, path)
     assert subscribers.select("member_rating", "optin_date").rows() == [
-        (None, None), (None, None), (3, date(2026, 1, 5)), (None, None),
-    ]  # fmt: skip
+        (None, None),
+        (None, None),
+        (3, date(2026, 1, 5)),
+        (None, None),
+    ]
     assert tags.rows() == [(1, None, None)]
     assert purchases.rows() == [(None, None)]
 

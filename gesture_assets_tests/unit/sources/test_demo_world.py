@@ -56,9 +56,14 @@ class Written:
 
 def write(folder: Path, *, users: int, days: int, seed: int = 7) -> Written:
     world = write_demo_world(
-        landing=folder / "landing", crm=folder / "crm.sqlite", truth=folder / "truth.parquet",
-        users=users, days=days, seed=seed, end=END,
-    )  # fmt: skip
+        landing=folder / "landing",
+        crm=folder / "crm.sqlite",
+        truth=folder / "truth.parquet",
+        users=users,
+        days=days,
+        seed=seed,
+        end=END,
+    )
     files = [
         pl.read_parquet(path).with_columns(file_day=pl.lit(date.fromisoformat(path.stem.removeprefix("events-"))))
         for path in world.event_files
@@ -185,8 +190,9 @@ def test_each_purchase_event_has_its_transaction_on_the_same_day(written: Writte
     events = bought.select("user_id", pl.col("event_at").dt.date()).rows()
     assert sorted((emails[user], str(day)) for user, day in events) == sorted(sales)
     assert len(sales) == written.world.converted_users > 0
-    old = written.crm("SELECT max(purchased_at), min(product_id), max(product_id), count(*) FROM Transactions "
-                      f"WHERE NOT {in_world}")  # fmt: skip
+    old = written.crm(
+        f"SELECT max(purchased_at), min(product_id), max(product_id), count(*) FROM Transactions WHERE NOT {in_world}"
+    )
     assert old[0][0] < str(written.start)
     assert old[0][1:] == (1, demo_world.OLD_PRODUCTS, written.world.past_buyers)
 
@@ -278,10 +284,14 @@ def test_joiners_browse_anonymously_until_they_sign_up_once(written: Written) ->
 
 
 def test_sessions_cross_midnight(written: Written) -> None:
-    steps = written.first_arrivals.filter(pl.col("event_at").is_not_null()).sort("user_id", "event_at").select(
-        pause=pl.col("event_at").diff().over("user_id"),
-        crosses=pl.col("event_at").dt.date().diff().over("user_id") == timedelta(days=1),
-    )  # fmt: skip
+    steps = (
+        written.first_arrivals.filter(pl.col("event_at").is_not_null())
+        .sort("user_id", "event_at")
+        .select(
+            pause=pl.col("event_at").diff().over("user_id"),
+            crosses=pl.col("event_at").dt.date().diff().over("user_id") == timedelta(days=1),
+        )
+    )
     assert steps.filter("crosses", pl.col("pause") < timedelta(minutes=10)).height > 20
 
 

@@ -207,8 +207,11 @@ def test_a_field_with_line_ends_is_one_record(landing: Landing) -> None:
     content = f'{HEADER}\ne,"u\nv\nw",page_view,{GOOD}\ne,,page_view,{GOOD}\ne,u\ne,u,page_view,{GOOD}\n'
     rows = landing.rows("native/a.csv", content)
     assert [(row["landing_line"], row["reason"]) for row in rows] == [
-        (2, None), (3, "missing_user_id"), (4, "unreadable_row"), (5, None),
-    ]  # fmt: skip
+        (2, None),
+        (3, "missing_user_id"),
+        (4, "unreadable_row"),
+        (5, None),
+    ]
     assert rows[0]["user_id"] == "u\nv\nw"
 
 
@@ -258,12 +261,24 @@ def test_mixed_line_ends_lose_no_row(landing: Landing) -> None:
 
 def test_json_lines_that_are_no_objects_come_out_with_their_lines(landing: Landing) -> None:
     good = json.dumps(
-        {"event_id": "e", "user_id": 7, "event_type": "page_view", "event_at": "2026-03-09T10:00:00Z",
-         "received_at": "2026-03-09T10:00:05Z"}
-    )  # fmt: skip
+        {
+            "event_id": "e",
+            "user_id": 7,
+            "event_type": "page_view",
+            "event_at": "2026-03-09T10:00:00Z",
+            "received_at": "2026-03-09T10:00:05Z",
+        }
+    )
     lines = [good, "{", good, "[1]", "", "7", good.replace("page_view", "levitation"), good]
-    expected = [(1, None), (2, "unreadable_row"), (3, None), (4, "unreadable_row"), (6, "unreadable_row"),
-                (7, "unknown_event_type"), (8, None)]  # fmt: skip
+    expected = [
+        (1, None),
+        (2, "unreadable_row"),
+        (3, None),
+        (4, "unreadable_row"),
+        (6, "unreadable_row"),
+        (7, "unknown_event_type"),
+        (8, None),
+    ]
     assert landing.reasons("native/a.jsonl", "\n".join(lines) + "\n") == expected
     assert landing.rows("native/a.jsonl")[0]["user_id"] == "7"
 
@@ -349,10 +364,24 @@ def test_a_time_becomes_utc(landing: Landing, written: str, utc: datetime) -> No
     assert (row["event_at"], row["reason"]) == (utc, None)
 
 
-@pytest.mark.parametrize("written", [
-    "12", "9.3.2026", "2026-03-09 25:00:00", "null", "1e9", "0", "infinity", "-infinity", "1970-01-01", "9999-12-31",
-    "294247-01-10 04:00:54", "290309-12-22 (BC) 00:00:00", "99999999999999999999",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "written",
+    [
+        "12",
+        "9.3.2026",
+        "2026-03-09 25:00:00",
+        "null",
+        "1e9",
+        "0",
+        "infinity",
+        "-infinity",
+        "1970-01-01",
+        "9999-12-31",
+        "294247-01-10 04:00:54",
+        "290309-12-22 (BC) 00:00:00",
+        "99999999999999999999",
+    ],
+)
 def test_what_is_no_time_is_none(landing: Landing, written: str) -> None:
     row = landing.row(HEADER, f"e,u,page_view,{written},2026-03-09 18:00:00")
     assert (row["event_at"], row["reason"]) == (None, "unparsable_timestamp")
@@ -361,10 +390,16 @@ def test_what_is_no_time_is_none(landing: Landing, written: str) -> None:
 @pytest.mark.parametrize(
     "local",
     [
-        "2026-03-29 01:59:59", "2026-03-29 03:00:00", "2026-03-28 12:00:00", "2026-03-30 00:30:00",  # spring
-        "2025-10-26 01:59:59", "2025-10-26 03:00:00", "2025-10-25 23:30:00", "2025-10-27 00:00:00",  # autumn
+        "2026-03-29 01:59:59",
+        "2026-03-29 03:00:00",
+        "2026-03-28 12:00:00",
+        "2026-03-30 00:30:00",  # spring
+        "2025-10-26 01:59:59",
+        "2025-10-26 03:00:00",
+        "2025-10-25 23:30:00",
+        "2025-10-27 00:00:00",  # autumn
     ],
-)  # fmt: skip
+)
 def test_a_time_without_offset_is_the_source_s_own_time_zone_s(landing: Landing, local: str) -> None:
     berlin = described(time_zone="Europe/Berlin")
     row = landing.row("id,user,type,at", f"e,u,page_view,{local}", berlin, folder="shop")
@@ -395,8 +430,9 @@ def test_a_timestamp_format_of_one_s_own(landing: Landing) -> None:
         "shop/a.csv", "id,user,type,at\n1,u,page_view,01.07.2025 12:00\n2,u,page_view,2025-07-01 12:00\n", mine
     )
     assert [(row["event_at"], row["reason"]) for row in rows] == [
-        (datetime(2025, 7, 1, 10), None), (None, "unparsable_timestamp"),
-    ]  # fmt: skip
+        (datetime(2025, 7, 1, 10), None),
+        (None, "unparsable_timestamp"),
+    ]
 
 
 def test_a_parquet_time_without_zone_is_the_source_s_own_time_zone_s(landing: Landing) -> None:
@@ -454,10 +490,18 @@ def test_names_are_masked_and_the_rest_of_a_refused_row_stays_readable(landing: 
 
 
 def test_names_are_masked_in_refused_json_lines_too(landing: Landing) -> None:
-    document = {"messageId": "m", "userId": "u", "event": "Levitated", "timestamp": "2026-03-09T10:00:00Z",
-                "receivedAt": "2026-03-09T10:00:00Z",
-                "context": {"ip": "10.1.2.3", "userAgent": "Mozilla/5.0 (X11)",
-                            "traits": {"name": "Ann Lee", "email": "ann@b.co"}}}  # fmt: skip
+    document = {
+        "messageId": "m",
+        "userId": "u",
+        "event": "Levitated",
+        "timestamp": "2026-03-09T10:00:00Z",
+        "receivedAt": "2026-03-09T10:00:00Z",
+        "context": {
+            "ip": "10.1.2.3",
+            "userAgent": "Mozilla/5.0 (X11)",
+            "traits": {"name": "Ann Lee", "email": "ann@b.co"},
+        },
+    }
     (row,) = landing.rows("segment/a.jsonl", json.dumps(document) + "\n")
     assert row["reason"] == "unknown_event_type"
     assert "Levitated" in row["masked_row"]
@@ -480,8 +524,15 @@ def test_names_in_a_broken_json_line_are_masked(landing: Landing) -> None:
 
 
 def test_an_ip_address_in_json_is_named_whatever_its_field_is_called(landing: Landing) -> None:
-    document = {"user_id": "u", "event_type": "page_view", "event_at": "2026-03-09", "received_at": "2026-03-09",
-                "from": "10.1.2.3", "ip": None, "mood": "fine"}  # fmt: skip
+    document = {
+        "user_id": "u",
+        "event_type": "page_view",
+        "event_at": "2026-03-09",
+        "received_at": "2026-03-09",
+        "from": "10.1.2.3",
+        "ip": None,
+        "mood": "fine",
+    }
     assert landing.open("native/a.jsonl", json.dumps(document) + "\n").personal_columns == ("from",)
 
 
@@ -568,10 +619,13 @@ def test_devices_and_countries_are_translated(landing: Landing) -> None:
     rows = landing.rows(
         "native/a.csv",
         f"{HEADER},device,country\n"
-        + "".join(f"{n},u,page_view,{GOOD},{device},{country}\n" for n, (device, country) in enumerate(
-            [("Desktop", "gb"), ("iOS", "uk"), ("iPad", "USA"), ("fridge", ""), ("", "DE ")]
-        )),
-    )  # fmt: skip
+        + "".join(
+            f"{n},u,page_view,{GOOD},{device},{country}\n"
+            for n, (device, country) in enumerate(
+                [("Desktop", "gb"), ("iOS", "uk"), ("iPad", "USA"), ("fridge", ""), ("", "DE ")]
+            )
+        ),
+    )
     assert [row["device"] for row in rows] == ["desktop", "mobile", "tablet", "other", None]
     assert [row["country"] for row in rows] == ["GB", "GB", None, None, "DE"]
 
@@ -583,8 +637,10 @@ def test_event_names_are_mapped_whatever_their_case(landing: Landing) -> None:
         "u,page_view,2026-03-09 10:02:00,1\n",
     )
     assert [(row["event_type"], row["event_name"]) for row in rows] == [
-        ("page_view", "home"), ("purchase", "purchase"), (None, "page_view"),
-    ]  # fmt: skip
+        ("page_view", "home"),
+        ("purchase", "purchase"),
+        (None, "page_view"),
+    ]
     assert rows[2]["reason"] == "unknown_event_type", "a source with names of its own uses those only"
 
 
@@ -594,15 +650,18 @@ def test_an_anonymous_visitor_has_an_id_of_its_own_kind(landing: Landing) -> Non
         f"{HEADER},anonymous_id\n1,,page_view,{GOOD},x\n2,u,page_view,{GOOD},x\n3,,page_view,{GOOD},\n",
     )
     assert [(row["user_id"], row["known_user_id"], row["anonymous_id"], row["reason"]) for row in rows] == [
-        ("anon:x", None, "x", None), ("u", "u", "x", None), (None, None, None, "missing_user_id"),
-    ]  # fmt: skip
+        ("anon:x", None, "x", None),
+        ("u", "u", "x", None),
+        (None, None, None, "missing_user_id"),
+    ]
 
 
 def test_numbers_and_flags_are_read_or_null(landing: Landing) -> None:
     row = landing.row(
         "event_id,user_id,event_type,timestamp,bounce_flag,spam_flag,is_repeat_session,time_on_page_sec,recent_pages_viewed",
-        "e,u,page_view,2026-03-09 10:00:00,True,0,maybe,12.5,3.0", folder="scoring_csv",
-    )  # fmt: skip
+        "e,u,page_view,2026-03-09 10:00:00,True,0,maybe,12.5,3.0",
+        folder="scoring_csv",
+    )
     flags = (row["is_bounce"], row["is_spam"], row["is_repeat_session"])
     assert (*flags, row["dwell_seconds"], row["recent_pages_viewed"]) == (True, False, None, 12.5, 3)
 
@@ -650,10 +709,15 @@ def test_properties_are_kept_as_json(landing: Landing) -> None:
 
 
 def test_nested_json_is_reached_by_its_path(landing: Landing) -> None:
-    document = {"messageId": "m", "anonymousId": "x", "event": "Order Completed",
-                "originalTimestamp": "2026-03-09T10:00:00Z",
-                "receivedAt": "2026-03-09T10:00:01Z", "context": {"device": {"type": "ios"}},
-                "properties": {"plan": "pro", "email": "ann@b.co", "dwell_seconds": 3}}  # fmt: skip
+    document = {
+        "messageId": "m",
+        "anonymousId": "x",
+        "event": "Order Completed",
+        "originalTimestamp": "2026-03-09T10:00:00Z",
+        "receivedAt": "2026-03-09T10:00:01Z",
+        "context": {"device": {"type": "ios"}},
+        "properties": {"plan": "pro", "email": "ann@b.co", "dwell_seconds": 3},
+    }
     (row,) = landing.rows("segment/a.jsonl", json.dumps(document) + "\n")
     assert (row["user_id"], row["event_type"], row["device"], row["reason"]) == ("anon:x", "purchase", "mobile", None)
     assert (row["event_at"], row["email_key"]) == (datetime(2026, 3, 9, 10), keyed("ann@b.co"))
@@ -661,8 +725,13 @@ def test_nested_json_is_reached_by_its_path(landing: Landing) -> None:
 
 
 def test_an_ip_address_in_json_is_named(landing: Landing) -> None:
-    document = {"userId": "u", "event": "Page Viewed", "timestamp": "2026-03-09T10:00:00Z",
-                "receivedAt": "2026-03-09T10:00:01Z", "context": {"ip": "10.1.2.3"}}  # fmt: skip
+    document = {
+        "userId": "u",
+        "event": "Page Viewed",
+        "timestamp": "2026-03-09T10:00:00Z",
+        "receivedAt": "2026-03-09T10:00:01Z",
+        "context": {"ip": "10.1.2.3"},
+    }
     opened = landing.open("segment/a.jsonl", json.dumps(document) + "\n")
     assert opened.personal_columns == ("context.ip",)
     opened = landing.open("segment/b.jsonl", json.dumps({**document, "context": {}}) + "\n")
@@ -762,8 +831,15 @@ def test_a_wrong_delimiter_is_named(landing: Landing, delimiter: str) -> None:
     assert repr(delimiter) in error.found
     assert "','" in error.expected
     assert f"delimiter = {delimiter!r}" in error.next_step
-    (row,) = landing.rows("shop/a.csv", content, described("shop", delimiter=delimiter, columns={
-        "user_id": ("user_id",), "event_type": ("event_type",), "event_at": ("event_at",)}))  # fmt: skip
+    (row,) = landing.rows(
+        "shop/a.csv",
+        content,
+        described(
+            "shop",
+            delimiter=delimiter,
+            columns={"user_id": ("user_id",), "event_type": ("event_type",), "event_at": ("event_at",)},
+        ),
+    )
     assert row["reason"] is None
 
 

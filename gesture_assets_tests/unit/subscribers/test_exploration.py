@@ -15,9 +15,13 @@ from gesture_assets_tests.properties.test_engines_agree import on_both
 
 DAY = date(2026, 3, 9)
 KINDS = {
-    "as_of_date": pl.Date, "country": pl.String, "member_rating": pl.Int16, "tag_count": pl.Int32,
-    "optin_date": pl.Date, "made_purchase": pl.Int16,
-}  # fmt: skip
+    "as_of_date": pl.Date,
+    "country": pl.String,
+    "member_rating": pl.Int16,
+    "tag_count": pl.Int32,
+    "optin_date": pl.Date,
+    "made_purchase": pl.Int16,
+}
 USUAL = {"as_of_date": DAY, "country": "GB", "member_rating": 3, "tag_count": 0, "optin_date": DAY, "made_purchase": 0}
 
 
@@ -55,8 +59,11 @@ def test_countries_come_in_the_order_of_their_buyers_with_shares_up_to_1() -> No
     )
     rows = segments(table, "country")
     assert [(row["segment"], row["place"], row["subscriber_count"], row["buyer_count"]) for row in rows] == [
-        ("GB", 1, 4, 3), ("FR", 2, 1, 1), ("DE", 3, 4, 0), ("unknown", 4, 1, 0),
-    ]  # fmt: skip
+        ("GB", 1, 4, 3),
+        ("FR", 2, 1, 1),
+        ("DE", 3, 4, 0),
+        ("unknown", 4, 1, 0),
+    ]
     assert [row["conversion_rate"] for row in rows] == [0.75, 1.0, 0.0, 0.0]
     assert [row["cumulative_buyer_share"] for row in rows] == [0.75, 1.0, 1.0, 1.0]
     assert [row["cumulative_subscriber_share"] for row in rows] == [0.4, 0.5, 0.9, 1.0]
@@ -65,9 +72,12 @@ def test_countries_come_in_the_order_of_their_buyers_with_shares_up_to_1() -> No
 
 def test_ratings_tags_and_their_pairs_are_segments() -> None:
     table = people(
-        {"member_rating": 5, "tag_count": 7, "made_purchase": 1}, {"member_rating": 5, "tag_count": 4},
-        {"member_rating": None, "tag_count": None}, {"tag_count": 2}, {"tag_count": 0},
-    )  # fmt: skip
+        {"member_rating": 5, "tag_count": 7, "made_purchase": 1},
+        {"member_rating": 5, "tag_count": 4},
+        {"member_rating": None, "tag_count": None},
+        {"tag_count": 2},
+        {"tag_count": 0},
+    )
     by_rating = {row["segment"]: row["conversion_rate"] for row in segments(table, "member_rating")}
     assert by_rating == {"5": 0.5, "3": 0.0, "unknown": 0.0}
     assert {row["segment"] for row in segments(table, "tag_count")} == {"6 or more", "3 to 5", "unknown", "2", "0"}

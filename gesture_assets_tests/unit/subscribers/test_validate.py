@@ -15,17 +15,28 @@ TAG_COLUMNS = ("tag_count", "tag_jumpstart", "tag_webinar_01", "tag_other")
 JANUARY = date(2026, 1, 5)
 
 SUBSCRIBER = {
-    "mailchimp_id": pl.Int64, "email_key": pl.String, "email_domain": pl.String, "is_email_well_formed": pl.Boolean,
-    "member_rating": pl.Int16, "optin_date": pl.Date, "country": pl.String, "masked_row": pl.String,
-}  # fmt: skip
+    "mailchimp_id": pl.Int64,
+    "email_key": pl.String,
+    "email_domain": pl.String,
+    "is_email_well_formed": pl.Boolean,
+    "member_rating": pl.Int16,
+    "optin_date": pl.Date,
+    "country": pl.String,
+    "masked_row": pl.String,
+}
 TAG = {"mailchimp_id": pl.Int64, "tag": pl.String, "tagged_date": pl.Date}
 PURCHASE = {"email_key": pl.String, "purchased_date": pl.Date}
 DAYS = {"as_of_date": pl.Date, "snapshot_date": pl.Date, "is_rebuilt": pl.Boolean}
 
 
 def subscriber(mailchimp_id: int | None, email_key: str | None, optin: date | None = JANUARY) -> dict[str, Any]:
-    return {"mailchimp_id": mailchimp_id, "email_key": email_key, "optin_date": optin, "is_email_well_formed": True,
-            "masked_row": "{}"}  # fmt: skip
+    return {
+        "mailchimp_id": mailchimp_id,
+        "email_key": email_key,
+        "optin_date": optin,
+        "is_email_well_formed": True,
+        "masked_row": "{}",
+    }
 
 
 def tag(mailchimp_id: int, name: str | None, tagged: date | None = None) -> dict[str, Any]:
@@ -37,19 +48,27 @@ def bought(email_key: str | None, day: date | None) -> dict[str, Any]:
 
 
 def as_of(
-    *days: date, subscribers: list[dict], tags: list[dict] = (), purchases: list[dict] = (),  # type: ignore[assignment]
-    dated: bool = False, rebuilt: bool = False,
-) -> tuple[pl.DataFrame, pl.DataFrame]:  # fmt: skip
+    *days: date,
+    subscribers: list[dict],
+    tags: list[dict] = (),
+    purchases: list[dict] = (),  # type: ignore[assignment]
+    dated: bool = False,
+    rebuilt: bool = False,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     when = [{"as_of_date": day, "snapshot_date": WEDNESDAY, "is_rebuilt": rebuilt} for day in days or (TUESDAY,)]
     valid, aside = subscribers_as_of(
-        lazy(table(subscribers, SUBSCRIBER)), lazy(table(tags, TAG)), lazy(table(purchases, PURCHASE)),
-        lazy(table(when, DAYS)), has_dated_tags=dated, tag_names=NAMES,
-    )  # fmt: skip
+        lazy(table(subscribers, SUBSCRIBER)),
+        lazy(table(tags, TAG)),
+        lazy(table(purchases, PURCHASE)),
+        lazy(table(when, DAYS)),
+        has_dated_tags=dated,
+        tag_names=NAMES,
+    )
     order = ("as_of_date", "mailchimp_id")
     return (
         collected(valid, validated_subscribers(NAMES)).sort(order),
         collected(aside, QUARANTINED_SUBSCRIBERS).sort(order),
-    )  # fmt: skip
+    )
 
 
 def test_of_two_with_one_address_the_first_to_opt_in_is_kept() -> None:
@@ -94,20 +113,29 @@ def test_nobody_is_known_before_opting_in() -> None:
     people = [subscriber(1, "k", MONDAY), subscriber(2, "l", TUESDAY), subscriber(3, "m", None)]
     valid, _ = as_of(MONDAY, TUESDAY, subscribers=people)
     assert valid.select("as_of_date", "mailchimp_id").rows() == [
-        (MONDAY, 1), (MONDAY, 3), (TUESDAY, 1), (TUESDAY, 2), (TUESDAY, 3),
-    ]  # fmt: skip
+        (MONDAY, 1),
+        (MONDAY, 3),
+        (TUESDAY, 1),
+        (TUESDAY, 2),
+        (TUESDAY, 3),
+    ]
 
 
 def test_purchases_count_up_to_the_day() -> None:
     purchases = [bought("k", MONDAY), bought("k", TUESDAY), bought("x", MONDAY)]
     purchases += [bought(None, MONDAY), bought("k", None)]
     valid, _ = as_of(
-        JANUARY, MONDAY, TUESDAY, subscribers=[subscriber(1, "k"), subscriber(2, "l"), subscriber(3, None)],
+        JANUARY,
+        MONDAY,
+        TUESDAY,
+        subscribers=[subscriber(1, "k"), subscriber(2, "l"), subscriber(3, None)],
         purchases=purchases,
-    )  # fmt: skip
+    )
     assert valid.filter(pl.col("mailchimp_id") == 1).select("made_purchase", "purchase_count").rows() == [
-        (0, 0), (1, 1), (1, 2),
-    ]  # fmt: skip
+        (0, 0),
+        (1, 1),
+        (1, 2),
+    ]
     assert set(valid.filter(pl.col("mailchimp_id") > 1)["made_purchase"]) == {0}
 
 
@@ -134,8 +162,9 @@ def test_tags_with_a_date_are_known_on_every_day() -> None:
 def test_days_at_once_are_what_each_day_gives_alone() -> None:
     world: dict[str, Any] = {
         "subscribers": [subscriber(1, "k", MONDAY), subscriber(2, "k", TUESDAY), subscriber(3, "l")],
-        "tags": [tag(1, "jumpstart"), tag(3, "x")], "purchases": [bought("k", TUESDAY), bought("l", JANUARY)],
-    }  # fmt: skip
+        "tags": [tag(1, "jumpstart"), tag(3, "x")],
+        "purchases": [bought("k", TUESDAY), bought("l", JANUARY)],
+    }
     at_once = as_of(MONDAY, TUESDAY, **world)
     for n in (0, 1):
         assert at_once[n].equals(pl.concat([as_of(day, **world)[n] for day in (MONDAY, TUESDAY)]))

@@ -18,9 +18,14 @@ from gesture_assets.warehouse.alert_log import INCIDENTS, TABLE, acknowledge, ap
 NIGHT = date(2026, 3, 9)
 NOW = datetime(2026, 3, 10, 2)
 DRIFT = Alert(
-    "drift/features/country", Severity.WARN, "scoring@gesture.example", "PSI 0.31.", "user_features", "gesture drift",
+    "drift/features/country",
+    Severity.WARN,
+    "scoring@gesture.example",
+    "PSI 0.31.",
+    "user_features",
+    "gesture drift",
     {"psi": 0.31},
-)  # fmt: skip
+)
 WORSE = replace(DRIFT, severity=Severity.ERROR, what="PSI 0.9.", numbers={"psi": 0.9})
 
 
@@ -71,13 +76,19 @@ def test_it_resolves_comes_back_and_its_history_is_kept(warehouse: duckdb.DuckDB
     assert (one.is_open, one.resolved_on, one.night_count) == (False, NIGHT + timedelta(days=2), 2)
     (back,) = pass_nights(warehouse, [DRIFT], since=4)
     assert (back.is_open, back.first_seen, back.last_seen, back.night_count) == (
-        True, NIGHT, NIGHT + timedelta(days=4), 3,
-    )  # fmt: skip
+        True,
+        NIGHT,
+        NIGHT + timedelta(days=4),
+        3,
+    )
     pass_nights(warehouse, [], since=5)
     first, second = pass_nights(warehouse, [DRIFT], since=13)
     assert (first.incident, first.resolved_on, second.incident, second.first_seen) == (
-        1, NIGHT + timedelta(days=5), 2, NIGHT + timedelta(days=13),
-    )  # fmt: skip
+        1,
+        NIGHT + timedelta(days=5),
+        2,
+        NIGHT + timedelta(days=13),
+    )
     lines = warehouse.execute(f"select entry, night, incident, change, run_id from {TABLE} order by entry").fetchall()
     assert [line[3] for line in lines] == ["opened", "repeated", "resolved", "reopened", "resolved", "opened"]
     assert [line[0] for line in lines] == [1, 2, 3, 4, 5, 6]
@@ -109,8 +120,11 @@ def test_an_acknowledged_alert_is_silent_until_it_is_resolved(warehouse: duckdb.
     assert news(warehouse) == [DRIFT.key]
     found = acknowledge(warehouse, DRIFT.key, now=NOW, note="a campaign in France")
     assert (found.is_acknowledged, found.acknowledged_by, found.acknowledged_at, found.note) == (
-        True, audit_log.who(), NOW, "a campaign in France",
-    )  # fmt: skip
+        True,
+        audit_log.who(),
+        NOW,
+        "a campaign in France",
+    )
     assert news(warehouse) == []
     (one,) = pass_nights(warehouse, [DRIFT], [DRIFT], since=1)
     assert (one.is_acknowledged, one.night_count) == (True, 3)

@@ -38,14 +38,17 @@ def content(path: Path) -> dict[str, Any]:
         return {
             query: con.execute(query).fetchall()
             for query in (
-                "from kept", "from superseded.kept order by all", "from analytics.halves",
-                "from analytics.above(149990)", "select count(*), sum(noise) from late",
+                "from kept",
+                "from superseded.kept order by all",
+                "from analytics.halves",
+                "from analytics.above(149990)",
+                "select count(*), sum(noise) from late",
                 "select table_name, column_name, data_type, is_nullable, comment from duckdb_columns() "
                 "where not internal order by all",
                 "select table_name, comment from duckdb_tables() order by all",
                 "select view_name, comment from duckdb_views() where not internal order by all",
             )
-        }  # fmt: skip
+        }
 
 
 def test_a_file_with_much_free_space_is_rewritten_whole(tmp_path: Path) -> None:

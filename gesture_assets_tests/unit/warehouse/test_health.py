@@ -29,9 +29,14 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
         commit_good_night(session)
         registry.activate(session.connection, VERSION, since=DAY, now=NIGHT, action="promoted", reason="the first")
         audit_log.note(
-            session.connection, now=NIGHT + timedelta(hours=9), action="training refused", what="candidate_model",
-            days=[DAY], reason="3 rows are too few", run_id="run-0002",
-        )  # fmt: skip
+            session.connection,
+            now=NIGHT + timedelta(hours=9),
+            action="training refused",
+            what="candidate_model",
+            days=[DAY],
+            reason="3 rows are too few",
+            run_id="run-0002",
+        )
     return path
 
 
@@ -93,8 +98,9 @@ def test_the_model_and_its_trainings_are_told(ask: Ask) -> None:
     )
     assert status == (VERSION, True, 2, "refused", VERSION, "3 rows are too few")
     assert ask("select run_id, outcome, as_of_date from training_attempts order by attempted_at") == [
-        ("run-0001", "promoted", DAY), ("run-0002", "refused", DAY),
-    ]  # fmt: skip
+        ("run-0001", "promoted", DAY),
+        ("run-0002", "refused", DAY),
+    ]
 
 
 def test_a_champion_whose_files_are_gone_is_not_available(ask: Ask) -> None:

@@ -67,9 +67,11 @@ def test_a_wait_that_lasts_is_told_again_with_whoever_holds_the_lock_then(caplog
     with caplog.at_level("INFO"):
         wait_while(
             lambda: Obstacle(who, 0.01) if (who := next(holders, None)) else None,
-            waiter="third", waits_for="the warehouse", timeout_seconds=10, give_up=lambda who, _: WarehouseBusy(
-                who, expected="", found="", where="", next_step=""),
-        )  # fmt: skip
+            waiter="third",
+            waits_for="the warehouse",
+            timeout_seconds=10,
+            give_up=lambda who, _: WarehouseBusy(who, expected="", found="", where="", next_step=""),
+        )
     assert len(caplog.messages) == 3
     assert caplog.messages[1] == "third has waited 0 s for the warehouse, now held by PID 2 (b)"
 

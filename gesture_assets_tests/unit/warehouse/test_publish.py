@@ -34,9 +34,15 @@ FEATURES = feature_registry(Settings.model_fields["tags"].default)
 
 def publish_from(session: Session, settings: Settings, keep: int = 3, deadline: int = 6) -> Published:
     return publish(
-        session, contracts=TABLES, features=FEATURES, folder=settings.data_dir / "published", link=settings.published,
-        warehouse=settings.warehouse, keep=keep, deadline=deadline,
-    )  # fmt: skip
+        session,
+        contracts=TABLES,
+        features=FEATURES,
+        folder=settings.data_dir / "published",
+        link=settings.published,
+        warehouse=settings.warehouse,
+        keep=keep,
+        deadline=deadline,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +89,15 @@ def file(good_warehouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     warehouse, link = folder / "warehouse.duckdb", folder / "gesture.duckdb"
     shutil.copyfile(good_warehouse, warehouse)
     with Warehouse(warehouse, 10).open(RunInfo("run-0002", NIGHT, (DAY,), "publish")) as session:
-        publish(session, contracts=TABLES, features=FEATURES, folder=folder / "published", link=link,
-                warehouse=warehouse, keep=3)  # fmt: skip
+        publish(
+            session,
+            contracts=TABLES,
+            features=FEATURES,
+            folder=folder / "published",
+            link=link,
+            warehouse=warehouse,
+            keep=3,
+        )
     con = duckdb.connect(str(link), read_only=True, config={"autoinstall_known_extensions": "false"})
     yield con
     con.close()

@@ -41,6 +41,11 @@ def test_a_restated_day_is_what_it_was_before_and_what_it_is_after(settings: Set
 
 def _publish(session, settings: Settings) -> None:
     publish(
-        session, contracts=tuple(CONTRACTS.values()), features=feature_registry(settings.tags),
-        folder=settings.data_dir / "published", link=settings.published, warehouse=settings.warehouse, keep=3,
-    )  # fmt: skip
+        session,
+        contracts=tuple(CONTRACTS.values()),
+        features=feature_registry(settings.tags),
+        folder=settings.data_dir / "published",
+        link=settings.published,
+        warehouse=settings.warehouse,
+        keep=3,
+    )

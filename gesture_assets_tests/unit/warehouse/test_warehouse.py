@@ -143,8 +143,9 @@ def test_rows_of_another_structure_are_rejected_and_cleared_as_well(open_session
         (one,) = session.commit((SHOES, frame(session, GOOD, "shoe, size")))
         assert [day.passed for day in one.days] == [False]
         assert session.connection.execute("select shoe from warehouse.rejected.shoes order by all").fetchall() == [
-            ("left",), ("right",)
-        ]  # fmt: skip
+            ("left",),
+            ("right",),
+        ]
         (one,) = session.commit((SHOES, frame(session, GOOD, "as_of_date, 7 as shoe, size")))
         assert [day.passed for day in one.days] == [False]
         assert commit(session, BAD) == (D9,)
@@ -296,8 +297,9 @@ def test_what_memory_could_not_hold_is_gone_when_the_session_ends(open_session: 
     with open_session(D9) as session:
         commit(session, GOOD)
         session.connection.execute("set memory_limit = '50MB'")
-        session.connection.execute("create table scratch.main.large as select range as n, md5(range::varchar) as text "
-                                   "from range(3_000_000)")  # fmt: skip
+        session.connection.execute(
+            "create table scratch.main.large as select range as n, md5(range::varchar) as text from range(3_000_000)"
+        )
         assert list(settings.warehouse.with_suffix(".spill").iterdir())
     with pytest.raises(ZeroDivisionError), open_session(D9):
         _ = 1 / 0
