@@ -13,9 +13,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from gesture_assets.contracts.models import SEGMENTS, Missing
-from gesture_assets.contracts.severity import WARN_ONLY
 from gesture_assets.errors import ConfigError, listing
+from gesture_assets.vocabulary.scoring import SEGMENTS, Missing
+from gesture_assets.vocabulary.severity import WARN_ONLY
 
 PREFIX = "GESTURE_"
 # The environment of document 001, whose names have no prefix. The prefixed name goes first where both are set.
@@ -76,7 +76,7 @@ class Settings(BaseModel):
     )
     blocking_checks: tuple[str, ...] = Field(
         (),
-        description="Checks that by default only report (contracts/severity.py) and here keep a day from going live.",
+        description="Checks that by default only report (vocabulary/severity.py) and here keep a day from going live.",
     )
     top_users: int = Field(20, ge=1, description="Length of the ranked list that sales gets.")
     lock_timeout_seconds: float = Field(

@@ -11,9 +11,10 @@ from typing import Any
 import narwhals as nw
 import polars as pl
 
-from gesture_assets.contracts import RAW_EVENTS, Contract
-from gesture_assets.events.event_types import EVENT_TYPE_NAMES
-from gesture_assets.features.registry import DEVICES
+from gesture_assets.contracts.contract import Contract
+from gesture_assets.events.tables import RAW_EVENTS
+from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
+from gesture_assets.vocabulary.features import DEVICES
 
 Frame = nw.LazyFrame[Any]
 

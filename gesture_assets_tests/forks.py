@@ -125,7 +125,7 @@ def yesterday() -> date:
 
 def write_world(data_dir: Path, *, days: int) -> None:
     """Land the smallest world that keeps every contract: `days` days, the last of them yesterday."""
-    from gesture_assets.sources.demo_world import write_demo_world
+    from gesture_assets.demo.world import write_demo_world
 
     data_dir.mkdir(parents=True, exist_ok=True)
     write_demo_world(

@@ -8,16 +8,16 @@ from datetime import date, datetime, timedelta
 
 import narwhals as nw
 
-from gesture_assets.contracts import Contract, all_contracts
-from gesture_assets.contracts.exploration import NEEDED
-from gesture_assets.contracts.subscribers import CRM_TABLES
+from gesture_assets.contracts.catalogue import catalogue
+from gesture_assets.contracts.contract import Contract
 from gesture_assets.settings import Settings
+from gesture_assets.subscribers.tables import CRM_TABLES, NEEDED
 from gesture_assets.warehouse.warehouse import Session
 
 DAY = date(2026, 3, 9)
 NOON = datetime.fromisoformat("2026-03-09T12:00")
 NIGHT = datetime.fromisoformat("2026-03-10T02:00")
-CONTRACTS = {contract.name: contract for contract in all_contracts(Settings.model_fields["tags"].default)}
+CONTRACTS = {contract.name: contract for contract in catalogue(Settings.model_fields["tags"].default).tables}
 BY_TYPE = {"DATE": DAY, "TIMESTAMP": NOON, "VARCHAR": "x", "BOOLEAN": False}
 
 # What distinguishes the rows of a good night; every other column is null where it may be, else 0, false, "x" or noon.

@@ -4,7 +4,7 @@
     python -m gesture_assets_tests.published_schema --breaking "what readers have to change"
 
 Belongs here: publishing a good night to look at, writing the two files. Does not belong here: what breaks readers
-(`warehouse/published_schema.py`).
+(`publication/published_schema.py`).
 """
 
 import json
@@ -14,10 +14,10 @@ from pathlib import Path
 
 import duckdb
 
-from gesture_assets.contracts import feature_registry
+from gesture_assets.features.feature_registry import feature_registry
+from gesture_assets.publication.publish import publish
+from gesture_assets.publication.published_schema import SNAPSHOT, Schema, changes, kept_schema, schema_of, version_after
 from gesture_assets.settings import Settings
-from gesture_assets.warehouse.publish import publish
-from gesture_assets.warehouse.published_schema import SNAPSHOT, Schema, changes, kept_schema, schema_of, version_after
 from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
 from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT, commit_good_night
 

@@ -39,7 +39,7 @@ def catchup(
         return
     if dry_run:
         raise typer.Exit(int(any(what != QUIET for _, what in listed)))
-    from gesture_assets.warehouse.turns import Turns
+    from gesture_assets.warehouse.run_queue import Turns
 
     days = [day for day, what in listed if what != QUIET and (restate or what != LATE)]
     if restate and waiting.touched:

@@ -17,7 +17,7 @@ def gates(context: typer.Context, day: Day = None) -> None:
     """What passed its audit, what did not, and what only warned. Exit code 1 when something is closed."""
     if context.invoked_subcommand:
         return
-    from gesture_assets.warehouse.publish import gate_report
+    from gesture_assets.publication.publish import gate_report
 
     settings = load_settings()
     rows = gate_report(settings, day.date() if day else None)
@@ -40,11 +40,11 @@ def gates_coverage() -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Dagster announces beta and preview features that we use on purpose
-        from gesture_assets.contracts import all_contracts
+        from gesture_assets.contracts.catalogue import catalogue
         from gesture_assets.definitions import defs
         from gesture_assets.defs.coverage import edges
 
-        found = edges(defs, all_contracts(load_settings().tags))
+        found = edges(defs, catalogue(load_settings().tags).tables)
     shown(
         "What stands between tables",
         ("built from", "asset", "blocking checks", "gap"),
@@ -60,7 +60,7 @@ def rules_lint(
     name: Annotated[str | None, typer.Argument(help="Rule set; default: the one that scores.")] = None,
 ) -> None:
     """Judge a rule set: what cannot work is an error, what looks unmeant a warning. Exit code 1 with any finding."""
-    from gesture_assets.contracts import feature_registry
+    from gesture_assets.features.feature_registry import feature_registry
     from gesture_assets.rules.lint import lint
     from gesture_assets.rules.rule_set import load_rule_set
 

@@ -11,8 +11,8 @@ import typer
 
 from gesture_assets.cli.console import Day, as_of, console, published, require_folder, shown, unknown_user, write_csv
 from gesture_assets.cli.layout import LAYOUT, copy_csv, export_layout
-from gesture_assets.contracts.models import GLOBAL
 from gesture_assets.errors import ConfigError
+from gesture_assets.models.tables import GLOBAL
 from gesture_assets.settings import load_settings
 
 SAID_BY = {"model": "the model", "rules_fallback": "the rules, as the model gives none"}

@@ -1,7 +1,7 @@
 """Commands about models: train one, see what there is, say which one scores.
 
 Belongs here: arguments and what a person sees. Does not belong here: training (`defs/models.py`), which version serves
-a day (`warehouse/registry.py`).
+a day (`records/activations.py`).
 """
 
 import json
@@ -167,7 +167,7 @@ def models_activate(
 
 def models_rollback(reason: Annotated[str, typer.Option(help="Why; it is kept.")] = "rolled back by hand") -> None:
     """Let the version before the present one score again, from the next night on."""
-    from gesture_assets.warehouse import registry
+    from gesture_assets.records import activations as registry
     from gesture_assets.warehouse.warehouse import Warehouse
 
     settings = load_settings()
@@ -213,7 +213,7 @@ def _newest_day(settings: Settings) -> date:
 
 
 def _activations(settings: Settings) -> Any:
-    from gesture_assets.warehouse import registry
+    from gesture_assets.records import activations as registry
     from gesture_assets.warehouse.warehouse import Warehouse
 
     with Warehouse.of(settings).open(run_info("gesture models", now().date())) as session:
@@ -224,7 +224,7 @@ def _activate(settings: Settings, version: str, since: date | None, action: str,
     """Note the activation, and let MLflow's alias follow."""
     from gesture_assets.models.tracking import CHAMPION, Tracking
     from gesture_assets.models.versions import load_version
-    from gesture_assets.warehouse import registry
+    from gesture_assets.records import activations as registry
     from gesture_assets.warehouse.warehouse import Warehouse
 
     load_version(settings.models, version)

@@ -1,7 +1,7 @@
 """Commands about what nights watch: open alerts, and why somebody's score moved.
 
 Belongs here: arguments and what a person sees. Does not belong here: what an alarm does to an alert
-(`monitoring/alerts.py`), the steps between two scores (`warehouse/why_changed.py`).
+(`monitoring/alerts.py`), the steps between two scores (`nights/why_changed.py`).
 """
 
 import json
@@ -24,7 +24,7 @@ def alerts_list(
     as_json: AsJson = False,
 ) -> None:
     """What is wrong now: since when, who knows of it, what to do. Errors first, then the oldest."""
-    from gesture_assets.warehouse import alert_log
+    from gesture_assets.records import alert_log
     from gesture_assets.warehouse.warehouse import Warehouse
 
     with Warehouse.of(load_settings()).open(run_info("gesture alerts", now().date())) as session:
@@ -65,7 +65,7 @@ def alerts_ack(
     note: Annotated[str, typer.Option(help="What you know of it; it is kept.")],
 ) -> None:
     """Say that you know of an alert: nobody is told of it again until it is gone or gets worse."""
-    from gesture_assets.warehouse import alert_log
+    from gesture_assets.records import alert_log
     from gesture_assets.warehouse.warehouse import Warehouse
 
     if not note.strip():
@@ -97,8 +97,8 @@ def why_changed(
     import narwhals as nw
     import polars as pl
 
+    from gesture_assets.nights.why_changed import between
     from gesture_assets.warehouse.warehouse import Warehouse
-    from gesture_assets.warehouse.why_changed import between
 
     settings = load_settings()
     con = published(settings)

@@ -1,6 +1,6 @@
 """Commands around the published file: publish again, go back to the file before.
 
-Belongs here: the two commands. Does not belong here: how a file is published (`warehouse/publish.py`).
+Belongs here: the two commands. Does not belong here: how a file is published (`publication/publish.py`).
 """
 
 import typer
@@ -16,12 +16,12 @@ def publish(context: typer.Context) -> None:
     if context.invoked_subcommand:
         return
     settings = load_settings()
-    from gesture_assets.contracts import nightly_contracts
-    from gesture_assets.warehouse.publish import live_days
+    from gesture_assets.contracts.catalogue import catalogue
+    from gesture_assets.publication.publish import live_days
     from gesture_assets.warehouse.warehouse import Warehouse
 
     with Warehouse.of(settings).open(run_info("gesture publish", now().date())) as session:
-        live = live_days(session, nightly_contracts(settings.tags))
+        live = live_days(session, catalogue(settings.tags).nightly)
     if not live:
         raise GateClosed(
             "Nothing can be published.",
@@ -38,13 +38,13 @@ def publish(context: typer.Context) -> None:
 
 def publish_rollback() -> None:
     """Let readers have the file that was published before the current one."""
-    from gesture_assets.contracts import all_contracts
-    from gesture_assets.warehouse import audit_log
-    from gesture_assets.warehouse.publish import rollback
+    from gesture_assets.contracts.catalogue import catalogue
+    from gesture_assets.publication.publish import rollback
+    from gesture_assets.records import audit_log
     from gesture_assets.warehouse.warehouse import Warehouse
 
     settings = load_settings()
     with Warehouse.of(settings).open(run_info("gesture publish rollback", now().date())) as session:
-        path = rollback(settings.data_dir / "published", settings.published, all_contracts(settings.tags))
+        path = rollback(settings.data_dir / "published", settings.published, catalogue(settings.tags).tables)
         audit_log.note(session.connection, now=now(), action="roll back", what=path.name)
     console().print(f"{settings.published} is {path.name} again", highlight=False)

@@ -19,8 +19,8 @@ Day = Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], he
 
 def quarantine_list(day: Day = None) -> None:
     """How many rows were set aside, by day, file and reason."""
-    from gesture_assets.warehouse import quarantine
-    from gesture_assets.warehouse.publish import private_ledger
+    from gesture_assets.publication.publish import private_ledger
+    from gesture_assets.records import quarantine
 
     with private_ledger(load_settings()) as con:
         found = quarantine.summary(con, day.date() if day else None)
@@ -38,9 +38,9 @@ def quarantine_show(
     n: Annotated[int, typer.Option("-n", min=1, help="Rows to show.")] = 20,
 ) -> None:
     """The rows themselves, personal values masked, with the place they stand in."""
-    from gesture_assets.contracts.events import REASONS
-    from gesture_assets.warehouse import quarantine
-    from gesture_assets.warehouse.publish import private_ledger
+    from gesture_assets.events.tables import REASONS
+    from gesture_assets.publication.publish import private_ledger
+    from gesture_assets.records import quarantine
 
     with private_ledger(load_settings()) as con:
         found = quarantine.rows(con, day=day.date() if day else None, reason=reason, file=file, limit=n)
@@ -62,14 +62,14 @@ def quarantine_replay(
 ) -> None:
     """Read quarantined rows again and build their days, and all that follow, with those that are events now."""
     from gesture_assets.cli.run import require_reason
-    from gesture_assets.contracts import nightly_contracts
+    from gesture_assets.contracts.catalogue import catalogue
+    from gesture_assets.publication.publish import live_days
+    from gesture_assets.records import quarantine
     from gesture_assets.sources.description import load_descriptions
     from gesture_assets.sources.landing import find_files
+    from gesture_assets.sources.landing_index import LandingIndex
     from gesture_assets.sources.personal import pseudonym_key
-    from gesture_assets.warehouse import quarantine
-    from gesture_assets.warehouse.landing_index import LandingIndex
-    from gesture_assets.warehouse.publish import live_days
-    from gesture_assets.warehouse.turns import Turns
+    from gesture_assets.warehouse.run_queue import Turns
     from gesture_assets.warehouse.warehouse import Warehouse
 
     require_reason("-" if dry_run else reason, asked={"replay": True}, command="gesture quarantine")
@@ -85,7 +85,7 @@ def quarantine_replay(
     ):
         index = LandingIndex(session, pseudonym_key(settings))
         index.refresh(files.values())
-        live = live_days(session, nightly_contracts(settings.tags))
+        live = live_days(session, catalogue(settings.tags).nightly)
         again = quarantine.look_again(session, index, files)
     asked = day.date() if day else None
     moved = quarantine.let_in(again, asked)

@@ -49,7 +49,7 @@ def run(
     if to and not from_:
         first = to
     days = _span(first.date(), last.date(), settings, today) if first and last else []
-    from gesture_assets.warehouse.turns import Turns
+    from gesture_assets.warehouse.run_queue import Turns
 
     # Known as under way from here on: a run of a later day that starts at the same moment waits for this one.
     with Turns.beside(settings.warehouse).taken(str(uuid.uuid4()), "gesture run", days, goes_first=False):
@@ -67,7 +67,7 @@ def note(settings: Settings, *, action: str, what: str, days: Collection[date] =
 
     Returns the run id in that row, for the command's (first) run.
     """
-    from gesture_assets.warehouse import audit_log
+    from gesture_assets.records import audit_log
     from gesture_assets.warehouse.warehouse import Warehouse
 
     run = run_info(f"gesture {action}", *(sorted(days) or [now().date()]))
@@ -142,7 +142,7 @@ def run_ranges(
 
 def _sound_days(settings: Settings, start: date, end: date) -> tuple[date, date] | None:
     """The days of a failed range before the first one that a gate rejected; later ones would count without it."""
-    from gesture_assets.warehouse.publish import rejected_days
+    from gesture_assets.publication.publish import rejected_days
 
     rejected = [day for day in rejected_days(settings) if start <= day <= end]
     return (start, min(rejected) - timedelta(days=1)) if rejected and min(rejected) > start else None
@@ -187,12 +187,12 @@ def require_reason(reason: str, *, asked: Mapping[str, bool], command: str) -> N
 
 def pending(settings: Settings, *, until: date) -> Pending:
     """What landed up to `until` and what of it is live, looking at the landing folder first."""
-    from gesture_assets.contracts import nightly_contracts
+    from gesture_assets.contracts.catalogue import catalogue
+    from gesture_assets.publication.publish import live_days
     from gesture_assets.sources.description import load_descriptions
     from gesture_assets.sources.landing import find_files
+    from gesture_assets.sources.landing_index import LandingIndex
     from gesture_assets.sources.personal import pseudonym_key
-    from gesture_assets.warehouse.landing_index import LandingIndex
-    from gesture_assets.warehouse.publish import live_days
     from gesture_assets.warehouse.warehouse import Warehouse
 
     files = list(find_files(settings.landing, load_descriptions(settings.user_sources), settings.user_sources))
@@ -200,7 +200,7 @@ def pending(settings: Settings, *, until: date) -> Pending:
         index = LandingIndex(session, pseudonym_key(settings))
         index.refresh(files)
         landed = index.landed_days()
-        live = live_days(session, nightly_contracts(settings.tags))
+        live = live_days(session, catalogue(settings.tags).nightly)
         row_counts = index.row_counts()
     if not landed:
         raise SourceError(
@@ -240,7 +240,7 @@ def day_ranges(days: Sequence[date], landed: Collection[date]) -> list[tuple[dat
 
 
 def _dagster_instance(settings: Settings) -> Any:
-    from gesture_assets.dagster_home import opened_alone, prepare
+    from gesture_assets.cli.dagster_home import opened_alone, prepare
 
     prepare(settings)
     import dagster as dg
@@ -274,8 +274,8 @@ def run_range(
         instance = _dagster_instance(settings)
         from gesture_assets.definitions import defs
         from gesture_assets.defs.killed_runs import end_killed_runs
+        from gesture_assets.warehouse.run_queue import Turns
         from gesture_assets.warehouse.space import told_when_full
-        from gesture_assets.warehouse.turns import Turns
 
         # Dagster's own storage is on the same disk, and has no words for a full one.
         stack.enter_context(told_when_full(f"The run of {start} to {end}", settings.warehouse))
@@ -357,7 +357,7 @@ def where_to_look(settings: Settings) -> None:
     """What was made, and where to look next."""
     from rich.table import Table
 
-    from gesture_assets.warehouse.publish import read_published
+    from gesture_assets.publication.publish import read_published
 
     if not settings.published.exists():
         return
@@ -406,7 +406,7 @@ def demo_data(
     if_empty: Annotated[bool, typer.Option("--if-empty", help="Only when nothing has landed yet.")] = False,
 ) -> None:
     """Write a demo world: landing files and a CRM database that take the same path as real data."""
-    from gesture_assets.sources.demo_world import write_demo_world, write_poison_day
+    from gesture_assets.demo.world import write_demo_world, write_poison_day
 
     settings = load_settings()
     terminal = console()
@@ -453,7 +453,7 @@ def dev(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Start the Dagster UI and its daemon, with storage under data/dagster_home."""
-    from gesture_assets.dagster_home import prepare
+    from gesture_assets.cli.dagster_home import prepare
 
     workspace = prepare(load_settings()) / "workspace.yaml"
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]

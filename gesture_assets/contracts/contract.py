@@ -5,12 +5,13 @@ looking at data (DDL). Does not belong here: the tables themselves (their own mo
 (`warehouse/audit.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from gesture_assets.contracts.severity import Severity, severity_of
+from gesture_assets.vocabulary.personal_data import EMAIL_PATTERN, IP_PATTERN, IPV6_PATTERN
+from gesture_assets.vocabulary.severity import Severity, severity_of
 
 PARTITION = "as_of_date"
 
@@ -21,15 +22,6 @@ PROVENANCE = {
     "run_id": ("VARCHAR", "Dagster run that wrote the row."),
     "is_backfill": ("BOOLEAN", "Whether a newer day was already complete when the row was written."),
 }
-
-# Dotted quads and e-mail addresses, anchored at word ends so that version numbers with three parts do not match.
-IP_PATTERN = r"(^|[^0-9.])((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([^0-9.]|$)"
-# Four groups at least, or two around a "::", so that times of day such as 10:05:33 are none.
-IPV6_PATTERN = (
-    r"(^|[^0-9A-Fa-f:])(([0-9A-Fa-f]{1,4}:){4,7}(:?[0-9A-Fa-f]{1,4})"
-    r"|([0-9A-Fa-f]{1,4}:){1,6}(:[0-9A-Fa-f]{1,4}){1,6})([^0-9A-Fa-f:]|$)"
-)
-EMAIL_PATTERN = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,7 @@ class Expectation:
 
     @property
     def severity(self) -> Severity:
-        """ERROR unless `contracts/severity.py` lists the check; settings may make it block all the same."""
+        """ERROR unless `vocabulary/severity.py` lists the check; settings may make it block all the same."""
         return severity_of(self.name)
 
 
@@ -95,9 +87,9 @@ def one_of(name: str, column: str, values: tuple[Any, ...], *, recovery: str) ->
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contract:
-    """A daily table. `grain` is one sentence; `key` is unique in a day; `subject` says what a human looks it up for."""
+    """A daily table. `grain` is one sentence; `key` is unique in a day; `upstream` names what it is made of."""
 
     name: str
     grain: str
@@ -106,10 +98,12 @@ class Contract:
     key: tuple[str, ...]
     group: str
     owner: str
+    upstream: tuple[str, ...] = ()  # tables that it is made of
     expectations: tuple[Expectation, ...] = ()
     may_be_empty: bool = False
     keeps_history: bool = False  # replaced versions are kept in the schema "superseded"
     is_nightly: bool = True  # false: made when there is a reason to; a night is whole without it
+    for_tags: "Callable[[tuple[str, ...]], Contract] | None" = None  # makes it for the CRM tags that have a column
 
     def __post_init__(self) -> None:
         """Refuse a contract that contradicts itself."""

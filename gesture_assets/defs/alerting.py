@@ -14,13 +14,13 @@ from datetime import date, timedelta
 
 import dagster as dg
 
-from gesture_assets.contracts.severity import Severity
 from gesture_assets.defs.common import run_days, run_moment
 from gesture_assets.errors import DiskFull, GestureError, TrainingRefused, WarehouseBusy
 from gesture_assets.monitoring import alerts as alarms
+from gesture_assets.records import alert_log
 from gesture_assets.settings import Settings, load_settings
-from gesture_assets.sources.personal import masked_sql
-from gesture_assets.warehouse import alert_log
+from gesture_assets.vocabulary.personal_data import masked_sql
+from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse.space import why_full
 from gesture_assets.warehouse.warehouse import RunInfo, Session, Warehouse, connect
 

@@ -15,24 +15,23 @@ import dagster as dg
 import duckdb
 import polars as pl
 
-from gesture_assets import contracts
-from gesture_assets.contracts import Contract
-from gesture_assets.contracts.contract import PARTITION, PROVENANCE
-from gesture_assets.contracts.lineage import UPSTREAM
-from gesture_assets.contracts.severity import Severity, severity_of
+from gesture_assets.contracts.catalogue import catalogue
+from gesture_assets.contracts.contract import PARTITION, PROVENANCE, Contract
 from gesture_assets.errors import ContractBreach, GateClosed, GestureError, TrainingRefused, listing
 from gesture_assets.frames import Frame
+from gesture_assets.publication import validation_results
+from gesture_assets.records import audit_log
 from gesture_assets.settings import Settings, load_settings
-from gesture_assets.warehouse import audit_log, validation_results
+from gesture_assets.vocabulary.severity import Severity, severity_of
 from gesture_assets.warehouse.audit import NOT_EVALUATED, CheckOutcome
 from gesture_assets.warehouse.ledger import Verdict
-from gesture_assets.warehouse.turns import Turns
+from gesture_assets.warehouse.run_queue import Turns
 from gesture_assets.warehouse.unchanged import build_keys, still_live
 from gesture_assets.warehouse.warehouse import Frames, RunInfo, Session, TableCommit, Warehouse, joined
 
 SETTINGS = load_settings()  # shapes the code location: first partition, tag columns, rule set
-USER_FEATURES = contracts.user_features(contracts.feature_registry(SETTINGS.tags))
-VALIDATED_SUBSCRIBERS = contracts.validated_subscribers(SETTINGS.tags)
+USER_FEATURES = catalogue(SETTINGS.tags)["user_features"]
+VALIDATED_SUBSCRIBERS = catalogue(SETTINGS.tags)["validated_subscribers"]
 
 DAILY = dg.DailyPartitionsDefinition(start_date=SETTINGS.partitions_start.isoformat(), timezone="UTC")
 # A backfill of many days is one run: the engine sees all days at once, and the warehouse is opened once a table.
@@ -91,7 +90,7 @@ def spec(contract: Contract, *, kinds: Sequence[str] = (), version: str | None =
     ] + [dg.TableColumn(name, kind, meaning) for name, (kind, meaning) in PROVENANCE.items()]
     return dg.AssetSpec(
         contract.name,
-        deps=UPSTREAM[contract.name],
+        deps=contract.upstream,
         description=f"{contract.grain}\n\n{contract.description}",
         metadata={
             "dagster/column_schema": dg.TableSchema(columns),

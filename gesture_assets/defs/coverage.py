@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from gesture_assets.contracts import Contract
-from gesture_assets.contracts.lineage import ancestors
+from gesture_assets.contracts.catalogue import ancestors
+from gesture_assets.contracts.contract import Contract
 
-# They ask for every table by themselves: warehouse/publish.py, require_night.
+# They ask for every table by themselves: publication/publish.py, require_night.
 READERS_OF_ALL = ("published_warehouse", "validation_results")
 
 
@@ -56,5 +56,5 @@ def _edge(
     if not checks:
         return Edge(reader, table, (), "no check of the table blocks")
     if reader not in readers_of_all and table not in ancestors(reader):
-        return Edge(reader, table, checks, "reading does not ask the ledger: contracts/lineage.py lacks the edge")
+        return Edge(reader, table, checks, "reading does not ask the ledger: the contract does not name it as upstream")
     return Edge(reader, table, checks)

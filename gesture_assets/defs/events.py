@@ -14,7 +14,10 @@ import dagster as dg
 import duckdb
 import narwhals as nw
 
-from gesture_assets.contracts import (
+from gesture_assets.contracts.contract import PARTITION, Contract
+from gesture_assets.defs.common import Events, Night, WarehouseResource, step
+from gesture_assets.events import accept, roll_up, sessionise
+from gesture_assets.events.tables import (
     ACTIVITY_TO_DATE,
     DAILY_ACTIVITY,
     IDENTITY_LINKS,
@@ -23,15 +26,12 @@ from gesture_assets.contracts import (
     RAW_EVENTS,
     SESSIONS,
 )
-from gesture_assets.contracts.contract import PARTITION, Contract
-from gesture_assets.defs.common import Events, Night, WarehouseResource, step
-from gesture_assets.events import accept, roll_up, sessionise
 from gesture_assets.frames import Frame
 from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.landing import find_files
+from gesture_assets.sources.landing_index import FILES, LandingIndex
 from gesture_assets.sources.personal import pseudonym_key
 from gesture_assets.warehouse import ledger
-from gesture_assets.warehouse.landing_index import FILES, LandingIndex
 from gesture_assets.warehouse.warehouse import LIVE
 
 LANDED = (RAW_EVENTS, QUARANTINED_EVENTS, LANDING_RECONCILIATION, IDENTITY_LINKS)

@@ -6,16 +6,11 @@ Belongs here: reading, calling the rooms, committing. Does not belong here: what
 
 import dagster as dg
 
-from gesture_assets.contracts import (
-    DATA_SUFFICIENCY,
-    ENGAGEMENT_FENCES,
-    ENGAGEMENT_OUTLIERS,
-    PURCHASE_QUANTILES,
-    SEGMENT_CONVERSION,
-)
 from gesture_assets.defs.common import USER_FEATURES, VALIDATED_SUBSCRIBERS, Events, WarehouseResource, step
 from gesture_assets.features.outliers import engagement_outliers as outliers
+from gesture_assets.features.tables import ENGAGEMENT_FENCES, ENGAGEMENT_OUTLIERS
 from gesture_assets.subscribers import exploration
+from gesture_assets.subscribers.tables import DATA_SUFFICIENCY, PURCHASE_QUANTILES, SEGMENT_CONVERSION
 
 
 @step("engagement_outliers", ENGAGEMENT_FENCES, ENGAGEMENT_OUTLIERS)

@@ -10,13 +10,6 @@ from datetime import date, timedelta
 import dagster as dg
 import narwhals as nw
 
-from gesture_assets.contracts import (
-    ACTIVITY_TO_DATE,
-    CRM_SNAPSHOT,
-    DAILY_ACTIVITY,
-    IDENTITY_LINKS,
-    QUARANTINED_SUBSCRIBERS,
-)
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.defs.common import (
     USER_FEATURES,
@@ -27,10 +20,12 @@ from gesture_assets.defs.common import (
     step,
 )
 from gesture_assets.defs.events import newest_totals
-from gesture_assets.features.registry import WINDOWS, feature_registry
+from gesture_assets.events.tables import ACTIVITY_TO_DATE, DAILY_ACTIVITY, IDENTITY_LINKS
+from gesture_assets.features.feature_registry import WINDOWS, feature_registry
 from gesture_assets.features.user_features import user_features as build
 from gesture_assets.frames import Frame
 from gesture_assets.rules.column_sources import feature_sources
+from gesture_assets.subscribers.tables import CRM_SNAPSHOT, QUARANTINED_SUBSCRIBERS
 
 
 @step("user_features", USER_FEATURES)

@@ -1,13 +1,14 @@
 """Runs whose process was killed: Dagster is told, so that they hold no place in its queue.
 
-Belongs here: the sensor and what it does. Does not belong here: which processes live (`warehouse/turns.py`). Dagster's
+Belongs here: the sensor and what it does. Does not belong here: which processes live
+(`warehouse/run_queue.py`). Dagster's
 own run monitoring asks the launcher, and the one for a single machine cannot say.
 """
 
 import dagster as dg
 
 from gesture_assets.settings import load_settings
-from gesture_assets.warehouse.turns import Turns
+from gesture_assets.warehouse.run_queue import Turns
 
 
 def end_killed_runs(instance: dg.DagsterInstance, turns: Turns) -> list[str]:

@@ -1,7 +1,7 @@
 """Assets of models: the training set, the candidate and its judgement; tonight's model scores with their reasons.
 
 Belongs here: reading what models learn from and score, calling the room, committing, and letting a better model serve.
-Does not belong here: how a model is trained or judged (`models/`), which version serves (`warehouse/registry.py`).
+Does not belong here: how a model is trained or judged (`models/`), which version serves (`records/activations.py`).
 """
 
 import json
@@ -16,24 +16,7 @@ import narwhals as nw
 import polars as pl
 from pydantic import Field
 
-from gesture_assets.contracts import DAILY_ACTIVITY, IDENTITY_LINKS, RULE_SCORES, Contract
-from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.contracts.models import (
-    CANDIDATE_MODEL,
-    FEATURE_IMPORTANCE,
-    FEATURE_SCREENING,
-    INTENT_SCORES,
-    MODEL_EVALUATION,
-    MODEL_EXCLUSIONS,
-    MODEL_SCORES,
-    NO_CHAMPION,
-    SCORE_REASONS,
-    SEGMENTS,
-    SPLITS,
-    TRAINING_SET,
-    UNAVAILABLE,
-    Missing,
-)
+from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.defs.common import (
     TYPES,
     USER_FEATURES,
@@ -45,10 +28,12 @@ from gesture_assets.defs.common import (
 )
 from gesture_assets.defs.scores import rule_set_of
 from gesture_assets.errors import ConfigError, ModelMismatch
-from gesture_assets.features.registry import IDENTIFIERS, feature_registry
+from gesture_assets.events.tables import DAILY_ACTIVITY, IDENTITY_LINKS
+from gesture_assets.features.feature_registry import IDENTIFIERS, feature_registry
 from gesture_assets.frames import Frame, concat, to_polars
 from gesture_assets.models import labels, leakage, reasons, scoring, splits, tuning, versions
 from gesture_assets.models.behaviour import behaviours
+from gesture_assets.models.churn import Churn, churn
 from gesture_assets.models.evaluation import (
     Comparison,
     Evaluation,
@@ -62,12 +47,27 @@ from gesture_assets.models.evaluation import (
 from gesture_assets.models.judgement import RULES, WITHOUT_RULES, beside_rows, decide, directions, evaluation_rows
 from gesture_assets.models.matrix import FLAG
 from gesture_assets.models.segments import Segment, with_segments
+from gesture_assets.models.tables import (
+    CANDIDATE_MODEL,
+    FEATURE_IMPORTANCE,
+    FEATURE_SCREENING,
+    INTENT_SCORES,
+    MODEL_EVALUATION,
+    MODEL_EXCLUSIONS,
+    MODEL_SCORES,
+    NO_CHAMPION,
+    SCORE_REASONS,
+    SPLITS,
+    TRAINING_SET,
+    UNAVAILABLE,
+)
 from gesture_assets.models.tracking import CHALLENGER, CHAMPION, REPRODUCED, REPRODUCES, Tracking
 from gesture_assets.models.training import Model, Parameters, column_of, train
 from gesture_assets.models.training_set import RULE_SCORE, training_days, with_rule_score
-from gesture_assets.monitoring.score_changes import Churn, churn
+from gesture_assets.records import activations as registry
 from gesture_assets.reports.plots import distribution, model_pictures
-from gesture_assets.warehouse import registry
+from gesture_assets.rules.tables import RULE_SCORES
+from gesture_assets.vocabulary.scoring import SEGMENTS, Missing
 
 # Features that say whether somebody has bought: the same for all who are eligible.
 KNOWN_OUTCOMES = ("made_purchase", f"days_since_last_{labels.CONVERSION}")

@@ -14,29 +14,7 @@ import dagster as dg
 import narwhals as nw
 import polars as pl
 
-from gesture_assets.contracts import (
-    DAILY_ACTIVITY,
-    IDENTITY_LINKS,
-    MODEL_EXCLUSIONS,
-    MODEL_SCORES,
-    RAW_EVENTS,
-    RULE_SCORES,
-    Contract,
-)
-from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.contracts.models import CANDIDATE_MODEL, MODEL_EVALUATION, NO_CHAMPION, SEGMENTS, UNAVAILABLE
-from gesture_assets.contracts.monitoring import (
-    ALERTS,
-    DRIFT_REPORTS,
-    EVENT_MIX_DRIFT,
-    FEATURE_PROFILES,
-    FEATURE_STATISTICS,
-    PERFORMANCE_REPORT,
-    RETRAIN_DECISION,
-    SCORE_BACKTEST,
-    SCORE_CHANGES,
-)
-from gesture_assets.contracts.severity import Severity
+from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.defs.alerting import tell
 from gesture_assets.defs.common import (
     TYPES,
@@ -49,8 +27,17 @@ from gesture_assets.defs.common import (
 )
 from gesture_assets.defs.models import features_on, outcomes, training_frame
 from gesture_assets.errors import ModelMismatch, TrainingRefused
+from gesture_assets.events.tables import DAILY_ACTIVITY, IDENTITY_LINKS, RAW_EVENTS
 from gesture_assets.frames import Frame, to_polars
 from gesture_assets.models import labels
+from gesture_assets.models.tables import (
+    CANDIDATE_MODEL,
+    MODEL_EVALUATION,
+    MODEL_EXCLUSIONS,
+    MODEL_SCORES,
+    NO_CHAMPION,
+    UNAVAILABLE,
+)
 from gesture_assets.models.training import Model
 from gesture_assets.models.training_set import training_days
 from gesture_assets.models.versions import card_of, load_version
@@ -62,9 +49,24 @@ from gesture_assets.monitoring.profiles import WINDOWS, feature_statistics, prof
 from gesture_assets.monitoring.reference import FROZEN, JUDGED, KNOWN, Reference, freeze
 from gesture_assets.monitoring.retraining import RetrainingState, Thresholds, decide_retraining, new_feedback
 from gesture_assets.monitoring.statistics import ALARMS
-from gesture_assets.warehouse import alert_log, registry
+from gesture_assets.monitoring.tables import (
+    ALERTS,
+    DRIFT_REPORTS,
+    EVENT_MIX_DRIFT,
+    FEATURE_PROFILES,
+    FEATURE_STATISTICS,
+    PERFORMANCE_REPORT,
+    RETRAIN_DECISION,
+    SCORE_BACKTEST,
+    SCORE_CHANGES,
+)
+from gesture_assets.nights.why_changed import between
+from gesture_assets.records import activations as registry
+from gesture_assets.records import alert_log
+from gesture_assets.rules.tables import RULE_SCORES
+from gesture_assets.vocabulary.scoring import SEGMENTS
+from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse.warehouse import LIVE
-from gesture_assets.warehouse.why_changed import between
 
 # A training learns from days a horizon ago, and people go on: what had moved by its day is news once it moves farther.
 FARTHER = 1.5

@@ -5,11 +5,11 @@ Belongs here: what runs together, and when. Does not belong here: the assets.
 
 import dagster as dg
 
-from gesture_assets.contracts import all_contracts
+from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.defs.alerting import night_failed, training_failed, training_passed
 from gesture_assets.defs.common import SETTINGS
 
-ON_DEMAND = tuple(contract.name for contract in all_contracts(SETTINGS.tags) if not contract.is_nightly)
+ON_DEMAND = tuple(contract.name for contract in catalogue(SETTINGS.tags).tables if not contract.is_nightly)
 
 nightly = dg.define_asset_job(
     "nightly",

@@ -1,7 +1,7 @@
 """What leaves the warehouse at the end of a night: the published file and the report on its checks.
 
 Belongs here: the last steps of a night, behind every gate. Does not belong here: how a file is published
-(`warehouse/publish.py`), what the report says (`warehouse/validation_results.py`).
+(`publication/publish.py`), what the report says (`publication/validation_results.py`).
 """
 
 from contextlib import closing
@@ -11,18 +11,19 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 
-from gesture_assets.contracts import all_contracts, feature_registry, nightly_contracts
-from gesture_assets.contracts.severity import Severity
+from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.defs.alerting import end_failures, rewrite_file
 from gesture_assets.defs.common import DAILY, ONE_RUN, RETRIES, SETTINGS, WarehouseResource, markdown
+from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.monitoring.alerts import NIGHT_FAILED
+from gesture_assets.publication import validation_results as report
+from gesture_assets.publication.publish import Published, publish, require_night
 from gesture_assets.reports.night_report import keep_page, night_report
 from gesture_assets.reports.page import ask
 from gesture_assets.settings import Settings
-from gesture_assets.warehouse import validation_results as report
-from gesture_assets.warehouse.publish import Published, publish, require_night
+from gesture_assets.vocabulary.severity import Severity
 
-PUBLISHED = nightly_contracts(SETTINGS.tags)
+PUBLISHED = catalogue(SETTINGS.tags).nightly
 
 
 @dg.asset(
@@ -64,7 +65,7 @@ def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseR
         is_mended = end_failures(night.session, NIGHT_FAILED, night.days[-1])
         published = publish(
             night.session,
-            contracts=all_contracts(settings.tags),
+            contracts=catalogue(settings.tags).tables,
             features=feature_registry(settings.tags),
             folder=settings.data_dir / "published",
             link=settings.published,
@@ -151,7 +152,7 @@ def _health(path: Path) -> dict[str, dg.MarkdownMetadataValue]:
 def validation_results(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """Write the report on the checks of the day."""
     with warehouse.open(context) as night:
-        require_night(night.session, nightly_contracts(night.settings.tags), reader="validation_results")
+        require_night(night.session, catalogue(night.settings.tags).nightly, reader="validation_results")
         path = night.settings.validation_results
         written = report.write(night.session.connection, path, night.session.run)
     checks = [check for result in written["results"] for check in result["checks"]]

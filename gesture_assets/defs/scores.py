@@ -12,26 +12,20 @@ import dagster as dg
 import narwhals as nw
 import polars as pl
 
-from gesture_assets.contracts import (
-    DAILY_ACTIVITY,
-    IDENTITY_LINKS,
-    RULE_CONTRIBUTIONS,
-    RULE_SCORES,
-    RULE_SETS,
-    TOP_USERS,
-)
 from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.defs.common import SETTINGS, USER_FEATURES, Events, Night, WarehouseResource, step
 from gesture_assets.defs.features import activity_so_far, moments
 from gesture_assets.errors import GestureError
+from gesture_assets.events.tables import DAILY_ACTIVITY, IDENTITY_LINKS
 from gesture_assets.features.day_caps import day_capped_counts
 from gesture_assets.frames import Frame
+from gesture_assets.records import audit_log
 from gesture_assets.rules.column_sources import score_sources
 from gesture_assets.rules.rule_set import RuleSet, load_rule_set
 from gesture_assets.rules.scorer import KEYS, rank, score, suppressions
+from gesture_assets.rules.tables import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SETS, TOP_USERS
 from gesture_assets.settings import Settings
 from gesture_assets.sources.suppressed import read_suppressed
-from gesture_assets.warehouse import audit_log
 from gesture_assets.warehouse.ledger import LEDGER
 
 

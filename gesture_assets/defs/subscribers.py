@@ -11,14 +11,13 @@ from typing import Any
 import dagster as dg
 import narwhals as nw
 
-from gesture_assets.contracts import CRM_SNAPSHOT, QUARANTINED_SUBSCRIBERS, Contract
-from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.contracts.subscribers import CRM_TABLES
+from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.defs.common import VALIDATED_SUBSCRIBERS, Events, Night, WarehouseResource, step
 from gesture_assets.errors import SourceError
 from gesture_assets.frames import Frame
 from gesture_assets.sources.crm import CrmContent, canonical_crm, crm_url, odd_values, read_crm
 from gesture_assets.sources.personal import build_word, pseudonym_key
+from gesture_assets.subscribers.tables import CRM_SNAPSHOT, CRM_TABLES, QUARANTINED_SUBSCRIBERS
 from gesture_assets.subscribers.validate import subscribers_as_of
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.ledger import Verdict

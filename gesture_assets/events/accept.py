@@ -7,7 +7,7 @@ files (`sources/landing.py`), visits and counts (`sessionise.py`, `roll_up.py`).
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.contracts.events import RAW_EVENTS, REASONS
+from gesture_assets.events.tables import RAW_EVENTS, REASONS
 from gesture_assets.frames import Frame
 
 # Behaviour that no reader shows: this many events within one minute, or this many events of a day with no time spent.

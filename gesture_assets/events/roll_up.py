@@ -9,10 +9,10 @@ from datetime import date
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.contracts.events import ACTIVITY_TO_DATE, ATTRIBUTES, DAILY_ACTIVITY
-from gesture_assets.events.event_types import EVENT_TYPE_NAMES
-from gesture_assets.features.registry import DEVICES
+from gesture_assets.events.tables import ACTIVITY_TO_DATE, ATTRIBUTES, DAILY_ACTIVITY
 from gesture_assets.frames import Frame
+from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
+from gesture_assets.vocabulary.features import DEVICES
 
 KEY = (PARTITION, "user_id", "activity_date", "is_bot")
 COUNTS = (

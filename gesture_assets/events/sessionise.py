@@ -9,10 +9,10 @@ from datetime import timedelta
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.contracts.events import SESSIONS
 from gesture_assets.events.roll_up import commonest_device, exact_seconds
-from gesture_assets.features.registry import DEVICES
+from gesture_assets.events.tables import SESSIONS
 from gesture_assets.frames import Frame
+from gesture_assets.vocabulary.features import DEVICES
 
 GAP_SECONDS = 30 * 60  # the field's usual gap; a pause of exactly 30 minutes still continues the visit
 # Visits are traced back this far before a user's first new event; a visit longer than that is a machine's.

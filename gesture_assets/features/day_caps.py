@@ -6,7 +6,7 @@ not depend on the rules.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import narwhals as nw
 
@@ -14,12 +14,23 @@ from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.features.user_features import KEY, known_by, resolve_identities, whole_days
 from gesture_assets.frames import Frame
 
-if TYPE_CHECKING:
-    from gesture_assets.rules.rule_set import DayCap
+
+class DayCap(NamedTuple):
+    """A count of events of which at most `cap` a day count; `window` in days, null: ever."""
+
+    feature: str
+    event_type: str
+    window: int | None
+    cap: int
+
+    @property
+    def column(self) -> str:
+        """The column that holds what counts of the feature."""
+        return f"{self.feature}_at_most_{self.cap}_a_day"
 
 
 def day_capped_counts(
-    activity: Frame, links: Frame, moments: Frame, caps: Sequence["DayCap"], *, include_bots: bool = False
+    activity: Frame, links: Frame, moments: Frame, caps: Sequence[DayCap], *, include_bots: bool = False
 ) -> Frame:
     """One row per moment and user with any of the counted events, and a column (`DayCap.column`) for each cap.
 

@@ -1,13 +1,13 @@
 """Outliers of engagement: Tukey's fences of each metric among active users, and who lies beyond them.
 
 Belongs here: user features to fences and flagged values. Does not belong here: which metrics, how far the fences are
-(`contracts/exploration.py`), leaving anybody out for it: rules and models see every value.
+(`features/tables.py`), leaving anybody out for it: rules and models see every value.
 """
 
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.contracts.exploration import ENGAGEMENT_FENCES, ENGAGEMENT_OUTLIERS, IQR_FACTOR, METRICS
+from gesture_assets.features.tables import ENGAGEMENT_FENCES, ENGAGEMENT_OUTLIERS, IQR_FACTOR, METRICS
 from gesture_assets.features.user_features import NameStep, unnamed
 from gesture_assets.frames import Frame, concat
 

@@ -15,11 +15,12 @@ from operator import add
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.contracts.events import ACTIVITY_TO_DATE
-from gesture_assets.events.event_types import EVENT_TYPE_NAMES
 from gesture_assets.events.roll_up import add_up, as_totals, commonest_device, milliseconds
-from gesture_assets.features.registry import PROFILE, WINDOWS, feature_registry, tag_column
+from gesture_assets.events.tables import ACTIVITY_TO_DATE
+from gesture_assets.features.feature_registry import PROFILE, WINDOWS, feature_registry
 from gesture_assets.frames import Frame
+from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
+from gesture_assets.vocabulary.features import tag_column
 
 # Gives a part of a query a name, so that an engine plans what is built on it against its columns only.
 NameStep = Callable[[str, Frame], Frame]

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 import polars as pl
 
-from gesture_assets.features.registry import WINDOWS
+from gesture_assets.features.feature_registry import WINDOWS
 from gesture_assets.models.leakage import auc_error, rank_auc
 from gesture_assets.models.matrix import NEVER_INPUTS
 

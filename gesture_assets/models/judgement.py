@@ -10,9 +10,9 @@ from typing import Literal
 import polars as pl
 
 from gesture_assets.models.behaviour import Behaviour
+from gesture_assets.models.churn import Churn
 from gesture_assets.models.evaluation import Comparison, Estimate, Evaluation, LearningCurve
 from gesture_assets.models.segments import Segment
-from gesture_assets.monitoring.score_changes import Churn
 
 # Document 002's targets; conversion is ranked, so precision depends on the base rate and lift does not.
 TARGETS = {"roc_auc": 0.85, "precision_top_20": 0.70, "lift_top_20": 2.0}

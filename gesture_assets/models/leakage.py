@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.contracts.models import FINE, LEAK, SUSPECT
 from gesture_assets.errors import SHOWN, ConfigError, ContractBreach
+from gesture_assets.models.tables import FINE, LEAK, SUSPECT
 
 LEAK_AUC = 0.98
 SUSPECT_AUC = 0.90  # reached even two standard errors lower, so that few rows accuse nobody

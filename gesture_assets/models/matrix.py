@@ -17,9 +17,9 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from gesture_assets.contracts.models import Missing
 from gesture_assets.errors import ConfigError, ModelMismatch, listing
-from gesture_assets.features.registry import IDENTIFIERS
+from gesture_assets.features.feature_registry import IDENTIFIERS
+from gesture_assets.vocabulary.scoring import Missing
 
 Kind = Literal["numeric", "boolean", "ordinal", "categorical", "flag"]
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]

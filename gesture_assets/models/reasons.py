@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from gesture_assets.contracts.models import GLOBAL
 from gesture_assets.errors import ConfigError
 from gesture_assets.models.matrix import Matrix, with_flags
+from gesture_assets.models.tables import GLOBAL
 from gesture_assets.models.training import Model
 
 PLACES = 5  # each way, by document 001

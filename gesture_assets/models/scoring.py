@@ -1,7 +1,7 @@
 """Tonight's model scores: margins, probabilities, percentiles and confidence, and the score to act on.
 
 Belongs here: from features and a model to rows of `model_scores`, and putting rules and model side by side. Does not
-belong here: reasons (`reasons.py`), who is eligible (`labels.py`), which model serves (`warehouse/registry.py`).
+belong here: reasons (`reasons.py`), who is eligible (`labels.py`), which model serves (`records/activations.py`).
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.contracts.models import DISAGREEMENT, INTENT_SCORES
 from gesture_assets.frames import Frame
 from gesture_assets.models.calibration import confidence
+from gesture_assets.models.tables import DISAGREEMENT, INTENT_SCORES
 from gesture_assets.models.training import Model, column_of
 
 HIGHEST, LOWEST = 100.0, 1.0

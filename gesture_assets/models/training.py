@@ -18,7 +18,6 @@ from urllib.parse import quote
 import numpy as np
 import polars as pl
 
-from gesture_assets.contracts.models import GLOBAL, Missing
 from gesture_assets.errors import ConfigError, ModelMismatch, TrainingRefused
 from gesture_assets.models.calibration import Calibrator, Choice, Floats, fit_calibrator, to_share
 from gesture_assets.models.matrix import (
@@ -30,6 +29,8 @@ from gesture_assets.models.matrix import (
     fit_encoding,
     other_shares,
 )
+from gesture_assets.models.tables import GLOBAL
+from gesture_assets.vocabulary.scoring import Missing
 
 if TYPE_CHECKING:
     import xgboost

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
-from gesture_assets.contracts.models import Missing
 from gesture_assets.errors import ConfigError
 from gesture_assets.models.calibration import Calibrator
 from gesture_assets.models.evaluation import best_threshold, evaluate
 from gesture_assets.models.matrix import Matrix, encode, fit_encoding
 from gesture_assets.models.training import Parameters, fit_booster, outcomes, refuse_thin, signs
+from gesture_assets.vocabulary.scoring import Missing
 
 if TYPE_CHECKING:
     import optuna

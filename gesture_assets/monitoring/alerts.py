@@ -1,7 +1,7 @@
 """Alerts that people believe: one for each thing that is wrong, told once, gone when it is gone.
 
 Belongs here: what an alert says, what tonight's alarms do to those already known, telling people. Does not belong here:
-when something is wrong (`drift.py`, `performance.py`, `pipeline_health.py`), the table (`warehouse/alert_log.py`).
+when something is wrong (`drift.py`, `performance.py`, `pipeline_health.py`), the table (`records/alert_log.py`).
 
 The rules of the game. An alarm that sounds again is the alert that is open already, counted. A night without it
 resolves it. Back within a week it is the same trouble, which the mending has not ended: the alert is reopened and keeps
@@ -26,7 +26,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from gesture_assets.contracts.severity import Severity
+from gesture_assets.vocabulary.severity import Severity
 
 REOPENED_WITHIN = 7  # nights from the resolution: a weekly pattern is one alert, and not a new one each week
 TIMEOUT_SECONDS = 5  # the night waits for nobody

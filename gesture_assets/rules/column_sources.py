@@ -1,13 +1,13 @@
 """What the columns of scores are made of, derived from the rule set and the feature registry.
 
 Belongs here: which columns of which tables a column follows from. Does not belong here: tables as wholes
-(`contracts/lineage.py`), how lineage is shown (`defs/common.py`).
+(`contracts/catalogue.py`), how lineage is shown (`defs/common.py`).
 """
 
 from collections.abc import Iterable
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.features.registry import Feature
+from gesture_assets.features.feature_registry import Feature
 from gesture_assets.rules.rule_set import Rule, RuleSet
 
 Sources = dict[str, tuple[tuple[str, str], ...]]

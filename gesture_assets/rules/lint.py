@@ -6,7 +6,7 @@ Belongs here: findings about a rule set that loaded. Does not belong here: what 
 from collections.abc import Iterable
 from itertools import combinations
 
-from gesture_assets.features.registry import Feature
+from gesture_assets.features.feature_registry import Feature
 from gesture_assets.rules.rule_set import Group, Rule, RuleSet
 
 RATING_MAX = 5  # of member_rating, by the contract of validated_subscribers

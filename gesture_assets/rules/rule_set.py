@@ -14,12 +14,13 @@ from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gesture_assets.errors import ConfigError, listing
-from gesture_assets.events.event_types import EVENT_TYPE_NAMES
+from gesture_assets.features.day_caps import DayCap
+from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 
 SHIPPED = Path(__file__).parent / "sets"
 CAPPED = ("count", "log_amount", "recency")
@@ -39,20 +40,6 @@ Positive = Annotated[float, Field(gt=0)]
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class DayCap(NamedTuple):
-    """A count of events of which at most `cap` a day count; `window` in days, null: ever."""
-
-    feature: str
-    event_type: str
-    window: int | None
-    cap: int
-
-    @property
-    def column(self) -> str:
-        """The column that holds what counts of the feature."""
-        return f"{self.feature}_at_most_{self.cap}_a_day"
 
 
 class Rule(_Frozen):

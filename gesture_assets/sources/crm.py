@@ -15,10 +15,10 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from gesture_assets.contracts.subscribers import CRM_TABLES, OPTIONAL_CRM_COLUMNS
 from gesture_assets.errors import SourceError, listing
 from gesture_assets.settings import Settings
 from gesture_assets.sources.personal import EMAIL, keyed_hash_sql, normal_email_sql
+from gesture_assets.subscribers.tables import CRM_TABLES, OPTIONAL_CRM_COLUMNS
 
 BUSY_SECONDS = 30  # a CRM that is being written is waited for this long
 

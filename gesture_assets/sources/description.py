@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gesture_assets.errors import ConfigError, listing
-from gesture_assets.events.event_types import EVENT_TYPE_NAMES
+from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 
 SHIPPED = Path(__file__).parent / "descriptions"
 

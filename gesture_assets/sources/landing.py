@@ -1,7 +1,7 @@
 """Landing files: CSV, JSON lines or Parquet of any described source as canonical rows, with a reason for each refusal.
 
 Belongs here: finding files, the SQL that reads one (the engine's own readers do the work), what makes a row acceptable.
-Does not belong here: remembering which files were seen (`warehouse/landing_index.py`), deduplication and bots
+Does not belong here: remembering which files were seen (`sources/landing_index.py`), deduplication and bots
 (`events/`). Every row of a file comes out exactly once, accepted or with a reason; personal columns never leave here.
 """
 
@@ -20,10 +20,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from gesture_assets.contracts.contract import EMAIL_PATTERN, IP_PATTERN, IPV6_PATTERN
-from gesture_assets.contracts.events import MINUTES_AHEAD, OLDEST_DAYS
 from gesture_assets.errors import SourceError, listing
-from gesture_assets.events.event_types import EVENT_TYPE_NAMES
+from gesture_assets.events.tables import MINUTES_AHEAD, OLDEST_DAYS
 from gesture_assets.sources.description import (
     FLAG_COLUMNS,
     INTEGER_COLUMNS,
@@ -32,14 +30,9 @@ from gesture_assets.sources.description import (
     SourceDescription,
     description_of,
 )
-from gesture_assets.sources.personal import (
-    EMAIL,
-    is_personal,
-    keyed_hash_sql,
-    masked_json_sql,
-    masked_sql,
-    normal_email_sql,
-)
+from gesture_assets.sources.personal import EMAIL, is_personal, keyed_hash_sql, masked_json_sql, normal_email_sql
+from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
+from gesture_assets.vocabulary.personal_data import EMAIL_PATTERN, IP_PATTERN, IPV6_PATTERN, masked_sql
 
 FORMATS = {"csv": "csv", "tsv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl", "parquet": "parquet"}
 COMPRESSIONS = ("gz", "zst")

@@ -10,7 +10,6 @@ import re
 import secrets
 from pathlib import Path
 
-from gesture_assets.contracts.contract import EMAIL_PATTERN, IP_PATTERN, IPV6_PATTERN
 from gesture_assets.settings import Settings
 
 # Headers that hold personal data in the exports we know. A mapped column of this kind is hashed or judged, never kept.
@@ -89,16 +88,6 @@ def keyed_hash_sql(text: str, key: str) -> str:
 def normal_email_sql(text: str) -> str:
     """The SQL expression of an e-mail address as it is compared: lower case, trimmed."""
     return f"lower(trim({text}))"
-
-
-def masked_sql(text: str) -> str:
-    """The SQL expression `text` with addresses of any kind replaced by ***."""
-    masked = f"regexp_replace({text}, '{EMAIL_PATTERN}', '***', 'g')"
-    for pattern in (IPV6_PATTERN, IP_PATTERN):
-        # Without the group that looks at what follows: it would swallow what the next address begins with.
-        head = pattern[: pattern.rindex("([^")]
-        masked = rf"regexp_replace({masked}, '{head}', '\1***', 'g')"
-    return masked
 
 
 def masked_json_sql(text: str) -> str:

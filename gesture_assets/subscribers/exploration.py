@@ -1,7 +1,7 @@
 """Who buys: conversion by segment, how buyers and others are spread, and whether that is enough to learn from.
 
 Belongs here: validated subscribers to the long tables of document 003's exploratory analysis. Does not belong here:
-which criteria there are (`contracts/exploration.py`), drawing them (whoever opens the published file).
+which criteria there are (`subscribers/tables.py`), drawing them (whoever opens the published file).
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,9 @@ from collections.abc import Mapping
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.contracts.exploration import (
+from gesture_assets.features.user_features import whole_days
+from gesture_assets.frames import Frame, concat
+from gesture_assets.subscribers.tables import (
     DATA_SUFFICIENCY,
     NEEDED,
     PURCHASE_QUANTILES,
@@ -18,8 +20,6 @@ from gesture_assets.contracts.exploration import (
     SEGMENT_CONVERSION,
     VERDICT,
 )
-from gesture_assets.features.user_features import whole_days
-from gesture_assets.frames import Frame, concat
 
 UNKNOWN = "unknown"
 DIGITS = 6  # engines go part of the way from one value to the next in sums that differ in the last bit

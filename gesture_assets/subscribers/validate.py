@@ -1,15 +1,15 @@
 """Subscribers as of a day: tags and purchases joined, duplicates set aside, past days rebuilt from dates.
 
 Belongs here: canonical CRM frames to the contracts' frames. Does not belong here: reading the CRM (`sources/crm.py`),
-judging the result (`contracts/subscribers.py`).
+judging the result (`subscribers/tables.py`).
 """
 
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.contracts.subscribers import QUARANTINED_SUBSCRIBERS, validated_subscribers
-from gesture_assets.features.registry import tag_column
 from gesture_assets.frames import Frame
+from gesture_assets.subscribers.tables import QUARANTINED_SUBSCRIBERS, validated_subscribers
+from gesture_assets.vocabulary.features import tag_column
 
 TAG_SUMS = ("tag_count", "tag_other")
 

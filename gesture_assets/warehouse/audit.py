@@ -17,8 +17,8 @@ from typing import Any
 import duckdb
 
 from gesture_assets.contracts.contract import Contract, Expectation
-from gesture_assets.contracts.severity import Severity, severity_of
 from gesture_assets.errors import GestureError, listing
+from gesture_assets.vocabulary.severity import Severity, severity_of
 
 AUDIT_SCHEMA = "scratch.audit"
 # More failing rows than this teach nobody anything; counts are exact whatever the cap.

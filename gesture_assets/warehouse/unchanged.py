@@ -16,10 +16,10 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
+from gesture_assets.contracts.catalogue import ancestors
 from gesture_assets.contracts.contract import Contract
-from gesture_assets.contracts.lineage import ancestors
-from gesture_assets.contracts.severity import Severity
 from gesture_assets.settings import Settings
+from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.audit import CheckOutcome
 from gesture_assets.warehouse.ledger import Verdict

@@ -19,19 +19,21 @@ import duckdb
 import narwhals as nw
 import polars as pl
 
+from gesture_assets.contracts.catalogue import ancestors
 from gesture_assets.contracts.contract import PARTITION, PROVENANCE, Contract
-from gesture_assets.contracts.lineage import ancestors
 from gesture_assets.errors import ConfigError, ContractBreach, GateClosed, GestureError, listing
 from gesture_assets.frames import Frame
+from gesture_assets.records import activations as registry
+from gesture_assets.records import alert_log, audit_log, quarantine
 from gesture_assets.settings import Settings
-from gesture_assets.sources.personal import masked_sql
-from gesture_assets.warehouse import alert_log, audit_log, ledger, quarantine, registry, restatement
+from gesture_assets.vocabulary.personal_data import masked_sql
+from gesture_assets.warehouse import ledger, restatement
 from gesture_assets.warehouse.audit import AUDIT_SCHEMA, Audit, CheckOutcome, audit, not_evaluated, together
 from gesture_assets.warehouse.format import create_file, roll_back, settle, told_when_unreadable
 from gesture_assets.warehouse.ledger import LedgerRow, Verdict
 from gesture_assets.warehouse.lock import attach_when_free, writer_lock
+from gesture_assets.warehouse.run_queue import Turns
 from gesture_assets.warehouse.space import told_when_full
-from gesture_assets.warehouse.turns import Turns
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from gesture_assets.contracts import nightly_contracts
+from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.defs import common
 from gesture_assets.settings import load_settings
-from gesture_assets.warehouse import landing_index
+from gesture_assets.sources import landing_index
 from gesture_assets_tests.assets.small_world import DAYS, SUBSCRIBERS, TAGS, TRANSACTIONS, land
 from gesture_assets_tests.nights import content_hashes, failures, published, run_night, warehouse
 
@@ -132,7 +132,7 @@ def world(forwards: Built, tmp_path: Path) -> Iterator[Path]:
 
 def test_the_world_holds_what_these_tests_are_about(forwards: Built) -> None:
     folder = forwards.folder
-    assert len(forwards.hashes) == len(nightly_contracts(load_settings().tags)) * len(DAYS)
+    assert len(forwards.hashes) == len(catalogue(load_settings().tags).nightly) * len(DAYS)
     counted = (
         "select as_of_date, sum(duplicate_count), sum(quarantined_count), sum(late_count) from landing_reconciliation"
     )

@@ -24,7 +24,7 @@ from gesture_assets_tests.forks import (
 )
 
 HERE = "gesture_assets_tests.assets.test_crashes"
-WAREHOUSE, PUBLISH = "gesture_assets.warehouse.warehouse", "gesture_assets.warehouse.publish"
+WAREHOUSE, PUBLISH = "gesture_assets.warehouse.warehouse", "gesture_assets.publication.publish"
 # Each step of a night's writing, and the moments around and inside it.
 MOMENTS = {
     "before the first table is staged": (WAREHOUSE, "Session._stage", "before", 1),
@@ -49,11 +49,11 @@ MOMENTS = {
 
 def whole(data_dir: Path) -> str:
     """The newest day of the published file, which opens and holds what passed."""
-    from gesture_assets.contracts import all_contracts
+    from gesture_assets.contracts.catalogue import catalogue
+    from gesture_assets.publication.publish import verify
     from gesture_assets.settings import load_settings
-    from gesture_assets.warehouse.publish import verify
 
-    return str(verify((data_dir / "gesture.duckdb").resolve(), all_contracts(load_settings().tags)))
+    return str(verify((data_dir / "gesture.duckdb").resolve(), catalogue(load_settings().tags).tables))
 
 
 def in_child(work: Callable[[], Any], log: Path) -> Any:
@@ -81,10 +81,11 @@ def hashes(data_dir: Path) -> list[list[str]]:
 
 def good_night(offset: int, *, steps: str = "commit publish") -> None:
     """Commit and publish the hand-written night, and those of the `offset` days after it."""
+    from gesture_assets_tests.unit.publication.test_publish import publish_from
+
     from gesture_assets.settings import load_settings
     from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
     from gesture_assets_tests.good_night import DAY, NIGHT, commit_good_night
-    from gesture_assets_tests.unit.warehouse.test_publish import publish_from
 
     settings, later = load_settings(), timedelta(days=offset)
     days = tuple(DAY + timedelta(days=number) for number in range(offset + 1))
@@ -100,7 +101,7 @@ def good_night(offset: int, *, steps: str = "commit publish") -> None:
 def killed_at_each_step(root: str) -> dict[str, Any]:
     """For every moment: how the night ended, what was published then, and what the next run made of it."""
     import_everything()
-    import gesture_assets_tests.unit.warehouse.test_publish
+    import gesture_assets_tests.unit.publication.test_publish
 
     del gesture_assets_tests
     folder, log = Path(root), Path(root) / "log"
@@ -195,7 +196,7 @@ def dagster_runs() -> list[str]:
     """The status of every run that Dagster remembers, the oldest first."""
     import dagster as dg
 
-    from gesture_assets.dagster_home import prepare
+    from gesture_assets.cli.dagster_home import prepare
     from gesture_assets.settings import load_settings
 
     prepare(load_settings())

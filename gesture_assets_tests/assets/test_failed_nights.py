@@ -16,8 +16,8 @@ from gesture_assets.defs.alerting import end_failures, night_failed, training_fa
 from gesture_assets.defs.common import NOW_TAG
 from gesture_assets.errors import ContractBreach, DiskFull, GateClosed, TrainingRefused, WarehouseBusy
 from gesture_assets.monitoring.alerts import NIGHT_FAILED, Incident
+from gesture_assets.records import alert_log
 from gesture_assets.settings import Settings
-from gesture_assets.warehouse import alert_log
 from gesture_assets.warehouse.lock import writer_lock
 from gesture_assets_tests.conftest import OpenSession
 from gesture_assets_tests.webhooks import Posts, listening

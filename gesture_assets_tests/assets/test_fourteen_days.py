@@ -40,7 +40,7 @@ def in_every_order(base: str) -> dict[str, dict[str, str]]:
     origin.mkdir()
 
     def world() -> None:  # in a child: whatever has started threads cannot be forked any more
-        from gesture_assets.sources.demo_world import write_demo_world
+        from gesture_assets.demo.world import write_demo_world
 
         write_demo_world(
             landing=origin / "landing",

@@ -6,8 +6,8 @@ import dagster as dg
 import duckdb
 import pytest
 
-from gesture_assets.contracts import nightly_contracts
-from gesture_assets.contracts.monitoring import WATCHED
+from gesture_assets.contracts.catalogue import catalogue
+from gesture_assets.monitoring.tables import WATCHED
 from gesture_assets.settings import load_settings
 from gesture_assets_tests.nights import failures, run_night, warehouse
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 HEADER = "event_id,user_id,event_type,event_at,received_at\n"
 # Made of a file, a model, or statistics of counts.
 MADE_IN_MEMORY = {"rule_sets", "score_reasons", *(contract.name for contract in WATCHED)}
-TABLES = {contract.name for contract in nightly_contracts(load_settings({}).tags)}
+TABLES = {contract.name for contract in catalogue(load_settings({}).tags).nightly}
 LANDED = ("raw_events", "quarantined_events", "landing_reconciliation", "identity_links")
 
 
@@ -91,7 +91,7 @@ def test_every_check_reports_once_with_what_it_observed(data_dir) -> None:
     result = run_night("2026-03-09")
     checks = result.get_asset_check_evaluations()
     reported = [(check.asset_key.path[-1], check.check_name) for check in checks]
-    expected = {(c.name, check.name) for c in nightly_contracts(load_settings().tags) for check in c.checks}
+    expected = {(c.name, check.name) for c in catalogue(load_settings().tags).nightly for check in c.checks}
     assert set(reported) == expected | {
         ("published_warehouse", "the_published_file_holds_what_passed"),
         ("published_warehouse", "the_newest_day_is_the_last_complete_day"),

@@ -22,13 +22,13 @@ from typer.testing import CliRunner
 from gesture_assets.cli import app
 from gesture_assets.definitions import defs
 from gesture_assets.defs.common import NOW_TAG
+from gesture_assets.demo.world import write_demo_world
 from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.models.tracking import Tracking
 from gesture_assets.models.tuning import SPACE
 from gesture_assets.models.versions import load_version
+from gesture_assets.records import activations as registry
 from gesture_assets.settings import load_settings
-from gesture_assets.sources.demo_world import write_demo_world
-from gesture_assets.warehouse import registry
 from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.nights import content_hashes, failures, published, run_night, warehouse
 

@@ -11,13 +11,13 @@ import polars as pl
 import pytest
 
 from gesture_assets.cli.console import run_info
-from gesture_assets.contracts.monitoring import DRIFT, PERFORMANCE
 from gesture_assets.definitions import defs
 from gesture_assets.defs.common import NOW_TAG
-from gesture_assets.features.registry import feature_registry
+from gesture_assets.demo.world import write_demo_world
+from gesture_assets.features.feature_registry import feature_registry
+from gesture_assets.monitoring.tables import DRIFT, PERFORMANCE
+from gesture_assets.records import alert_log
 from gesture_assets.settings import load_settings
-from gesture_assets.sources.demo_world import write_demo_world
-from gesture_assets.warehouse import alert_log
 from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.assets.test_models import run_training
 from gesture_assets_tests.nights import content_hashes, failures, run_night, warehouse

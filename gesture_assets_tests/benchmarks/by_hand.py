@@ -19,13 +19,15 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from gesture_assets.contracts.subscribers import CRM_TABLES
-from gesture_assets.events.event_types import EVENT_TYPE_NAMES
-from gesture_assets.features.registry import DEVICES, PROFILE, WINDOWS, feature_registry, tag_column
+from gesture_assets.features.feature_registry import PROFILE, WINDOWS, feature_registry
 from gesture_assets.rules.rule_set import Rule, RuleSet, load_rule_set
 from gesture_assets.settings import Settings, load_settings
 from gesture_assets.sources.landing import AGENT_FAMILIES, BOT_AGENTS
-from gesture_assets.sources.personal import keyed_hash_sql, masked_sql, normal_email_sql, pseudonym_key
+from gesture_assets.sources.personal import keyed_hash_sql, normal_email_sql, pseudonym_key
+from gesture_assets.subscribers.tables import CRM_TABLES
+from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
+from gesture_assets.vocabulary.features import DEVICES, tag_column
+from gesture_assets.vocabulary.personal_data import masked_sql
 
 COUNTS = [f"{name}_count" for name in EVENT_TYPE_NAMES]
 SPANNED = [*COUNTS, "event_count", "session_count"]

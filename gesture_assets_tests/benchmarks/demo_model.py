@@ -32,10 +32,10 @@ def demo_model(folder: Path, size: Size) -> dict[str, Any]:
     """Train on a demo world of `size.users` and `size.days`, and judge the model and the oracle on its test part."""
     from gesture_assets.definitions import defs
     from gesture_assets.defs.common import NOW_TAG
+    from gesture_assets.demo.world import write_demo_world
     from gesture_assets.models.evaluation import evaluate
     from gesture_assets.models.versions import card_of, judged_rows, known_versions, load_version
     from gesture_assets.settings import load_settings
-    from gesture_assets.sources.demo_world import write_demo_world
     from gesture_assets_tests.nights import failures, run_night, warehouse
 
     started = time.perf_counter()
@@ -167,10 +167,10 @@ def _network(model: "Model", pieces: dict[str, pl.DataFrame]) -> dict[str, np.nd
 
 def _segments(model: "Model", pieces: dict[str, pl.DataFrame]) -> dict[str, Any]:
     """By column: what became of each segment, and what the members bring on the test part."""
-    from gesture_assets.contracts.models import SEGMENTS
     from gesture_assets.models.evaluation import compare
     from gesture_assets.models.judgement import directions
     from gesture_assets.models.segments import with_segments
+    from gesture_assets.vocabulary.scoring import SEGMENTS
 
     found, test = {}, pieces["test"]
     for column in SEGMENTS:

@@ -93,7 +93,9 @@ def timed(*, statements: bool = False) -> Iterator[Stopwatch]:
     import dagster as dg
 
     from gesture_assets.defs import publish as publish_asset
-    from gesture_assets.warehouse import audit, landing_index, ledger, publish, warehouse
+    from gesture_assets.publication import publish
+    from gesture_assets.sources import landing_index
+    from gesture_assets.warehouse import audit, ledger, warehouse
 
     watch = Stopwatch()
     homes = {
@@ -162,7 +164,7 @@ def run(first: date, last: date | None = None, *, tables: tuple[str, ...] = ()) 
     """
     import dagster as dg
 
-    from gesture_assets.dagster_home import prepare
+    from gesture_assets.cli.dagster_home import prepare
     from gesture_assets.settings import load_settings
 
     prepare(load_settings())

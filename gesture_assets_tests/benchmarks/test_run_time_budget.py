@@ -6,7 +6,7 @@ from time import process_time
 
 import pytest
 
-from gesture_assets.sources.demo_world import write_demo_world
+from gesture_assets.demo.world import write_demo_world
 from gesture_assets_tests.nights import failures, run_night, warehouse
 
 NIGHT = date(2026, 3, 9)

@@ -1,7 +1,7 @@
 """Landing files and a CRM of any size, written by the engine in bulk.
 
 Belongs here: the benchmarks' data: one Parquet file per day in the native form, one SQLite CRM. Does not belong here:
-worlds that mean something (`gesture_assets/sources/demo_world.py`), measuring.
+worlds that mean something (`gesture_assets/demo/world.py`), measuring.
 
 Users are skewed (the busiest hundredth sends a tenth of the events), events come in bursts of a few minutes, and the
 faults of a real tracker are in: 0.5 % sent twice, 1 % late by up to three days, 0.3 % malformed. Every value follows
@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from gesture_assets.events.event_types import EVENT_TYPE_NAMES
+from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 
 LAST = date(2026, 6, 15)  # the night that is measured, in the middle of a month: months' ends have more to do
 SUBSCRIBED = 5  # every fifth user is in the CRM

@@ -10,8 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from gesture_assets.contracts import Contract
-from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.warehouse.audit import NOT_EVALUATED, Audit
 from gesture_assets.warehouse.warehouse import RunInfo, Session, Warehouse
 from gesture_assets_tests.good_night import CONTRACTS, DAY, GOOD, NIGHT, NOON, good_table

@@ -7,8 +7,8 @@ import dagster as dg
 import narwhals as nw
 import pytest
 
-from gesture_assets.contracts.severity import WARN_ONLY, Severity
 from gesture_assets.definitions import defs
+from gesture_assets.vocabulary.severity import WARN_ONLY, Severity
 from gesture_assets_tests.good_night import CONTRACTS, DAY, good_table
 
 

@@ -17,15 +17,15 @@ import pytest
 import yaml
 
 import gesture_assets.defs
-from gesture_assets.contracts import all_contracts
+from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.contracts.contract import PROVENANCE
-from gesture_assets.contracts.severity import WARN_ONLY, Severity
 from gesture_assets.definitions import defs
 from gesture_assets.defs import alerting, nightly
 from gesture_assets.defs.common import DAILY, SETTINGS
+from gesture_assets.vocabulary.severity import WARN_ONLY, Severity
 
 ROOT = Path(__file__).resolve().parents[2]
-CONTRACTS = {contract.name: contract for contract in all_contracts(SETTINGS.tags)}
+CONTRACTS = {contract.name: contract for contract in catalogue(SETTINGS.tags).tables}
 PUBLICATION, REPORT = "published_warehouse", "validation_results"
 LAST = {PUBLICATION, REPORT}
 LANDED = {"raw_events", "quarantined_events", "landing_reconciliation", "identity_links"}

@@ -5,8 +5,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from gesture_assets.contracts import all_contracts
-from gesture_assets.contracts.lineage import UPSTREAM
+from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.definitions import defs
 from gesture_assets.defs.common import SETTINGS
 from gesture_assets.defs.coverage import edges
@@ -14,7 +13,7 @@ from gesture_assets.warehouse import ledger
 from gesture_assets_tests.assets.small_world import DAYS, land
 from gesture_assets_tests.nights import failures, run_night
 
-CONTRACTS = all_contracts(SETTINGS.tags)
+CONTRACTS = catalogue(SETTINGS.tags).tables
 
 
 def gaps(*more: dg.AssetsDefinition) -> dict[tuple[str, str], str]:
@@ -28,7 +27,7 @@ def test_no_edge_is_unguarded() -> None:
     assert all(edge.checks for edge in found)
     tables = [contract.name for contract in CONTRACTS if contract.is_nightly]
     assert {(edge.table, edge.reader) for edge in found} >= {
-        *((table, reader) for reader, sources in UPSTREAM.items() for table in sources),
+        *((table, contract.name) for contract in catalogue().tables for table in contract.upstream),
         *((table, "published_warehouse") for table in tables),
     }
 

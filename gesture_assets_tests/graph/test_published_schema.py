@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gesture_assets.warehouse.published_schema import Schema, changes, kept_schema, version_after
+from gesture_assets.publication.published_schema import Schema, changes, kept_schema, version_after
 from gesture_assets_tests.published_schema import CHANGELOG, REFRESH, schema_now
 
 VERSION, KEPT = kept_schema()

@@ -11,22 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gesture_assets.contracts import (
-    ACTIVITY_TO_DATE,
-    DAILY_ACTIVITY,
-    IDENTITY_LINKS,
-    QUARANTINED_SUBSCRIBERS,
-    RAW_EVENTS,
-    SESSIONS,
-    Contract,
-    user_features,
-    validated_subscribers,
-)
+from gesture_assets.contracts.contract import Contract
 from gesture_assets.events import accept
 from gesture_assets.events.roll_up import activity_to_date, daily_activity
 from gesture_assets.events.sessionise import filed_sessions, sessionise
+from gesture_assets.events.tables import ACTIVITY_TO_DATE, DAILY_ACTIVITY, IDENTITY_LINKS, RAW_EVENTS, SESSIONS
 from gesture_assets.features import user_features as features_room
-from gesture_assets.features.registry import feature_registry
+from gesture_assets.features.tables import user_features
+from gesture_assets.subscribers.tables import QUARANTINED_SUBSCRIBERS, validated_subscribers
 from gesture_assets.subscribers.validate import subscribers_as_of
 from gesture_assets.warehouse.warehouse import connect
 from gesture_assets_tests.events_by_hand import (
@@ -218,7 +210,7 @@ def test_user_features(events: list[dict[str, Any]], crm: tuple[pl.DataFrame, ..
     def room(*frames: Frame) -> Frame:
         return features_room.user_features(*frames, tags=TAGS)
 
-    on_both(room, activity, links, subscribers, moments, contract=user_features(feature_registry(TAGS)))
+    on_both(room, activity, links, subscribers, moments, contract=user_features(TAGS))
 
 
 @pytest.mark.slow
@@ -245,7 +237,7 @@ def test_counting_on_from_totals_gives_what_counting_everything_gives(
         {"as_of_date": days, "as_of": [datetime.combine(day, time(23, 59)) for day in days]},
         schema={"as_of_date": pl.Date, "as_of": pl.Datetime("us")},
     )
-    contract = user_features(feature_registry(TAGS))
+    contract = user_features(TAGS)
 
     def features(**totals: Any) -> pl.DataFrame:
         frames = map(lazy, (activity, links, nobody, moments))

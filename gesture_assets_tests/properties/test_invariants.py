@@ -9,10 +9,10 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gesture_assets.contracts.events import DAILY_ACTIVITY, SESSIONS
 from gesture_assets.events import accept
 from gesture_assets.events.roll_up import daily_activity
 from gesture_assets.events.sessionise import filed_sessions, sessionise
+from gesture_assets.events.tables import DAILY_ACTIVITY, SESSIONS
 from gesture_assets_tests.events_by_hand import (
     MONDAY,
     Frame,

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gesture_assets.contracts import DAILY_ACTIVITY, IDENTITY_LINKS, user_features, validated_subscribers
-from gesture_assets.features.registry import feature_registry
+from gesture_assets.events.tables import DAILY_ACTIVITY, IDENTITY_LINKS
+from gesture_assets.features.tables import user_features
 from gesture_assets.features.user_features import user_features as features_of
 from gesture_assets.models.labels import REASONS, exclusions, labels, only_bots
 from gesture_assets.models.splits import draw, draws
 from gesture_assets.models.training_set import training_set
+from gesture_assets.subscribers.tables import validated_subscribers
 from gesture_assets_tests.events_by_hand import MONDAY, Frame, collected, lazy, schema_of, table
 from gesture_assets_tests.properties.test_engines_agree import few, on_both
 
@@ -78,7 +79,7 @@ def features(activity: pl.DataFrame, links: pl.DataFrame, subscribers: pl.DataFr
         as_of=pl.col("as_of_date").cast(pl.Datetime("us")) + timedelta(days=1)
     )
     frame = features_of(*(lazy(rows) for rows in (activity, links, subscribers, moments)), tags=())
-    return collected(frame, user_features(feature_registry(())))
+    return collected(frame, user_features(()))
 
 
 worlds = st.builds(world, st.integers(0, 10_000))

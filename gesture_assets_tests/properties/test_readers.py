@@ -22,8 +22,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gesture_assets.contracts.events import REASONS
 from gesture_assets.errors import SourceError
+from gesture_assets.events.tables import REASONS
 from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.landing import LandingFile, open_file, readable
 from gesture_assets.warehouse.warehouse import connect

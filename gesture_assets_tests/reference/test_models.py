@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gesture_assets.contracts.models import Missing
 from gesture_assets.models.evaluation import Estimate, Evaluation, evaluate
 from gesture_assets.models.training import Parameters, train
 from gesture_assets.models.tuning import tune
+from gesture_assets.vocabulary.scoring import Missing
 
 FOLDS = 5
 SEED = 42

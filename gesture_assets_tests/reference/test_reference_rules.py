@@ -8,7 +8,7 @@ import narwhals as nw
 import polars as pl
 import pytest
 
-from gesture_assets.features.registry import feature_registry
+from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.rules.rule_set import load_rule_set
 from gesture_assets.rules.scorer import rank, score
 

@@ -7,8 +7,8 @@ import narwhals as nw
 import polars as pl
 import pytest
 
-from gesture_assets.contracts.events import IDENTITY_LINKS, LANDING_RECONCILIATION, QUARANTINED_EVENTS, REASONS
 from gesture_assets.events import accept
+from gesture_assets.events.tables import IDENTITY_LINKS, LANDING_RECONCILIATION, QUARANTINED_EVENTS, REASONS
 from gesture_assets_tests.events_by_hand import MONDAY, NOON, TUESDAY, Frame, event, events_table, lazy
 
 

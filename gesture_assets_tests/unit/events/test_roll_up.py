@@ -3,10 +3,10 @@
 from collections import defaultdict
 from typing import Any
 
-from gesture_assets.contracts.events import DAILY_ACTIVITY
-from gesture_assets.events.event_types import EVENT_TYPE_NAMES
 from gesture_assets.events.roll_up import ATTRIBUTES, daily_activity
 from gesture_assets.events.sessionise import filed_sessions
+from gesture_assets.events.tables import DAILY_ACTIVITY
+from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets_tests.events_by_hand import (
     MONDAY,
     TUESDAY,

@@ -8,8 +8,8 @@ import narwhals as nw
 import polars as pl
 import pytest
 
-from gesture_assets.contracts.events import SESSIONS
 from gesture_assets.events.sessionise import filed_sessions, sessionise
+from gesture_assets.events.tables import SESSIONS
 from gesture_assets_tests.events_by_hand import MONDAY, NOON, TUESDAY, WEDNESDAY, event, events_table, lazy
 
 

@@ -8,8 +8,7 @@ import narwhals as nw
 import polars as pl
 import pytest
 
-from gesture_assets.features.day_caps import day_capped_counts
-from gesture_assets.rules.rule_set import DayCap
+from gesture_assets.features.day_caps import DayCap, day_capped_counts
 
 DAY = date(2026, 3, 9)
 EVER = DayCap("page_view_count", "page_view", None, 20)

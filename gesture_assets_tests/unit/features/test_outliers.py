@@ -8,9 +8,8 @@ import narwhals as nw
 import polars as pl
 import pytest
 
-from gesture_assets.contracts import ENGAGEMENT_FENCES, ENGAGEMENT_OUTLIERS
-from gesture_assets.contracts.exploration import METRICS
 from gesture_assets.features.outliers import engagement_outliers
+from gesture_assets.features.tables import ENGAGEMENT_FENCES, ENGAGEMENT_OUTLIERS, METRICS
 from gesture_assets_tests.events_by_hand import collected
 from gesture_assets_tests.properties.test_engines_agree import on_both
 

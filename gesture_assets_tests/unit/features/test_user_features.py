@@ -7,12 +7,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from gesture_assets.contracts import IDENTITY_LINKS, user_features, validated_subscribers
-from gesture_assets.events.event_types import EVENT_TYPE_NAMES
 from gesture_assets.events.roll_up import daily_activity
 from gesture_assets.events.sessionise import filed_sessions, sessionise
+from gesture_assets.events.tables import IDENTITY_LINKS
 from gesture_assets.features import user_features as room
-from gesture_assets.features.registry import PROFILE, WINDOWS, feature_registry
+from gesture_assets.features.feature_registry import PROFILE, WINDOWS
+from gesture_assets.features.tables import user_features
+from gesture_assets.subscribers.tables import validated_subscribers
+from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets_tests.events_by_hand import (
     MONDAY,
     TUESDAY,
@@ -28,7 +30,7 @@ from gesture_assets_tests.events_by_hand import (
 
 TAGS = ("jumpstart", "webinar_01")
 SUBSCRIBERS = validated_subscribers(TAGS)
-FEATURES = user_features(feature_registry(TAGS))
+FEATURES = user_features(TAGS)
 DAY = 1440  # minutes
 
 Rows = list[dict[str, Any]]

@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 
 from gesture_assets.models.behaviour import Behaviour
+from gesture_assets.models.churn import Churn, churn
 from gesture_assets.models.evaluation import Comparison, compare, evaluate
 from gesture_assets.models.judgement import RANKING, RULES, TARGETS, decide, directions, evaluation_rows
-from gesture_assets.monitoring.score_changes import Churn, churn
 
 RANDOM = np.random.default_rng(7)
 OUTCOME = pl.Series((RANDOM.random(2_000) < 0.3).astype(np.int64))

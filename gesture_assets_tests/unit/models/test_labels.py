@@ -6,10 +6,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from gesture_assets.contracts import DAILY_ACTIVITY, IDENTITY_LINKS, validated_subscribers
+from gesture_assets.events.tables import DAILY_ACTIVITY, IDENTITY_LINKS
 from gesture_assets.models import labels as room
 from gesture_assets.rules.rule_set import Suppression
 from gesture_assets.rules.scorer import suppressions
+from gesture_assets.subscribers.tables import validated_subscribers
 from gesture_assets_tests.events_by_hand import collected, lazy, schema_of, table
 
 Rows = list[dict[str, Any]]

@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 
 from gesture_assets.errors import ConfigError
-from gesture_assets.events.event_types import EVENT_TYPES
-from gesture_assets.features.registry import feature_registry
+from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.models.matrix import FLAG
 from gesture_assets.models.reasons import REST_CODE, reason_code, reason_codes, reasons, sentences
 from gesture_assets.models.training import Model, train
+from gesture_assets.vocabulary.event_types import EVENT_TYPES
 
 
 def world(rows: int, seed: int = 5) -> pl.DataFrame:

@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gesture_assets.contracts.models import GLOBAL
 from gesture_assets.errors import ModelMismatch
 from gesture_assets.models.evaluation import Estimate, LearningCurve, importance
 from gesture_assets.models.judgement import SEGMENT_MODEL, beside_rows
 from gesture_assets.models.reasons import REST, reasons, sentences
 from gesture_assets.models.scoring import score_users, scored_columns
 from gesture_assets.models.segments import Segment, too_few, with_segments
+from gesture_assets.models.tables import GLOBAL
 from gesture_assets.models.training import Model, Parameters, train
 from gesture_assets.models.versions import load_version, save_version, version_name
 

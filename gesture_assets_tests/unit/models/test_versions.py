@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gesture_assets.contracts.models import VERSION_PATTERN
 from gesture_assets.errors import ModelMismatch
+from gesture_assets.models.tables import VERSION_PATTERN
 from gesture_assets.models.tracking import CHALLENGER, CHAMPION, Tracking
 from gesture_assets.models.training import Model, train
 from gesture_assets.models.versions import (

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from gesture_assets.contracts.severity import Severity
 from gesture_assets.monitoring.alerts import (
     NIGHT_FAILED,
     TRAINING_FAILED,
@@ -21,6 +20,7 @@ from gesture_assets.monitoring.alerts import (
     deliver,
     passed,
 )
+from gesture_assets.vocabulary.severity import Severity
 from gesture_assets_tests.webhooks import Posts, listening
 
 NIGHT = date(2026, 3, 9)

@@ -10,7 +10,6 @@ import narwhals as nw
 import polars as pl
 import pytest
 
-from gesture_assets.contracts.severity import Severity
 from gesture_assets.monitoring.pipeline_health import (
     failing_checks,
     freshness,
@@ -22,7 +21,9 @@ from gesture_assets.monitoring.pipeline_health import (
     training_attempts,
     training_status,
 )
-from gesture_assets.warehouse import audit_log, ledger
+from gesture_assets.records import audit_log
+from gesture_assets.vocabulary.severity import Severity
+from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.audit import CheckOutcome
 from gesture_assets.warehouse.ledger import LEDGER, LedgerRow, Verdict
 from gesture_assets.warehouse.warehouse import Session, connect

@@ -12,17 +12,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gesture_assets.contracts import IDENTITY_LINKS, validated_subscribers
 from gesture_assets.events.roll_up import daily_activity
 from gesture_assets.events.sessionise import filed_sessions
-from gesture_assets.features.registry import feature_registry
+from gesture_assets.events.tables import IDENTITY_LINKS
+from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.features.user_features import user_features as build
+from gesture_assets.models.churn import churn
 from gesture_assets.models.scoring import score_users
 from gesture_assets.models.training import train
 from gesture_assets.monitoring.score_changes import (
     PARTS,
     Known,
-    churn,
     decompose,
     known_at_each_step,
     of_users,
@@ -32,6 +32,7 @@ from gesture_assets.monitoring.score_changes import (
 )
 from gesture_assets.rules.rule_set import Rule, RuleSet, load_rule_set
 from gesture_assets.rules.scorer import score
+from gesture_assets.subscribers.tables import validated_subscribers
 from gesture_assets.warehouse.warehouse import connect
 from gesture_assets_tests.events_by_hand import (
     MONDAY,

@@ -10,10 +10,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from gesture_assets.contracts import feature_registry
+from gesture_assets.features.feature_registry import feature_registry
+from gesture_assets.publication.publish import publish
 from gesture_assets.reports.night_report import KEPT, keep_page, night_report
 from gesture_assets.reports.page import Page
-from gesture_assets.warehouse.publish import publish
 from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
 from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT, commit_good_night
 

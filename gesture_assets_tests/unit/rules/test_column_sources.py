@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from gesture_assets.contracts import all_contracts
-from gesture_assets.features.registry import feature_registry
+from gesture_assets.contracts.catalogue import catalogue
+from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.rules.column_sources import feature_sources, score_sources
 from gesture_assets.rules.rule_set import Suppression, load_rule_set
 
 REGISTRY = feature_registry(("aws_course",))
-COLUMNS = {contract.name: set(contract.column_names) for contract in all_contracts(("aws_course",))}
+COLUMNS = {contract.name: set(contract.column_names) for contract in catalogue(("aws_course",)).tables}
 INTENT = load_rule_set("intent", user_folder=Path("none"), features=[feature.name for feature in REGISTRY])
 
 

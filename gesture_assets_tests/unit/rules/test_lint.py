@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from gesture_assets.features.registry import feature_registry
+from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.rules.lint import lint
 from gesture_assets.rules.rule_set import Rule, RuleSet, load_rule_set, shipped_rule_sets
 

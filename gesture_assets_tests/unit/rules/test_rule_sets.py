@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from gesture_assets.errors import ConfigError
-from gesture_assets.features.registry import feature_registry
+from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.rules.rule_set import load_rule_set, parse_rule_set, recency_feature, shipped_rule_sets
 
 FEATURES = tuple(feature.name for feature in feature_registry(("aws_course",)))

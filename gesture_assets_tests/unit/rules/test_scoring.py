@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gesture_assets.contracts.scores import RULE_CONTRIBUTIONS, RULE_SCORES
 from gesture_assets.errors import ConfigError
-from gesture_assets.features.registry import feature_registry
+from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.rules.rule_set import Rule, RuleSet, Suppression, load_rule_set
 from gesture_assets.rules.scorer import global_explanation, rank, score, suppressions
+from gesture_assets.rules.tables import RULE_CONTRIBUTIONS, RULE_SCORES
 
 AS_OF = date(2026, 2, 1)
 REGISTRY = feature_registry(("aws_course",))

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from gesture_assets.errors import ConfigError
-from gesture_assets.events.event_types import EVENT_TYPE_NAMES, EVENT_TYPES
 from gesture_assets.sources.description import description_of, load_descriptions, parse_description
+from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES, EVENT_TYPES
 
 WHERE = Path("data/sources/mine.toml")
 COLUMNS = '[columns]\nuser_id = ["user"]\nevent_type = ["type"]\nevent_at = ["at"]\n'

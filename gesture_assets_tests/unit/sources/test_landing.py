@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pytest
 
-from gesture_assets.contracts.events import REASONS
 from gesture_assets.errors import ConfigError, SourceError
+from gesture_assets.events.tables import REASONS
 from gesture_assets.sources.description import SourceDescription, load_descriptions
 from gesture_assets.sources.landing import LandingFile, OpenFile, find_files, open_file
 

@@ -13,10 +13,10 @@ from gesture_assets.sources.personal import (
     is_personal,
     keyed_hash_sql,
     masked_json_sql,
-    masked_sql,
     normal_email_sql,
     pseudonym_key,
 )
+from gesture_assets.vocabulary.personal_data import masked_sql
 
 
 def engine(expression: str) -> str:

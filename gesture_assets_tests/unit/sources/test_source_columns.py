@@ -10,12 +10,12 @@ import duckdb
 import narwhals as nw
 import pytest
 
-from gesture_assets.contracts.severity import Severity
 from gesture_assets.settings import Settings, load_settings
 from gesture_assets.sources.crm import read_crm
 from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.landing import find_files, open_file
-from gesture_assets.warehouse.landing_index import FILES, LandingIndex
+from gesture_assets.sources.landing_index import FILES, LandingIndex
+from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse.warehouse import Session
 from gesture_assets_tests.good_night import CONTRACTS, DAY, good_table
 

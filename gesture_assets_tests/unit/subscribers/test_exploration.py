@@ -8,9 +8,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from gesture_assets.contracts import DATA_SUFFICIENCY, PURCHASE_QUANTILES, SEGMENT_CONVERSION
-from gesture_assets.contracts.exploration import NEEDED, QUANTILE_METRICS, QUANTILES
 from gesture_assets.subscribers import exploration
+from gesture_assets.subscribers.tables import (
+    DATA_SUFFICIENCY,
+    NEEDED,
+    PURCHASE_QUANTILES,
+    QUANTILE_METRICS,
+    QUANTILES,
+    SEGMENT_CONVERSION,
+)
 from gesture_assets_tests.properties.test_engines_agree import on_both
 
 DAY = date(2026, 3, 9)

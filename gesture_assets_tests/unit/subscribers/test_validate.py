@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from gesture_assets.contracts import QUARANTINED_SUBSCRIBERS, validated_subscribers
+from gesture_assets.subscribers.tables import QUARANTINED_SUBSCRIBERS, validated_subscribers
 from gesture_assets.subscribers.validate import subscribers_as_of
 from gesture_assets_tests.events_by_hand import MONDAY, TUESDAY, WEDNESDAY, collected, lazy, table
 

@@ -12,7 +12,7 @@ from gesture_assets.errors import ConfigError
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse.format import FORMAT, TABLE, create_file, settle
 from gesture_assets_tests.good_night import DAY, commit_good_night
-from gesture_assets_tests.unit.warehouse.test_publish import publish_from
+from gesture_assets_tests.unit.publication.test_publish import publish_from
 
 
 def attached(path: Path) -> duckdb.DuckDBPyConnection:

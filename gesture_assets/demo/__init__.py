@@ -1,0 +1,1 @@
+"""Synthetic worlds that take the same path as real data."""

@@ -1,0 +1,400 @@
+"""Contracts of what people did: events, their quarantine, visits and daily activity.
+
+Belongs here: the tables that are built from landing files. Does not belong here: features and scores.
+"""
+
+from gesture_assets.contracts.contract import PARTITION, Column, Contract, between, no_rows, one_of
+from gesture_assets.contracts.shared import DATA_ENGINEERING
+from gesture_assets.contracts.source_columns import found_columns, same_columns_as_before
+from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
+from gesture_assets.vocabulary.features import DEVICES
+
+# The share of a day's landed rows that quarantine may take before the day itself is in doubt. Trackers lose a row in a
+# hundred or two on a bad day; five in a hundred is another format, another clock or another sender.
+QUARANTINE_TOLERANCE = 0.05
+MINUTES_AHEAD = 5  # clocks of browsers run ahead by this much; later is no clock error but a wrong timestamp
+OLDEST_DAYS = 365
+BOT_SHARE_TOLERANCE = 0.20
+LATE_SHARE_TOLERANCE = 0.10
+
+AS_OF = Column(PARTITION, "DATE", "Day on which the row became known: the later of event day and arrival day (UTC).")
+
+REASONS = {
+    "unreadable_row": "the row cannot be split into columns, or is no JSON object",
+    "missing_user_id": "neither a user nor an anonymous id",
+    "missing_event_type": "no event type",
+    "unknown_event_type": "an event type that the source's description does not map",
+    "unparsable_timestamp": "the event's time cannot be read",
+    "unparsable_received_at": "the time of arrival cannot be read",
+    "future_ts": f"the event is dated more than {MINUTES_AHEAD} minutes after its arrival",
+    "too_old": f"the event is dated more than {OLDEST_DAYS} days before its arrival",
+    "personal_id": "the id is an IP address",
+}
+
+RAW_EVENTS = Contract(
+    name="raw_events",
+    grain="One row per accepted event.",
+    description="Canonical, deduplicated events of every source, without personal data. An event that arrives late is "
+    "filed under the day it arrived and keeps the moment it happened, so a day that was scored never changes.",
+    group="events",
+    owner=DATA_ENGINEERING,
+    key=("event_id",),
+    columns=(
+        AS_OF,
+        Column(
+            "event_id", "VARCHAR", "Id of the event, unique; made from the row's content where the source has none."
+        ),
+        Column(
+            "user_id",
+            "VARCHAR",
+            "Who: the source's user id, or anon:<id> before the person is known.",
+            personal="pseudonym",
+        ),
+        Column("anonymous_id", "VARCHAR", "The sender's id of an unknown visitor.", True, personal="pseudonym"),
+        Column("event_type", "VARCHAR", "What, in the words of the event-type registry."),
+        Column("event_name", "VARCHAR", "What, in the source's own words."),
+        Column("event_at", "TIMESTAMP", "When it happened (UTC)."),
+        Column("received_at", "TIMESTAMP", "When it arrived (UTC); equals event_at where the source has one clock."),
+        Column("source", "VARCHAR", "Source description that read it."),
+        Column("source_session_id", "VARCHAR", "The source's own session, where it keeps sessions.", True),
+        Column("device", "VARCHAR", "desktop, mobile, tablet or other.", True),
+        Column("country", "VARCHAR", "ISO 3166 alpha-2.", True),
+        Column("city", "VARCHAR", "City.", True),
+        Column("gender", "VARCHAR", "As the source says.", True),
+        Column("channel", "VARCHAR", "How the visit came about, as the source says.", True),
+        Column("lifecycle", "VARCHAR", "The source's own stage of the user, such as new or returning.", True),
+        Column(
+            "email_key",
+            "VARCHAR",
+            "Keyed hash of the e-mail address, where an event carried one.",
+            True,
+            personal="pseudonym",
+        ),
+        Column("is_repeat_session", "BOOLEAN", "The source says the visit is not the first.", True),
+        Column("is_bounce", "BOOLEAN", "The source says the visit bounced.", True),
+        Column("is_spam", "BOOLEAN", "The source marked it as spam.", True),
+        Column("is_bot", "BOOLEAN", "Sent by a machine, judged by user agent and behaviour; kept out of features."),
+        Column("user_agent_family", "VARCHAR", "Browser family; the user agent itself is dropped.", True),
+        Column("dwell_seconds", "DOUBLE", "Time on the page.", True, "seconds"),
+        Column("is_dwell_imputed", "BOOLEAN", "The time on the page was missing, and stands for a typical one."),
+        Column("scroll_depth_pct", "DOUBLE", "How far the page was scrolled.", True, "percent"),
+        Column("account_balance_usd", "DOUBLE", "Balance of the user's account at that time.", True, "USD"),
+        Column("recent_pages_viewed", "INTEGER", "The source's own count.", True),
+        Column("recent_pricing_views", "INTEGER", "The source's own count.", True),
+        Column("properties", "VARCHAR", "Further fields that the source's description names, as JSON.", True),
+        Column("landing_file", "VARCHAR", "File the row was read from, below data/landing."),
+        Column("landing_line", "BIGINT", "Its record in that file, counted from 1, a header included."),
+    ),
+    expectations=(
+        no_rows(
+            "every_event_has_a_known_type",
+            "select event_type, count(*) as row_count from {batch} where event_type not in ("
+            + ", ".join(f"'{name}'" for name in EVENT_TYPE_NAMES)
+            + ") group by all",
+            recovery="map the name in the source's description ([event_types]), then  gesture run --date DAY",
+        ),
+        no_rows(
+            "no_event_comes_from_the_future",
+            f"select event_id, event_at, received_at from {{batch}} "
+            f"where event_at > received_at + interval {MINUTES_AHEAD} minute",
+            recovery="such rows belong in quarantine (future_ts); this is a defect of the reader",
+        ),
+        no_rows(
+            "no_event_is_older_than_a_year",
+            f"select event_id, event_at, received_at from {{batch}} "
+            f"where event_at < received_at - interval {OLDEST_DAYS} day",
+            recovery="such rows belong in quarantine (too_old); this is a defect of the reader",
+        ),
+        no_rows(
+            "every_event_is_filed_when_it_became_known",
+            f"select event_id, {PARTITION}, event_at, received_at from {{batch}} "
+            f"where {PARTITION} <> greatest(event_at::date, received_at::date)",
+            recovery="this is a defect of the reader",
+        ),
+        one_of("every_device_is_known", "device", DEVICES, recovery="map the device in the source's description"),
+        no_rows(
+            "every_country_is_an_iso_code",
+            "select country, count(*) as row_count from {batch} where not regexp_full_match(country, '[A-Z][A-Z]') "
+            "group by all",
+            recovery="countries are two capital letters; mend the source or leave the column out of its description",
+        ),
+        between("no_dwell_time_is_negative", "dwell_seconds", 0, None, recovery="mend the sender's clock"),
+        between("scroll_depths_lie_between_0_and_100", "scroll_depth_pct", 0, 100, recovery="mend the sender"),
+        no_rows(
+            "bots_are_a_small_share",
+            f"select {PARTITION}, avg(is_bot::int) as bot_share from {{batch}} group by all "
+            f"having avg(is_bot::int) > {BOT_SHARE_TOLERANCE}",
+            recovery="look at the flagged users: select user_id, count(*) from raw_events where is_bot group by all",
+        ),
+        no_rows(
+            "late_events_are_few",
+            f"select {PARTITION}, avg((event_at::date < {PARTITION})::int) as late_share from {{batch}} group by all "
+            f"having avg((event_at::date < {PARTITION})::int) > {LATE_SHARE_TOLERANCE}",
+            recovery="ask the sender why events arrive days later",
+        ),
+    ),
+)
+
+QUARANTINED_EVENTS = Contract(
+    name="quarantined_events",
+    grain="One row per landed row that is no event.",
+    description="Rows that could not be accepted, each with the reason and the place it came from, "
+    "personal values masked.",
+    group="events",
+    owner=DATA_ENGINEERING,
+    key=("landing_file", "landing_line"),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        Column("reason", "VARCHAR", "Why: " + "; ".join(f"{k} ({v})" for k, v in REASONS.items()) + "."),
+        Column("check_name", "VARCHAR", "The check that the row would have failed."),
+        Column("source", "VARCHAR", "Source description that read it."),
+        Column("landing_file", "VARCHAR", "File the row was read from, below data/landing."),
+        Column("landing_line", "BIGINT", "Its record in that file, counted from 1, a header included."),
+        Column("masked_row", "VARCHAR", "The row as it stands in the file, personal values masked."),
+    ),
+    expectations=(
+        one_of("every_reason_is_known", "reason", tuple(REASONS), recovery="add the reason to events/tables.py"),
+    ),
+)
+
+LANDING_RECONCILIATION = Contract(
+    name="landing_reconciliation",
+    grain="One row per landing file and day.",
+    description="What became of every landed row: accepted, a duplicate, or quarantined.",
+    group="events",
+    owner=DATA_ENGINEERING,
+    key=("landing_file",),
+    columns=(
+        AS_OF,
+        Column("source", "VARCHAR", "Source description that read the file."),
+        Column("landing_file", "VARCHAR", "File, below data/landing."),
+        Column("landed_count", "BIGINT", "Rows of the file that are filed under the day.", unit="count"),
+        Column("accepted_count", "BIGINT", "Rows in raw_events.", unit="count"),
+        Column(
+            "duplicate_count", "BIGINT", "Further copies of an accepted event; the earliest was kept.", unit="count"
+        ),
+        Column("quarantined_count", "BIGINT", "Rows in quarantined_events.", unit="count"),
+        Column("late_count", "BIGINT", "Accepted rows that happened on an earlier day.", unit="count"),
+        Column("personal_columns", "VARCHAR", "Columns dropped because they hold personal data.", True),
+        Column("unused_columns", "VARCHAR", "Columns that the source's description does not use.", True),
+        found_columns("CSV files show names only; of JSON lines these are the top fields of the first 1,000 rows."),
+    ),
+    expectations=(
+        no_rows(
+            "every_landed_row_is_accounted_for",
+            "select * from {batch} where landed_count <> accepted_count + duplicate_count + quarantined_count",
+            recovery="this is a defect of the reader: no row may be lost",
+        ),
+        no_rows(
+            "accepted_and_quarantined_rows_are_where_they_should_be",
+            f"""select {PARTITION}, sum(accepted) as accepted, sum(in_raw_events) as in_raw_events,
+                sum(quarantined) as quarantined, sum(in_quarantine) as in_quarantine from (
+                select {PARTITION}, accepted_count as accepted, 0 as in_raw_events, quarantined_count as quarantined,
+                    0 as in_quarantine from {{batch}}
+                union all select {PARTITION}, 0, count(*), 0, 0 from {{staged}}.raw_events group by all
+                union all select {PARTITION}, 0, 0, 0, count(*) from {{staged}}.quarantined_events group by all
+            ) group by all having sum(accepted) <> sum(in_raw_events) or sum(quarantined) <> sum(in_quarantine)""",
+            recovery="this is a defect of the reader: no row may be lost",
+        ),
+        no_rows(
+            f"at_most_{QUARANTINE_TOLERANCE:.0%}_of_rows_are_quarantined".replace("%", "_percent"),
+            f"""select {PARTITION}, sum(quarantined_count) as quarantined, sum(landed_count) as landed,
+                round(sum(quarantined_count) / sum(landed_count), 3) as share,
+                (select string_agg(reason || ' ' || row_count, ', ' order by row_count desc) from (
+                    select reason, count(*) as row_count from {{staged}}.quarantined_events group by all)) as reasons,
+                (select string_agg(place, ', ') from (select landing_file || ':' || landing_line as place
+                    from {{staged}}.quarantined_events order by all limit 3)) as for_example
+            from {{batch}} group by {PARTITION}
+            having sum(quarantined_count) > {QUARANTINE_TOLERANCE} * sum(landed_count)""",
+            recovery="look at rejected.quarantined_events, mend or remove the file, then  gesture run --date DAY",
+        ),
+        no_rows(
+            "no_file_brings_personal_columns",
+            "select landing_file, personal_columns from {batch} where personal_columns is not null",
+            recovery="the columns were dropped; ask the sender to leave them out",
+        ),
+        no_rows(
+            "every_column_of_a_file_is_used",
+            "select landing_file, unused_columns from {batch} where unused_columns is not null",
+            recovery="name the column in the source's description (data/sources/<source>.toml) if it matters",
+        ),
+        *same_columns_as_before("landing_reconciliation", "source"),
+    ),
+)
+
+IDENTITY_LINKS = Contract(
+    name="identity_links",
+    grain="One row per anonymous visitor whose user an event of the day showed.",
+    description="Which user an anonymous id turned out to be; features follow the first link ever known.",
+    group="events",
+    owner=DATA_ENGINEERING,
+    key=("anonymous_user_id",),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        Column("anonymous_user_id", "VARCHAR", "anon:<id>, as in raw_events.", personal="pseudonym"),
+        Column("user_id", "VARCHAR", "The user it is.", personal="pseudonym"),
+        Column("linked_at", "TIMESTAMP", "The event that showed it (UTC)."),
+    ),
+)
+
+SESSIONS = Contract(
+    name="sessions",
+    grain="One row per visit, as it was known on the day it was filed.",
+    description="Events of a user less than 30 minutes apart, across midnight, or the source's own sessions. A visit "
+    "that changed (it went on, or a late event belongs to it) is filed again: the old form with filed = -1, the new "
+    "one with filed = 1, so sums over `filed * x` up to any day are exact.",
+    group="events",
+    owner=DATA_ENGINEERING,
+    upstream=("raw_events", "quarantined_events", "landing_reconciliation", "identity_links"),
+    key=("session_id", "filed", "event_count", "ended_at"),
+    columns=(
+        AS_OF,
+        Column("session_id", "VARCHAR", "User and first moment, or the source's own id."),
+        Column("filed", "TINYINT", "1: valid from this day; -1: the form that no longer holds."),
+        Column("user_id", "VARCHAR", "Who.", personal="pseudonym"),
+        Column("started_at", "TIMESTAMP", "First event (UTC)."),
+        Column("ended_at", "TIMESTAMP", "Last event (UTC)."),
+        Column("event_count", "INTEGER", "Events.", unit="count"),
+        Column("dwell_seconds", "DOUBLE", "Time on pages.", unit="seconds"),
+        Column("device", "VARCHAR", "Device of most events; ties go to the first in the alphabet.", True),
+        Column("is_repeat", "BOOLEAN", "Not the first visit, as the source says."),
+        Column("is_bounce", "BOOLEAN", "One event only, or bounced as the source says."),
+        Column("is_spam", "BOOLEAN", "Marked as spam by the source."),
+        Column("is_bot", "BOOLEAN", "Holds events of a bot."),
+    ),
+    expectations=(
+        no_rows(
+            "no_session_ends_before_it_starts",
+            "select session_id, started_at, ended_at from {batch} where ended_at < started_at",
+            recovery="this is a defect of events/sessionise.py",
+        ),
+        between("every_session_has_an_event", "event_count", 1, None, recovery="a defect of events/sessionise.py"),
+        one_of("every_session_is_filed_or_withdrawn", "filed", (1, -1), recovery="a defect of events/sessionise.py"),
+    ),
+)
+
+# What is known of a user, each from the last row that says it.
+ATTRIBUTES = {
+    "country": ("VARCHAR", "Last country.", None),
+    "city": ("VARCHAR", "Last city.", None),
+    "gender": ("VARCHAR", "Last value.", None),
+    "email_key": ("VARCHAR", "Last keyed hash of an e-mail address.", None),
+    "account_balance_usd": ("DOUBLE", "Last value.", "USD"),
+    "recent_pages_viewed": ("INTEGER", "Last value of the source's own count.", None),
+    "recent_pricing_views": ("INTEGER", "Last value of the source's own count.", None),
+}
+ATTRIBUTE_COLUMNS = tuple(
+    Column(name, kind, said, True, unit, personal="pseudonym" if name == "email_key" else "none")
+    for name, (kind, said, unit) in ATTRIBUTES.items()
+)
+
+DAILY_ACTIVITY = Contract(
+    name="daily_activity",
+    grain="One row per user and day of activity, as it became known on the as-of day.",
+    description="Counts a user added to a day. Late events and revised visits add to earlier activity days, so sums "
+    "over rows up to an as-of day are what was known then.",
+    group="events",
+    owner=DATA_ENGINEERING,
+    upstream=("raw_events", "sessions"),
+    key=("user_id", "activity_date", "is_bot"),
+    columns=(
+        AS_OF,
+        Column("user_id", "VARCHAR", "Who, as in raw_events.", personal="pseudonym"),
+        Column("activity_date", "DATE", "Day on which it happened (UTC)."),
+        Column("is_bot", "BOOLEAN", "Counts of a bot."),
+        *(Column(f"{name}_count", "SMALLINT", f"Events of type {name}.", unit="count") for name in EVENT_TYPE_NAMES),
+        Column("event_count", "INTEGER", "Events.", unit="count"),
+        Column("first_event_at", "TIMESTAMP", "First event of these (UTC).", True),
+        Column("last_event_at", "TIMESTAMP", "Last event of these (UTC).", True),
+        Column("dwell_seconds", "DOUBLE", "Time on pages.", unit="seconds"),
+        Column("session_count", "INTEGER", "Visits that began that day; below zero where visits turned out to be one."),
+        Column("repeat_session_count", "INTEGER", "Of these, not the first."),
+        Column("bounced_session_count", "INTEGER", "Of these, bounced."),
+        Column("spam_session_count", "INTEGER", "Of these, spam."),
+        *(Column(f"{device}_session_count", "INTEGER", f"Of these, mostly on {device}.") for device in DEVICES),
+        Column("session_dwell_seconds", "DOUBLE", "Time on pages of these visits.", unit="seconds"),
+        *ATTRIBUTE_COLUMNS,
+    ),
+    expectations=(
+        no_rows(
+            "event_counts_add_up",
+            "select user_id, activity_date, event_count from {batch} where event_count <> "
+            + " + ".join(f"{name}_count" for name in EVENT_TYPE_NAMES),
+            recovery="this is a defect of events/roll_up.py",
+        ),
+        no_rows(
+            "every_accepted_event_is_counted_once",
+            f"""select {PARTITION}, sum(counted) as counted, sum(accepted) as accepted from (
+                select {PARTITION}, sum(event_count) as counted, 0 as accepted from {{batch}} group by all
+                union all select {PARTITION}, 0, count(*) from {{live}}.raw_events
+                    semi join {{days}} using ({PARTITION}) group by all
+            ) group by all having sum(counted) <> sum(accepted)""",
+            recovery="this is a defect of events/roll_up.py",
+        ),
+        no_rows(
+            "no_activity_is_dated_after_it_was_known",
+            f"select user_id, activity_date from {{batch}} where activity_date > {PARTITION}",
+            recovery="this is a defect of events/roll_up.py",
+        ),
+    ),
+)
+
+ACTIVITY_TO_DATE = Contract(
+    name="activity_to_date",
+    grain="One row per user at the end of a month: all activity known until then, added up.",
+    description="Lifetime counts start from here, so a night reads a month of activity and not all of it. Days that "
+    "do not end a month hold no rows.",
+    group="events",
+    owner=DATA_ENGINEERING,
+    upstream=("daily_activity",),
+    key=("user_id", "is_bot"),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        Column("user_id", "VARCHAR", "Who, as in raw_events.", personal="pseudonym"),
+        Column("is_bot", "BOOLEAN", "Counts of a bot."),
+        *(Column(f"{name}_count", "INTEGER", f"Events of type {name}.", unit="count") for name in EVENT_TYPE_NAMES),
+        Column("event_count", "INTEGER", "Events.", unit="count"),
+        *(
+            Column(f"{kind}session_count", "INTEGER", f"Visits{said}.")
+            for kind, said in {
+                "": "",
+                "repeat_": ", not the first",
+                "bounced_": ", bounced",
+                "spam_": ", spam",
+                **{f"{device}_": f", mostly on {device}" for device in DEVICES},
+            }.items()
+        ),
+        Column("session_dwell_seconds", "DOUBLE", "Time on pages of these visits.", unit="seconds"),
+        Column("first_event_at", "TIMESTAMP", "First event (UTC).", True),
+        Column("last_event_at", "TIMESTAMP", "Last event (UTC).", True),
+        *(
+            Column(f"last_{name}_date", "DATE", f"Day of the last {name}; null where there was none.", True)
+            for name in EVENT_TYPE_NAMES
+        ),
+        *ATTRIBUTE_COLUMNS,
+        *(Column(f"{name}_at", "TIMESTAMP", f"When {name} was seen last (UTC).", True) for name in ATTRIBUTES),
+    ),
+    expectations=(
+        no_rows(
+            "every_event_known_by_then_is_counted_once",
+            f"""select {PARTITION}, counted, (select sum(event_count) from {{live}}.daily_activity as activity
+                where activity.{PARTITION} <= months.{PARTITION}) as known
+            from (select {PARTITION}, sum(event_count) as counted from {{batch}} group by all) as months
+            where counted <> known""",
+            recovery="this is a defect of events/roll_up.py",
+        ),
+    ),
+)
+
+TABLES = (
+    RAW_EVENTS,
+    QUARANTINED_EVENTS,
+    LANDING_RECONCILIATION,
+    IDENTITY_LINKS,
+    SESSIONS,
+    DAILY_ACTIVITY,
+    ACTIVITY_TO_DATE,
+)

@@ -1,0 +1,72 @@
+"""How far a change of model or rules moves people: between bands, and in their order.
+
+Belongs here: the measurement and its budget. Does not belong here: the decision that follows (`judgement.py`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from gesture_assets.rules.scorer import BAND_TOLERANCE
+
+TOLERANCE = 1e-9  # the last bits of a share are no difference
+LEAST_CORRELATION = 0.8
+
+
+@dataclass(frozen=True)
+class Churn:
+    """How far a change moves the users who have a score before and after it.
+
+    `share_moved`: of them, in another band after; `rank_correlation`: Spearman's, NaN where one side is all alike.
+    """
+
+    users: int
+    share_moved: float
+    rank_correlation: float
+    is_within_budget: bool
+    sentence: str
+
+
+def churn(
+    before: pl.DataFrame,
+    after: pl.DataFrame,
+    bands: Mapping[str, float],
+    *,
+    bands_after: Mapping[str, float] | None = None,
+    budget: float = 0.2,
+    least_correlation: float = LEAST_CORRELATION,
+) -> Churn:
+    """What becomes of the bands and the order of users whose scores were `before` and would be `after`.
+
+    Both hold `user_id` and `score`, of one and the same day: the change alone must speak. `bands`: name -> lower end,
+    as in a rule set; what is below all is low. Within budget where at most `budget` of the users change bands and the
+    ranks correlate by `least_correlation` or more, and where nothing can be compared it is not: then a person decides.
+    """
+    both = (
+        before.select("user_id", before="score")
+        .join(after.select("user_id", after="score"), on="user_id", how="inner")
+        .drop_nulls()
+    )
+    if both.is_empty():
+        return Churn(0, float("nan"), float("nan"), False, "No user has a score before and after: nothing to compare.")
+    later_bands = bands if bands_after is None else bands_after
+    is_alike = (pl.col("before") == pl.col("after")).all()
+    moved, correlation = both.select(
+        moved=_band("before", bands).ne_missing(_band("after", later_bands)).mean(),
+        correlation=pl.when(is_alike).then(1.0).otherwise(pl.corr("before", "after", method="spearman")),
+    ).row(0)
+    is_within = moved <= budget + TOLERANCE and correlation >= least_correlation - TOLERANCE
+    said = (
+        f"{moved:.1%} of {both.height} users change bands ({budget:.0%} are allowed), and ranks correlate by "
+        f"{correlation:.3f} ({least_correlation:g} is needed)"
+    )
+    return Churn(
+        both.height, moved, correlation, is_within, f"{said}: {'within' if is_within else 'beyond'} the budget."
+    )
+
+
+def _band(name: str, bands: Mapping[str, float]) -> pl.Expr:
+    """The band of the score `name`; null below all."""
+    falling = sorted(bands.items(), key=lambda band: -band[1])
+    return pl.coalesce(pl.when(pl.col(name) >= lower - BAND_TOLERANCE).then(pl.lit(band)) for band, lower in falling)

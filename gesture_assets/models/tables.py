@@ -1,0 +1,507 @@
+"""Contracts of models: what they learnt from, how good they are, and what they say of everybody tonight.
+
+Belongs here: the tables of the train job (a partition is the day at whose end the model was trained) and those of the
+night. Does not belong here: training and scoring (`models/`), which version scores when (`records/activations.py`).
+"""
+
+from gesture_assets.contracts.contract import PARTITION, Column, Contract, between, filled, no_rows, one_of
+from gesture_assets.contracts.shared import AS_OF, SCORING, USER
+from gesture_assets.vocabulary.scoring import SEGMENTS
+
+TRAINED_ON = Column(PARTITION, "DATE", "The day of the training: outcomes known by its end were learnt from.")
+VERSION = Column("model_version", "VARCHAR", "Version of the model: v, when it was trained, and 8 signs of its hash.")
+VERSION_PATTERN = r"^v\d{8}_\d{6}_[0-9a-f]{8}$"
+DAYS_APART = 14
+SPLITS = ("train", "validation", "test")
+GLOBAL = "global"  # the scope of the model of everybody; a segment's is its column and value
+LEAK, SUSPECT, FINE = "leak", "suspect", "fine"
+NO_CHAMPION, UNAVAILABLE = "no_champion", "champion_unavailable"  # why the rules serve somebody whom a model could
+SOURCES = ("model", "rules_fallback", "suppressed")
+FEWEST_USERS = 20  # fewer may well look alike to any model
+BAND = "case when score >= 70 then 'high' when score >= 40 then 'medium' else 'low' end"  # of a model's score
+OWN_SCOPES = ", ".join(f"'{name}=' || coalesce({name}::varchar, 'missing')" for name in SEGMENTS)
+FEWEST_DAYS, BAND_SHIFT = 7, 0.1  # days that make a usual level, and how far a band's share may be from it
+DISAGREEMENT = 40  # points between the two scores, of 100, from which somebody should look
+
+TRAINING_SET = Contract(
+    name="training_set",
+    grain="One row per user and feature day that the model of this day learns from or is judged by.",
+    description="Who was eligible on each feature day, whether they bought within the horizon, and which part of the "
+    "training they belong to. The features themselves are those of user_features on the feature day.",
+    group="models",
+    owner=SCORING,
+    upstream=("daily_activity", "identity_links", "validated_subscribers", "user_features", "rule_scores"),
+    key=("user_id", "feature_date"),
+    keeps_history=True,
+    is_nightly=False,
+    columns=(
+        TRAINED_ON,
+        USER,
+        Column("feature_date", "DATE", "As-of day of the features."),
+        Column(
+            "person_id",
+            "VARCHAR",
+            "Who the user turned out to be; two ids of one person share it.",
+            personal="pseudonym",
+        ),
+        Column("label", "SMALLINT", "1 where the first purchase came after the feature day and within the horizon."),
+        Column("matures_on", "DATE", "Last day of the horizon."),
+        Column("split", "VARCHAR", "Part by time and by user, which decides: train, validation, test or left_out."),
+        Column("random_split", "VARCHAR", "Part by chance within each outcome, reported beside it."),
+    ),
+    expectations=(
+        no_rows(
+            "every_outcome_is_known",
+            f"select {PARTITION}, feature_date, matures_on from {{batch}} where matures_on > {PARTITION} limit 5",
+            recovery="train on an earlier day, or wait:  gesture train --date DAY",
+        ),
+        one_of("a_label_is_0_or_1", "label", (0, 1), recovery="this is a defect of models/labels.py"),
+        no_rows(
+            "tests_lie_after_training",
+            f"""select {PARTITION}, max(feature_date) filter (split = 'train') as last_trained,
+                min(feature_date) filter (split = 'test') as first_tested
+            from {{batch}} group by all having last_trained >= first_tested""",
+            recovery="this is a defect of models/splits.py",
+        ),
+        no_rows(
+            "nobody_is_in_two_parts",
+            f"""select {PARTITION}, person_id from {{batch}} where split <> 'left_out'
+            group by all having count(distinct split) > 1""",
+            recovery="this is a defect of models/splits.py",
+        ),
+        no_rows(
+            "every_part_holds_both_outcomes",
+            f"""select {PARTITION}, part.split, count(label) as row_count, coalesce(sum(label), 0) as positives
+            from (select unnest({list(SPLITS)}) as split) as part
+            cross join {{days}} left join {{batch}} using ({PARTITION}, split)
+            group by all having sum(label) is null or sum(label) in (0, count(label))""",
+            recovery="wait until more outcomes are known, or keep more days:  gesture train --date DAY",
+        ),
+        no_rows(
+            "feature_days_are_far_enough_apart",
+            f"""select {PARTITION}, feature_date, previous from (
+                select distinct {PARTITION}, feature_date,
+                    lag(feature_date) over (partition by {PARTITION} order by feature_date) as previous
+                from (select distinct {PARTITION}, feature_date from {{batch}}))
+            where feature_date - previous < {DAYS_APART}""",
+            recovery="this is a defect of models/training_set.py",
+        ),
+    ),
+)
+
+FEATURE_SCREENING = Contract(
+    name="feature_screening",
+    grain="One row per feature: whether it seems to know the outcome.",
+    description="The leakage sentinel: a feature that tells the outcome almost by itself knows what happened later.",
+    group="models",
+    owner=SCORING,
+    upstream=("daily_activity", "identity_links", "validated_subscribers", "user_features", "rule_scores"),
+    key=("feature",),
+    keeps_history=True,
+    is_nightly=False,
+    columns=(
+        TRAINED_ON,
+        Column("feature", "VARCHAR", "Input of the model."),
+        Column("auc", "DOUBLE", "How well it ranks the outcome alone, 0.5 to 1; null where it is constant.", True),
+        Column("verdict", "VARCHAR", "leak (stops the training), suspect (somebody should look) or fine."),
+        Column("because", "VARCHAR", "What speaks against it, with the figures; empty where nothing does."),
+    ),
+    expectations=(
+        one_of("a_verdict_is_known", "verdict", (LEAK, SUSPECT, FINE), recovery="a defect of models/leakage.py"),
+        no_rows(
+            "no_feature_knows_the_outcome",
+            f"select {PARTITION}, feature, auc, because from {{batch}} where verdict = '{LEAK}' order by auc desc",
+            recovery="leave the feature out (GESTURE_EXCLUDED_FEATURES), then  gesture train --date DAY",
+        ),
+        no_rows(
+            "no_feature_is_suspected_of_knowing_the_outcome",
+            f"select {PARTITION}, feature, auc, because from {{batch}} where verdict = '{SUSPECT}' order by auc desc",
+            recovery="see when the feature becomes known; GESTURE_EXCLUDED_FEATURES leaves it out",
+        ),
+    ),
+)
+
+CANDIDATE_MODEL = Contract(
+    name="candidate_model",
+    grain="One row per training: the model it made, and what became of it.",
+    description="What a version resolves to: data, features, rules, parameters, code; its files lie in "
+    "data/models/<version>/.",
+    group="models",
+    owner=SCORING,
+    upstream=("training_set", "feature_screening", "user_features", "rule_scores"),
+    key=("model_version",),
+    keeps_history=True,
+    is_nightly=False,
+    columns=(
+        TRAINED_ON,
+        VERSION,
+        Column("fingerprint", "VARCHAR", "SHA-256 of everything that decides a prediction."),
+        Column("data_hash", "VARCHAR", "Hash of the training set and of the features it reads."),
+        Column("feature_list_hash", "VARCHAR", "Hash of the feature list."),
+        Column("features", "VARCHAR", "JSON: the features it reads, in order."),
+        Column("rule_set_version", "VARCHAR", "Rules behind the rule score that it reads."),
+        Column("parameters", "VARCHAR", "JSON: what XGBoost was told."),
+        Column("code_version", "VARCHAR", "Version of gesture_assets."),
+        Column("calibration", "VARCHAR", "How margins become probabilities: isotonic, sigmoid or none."),
+        Column("feature_days", "VARCHAR", "JSON: feature days of the training set."),
+        Column("horizon_days", "INTEGER", "Days within which a purchase counts.", unit="days"),
+        Column("training_samples", "INTEGER", "Rows that trees were grown on.", unit="count"),
+        Column("validation_samples", "INTEGER", "Rows that calibration was fitted on.", unit="count"),
+        Column("test_samples", "INTEGER", "Rows that it was judged by.", unit="count"),
+        Column("base_rate", "DOUBLE", "Share of buyers among the training samples.", unit="share"),
+        # Unknown for trainings of before they were kept.
+        Column("training_seconds", "DOUBLE", "How long it took from reading the rows to the fitted model.", True, "s"),
+        Column(
+            "data_verdict",
+            "VARCHAR",
+            "Whether more rows would make a better model: enough, more would help or too little to tell.",
+            True,
+        ),
+        Column("data_because", "VARCHAR", "What the learning curve says, with the figures.", True),
+        # Null for trainings of before it was kept: native.
+        Column("missing_numbers", "VARCHAR", "What stands for a missing number (GESTURE_MISSING_NUMBERS).", True),
+        Column(
+            "segment_models",
+            "VARCHAR",
+            "JSON: segment -> own (a model of its own scores it) or global, and why; "
+            "empty where none was asked for (GESTURE_SEGMENT_MODELS).",
+            True,
+        ),
+        Column("mlflow_run_id", "VARCHAR", "Run of MLflow that tracked the training.", True),
+        Column("parent_version", "VARCHAR", "The champion that it was compared with.", True),
+        Column("decision", "VARCHAR", "promoted or kept: whether it scores from now on."),
+        Column("because", "VARCHAR", "Why, with the figures."),
+    ),
+    expectations=(
+        no_rows(
+            "a_version_says_when_it_was_trained",
+            f"select {PARTITION}, model_version from {{batch}} "
+            f"where not regexp_matches(model_version, '{VERSION_PATTERN}')",
+            recovery="this is a defect of models/versions.py",
+        ),
+        between("a_base_rate_is_a_share", "base_rate", 1e-9, 1 - 1e-9, recovery="look at training_set"),
+        one_of(
+            "a_candidate_is_promoted_or_not", "decision", ("promoted", "kept"), recovery="a defect of defs/models.py"
+        ),
+    ),
+)
+
+MODEL_EVALUATION = Contract(
+    name="model_evaluation",
+    grain="One row per model, part, segment and metric.",
+    description="How good the candidate is on each part of the training set, and the champion on the same test rows, "
+    "each figure with the interval that chance leaves it (bootstrap, 95 %).",
+    group="models",
+    owner=SCORING,
+    upstream=("training_set", "feature_screening", "user_features", "rule_scores"),
+    key=("model_version", "part", "segment", "metric"),
+    keeps_history=True,
+    is_nightly=False,
+    columns=(
+        TRAINED_ON,
+        VERSION,
+        Column(
+            "part",
+            "VARCHAR",
+            "train, validation, test, random_test; rules (their score alone, on the test part), "
+            "without_rule_score (a model that does not read it, on the test part); learning_curve; segment_model (a "
+            "segment's own model beside the global one, on its validation rows); or behaviour.",
+        ),
+        Column("segment", "VARCHAR", "all, a column and its value, or the share of the rows trained on."),
+        Column("metric", "VARCHAR", "Metric, or the sentence that a test of behaviour proves."),
+        Column("value", "DOUBLE", "Its value; for a test of behaviour what was observed."),
+        Column("low", "DOUBLE", "Lower end of its interval.", True),
+        Column("high", "DOUBLE", "Upper end of its interval.", True),
+        Column("target", "DOUBLE", "What document 002 asks for, where it does.", True),
+        Column("is_met", "BOOLEAN", "Whether the target is met, or the test of behaviour passed.", True),
+        Column("sample_count", "INTEGER", "Rows behind it.", unit="count"),
+    ),
+    expectations=(
+        no_rows(
+            "figures_lie_within_their_intervals",
+            f"select {PARTITION}, part, segment, metric, low, value, high from {{batch}} "
+            "where low > high or value <> value",
+            recovery="this is a defect of models/evaluation.py",
+        ),
+        no_rows(
+            "the_candidate_was_judged_on_the_test_part",
+            f"""select {PARTITION} from {{days}}
+            anti join (select {PARTITION} from {{batch}} where part = 'test' and metric = 'roc_auc' and segment = 'all')
+            using ({PARTITION})""",
+            recovery="gesture train --date DAY",
+        ),
+        no_rows(
+            "the_candidate_reaches_its_targets",
+            f"select {PARTITION}, metric, value, target from {{batch}} where target is not null and not is_met",
+            recovery="a report, no defect: targets of document 002; add it to GESTURE_BLOCKING_CHECKS to enforce them",
+        ),
+        no_rows(
+            "no_segment_is_served_much_worse",
+            f"""select {PARTITION}, model_version, metric, value from {{batch}}
+            where part = 'behaviour' and metric = 'no_segment_is_served_much_worse' and not is_met""",
+            recovery="look at the segments in model_evaluation",
+        ),
+    ),
+)
+
+FEATURE_IMPORTANCE = Contract(
+    name="feature_importance",
+    grain="One row per model and feature that it reads.",
+    description="What the model goes by, measured three ways, each summing to 1.",
+    group="models",
+    owner=SCORING,
+    upstream=("training_set", "feature_screening", "user_features", "rule_scores"),
+    key=("model_version", "feature"),
+    keeps_history=True,
+    is_nightly=False,
+    columns=(
+        TRAINED_ON,
+        VERSION,
+        Column("rank", "INTEGER", "Place by mean contribution, from 1.", unit="place"),
+        Column("feature", "VARCHAR", "Feature."),
+        Column("feature_name", "VARCHAR", "What people call it."),
+        Column("gain", "DOUBLE", "Its share of what all splits gained in training.", unit="share"),
+        Column(
+            "permutation",
+            "DOUBLE",
+            "Its share of what the log loss rises by when its values are shuffled.",
+            unit="share",
+        ),
+        Column("shap", "DOUBLE", "Its share of the mean size of contributions.", unit="share"),
+        Column("reason_code", "VARCHAR", "Its stable code as a reason."),
+    ),
+    expectations=(
+        no_rows(
+            "importances_sum_to_1",
+            f"""select {PARTITION}, model_version, sum(gain) as gain, sum(permutation) as permutation, sum(shap) as shap
+            from {{batch}} group by all
+            having abs(sum(gain) - 1) > 1e-6 or abs(sum(permutation) - 1) > 1e-6 or abs(sum(shap) - 1) > 1e-6""",
+            recovery="this is a defect of models/evaluation.py",
+        ),
+        filled("every_feature_has_a_name", "feature_name", recovery="name it in features/feature_registry.py"),
+    ),
+)
+
+MODEL_SCORES = Contract(
+    name="model_scores",
+    grain="One row per eligible user and day, while there is a champion.",
+    description="How likely the champion of the day thinks it that somebody makes their first purchase within the "
+    "horizon. A user's row depends on nobody else's but for the percentile.",
+    group="scores",
+    owner=SCORING,
+    upstream=("user_features", "rule_scores"),
+    key=("user_id",),
+    may_be_empty=True,
+    keeps_history=True,
+    columns=(
+        AS_OF,
+        USER,
+        VERSION,
+        # Unknown for scores of before it was kept.
+        Column(
+            "model_scope",
+            "VARCHAR",
+            "Which model of the version scored: global, or that of the user's segment, such as primary_device=mobile.",
+            True,
+        ),
+        Column("margin", "DOUBLE", "The model's own log odds, before calibration.", unit="log odds"),
+        Column(
+            "probability",
+            "DOUBLE",
+            "Calibrated probability of a first purchase within the horizon.",
+            unit="probability",
+        ),
+        Column("score", "DOUBLE", "1 + round(99 × probability).", unit="points"),
+        Column(
+            "percentile", "DOUBLE", "Share of the day's scored users with a lower probability, ties half.", unit="share"
+        ),
+        Column(
+            "confidence",
+            "DOUBLE",
+            "How much evidence stands behind it, 0 to 1: more events, more confidence.",
+            unit="share",
+        ),
+        Column("feature_hash", "VARCHAR", "Hash of the user's row of features."),
+    ),
+    expectations=(
+        between(
+            "every_probability_lies_between_0_and_1",
+            "probability",
+            1e-12,
+            1 - 1e-12,
+            recovery="this is a defect of models/calibration.py",
+        ),
+        no_rows(
+            "a_model_score_is_its_probability_on_1_to_100",
+            f"select {PARTITION}, user_id, score, probability from {{batch}} "
+            "where score <> 1 + round(99 * probability)",
+            recovery="this is a defect of models/scoring.py",
+        ),
+        between("a_percentile_is_a_share", "percentile", 0, 1, recovery="this is a defect of models/scoring.py"),
+        between("a_confidence_is_a_share", "confidence", 0, 1, recovery="this is a defect of models/scoring.py"),
+        no_rows(
+            "every_user_is_scored_or_excluded_with_a_reason",
+            f"""select {PARTITION}, sum(seen) as scored_or_excluded, sum(known) as known from (
+                select {PARTITION}, 1 as seen, 0 as known from {{batch}}
+                union all select {PARTITION}, 1, 0 from {{staged}}.model_exclusions
+                union all select {PARTITION}, 0, 1 from {{live}}.user_features semi join {{days}} using ({PARTITION})
+            ) group by all having sum(seen) <> sum(known)""",
+            recovery="gesture run --date DAY",
+        ),
+        no_rows(
+            "one_model_scores_a_day",
+            f"select {PARTITION}, count(distinct model_version) as versions from {{batch}} "
+            "group by all having versions > 1",
+            recovery="this is a defect of defs/models.py",
+        ),
+        no_rows(
+            "a_scope_is_global_or_a_segment_of_the_user",
+            f"""select {PARTITION}, user_id, model_scope
+            from (from {{batch}} where model_scope is distinct from '{GLOBAL}')
+            left join {{live}}.user_features using ({PARTITION}, user_id)
+            where not coalesce(model_scope in ({OWN_SCOPES}), false)""",
+            recovery="this is a defect of models/training.py",
+        ),
+        no_rows(
+            "the_model_tells_users_apart",
+            f"""select {PARTITION}, any_value(probability) as probability, count(*) as user_count from {{batch}}
+            group by all having count(*) >= {FEWEST_USERS} and count(distinct probability) = 1""",
+            recovery="gesture models rollback, and look at what the model reads",
+        ),
+        no_rows(
+            "at_most_20_percent_share_a_probability",
+            f"""select {PARTITION}, probability, count(*) as user_count,
+                sum(count(*)) over (partition by {PARTITION}) as scored from {{batch}} group by {PARTITION}, probability
+            qualify scored >= {FEWEST_USERS} and user_count > 0.2 * scored""",
+            recovery="many users look alike to the model: see feature_importance; users in a tie are ordered by margin",
+        ),
+        no_rows(
+            "band_shares_are_near_their_usual_level",
+            f"""with shares as (
+                select {PARTITION}, band, count(*) as users, count(*) filter (where its_band = band) / count(*) as share
+                from (select {PARTITION}, {BAND} as its_band from {{batch}} union all
+                    select {PARTITION}, {BAND} from {{live}}.model_scores anti join {{days}} using ({PARTITION})
+                    where {PARTITION} >= (select min({PARTITION}) from {{days}}) - 28)
+                cross join (values ('high'), ('medium'), ('low')) as bands(band) group by all)
+            select today.{PARTITION}, band, any_value(today.share) as share, median(past.share) as usual_share
+            from shares as today semi join {{days}} using ({PARTITION}) join shares as past using (band)
+            where past.{PARTITION} < today.{PARTITION} and past.{PARTITION} >= today.{PARTITION} - 28
+            group by today.{PARTITION}, band
+            having count(*) >= {FEWEST_DAYS} and any_value(today.users) >= {FEWEST_USERS}
+                and abs(any_value(today.share) - median(past.share)) > {BAND_SHIFT}""",
+            recovery="see whether the users have changed (user_features), or only the model (model_activations)",
+        ),
+    ),
+)
+
+MODEL_EXCLUSIONS = Contract(
+    name="model_exclusions",
+    grain="One row per user and day whom the model does not score.",
+    description="Why somebody with features has no model score.",
+    group="scores",
+    owner=SCORING,
+    upstream=("user_features", "rule_scores"),
+    key=("user_id",),
+    may_be_empty=True,
+    columns=(AS_OF, USER, Column("reason", "VARCHAR", "Why, such as already_converted.")),
+    expectations=(
+        no_rows(
+            "nobody_is_both_scored_and_excluded",
+            f"select {PARTITION}, user_id from {{batch}} "
+            f"semi join {{staged}}.model_scores using ({PARTITION}, user_id)",
+            recovery="this is a defect of models/scoring.py",
+        ),
+    ),
+)
+
+SCORE_REASONS = Contract(
+    name="score_reasons",
+    grain="One row per model score and reason: the five weightiest up, five down, and the rest.",
+    description="What each feature adds to a user's log odds (SHAP); a user's rows add up to the margin.",
+    group="scores",
+    owner=SCORING,
+    upstream=("user_features", "rule_scores"),
+    key=("user_id", "direction", "place"),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        USER,
+        VERSION,
+        Column("direction", "VARCHAR", "up, down, or rest (where every score starts and what is not listed)."),
+        Column("place", "SMALLINT", "Place by weight in its direction, from 1; 0 for the rest.", unit="place"),
+        Column("feature", "VARCHAR", "Feature; null for the rest.", True),
+        Column("feature_value", "VARCHAR", "Its value; null where unknown.", True),
+        Column("contribution", "DOUBLE", "What it adds to the margin.", unit="log odds"),
+        Column("odds_factor", "DOUBLE", "What it multiplies the odds by, rounded."),
+        Column("reason_code", "VARCHAR", "Stable code of the reason."),
+        Column("sentence", "VARCHAR", "The reason in words, with the value."),
+    ),
+    expectations=(
+        no_rows(
+            "reasons_sum_to_the_margin",
+            f"""select {PARTITION}, user_id, any_value(scores.margin) as margin, sum(batch.contribution) as reasons
+            from {{batch}} as batch join {{staged}}.model_scores as scores using ({PARTITION}, user_id)
+            group by {PARTITION}, user_id having abs(any_value(scores.margin) - sum(batch.contribution)) > 1e-4""",
+            recovery="this is a defect of models/reasons.py",
+        ),
+        no_rows(
+            "every_model_score_has_its_reasons",
+            f"select {PARTITION}, user_id from {{staged}}.model_scores "
+            f"anti join {{batch}} using ({PARTITION}, user_id)",
+            recovery="this is a defect of models/reasons.py",
+        ),
+    ),
+)
+
+INTENT_SCORES = Contract(
+    name="intent_scores",
+    grain="One row per user and day: the score to act on, and where it comes from.",
+    description="The model's score where there is one, the rules' where there is none, both side by side.",
+    group="scores",
+    owner=SCORING,
+    upstream=("rule_scores", "model_scores", "model_exclusions"),
+    key=("user_id",),
+    keeps_history=True,
+    columns=(
+        AS_OF,
+        USER,
+        Column("score", "DOUBLE", "The score to act on, 1 to 100; null for suppressed users.", True, "points"),
+        Column("source", "VARCHAR", "model, rules_fallback (no model score) or suppressed."),
+        Column("scale", "VARCHAR", "What the score says: probability (1 + round(99 × p)) or points (of the rules)."),
+        Column("rule_score", "DOUBLE", "The rules' score.", True, "points"),
+        Column("model_score", "DOUBLE", "The model's score.", True, "points"),
+        Column("probability", "DOUBLE", "The model's probability.", True, "probability"),
+        Column("difference", "DOUBLE", "How far the two scores are apart; null without both.", True, "points"),
+        Column("is_disagreement", "BOOLEAN", f"They are more than {DISAGREEMENT} apart: somebody should look."),
+        Column("fallback_reason", "VARCHAR", "Why the rules serve, where they do.", True),
+        Column("model_version", "VARCHAR", "Version of the model, where it scored.", True),
+        Column("rule_set_version", "VARCHAR", "Hash of the rule set's content."),
+    ),
+    expectations=(
+        one_of("a_source_is_known", "source", SOURCES, recovery="this is a defect of models/scoring.py"),
+        no_rows(
+            "every_rule_score_has_its_intent_score",
+            f"""select {PARTITION}, sum(seen) as intent, sum(known) as by_rules from (
+                select {PARTITION}, 1 as seen, 0 as known from {{batch}}
+                union all select {PARTITION}, 0, 1 from {{live}}.rule_scores semi join {{days}} using ({PARTITION})
+            ) group by all having sum(seen) <> sum(known)""",
+            recovery="gesture run --date DAY",
+        ),
+        no_rows(
+            "an_intent_score_is_that_of_its_source",
+            f"""select {PARTITION}, user_id, score, source from {{batch}} where score is distinct from case source
+                when 'model' then model_score when 'rules_fallback' then rule_score end""",
+            recovery="this is a defect of models/scoring.py",
+        ),
+        no_rows(
+            "the_model_serves",
+            f"""select {PARTITION}, any_value(fallback_reason) as because, count(*) as user_count from {{batch}}
+            group by all having count(*) filter (source = 'model') = 0""",
+            recovery="gesture models list; train one:  gesture train",
+        ),
+    ),
+)
+
+TRAINED = (TRAINING_SET, FEATURE_SCREENING, CANDIDATE_MODEL, MODEL_EVALUATION, FEATURE_IMPORTANCE)
+SCORED = (MODEL_SCORES, MODEL_EXCLUSIONS, SCORE_REASONS, INTENT_SCORES)
+TABLES = (*TRAINED, *SCORED)

@@ -1,0 +1,1 @@
+"""The file for everybody else: copied, commented, verified, flipped in."""

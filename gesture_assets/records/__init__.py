@@ -1,0 +1,1 @@
+"""What people and commands write: activations, alerts, the audit log, replays."""

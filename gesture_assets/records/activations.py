@@ -1,0 +1,116 @@
+"""Which model scores when: every activation with its reason, append-only.
+
+Belongs here: the table of activations and the champion of a day that follows from it. Does not belong here: training
+and comparing (`models/`), the decision to promote (`defs/models.py`), the models' files (`data/models/<version>/`).
+
+MLflow's aliases say who is champion now; this says who was champion on any day, which a backfill needs.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import duckdb
+
+from gesture_assets.errors import GateClosed
+from gesture_assets.records import audit_log
+
+TABLE = "warehouse.main.model_activations"
+
+# Column, type, meaning: analysts read it.
+ACTIVATION_COLUMNS = (
+    (
+        "activation",
+        "INTEGER not null",
+        "Counts the activations, from 1; of those in force on a day the highest decides.",
+    ),
+    ("model_version", "VARCHAR not null", "Version that scores from then on."),
+    ("previous_version", "VARCHAR", "Version that scored before; null for the first."),
+    ("effective_from", "DATE not null", "First day that it scores."),
+    ("activated_at", "TIMESTAMP not null", "When this was decided (UTC)."),
+    ("action", "VARCHAR not null", "promoted (by a training), activated (by hand) or rolled back."),
+    ("who", "VARCHAR not null", "Who: the operating system's name of the user."),
+    ("reason", "VARCHAR not null", "Why."),
+    ("run_id", "VARCHAR", "Dagster run of the training, where there is one."),
+)
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One line of the history: see `ACTIVATION_COLUMNS`."""
+
+    activation: int
+    model_version: str
+    previous_version: str | None
+    effective_from: date
+    activated_at: datetime
+    action: str
+    who: str
+    reason: str
+    run_id: str | None
+
+
+def create(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the table where there is none."""
+    columns = ", ".join(f"{name} {kind}" for name, kind, _ in ACTIVATION_COLUMNS)
+    connection.execute(f"create table if not exists {TABLE} ({columns})")
+
+
+def activations(connection: duckdb.DuckDBPyConnection) -> list[Activation]:
+    """Every activation, in order."""
+    names = ", ".join(name for name, _, _ in ACTIVATION_COLUMNS)
+    return [Activation(*row) for row in connection.execute(f"select {names} from {TABLE} order by all").fetchall()]
+
+
+def champion(connection: duckdb.DuckDBPyConnection, day: date) -> str | None:
+    """The version that scores `day`, whenever that is done; None before the first."""
+    in_force = [one for one in activations(connection) if one.effective_from <= day]
+    return in_force[-1].model_version if in_force else None
+
+
+def activate(
+    connection: duckdb.DuckDBPyConnection,
+    version: str,
+    *,
+    since: date,
+    now: datetime,
+    action: str,
+    reason: str,
+    run_id: str = "",
+) -> Activation:
+    """Let `version` score from the day `since` on. Earlier days keep theirs."""
+    before = activations(connection)
+    row = Activation(
+        len(before) + 1,
+        version,
+        before[-1].model_version if before else None,
+        since,
+        now,
+        action,
+        audit_log.who(),
+        reason,
+        run_id or None,
+    )
+    marks = ", ".join("?" for _ in ACTIVATION_COLUMNS)
+    connection.execute(f"insert into {TABLE} values ({marks})", list(vars(row).values()))
+    audit_log.note(
+        connection, now=now, action=f"model {action}", what=version, days=[since], reason=reason, run_id=run_id
+    )
+    return row
+
+
+def previous(connection: duckdb.DuckDBPyConnection) -> str:
+    """The version to go back to: the latest that served before the present one and is another.
+
+    Raises `GateClosed` when there is none.
+    """
+    history = [one.model_version for one in activations(connection)]
+    for number in range(len(history) - 1, 0, -1):
+        if history[number - 1] != history[-1]:
+            return history[number - 1]
+    raise GateClosed(
+        "The model was not rolled back.",
+        expected="a version that served before the present one",
+        found=history[-1] if history else "no version at all",
+        where="table model_activations",
+        next_step="gesture models list",
+    )

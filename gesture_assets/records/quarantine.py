@@ -1,0 +1,174 @@
+"""Quarantined rows: what lies there, what of it would be accepted today, and what was let in again.
+
+Belongs here: questions to the live quarantine and the table that remembers replays. Does not belong here: what makes a
+row acceptable (`sources/landing.py`), building days again (`cli/run.py`). A landing file stays where it landed, so a
+row that was set aside can be read again once its source's description is mended.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.errors import GateClosed
+from gesture_assets.records.audit_log import who
+
+if TYPE_CHECKING:  # the warehouse makes this module's table
+    from gesture_assets.sources.landing import LandingFile
+    from gesture_assets.sources.landing_index import LandingIndex
+    from gesture_assets.warehouse.warehouse import Session
+
+LIVE = "warehouse.main"
+TABLE = f"{LIVE}.quarantine_replays"
+
+# Column, type, meaning: analysts read it.
+REPLAY_COLUMNS = (
+    ("partition", "DATE not null", "Day under which the rows lay in quarantine."),
+    ("landing_file", "VARCHAR not null", "File they stand in, below data/landing."),
+    ("reason_before", "VARCHAR not null", "Why they had been set aside."),
+    ("accepted", "BIGINT not null", "Rows that are read as events now."),
+    ("still_quarantined", "BIGINT not null", "Rows that stay in quarantine, for this reason or another."),
+    ("who", "VARCHAR not null", "Who let them in: the operating system's name of the user."),
+    ("recorded_at", "TIMESTAMP not null", "When (UTC)."),
+    ("reason", "VARCHAR not null", "Why, as given."),
+    ("run_id", "VARCHAR not null", "Dagster run that built the days again."),
+)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What reading the quarantined rows of one day, file and reason again gives. `days` are those they belong to."""
+
+    day: date
+    landing_file: str
+    reason_before: str
+    accepted: int
+    still_quarantined: int
+    days: tuple[date, ...]
+
+
+def create(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the table where there is none."""
+    columns = ", ".join(f"{name} {kind}" for name, kind, _ in REPLAY_COLUMNS)
+    connection.execute(f"create table if not exists {TABLE} ({columns})")
+
+
+def require_built(connection: duckdb.DuckDBPyConnection) -> None:
+    """Raise `GateClosed` where no night has made the tables yet."""
+    if not connection.execute(
+        "select 1 from duckdb_tables() where database_name = 'warehouse' and schema_name = 'main' "
+        "and table_name = 'landing_reconciliation'"
+    ).fetchone():
+        raise GateClosed(
+            "There is no quarantine yet.",
+            expected="a night that has read landing files",
+            found="none",
+            where="data/warehouse.duckdb, table quarantined_events",
+            next_step="gesture run",
+        )
+
+
+def summary(connection: duckdb.DuckDBPyConnection, day: date | None) -> list[tuple[date, str, str, str, int, float]]:
+    """Day, source, file, reason, rows, and their share of the file's rows of that day."""
+    require_built(connection)
+    return connection.execute(
+        f"""select {PARTITION}, source, landing_file, reason, count(*), count(*) / any_value(landed_count)
+        from {LIVE}.quarantined_events
+        join (select {PARTITION}, landing_file, landed_count from {LIVE}.landing_reconciliation) as landed
+            using ({PARTITION}, landing_file)
+        where {PARTITION} = coalesce(?, {PARTITION}) group by all order by all""",
+        [day],
+    ).fetchall()
+
+
+def rows(
+    connection: duckdb.DuckDBPyConnection, *, day: date | None, reason: str | None, file: str | None, limit: int
+) -> list[tuple[date, str, str, str, str]]:
+    """Day, place (file:record), reason, check and masked row, of the first `limit` rows that fit."""
+    require_built(connection)
+    return connection.execute(
+        f"""select {PARTITION}, landing_file || ':' || landing_line, reason, check_name, masked_row
+        from {LIVE}.quarantined_events
+        where {PARTITION} = coalesce(?, {PARTITION}) and reason = coalesce(?, reason)
+            and landing_file = coalesce(?, landing_file)
+        order by {PARTITION}, landing_file, landing_line limit ?""",
+        [day, reason, file, limit],
+    ).fetchall()
+
+
+def look_again(session: "Session", index: "LandingIndex", files: Mapping[str, "LandingFile"]) -> list[Replay]:
+    """Read the quarantined rows of every day again, by the descriptions as they are now.
+
+    Files that are not in `files`, and those of which nothing is loaded any more, are left out.
+    """
+    con = session.connection
+    require_built(con)
+    found = []
+    for (name,) in con.execute(f"select distinct landing_file from {LIVE}.quarantined_events order by 1").fetchall():
+        again = index.read_again(files[name]) if name in files else None
+        if again is None:
+            continue
+        groups = con.execute(
+            f"""select {PARTITION}, before.reason, count(*) filter (again.reason is null),
+                count(*) filter (again.reason is not null),
+                list(distinct again.filing_day) filter (again.reason is null)
+            from {LIVE}.quarantined_events as before
+            join ({again}) as again on again.landing_line = before.landing_line
+            where before.landing_file = ? group by all order by all""",
+            [name],
+        ).fetchall()
+        found += [
+            Replay(at, name, reason, accepted, still, tuple(sorted({at, *(days or [])})))
+            for at, reason, accepted, still, days in groups
+        ]
+    return found
+
+
+def let_in(found: Sequence[Replay], day: date | None) -> list[Replay]:
+    """What is let in when the days of the rows of `day` (default: every day), and all that follow, are built again.
+
+    That may be more than the rows of `day`: a later day is read by the same descriptions.
+    """
+    moved = [one for one in found if one.accepted and day in (None, one.day)]
+    while moved:
+        first = min(min(one.days) for one in moved)
+        wider = [one for one in found if one.accepted and max(one.days) >= first]
+        if len(wider) == len(moved):
+            break
+        moved = wider
+    return moved
+
+
+def record(session: "Session", replays: Sequence[Replay], *, reason: str, run_id: str) -> None:
+    """Remember what the run is to let in, before it publishes."""
+    marks = ", ".join("?" for _ in REPLAY_COLUMNS)
+    session.connection.executemany(
+        f"insert into {TABLE} values ({marks})",
+        [
+            (
+                one.day,
+                one.landing_file,
+                one.reason_before,
+                one.accepted,
+                one.still_quarantined,
+                who(),
+                session.run.now,
+                reason,
+                run_id,
+            )
+            for one in replays
+        ],
+    )
+
+
+def forget_not_let_in(session: "Session", run_id: str) -> None:
+    """After a run that failed: forget what it was to let in and what lies in quarantine as before."""
+    session.connection.execute(
+        f"""delete from {TABLE} as replay where run_id = ? and accepted + still_quarantined <= (
+            select count(*) from {LIVE}.quarantined_events as rows where rows.{PARTITION} = replay.partition
+            and rows.landing_file = replay.landing_file and rows.reason = replay.reason_before)""",
+        [run_id],
+    )

@@ -1,0 +1,418 @@
+"""Contracts of who people are: the CRM's tables as they were found, its subscribers, and those set aside.
+
+Belongs here: document 003's tests, one expectation each. Does not belong here: reading the CRM (`sources/crm.py`).
+"""
+
+from gesture_assets.contracts.contract import PARTITION, Column, Contract, between, filled, no_rows, one_of
+from gesture_assets.contracts.shared import ANALYSTS, AS_OF, CRM
+from gesture_assets.contracts.source_columns import found_columns, same_columns_as_before
+from gesture_assets.vocabulary.features import tag_column
+
+# Columns in the order document 003's database has them. Another order means another export, and positions may be meant.
+CRM_TABLES = {
+    "Subscribers": ("mailchimp_id", "user_full_name", "user_email", "member_rating", "optin_time", "country_code"),
+    "Tags": ("mailchimp_id", "tag"),
+    "Transactions": ("transaction_id", "purchased_at", "user_full_name", "user_email", "charge_country", "product_id"),
+}
+OPTIONAL_CRM_COLUMNS = {"Tags": ("tagged_at",)}  # lets the tags of past days be rebuilt
+OPTIONAL = ", ".join(f"'{name}'" for names in OPTIONAL_CRM_COLUMNS.values() for name in names)
+
+# A handful of people subscribe twice under one address; more than that is a broken export.
+QUARANTINE_TOLERANCE = 0.01
+LOWEST_CONVERSION, HIGHEST_CONVERSION = 0.01, 0.50
+UNKNOWN_COUNTRY_TOLERANCE = 0.50
+INCOMPLETE = 0.60  # document 002: 35 to 50 % of profiles lack something, which no score minds; more is a broken export
+BUYER_MATCH_FLOOR = 0.90
+DOMAIN_JUMP = 0.20
+
+FIX = "mend the CRM rows that rejected.validated_subscribers shows (mailchimp_id), then  gesture run --date DAY"
+
+SUBSCRIBER_REASONS = {
+    "duplicate_email": "another subscriber has the same e-mail address, letter case and spaces aside; "
+    "the first is kept",
+}
+
+CRM_SNAPSHOT = Contract(
+    name="crm_snapshot",
+    grain="One row per CRM table.",
+    description="What the CRM looked like when it was read: its tables, columns in order, rows and match rates.",
+    group="subscribers",
+    owner=CRM,
+    key=("crm_table",),
+    columns=(
+        Column(PARTITION, "DATE", "Day that the subscribers stand for."),
+        Column("crm_table", "VARCHAR", "Subscribers, Tags or Transactions."),
+        Column("row_count", "BIGINT", "Rows in the CRM.", unit="count"),
+        Column("column_names", "VARCHAR", "Columns in the CRM, in order."),
+        Column("expected_column_names", "VARCHAR", "Columns that document 003 names, in order."),
+        Column("unmatched_count", "BIGINT", "Rows that belong to no subscriber.", unit="count"),
+        Column("later_count", "BIGINT", "Rows dated after the day, which it does not know yet.", unit="count"),
+        Column("snapshot_date", "DATE", "Day on which the CRM was read; later than as_of_date for a rebuilt day."),
+        Column("content_hash", "VARCHAR", "Hash of the CRM's content."),
+        found_columns("Types are the database's own."),
+        Column("least_row_count", "BIGINT", "Fewest rows that the settings let pass without a warning.", True),
+        Column("most_row_count", "BIGINT", "Most rows that the settings let pass without a warning.", True),
+        Column(
+            "expected_column_count",
+            "INTEGER",
+            "Columns that the settings expect, without those that may be there or not.",
+            True,
+        ),
+        Column(
+            "odd_product_count",
+            "BIGINT",
+            "Rows whose product_id is outside the settings' range; null where there are no products.",
+            True,
+            "count",
+        ),
+        Column(
+            "odd_date_count",
+            "BIGINT",
+            "Rows whose date does not begin with YYYY-MM-DD; null where there are no dates.",
+            True,
+            "count",
+        ),
+    ),
+    expectations=(
+        no_rows(
+            "crm_columns_are_the_documented_ones_in_order",
+            "select crm_table, column_names, expected_column_names from {batch} "
+            "where not starts_with(column_names || ',', expected_column_names || ',')",
+            recovery="restore the CRM's columns, or let a view give them in the documented order",
+        ),
+        no_rows(
+            "every_tag_has_a_subscriber",
+            "select crm_table, unmatched_count from {batch} where crm_table = 'Tags' and unmatched_count > 0",
+            recovery="select * from Tags where mailchimp_id not in (select mailchimp_id from Subscribers)",
+        ),
+        no_rows(
+            "most_buyers_are_subscribers",
+            "select crm_table, unmatched_count, row_count from {batch} where crm_table = 'Transactions' "
+            f"and unmatched_count > {1 - BUYER_MATCH_FLOOR} * row_count",
+            recovery="compare user_email in Transactions with Subscribers",
+        ),
+        *same_columns_as_before("crm_snapshot", "crm_table"),
+        no_rows(
+            "crm_row_counts_are_in_their_ranges",
+            "select crm_table, row_count, least_row_count, most_row_count from {batch} "
+            "where row_count not between least_row_count and most_row_count",
+            recovery="compare the CRM with its last export, or set GESTURE_CRM_ROW_RANGES to what is usual here",
+        ),
+        no_rows(
+            "crm_column_counts_are_as_expected",
+            f"""select crm_table, column_names, expected_column_count from {{batch}} where expected_column_count <>
+                len(list_filter(string_split(column_names, ','), lambda name: name not in ({OPTIONAL})))""",
+            recovery="see which column is new, or set GESTURE_CRM_COLUMN_COUNTS",
+        ),
+        no_rows(
+            "every_product_id_is_in_its_range",
+            "select crm_table, odd_product_count from {batch} where odd_product_count > 0",
+            recovery="look at product_id in Transactions, or set GESTURE_CRM_PRODUCT_IDS to the ids that there are",
+        ),
+        no_rows(
+            "every_crm_date_begins_with_year_month_and_day",
+            "select crm_table, odd_date_count from {batch} where odd_date_count > 0",
+            recovery="let the CRM, or a view, write dates as 2026-03-09 or 2026-03-09 12:00:00",
+        ),
+    ),
+)
+
+_SHARED = (
+    Column(PARTITION, "DATE", "Day that the row stands for."),
+    Column("mailchimp_id", "BIGINT", "The CRM's id: the way back to the person.", personal="pseudonym"),
+)
+
+
+def validated_subscribers(tags: tuple[str, ...]) -> Contract:
+    """The contract of `validated_subscribers`: each of `tags` is a column, so a new tag never changes the schema."""
+    return Contract(
+        name="validated_subscribers",
+        grain="One row per subscriber and day.",
+        description="The CRM's subscribers with tags and purchases, pseudonymised. A day before the CRM was first read "
+        "is rebuilt from the dates in it (opt-in, purchase, tagging): what carries no date is unknown then, not zero.",
+        group="subscribers",
+        owner=CRM,
+        for_tags=validated_subscribers,
+        key=("mailchimp_id",),
+        columns=(
+            *_SHARED,
+            Column(
+                "email_key", "VARCHAR", "Keyed hash of the e-mail address, lower case, trimmed.", personal="pseudonym"
+            ),
+            Column("email_domain", "VARCHAR", "What follows the @.", True),
+            Column(
+                "is_email_well_formed",
+                "BOOLEAN",
+                "The address looks like one: a name, an at sign, a domain with an ending.",
+            ),
+            Column("member_rating", "SMALLINT", "The CRM's rating, 1 to 5.", True, null_ceiling=INCOMPLETE),
+            Column("optin_date", "DATE", "Day of opt-in.", True, null_ceiling=INCOMPLETE),
+            Column("country", "VARCHAR", "ISO 3166 alpha-2; UK is GB.", True),
+            Column("tag_count", "INTEGER", "Tags; null where that day's tags are unknown.", True, "count"),
+            *(
+                Column(tag_column(tag), "SMALLINT", f"1 with the tag {tag}, else 0; null where unknown.", True)
+                for tag in tags
+            ),
+            Column("tag_other", "INTEGER", "Tags without a column of their own; null where unknown.", True, "count"),
+            Column("made_purchase", "SMALLINT", "1 when a purchase is recorded up to the day, else 0."),
+            Column("purchase_count", "INTEGER", "Purchases up to the day.", unit="count"),
+            Column("snapshot_date", "DATE", "Day on which the CRM was read."),
+            Column("is_rebuilt", "BOOLEAN", "Rebuilt later from the dates in the CRM."),
+        ),
+        expectations=(
+            filled("every_subscriber_has_an_id", "mailchimp_id", recovery=FIX),
+            filled("every_subscriber_has_an_email", "email_key", recovery=FIX),
+            no_rows(
+                "no_mailchimp_id_occurs_twice",
+                f"select {PARTITION}, mailchimp_id, count(*) as copies from {{batch}} group by all having count(*) > 1",
+                recovery=FIX,
+            ),
+            no_rows(
+                "no_email_occurs_twice",
+                f"""select {PARTITION}, email_key, count(*) as copies, min(mailchimp_id) as mailchimp_id from {{batch}}
+                where email_key is not null group by {PARTITION}, email_key having count(*) > 1""",
+                recovery=FIX,
+            ),
+            no_rows(
+                "every_email_is_well_formed",
+                f"select {PARTITION}, mailchimp_id from {{batch}} where not is_email_well_formed",
+                recovery=FIX,
+            ),
+            between("member_rating_is_between_1_and_5", "member_rating", 1, 5, recovery=FIX),
+            no_rows(
+                "every_country_is_an_iso_code",
+                "select country, count(*) as row_count from {batch} where not regexp_full_match(country, '[A-Z][A-Z]') "
+                "group by all",
+                recovery=FIX,
+            ),
+            no_rows(
+                "no_country_is_called_uk",
+                "select country, count(*) as row_count from {batch} where country = 'UK' group by all",
+                recovery="the United Kingdom is GB in ISO 3166; this is a defect of subscribers/validate.py",
+            ),
+            no_rows(
+                "most_countries_are_known",
+                f"select {PARTITION}, 1 - count(country) / count(*) as unknown_share from {{batch}} group by all "
+                f"having 1 - count(country) / count(*) > {UNKNOWN_COUNTRY_TOLERANCE}",
+                recovery="ask for countries at opt-in",
+            ),
+            one_of("made_purchase_is_0_or_1", "made_purchase", (0, 1), recovery="a defect of subscribers/validate.py"),
+            no_rows(
+                "conversion_rate_is_between_1_and_50_percent",
+                f"""select {PARTITION}, avg(made_purchase) as conversion_rate from {{batch}} group by all
+                having avg(made_purchase) not between {LOWEST_CONVERSION} and {HIGHEST_CONVERSION}""",
+                recovery="compare Transactions with Subscribers: purchases are missing, or counted twice",
+            ),
+            no_rows(
+                "nobody_opts_in_after_the_day",
+                f"select {PARTITION}, mailchimp_id, optin_date from {{batch}} where optin_date > {PARTITION}",
+                recovery="this is a defect of subscribers/validate.py",
+            ),
+            no_rows(
+                "no_email_domain_jumps",
+                f"""with today as (select {PARTITION}, email_domain,
+                        count(*) / sum(count(*)) over (partition by {PARTITION}) as share
+                    from {{batch}} group by {PARTITION}, email_domain),
+                before as (select max({PARTITION}) as day from {{live}}.validated_subscribers
+                    where {PARTITION} < (select min({PARTITION}) from {{days}})),
+                past as (select email_domain, count(*) / sum(count(*)) over () as share
+                    from {{live}}.validated_subscribers
+                    where {PARTITION} = (select day from before) group by email_domain)
+                select today.{PARTITION}, email_domain, today.share, coalesce(past.share, 0) as share_before
+                from today left join past using (email_domain)
+                where today.{PARTITION} = (select min({PARTITION}) from {{days}})
+                    and (select day from before) is not null
+                    and abs(today.share - coalesce(past.share, 0)) > {DOMAIN_JUMP}""",
+                recovery="look at new subscribers of that domain: a campaign, or a list that nobody asked for?",
+            ),
+        ),
+    )
+
+
+VALIDATED_SUBSCRIBERS = validated_subscribers(())
+
+
+QUARANTINED_SUBSCRIBERS = Contract(
+    name="quarantined_subscribers",
+    grain="One row per subscriber that was set aside.",
+    description="Subscribers that cannot stand beside the validated ones, with the reason.",
+    group="subscribers",
+    owner=CRM,
+    key=("mailchimp_id",),
+    may_be_empty=True,
+    columns=(
+        *_SHARED,
+        Column("reason", "VARCHAR", "; ".join(f"{k}: {v}" for k, v in SUBSCRIBER_REASONS.items()) + "."),
+        Column("check_name", "VARCHAR", "The check that the row would have failed."),
+        Column("kept_mailchimp_id", "BIGINT", "The subscriber that was kept instead.", True, personal="pseudonym"),
+        Column("made_purchase", "SMALLINT", "1 when a purchase is recorded under the address, else 0."),
+        Column("masked_row", "VARCHAR", "The row, personal values masked."),
+    ),
+    expectations=(
+        one_of("every_reason_is_known", "reason", tuple(SUBSCRIBER_REASONS), recovery="a defect of the room"),
+        no_rows(
+            "every_subscriber_is_accounted_for",
+            f"""select {PARTITION}, sum(found) as found, sum(expected) as expected from (
+                select {PARTITION}, count(*) as found, 0 as expected from {{staged}}.validated_subscribers group by all
+                union all select {PARTITION}, count(*), 0 from {{batch}} group by all
+                union all select {PARTITION}, 0, row_count - later_count from {{staged}}.crm_snapshot
+                    where crm_table = 'Subscribers'
+            ) group by all having sum(found) <> sum(expected)""",
+            recovery="this is a defect of subscribers/validate.py: no row may be lost",
+        ),
+        no_rows(
+            f"at_most_{QUARANTINE_TOLERANCE:.0%}_of_subscribers_are_set_aside".replace("%", "_percent"),
+            f"""select {PARTITION}, count(*) as set_aside, any_value(validated) as validated
+            from {{batch}} join (
+                    select {PARTITION}, count(*) as validated from {{staged}}.validated_subscribers group by all)
+                using ({PARTITION})
+            group by {PARTITION} having count(*) > {QUARANTINE_TOLERANCE} * (any_value(validated) + count(*)) + 1""",
+            recovery="look at rejected.quarantined_subscribers, mend the CRM, then  gesture run --date DAY",
+        ),
+    ),
+)
+
+
+QUANTILES = (0.1, 0.5, 0.9)
+
+
+QUANTILE_METRICS = ("tag_count", "member_rating", "optin_days")
+
+
+# What training needs at least: document 003's rows, and enough of both outcomes for a part to be held back.
+NEEDED = {
+    "subscribers": (1_000, "Subscribers."),
+    "buyers": (100, "Subscribers with a purchase."),
+    "others": (100, "Subscribers without a purchase."),
+    "rated_share": (0.95, "Share of subscribers whose rating is known."),
+    "tagged_share": (0.95, "Share of subscribers whose tags are known, none at all included."),
+}
+
+
+VERDICT = "verdict"
+
+
+SEGMENT_CONVERSION = Contract(
+    name="segment_conversion",
+    grain="One row per segment of a dimension: how many subscribers it has, and how many of them bought.",
+    description="Country, rating, tags, year of opt-in, and pairs of these. Segments are in the order of their buyers, "
+    "so cumulative shares are a Pareto curve: how few segments bring most of the sales.",
+    group="exploration",
+    owner=ANALYSTS,
+    upstream=("validated_subscribers",),
+    key=("dimension", "segment"),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        Column("dimension", "VARCHAR", "What subscribers are told apart by; × joins two."),
+        Column("segment", "VARCHAR", "Value; unknown where the CRM has none."),
+        Column("place", "INTEGER", "Place by buyers, then by subscribers, then by name, from 1.", unit="place"),
+        Column("subscriber_count", "BIGINT", "Subscribers.", unit="count"),
+        Column("buyer_count", "BIGINT", "Of these, with a purchase up to the day.", unit="count"),
+        Column("conversion_rate", "DOUBLE", "Buyers of subscribers.", unit="share"),
+        Column("subscriber_share", "DOUBLE", "Share of all subscribers.", unit="share"),
+        Column("buyer_share", "DOUBLE", "Share of all buyers; null where nobody bought.", True, "share"),
+        Column("cumulative_subscriber_share", "DOUBLE", "Share of this segment and those before it.", unit="share"),
+        Column("cumulative_buyer_share", "DOUBLE", "The same of all buyers; null where nobody bought.", True, "share"),
+    ),
+    expectations=(
+        no_rows(
+            "every_subscriber_is_in_one_segment_of_each_dimension",
+            f"""select {PARTITION}, dimension, segmented, known from (
+                    select {PARTITION}, dimension, sum(subscriber_count) as segmented from {{batch}} group by all)
+                join (select {PARTITION}, count(*) as known from {{live}}.validated_subscribers
+                    semi join {{days}} using ({PARTITION}) group by all) using ({PARTITION})
+            where segmented <> known""",
+            recovery="this is a defect of subscribers/exploration.py",
+        ),
+        no_rows(
+            "cumulative_shares_end_at_1",
+            f"""select {PARTITION}, dimension, max(cumulative_subscriber_share) as subscribers,
+                max(cumulative_buyer_share) as buyers from {{batch}} group by all
+            having max(cumulative_subscriber_share) <> 1 or max(cumulative_buyer_share) <> 1""",
+            recovery="this is a defect of subscribers/exploration.py",
+        ),
+        between("every_conversion_rate_is_a_share", "conversion_rate", 0, 1, recovery="a defect of the room"),
+    ),
+)
+
+
+PURCHASE_QUANTILES = Contract(
+    name="purchase_quantiles",
+    grain="One row per metric, outcome and quantile: how buyers and others are spread.",
+    description="10 %, 50 % and 90 % of tags, ratings and days since opt-in, by purchase; subscribers whose value is "
+    "unknown are left out.",
+    group="exploration",
+    owner=ANALYSTS,
+    upstream=("validated_subscribers",),
+    key=("metric", "made_purchase", "quantile"),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        Column("metric", "VARCHAR", "Column of validated_subscribers, or optin_days: days since opt-in."),
+        Column("made_purchase", "SMALLINT", "1: buyers, 0: all others."),
+        Column("quantile", "DOUBLE", "Share of subscribers with this value or less.", unit="share"),
+        Column("value", "DOUBLE", "Between two values, a part of the way."),
+        Column("subscriber_count", "BIGINT", "Subscribers with a value.", unit="count"),
+    ),
+    expectations=(
+        no_rows(
+            "quantiles_rise",
+            f"""select * from (select *, lag(value) over (
+                partition by {PARTITION}, metric, made_purchase order by quantile) as below from {{batch}})
+            where value < below""",
+            recovery="this is a defect of subscribers/exploration.py",
+        ),
+    ),
+)
+
+
+DATA_SUFFICIENCY = Contract(
+    name="data_sufficiency",
+    grain="One row per criterion, and the verdict: whether the CRM holds enough to learn from.",
+    description="What a model of purchases needs at least. The verdict is met when every criterion is.",
+    group="exploration",
+    owner=ANALYSTS,
+    upstream=("validated_subscribers",),
+    key=("criterion",),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        Column(
+            "criterion", "VARCHAR", f"{VERDICT}, or: " + " ".join(f"{k}: {said}" for k, (_, said) in NEEDED.items())
+        ),
+        Column("found", "DOUBLE", "What there is; for the verdict, the criteria that are met."),
+        Column("needed", "DOUBLE", "What is needed at least."),
+        Column("is_met", "BOOLEAN", "Whether there is as much."),
+    ),
+    expectations=(
+        no_rows(
+            "every_criterion_is_judged_by_its_numbers",
+            "select * from {batch} where is_met <> (found >= needed)",
+            recovery="this is a defect of subscribers/exploration.py",
+        ),
+        no_rows(
+            "the_verdict_counts_the_criteria",
+            f"""select {PARTITION}, found, met from {{batch}} join (
+                    select {PARTITION}, count(*) filter (is_met) as met from {{batch}}
+                    where criterion <> '{VERDICT}' group by all) using ({PARTITION})
+                where criterion = '{VERDICT}' and (found <> met or needed <> {len(NEEDED)})""",
+            recovery="this is a defect of subscribers/exploration.py",
+        ),
+        no_rows(
+            "there_is_enough_data_to_learn_from",
+            f"""select {PARTITION}, criterion, found, needed from {{batch}}
+                where criterion <> '{VERDICT}' and not is_met""",
+            recovery="rule scores need no training; wait for more purchases before a model is trained",
+        ),
+    ),
+)
+
+TABLES = (
+    CRM_SNAPSHOT,
+    VALIDATED_SUBSCRIBERS,
+    QUARANTINED_SUBSCRIBERS,
+    SEGMENT_CONVERSION,
+    PURCHASE_QUANTILES,
+    DATA_SUFFICIENCY,
+)

@@ -1,0 +1,28 @@
+"""How addresses of people and machines are known, in text of any kind.
+
+Belongs here: the patterns, and the SQL that masks what they find. Does not belong here: what is dropped or hashed at
+the door (`sources/personal.py`), the gate that looks for leaks (`contracts/contract.py`).
+"""
+
+# Dotted quads and e-mail addresses, anchored at word ends so that version numbers with three parts do not match.
+IP_PATTERN = r"(^|[^0-9.])((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([^0-9.]|$)"
+
+
+# Four groups at least, or two around a "::", so that times of day such as 10:05:33 are none.
+IPV6_PATTERN = (
+    r"(^|[^0-9A-Fa-f:])(([0-9A-Fa-f]{1,4}:){4,7}(:?[0-9A-Fa-f]{1,4})"
+    r"|([0-9A-Fa-f]{1,4}:){1,6}(:[0-9A-Fa-f]{1,4}){1,6})([^0-9A-Fa-f:]|$)"
+)
+
+
+EMAIL_PATTERN = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}"
+
+
+def masked_sql(text: str) -> str:
+    """The SQL expression `text` with addresses of any kind replaced by ***."""
+    masked = f"regexp_replace({text}, '{EMAIL_PATTERN}', '***', 'g')"
+    for pattern in (IPV6_PATTERN, IP_PATTERN):
+        # Without the group that looks at what follows: it would swallow what the next address begins with.
+        head = pattern[: pattern.rindex("([^")]
+        masked = rf"regexp_replace({masked}, '{head}', '\1***', 'g')"
+    return masked

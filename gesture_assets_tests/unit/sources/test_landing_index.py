@@ -1,0 +1,243 @@
+"""The landing index: which files were seen, which days their rows belong to, and what is loaded for a window."""
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from gesture_assets.errors import SourceError
+from gesture_assets.events.tables import LANDING_RECONCILIATION
+from gesture_assets.settings import Settings
+from gesture_assets.sources.description import SHIPPED, load_descriptions
+from gesture_assets.sources.landing import find_files
+from gesture_assets.sources.landing_index import LandingIndex
+from gesture_assets.warehouse.warehouse import Session
+from gesture_assets_tests.conftest import NOW
+
+D7, D8, D9 = date(2026, 3, 7), date(2026, 3, 8), date(2026, 3, 9)
+HEADER = "event_id,user_id,event_type,event_at\n"
+
+
+class Landing:
+    """An open index over the landing folder of the test."""
+
+    def __init__(self, session: Session, settings: Settings) -> None:
+        self.session, self.settings, self.con = session, settings, session.connection
+        self.index = LandingIndex(session, "a key")
+
+    def drop(self, name: str, *rows: str) -> Path:
+        """Put a file of the native source into the landing folder; a row is `id day`."""
+        path = self.settings.landing / "native" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        split = (row.split(" ") for row in rows)
+        path.write_text(HEADER + "".join(f"{i},ada,page_view,{when}T10:00:00Z\n" for i, when in split))
+        return path
+
+    def refresh(self) -> list[str]:
+        return self.index.refresh(self.files())
+
+    def files(self) -> list:
+        folder = self.settings.user_sources
+        return list(find_files(self.settings.landing, load_descriptions(folder), folder))
+
+    def days(self) -> dict[date, int]:
+        """Day -> rows, as the index has them."""
+        return dict(
+            self.con.execute(
+                "select as_of_date, sum(row_count)::integer from warehouse.main.landing_days group by all order by all"
+            ).fetchall()
+        )
+
+    def load(self, *days: date) -> list[tuple]:
+        table = self.index.load(self.files(), days)
+        return self.con.execute(f"select as_of_date, event_id, reason from {table} order by all").fetchall()
+
+    def copies(self) -> dict[str, str | None]:
+        return dict(self.con.execute("select landing_file, copy_of from warehouse.main.landing_files").fetchall())
+
+
+@pytest.fixture
+def landing(open_session: Callable, settings: Settings) -> Iterator[Landing]:
+    with open_session(D8, D9, step="landed_events") as session:
+        yield Landing(session, settings)
+
+
+def test_a_file_is_filed_by_the_days_of_its_rows(landing: Landing) -> None:
+    landing.drop("a.csv", "e1 2026-03-08", "e2 2026-03-08", "e3 2026-03-09")
+    assert landing.refresh() == ["native/a.csv"]
+    assert landing.days() == {D8: 2, D9: 1}
+    assert landing.load(D9) == [(D9, "e3", None)]
+    assert landing.load(D8, D9) == [(D8, "e1", None), (D8, "e2", None), (D9, "e3", None)]
+
+
+def test_a_file_dropped_twice_is_loaded_once(landing: Landing) -> None:
+    landing.drop("a.csv", "e1 2026-03-09")
+    landing.drop("b.csv", "e1 2026-03-09")
+    landing.refresh()
+    assert landing.copies() == {"native/a.csv": None, "native/b.csv": "native/a.csv"}
+    assert landing.load(D9) == [(D9, "e1", None)]
+    assert landing.days() == {D9: 1}
+
+
+def test_a_file_that_was_only_touched_is_not_read_again(landing: Landing) -> None:
+    path = landing.drop("a.csv", "e1 2026-03-09")
+    landing.refresh()
+    assert landing.refresh() == []
+    seen = "select indexed_at, row_count from warehouse.main.landing_files"
+    before, days = landing.con.execute(seen).fetchall(), landing.index.landed_days()
+    os.utime(path, ns=(1, 1))
+    landing.refresh()
+    assert landing.con.execute(seen).fetchall() == before
+    assert landing.index.landed_days() == days
+    assert landing.refresh() == []
+
+
+def test_a_changed_file_moves_its_days(landing: Landing) -> None:
+    landing.drop("a.csv", "e1 2026-03-08")
+    landing.refresh()
+    hashes = landing.index.landed_days()
+    landing.drop("a.csv", "e1 2026-03-09", "e2 2026-03-09")
+    assert landing.refresh() == ["native/a.csv"]
+    assert landing.days() == {D9: 2}
+    assert landing.index.landed_days().keys() == {D9}
+    assert landing.index.landed_days() != hashes
+
+
+def test_a_mended_description_has_its_files_read_again(open_session: Callable, settings: Settings) -> None:
+    seen = "select indexed_at, row_count from warehouse.main.landing_files"
+    with open_session(D8, D9) as session:
+        landing = Landing(session, settings)
+        landing.drop("a.csv").write_text(f"{HEADER}e1,ada,page_view,2026-03-08T03:00:00\n")
+        landing.refresh()
+        before, days = landing.con.execute(seen).fetchall(), landing.index.landed_days()
+        assert landing.days() == {D8: 1}
+    settings.user_sources.mkdir(parents=True)
+    shipped = SHIPPED / "native.toml"
+    (settings.user_sources / "native.toml").write_text(f'time_zone = "Asia/Tokyo"\n{shipped.read_text()}')
+    with open_session(D8, D9, now=NOW + timedelta(hours=1)) as session:
+        landing = Landing(session, settings)
+        assert landing.refresh() == ["native/a.csv"]
+        assert landing.days() == {D7: 1}
+        assert landing.con.execute(seen).fetchall() == before  # it is no later than it was
+        assert landing.index.landed_days().keys() != days.keys()
+        assert landing.refresh() == []
+
+
+@pytest.mark.parametrize("change", ["removed", "changed"])
+def test_a_copy_counts_itself_when_its_original_is_gone(landing: Landing, change: str) -> None:
+    original = landing.drop("a.csv", "e1 2026-03-08")
+    landing.drop("b.csv", "e1 2026-03-08")
+    landing.refresh()
+    if change == "removed":
+        original.unlink()
+    else:
+        landing.drop("a.csv", "e2 2026-03-09")
+    landing.refresh()
+    assert landing.copies()["native/b.csv"] is None
+    assert landing.load(D8) == [(D8, "e1", None)]
+    assert landing.days() == ({D8: 1} if change == "removed" else {D8: 1, D9: 1})
+    assert landing.refresh() == []
+
+
+def test_a_file_removed_before_it_went_live_is_forgotten(landing: Landing) -> None:
+    landing.drop("a.csv", "e1 2026-03-08")
+    gone = landing.drop("b.csv", "e2 2026-03-09")
+    landing.refresh()
+    gone.unlink()
+    landing.refresh()
+    assert landing.days() == {D8: 1}
+    with pytest.raises(SourceError, match="landed rows for these days"):
+        landing.load(D9)
+
+
+def go_live(landing: Landing, name: str) -> None:
+    landing.session.ensure(LANDING_RECONCILIATION)
+    landing.con.execute(
+        "insert into warehouse.main.landing_reconciliation by name select ?::date as as_of_date, 'native' as source, "
+        "? as landing_file, 1 as landed_count, 1 as accepted_count, 0 as duplicate_count, 0 as quarantined_count, "
+        "0 as late_count, now()::timestamp as recorded_at, 'r' as run_id, false as is_backfill",
+        [D9, name],
+    )
+
+
+def test_a_file_removed_after_it_went_live_cannot_be_rebuilt_from_nothing(landing: Landing) -> None:
+    gone = landing.drop("a.csv", "e1 2026-03-09")
+    landing.drop("b.csv", "e2 2026-03-08")
+    landing.refresh()
+    go_live(landing, "native/a.csv")
+    gone.unlink()
+    landing.refresh()
+    assert landing.days() == {D8: 1, D9: 1}
+    with pytest.raises(SourceError, match=r"native/a.csv, which held 1 rows") as refusal:
+        landing.load(D9)
+    assert "put the file back" in str(refusal.value)
+    assert landing.load(D8) == [(D8, "e2", None)]
+
+
+def test_a_reason_rebuilds_a_day_without_the_file_that_is_gone(open_session: Callable, settings: Settings) -> None:
+    with open_session(D9, force_reason="the sender withdrew it") as session:
+        landing = Landing(session, settings)
+        gone = landing.drop("a.csv", "e1 2026-03-09")
+        landing.drop("b.csv", "e2 2026-03-09")
+        landing.refresh()
+        go_live(landing, "native/a.csv")
+        gone.unlink()
+        landing.refresh()
+        assert landing.load(D9) == [(D9, "e2", None)]
+
+
+def test_a_day_whose_only_file_is_gone_is_an_error_even_with_a_reason(
+    open_session: Callable, settings: Settings
+) -> None:
+    with open_session(D9, force_reason="the sender withdrew it") as session:
+        landing = Landing(session, settings)
+        gone = landing.drop("a.csv", "e1 2026-03-09")
+        landing.refresh()
+        go_live(landing, "native/a.csv")
+        gone.unlink()
+        landing.refresh()
+        with pytest.raises(SourceError, match="landed rows for these days"):
+            landing.load(D9)
+
+
+def test_rows_without_a_time_are_filed_under_the_day_of_most_rows(landing: Landing) -> None:
+    landing.drop("a.csv", "e1 2026-03-08", "e2 2026-03-09", "e3 2026-03-09", "e4 someday")
+    landing.refresh()
+    assert landing.days() == {D8: 1, D9: 3}
+    assert landing.load(D9) == [(D9, "e2", None), (D9, "e3", None), (D9, "e4", "unparsable_timestamp")]
+    assert landing.load(D8) == [(D8, "e1", None)]
+
+
+def test_a_tie_between_days_goes_to_the_first(landing: Landing) -> None:
+    landing.drop("a.csv", "e1 2026-03-08", "e2 2026-03-09", "e3 someday")
+    landing.refresh()
+    assert landing.days() == {D8: 2, D9: 1}
+
+
+def test_a_file_without_any_dated_row_is_refused(landing: Landing) -> None:
+    landing.drop("a.csv", "e1 2026-03-09")
+    landing.drop("b.csv", "e2 someday", "e3 never")
+    with pytest.raises(SourceError, match=r"native/b.csv cannot be read as native") as refusal:
+        landing.refresh()
+    assert "2 rows without one, such as unparsable_timestamp" in str(refusal.value)
+    assert "timestamp_format" in str(refusal.value)
+
+
+def test_a_file_of_future_rows_is_quarantined_on_the_day_it_landed(landing: Landing) -> None:
+    landing.drop("a.csv", "e1 2026-03-09")
+    landing.drop("b.csv", "e2 2027-03-09", "e3 2028-03-09", "e4 someday")
+    landing.refresh()
+    landed_on = landing.session.run.now.date()
+    assert landing.days() == {D9: 1, landed_on: 3}
+    reasons = [reason for _, _, reason in landing.load(landed_on)]
+    assert sorted(reasons) == ["future_ts", "future_ts", "unparsable_timestamp"]
+    assert landing.load(D9) == [(D9, "e1", None)]
+
+
+def test_a_window_in_which_nothing_landed_is_an_error(landing: Landing) -> None:
+    landing.drop("a.csv", "e1 2026-03-07")
+    landing.refresh()
+    with pytest.raises(SourceError, match="landed rows for these days"):
+        landing.load(D8, D9)
