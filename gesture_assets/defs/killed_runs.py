@@ -1,8 +1,7 @@
 """Runs whose process was killed: Dagster is told, so that they hold no place in its queue.
 
 Belongs here: the sensor and what it does. Does not belong here: which processes live
-(`warehouse/run_queue.py`). Dagster's
-own run monitoring asks the launcher, and the one for a single machine cannot say.
+(`warehouse/run_queue.py`). Dagster's own run monitoring asks the launcher, and the one for a single machine cannot say.
 """
 
 import dagster as dg

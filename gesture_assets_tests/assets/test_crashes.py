@@ -81,11 +81,10 @@ def hashes(data_dir: Path) -> list[list[str]]:
 
 def good_night(offset: int, *, steps: str = "commit publish") -> None:
     """Commit and publish the hand-written night, and those of the `offset` days after it."""
-    from gesture_assets_tests.unit.publication.test_publish import publish_from
-
     from gesture_assets.settings import load_settings
     from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
     from gesture_assets_tests.good_night import DAY, NIGHT, commit_good_night
+    from gesture_assets_tests.unit.publication.test_publish import publish_from
 
     settings, later = load_settings(), timedelta(days=offset)
     days = tuple(DAY + timedelta(days=number) for number in range(offset + 1))

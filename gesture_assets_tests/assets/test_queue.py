@@ -12,13 +12,13 @@ import pytest
 # Which queued runs come next has no public face: this is what the daemon asks itself every few seconds.
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
-from gesture_assets_tests.unit.warehouse.test_run_queue import D8, D9, under_way
 
 from gesture_assets.cli.dagster_home import prepare
 from gesture_assets.definitions import defs
 from gesture_assets.defs.killed_runs import end_killed_runs, killed_runs
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse.run_queue import Turns
+from gesture_assets_tests.unit.warehouse.test_run_queue import D8, D9, under_way
 
 
 @pytest.fixture
