@@ -1,38 +1,42 @@
-"""What Dagster loads."""
+"""What Dagster loads: the definitions that follow from the settings. Importing this changes nothing."""
 
 import gc
 
 import dagster as dg
 
-from gesture_assets.cli.dagster_home import write_without_waiting
-from gesture_assets.defs import (
-    events,
-    exploration,
-    features,
-    killed_runs,
-    models,
-    monitoring,
-    nightly,
-    publish,
-    retraining,
-    scores,
-    subscribers,
-)
-from gesture_assets.defs.common import WarehouseResource
+from gesture_assets.compat.dagster_storage import write_without_waiting
+from gesture_assets.defs.assets import asset_of
+from gesture_assets.defs.jobs import jobs, nightly_schedule
+from gesture_assets.defs.resource import warehouse_resource
+from gesture_assets.defs.sensors import killed_runs, retrain_when_called_for
+from gesture_assets.nights.all_steps import all_steps
+from gesture_assets.settings import Settings, settings_as_far_as_usable
 
-write_without_waiting()
-# Libraries and a run's events stay until the end; looking through them again and again takes a tenth of a small night.
-gc.freeze()
-gc.set_threshold(100_000, 20, 100)
 
-defs = dg.Definitions(
-    assets=dg.load_assets_from_modules(
-        [events, subscribers, features, exploration, scores, models, monitoring, publish]
-    ),
-    jobs=[nightly.nightly, nightly.train, nightly.explain_changes],
-    schedules=[nightly.nightly_schedule],
-    sensors=[killed_runs.killed_runs, retraining.retrain_when_called_for],
-    resources={"warehouse": WarehouseResource()},
-    # One process writes the DuckDB file at a time, and a process a step would cost seconds for each.
-    executor=dg.in_process_executor,
-)
+def build_definitions(settings: Settings) -> dg.Definitions:
+    """Everything that Dagster is to know, for one deployment."""
+    nightly, train, explain_changes = jobs(settings)
+    return dg.Definitions(
+        assets=[asset_of(step, settings) for step in all_steps()],
+        jobs=[nightly, train, explain_changes],
+        schedules=[nightly_schedule(nightly)],
+        sensors=[killed_runs(settings), retrain_when_called_for(settings, train)],
+        resources={"warehouse": warehouse_resource(settings)},
+        # One process writes the DuckDB file at a time, and a process a step would cost seconds for each.
+        executor=dg.in_process_executor,
+    )
+
+
+def load_definitions(settings: Settings) -> dg.Definitions:
+    """`build_definitions` in a process that is to run them: with what makes Dagster's own work cheaper."""
+    write_without_waiting()
+    # Libraries and a run's events stay until the end; looking through them again and again takes a tenth of a night.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
+    return build_definitions(settings)
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The definitions of this process. A setting that cannot be used fails the steps that use it, with its name."""
+    return load_definitions(settings_as_far_as_usable())

@@ -10,8 +10,9 @@ import os
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from gesture_assets.errors import ConfigError, listing
 from gesture_assets.vocabulary.scoring import SEGMENTS, Missing
@@ -41,6 +42,19 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    _problems: dict[str, ConfigError] = PrivateAttr(default_factory=dict)
+
+    @property
+    def problems(self) -> dict[str, ConfigError]:
+        """Field -> what is wrong with the value that was given for it; such a field raises when it is read."""
+        return self._problems
+
+    def __getattr__(self, name: str) -> Any:
+        """A field that could not be used has no value: asked for, it raises what is wrong with it."""
+        if name in type(self).model_fields:
+            raise self._problems[name]
+        return super().__getattr__(name)  # pyright: ignore[reportAttributeAccessIssue]  # pydantic hides it from checkers
 
     data_dir: Path = Field(Path("data"), description="Folder that holds everything the product reads and writes.")
     crm_url: str | None = Field(
@@ -263,17 +277,30 @@ def variable_of(field: str, environment: Mapping[str, str]) -> str | None:
     return next((one for one in (PREFIX + name, *({name} & UNPREFIXED)) if one in environment), None)
 
 
-def load_settings(environment: dict[str, str] | None = None) -> Settings:
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process; `environment` stands in for the process's own in tests.
 
     Raises `ConfigError` for a value of the wrong form and for a `GESTURE_*` name that is no setting, naming it.
     """
+    settings = settings_as_far_as_usable(environment)
+    for problem in settings.problems.values():
+        raise problem
+    return settings
+
+
+def settings_as_far_as_usable(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process. One that cannot be used raises its `ConfigError` where somebody reads it.
+
+    So one bad value fails what needs it, and not the whole code location. Names that are no setting are nobody's, so they
+    fail whatever opens the warehouse.
+    """
     given = os.environ if environment is None else environment
     known = {PREFIX + field.upper() for field in Settings.model_fields}
+    problems: dict[str, ConfigError] = {}
     # The reference data of the tests is found through the same prefix and is nobody's setting.
     unknown = sorted({name for name in given if name.startswith(PREFIX)} - known - {f"{PREFIX}REFERENCE_DATA"})
     if unknown:
-        raise ConfigError(
+        problems["data_dir"] = ConfigError(
             "The environment cannot be used.",
             expected=f"settings among {listing(known, 40)}",
             found=listing(unknown),
@@ -281,16 +308,32 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
             next_step=f"unset {unknown[0]}, then  gesture config show",
         )
     variables = {field: name for field in Settings.model_fields if (name := variable_of(field, given))}
-    try:
-        return Settings.model_validate({field: given[name] for field, name in variables.items()})
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = str(first["loc"][0])
-        name = variables[field]
-        raise ConfigError.bad_value(
-            name,
-            expected=str(first["msg"]).removeprefix("Value error, "),
-            found=given[name] if Settings.model_fields[field].repr else "***",
-            where=f"the environment variable {name}",
-            next_step=f"set {name} to a usable value, then  gesture config show",
-        ) from error
+    values = {field: given[name] for field, name in variables.items()}
+    while True:
+        try:
+            settings = Settings.model_validate(values)
+            break
+        except ValidationError as error:
+            for fault in error.errors():
+                field = str(fault["loc"][0])
+                if field in values:
+                    problems.setdefault(field, _bad_value(variables[field], field, values.pop(field), str(fault["msg"])))
+    for field, problem in problems.items():
+        settings.problems[field] = problem
+        del settings.__dict__[field]
+    return settings
+
+
+def _bad_value(variable: str, field: str, value: str, message: str) -> ConfigError:
+    return ConfigError.bad_value(
+        variable,
+        expected=message.removeprefix("Value error, "),
+        found=value if Settings.model_fields[field].repr else "***",
+        where=f"the environment variable {variable}",
+        next_step=f"set {variable} to a usable value, then  gesture config show",
+    )
+
+
+def default_of(settings: Settings, field: str) -> Any:
+    """The value of a setting, or its default where it cannot be used: for what is shaped before anything is run."""
+    return Settings.model_fields[field].get_default() if field in settings.problems else getattr(settings, field)

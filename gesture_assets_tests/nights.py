@@ -1,9 +1,10 @@
-"""Whole nights in process: the real definitions, the real warehouse of the test's data folder.
+"""Whole nights in process: the real steps, the real warehouse of the test's data folder.
 
-Belongs here: running the nightly job and asking what it left. Used by `assets/`, `gates/`, `graph/` and `reference/`.
+Belongs here: running a night by the plain runner or by Dagster, and asking what it left. Does not belong here:
+expectations, worlds (`worlds.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,35 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from gesture_assets.definitions import defs
-from gesture_assets.defs.common import NOW_TAG
+from gesture_assets.contracts.catalogue import catalogue
+from gesture_assets.definitions import build_definitions
+from gesture_assets.defs.resource import NOW_TAG
+from gesture_assets.errors import GestureError
+from gesture_assets.nights import runner
+from gesture_assets.nights.all_steps import nightly_steps
+from gesture_assets.nights.runner import NightResult
+from gesture_assets.settings import load_settings
+
+DEFINITIONS: dict[str, dg.Definitions] = {}
+
+
+def definitions() -> dg.Definitions:
+    """The definitions of the settings that are in force; made once for the same ones."""
+    settings = load_settings()
+    key = settings.model_dump_json()
+    if key not in DEFINITIONS:
+        DEFINITIONS[key] = build_definitions(settings)
+    return DEFINITIONS[key]
+
+
+def _days(first: date | str, last: date | str | None) -> list[date]:
+    start, end = date.fromisoformat(str(first)), date.fromisoformat(str(last or first))
+    return [date.fromordinal(number) for number in range(start.toordinal(), end.toordinal() + 1)]
+
+
+def _moment(days: list[date]) -> datetime:
+    """02:00 after the last day."""
+    return datetime.combine(date.fromordinal(days[-1].toordinal() + 1), datetime.min.time()).replace(hour=2)
 
 
 def run_night(
@@ -21,52 +49,100 @@ def run_night(
     *,
     select: str | None = None,
     now: datetime | None = None,
-    force_reason: str = "",
-    restate_reason: str = "",
-    restate_crm: bool = False,
+    rebuild: bool = True,
+    **exceptions: Any,
+) -> NightResult:
+    """Run the nightly steps for one day or a range, without Dagster; `now` defaults to 02:00 after the last day.
+
+    What a test runs twice is built twice, unless it asks for less. `exceptions`: see `RunInfo`.
+    """
+    days = _days(first, last)
+    return runner.run_night(
+        load_settings(),
+        days,
+        now=now or _moment(days),
+        tables=selected(select) if select else None,
+        rebuild=rebuild,
+        **{name: value or None if name.endswith("reason") else value for name, value in exceptions.items()},
+    )
+
+
+def run_training(day: date, *, at: str, **options: Any) -> NightResult:
+    """Run a training at the end of `day`, at the moment `at` (ISO, UTC), without Dagster."""
+    return runner.run_training(load_settings(), day, now=datetime.fromisoformat(at), options=options)
+
+
+def selected(select: str) -> set[str]:
+    """The tables and files of a selection such as `key:a or b+` or `*c`: + and * take what stands after or before."""
+    before = {table.name: set(table.upstream) for table in catalogue().tables}
+    before |= {step.name: set(step.upstream) for step in nightly_steps() if not step.tables}
+    after = {name: {other for other, upstream in before.items() if name in upstream} for name in before}
+    chosen: set[str] = set()
+    for term in select.split(" or "):
+        name = term.strip("+* ").removeprefix("key:")
+        assert name in before, f"{name} is no table"
+        chosen.add(name)
+        if term.strip()[0] in "+*":
+            chosen |= reached(name, before)
+        if term.strip().endswith("+"):
+            chosen |= reached(name, after)
+    return chosen
+
+
+def reached(name: str, edges: Mapping[str, set[str]]) -> set[str]:
+    """Everything that `edges` lead to from `name`."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        new = edges[waiting.pop()] - found
+        found |= new
+        waiting += new
+    return found
+
+
+def run_in_dagster(
+    first: date | str,
+    last: date | str | None = None,
+    *,
+    select: str | None = None,
+    now: datetime | None = None,
+    job: str = "nightly",
     rebuild: bool = True,
     instance: dg.DagsterInstance | None = None,
+    options: Mapping[str, Any] | None = None,
+    **exceptions: Any,
 ) -> dg.ExecuteInProcessResult:
-    """Run the nightly for one day, or for a range in one run; `now` defaults to 02:00 after the last day.
-
-    What a test runs twice is built twice, unless it asks for less.
-    """
-    last = last or first
-    end = date.fromisoformat(str(last))
-    moment = now or datetime.combine(date.fromordinal(end.toordinal() + 1), datetime.min.time()).replace(hour=2)
-    tags = {NOW_TAG: moment.isoformat()}
-    if first != last:
+    """The same as `run_night` by Dagster's job; `options`: step -> its configuration."""
+    days = _days(first, last)
+    tags = {NOW_TAG: (now or _moment(days)).isoformat()}
+    if len(days) > 1:
         tags |= {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
-    keys: Sequence[dg.AssetKey] | None = None
+    loaded = definitions()
+    keys = None
     if select:
-        keys = sorted(
-            dg.AssetSelection.from_string(select).required_multi_asset_neighbors().resolve(defs.resolve_asset_graph())
-        )
-    return defs.resolve_job_def("nightly").execute_in_process(
-        partition_key=str(first) if first == last else None,
+        graph = loaded.resolve_asset_graph()
+        keys = sorted(dg.AssetSelection.from_string(select).required_multi_asset_neighbors().resolve(graph))
+    return loaded.resolve_job_def(job).execute_in_process(
+        partition_key=str(first) if len(days) == 1 else None,
         tags=tags,
         asset_selection=keys,
         raise_on_error=False,
         instance=instance,
         run_config={
-            "resources": {
-                "warehouse": {
-                    "config": {
-                        "force_reason": force_reason,
-                        "restate_reason": restate_reason,
-                        "restate_crm": restate_crm,
-                        "rebuild": rebuild,
-                    }
-                }
-            },
+            "resources": {"warehouse": {"config": {"rebuild": rebuild, **exceptions}}},
+            "ops": {step: {"config": values} for step, values in (options or {}).items()},
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
         },
     )
 
 
-def failures(result: dg.ExecuteInProcessResult) -> str:
+def failures(result: NightResult | dg.ExecuteInProcessResult) -> str:
     """The messages of the failed steps, as the run page shows them."""
-    texts = []
+    if isinstance(result, NightResult):
+        return "\n".join(
+            error.report if isinstance(error, GestureError) else repr(error) for error in result.failures.values()
+        )
+    texts: list[str] = []
     for event in result.all_events:
         if event.event_type_value == "STEP_FAILURE":
             data: Any = event.event_specific_data

@@ -272,18 +272,18 @@ def run_range(
     with progress("starting Dagster"), warnings.catch_warnings(), ExitStack() as stack:
         warnings.simplefilter("ignore")  # Dagster announces beta and preview features that we use on purpose
         instance = _dagster_instance(settings)
-        from gesture_assets.definitions import defs
-        from gesture_assets.defs.killed_runs import end_killed_runs
+        from gesture_assets.definitions import load_definitions
         from gesture_assets.warehouse.run_queue import Turns
         from gesture_assets.warehouse.space import told_when_full
 
         # Dagster's own storage is on the same disk, and has no words for a full one.
         stack.enter_context(told_when_full(f"The run of {start} to {end}", settings.warehouse))
         turns = Turns.beside(settings.warehouse)
-        end_killed_runs(instance, turns)
+        turns.end_killed_runs(instance)
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
-        job = defs.resolve_job_def(job_name)
-        keys = None if select == "*" else _selected(select)
+        definitions = load_definitions(settings)
+        job = definitions.resolve_job_def(job_name)
+        keys = None if select == "*" else _selected(definitions, select)
         tags = {"dagster/asset_partition_range_start": str(start), "dagster/asset_partition_range_end": str(end)}
         window = str(start) if start == end else f"{start} to {end}"
         logging.getLogger("gesture_assets").info("%s for %s", job_name, window)
@@ -330,13 +330,11 @@ def run_range(
     return bool(result.success)
 
 
-def _selected(select: str) -> Any:
+def _selected(definitions: Any, select: str) -> Any:
     """The asset keys of a selection, with the tables that one step can only build together."""
     import dagster as dg
 
-    from gesture_assets.definitions import defs
-
-    graph = defs.resolve_asset_graph()
+    graph = definitions.resolve_asset_graph()
     try:
         keys = dg.AssetSelection.from_string(select).required_multi_asset_neighbors().resolve(graph)
     except dg.DagsterError:  # unknown names and a syntax of its own that it cannot read

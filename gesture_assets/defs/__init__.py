@@ -1,1 +1,1 @@
-"""The only room that knows Dagster: one module per small family of tables. Each reads, calls one room, and commits."""
+"""What Dagster sees: assets, jobs, hooks, a schedule and sensors, made of the nights' steps."""

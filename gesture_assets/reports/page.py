@@ -7,7 +7,7 @@ A page loads nothing: style and pictures are inside, and its policy forbids the 
 """
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -128,6 +128,14 @@ def ask(con: "duckdb.DuckDBPyConnection", sql: str) -> list[dict[str, Any]]:
     found = con.execute(sql)
     names = [name for name, *_ in found.description or ()]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """`rows`, one at least, as a table of Markdown."""
+    header = list(rows[0])
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(str(row.get(name, "")) for name in header) + " |" for row in rows]
+    return "\n".join(lines)
 
 
 def _sql(sql: str) -> str:

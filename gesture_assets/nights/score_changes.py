@@ -1,8 +1,8 @@
 """Why scores moved between two days, asked of the open warehouse: by user, by rule, and of the model.
 
-Belongs here: reading what the steps between two scores are made of, for the asset and for the command. Does not belong
-here: the steps and their parts (`monitoring/score_changes.py`), whose scores are asked about (`defs/monitoring.py`,
-`cli/monitoring.py`).
+Belongs here: reading what the steps between two scores are made of, for the night's step and for the command. Does not
+belong here: the steps and their parts (`monitoring/score_changes.py`), whose scores the command asks about
+(`cli/monitoring.py`).
 """
 
 from collections.abc import Sequence
@@ -31,6 +31,9 @@ from gesture_assets.monitoring.score_changes import (
 )
 from gesture_assets.rules.rule_set import RuleSet
 from gesture_assets.rules.tables import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SETS
+from gesture_assets.monitoring.tables import SCORE_CHANGES
+from gesture_assets.nights.night import Days, Night
+from gesture_assets.nights.steps import Built, Step
 from gesture_assets.settings import Settings
 from gesture_assets.subscribers.tables import validated_subscribers
 from gesture_assets.warehouse.warehouse import Session
@@ -152,3 +155,34 @@ def _parts(
     asked = {name: to_polars(frame.select(*keys, value)) for name, frame in points.items()}
     lazy = {name: nw.from_native(frame.lazy()) for name, frame in asked.items()}
     return to_polars(decompose(lazy, value=value, keys=keys, **how)).sort(*keys)
+
+
+# ---- the step ------------------------------------------------------------------------------------------------------
+
+LEAST_CHANGE, MOST_CHANGES = 5.0, 1_000  # points from which on somebody asks why; users whose reasons are worked out
+
+
+def score_changes(night: Night, days: Days) -> Built:
+    """Say why the scores moved that moved most since the day before."""
+    changes: list[pl.DataFrame] = []
+    for day in days:
+        users = _moved(night, day)
+        parts = between(night.session, night.settings, users, day - timedelta(days=1), day).by_user()
+        changes.append(parts.with_columns(pl.lit(day).alias(PARTITION)))
+    return Built({SCORE_CHANGES: night.table(SCORE_CHANGES, *changes)})
+
+
+def _moved(night: Night, day: date) -> Frame:
+    """Users in another band than the day before, or far from where they were; those who moved farthest."""
+    before, after = (
+        night.read(RULE_SCORES, on=when).select("user_id", "points", "band") for when in (day - timedelta(days=1), day)
+    )
+    both = before.join(after.rename({"points": "later", "band": "later_band"}), on="user_id", how="inner")
+    moved = both.with_columns(size=(nw.col("later") - nw.col("points")).abs()).filter(
+        (nw.col("size") >= LEAST_CHANGE) | (nw.col("band") != nw.col("later_band"))
+    )
+    users = to_polars(moved.select("user_id", "size")).sort("size", "user_id", descending=[True, False])
+    return nw.from_native(users.head(MOST_CHANGES).select("user_id").lazy())
+
+
+STEPS = (Step("score_changes", score_changes, (SCORE_CHANGES,), sources=None),)

@@ -1,0 +1,54 @@
+"""The jobs, and the schedule of the nightly.
+
+Belongs here: what runs together, and when. Does not belong here: the assets (`assets.py`).
+"""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from gesture_assets.defs.hooks import night_failed, training_failed, training_passed
+from gesture_assets.nights.all_steps import all_steps, training_steps
+from gesture_assets.settings import Settings
+
+
+def jobs(settings: Settings) -> Sequence[dg.UnresolvedAssetJobDefinition]:
+    """The nightly, the training, and the reasons of score changes."""
+    asked_for = [table.name for step in all_steps() if not step.is_nightly for table in step.tables]
+    learnt = [table.name for step in training_steps() for table in step.tables]
+    return (
+        dg.define_asset_job(
+            "nightly",
+            selection=dg.AssetSelection.all() - dg.AssetSelection.assets(*asked_for),
+            description="Every asset of a day, publication last. Stops where a gate does not pass. Trainings and "
+            "reasons of score changes are made when asked for.",
+            tags={"gesture/kind": "nightly"},
+            hooks={night_failed(settings)},
+        ),
+        dg.define_asset_job(
+            "train",
+            selection=dg.AssetSelection.assets(*learnt),
+            description="Training set, candidate and judgement of a day; the better model serves from the next night "
+            "on.",
+            tags={"gesture/kind": "train"},
+            hooks={training_failed(settings), training_passed(settings)},
+        ),
+        dg.define_asset_job(
+            "explain_changes",
+            selection=dg.AssetSelection.assets("score_changes"),
+            description="Why the scores of a day moved that moved most since the day before.",
+            tags={"gesture/kind": "explain_changes"},
+        ),
+    )
+
+
+def nightly_schedule(nightly: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """02:00 UTC: two hours after midnight, late arrivals of the evening are in and nobody is at work yet."""
+    return dg.build_schedule_from_partitioned_job(
+        nightly,
+        name="nightly_schedule",
+        hour_of_day=2,
+        description="02:00 UTC: the day that has just ended.",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        tags={"dagster/priority": "10"},  # before any backfill that waits in the queue: those have 0
+    )

@@ -1,0 +1,213 @@
+"""The step of drift: each day against the champion's training, and what people do against the weeks before.
+
+Belongs here: reading what is compared, keeping the reference beside the model. Does not belong here: statistics and
+verdicts (`monitoring/`).
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import narwhals as nw
+import polars as pl
+
+from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.errors import ModelMismatch
+from gesture_assets.events.tables import DAILY_ACTIVITY, RAW_EVENTS
+from gesture_assets.features.tables import USER_FEATURES
+from gesture_assets.frames import Frame, to_polars
+from gesture_assets.models import labels
+from gesture_assets.models.tables import FEATURE_IMPORTANCE, MODEL_SCORES, NO_CHAMPION, TRAINING_SET
+from gesture_assets.models.training import Model
+from gesture_assets.models.versions import card_of, load_version
+from gesture_assets.monitoring.drift import feature_drift, judge, outcome_drift
+from gesture_assets.monitoring.event_mix import COUNTED, CURRENT_DAYS, REFERENCE_DAYS, event_mix, of_events
+from gesture_assets.monitoring.profiles import WINDOWS, feature_statistics, profile
+from gesture_assets.monitoring.reference import FROZEN, JUDGED, KNOWN, Reference, freeze
+from gesture_assets.monitoring.statistics import ALARMS
+from gesture_assets.monitoring.tables import DRIFT_REPORTS, EVENT_MIX_DRIFT, FEATURE_PROFILES, FEATURE_STATISTICS
+from gesture_assets.nights.cohorts import matured_cohort
+from gesture_assets.nights.night import Days, Night
+from gesture_assets.nights.steps import Built, Step
+from gesture_assets.nights.training_rows import features_on, training_frame
+from gesture_assets.records import activations
+
+log = logging.getLogger(__name__)
+
+# A training learns from days a horizon ago, and people go on: what had moved by its day is news once it moves farther.
+FARTHER = 1.5
+NEWS = (nw.col("verdict").is_in(ALARMS), nw.col("importance") > 0, ~nw.col("was_known"))
+COLUMNS_AT_ONCE = 60  # features in memory together: a million users' are half a gigabyte
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The model that serves a day, what drift is measured against, and its weights."""
+
+    version: str
+    features: Reference
+    scores: Reference
+    outcomes: pl.DataFrame
+    known: pl.DataFrame
+    importance: Mapping[str, float]
+
+
+def _serving(night: Night) -> Mapping[date, str]:
+    """Day -> the version that scores it."""
+    connection = night.session.connection
+    return {day: activations.champion(connection, day) or NO_CHAMPION for day in night.days}
+
+
+def drift(night: Night, days: Days) -> Built:
+    """Compare each day with the champion's training, and what people do with the weeks before."""
+    serving = _serving(night)
+    baselines = {version: _baseline(night, version) for version in sorted(set(serving.values()))}
+    profiles: list[pl.DataFrame] = []
+    reports: list[pl.DataFrame] = []
+    for day in days:
+        if baseline := baselines[serving[day]]:
+            shapes, report = _measured(night, day, baseline)
+            version = pl.lit(baseline.version).alias("model_version")
+            profiles.append(shapes.with_columns(version))
+            reports.append(report.with_columns(version))
+    mixes = list(_mixes(night))
+    return Built(
+        {
+            FEATURE_PROFILES: night.table(FEATURE_PROFILES, *profiles),
+            FEATURE_STATISTICS: night.table(FEATURE_STATISTICS, *_statistics(night, profiles)),
+            DRIFT_REPORTS: night.table(DRIFT_REPORTS, *reports),
+            EVENT_MIX_DRIFT: night.table(EVENT_MIX_DRIFT, *mixes),
+        },
+        notes={"champion": serving[days[-1]], "moved": _moved([*reports, *mixes], days[-1])},
+    )
+
+
+def _baseline(night: Night, version: str) -> Baseline | None:
+    """What drift is measured against; None where no model serves, or where its files cannot be used."""
+    if version == NO_CHAMPION:
+        return None
+    folder = night.settings.models / version
+    try:
+        if not all((folder / part).exists() for part in (FROZEN, KNOWN, JUDGED)):
+            _freeze(night, folder, load_version(night.settings.models, version))
+    except ModelMismatch as error:
+        log.warning(str(error))
+        return None
+    frozen = pl.read_parquet(folder / FROZEN)
+    weights = night.select(FEATURE_IMPORTANCE).filter(nw.col("model_version") == version)
+    importance = weights.group_by("feature").agg(nw.col("shap").max()).collect().rows()
+    is_score = pl.col("kind") == "score"
+    return Baseline(
+        version,
+        Reference.from_frame(frozen.filter(~is_score)),
+        Reference.from_frame(frozen.filter(is_score)),
+        pl.read_parquet(folder / JUDGED),
+        pl.read_parquet(folder / KNOWN),
+        dict(importance),
+    )
+
+
+def _freeze(night: Night, folder: Path, model: Model) -> None:
+    """Keep what the model was trained on, by value counts, and what it said of the rows that it was judged by."""
+    trained_on = date.fromisoformat(str(card_of(folder.parent, folder.name)["as_of_date"]))
+    placed = to_polars(night.select(TRAINING_SET, f"{PARTITION} = date '{trained_on}'"))
+    placed = placed.sort("feature_date", "user_id")
+    train = training_frame(night, placed, model.features, parts_of=("train",))
+    test = training_frame(night, placed, model.features, parts_of=("test",))
+    test = test.select("feature_date", "label", probability=pl.Series(model.probabilities(test)))
+    features = freeze(nw.from_native(train.lazy()), model.features, day="feature_date")
+    scores = freeze(nw.from_native(test.lazy()), ["probability"], day="feature_date", is_score=True).to_frame()
+    users = labels.exclusions(night.read(USER_FEATURES, on=trained_on))
+    could_buy = users.filter(nw.col("reason").is_null()).select("user_id")
+    then = features_on(night, trained_on).join(could_buy, on="user_id", how="semi")
+    known = pl.concat([measured for _, measured in _by_columns(features, then, trained_on)])
+    effects = known.select("feature", known_effect="effect", known_missing_effect="missing_effect")
+    for frame, name in (
+        (pl.concat([features.to_frame(), scores]), FROZEN),
+        (effects.fill_null(0.0), KNOWN),
+        (test.select("probability", "label"), JUDGED),
+    ):
+        part = folder / f".{name}.tmp"
+        frame.write_parquet(part)
+        part.replace(folder / name)
+
+
+def _measured(night: Night, day: date, baseline: Baseline) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Profiles of a day and its drift report, of everybody whom the champion scored."""
+    scored = night.read(MODEL_SCORES, on=day)
+    frame = features_on(night, day).join(scored.select("user_id"), on="user_id", how="semi")
+    profiles, measured = map(list, zip(*_by_columns(baseline.features, frame, day), strict=True))
+    scores = nw.from_native(to_polars(scored.select("probability")).lazy())
+    profiles.append(profile(baseline.scores, scores, day))
+    measured.append(feature_drift(baseline.scores, scores, day))
+    if cohort := matured_cohort(night, day):
+        came = nw.from_native(cohort.by_model.lazy())
+        measured.append(outcome_drift(nw.from_native(baseline.outcomes.lazy()), came, day))
+    report = judge(*measured, importance=baseline.importance).join(baseline.known, on="feature", how="left")
+    effects = (("effect", "known_effect"), ("missing_effect", "known_missing_effect"))
+    was_known = [pl.col(now).fill_null(0.0) <= FARTHER * pl.col(then) for now, then in effects]
+    report = report.with_columns(was_known=pl.all_horizontal(was_known).fill_null(value=False))
+    return pl.concat(profiles), report.sort("rank")
+
+
+def _by_columns(reference: Reference, frame: Frame, day: date) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Profiles and measurements of the rows of `day`, some features at a time."""
+    by_name = {feature.name: feature for feature in reference.features}
+    for start in range(0, len(by_name), COLUMNS_AT_ONCE):
+        names = tuple(by_name)[start : start + COLUMNS_AT_ONCE]
+        part = Reference(reference.days, tuple(by_name[name] for name in names))
+        rows = nw.from_native(to_polars(frame.select(*names)).lazy())
+        yield profile(part, rows, day), feature_drift(part, rows, day)
+
+
+def _statistics(night: Night, profiles: Sequence[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Each day of the run against the days before it, those of the run among them."""
+    if not profiles:
+        return
+    first, last = night.days[0] - timedelta(days=max(WINDOWS.values())), night.days[0] - timedelta(days=1)
+    before = to_polars(night.select(FEATURE_PROFILES, f"{PARTITION} between date '{first}' and date '{last}'"))
+    shapes = [frame.select(FEATURE_PROFILES.column_names[:-1]) for frame in (before, *profiles)]
+    history = pl.concat(shapes, how="vertical_relaxed")
+    for day in night.days:
+        yield feature_statistics(history.filter(pl.col(PARTITION) <= day), day).rename({"window": "baseline"})
+
+
+def _mixes(night: Night) -> Iterator[pl.DataFrame]:
+    """What people did in the week of each day, against the weeks before; flagged bots are no people."""
+    length = timedelta(days=CURRENT_DAYS + REFERENCE_DAYS)
+    events = night.read(RAW_EVENTS, since=night.days[0] - length, through=night.days[-1])
+    seen = night.read(DAILY_ACTIVITY, through=night.days[-1])
+    if not night.settings.include_bots:
+        events, seen = events.filter(~nw.col("is_bot")), seen.filter(~nw.col("is_bot"))
+    # Counted once for all days of the run; by filing day, because a day knows nothing that became known after it.
+    counts = night.session.set_aside("event_counts", of_events(events, keep=(PARTITION,)))
+    first = seen.group_by(PARTITION, "user_id").agg(nw.col("activity_date").min().alias("first_day"))
+    firsts = night.session.set_aside("first_days", first)
+
+    def keep(name: str, frame: Frame) -> Frame:
+        return night.session.set_aside(f"mix_{name}", frame)
+
+    for day in night.days:
+        known = nw.col(PARTITION) <= nw.lit(day).cast(nw.Date)
+        in_time = counts.filter(known, nw.col("day") > nw.lit(day - length).cast(nw.Date))
+        rows = keep("counts", in_time.group_by(*COUNTED[:-1]).agg(nw.col("event_count").sum()))
+        since = keep("first_days", firsts.filter(known).group_by("user_id").agg(nw.col("first_day").min()))
+        yield event_mix(rows, day, first_days=since, keep=keep)
+
+
+def _moved(rows: Sequence[pl.DataFrame], day: date) -> str:
+    """What moved on `day`, five sentences at most."""
+    sentences = [
+        sentence
+        for frame in rows
+        for sentence in frame.filter(pl.col(PARTITION) == day, pl.col("verdict").is_in(ALARMS))["sentence"]
+    ]
+    more = f"; and {len(sentences) - 5} more" if len(sentences) > 5 else ""
+    return "; ".join(sentences[:5]) + more if sentences else "nothing"
+
+
+STEPS = (
+    Step("drift", drift, (FEATURE_PROFILES, FEATURE_STATISTICS, DRIFT_REPORTS, EVENT_MIX_DRIFT), sources=_serving),
+)

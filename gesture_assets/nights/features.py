@@ -1,0 +1,71 @@
+"""Steps of features: what was known of every user, and what is unusual among the active ones.
+
+Belongs here: reading what features are built from, a part of a long range at a time. Does not belong here: what a
+feature is (`features/`).
+"""
+
+from datetime import date, timedelta
+
+from gesture_assets.events.tables import ACTIVITY_TO_DATE, DAILY_ACTIVITY, IDENTITY_LINKS
+from gesture_assets.features import outliers
+from gesture_assets.features.feature_registry import WINDOWS, feature_registry
+from gesture_assets.features.tables import ENGAGEMENT_FENCES, ENGAGEMENT_OUTLIERS, USER_FEATURES
+from gesture_assets.features.user_features import user_features as features_of
+from gesture_assets.frames import Frame
+from gesture_assets.nights.events import newest_totals
+from gesture_assets.nights.night import Days, Night, moments
+from gesture_assets.nights.steps import Built, Step
+from gesture_assets.rules.column_sources import feature_sources
+from gesture_assets.subscribers.tables import VALIDATED_SUBSCRIBERS
+
+
+def user_features(night: Night, days: Days) -> Built:
+    """Work out what was known about every user at the end of each day."""
+    first, last = days[0], days[-1]
+    totals_day = newest_totals(night, through=first)
+    features = features_of(
+        night.read(DAILY_ACTIVITY, through=last),
+        night.read(IDENTITY_LINKS, through=last),
+        night.read_window(VALIDATED_SUBSCRIBERS),
+        moments(night, days),
+        tags=night.settings.tags,
+        include_bots=night.settings.include_bots,
+        since=first - timedelta(days=max(WINDOWS) - 1),
+        totals=night.read(ACTIVITY_TO_DATE, on=totals_day) if totals_day else None,
+        totals_day=totals_day,
+        name_step=night.session.name_step,
+    )
+    return Built({USER_FEATURES: features})
+
+
+def activity_so_far(night: Night) -> dict[date, int]:
+    """Day -> rows of activity up to it: a query for many days counts them for each one."""
+    counts = night.session.live_counts(DAILY_ACTIVITY.name, [date.min, night.days[-1]])
+    return {day: sum(rows for earlier, rows in counts.items() if earlier <= day) for day in night.days}
+
+
+def engagement_outliers(night: Night, days: Days) -> Built:
+    """Find what is unusual among the active users of each day."""
+    parts: list[tuple[Frame, Frame]] = []
+    for part in night.chunks(night.counts(USER_FEATURES)):
+
+        def set_aside(name: str, frame: Frame, first: date = part[0]) -> Frame:
+            return night.session.set_aside(f"{name}_{first:%Y%m%d}", frame)
+
+        rows = night.read(USER_FEATURES, since=part[0], through=part[-1])
+        parts.append(outliers.engagement_outliers(rows, set_aside))
+    return Built(
+        {ENGAGEMENT_FENCES: [fences for fences, _ in parts], ENGAGEMENT_OUTLIERS: [beyond for _, beyond in parts]}
+    )
+
+
+STEPS = (
+    Step(
+        "user_features",
+        user_features,
+        (USER_FEATURES,),
+        rows=activity_so_far,
+        column_sources=lambda settings: {USER_FEATURES.name: feature_sources(feature_registry(settings.tags))},
+    ),
+    Step("engagement_outliers", engagement_outliers, (ENGAGEMENT_FENCES, ENGAGEMENT_OUTLIERS)),
+)

@@ -1,0 +1,138 @@
+"""The open night: the warehouse of a run, the days that are being built, and reads behind the gates.
+
+Belongs here: what every step asks of the warehouse. Does not belong here: any step (the modules beside this one), running
+them (`steps.py`, `runner.py`), Dagster (`defs/`).
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from typing import Any
+
+import narwhals as nw
+import polars as pl
+
+from gesture_assets.contracts.catalogue import Catalogue, catalogue
+from gesture_assets.contracts.contract import PARTITION, Contract
+from gesture_assets.errors import TrainingRefused, listing
+from gesture_assets.frames import Frame
+from gesture_assets.publication import validation_results
+from gesture_assets.records import audit_log
+from gesture_assets.records.opening import warehouse_of
+from gesture_assets.settings import Settings
+from gesture_assets.vocabulary.types import POLARS_TYPES
+from gesture_assets.warehouse.session import RunInfo, Session
+
+log = logging.getLogger(__name__)
+
+Days = Sequence[date]
+ROWS_AT_ONCE = 4_000_000  # that are staged at once: staged rows are not compressed
+
+
+@dataclass(frozen=True)
+class Night:
+    """An open warehouse and the days that are being built; `memo` holds what is worked out once for all of them."""
+
+    session: Session
+    settings: Settings
+    tables: Catalogue
+    days: tuple[date, ...]
+    options: Any = None  # of the step, where it has some
+    memo: dict[Any, Any] = field(default_factory=dict[Any, Any])
+
+    def for_days(self, days: Days) -> "Night":
+        """The same night, building `days` only."""
+        return replace(self, days=tuple(days))
+
+    def once(self, key: str, make: Callable[[], Any]) -> Any:
+        """What `make` returns; asked again for `key`, the night remembers."""
+        if key not in self.memo:
+            self.memo[key] = make()
+        return self.memo[key]
+
+    def contract(self, contract: Contract) -> Contract:
+        """`contract` as it is here: some tables have a column for each CRM tag of the settings."""
+        return self.tables[contract.name] if contract.name in self.tables.by_name else contract
+
+    def read(self, contract: Contract, **window: date | None) -> Frame:
+        """See `Session.read`."""
+        return self.session.read(self.contract(contract), days=self.days, **window)
+
+    def read_window(self, contract: Contract) -> Frame:
+        """The rows of the days that are being built."""
+        return self.read(contract, since=self.days[0], through=self.days[-1])
+
+    def select(self, contract: Contract, where: str = "true") -> Frame:
+        """See `Session.select`."""
+        return self.session.select(self.contract(contract), where)
+
+    def counts(self, contract: Contract) -> dict[date, int]:
+        """Day -> live rows of `contract`, over the span of the days."""
+        return self.session.live_counts(contract.name, self.days)
+
+    def chunks(self, counts: Mapping[date, int]) -> Iterator[tuple[date, ...]]:
+        """The days in pieces that hold about `ROWS_AT_ONCE` rows by `counts` (day -> rows), a day at least.
+
+        Planning a query costs the same for one day as for many, and many large days at once would not fit in memory.
+        """
+        chunk: list[date] = []
+        filled = 0
+        for day in self.days:
+            if chunk and filled + counts.get(day, 0) > ROWS_AT_ONCE:
+                yield tuple(chunk)
+                chunk, filled = [], 0
+            chunk.append(day)
+            filled += counts.get(day, 0)
+        yield tuple(chunk)
+
+    def without_quiet_days(self) -> "Night":
+        """The night without days on which nothing landed, in a range: a shop may close on Sundays.
+
+        A night of its own for such a day fails: a sender that stopped looks the same, and somebody should know.
+        """
+        landed = self.session.landed_days()
+        busy = tuple(day for day in self.days if day in landed)
+        if len(self.days) < 2 or not busy or busy == self.days:
+            return self
+        quiet = [str(day) for day in self.days if day not in landed]
+        log.warning("nothing landed on %s: left out", listing(quiet))
+        return self.for_days(busy)
+
+    def table(self, contract: Contract, *rows: pl.DataFrame) -> Frame:
+        """`rows` in the columns and types of `contract`; a column that they lack is null."""
+        schema = {column.name: POLARS_TYPES[column.type] for column in contract.columns}
+        frames = [
+            frame.select(pl.col(name).cast(schema[name]) for name in frame.columns if name in schema) for frame in rows
+        ]
+        return nw.from_native(pl.concat([pl.DataFrame(schema=schema), *frames], how="diagonal").lazy())
+
+
+@contextmanager
+def open_night(settings: Settings, run: RunInfo, *, options: Any = None) -> Iterator[Night]:
+    """The night of `run`; a refused training is noted, and what the checks said is written, however it ends."""
+    with warehouse_of(settings).open(run) as session:
+        night = Night(session, settings, catalogue(settings.tags), run.days, options).without_quiet_days()
+        try:
+            yield night
+        except TrainingRefused as refusal:
+            audit_log.note(
+                session.connection,
+                now=run.now,
+                action="training refused",
+                what=run.step,
+                days=run.days,
+                reason=refusal.report,
+                run_id=run.run_id,
+            )
+            raise
+        finally:
+            validation_results.write(session.connection, settings.validation_results, run)
+
+
+def moments(night: Night, days: Days) -> Frame:
+    """`days` with the moment by which things were known: their end."""
+    ends = [day + timedelta(days=1) for day in days]
+    values = ", ".join(f"(date '{day}', timestamp '{end}')" for day, end in zip(days, ends, strict=True))
+    return nw.from_native(night.session.connection.sql(f"select * from (values {values}) as t({PARTITION}, as_of)"))

@@ -1,0 +1,165 @@
+"""The last steps of a night: the published file, and the report on its checks.
+
+Belongs here: what leaves the warehouse, behind every gate. Does not belong here: how a file is published
+(`publication/publish.py`), what the report says (`publication/validation_results.py`).
+"""
+
+import logging
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+
+from gesture_assets.contracts.shared import DATA_ENGINEERING
+from gesture_assets.features.feature_registry import feature_registry
+from gesture_assets.monitoring.alerts import NIGHT_FAILED
+from gesture_assets.nights.alerts import end_failures, rewrite_file
+from gesture_assets.nights.night import Days, Night
+from gesture_assets.nights.steps import Built, Check, CheckResult, Markdown, Step
+from gesture_assets.publication import validation_results
+from gesture_assets.publication.publish import Published, publish, require_night
+from gesture_assets.reports.night_report import keep_page, night_report
+from gesture_assets.reports.page import ask, markdown_table
+from gesture_assets.settings import Settings
+from gesture_assets.vocabulary.severity import Severity
+
+log = logging.getLogger(__name__)
+
+HOLDS_WHAT_PASSED = "the_published_file_holds_what_passed"
+IS_UP_TO_DATE = "the_newest_day_is_the_last_complete_day"
+SUCCESS_IS_TRUE = "success_is_what_the_checks_say"
+
+# What the run page shows of the nights themselves.
+HEALTH = {
+    "reliability": """select window_days, coalesce(table_name, 'all tables') as tables, day_count, on_time_count,
+        round(100 * on_time_share, 2) as percent, round(100 * target, 2) as target, newest_late_date
+        from pipeline_reliability where table_name is null or not is_met order by window_days, tables""",
+    "model_status": "select * from (unpivot (select columns(*)::varchar from model_status) on columns(*))",
+}
+
+
+def published_warehouse(night: Night, days: Days) -> Built:
+    """Copy the audited warehouse, verify the copy, and flip it in."""
+    settings, run = night.settings, night.session.run
+    last_complete = run.now.date() - timedelta(days=1)
+    # Before the copy, so that it says so too. Should the publication fail, its own alert takes it back.
+    is_mended = end_failures(night.session, NIGHT_FAILED, days[-1])
+    published = publish(
+        night.session,
+        contracts=night.tables.tables,
+        features=feature_registry(settings.tags),
+        folder=settings.data_dir / "published",
+        link=settings.published,
+        warehouse=settings.warehouse,
+        keep=settings.published_keep,
+        deadline=settings.freshness_deadline,
+    )
+    if is_mended:
+        rewrite_file(night.session, settings, days[-1])
+    return Built(
+        notes={
+            "page": _page(settings, published),
+            "snapshot_id": published.snapshot_id,
+            "file": published.path.name,
+            "size_mb": round(published.byte_count / 1e6, 1),
+            "newest_day": str(published.newest_day),
+            "window": run.window,
+            **_health(published.path),
+        },
+        checks=(
+            CheckResult(
+                HOLDS_WHAT_PASSED,
+                True,
+                {"snapshot_id": published.snapshot_id, "tables": len(night.tables.nightly)},
+            ),
+            CheckResult(
+                IS_UP_TO_DATE,
+                published.newest_day >= last_complete,
+                {"newest_day": str(published.newest_day), "last_complete_day": str(last_complete)},
+            ),
+        ),
+    )
+
+
+def _page(settings: Settings, published: Published) -> str:
+    """Write the page about the newest night: its name, or why there is none. The published file is out already."""
+    try:
+        with closing(duckdb.connect(str(published.path), read_only=True)) as connection:
+            page = night_report(connection, settings.models, published.newest_day)
+        return keep_page(page, settings.data_dir / "reports", published.newest_day).name
+    except Exception as error:
+        log.warning("The page of the night was not written: %r. Next: gesture report night", error)
+        return f"none: {error!r}"
+
+
+def _health(path: Path) -> dict[str, Markdown]:
+    """Reliability and the state of the model as tables; nothing of what has no rows."""
+    with closing(duckdb.connect(str(path), read_only=True)) as connection:
+        answers = {name: ask(connection, sql) for name, sql in HEALTH.items()}
+    return {name: Markdown(markdown_table(rows)) for name, rows in answers.items() if rows}
+
+
+def written_results(night: Night, days: Days) -> Built:
+    """Write the report on the checks of the day."""
+    require_night(night.session, night.tables.nightly, reader="validation_results")
+    path = night.settings.validation_results
+    written = validation_results.write(night.session.connection, path, night.session.run)
+    checks = [check for result in written["results"] for check in result["checks"]]
+    failed = [check for check in checks if not check["passed"]]
+    blocked = [check for check in failed if check["severity"] == Severity.ERROR.value]
+    return Built(
+        notes={
+            "file": path.name,
+            "success": written["success"],
+            "audits": len(written["results"]),
+            "checks": len(checks),
+            "checks_that_only_warned": len(failed) - len(blocked),
+            "window": night.session.run.window,
+        },
+        checks=(
+            CheckResult(
+                SUCCESS_IS_TRUE,
+                written["success"] == (not blocked),
+                {"success": written["success"], "failed_checks_that_block": len(blocked)},
+            ),
+        ),
+    )
+
+
+STEPS = (
+    Step(
+        "published_warehouse",
+        published_warehouse,
+        group="publication",
+        owner=DATA_ENGINEERING,
+        about="The DuckDB file for everybody else.\n\nPublished only when every table of the day has passed; verified, "
+        "then flipped in by one step. A reader who has the old file open keeps it.",
+        path="data/gesture.duckdb",
+        checks=(
+            Check(
+                HOLDS_WHAT_PASSED,
+                "The copy opens read-only in plain DuckDB, and each of its days has the rows that passed their audit.",
+            ),
+            Check(
+                IS_UP_TO_DATE,
+                "The file ends with the day before the run. When it does not, a night was missed, or the newest day "
+                "waits: gesture run.",
+                Severity.WARN,
+            ),
+        ),
+    ),
+    Step(
+        "validation_results",
+        written_results,
+        group="publication",
+        owner=DATA_ENGINEERING,
+        about="Every check of the day with what it observed, as JSON.\n\nEach step of a night writes the file, also one "
+        "that fails; this is its last state, once every table has passed.",
+        path="data/validation_results.json",
+        kinds={"validation_results": ("json",)},
+        checks=(
+            Check(SUCCESS_IS_TRUE, "The file's flag is true exactly when none of its checks that block has failed."),
+        ),
+    ),
+)

@@ -1,0 +1,20 @@
+"""Column types: how a contract's type is spelt in memory.
+
+Belongs here: the map. Does not belong here: which column has which type (the domains' `tables.py`).
+"""
+
+import polars as pl
+
+POLARS_TYPES = {
+    "DATE": pl.Date,
+    "TIMESTAMP": pl.Datetime("us"),
+    "VARCHAR": pl.String,
+    "BOOLEAN": pl.Boolean,
+    "SMALLINT": pl.Int16,
+    "INTEGER": pl.Int32,
+    "BIGINT": pl.Int64,
+    "DOUBLE": pl.Float64,
+    "VARCHAR[]": pl.List(pl.String),
+    "BIGINT[]": pl.List(pl.Int64),
+    "DOUBLE[]": pl.List(pl.Float64),
+}
