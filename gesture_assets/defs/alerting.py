@@ -18,11 +18,14 @@ from gesture_assets.defs.common import run_days, run_moment
 from gesture_assets.errors import DiskFull, GestureError, TrainingRefused, WarehouseBusy
 from gesture_assets.monitoring import alerts as alarms
 from gesture_assets.records import alert_log
+from gesture_assets.records.opening import warehouse_of
 from gesture_assets.settings import Settings, load_settings
 from gesture_assets.vocabulary.personal_data import masked_sql
 from gesture_assets.vocabulary.severity import Severity
+from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.warehouse.session import Session
 from gesture_assets.warehouse.space import why_full
-from gesture_assets.warehouse.warehouse import RunInfo, Session, Warehouse, connect
+from gesture_assets.warehouse.warehouse import connect
 
 LOG = logging.getLogger(__name__)
 OWNER = "data-engineering@gesture.example"
@@ -89,7 +92,7 @@ def training_passed(context: dg.HookContext) -> None:
         if run is None:
             return
         night = _last_complete(run)
-        with Warehouse.of(settings).open(run) as session:
+        with warehouse_of(settings).open(run) as session:
             if end_failures(session, alarms.TRAINING_FAILED, night):
                 rewrite_file(session, settings, night)
     except Exception as error:
@@ -111,7 +114,7 @@ def _tell_of_failure(context: dg.HookContext, kind: str) -> None:
         is_busy = any(isinstance(one, WarehouseBusy) for one in causes)
         patience = min(settings.lock_timeout_seconds, BUSY_SECONDS) if is_busy else settings.lock_timeout_seconds
         try:
-            with replace(Warehouse.of(settings), lock_timeout_seconds=patience).open(run) as session:
+            with replace(warehouse_of(settings), lock_timeout_seconds=patience).open(run) as session:
                 _raise(session, settings, alarm, night)
             return
         except Exception as reason:

@@ -6,7 +6,7 @@ errors to failures. Does not belong here: any table of its own.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Self
@@ -21,13 +21,18 @@ from gesture_assets.errors import ContractBreach, GateClosed, GestureError, Trai
 from gesture_assets.frames import Frame
 from gesture_assets.publication import validation_results
 from gesture_assets.records import audit_log
+from gesture_assets.records.opening import warehouse_of
 from gesture_assets.settings import Settings, load_settings
 from gesture_assets.vocabulary.severity import Severity, severity_of
 from gesture_assets.warehouse.audit import NOT_EVALUATED, CheckOutcome
+from gesture_assets.warehouse.commits import TableCommit, joined
 from gesture_assets.warehouse.ledger import Verdict
-from gesture_assets.warehouse.run_queue import Turns
+from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.warehouse.run_queue import RunQueue
+from gesture_assets.warehouse.session import Session
+from gesture_assets.warehouse.staging import Frames
 from gesture_assets.warehouse.unchanged import build_keys, still_live
-from gesture_assets.warehouse.warehouse import Frames, RunInfo, Session, TableCommit, Warehouse, joined
+from gesture_assets.warehouse.warehouse import Warehouse
 
 SETTINGS = load_settings()  # shapes the code location: first partition, tag columns, rule set
 USER_FEATURES = catalogue(SETTINGS.tags)["user_features"]
@@ -178,28 +183,25 @@ class Night:
     session: Session
     context: dg.AssetExecutionContext
     settings: Settings
-
-    @property
-    def days(self) -> tuple[date, ...]:
-        """The run's days, in order."""
-        return self.session.run.days
+    days: tuple[date, ...]  # that are being built, in order
+    inputs: dict[str, str] = field(default_factory=dict)  # hashes of sources beside tables
+    keys: Mapping[date, str] = MappingProxyType({})
 
     def leave_out_quiet_days(self) -> None:
         """Take days on which nothing landed out of a range: a shop may close on Sundays, and has nothing to build then.
 
         A night of its own for such a day fails: a sender that stopped looks the same, and somebody should know.
         """
-        run = self.session.run
         landed = self.session.landed_days()
-        busy = tuple(day for day in run.days if day in landed)
-        if len(run.days) > 1 and busy and busy != run.days:
-            quiet = [str(day) for day in run.days if day not in landed]
+        busy = tuple(day for day in self.days if day in landed)
+        if len(self.days) > 1 and busy and busy != self.days:
+            quiet = [str(day) for day in self.days if day not in landed]
             self.context.log.warning(f"nothing landed on {listing(quiet)}: left out")
-            self.session.run = replace(run, days=busy)
+            self.days = busy
 
     def read(self, contract: Contract, **window: date | None) -> Frame:
         """See `Session.read`."""
-        return self.session.read(contract, **window)
+        return self.session.read(contract, **window, days=self.days)
 
     def require(self, *contracts: Contract) -> None:
         """Refuse to go on where a gate of the run's days is closed, also for tables that are read only now and then."""
@@ -236,7 +238,10 @@ class Night:
 
         `sources`: table -> column -> the columns (table, column) that it is made of, for Dagster's column lineage.
         """
-        yield from self.report(self.session.commit(*tables, version=version), notes, sources)
+        yield from self.report(self._commit(tables, version), notes, sources)
+
+    def _commit(self, tables: Sequence[tuple[Contract, Frames]], version: str | None) -> tuple[TableCommit, ...]:
+        return self.session.commit(*tables, days=self.days, inputs=self.inputs, keys=self.keys, version=version)
 
     def commit_chunks(
         self,
@@ -250,17 +255,18 @@ class Night:
         For tables of many rows a day: staged at once, those of a long range would not fit in memory. A chunk is live
         before the next one is built, as if each was a run of its own; `days` are those of the chunk meanwhile.
         """
-        run, done = self.session.run, list[tuple[TableCommit, ...]]()
+        whole, done = self.days, list[tuple[TableCommit, ...]]()
         try:
             for days in list(self.chunks(counts)):
-                self.session.run = replace(run, days=days)
-                done.append(self.session.commit(*build(), version=version))
+                self.days = days
+                done.append(self._commit(build(), version))
         except BaseException:
+            self.days = whole
             for commit in joined(done):
-                self._log_good_days(commit, _metadata(commit, run))
+                self._log_good_days(commit, self._metadata(commit))
             raise
         finally:
-            self.session.run = run
+            self.days = whole
         return joined(done)
 
     def unchanged(self, *tables: Contract, sources: Mapping[date, str] = MappingProxyType({})) -> Events | None:
@@ -269,8 +275,8 @@ class Night:
         `sources`: day -> what the step reads beside tables of the warehouse. All days of the run are built, or none is.
         """
         session = self.session
-        session.build_keys = build_keys(session, tables, self.settings, sources)
-        kept = None if session.run.insists else still_live(session, tables, session.build_keys)
+        self.keys = build_keys(session, tables, self.settings, sources, self.days)
+        kept = None if session.run.is_forced else still_live(session, tables, self.keys, self.days)
         if kept is None:
             return None
         return self.report(kept, SKIPPED, every=True)
@@ -278,7 +284,7 @@ class Night:
     def absent(self, *tables: Contract, why: str) -> Events:
         """Note that there is nothing to build these tables from."""
         for contract in tables:
-            yield from self.report(self.session.keep(contract, Verdict.ABSENT), {"absent": why})
+            yield from self.report(self.session.keep(contract, Verdict.ABSENT, self.days), {"absent": why})
 
     def report(
         self,
@@ -294,7 +300,7 @@ class Night:
                 yield _check_result(commit.contract, outcome)
         bad = [commit for commit in commits if commit.bad_days]
         for position, commit in enumerate(commits):
-            metadata = _metadata(commit, self.session.run) | dict(notes if every or position == 0 else {})
+            metadata = self._metadata(commit) | dict(notes if every or position == 0 else {})
             if commit.contract.name in sources:
                 metadata["dagster/column_lineage"] = _lineage(sources[commit.contract.name])
             if not bad:
@@ -305,6 +311,9 @@ class Night:
                 self._log_good_days(commit, metadata)
         if bad:
             raise rejection(bad, self.session.run)
+
+    def _metadata(self, commit: TableCommit) -> dict[str, Any]:
+        return _metadata(commit, replace(self.session.run, days=self.days))
 
     def _log_good_days(self, commit: TableCommit, metadata: Mapping[str, Any]) -> None:
         """Good days of a range are live although the step fails."""
@@ -419,8 +428,8 @@ class WarehouseResource(dg.ConfigurableResource):
         days = run_days(run.tags)
         info = RunInfo(run.run_id, run_moment(context.instance, run), days, "nightly")
         what = f"{'backfill' if info.is_only_backfill else 'nightly'} of {info.window}" if days else "a run"
-        turns = Turns.beside(load_settings().warehouse)
-        with turns.taken(run.run_id, what, days, goes_first=not info.is_only_backfill):
+        queue = RunQueue.beside(load_settings().warehouse)
+        with queue.register(run.run_id, what, days, goes_first=not info.is_only_backfill):
             yield self
 
     @contextmanager
@@ -434,10 +443,10 @@ class WarehouseResource(dg.ConfigurableResource):
             restate_crm=self.restate_crm,
             rebuild=self.rebuild,
         )
-        own = Warehouse.of(settings)
+        own = warehouse_of(settings)
         try:
             with own.open(run) as session:
-                night = Night(session, context, settings)
+                night = Night(session, context, settings, run.days)
                 night.leave_out_quiet_days()
                 try:
                     yield night
@@ -453,7 +462,7 @@ class WarehouseResource(dg.ConfigurableResource):
                     )
                     raise
                 finally:
-                    validation_results.write(session.connection, settings.validation_results, session.run)
+                    validation_results.write(session.connection, settings.validation_results, run, night.days)
         except GestureError as error:
             if isinstance(error, GateClosed) and _was_being_built(own, run, error):
                 raise dg.RetryRequested(max_retries=MOST_BUILDERS) from error
@@ -467,7 +476,7 @@ class WarehouseResource(dg.ConfigurableResource):
 def _was_being_built(warehouse: Warehouse, run: RunInfo, refusal: GateClosed) -> bool:
     """Whether other runs were building the days that `run` lacks; they have ended when this returns."""
     try:
-        return Turns.beside(warehouse.path).wait_for_builders(
+        return RunQueue.beside(warehouse.path).wait_for_builders(
             run.run_id,
             run.days,
             refusal,

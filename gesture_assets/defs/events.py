@@ -32,7 +32,7 @@ from gesture_assets.sources.landing import find_files
 from gesture_assets.sources.landing_index import FILES, LandingIndex
 from gesture_assets.sources.personal import pseudonym_key
 from gesture_assets.warehouse import ledger
-from gesture_assets.warehouse.warehouse import LIVE
+from gesture_assets.warehouse.schemas import LIVE
 
 LANDED = (RAW_EVENTS, QUARANTINED_EVENTS, LANDING_RECONCILIATION, IDENTITY_LINKS)
 
@@ -94,7 +94,7 @@ def _landed(night: Night, index: LandingIndex, files: list[Any], account: _Accou
     """The tables of the night's days, from what landed for them."""
     con, days = night.session.connection, night.days
     digests = index.landed_days()
-    night.session.input_hashes["landing"] = ",".join(digests.get(day, "none") for day in days)
+    night.inputs["landing"] = ",".join(digests.get(day, "none") for day in days)
     landed = nw.from_native(con.sql(f"from {index.load(files, days)}"))
     filed_before = _filed_before(night, index, files)
     first_copies = accept.deduplicate(accept.accepted(landed), filed_before).to_native().sql_query()
@@ -228,6 +228,7 @@ def newest_totals(night: Night, *, through: date) -> date | None:
     """
     built = ledger.built_from(night.session.connection, ACTIVITY_TO_DATE.name)
     for day in sorted((day for day in built if day <= through), reverse=True):
-        if built[day].get(f"{DAILY_ACTIVITY.name}@{day}") == night.session.digest(DAILY_ACTIVITY, through=day):
+        digest = night.session.digest(DAILY_ACTIVITY, through=day, days=night.days)
+        if built[day].get(f"{DAILY_ACTIVITY.name}@{day}") == digest:
             return day
     return None

@@ -68,6 +68,7 @@ from gesture_assets.records import activations as registry
 from gesture_assets.reports.plots import distribution, model_pictures
 from gesture_assets.rules.tables import RULE_SCORES
 from gesture_assets.vocabulary.scoring import SEGMENTS, Missing
+from gesture_assets.warehouse.run_info import window_of
 
 # Features that say whether somebody has bought: the same for all who are eligible.
 KNOWN_OUTCOMES = ("made_purchase", f"days_since_last_{labels.CONVERSION}")
@@ -138,7 +139,7 @@ def _one_day(night: Night) -> date:
         raise ConfigError.bad_value(
             "The days of a training",
             expected="one day",
-            found=night.session.run.window,
+            found=window_of(night.days),
             where="the run's partitions",
             next_step=f"gesture train --date {night.days[-1]}",
         )
@@ -515,7 +516,7 @@ def _loaded(night: Night, version: str | None) -> Model | None:
 
 def _data_hash(night: Night) -> str:
     """Hash of everything that the training read."""
-    return versions.digest(night.session.input_hashes)
+    return versions.digest({**night.session.inputs_read, **night.inputs})
 
 
 def _rule_set_version(night: Night, parts: pl.DataFrame) -> str:
@@ -557,7 +558,7 @@ def model_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource
     with warehouse.open(context) as night:
         serving = {day: registry.champion(night.session.connection, day) for day in night.days}
         loaded = {version: _loaded(night, version) for version in sorted({one for one in serving.values() if one})}
-        night.session.input_hashes["champion"] = ",".join(loaded) or "none"
+        night.inputs["champion"] = ",".join(loaded) or "none"
         models = {day: (version or "", loaded.get(version or "")) for day, version in serving.items()}
         # A version never changes; whether its files can be used does.
         sources = {day: f"{version} {model is not None}" for day, (version, model) in models.items()}

@@ -66,7 +66,7 @@ from gesture_assets.records import alert_log
 from gesture_assets.rules.tables import RULE_SCORES
 from gesture_assets.vocabulary.scoring import SEGMENTS
 from gesture_assets.vocabulary.severity import Severity
-from gesture_assets.warehouse.warehouse import LIVE
+from gesture_assets.warehouse.schemas import LIVE
 
 # A training learns from days a horizon ago, and people go on: what had moved by its day is news once it moves farther.
 FARTHER = 1.5
@@ -534,7 +534,7 @@ def score_changes(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
     """Say why the scores moved that moved most since the day before."""
     with warehouse.open(context) as night:
         found = [
-            between(night.session, night.settings, _moved(night, day), day - timedelta(days=1), day)
+            between(night.session, night.settings, _moved(night, day), day - timedelta(days=1), day, days=night.days)
             .by_user()
             .with_columns(pl.lit(day).alias(PARTITION))
             for day in night.days

@@ -22,6 +22,7 @@ from gesture_assets.reports.night_report import keep_page, night_report
 from gesture_assets.reports.page import ask
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.severity import Severity
+from gesture_assets.warehouse.run_info import window_of
 
 PUBLISHED = catalogue(SETTINGS.tags).nightly
 
@@ -72,6 +73,7 @@ def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseR
             warehouse=settings.warehouse,
             keep=settings.published_keep,
             deadline=settings.freshness_deadline,
+            days=night.days,
         )
         if is_mended:
             rewrite_file(night.session, settings, night.days[-1])
@@ -82,7 +84,7 @@ def published_warehouse(context: dg.AssetExecutionContext, warehouse: WarehouseR
             "file": published.path.name,
             "size_mb": round(published.byte_count / 1e6, 1),
             "newest_day": str(published.newest_day),
-            "window": night.session.run.window,
+            "window": window_of(night.days),
             **_health(published.path),
         },
         check_results=[
@@ -152,9 +154,11 @@ def _health(path: Path) -> dict[str, dg.MarkdownMetadataValue]:
 def validation_results(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """Write the report on the checks of the day."""
     with warehouse.open(context) as night:
-        require_night(night.session, catalogue(night.settings.tags).nightly, reader="validation_results")
+        require_night(
+            night.session, catalogue(night.settings.tags).nightly, days=night.days, reader="validation_results"
+        )
         path = night.settings.validation_results
-        written = report.write(night.session.connection, path, night.session.run)
+        written = report.write(night.session.connection, path, night.session.run, night.days)
     checks = [check for result in written["results"] for check in result["checks"]]
     failed = [check for check in checks if not check["passed"]]
     blocked = [check for check in failed if check["severity"] == Severity.ERROR.value]
@@ -165,7 +169,7 @@ def validation_results(context: dg.AssetExecutionContext, warehouse: WarehouseRe
             "audits": len(written["results"]),
             "checks": len(checks),
             "checks_that_only_warned": len(failed) - len(blocked),
-            "window": night.session.run.window,
+            "window": window_of(night.days),
         },
         check_results=[
             dg.AssetCheckResult(

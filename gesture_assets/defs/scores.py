@@ -106,7 +106,7 @@ def _note_new_rules(night: Night, rules: RuleSet) -> None:
             now=run.now,
             action="new rule set",
             what=f"{rules.name} {rules.version} after {before[0]}",
-            days=run.days,
+            days=night.days,
             run_id=run.run_id,
             command=run.step,
         )
@@ -139,7 +139,7 @@ def _suppressions(night: Night, features: Frame, rules: RuleSet) -> Frame | None
     """Who gets no score on the night's days, and why."""
     rows, digest = read_suppressed(night.settings.suppressed)
     if digest:
-        night.session.input_hashes["suppressed"] = digest
+        night.inputs["suppressed"] = digest
     listed = night.session.set_aside("suppression_list", nw.from_native(rows.lazy())) if rows.height else None
     found = suppressions(features, rules.suppress, listed)
     return None if found is None else night.session.set_aside("suppressed", found)

@@ -21,7 +21,8 @@ from gesture_assets.subscribers.tables import CRM_SNAPSHOT, CRM_TABLES, QUARANTI
 from gesture_assets.subscribers.validate import subscribers_as_of
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.ledger import Verdict
-from gesture_assets.warehouse.warehouse import LIVE
+from gesture_assets.warehouse.run_info import window_of
+from gesture_assets.warehouse.schemas import LIVE
 
 TABLES = (CRM_SNAPSHOT, VALIDATED_SUBSCRIBERS, QUARANTINED_SUBSCRIBERS)
 
@@ -36,7 +37,7 @@ def crm_subscribers(context: dg.AssetExecutionContext, warehouse: WarehouseResou
         if url is None:
             if _has_snapshots(night):
                 raise SourceError(
-                    f"crm_subscribers cannot be built for {night.session.run.window}.",
+                    f"crm_subscribers cannot be built for {window_of(night.days)}.",
                     expected="the CRM, which earlier days were built from",
                     found="no such file",
                     where=str(night.settings.default_crm),
@@ -73,7 +74,7 @@ def _build(night: Night, url: str) -> Events:
         if _is_past(day, today)
         and not run.restate_crm
         and day in verdicts
-        and verdicts[day][0] in (Verdict.PASS, Verdict.OVERRIDE)
+        and verdicts[day].verdict in (Verdict.PASS, Verdict.OVERRIDE)
     ]
     built = [day for day in night.days if day not in kept]
     frames: dict[str, list[Frame]] = {
@@ -93,8 +94,7 @@ def _build(night: Night, url: str) -> Events:
             "Transactions": _rows(purchases.join(subscribers.select("email_key"), on="email_key", how="anti")),
         }
         frames[CRM_SNAPSHOT.name].append(_snapshot(night, content, subscribers, days, unmatched))
-    run_hashes = night.session.input_hashes
-    run_hashes["crm"] = content.content_hash
+    night.inputs["crm"] = content.content_hash
     notes: dict[str, Any] = {
         "crm": content.where,
         "crm_content_hash": content.content_hash,

@@ -17,12 +17,15 @@ from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import SourceError, listing
 from gesture_assets.sources.landing import LandingFile, OpenFile, content_hash, open_file, readable
 from gesture_assets.sources.personal import build_word
-from gesture_assets.warehouse.warehouse import LIVE, Session
+from gesture_assets.warehouse.landed_days import LANDED_DAYS
+from gesture_assets.warehouse.schemas import LIVE
+from gesture_assets.warehouse.session import Session
+from gesture_assets.warehouse.transaction import transaction
 
 log = logging.getLogger(__name__)
 
 KEPT_ROWS = 4_000_000  # of text files, which are slow to read, in case the session asks for them again
-FILES, DAYS, LANDED = f"{LIVE}.landing_files", f"{LIVE}.landing_days", "scratch.main.landed"
+FILES, DAYS, LANDED = f"{LIVE}.landing_files", LANDED_DAYS, "scratch.main.landed"
 
 
 @dataclass
@@ -153,8 +156,7 @@ class LandingIndex:
         personal = ", ".join(opened.personal_columns) or None if opened else None
         unused = ", ".join(opened.unused_columns) or None if opened else None
         found = json.dumps(opened.found_columns, sort_keys=True) if opened else None
-        con.execute("begin transaction")
-        try:
+        with transaction(con):
             self._delete(file.name)
             con.execute(
                 f"insert into {FILES} values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -178,10 +180,6 @@ class LandingIndex:
             )
             if days:
                 con.executemany(f"insert into {DAYS} values (?, ?, ?)", [(digest, day, count) for day, count in days])
-            con.execute("commit")
-        except BaseException:
-            con.execute("rollback")
-            raise
 
     def _delete(self, name: str) -> None:
         con = self.session.connection
