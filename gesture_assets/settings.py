@@ -291,8 +291,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 def settings_as_far_as_usable(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process. One that cannot be used raises its `ConfigError` where somebody reads it.
 
-    So one bad value fails what needs it, and not the whole code location. Names that are no setting are nobody's, so they
-    fail whatever opens the warehouse.
+    So one bad value fails what needs it, and not the whole code location. Names that are no setting are nobody's, so
+    they fail whatever opens the warehouse.
     """
     given = os.environ if environment is None else environment
     known = {PREFIX + field.upper() for field in Settings.model_fields}
@@ -317,10 +317,11 @@ def settings_as_far_as_usable(environment: Mapping[str, str] | None = None) -> S
             for fault in error.errors():
                 field = str(fault["loc"][0])
                 if field in values:
-                    problems.setdefault(field, _bad_value(variables[field], field, values.pop(field), str(fault["msg"])))
+                    value, message = values.pop(field), str(fault["msg"])
+                    problems[field] = _bad_value(variables[field], field, value, message)
     for field, problem in problems.items():
         settings.problems[field] = problem
-        del settings.__dict__[field]
+        vars(settings).pop(field)
     return settings
 
 

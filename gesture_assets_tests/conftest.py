@@ -13,8 +13,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from gesture_assets.records.opening import warehouse_of
 from gesture_assets.settings import Settings, load_settings
-from gesture_assets.warehouse.warehouse import RunInfo, Session, Warehouse, connect
+from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.warehouse.session import Session
+from gesture_assets.warehouse.warehouse import connect
 
 NOW = datetime(2026, 3, 10, 2, 0)  # a night's usual hour; the day that has just ended is 2026-03-09
 KEY = "a key for tests only"
@@ -59,7 +62,7 @@ def open_session(settings: Settings) -> OpenSession:
     def opened(
         *days: date, now: datetime = NOW, run_id: str = "run-0001", step: str = "a_test", **reasons: str
     ) -> Iterator[Session]:
-        with Warehouse.of(settings).open(RunInfo(run_id, now, days, step, **reasons)) as session:  # pyright: ignore[reportArgumentType]
+        with warehouse_of(settings).open(RunInfo(run_id, now, days, step, **reasons)) as session:  # pyright: ignore[reportArgumentType]
             yield session
 
     return opened

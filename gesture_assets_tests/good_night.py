@@ -12,7 +12,7 @@ from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.contracts.contract import Contract
 from gesture_assets.settings import Settings
 from gesture_assets.subscribers.tables import CRM_TABLES, NEEDED
-from gesture_assets.warehouse.warehouse import Session
+from gesture_assets.warehouse.session import Session
 
 DAY = date(2026, 3, 9)
 NOON = datetime.fromisoformat("2026-03-09T12:00")

@@ -17,8 +17,10 @@ import duckdb
 from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.publication.publish import publish
 from gesture_assets.publication.published_schema import SNAPSHOT, Schema, changes, kept_schema, schema_of, version_after
+from gesture_assets.records.opening import RECORDS
 from gesture_assets.settings import Settings
-from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
+from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT, commit_good_night
 
 CHANGELOG = Path(__file__).resolve().parents[1] / "docs" / "schema_changelog.md"
@@ -29,7 +31,7 @@ def schema_now() -> Schema:
     """The schema of what this code publishes."""
     with tempfile.TemporaryDirectory() as folder:
         warehouse, link = Path(folder) / "warehouse.duckdb", Path(folder) / "gesture.duckdb"
-        with Warehouse(warehouse, 10).open(RunInfo("run-0001", NIGHT, (DAY,), "a_night")) as session:
+        with Warehouse(warehouse, 10, create=RECORDS).open(RunInfo("run-0001", NIGHT, (DAY,), "a_night")) as session:
             commit_good_night(session)
             publish(
                 session,

@@ -39,13 +39,13 @@ def catchup(
         return
     if dry_run:
         raise typer.Exit(int(any(what != QUIET for _, what in listed)))
-    from gesture_assets.warehouse.run_queue import Turns
+    from gesture_assets.warehouse.run_queue import RunQueue
 
     days = [day for day, what in listed if what != QUIET and (restate or what != LATE)]
     if restate and waiting.touched:
         # Every later day counts the touched one's history.
         days = [day for day in sorted(waiting.landed) if day >= min(days)]
-    with Turns.beside(settings.warehouse).taken(str(uuid.uuid4()), "gesture catchup", days, goes_first=False):
+    with RunQueue.beside(settings.warehouse).register(str(uuid.uuid4()), "gesture catchup", days, goes_first=False):
         run_id = (
             note(settings, action="restate" if restate else "run", what="*", days=days, reason=reason) if days else ""
         )

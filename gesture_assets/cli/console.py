@@ -17,7 +17,7 @@ from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from gesture_assets.warehouse.warehouse import RunInfo
+    from gesture_assets.warehouse.run_info import RunInfo
 
 Day = Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="One day; default: the newest.")]
 
@@ -86,7 +86,7 @@ def run_info(step: str, *days: date) -> "RunInfo":
     """Who looks into the warehouse outside a Dagster run."""
     import uuid
 
-    from gesture_assets.warehouse.warehouse import RunInfo
+    from gesture_assets.warehouse.run_info import RunInfo
 
     return RunInfo(str(uuid.uuid4()), now(), days, step)
 

@@ -168,10 +168,10 @@ def models_activate(
 def models_rollback(reason: Annotated[str, typer.Option(help="Why; it is kept.")] = "rolled back by hand") -> None:
     """Let the version before the present one score again, from the next night on."""
     from gesture_assets.records import activations as registry
-    from gesture_assets.warehouse.warehouse import Warehouse
+    from gesture_assets.records.opening import warehouse_of
 
     settings = load_settings()
-    with Warehouse.of(settings).open(run_info("gesture models rollback", now().date())) as session:
+    with warehouse_of(settings).open(run_info("gesture models rollback", now().date())) as session:
         version = registry.previous(session.connection)
     _activate(settings, version, None, "rolled back", reason)
 
@@ -214,9 +214,9 @@ def _newest_day(settings: Settings) -> date:
 
 def _activations(settings: Settings) -> Any:
     from gesture_assets.records import activations as registry
-    from gesture_assets.warehouse.warehouse import Warehouse
+    from gesture_assets.records.opening import warehouse_of
 
-    with Warehouse.of(settings).open(run_info("gesture models", now().date())) as session:
+    with warehouse_of(settings).open(run_info("gesture models", now().date())) as session:
         return registry.activations(session.connection)
 
 
@@ -225,11 +225,11 @@ def _activate(settings: Settings, version: str, since: date | None, action: str,
     from gesture_assets.models.tracking import CHAMPION, Tracking
     from gesture_assets.models.versions import load_version
     from gesture_assets.records import activations as registry
-    from gesture_assets.warehouse.warehouse import Warehouse
+    from gesture_assets.records.opening import warehouse_of
 
     load_version(settings.models, version)
     first = since or _newest_day(settings) + timedelta(days=1)
-    with Warehouse.of(settings).open(run_info(f"gesture models {action}", first)) as session:
+    with warehouse_of(settings).open(run_info(f"gesture models {action}", first)) as session:
         done = registry.activate(session.connection, version, since=first, now=now(), action=action, reason=reason)
     Tracking(settings.mlflow_database, settings.mlflow_artifacts).alias(CHAMPION, version)
     console().print(f"{version} scores from {first} on, after {done.previous_version}.", highlight=False)

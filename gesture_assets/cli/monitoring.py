@@ -25,9 +25,9 @@ def alerts_list(
 ) -> None:
     """What is wrong now: since when, who knows of it, what to do. Errors first, then the oldest."""
     from gesture_assets.records import alert_log
-    from gesture_assets.warehouse.warehouse import Warehouse
+    from gesture_assets.records.opening import warehouse_of
 
-    with Warehouse.of(load_settings()).open(run_info("gesture alerts", now().date())) as session:
+    with warehouse_of(load_settings()).open(run_info("gesture alerts", now().date())) as session:
         known = alert_log.incidents(session.connection)
     standing = sorted(
         (one for one in known if one.is_open or with_resolved),
@@ -66,7 +66,7 @@ def alerts_ack(
 ) -> None:
     """Say that you know of an alert: nobody is told of it again until it is gone or gets worse."""
     from gesture_assets.records import alert_log
-    from gesture_assets.warehouse.warehouse import Warehouse
+    from gesture_assets.records.opening import warehouse_of
 
     if not note.strip():
         raise ConfigError.bad_value(
@@ -77,7 +77,7 @@ def alerts_ack(
             next_step=f'gesture alerts ack {key} --note "why"',
         )
     run = run_info("gesture alerts ack", now().date())
-    with Warehouse.of(load_settings()).open(run) as session:
+    with warehouse_of(load_settings()).open(run) as session:
         done = alert_log.acknowledge(session.connection, key, now=run.now, note=note)
     console().print(f"{key} is known to {done.acknowledged_by}: {note}", highlight=False, markup=False, soft_wrap=True)
 
@@ -97,8 +97,8 @@ def why_changed(
     import narwhals as nw
     import polars as pl
 
-    from gesture_assets.nights.why_changed import between
-    from gesture_assets.warehouse.warehouse import Warehouse
+    from gesture_assets.nights.score_changes import between
+    from gesture_assets.records.opening import warehouse_of
 
     settings = load_settings()
     con = published(settings)
@@ -115,7 +115,7 @@ def why_changed(
     _require_scored(con, user, first, last)
     con.close()
     who = nw.from_native(pl.LazyFrame({"user_id": [user]}))
-    with Warehouse.of(settings).open(run_info("gesture why-changed", first, last)) as session:
+    with warehouse_of(settings).open(run_info("gesture why-changed", first, last)) as session:
         found = between(session, settings, who, first, last, is_whole=user.startswith(UNSEEN))
         moved = {"rules": found.by_user()}
         by_rule = found.by_rule()

@@ -18,9 +18,9 @@ def publish(context: typer.Context) -> None:
     settings = load_settings()
     from gesture_assets.contracts.catalogue import catalogue
     from gesture_assets.publication.publish import live_days
-    from gesture_assets.warehouse.warehouse import Warehouse
+    from gesture_assets.records.opening import warehouse_of
 
-    with Warehouse.of(settings).open(run_info("gesture publish", now().date())) as session:
+    with warehouse_of(settings).open(run_info("gesture publish", now().date())) as session:
         live = live_days(session, catalogue(settings.tags).nightly)
     if not live:
         raise GateClosed(
@@ -41,10 +41,10 @@ def publish_rollback() -> None:
     from gesture_assets.contracts.catalogue import catalogue
     from gesture_assets.publication.publish import rollback
     from gesture_assets.records import audit_log
-    from gesture_assets.warehouse.warehouse import Warehouse
+    from gesture_assets.records.opening import warehouse_of
 
     settings = load_settings()
-    with Warehouse.of(settings).open(run_info("gesture publish rollback", now().date())) as session:
+    with warehouse_of(settings).open(run_info("gesture publish rollback", now().date())) as session:
         path = rollback(settings.data_dir / "published", settings.published, catalogue(settings.tags).tables)
         audit_log.note(session.connection, now=now(), action="roll back", what=path.name)
     console().print(f"{settings.published} is {path.name} again", highlight=False)

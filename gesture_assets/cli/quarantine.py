@@ -65,12 +65,12 @@ def quarantine_replay(
     from gesture_assets.contracts.catalogue import catalogue
     from gesture_assets.publication.publish import live_days
     from gesture_assets.records import quarantine
+    from gesture_assets.records.opening import warehouse_of
     from gesture_assets.sources.description import load_descriptions
     from gesture_assets.sources.landing import find_files
     from gesture_assets.sources.landing_index import LandingIndex
     from gesture_assets.sources.personal import pseudonym_key
-    from gesture_assets.warehouse.run_queue import Turns
-    from gesture_assets.warehouse.warehouse import Warehouse
+    from gesture_assets.warehouse.run_queue import RunQueue
 
     require_reason("-" if dry_run else reason, asked={"replay": True}, command="gesture quarantine")
     settings = load_settings()
@@ -81,7 +81,7 @@ def quarantine_replay(
     today = now().date()
     with (
         progress("reading quarantined rows again"),
-        Warehouse.of(settings).open(run_info("gesture quarantine replay", today)) as session,
+        warehouse_of(settings).open(run_info("gesture quarantine replay", today)) as session,
     ):
         index = LandingIndex(session, pseudonym_key(settings))
         index.refresh(files.values())
@@ -109,10 +109,11 @@ def quarantine_replay(
     last = max({*live, *(concerned for one in moved for concerned in one.days)} - {today})
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     why = f"quarantine replay: {reason}"
-    with Turns.beside(settings.warehouse).taken(str(uuid.uuid4()), "gesture quarantine replay", days, goes_first=False):
+    queue = RunQueue.beside(settings.warehouse)
+    with queue.register(str(uuid.uuid4()), "gesture quarantine replay", days, goes_first=False):
         run_id = note(settings, action="replay", what="quarantined_events", days=days, reason=reason)
         # Remembered first, so that the file this run publishes says it.
-        with Warehouse.of(settings).open(run_info("gesture quarantine replay", *days)) as session:
+        with warehouse_of(settings).open(run_info("gesture quarantine replay", *days)) as session:
             quarantine.record(session, moved, reason=reason, run_id=run_id)
         done = False
         try:
@@ -120,7 +121,7 @@ def quarantine_replay(
             done = run_ranges(settings, [(first, last)], "*", exceptions, run_id=run_id)
         finally:
             if not done:
-                with Warehouse.of(settings).open(run_info("gesture quarantine replay", *days)) as session:
+                with warehouse_of(settings).open(run_info("gesture quarantine replay", *days)) as session:
                     quarantine.forget_not_let_in(session, run_id)
         if not done:
             raise typer.Exit(1)

@@ -49,10 +49,10 @@ def run(
     if to and not from_:
         first = to
     days = _span(first.date(), last.date(), settings, today) if first and last else []
-    from gesture_assets.warehouse.run_queue import Turns
+    from gesture_assets.warehouse.run_queue import RunQueue
 
     # Known as under way from here on: a run of a later day that starts at the same moment waits for this one.
-    with Turns.beside(settings.warehouse).taken(str(uuid.uuid4()), "gesture run", days, goes_first=False):
+    with RunQueue.beside(settings.warehouse).register(str(uuid.uuid4()), "gesture run", days, goes_first=False):
         exceptions = {
             "force_reason": reason if force else "",
             "restate_crm": restate_crm,
@@ -68,10 +68,10 @@ def note(settings: Settings, *, action: str, what: str, days: Collection[date] =
     Returns the run id in that row, for the command's (first) run.
     """
     from gesture_assets.records import audit_log
-    from gesture_assets.warehouse.warehouse import Warehouse
+    from gesture_assets.records.opening import warehouse_of
 
     run = run_info(f"gesture {action}", *(sorted(days) or [now().date()]))
-    with Warehouse.of(settings).open(run) as session:
+    with warehouse_of(settings).open(run) as session:
         audit_log.note(
             session.connection, now=run.now, action=action, what=what, days=days, reason=reason, run_id=run.run_id
         )
@@ -189,14 +189,14 @@ def pending(settings: Settings, *, until: date) -> Pending:
     """What landed up to `until` and what of it is live, looking at the landing folder first."""
     from gesture_assets.contracts.catalogue import catalogue
     from gesture_assets.publication.publish import live_days
+    from gesture_assets.records.opening import warehouse_of
     from gesture_assets.sources.description import load_descriptions
     from gesture_assets.sources.landing import find_files
     from gesture_assets.sources.landing_index import LandingIndex
     from gesture_assets.sources.personal import pseudonym_key
-    from gesture_assets.warehouse.warehouse import Warehouse
 
     files = list(find_files(settings.landing, load_descriptions(settings.user_sources), settings.user_sources))
-    with progress("looking at what landed"), Warehouse.of(settings).open(run_info("gesture run", until)) as session:
+    with progress("looking at what landed"), warehouse_of(settings).open(run_info("gesture run", until)) as session:
         index = LandingIndex(session, pseudonym_key(settings))
         index.refresh(files)
         landed = index.landed_days()
@@ -273,13 +273,13 @@ def run_range(
         warnings.simplefilter("ignore")  # Dagster announces beta and preview features that we use on purpose
         instance = _dagster_instance(settings)
         from gesture_assets.definitions import load_definitions
-        from gesture_assets.warehouse.run_queue import Turns
-        from gesture_assets.warehouse.space import told_when_full
+        from gesture_assets.warehouse.run_queue import RunQueue
+        from gesture_assets.warehouse.space import raise_disk_full
 
         # Dagster's own storage is on the same disk, and has no words for a full one.
-        stack.enter_context(told_when_full(f"The run of {start} to {end}", settings.warehouse))
-        turns = Turns.beside(settings.warehouse)
-        turns.end_killed_runs(instance)
+        stack.enter_context(raise_disk_full(f"The run of {start} to {end}", settings.warehouse))
+        queue = RunQueue.beside(settings.warehouse)
+        queue.end_killed_runs(instance)
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
         definitions = load_definitions(settings)
         job = definitions.resolve_job_def(job_name)
@@ -290,7 +290,7 @@ def run_range(
         info = run_info(job_name, *(start + timedelta(days=n) for n in range((end - start).days + 1)))
         info = replace(info, run_id=run_id) if run_id else info
         first = not info.is_only_backfill
-        stack.enter_context(turns.taken(info.run_id, f"{job_name} of {window}", info.days, goes_first=first))
+        stack.enter_context(queue.register(info.run_id, f"{job_name} of {window}", info.days, goes_first=first))
         result = job.execute_in_process(
             instance=instance,
             run_id=info.run_id,

@@ -4,7 +4,7 @@ Belongs here: finding the tables, their order, which table stands on which. Does
 (each domain's `tables.py` names its own in `TABLES`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from graphlib import TopologicalSorter
@@ -71,12 +71,21 @@ def ancestors(table: str) -> tuple[str, ...]:
     return catalogue().ancestors(table)
 
 
+def domains_of(tables: Iterable[str]) -> set[str]:
+    """The rooms that have `tables` and every table behind them; none of a table that is not in the catalogue."""
+    behind = {name for table in tables for name in (table, *ancestors(table))}
+    return {domain for domain in domains() if behind.intersection(table.name for table in _tables_of(domain))}
+
+
 def domains() -> tuple[str, ...]:
     """The rooms that have tables, in the order of the alphabet."""
     return tuple(sorted(path.parent.name for path in PACKAGE.glob("*/tables.py")))
 
 
 def _declared() -> tuple[Contract, ...]:
+    return tuple(contract for domain in domains() for contract in _tables_of(domain))
+
+
+def _tables_of(domain: str) -> tuple[Contract, ...]:
     # By name: a domain stands on the contracts, so contracts cannot import one.
-    modules = [import_module(f"gesture_assets.{domain}.tables") for domain in domains()]
-    return tuple(contract for module in modules for contract in module.TABLES)
+    return import_module(f"gesture_assets.{domain}.tables").TABLES

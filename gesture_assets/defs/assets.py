@@ -1,7 +1,7 @@
 """Steps as Dagster assets: contracts to specs and checks, and the function that runs a step.
 
-Belongs here: what Dagster is told of a step before it runs. Does not belong here: what it does (`nights/`), what is told
-afterwards (`events.py`).
+Belongs here: what Dagster is told of a step before it runs. Does not belong here: what it does (`nights/`), what is
+told afterwards (`events.py`).
 """
 
 from collections.abc import Iterator
@@ -34,9 +34,7 @@ def asset_of(step: Step, settings: Settings) -> dg.AssetsDefinition:
     version = step.code_version(settings)
     specs = [_spec(tables[table.name], step, partitions, version) for table in step.tables]
     # Failures of the machine (memory, disk) may pass; bad data, closed gates and defects do not: they are not retried.
-    retries = dg.RetryPolicy(
-        max_retries=default_of(settings, "retry_count"), delay=30, backoff=dg.Backoff.EXPONENTIAL
-    )
+    retries = dg.RetryPolicy(max_retries=default_of(settings, "retry_count"), delay=30, backoff=dg.Backoff.EXPONENTIAL)
     return dg.multi_asset(
         name=step.name,
         specs=specs or [_file_spec(step, partitions)],

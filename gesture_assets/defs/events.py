@@ -14,7 +14,8 @@ from gesture_assets.nights.steps import ColumnSources, Markdown, StepResult
 from gesture_assets.reports.page import markdown_table
 from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse.audit import CheckOutcome
-from gesture_assets.warehouse.session import RunInfo, TableCommit
+from gesture_assets.warehouse.commits import TableCommit
+from gesture_assets.warehouse.run_info import RunInfo
 
 MOST_DAYS = 31  # of a range, that a materialisation lists
 MOST_SQL = 20_000  # letters of it

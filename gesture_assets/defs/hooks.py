@@ -13,7 +13,7 @@ from gesture_assets.monitoring.alerts import NIGHT_FAILED, TRAINING_FAILED
 from gesture_assets.nights.alerts import end_training_failures, tell_of_failure
 from gesture_assets.nights.all_steps import training_steps
 from gesture_assets.settings import Settings
-from gesture_assets.warehouse.session import RunInfo
+from gesture_assets.warehouse.run_info import RunInfo
 
 log = logging.getLogger(__name__)
 

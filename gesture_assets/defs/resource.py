@@ -16,8 +16,8 @@ from gesture_assets.errors import GateClosed, GestureError
 from gesture_assets.nights.night import open_night
 from gesture_assets.nights.steps import Step, run_step
 from gesture_assets.settings import Settings
+from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.run_queue import RunQueue
-from gesture_assets.warehouse.session import RunInfo
 
 NOW_TAG = "gesture/now"
 MACHINE_FAILURES = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
@@ -115,7 +115,7 @@ def warehouse_resource(settings: Settings) -> dg.ResourceDefinition:
         info = RunInfo(run.run_id, run_moment(context.instance, run), days, "nightly")
         what = f"{'backfill' if info.is_only_backfill else 'nightly'} of {info.window}" if days else "a run"
         queue = RunQueue.beside(settings.warehouse)
-        with queue.joined(run.run_id, what, days, goes_first=not info.is_only_backfill):
+        with queue.register(run.run_id, what, days, goes_first=not info.is_only_backfill):
             yield night
 
     return warehouse

@@ -38,8 +38,7 @@ def retrain_when_called_for(settings: Settings, train: dg.UnresolvedAssetJobDefi
         job=train,
         minimum_interval_seconds=300,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Every 5 min: starts the train job once for a night that called for a training "
-        "(retrain_decision).",
+        description="Every 5 min: starts the train job once for a night that called for a training (retrain_decision).",
     )
     def look(_context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         if not settings.published.exists():

@@ -33,7 +33,8 @@ from gesture_assets.records.opening import warehouse_of
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.personal_data import masked_sql
 from gesture_assets.vocabulary.severity import Severity
-from gesture_assets.warehouse.session import RunInfo, Session
+from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.warehouse.session import Session
 from gesture_assets.warehouse.space import why_full
 from gesture_assets.warehouse.warehouse import connect
 

@@ -1,6 +1,7 @@
 """Every step there is, in the order of a night.
 
-Belongs here: the list of modules that have steps. Does not belong here: a step (those modules), running one (`steps.py`).
+Belongs here: the list of modules that have steps. Does not belong here: a step (those modules), running
+one (`steps.py`).
 """
 
 from functools import cache

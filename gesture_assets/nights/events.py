@@ -1,7 +1,7 @@
 """Steps of what people did: landed files to events, visits, daily activity and totals.
 
-Belongs here: reading what landed behind the gates, calling the rooms. Does not belong here: what an event is (`events/`),
-how a file is read (`sources/`).
+Belongs here: reading what landed behind the gates, calling the rooms. Does not belong here: what an event is
+(`events/`), how a file is read (`sources/`).
 """
 
 from collections import Counter
@@ -98,7 +98,7 @@ def _ids_of_earlier_days(night: Night, days: Days, landed: Frame) -> Frame:
 
 
 def _counts(landed: Frame, events: Frame) -> Counter[Any]:
-    """What became of the rows: landed by the reason against them, accepted by the day that they are late for, or none."""
+    """Rows that landed by the reason against them, and rows accepted by the day that they are late for, or none."""
     by_reason = landed.group_by("reason").agg(nw.len().alias("rows")).collect().rows()
     day = nw.col("event_at").cast(nw.Date)
     late_for = events.with_columns(late_for=nw.when(day < nw.col(PARTITION)).then(day))
@@ -112,7 +112,9 @@ def _account(night: Night, counts: Counter[Any]) -> Mapping[str, Any]:
     """What became of the rows that landed, as the materialisation shows it."""
     landed = {reason: rows for (what, reason), rows in counts.items() if what == LANDED}
     accepted = {late_for: rows for (what, late_for), rows in counts.items() if what == ACCEPTED}
-    reasons = sorted(((reason, rows) for reason, rows in landed.items() if reason), key=lambda item: (-item[1], item[0]))
+    reasons = sorted(
+        ((reason, rows) for reason, rows in landed.items() if reason), key=lambda item: (-item[1], item[0])
+    )
     late = {day: rows for day, rows in accepted.items() if day is not None}
     return {
         "landed": sum(landed.values()),

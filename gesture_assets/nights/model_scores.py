@@ -1,7 +1,7 @@
 """Steps of tonight's model scores: everybody who could still buy, with reasons, and the score to act on.
 
-Belongs here: which model scores which day, reading whom it scores, a part at a time. Does not belong here: how a score is
-made or explained (`models/`), training (`training.py`).
+Belongs here: which model scores which day, reading whom it scores, a part at a time. Does not belong here: how a score
+is made or explained (`models/`), training (`training.py`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -105,9 +105,7 @@ def _candidates(night: Night, serving: Champions) -> Frame:
     return night.session.set_aside("asked", users)
 
 
-def _eligible(
-    night: Night, serving: Champions, candidates: Frame
-) -> Iterator[tuple[date, str, Model, pl.DataFrame]]:
+def _eligible(night: Night, serving: Champions, candidates: Frame) -> Iterator[tuple[date, str, Model, pl.DataFrame]]:
     """For each day with a model: the users whom it scores, some at a time, in the columns that it reads."""
     for day, champion in serving.items():
         if champion.model is not None:

@@ -1,7 +1,7 @@
 """The open night: the warehouse of a run, the days that are being built, and reads behind the gates.
 
-Belongs here: what every step asks of the warehouse. Does not belong here: any step (the modules beside this one), running
-them (`steps.py`, `runner.py`), Dagster (`defs/`).
+Belongs here: what every step asks of the warehouse. Does not belong here: any step (the modules beside this one),
+running them (`steps.py`, `runner.py`), Dagster (`defs/`).
 """
 
 import logging
@@ -23,7 +23,8 @@ from gesture_assets.records import audit_log
 from gesture_assets.records.opening import warehouse_of
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.types import POLARS_TYPES
-from gesture_assets.warehouse.session import RunInfo, Session
+from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.warehouse.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Night:
         """The same night, building `days` only."""
         return replace(self, days=tuple(days))
 
-    def once(self, key: str, make: Callable[[], Any]) -> Any:
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
         """What `make` returns; asked again for `key`, the night remembers."""
         if key not in self.memo:
             self.memo[key] = make()
@@ -136,3 +137,9 @@ def moments(night: Night, days: Days) -> Frame:
     ends = [day + timedelta(days=1) for day in days]
     values = ", ".join(f"(date '{day}', timestamp '{end}')" for day, end in zip(days, ends, strict=True))
     return nw.from_native(night.session.connection.sql(f"select * from (values {values}) as t({PARTITION}, as_of)"))
+
+
+def is_one_of(days: Days) -> str:
+    """The condition that a row is of one of `days`, for `Night.select`."""
+    listed = ", ".join(f"date '{day}'" for day in days)
+    return f"{PARTITION} in ({listed})"

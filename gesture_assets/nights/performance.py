@@ -1,7 +1,7 @@
 """The step of performance: how stored scores turned out, and whether to train.
 
-Belongs here: reading scores and outcomes. Does not belong here: figures and limits (`monitoring/performance.py`), when a
-training is called for (`monitoring/retraining.py`).
+Belongs here: reading scores and outcomes. Does not belong here: figures and limits (`monitoring/performance.py`), when
+a training is called for (`monitoring/retraining.py`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ from gesture_assets.monitoring.retraining import RetrainingState, Thresholds, de
 from gesture_assets.monitoring.tables import DRIFT_REPORTS, PERFORMANCE_REPORT, RETRAIN_DECISION, SCORE_BACKTEST
 from gesture_assets.nights.cohorts import has_features, matured_cohort
 from gesture_assets.nights.drift import NEWS
-from gesture_assets.nights.night import Days, Night
+from gesture_assets.nights.night import Days, Night, is_one_of
 from gesture_assets.nights.steps import Built, Step
 from gesture_assets.nights.training_rows import outcomes
 from gesture_assets.records import activations
@@ -46,9 +46,7 @@ def _champions(night: Night) -> Mapping[date, str | None]:
 
 
 def _made_of(night: Night) -> Mapping[date, str]:
-    return {
-        day: f"{version or NO_CHAMPION} {_last_training(night, day)}" for day, version in _champions(night).items()
-    }
+    return {day: f"{version or NO_CHAMPION} {_last_training(night, day)}" for day, version in _champions(night).items()}
 
 
 def performance(night: Night, days: Days) -> Built:
@@ -115,17 +113,21 @@ def _realised(night: Night, day: date) -> Iterator[pl.DataFrame]:
         sample_count="rows",
         buyer_count="positives",
     )
-    yield judged.segment_gaps(metrics).filter(pl.col("rows").is_not_null()).select(
-        "low",
-        "high",
-        "verdict",
-        *about,
-        segment=pl.format("{}={}", "segment_column", "segment"),
-        metric=pl.lit("roc_auc"),
-        value="roc_auc",
-        fall="gap",
-        sample_count="rows",
-        buyer_count="positives",
+    yield (
+        judged.segment_gaps(metrics)
+        .filter(pl.col("rows").is_not_null())
+        .select(
+            "low",
+            "high",
+            "verdict",
+            *about,
+            segment=pl.format("{}={}", "segment_column", "segment"),
+            metric=pl.lit("roc_auc"),
+            value="roc_auc",
+            fall="gap",
+            sample_count="rows",
+            buyer_count="positives",
+        )
     )
 
 
@@ -253,12 +255,10 @@ def _training_samples(night: Night, day: date) -> int:
         days = training_days(live, known_until=day, horizon=night.settings.label_horizon_days)
     except TrainingRefused:
         return 0
-    where = f"{PARTITION} in ({', '.join(f"date '{feature_day}'" for feature_day in days)})"
+    where = is_one_of(days)
     scored = night.select(MODEL_SCORES, where)
     unserved = night.select(MODEL_EXCLUSIONS, f"{where} and reason in ('{NO_CHAMPION}', '{UNAVAILABLE}')")
     return sum(frame.select(nw.len()).collect().item() for frame in (scored, unserved))
 
 
-STEPS = (
-    Step("performance", performance, (PERFORMANCE_REPORT, SCORE_BACKTEST, RETRAIN_DECISION), sources=_made_of),
-)
+STEPS = (Step("performance", performance, (PERFORMANCE_REPORT, SCORE_BACKTEST, RETRAIN_DECISION), sources=_made_of),)

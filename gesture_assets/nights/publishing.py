@@ -154,8 +154,8 @@ STEPS = (
         written_results,
         group="publication",
         owner=DATA_ENGINEERING,
-        about="Every check of the day with what it observed, as JSON.\n\nEach step of a night writes the file, also one "
-        "that fails; this is its last state, once every table has passed.",
+        about="Every check of the day with what it observed, as JSON.\n\nEach step of a night writes the file, also "
+        "one that fails; this is its last state, once every table has passed.",
         path="data/validation_results.json",
         kinds={"validation_results": ("json",)},
         checks=(

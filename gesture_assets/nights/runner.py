@@ -1,7 +1,7 @@
 """A plain runner: the steps of a night, one after the other, in this process, without Dagster.
 
-Belongs here: running steps for tests and tools. Does not belong here: what a step does (the modules beside this one), the
-nightly of a deployment, which Dagster runs, retries and records (`defs/`).
+Belongs here: running steps for tests and tools. Does not belong here: what a step does (the modules beside this one),
+the nightly of a deployment, which Dagster runs, retries and records (`defs/`).
 """
 
 import logging
@@ -16,7 +16,7 @@ from gesture_assets.nights.all_steps import nightly_steps, training_steps
 from gesture_assets.nights.night import open_night
 from gesture_assets.nights.steps import Step, StepResult, run_step
 from gesture_assets.settings import Settings
-from gesture_assets.warehouse.session import RunInfo
+from gesture_assets.warehouse.run_info import RunInfo
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class NightResult:
         return not self.failures and not self.closed
 
     def raise_failure(self) -> "NightResult":
-        """This result, unless a step failed: then its error is raised."""
+        """The result, unless a step failed: then its error is raised."""
         for error in self.failures.values():
             raise error
         return self

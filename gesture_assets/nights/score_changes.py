@@ -29,14 +29,14 @@ from gesture_assets.monitoring.score_changes import (
     rescored,
     would_be,
 )
-from gesture_assets.rules.rule_set import RuleSet
-from gesture_assets.rules.tables import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SETS
 from gesture_assets.monitoring.tables import SCORE_CHANGES
 from gesture_assets.nights.night import Days, Night
 from gesture_assets.nights.steps import Built, Step
+from gesture_assets.rules.rule_set import RuleSet
+from gesture_assets.rules.tables import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SETS
 from gesture_assets.settings import Settings
 from gesture_assets.subscribers.tables import validated_subscribers
-from gesture_assets.warehouse.warehouse import Session
+from gesture_assets.warehouse.session import Session
 
 BY_RULE = ("user_id", "rule_id")
 
@@ -104,16 +104,26 @@ class Between:
 
 
 def between(
-    session: Session, settings: Settings, users: Frame, earlier: date, later: date, *, is_whole: bool = False
+    session: Session,
+    settings: Settings,
+    users: Frame,
+    earlier: date,
+    later: date,
+    *,
+    is_whole: bool = False,
+    days: Sequence[date] | None = None,
 ) -> Between:
     """What is needed to say why the scores of `users` (`user_id`) moved from the day `earlier` to the day `later`.
 
     `is_whole` reads everybody's activity, which an id `subscriber:<mailchimp_id>` takes that has given way to another
-    in between. Raises `GateClosed` where a day is not live.
+    in between. `days` are those that are being built (default: those of the run). Raises `GateClosed` where a day is
+    not live.
     """
     before, after = _rules_of(session, earlier), _rules_of(session, later)
     chosen = session.set_aside("chosen", users)
-    activity, links = (session.read(contract, through=later) for contract in (DAILY_ACTIVITY, IDENTITY_LINKS))
+    activity, links = (
+        session.read(contract, through=later, days=days) for contract in (DAILY_ACTIVITY, IDENTITY_LINKS)
+    )
     if not is_whole:
         activity, links = of_users(activity, links, chosen)
     subscribers = validated_subscribers(settings.tags)

@@ -1,7 +1,7 @@
 """What a step is, and running one: look whether anything changed, ask the gates, build, commit.
 
-Belongs here: the order of these, the same for every step and every runner. Does not belong here: what a step builds (the
-modules beside this one), who runs it (`runner.py` for tests and tools, `defs/` for Dagster).
+Belongs here: the order of these, the same for every step and every runner. Does not belong here: what a step builds
+(the modules beside this one), who runs it (`runner.py` for tests and tools, `defs/` for Dagster).
 """
 
 from collections import Counter
@@ -20,8 +20,9 @@ from gesture_assets.nights.night import Days, Night
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse.audit import NOT_EVALUATED
+from gesture_assets.warehouse.commits import TableCommit, join_commits
 from gesture_assets.warehouse.ledger import Verdict
-from gesture_assets.warehouse.session import Frames, TableCommit, join_commits
+from gesture_assets.warehouse.staging import Frames
 from gesture_assets.warehouse.unchanged import build_keys, still_live
 
 ColumnSources = Mapping[str, Sequence[tuple[str, str]]]  # column -> the columns (table, column) that it is made of
@@ -54,8 +55,8 @@ class CheckResult:
 class Built:
     """What a step made for some days: the tables to commit, and what there is to say of them.
 
-    `inputs` are what was read beside tables, by name; `counts` are added up over the parts of a range; `version` is that
-    of the rules or the model; `when_live` is done once every table has passed; `absent` says why there is nothing.
+    `inputs` are what was read beside tables, by name; `counts` are added up over the parts of a range; `version` is
+    that of the rules or the model; `when_live` is done once every table has passed; `absent` says why there is nothing.
     """
 
     tables: Mapping[Contract, Frames] = field(default_factory=dict[Contract, Frames])
@@ -81,9 +82,9 @@ class Step:
     name: str
     build: Callable[[Night, Days], Built]
     tables: tuple[Contract, ...] = ()
-    sources: Callable[[Night], Mapping[date, str] | None] | None = lambda night: Nothing
+    sources: Callable[[Night], Mapping[date, str] | None] | None = lambda night: {}
     rows: Callable[[Night], Mapping[date, int]] | None = None
-    look_first: Callable[[Night], None] = lambda night: None
+    look_first: Callable[[Night], object] = lambda night: None
     summary: Callable[[Night, Counter[Any]], Mapping[str, Any]] = lambda night, counts: Nothing
     column_sources: Callable[[Settings], Mapping[str, ColumnSources]] = lambda settings: Nothing
     code_version: Callable[[Settings], str | None] = lambda settings: None
@@ -127,8 +128,8 @@ def run_step(
 ) -> StepResult:
     """Build `step` for the days of `night`, unless nothing that it is made of has changed.
 
-    The result holds the error that names what was rejected, where something was: whoever runs the step reports the checks
-    first. When building raises, `when_cut_off` is told which parts of a range are live all the same.
+    The result holds the error that names what was rejected, where something was: whoever runs the step reports the
+    checks first. When building raises, `when_cut_off` is told which parts of a range are live all the same.
     """
     step.look_first(night)
     night = night.without_quiet_days()

@@ -15,7 +15,7 @@ import polars as pl
 from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.errors import SourceError
 from gesture_assets.frames import Frame
-from gesture_assets.nights.night import Days, Night
+from gesture_assets.nights.night import Days, Night, is_one_of
 from gesture_assets.nights.steps import Built, Step
 from gesture_assets.sources.crm import CrmContent, canonical_crm, crm_url, odd_values, read_crm
 from gesture_assets.sources.personal import build_word, pseudonym_key
@@ -91,7 +91,7 @@ def crm_subscribers(night: Night, days: Days) -> Built:
     ]
     built_days = [day for day in days if day not in stored_days]
     frames: dict[Contract, list[Frame]] = {
-        table: [night.select(table, _on(stored_days))] if stored_days else [] for table in CRM_STEP_TABLES
+        table: [night.select(table, is_one_of(stored_days))] if stored_days else [] for table in CRM_STEP_TABLES
     }
     if built_days:
         moments = nw.from_native(
@@ -137,10 +137,6 @@ def crm_subscribers(night: Night, days: Days) -> Built:
 def _is_past(day: date, today: date) -> bool:
     """Whether the CRM of `today` is too late to stand for `day`: it stands for the day that has just ended."""
     return day < today - timedelta(days=1)
-
-
-def _on(days: Days) -> str:
-    return f"{PARTITION} in ({', '.join(f"date '{day}'" for day in days)})"
 
 
 def _snapshot(

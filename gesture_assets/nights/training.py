@@ -1,7 +1,7 @@
 """Steps of the train job: the training set, the candidate and its judgement; the better model serves from then on.
 
-Belongs here: reading what models learn from, calling the room, letting a better model serve. Does not belong here: how a
-model is trained or judged (`models/`), which version serves when (`records/activations.py`).
+Belongs here: reading what models learn from, calling the room, letting a better model serve. Does not belong here: how
+a model is trained or judged (`models/`), which version serves when (`records/activations.py`).
 """
 
 import json

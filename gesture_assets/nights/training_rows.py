@@ -7,7 +7,6 @@ Belongs here: reading them for a training, for tonight's scores and for monitori
 from collections.abc import Collection, Sequence
 from datetime import date, timedelta
 
-import narwhals as nw
 import polars as pl
 
 from gesture_assets.events.tables import DAILY_ACTIVITY, IDENTITY_LINKS

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import duckdb
 
+from gesture_assets.vocabulary.sql import literal
+
 log = logging.getLogger(__name__)
 
 # A file is to be at most 1.2 × what its rows need. Row groups of rebuilt days waste some of that unseen (a tenth with
@@ -46,7 +48,7 @@ def compact(path: Path, *, smallest_bytes: int = SMALLEST_BYTES) -> bool:
     try:
         with duckdb.connect() as connection:
             for name, where, options in (("old", path, " (read_only)"), ("new", beside, "")):
-                connection.execute(f"attach '{str(where).replace(chr(39), chr(39) * 2)}' as {name}{options}")
+                connection.execute(f"attach {literal(where)} as {name}{options}")
             connection.execute("copy from database old to new")
             connection.execute("checkpoint new")
         with beside.open("rb") as stream:

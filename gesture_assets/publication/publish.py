@@ -29,13 +29,18 @@ from gesture_assets.records.alert_log import ALERT_LOG_COLUMNS, INCIDENTS
 from gesture_assets.records.audit_log import AUDIT_LOG_COLUMNS
 from gesture_assets.records.quarantine import REPLAY_COLUMNS
 from gesture_assets.settings import Settings
+from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.format import unreadable
-from gesture_assets.warehouse.ledger import LEDGER_COLUMNS, Verdict
+from gesture_assets.warehouse.ledger import LEDGER, LEDGER_COLUMNS
 from gesture_assets.warehouse.lock import attach_when_free
+from gesture_assets.warehouse.relations import comments, comments_on
 from gesture_assets.warehouse.restatement import RESTATEMENT_COLUMNS
+from gesture_assets.warehouse.run_info import window_of
+from gesture_assets.warehouse.session import Session
 from gesture_assets.warehouse.space import require_room
-from gesture_assets.warehouse.warehouse import LIVE, Session, Warehouse, comments, comments_on, connect
+from gesture_assets.warehouse.transaction import transaction
+from gesture_assets.warehouse.warehouse import Warehouse, connect
 
 log = logging.getLogger(__name__)
 
@@ -107,17 +112,45 @@ class Published:
     newest_day: date
 
 
+@dataclass(frozen=True)
+class TrainingCall:
+    """Whether the night of `day` calls for a training, and why."""
+
+    day: date
+    should_retrain: bool
+    because: str
+
+
+def called_for_training(published: Path) -> TrainingCall | None:
+    """What the newest published night says of a training; None where a model has been trained on it or since."""
+    with duckdb.connect(str(published.resolve()), read_only=True) as connection:
+        row = connection.execute(
+            f"""select {PARTITION}, should_retrain, because from retrain_decision
+            where {PARTITION} > coalesce((select max({PARTITION}) from candidate_model), date '0001-01-01')
+            order by {PARTITION} desc limit 1"""
+        ).fetchone()
+    return TrainingCall(*row) if row else None
+
+
 def require_night(
-    session: Session, contracts: Sequence[Contract], *, reader: str = "published_warehouse"
+    session: Session,
+    contracts: Sequence[Contract],
+    *,
+    days: Sequence[date] | None = None,
+    reader: str = "published_warehouse",
 ) -> dict[str, str]:
-    """Table -> hash over the run's days, every one of which has passed. Raises `GateClosed` naming what has not."""
+    """Table -> hash over `days` (default: those of the run), every one of which has passed.
+
+    Raises `GateClosed` naming what has not.
+    """
+    days = session.run.days if days is None else days
     return {
         contract.name: ledger.require(
             session.connection,
             table=contract.name,
-            days=session.run.days,
+            days=days,
             reader=reader,
-            window=session.run.window,
+            window=window_of(days),
         )
         for contract in contracts
     }
@@ -133,24 +166,27 @@ def publish(
     warehouse: Path,
     keep: int,
     deadline: int = 6,
+    days: Sequence[date] | None = None,
 ) -> Published:
     """Copy the warehouse, dress and verify the copy, and let `link` point to it. Closes the session's warehouse.
 
     `deadline`: hour (UTC) of the next day by which a day is to be live, for the file's tables and views about it.
-    Raises `GateClosed` when a table of the run's days has not passed, `ContractBreach` when the copy is not what was
-    audited, or was edited by hand since; in both cases, as after a crash at any point, `link` stays where it was.
+    `days`: the night that must be whole (default: the days of the run). Raises `GateClosed` when a table of these has
+    not passed, `ContractBreach` when the copy is not what was audited, or was edited by hand since; in both cases, as
+    after a crash at any point, `link` stays where it was.
     """
     for contract in contracts:
         session.ensure(contract)  # before the first training there is no table of models
     nightly = [contract for contract in contracts if contract.is_nightly]
-    require_night(session, nightly)
+    days = session.run.days if days is None else days
+    require_night(session, nightly, days=days)
     for contract in nightly:
-        session.verify_unchanged(contract, session.run.days, since=session.run.days[0])
+        session.verify_unchanged(contract, days, since=days[0])
     now = session.run.now
     snapshot_id = f"{now:%Y%m%dT%H%M%S}-{session.run.run_id[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder, link)
-    require_room(f"The publication of {session.run.window}", folder, warehouse.stat().st_size)
+    require_room(f"The publication of {window_of(days)}", folder, warehouse.stat().st_size)
     path = folder / f"gesture-{snapshot_id}.duckdb"
     part = path.with_name(path.name + ".tmp")
     con = session.connection
@@ -173,7 +209,7 @@ def publish(
     part.replace(path)
     flip(link, path)
     _prune(folder, link, keep)
-    con.execute(f"attach '{str(warehouse).replace(chr(39), chr(39) * 2)}' as warehouse")
+    con.execute(f"attach {literal(warehouse)} as warehouse")
     log.info("published %s", path.name)
     return Published(snapshot_id, path, path.stat().st_size, newest)
 
@@ -217,82 +253,92 @@ def _dress(
     deadline: int,
 ) -> None:
     """Add what makes the file explain itself: views, comments, dictionaries, manifest, how the nights have gone."""
-    con = duckdb.connect(str(path))
-    try:
+    with duckdb.connect(str(path)) as con:
         con.execute("set TimeZone = 'UTC'")
-        con.execute("begin transaction")  # hundreds of comments, one write
-        con.execute("create schema if not exists analytics")
-        health.write(con, contracts, now=now, deadline=deadline)
-        for bookkeeping in ("landing_days", "landing_files", "warehouse_format"):  # of the private file
-            con.execute(f"drop table if exists {bookkeeping}")
-        con.execute("drop schema if exists rejected cascade")  # what did not pass is nobody else's to read
-        con.execute(
-            """create or replace table dim_feature (name varchar not null, type varchar not null,
-            description varchar not null, feature_group varchar not null, unit varchar, window_days integer,
-            source varchar not null, reference varchar not null, personal_data varchar not null,
-            owner varchar not null)"""
-        )
-        _insert(
-            con,
-            "dim_feature",
-            [
-                (
-                    f.name,
-                    f.type,
-                    f.description,
-                    f.group,
-                    f.unit,
-                    f.window,
-                    f.source,
-                    f.reference,
-                    "pseudonym" if f.name == "mailchimp_id" else "none",
-                    "scoring@gesture.example",
-                )
-                for f in features
-            ],
-        )
-        con.execute(
-            """create or replace table dim_column (table_name varchar not null, position integer not null,
-            column_name varchar not null, type varchar not null, description varchar not null, unit varchar,
-            is_nullable boolean not null, personal_data varchar not null)"""
-        )
-        _insert(
-            con,
-            "dim_column",
-            [
-                (contract.name, position, c.name, c.type, c.description, c.unit, c.nullable, c.personal)
-                for contract in contracts
-                for position, c in enumerate(contract.columns, start=1)
-            ],
-        )
-        schema_version, _ = kept_schema()
-        con.execute(
-            """create or replace table manifest (snapshot_id varchar not null, published_at timestamp not null,
-            run_id varchar not null, table_name varchar not null, first_date date, as_of_date date,
-            day_count bigint not null, row_count bigint not null, content_hash varchar, verdict varchar,
-            version varchar, checks varchar, schema_version varchar not null)"""
-        )
-        for contract in contracts:
-            con.execute(
-                f"""insert into manifest
-                select ?, ?, ?, ?, first_date, coalesce(as_of_date, newest.partition), day_count, counted.row_count,
-                    newest.content_hash, newest.verdict, newest.version, newest.checks, ?
-                from (select min({PARTITION}) as first_date, max({PARTITION}) as as_of_date,
-                    count(distinct {PARTITION}) as day_count, count(*) as row_count from {contract.name}) as counted
-                left join (select * from gate_ledger where table_name = ?
-                    qualify row_number() over (order by partition desc, attempt desc) = 1) as newest on true""",
-                [snapshot_id, now, run_id, contract.name, schema_version, contract.name],
-            )
-        present = _comments_present(con)
-        for statement in _comments_wanted(con, contracts):
-            if statement not in present:  # the tables brought most of theirs along
-                con.execute(statement)
-        con.execute(VIEWS.read_text(encoding="utf-8").replace("{deadline}", f"{deadline:02}"))
-        con.execute(OPEN_ALERTS)
-        con.execute("commit")
+        with transaction(con):  # hundreds of comments, one write
+            con.execute("create schema if not exists analytics")
+            health.write(con, contracts, now=now, deadline=deadline)
+            for bookkeeping in ("landing_days", "landing_files", "warehouse_format"):  # of the private file
+                con.execute(f"drop table if exists {bookkeeping}")
+            con.execute("drop schema if exists rejected cascade")  # what did not pass is nobody else's to read
+            _write_dictionaries(con, contracts, features)
+            _write_manifest(con, contracts, snapshot_id=snapshot_id, run_id=run_id, now=now)
+            present = _comments_present(con)
+            for statement in _comments_wanted(con, contracts):
+                if statement not in present:  # the tables brought most of theirs along
+                    con.execute(statement)
+            con.execute(VIEWS.read_text(encoding="utf-8").replace("{deadline}", f"{deadline:02}"))
+            con.execute(OPEN_ALERTS)
         con.execute("checkpoint")
-    finally:
-        con.close()
+
+
+def _write_dictionaries(
+    con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract], features: Sequence[Feature]
+) -> None:
+    """The tables that explain features and columns."""
+    con.execute(
+        """create or replace table dim_feature (name varchar not null, type varchar not null,
+        description varchar not null, feature_group varchar not null, unit varchar, window_days integer,
+        source varchar not null, reference varchar not null, personal_data varchar not null,
+        owner varchar not null)"""
+    )
+    _insert(
+        con,
+        "dim_feature",
+        [
+            (
+                f.name,
+                f.type,
+                f.description,
+                f.group,
+                f.unit,
+                f.window,
+                f.source,
+                f.reference,
+                "pseudonym" if f.name == "mailchimp_id" else "none",
+                "scoring@gesture.example",
+            )
+            for f in features
+        ],
+    )
+    con.execute(
+        """create or replace table dim_column (table_name varchar not null, position integer not null,
+        column_name varchar not null, type varchar not null, description varchar not null, unit varchar,
+        is_nullable boolean not null, personal_data varchar not null)"""
+    )
+    _insert(
+        con,
+        "dim_column",
+        [
+            (contract.name, position, c.name, c.type, c.description, c.unit, c.nullable, c.personal)
+            for contract in contracts
+            for position, c in enumerate(contract.columns, start=1)
+        ],
+    )
+
+
+def _write_manifest(
+    con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract], *, snapshot_id: str, run_id: str, now: datetime
+) -> None:
+    """What the file holds, and with which verdicts."""
+    schema_version, _ = kept_schema()
+    con.execute(
+        """create or replace table manifest (snapshot_id varchar not null, published_at timestamp not null,
+        run_id varchar not null, table_name varchar not null, first_date date, as_of_date date,
+        day_count bigint not null, row_count bigint not null, content_hash varchar, verdict varchar,
+        version varchar, checks varchar, schema_version varchar not null)"""
+    )
+    for contract in contracts:
+        con.execute(
+            f"""insert into manifest
+            select ?, ?, ?, ?, first_date, coalesce(as_of_date, newest.partition), day_count, counted.row_count,
+                newest.content_hash, newest.verdict, newest.version, newest.checks, ?
+            from (select min({PARTITION}) as first_date, max({PARTITION}) as as_of_date,
+                count(distinct {PARTITION}) as day_count, count(*) as row_count from {contract.name}) as counted
+            left join (select * from gate_ledger where table_name = ?
+                qualify row_number() over (order by partition desc, attempt desc) = 1) as newest on true""",
+            [snapshot_id, now, run_id, contract.name, schema_version, contract.name],
+        )
 
 
 def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[Any, ...]]) -> None:
@@ -303,16 +349,16 @@ def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[Any, ..
 
 def _comments_wanted(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract]) -> Iterator[str]:
     """`COMMENT ON` for every table of the file and its columns."""
-    kept = con.execute("select table_name from duckdb_tables() where schema_name = 'superseded'").fetchall()
+    with_history = con.execute("select table_name from duckdb_tables() where schema_name = 'superseded'").fetchall()
     for contract in contracts:
         yield from comments(contract, "main")
-        if (contract.name,) in kept:
+        if (contract.name,) in with_history:
             yield from comments(contract, "superseded")
             replaced = "When another version took its place (UTC)."
             yield from [*comments_on(f"superseded.{contract.name}", "", {"superseded_at": replaced})][1:]
-    for table, (said, columns) in DICTIONARY.items():
-        yield from comments_on(f"main.{table}", said, columns)
-    for table, said, columns in (
+    for table, (meaning, columns) in DICTIONARY.items():
+        yield from comments_on(f"main.{table}", meaning, columns)
+    for table, meaning, columns in (
         ("gate_ledger", "One row per audit of a table and day.", LEDGER_COLUMNS),
         ("restatements", "One row per table and old day that changed after it was published.", RESTATEMENT_COLUMNS),
         ("quarantine_replays", "One row per day, file and reason of rows that were let in later.", REPLAY_COLUMNS),
@@ -323,9 +369,9 @@ def _comments_wanted(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contrac
             "One row per change of an alert: opened, repeated, told, acknowledged, resolved.",
             ALERT_LOG_COLUMNS,
         ),
-        *((table, said, columns) for table, (said, columns) in health.HEALTH.items()),
+        *((table, meaning, columns) for table, (meaning, columns) in health.HEALTH.items()),
     ):
-        yield from comments_on(f"main.{table}", said, {name: meaning for name, _, meaning in columns})
+        yield from comments_on(f"main.{table}", meaning, {name: text for name, _, text in columns})
 
 
 def _comments_present(con: duckdb.DuckDBPyConnection) -> set[str]:
@@ -336,9 +382,11 @@ def _comments_present(con: duckdb.DuckDBPyConnection) -> set[str]:
     ).fetchall()
     return {
         statement
-        for table, column, said in rows
-        if said
-        for statement in ([*comments_on(table, "", {column: said})][1:] if column else comments_on(table, said, {}))
+        for table, column, comment in rows
+        if comment
+        for statement in (
+            [*comments_on(table, "", {column: comment})][1:] if column else comments_on(table, comment, {})
+        )
     }
 
 
@@ -397,13 +445,12 @@ def live_days(session: Session, contracts: Sequence[Contract]) -> dict[date, str
     """Day -> hash of what landed that it was built from, for days on which every table has an open gate."""
     verdicts = [ledger.latest(session.connection, contract.name) for contract in contracts]
     days = (
-        set.intersection(*({day for day, entry in table.items() if entry[0] is not Verdict.FAIL} for table in verdicts))
+        set.intersection(*({day for day, entry in table.items() if entry.is_open} for table in verdicts))
         if verdicts
         else set()
     )
     inputs = session.connection.execute(
-        f"select partition, arg_max(input_hashes, attempt) from {LIVE}.gate_ledger "
-        "where table_name = 'raw_events' group by all"
+        f"select partition, arg_max(input_hashes, attempt) from {LEDGER} where table_name = 'raw_events' group by all"
     ).fetchall()
     return {day: json.loads(text).get("landing", "") for day, text in inputs if day in days}
 
@@ -420,7 +467,7 @@ def read_published(link: Path) -> duckdb.DuckDBPyConnection:
         )
     con = connect()
     try:
-        con.execute(f"attach '{str(link.resolve()).replace(chr(39), chr(39) * 2)}' as gesture (read_only)")
+        con.execute(f"attach {literal(link.resolve())} as gesture (read_only)")
     except duckdb.Error as error:
         raise unreadable(link.resolve(), error, next_step="gesture publish") or error from error
     con.execute("use gesture")
@@ -458,8 +505,8 @@ def gate_report(settings: Settings, day: date | None) -> list[tuple[str, date, i
     """Table, day, attempt, verdict, rows and what did not pass, of `day` or of the newest day of the ledger."""
     with private_ledger(settings) as con:
         rows = con.execute(
-            f"""select table_name, partition, attempt, verdict, row_count, checks from {LIVE}.gate_ledger
-            where partition = coalesce(?, (select max(partition) from {LIVE}.gate_ledger))
+            f"""select table_name, partition, attempt, verdict, row_count, checks from {LEDGER}
+            where partition = coalesce(?, (select max(partition) from {LEDGER}))
             qualify row_number() over (partition by table_name order by attempt desc) = 1
             order by recorded_at, table_name""",
             [day],
@@ -475,7 +522,7 @@ def rejected_days(settings: Settings) -> list[date]:
     """Days of which some table's latest audit failed, in order."""
     with private_ledger(settings) as con:
         rows = con.execute(
-            f"""select distinct partition from (select * from {LIVE}.gate_ledger
+            f"""select distinct partition from (select * from {LEDGER}
             qualify row_number() over (partition by table_name, partition order by attempt desc) = 1)
             where verdict = 'FAIL' order by all"""
         ).fetchall()

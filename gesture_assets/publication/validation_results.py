@@ -6,26 +6,32 @@ that failed: a report that needs a good night would be missing when it is wanted
 
 import json
 import os
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from gesture_assets.warehouse.ledger import LEDGER
-from gesture_assets.warehouse.warehouse import RunInfo
+from gesture_assets.warehouse.run_info import RunInfo
 
 
-def write(connection: duckdb.DuckDBPyConnection, path: Path, run: RunInfo) -> dict[str, Any]:
-    """Write the latest verdict of every table on the days of `run` to `path`, in one step; returns what was written.
+def write(
+    connection: duckdb.DuckDBPyConnection, path: Path, run: RunInfo, days: Sequence[date] | None = None
+) -> dict[str, Any]:
+    """Write the latest verdict of every table on `days` to `path`, in one step; returns what was written.
 
+    `days` are those of `run` unless others are given.
     `success` is true when no table's latest audit failed, which is when no check that blocks did.
     """
+    days = run.days if days is None else days
     rows = connection.execute(
         f"""select table_name, partition, attempt, verdict, row_count, content_hash, run_id, recorded_at, checks
         from {LEDGER} where partition between ? and ?
         qualify row_number() over (partition by table_name, partition order by attempt desc) = 1
         order by partition, recorded_at, table_name""",
-        [run.days[0], run.days[-1]],
+        [days[0], days[-1]],
     ).fetchall()
     results = [
         {
@@ -46,7 +52,7 @@ def write(connection: duckdb.DuckDBPyConnection, path: Path, run: RunInfo) -> di
         "run_id": run.run_id,
         "step": run.step,
         "run_started_at": run.now.isoformat(),
-        "days": [str(run.days[0]), str(run.days[-1])],
+        "days": [str(days[0]), str(days[-1])],
         "success": all(result["success"] for result in results),
         "results": results,
     }

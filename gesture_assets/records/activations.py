@@ -13,8 +13,10 @@ import duckdb
 
 from gesture_assets.errors import GateClosed
 from gesture_assets.records import audit_log
+from gesture_assets.warehouse.relations import create_table
+from gesture_assets.warehouse.schemas import LIVE
 
-TABLE = "warehouse.main.model_activations"
+TABLE = f"{LIVE}.model_activations"
 
 # Column, type, meaning: analysts read it.
 ACTIVATION_COLUMNS = (
@@ -49,10 +51,9 @@ class Activation:
     run_id: str | None
 
 
-def create(connection: duckdb.DuckDBPyConnection) -> None:
+def create_activations(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the table where there is none."""
-    columns = ", ".join(f"{name} {kind}" for name, kind, _ in ACTIVATION_COLUMNS)
-    connection.execute(f"create table if not exists {TABLE} ({columns})")
+    create_table(connection, TABLE, ACTIVATION_COLUMNS)
 
 
 def activations(connection: duckdb.DuckDBPyConnection) -> list[Activation]:
@@ -63,7 +64,7 @@ def activations(connection: duckdb.DuckDBPyConnection) -> list[Activation]:
 
 def champion(connection: duckdb.DuckDBPyConnection, day: date) -> str | None:
     """The version that scores `day`, whenever that is done; None before the first."""
-    in_force = [one for one in activations(connection) if one.effective_from <= day]
+    in_force = [activation for activation in activations(connection) if activation.effective_from <= day]
     return in_force[-1].model_version if in_force else None
 
 
@@ -103,7 +104,7 @@ def previous(connection: duckdb.DuckDBPyConnection) -> str:
 
     Raises `GateClosed` when there is none.
     """
-    history = [one.model_version for one in activations(connection)]
+    history = [activation.model_version for activation in activations(connection)]
     for number in range(len(history) - 1, 0, -1):
         if history[number - 1] != history[-1]:
             return history[number - 1]

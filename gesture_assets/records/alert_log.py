@@ -24,8 +24,10 @@ from gesture_assets.monitoring.alerts import (
 )
 from gesture_assets.records import audit_log
 from gesture_assets.vocabulary.severity import Severity
+from gesture_assets.warehouse.relations import create_table
+from gesture_assets.warehouse.schemas import LIVE
 
-TABLE = "warehouse.main.alert_log"
+TABLE = f"{LIVE}.alert_log"
 
 # Column, type, meaning: analysts read it.
 ALERT_LOG_COLUMNS = (
@@ -57,7 +59,7 @@ def _any_of(changes: tuple[str, ...]) -> str:
 
 
 # Failures are counted by attempt: a night that fails three times is worse than one that is tried again and passes.
-_OCCASION = f"""case when {" or ".join(f"starts_with(alert_key, '{one}')" for one in FAILURES)} then run_id
+_OCCASION = f"""case when {" or ".join(f"starts_with(alert_key, '{kind}')" for kind in FAILURES)} then run_id
         else night::varchar end"""
 
 # One row per incident, in the order of `Incident`; the name of the log's table is to be filled in.
@@ -77,10 +79,9 @@ INCIDENTS = f"""select alert_key, arg_max(severity, entry) as severity, arg_max(
 from {{table}} group by alert_key, incident"""
 
 
-def create(connection: duckdb.DuckDBPyConnection) -> None:
+def create_alert_log(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the table where there is none."""
-    columns = ", ".join(f"{name} {kind}" for name, kind, _ in ALERT_LOG_COLUMNS)
-    connection.execute(f"create table if not exists {TABLE} ({columns})")
+    create_table(connection, TABLE, ALERT_LOG_COLUMNS)
 
 
 def incidents(connection: duckdb.DuckDBPyConnection) -> list[Incident]:
@@ -111,16 +112,16 @@ def append(
 ) -> None:
     """Add a row for each of `changes`."""
     marks = ", ".join("?" for _ in ALERT_LOG_COLUMNS[1:])
-    for one in changes:
-        alert = one.alert
+    for change in changes:
+        alert = change.alert
         connection.execute(
             f"insert into {TABLE} select coalesce(max(entry), 0) + 1, {marks} from {TABLE}",
             [
                 now,
-                one.night,
+                change.night,
                 alert.key,
-                one.incident,
-                one.change,
+                change.incident,
+                change.change,
                 alert.severity.value,
                 alert.owner,
                 alert.what,
@@ -139,19 +140,20 @@ def acknowledge(connection: duckdb.DuckDBPyConnection, key: str, *, now: datetim
 
     Raises `ConfigError` naming the open alerts where `key` is none of them.
     """
-    standing = {one.alert.key: one for one in incidents(connection) if one.is_open}
-    if key not in standing:
+    open_incidents = {incident.alert.key: incident for incident in incidents(connection) if incident.is_open}
+    if key not in open_incidents:
         raise ConfigError.unknown_name(
             "The open alert",
             key,
-            standing,
+            open_incidents,
             where="data/warehouse.duckdb, table alert_log",
             next_step="gesture alerts list",
         )
-    one = standing[key]
-    change = Change(one.alert, one.incident, one.last_seen, ACKNOWLEDGED)
+    incident = open_incidents[key]
+    change = Change(incident.alert, incident.incident, incident.last_seen, ACKNOWLEDGED)
     append(connection, [change], now=now, who=audit_log.who(), note=note)
-    audit_log.note(
-        connection, now=now, action="acknowledge alert", what=key, days=[one.first_seen, one.last_seen], reason=note
+    days = [incident.first_seen, incident.last_seen]
+    audit_log.note(connection, now=now, action="acknowledge alert", what=key, days=days, reason=note)
+    return next(
+        other for other in incidents(connection) if (other.alert.key, other.incident) == (key, incident.incident)
     )
-    return next(found for found in incidents(connection) if (found.alert.key, found.incident) == (key, one.incident))

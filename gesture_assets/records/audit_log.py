@@ -11,7 +11,10 @@ from datetime import date, datetime
 
 import duckdb
 
-TABLE = "warehouse.main.audit_log"
+from gesture_assets.warehouse.relations import create_table
+from gesture_assets.warehouse.schemas import LIVE
+
+TABLE = f"{LIVE}.audit_log"
 
 # Column, type, meaning: analysts read it.
 AUDIT_LOG_COLUMNS = (
@@ -27,10 +30,9 @@ AUDIT_LOG_COLUMNS = (
 )
 
 
-def create(connection: duckdb.DuckDBPyConnection) -> None:
+def create_audit_log(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the table where there is none."""
-    columns = ", ".join(f"{name} {kind}" for name, kind, _ in AUDIT_LOG_COLUMNS)
-    connection.execute(f"create table if not exists {TABLE} ({columns})")
+    create_table(connection, TABLE, AUDIT_LOG_COLUMNS)
 
 
 def note(

@@ -8,20 +8,18 @@ row that was set aside can be read again once its source's description is mended
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
 
 import duckdb
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import GateClosed
 from gesture_assets.records.audit_log import who
+from gesture_assets.sources.landing import LandingFile
+from gesture_assets.sources.landing_index import LandingIndex
+from gesture_assets.warehouse.relations import create_table
+from gesture_assets.warehouse.schemas import LIVE
+from gesture_assets.warehouse.session import Session
 
-if TYPE_CHECKING:  # the warehouse makes this module's table
-    from gesture_assets.sources.landing import LandingFile
-    from gesture_assets.sources.landing_index import LandingIndex
-    from gesture_assets.warehouse.warehouse import Session
-
-LIVE = "warehouse.main"
 TABLE = f"{LIVE}.quarantine_replays"
 
 # Column, type, meaning: analysts read it.
@@ -50,10 +48,9 @@ class Replay:
     days: tuple[date, ...]
 
 
-def create(connection: duckdb.DuckDBPyConnection) -> None:
+def create_quarantine_replays(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the table where there is none."""
-    columns = ", ".join(f"{name} {kind}" for name, kind, _ in REPLAY_COLUMNS)
-    connection.execute(f"create table if not exists {TABLE} ({columns})")
+    create_table(connection, TABLE, REPLAY_COLUMNS)
 
 
 def require_built(connection: duckdb.DuckDBPyConnection) -> None:
@@ -99,14 +96,14 @@ def rows(
     ).fetchall()
 
 
-def look_again(session: "Session", index: "LandingIndex", files: Mapping[str, "LandingFile"]) -> list[Replay]:
+def look_again(session: Session, index: LandingIndex, files: Mapping[str, LandingFile]) -> list[Replay]:
     """Read the quarantined rows of every day again, by the descriptions as they are now.
 
     Files that are not in `files`, and those of which nothing is loaded any more, are left out.
     """
     con = session.connection
     require_built(con)
-    found = []
+    replays: list[Replay] = []
     for (name,) in con.execute(f"select distinct landing_file from {LIVE}.quarantined_events order by 1").fetchall():
         again = index.read_again(files[name]) if name in files else None
         if again is None:
@@ -120,51 +117,51 @@ def look_again(session: "Session", index: "LandingIndex", files: Mapping[str, "L
             where before.landing_file = ? group by all order by all""",
             [name],
         ).fetchall()
-        found += [
+        replays += [
             Replay(at, name, reason, accepted, still, tuple(sorted({at, *(days or [])})))
             for at, reason, accepted, still, days in groups
         ]
-    return found
+    return replays
 
 
-def let_in(found: Sequence[Replay], day: date | None) -> list[Replay]:
+def let_in(replays: Sequence[Replay], day: date | None) -> list[Replay]:
     """What is let in when the days of the rows of `day` (default: every day), and all that follow, are built again.
 
     That may be more than the rows of `day`: a later day is read by the same descriptions.
     """
-    moved = [one for one in found if one.accepted and day in (None, one.day)]
+    moved = [replay for replay in replays if replay.accepted and day in (None, replay.day)]
     while moved:
-        first = min(min(one.days) for one in moved)
-        wider = [one for one in found if one.accepted and max(one.days) >= first]
+        first = min(min(replay.days) for replay in moved)
+        wider = [replay for replay in replays if replay.accepted and max(replay.days) >= first]
         if len(wider) == len(moved):
             break
         moved = wider
     return moved
 
 
-def record(session: "Session", replays: Sequence[Replay], *, reason: str, run_id: str) -> None:
+def record(session: Session, replays: Sequence[Replay], *, reason: str, run_id: str) -> None:
     """Remember what the run is to let in, before it publishes."""
     marks = ", ".join("?" for _ in REPLAY_COLUMNS)
     session.connection.executemany(
         f"insert into {TABLE} values ({marks})",
         [
             (
-                one.day,
-                one.landing_file,
-                one.reason_before,
-                one.accepted,
-                one.still_quarantined,
+                replay.day,
+                replay.landing_file,
+                replay.reason_before,
+                replay.accepted,
+                replay.still_quarantined,
                 who(),
                 session.run.now,
                 reason,
                 run_id,
             )
-            for one in replays
+            for replay in replays
         ],
     )
 
 
-def forget_not_let_in(session: "Session", run_id: str) -> None:
+def forget_not_let_in(session: Session, run_id: str) -> None:
     """After a run that failed: forget what it was to let in and what lies in quarantine as before."""
     session.connection.execute(
         f"""delete from {TABLE} as replay where run_id = ? and accepted + still_quarantined <= (

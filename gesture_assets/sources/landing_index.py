@@ -13,16 +13,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
+import narwhals as nw
+
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import SourceError, listing
+from gesture_assets.frames import Frame
 from gesture_assets.sources.landing import LandingFile, OpenFile, content_hash, open_file, readable
 from gesture_assets.sources.personal import build_word
-from gesture_assets.warehouse.warehouse import LIVE, Session
+from gesture_assets.warehouse.landed_days import LANDED_DAYS
+from gesture_assets.warehouse.run_info import window_of
+from gesture_assets.warehouse.schemas import LIVE
+from gesture_assets.warehouse.session import Session
+from gesture_assets.warehouse.transaction import transaction
 
 log = logging.getLogger(__name__)
 
 KEPT_ROWS = 4_000_000  # of text files, which are slow to read, in case the session asks for them again
-FILES, DAYS, LANDED = f"{LIVE}.landing_files", f"{LIVE}.landing_days", "scratch.main.landed"
+FILES, DAYS, LANDED = f"{LIVE}.landing_files", LANDED_DAYS, "scratch.main.landed"
 
 
 @dataclass
@@ -153,8 +160,7 @@ class LandingIndex:
         personal = ", ".join(opened.personal_columns) or None if opened else None
         unused = ", ".join(opened.unused_columns) or None if opened else None
         found = json.dumps(opened.found_columns, sort_keys=True) if opened else None
-        con.execute("begin transaction")
-        try:
+        with transaction(con):
             self._delete(file.name)
             con.execute(
                 f"insert into {FILES} values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -178,10 +184,6 @@ class LandingIndex:
             )
             if days:
                 con.executemany(f"insert into {DAYS} values (?, ?, ?)", [(digest, day, count) for day, count in days])
-            con.execute("commit")
-        except BaseException:
-            con.execute("rollback")
-            raise
 
     def _delete(self, name: str) -> None:
         con = self.session.connection
@@ -239,8 +241,8 @@ class LandingIndex:
             held.pop(table, None)
             con.execute(f"drop table if exists scratch.main.{table}")
 
-    def load(self, files: Iterable[LandingFile], days: Sequence[date]) -> str:
-        """Read every landed row that is filed under `days` into the scratch file; returns the table's name.
+    def load(self, files: Iterable[LandingFile], days: Sequence[date], *, table: str = "landed") -> Frame:
+        """Read every landed row that is filed under `days`, or between them, into a table of the scratch file.
 
         Raises `SourceError` when a file with rows of these days is gone: rebuilding without it would lose them.
         """
@@ -256,18 +258,19 @@ class LandingIndex:
             wanted = [row for row in wanted if row[0] in present]
         if not wanted:
             raise SourceError(
-                f"{self.session.run.step} cannot be built for {self.session.run.window}.",
+                f"{self.session.run.step} cannot be built for {window_of(days)}.",
                 expected="landed rows for these days",
                 found="none",
                 where="data/landing",
                 next_step="land a file (README, 'Bring your own data'), then  gesture run",
             )
         window = f"{PARTITION} between date '{min(days)}' and date '{max(days)}'"
-        con.execute(f"drop table if exists {LANDED}")
+        landed = f"scratch.main.{table}"
+        con.execute(f"drop table if exists {landed}")
         for name, digest, file_date, indexed_at, count in wanted:
             if name not in present:
                 raise SourceError(
-                    f"{self.session.run.step} cannot be built for {self.session.run.window}.",
+                    f"{self.session.run.step} cannot be built for {window_of(days)}.",
                     expected=f"the landing file {name}, which held {count:,} rows of these days",
                     found="no such file",
                     where="data/landing",
@@ -277,13 +280,15 @@ class LandingIndex:
             opened = self._open(present[name], digest, indexed_at=indexed_at)
             rows = f"""select coalesce(filing_day, date '{file_date}') as {PARTITION}, * exclude (filing_day)
                 from {opened.sql}"""
-            exists = con.execute(
-                "select count(*) from duckdb_tables() where database_name = 'scratch' and table_name = 'landed'"
-            ).fetchone()
-            verb = f"insert into {LANDED}" if exists and exists[0] else f"create table {LANDED} as"
+            verb = f"create table {landed} as" if name == wanted[0][0] else f"insert into {landed}"
             with readable(present[name]):
                 con.execute(f"{verb} select * from ({rows}) where {window}")
-        return LANDED
+        return nw.from_native(con.table(landed))
+
+    def dropped_columns(self) -> Frame:
+        """One row per file: what was found in it, and what was not taken."""
+        columns = "landing_file, personal_columns, unused_columns, found_columns"
+        return nw.from_native(self.session.connection.sql(f"select {columns} from {FILES}"))
 
     def read_again(self, file: LandingFile) -> str | None:
         """SQL of every row of an indexed `file`, as its description reads it now, filed as a night would file it.

@@ -2,7 +2,7 @@
 
 Belongs here: turning a contract's expectations into a GX suite, running it over a connection that is already open, and
 reading the answers. Does not belong here: what is expected (`contracts/`), what follows from a verdict
-(`warehouse.py`). GX is imported inside the function: it takes seconds, and most commands never audit anything.
+(`promotion.py`). GX is imported inside the function: it takes seconds, and most commands never audit anything.
 """
 
 import logging
@@ -76,7 +76,7 @@ class Audit:
         return tuple(outcome for outcome in self.outcomes if outcome.blocks and outcome.observed != NOT_EVALUATED)
 
 
-def together(outcomes: Sequence[CheckOutcome]) -> CheckOutcome:
+def merge_outcomes(outcomes: Sequence[CheckOutcome]) -> CheckOutcome:
     """One check's `outcomes` over several windows: what failed, or the last where nothing did."""
     failed = [outcome for outcome in outcomes if not outcome.passed]
     if not failed:

@@ -14,10 +14,17 @@ from types import MappingProxyType
 import duckdb
 
 from gesture_assets.errors import ConfigError, listing
+from gesture_assets.warehouse.relations import create_table
+from gesture_assets.warehouse.schemas import LIVE
+from gesture_assets.warehouse.transaction import transaction
 
 log = logging.getLogger(__name__)
 
-TABLE = "warehouse.main.warehouse_format"
+TABLE = f"{LIVE}.warehouse_format"
+FORMAT_COLUMNS = (
+    ("version", "INTEGER not null", "Format of the file."),
+    ("written_by", "VARCHAR not null", "Who brought it to that."),
+)
 FORMAT = 1  # counts up whenever an older version of this code could not work with the file any more
 
 Migration = Callable[[duckdb.DuckDBPyConnection], None]
@@ -35,7 +42,7 @@ def create_file(path: Path) -> None:
     beside.replace(path)
 
 
-def settle(
+def migrate(
     connection: duckdb.DuckDBPyConnection,
     path: Path,
     *,
@@ -46,39 +53,32 @@ def settle(
 
     Raises `ConfigError` for a file of a newer format, one without a way to ours, and a database that is not ours.
     """
-    found, written_by = _found(connection, path)
-    if found == ours:
+    present, written_by = _format_of(connection, path)
+    if present == ours:
         return
-    steps = range(found, ours)
+    steps = range(present, ours)
     missing = [number for number in steps if number not in migrations]
-    if found > ours or missing:
+    if present > ours or missing:
         raise ConfigError(
             "The warehouse cannot be opened; nothing was written to it.",
             expected=f"format {ours}" + (f", or an older one from {_oldest(migrations, ours)}" if missing else ""),
-            found=f"format {found}, written by {written_by}; this is {_we()}",
+            found=f"format {present}, written by {written_by}; this is {_we()}",
             where=f"{path}, table warehouse_format",
             next_step=f"install {written_by} or newer, then  gesture run"
-            if found > ours
+            if present > ours
             else f"open it once with a version between, or start anew:  mv {path} {path}.old && gesture run",
         )
-    connection.execute("begin transaction")
-    try:
+    with transaction(connection):
         for number in steps:
             migrations[number](connection)
-        connection.execute(
-            f"create table if not exists {TABLE} (version integer not null, written_by varchar not null)"
-        )
+        create_table(connection, TABLE, FORMAT_COLUMNS)
         connection.execute(f"delete from {TABLE}")
         connection.execute(f"insert into {TABLE} values (?, ?)", [ours, _we()])
-        connection.execute("commit")
-    except BaseException:
-        roll_back(connection)
-        raise
     if written_by:
-        log.info("the warehouse was brought from format %s to %s", found, ours)
+        log.info("the warehouse was brought from format %s to %s", present, ours)
 
 
-def _found(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[int, str]:
+def _format_of(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[int, str]:
     """The format of the attached file and who wrote it; 0 for a new file and one from before the table."""
     tables = {
         name
@@ -136,13 +136,13 @@ def unreadable(path: Path, error: Exception, next_step: str = "") -> ConfigError
 
 
 @contextmanager
-def told_when_unreadable(path: Path) -> Iterator[None]:
+def raise_unreadable(path: Path) -> Iterator[None]:
     """Let damage come out as such that is found only when the rows are read."""
     try:
         yield
     except duckdb.Error as error:
-        if said := unreadable(path, error):
-            raise said from error
+        if refusal := unreadable(path, error):
+            raise refusal from error
         raise
 
 
@@ -150,14 +150,6 @@ def restoring(path: Path) -> str:
     """The commands that put the published file in the place of a lost private one: it holds every table that passed."""
     published = path.with_name("gesture.duckdb")
     return f"mv {path} {path}.old && cp -L {published} {path} && gesture run"
-
-
-def roll_back(connection: duckdb.DuckDBPyConnection) -> None:
-    """End the open transaction, if there still is one: a commit that fails ends it by itself."""
-    try:
-        connection.execute("rollback")
-    except duckdb.TransactionException:
-        log.debug("there was no transaction left to roll back")
 
 
 def _oldest(migrations: Mapping[int, Migration], ours: int) -> int:

@@ -1,7 +1,7 @@
 """The gate ledger: what was audited, with which verdict, from which inputs.
 
 Belongs here: the ledger's table, its questions (what is the latest verdict, is a gate open) and the rows that are
-written into it. Does not belong here: deciding a verdict (`audit.py`), promoting rows (`warehouse.py`). The latest
+written into it. Does not belong here: deciding a verdict (`audit.py`), promoting rows (`promotion.py`). The latest
 attempt of a partition decides; a FAIL closes the gate even while an older good version is still live.
 """
 
@@ -11,13 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Self
 
 import duckdb
 
 from gesture_assets.errors import GateClosed, listing
 from gesture_assets.warehouse.audit import CheckOutcome
+from gesture_assets.warehouse.relations import create_table
+from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.warehouse.schemas import LIVE
 
-LEDGER = "warehouse.main.gate_ledger"
+LEDGER = f"{LIVE}.gate_ledger"
 
 # Column, type, meaning: the ledger is data, and analysts read it.
 LEDGER_COLUMNS = (
@@ -64,6 +69,38 @@ class LedgerRow:
     recorded_at: datetime
     override_reason: str | None = None
 
+    @classmethod
+    def of_run(
+        cls,
+        run: RunInfo,
+        *,
+        table_name: str,
+        partition: date,
+        attempt: int,
+        verdict: Verdict,
+        row_count: int,
+        content_hash: str,
+        input_hashes: Mapping[str, str] = MappingProxyType({}),
+        checks: Sequence[CheckOutcome] = (),
+        version: str | None = None,
+    ) -> Self:
+        """The line that `run` writes; who, when and why come from it."""
+        return cls(
+            table_name,
+            partition,
+            attempt,
+            verdict,
+            row_count,
+            content_hash,
+            dict(input_hashes),
+            checks,
+            version,
+            run.run_id,
+            run.is_backfill(partition),
+            run.now,
+            run.force_reason,
+        )
+
     def values(self) -> tuple[object, ...]:
         """The row as DuckDB takes it."""
         checks = [
@@ -87,10 +124,9 @@ class LedgerRow:
         )
 
 
-def create(connection: duckdb.DuckDBPyConnection) -> None:
+def create_ledger(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the ledger where there is none."""
-    columns = ", ".join(f"{name} {kind}" for name, kind, _ in LEDGER_COLUMNS)
-    connection.execute(f"create table if not exists {LEDGER} ({columns})")
+    create_table(connection, LEDGER, LEDGER_COLUMNS)
 
 
 def append(connection: duckdb.DuckDBPyConnection, rows: Iterable[LedgerRow]) -> None:
@@ -103,26 +139,46 @@ def append(connection: duckdb.DuckDBPyConnection, rows: Iterable[LedgerRow]) -> 
 
 def next_attempts(connection: duckdb.DuckDBPyConnection, table: str, days: Sequence[date]) -> dict[date, int]:
     """The number of the next audit of `table` for each of `days`, from 1."""
-    found = connection.execute(
-        f"select partition, max(attempt) from {LEDGER} where table_name = ? group by all", [table]
-    ).fetchall()
-    return {day: dict(found).get(day, 0) + 1 for day in days}
+    attempts = dict(
+        connection.execute(
+            f"select partition, max(attempt) from {LEDGER} where table_name = ? group by all", [table]
+        ).fetchall()
+    )
+    return {day: attempts.get(day, 0) + 1 for day in days}
 
 
-# Day -> (verdict, attempt, row count, content hash, checks as JSON) of the latest attempt.
-Verdicts = dict[date, tuple[Verdict, int, int, str, str]]
+@dataclass(frozen=True)
+class LatestVerdict:
+    """What the latest audit of a table and day found. `checks` are JSON."""
+
+    verdict: Verdict
+    attempt: int
+    row_count: int
+    content_hash: str
+    checks: str
+
+    @property
+    def is_open(self) -> bool:
+        """Whether readers pass."""
+        return self.verdict is not Verdict.FAIL
+
+    @property
+    def breaches(self) -> list[dict[str, str]]:
+        """The failed checks that block."""
+        return [check for check in json.loads(self.checks) if not check["passed"] and check["severity"] == "ERROR"]
+
+
+Verdicts = dict[date, LatestVerdict]
 
 
 def latest(connection: duckdb.DuckDBPyConnection, table: str) -> Verdicts:
-    """Day -> (verdict, attempt, row count, content hash, checks as JSON) of the latest attempt."""
+    """Day -> the latest verdict of `table`."""
     rows = connection.execute(
         f"""select partition, verdict, attempt, row_count, content_hash, checks from {LEDGER} where table_name = ?
         qualify row_number() over (partition by partition order by attempt desc) = 1""",
         [table],
     ).fetchall()
-    return {
-        day: (Verdict(verdict), attempt, count, digest, checks) for day, verdict, attempt, count, digest, checks in rows
-    }
+    return {day: LatestVerdict(Verdict(verdict), *rest) for day, verdict, *rest in rows}
 
 
 def built_from(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date, dict[str, str]]:
@@ -163,14 +219,24 @@ def built_with(connection: duckdb.DuckDBPyConnection, table: str, days: Sequence
     }
 
 
+def latest_version(connection: duckdb.DuckDBPyConnection, table: str) -> str | None:
+    """The version of the rules or the model that made the rows of the newest PASS of `table`; None before the first."""
+    row = connection.execute(
+        f"select version from {LEDGER} where table_name = ? and verdict = 'PASS' "
+        "order by recorded_at desc, attempt desc limit 1",
+        [table],
+    ).fetchone()
+    return row[0] if row else None
+
+
 def earlier_days(hashes: Mapping[date, str], days: Sequence[date]) -> dict[date, str]:
     """Day -> one hash over the content hashes of all days before it."""
-    running, waiting, found = hashlib.sha256(), sorted(hashes, reverse=True), {}
+    running, waiting, digests = hashlib.sha256(), sorted(hashes, reverse=True), {}
     for day in sorted(days):
         while waiting and waiting[-1] < day:
             running.update(f"{waiting[-1]}:{hashes[waiting.pop()]};".encode())
-        found[day] = running.copy().hexdigest()[:16]
-    return found
+        digests[day] = running.copy().hexdigest()[:16]
+    return digests
 
 
 def live_hashes(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date, str]:
@@ -184,16 +250,11 @@ def live_hashes(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date,
     )
 
 
-def _broken(checks: str) -> list[dict[str, str]]:
-    """The failed checks that block, of a ledger row."""
-    return [check for check in json.loads(checks) if not check["passed"] and check["severity"] == "ERROR"]
-
-
 def _culprit(
-    connection: duckdb.DuckDBPyConnection, table: str, closed: Mapping[date, tuple[Verdict, int, int, str, str] | None]
+    connection: duckdb.DuckDBPyConnection, table: str, closed: Mapping[date, LatestVerdict | None]
 ) -> tuple[str, list[date]] | None:
     """The table that `table` was rejected with, and its closed days, where all that is wrong is wrong there."""
-    if any(entry is None or _broken(entry[4]) for entry in closed.values()):
+    if any(entry is None or entry.breaches for entry in closed.values()):
         return None
     sisters = connection.execute(
         f"""select distinct sister.table_name from {LEDGER} as own join {LEDGER} as sister using (partition, run_id)
@@ -203,9 +264,7 @@ def _culprit(
     ).fetchall()
     for (name,) in sisters:
         verdicts = latest(connection, name)
-        days = [
-            day for day in closed if day in verdicts and verdicts[day][0] is Verdict.FAIL and _broken(verdicts[day][4])
-        ]
+        days = [day for day in closed if day in verdicts and not verdicts[day].is_open and verdicts[day].breaches]
         if days:
             return name, days
     return None
@@ -225,30 +284,30 @@ def require(
     Raises `GateClosed` listing what is missing or failed, and the command that repairs it.
     """
     verdicts = latest(connection, table) if verdicts is None else verdicts
-    closed = {day: verdicts.get(day) for day in days if day not in verdicts or verdicts[day][0] is Verdict.FAIL}
+    closed = {day: verdicts.get(day) for day in days if day not in verdicts or not verdicts[day].is_open}
     if closed:
         if culprit := _culprit(connection, table, closed):
             name, its_days = culprit
             return require(connection, table=name, days=its_days, reader=reader, window=window)
-        found = []
+        findings = []
         for day, entry in sorted(closed.items()):
             if entry is None:
-                found.append(f"{table}@{day} never audited")
+                findings.append(f"{table}@{day} never audited")
             else:
-                failed = _broken(entry[4])
-                why = ", ".join(f"{c['name']}: {c['observed']}" for c in failed[:2]) or "rejected with its sister table"
-                found.append(f"{table}@{day} FAIL (attempt {entry[1]}, {why})")
+                breaches = [f"{check['name']}: {check['observed']}" for check in entry.breaches[:2]]
+                why = ", ".join(breaches) or "rejected with its sister table"
+                findings.append(f"{table}@{day} FAIL (attempt {entry.attempt}, {why})")
         first, last = min(closed), max(closed)
         rerun = f"gesture run --date {first}" if first == last else f"gesture run --from {first} --to {last}"
         mend = "" if all(entry is None for entry in closed.values()) else f"mend what rejected.{table} shows, then  "
         refusal = GateClosed(
             f"{reader} cannot be built for {window}.",
             expected=f"a PASS for {listing(f'{table}@{day}' for day in closed)}",
-            found=listing(found),
+            found=listing(findings),
             where="data/warehouse.duckdb, table gate_ledger",
             next_step=mend + rerun,
         )
         refusal.days = tuple(sorted(closed))
         raise refusal
-    digest = hashlib.sha256("".join(f"{day}:{verdicts[day][3]};" for day in sorted(days)).encode())
+    digest = hashlib.sha256("".join(f"{day}:{verdicts[day].content_hash};" for day in sorted(days)).encode())
     return digest.hexdigest()[:16]

@@ -1,7 +1,7 @@
 """The writer's lock: one process at a time, and those who wait know whom they wait for, and for how long.
 
 Belongs here: taking and releasing the lock, and the patience of whoever waits. Does not belong here: what is done under
-it, and which run lets which one pass (`turns.py`). The kernel holds the lock for the process (`flock`), so a killed
+it, and which run lets which one pass (`run_queue.py`). The kernel holds the lock for the process (`flock`), so a killed
 process leaves none behind.
 """
 
@@ -18,6 +18,7 @@ from typing import NamedTuple
 import duckdb
 
 from gesture_assets.errors import GestureError, WarehouseBusy
+from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse.format import unreadable
 
 log = logging.getLogger(__name__)
@@ -48,20 +49,20 @@ def wait_while(
     The log says for whom `waiter` waits and for how long at most, again whenever that is somebody else or half a minute
     has passed, and how long it took. Raises what `give_up(who, seconds)` makes when `timeout_seconds` are over.
     """
-    started, pause, told, told_at = time.monotonic(), FIRST_WAIT_SECONDS, "", 0.0
+    started, pause, logged, logged_at = time.monotonic(), FIRST_WAIT_SECONDS, "", 0.0
     while obstacle := look():
         waited = time.monotonic() - started
         if waited >= timeout_seconds:
             raise give_up(obstacle.who, waited)
-        if not told:
+        if not logged:
             log.info("%s waits for %s, held by %s; for up to %g s", waiter, waits_for, obstacle.who, timeout_seconds)
-        elif obstacle.who != told or waited - told_at >= REMINDER_SECONDS:
+        elif obstacle.who != logged or waited - logged_at >= REMINDER_SECONDS:
             log.info("%s has waited %.0f s for %s, now held by %s", waiter, waited, waits_for, obstacle.who)
-        if obstacle.who != told or waited - told_at >= REMINDER_SECONDS:
-            told, told_at = obstacle.who, waited
+        if obstacle.who != logged or waited - logged_at >= REMINDER_SECONDS:
+            logged, logged_at = obstacle.who, waited
         time.sleep(min(pause, obstacle.longest_wait, timeout_seconds - waited))
         pause = min(pause * 2, LONGEST_WAIT_SECONDS)
-    if told:
+    if logged:
         log.info("%s waited %.1f s for %s", waiter, time.monotonic() - started, waits_for)
 
 
@@ -130,11 +131,11 @@ def attach_when_free(
     def obstacle() -> Obstacle | None:
         try:
             mode = " (read_only)" if read_only else ""
-            connection.execute(f"attach '{str(path).replace(chr(39), chr(39) * 2)}' as {name}{mode}")
+            connection.execute(f"attach {literal(path)} as {name}{mode}")
         except duckdb.Error as error:
             if "Could not set lock" not in str(error):
-                if said := unreadable(path, error):
-                    raise said from error
+                if refusal := unreadable(path, error):
+                    raise refusal from error
                 raise
             return Obstacle(str(error).splitlines()[0])
         return None

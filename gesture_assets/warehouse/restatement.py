@@ -1,7 +1,7 @@
 """Restatements: rows of an old day that readers already have change only for a reason, and the difference is kept.
 
 Belongs here: which days have been published, how staged rows differ from them, the table that remembers it.
-Does not belong here: deciding what is staged (`warehouse.py`), giving the reason (`cli/`).
+Does not belong here: deciding what is staged (`promotion.py`), giving the reason (`cli/`).
 """
 
 import json
@@ -14,8 +14,11 @@ import duckdb
 
 from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.errors import ContractBreach, listing
+from gesture_assets.vocabulary.sql import literal
+from gesture_assets.warehouse.relations import create_table, days_sql
+from gesture_assets.warehouse.schemas import LIVE
 
-TABLE = "warehouse.main.restatements"
+TABLE = f"{LIVE}.restatements"
 
 # Column, type, meaning: analysts read it.
 RESTATEMENT_COLUMNS = (
@@ -57,10 +60,9 @@ class Difference:
         return f"{self.table}@{self.day}: {counts}{columns}"
 
 
-def create(connection: duckdb.DuckDBPyConnection) -> None:
+def create_restatements(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the table where there is none."""
-    columns = ", ".join(f"{name} {kind}" for name, kind, _ in RESTATEMENT_COLUMNS)
-    connection.execute(f"create table if not exists {TABLE} ({columns})")
+    create_table(connection, TABLE, RESTATEMENT_COLUMNS)
 
 
 def published_hashes(connection: duckdb.DuckDBPyConnection, published: Path, table: str) -> dict[date, str]:
@@ -70,8 +72,7 @@ def published_hashes(connection: duckdb.DuckDBPyConnection, published: Path, tab
     """
     if not published.exists():
         return {}
-    path = str(published.resolve()).replace("'", "''")
-    connection.execute(f"attach if not exists '{path}' as published (read_only)")
+    connection.execute(f"attach if not exists {literal(published.resolve())} as published (read_only)")
     return dict(
         connection.execute(
             "select partition, arg_max(content_hash, attempt) from published.main.gate_ledger "
@@ -89,8 +90,7 @@ def differences(
     others = [name for name in contract.column_names if name not in key]
     known = {row[0] for row in connection.execute(f"describe published.main.{contract.name}").fetchall()}
     columns = ", ".join(name if name in known else f"null as {name}" for name in contract.column_names)
-    listed = ", ".join(f"date '{day}'" for day in days)
-    window = f"{PARTITION} in ({listed})"
+    window = f"{PARTITION} in ({days_sql(days)})"
     matched = " and ".join(f"old.{name} is not distinct from new.{name}" for name in key)
     # A row is there where its day is: the day is never unknown on the side that has the row.
     both = f"old.{PARTITION} is not null and new.{PARTITION} is not null"
@@ -110,22 +110,22 @@ def differences(
     ]
 
 
-def refusal(step: str, found: Sequence[Difference]) -> ContractBreach:
+def refusal(step: str, differences: Sequence[Difference]) -> ContractBreach:
     """The error for a change of published rows that nobody gave a reason for."""
-    days = sorted({one.day for one in found})
+    days = sorted({difference.day for difference in differences})
     window = f"--date {days[0]}" if len(days) == 1 else f"--from {days[0]} --to {days[-1]}"
     return ContractBreach(
         f"{step} would change what has been published for {listing(days)}; nothing was changed.",
         expected="the rows that readers already have: an old day changes only for a reason",
-        found=listing((one.in_short for one in found), 4),
-        where=f"data/warehouse.duckdb, {listing({one.table for one in found})}",
+        found=listing((difference.in_short for difference in differences), 4),
+        where=f"data/warehouse.duckdb, {listing({difference.table for difference in differences})}",
         next_step=f'gesture run {window} --restate --reason "why"',
     )
 
 
 def record(
     connection: duckdb.DuckDBPyConnection,
-    one: Difference,
+    difference: Difference,
     *,
     hashes: tuple[str, str],
     reason: str,
@@ -137,14 +137,14 @@ def record(
     connection.execute(
         f"insert into {TABLE} values ({marks})",
         [
-            one.table,
-            one.day,
-            one.rows_before,
-            one.rows_after,
-            one.added,
-            one.removed,
-            one.changed,
-            json.dumps(one.changed_columns, sort_keys=True),
+            difference.table,
+            difference.day,
+            difference.rows_before,
+            difference.rows_after,
+            difference.added,
+            difference.removed,
+            difference.changed,
+            json.dumps(difference.changed_columns, sort_keys=True),
             *hashes,
             reason,
             run_id,

@@ -1,8 +1,7 @@
 """Runs under way: who lets whom pass, who builds what somebody else waits for, and whose process is gone.
 
-Belongs here: one file a run, held locked by its process. Does not belong here: the writer's lock (`lock.py`), telling
-Dagster about a run that was killed (`defs/killed_runs.py`). The kernel gives the lock back when a process dies, so a
-file that nobody holds is a run that was killed.
+Belongs here: one file a run, held locked by its process. Does not belong here: the writer's lock (`lock.py`).
+The kernel gives the lock back when a process dies, so a file that nobody holds is a run that was killed.
 """
 
 import fcntl
@@ -13,13 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from gesture_assets.errors import GateClosed, GestureError
 from gesture_assets.warehouse.lock import Obstacle, wait_while
 
+KILLED = "The process of this run is gone: it was killed, or the machine went down."
+
 
 @dataclass(frozen=True)
-class Turn:
+class QueuedRun:
     """A run under way: its process, its days, and whether backfills let it pass."""
 
     run_id: str
@@ -35,24 +37,24 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Turns:
+class RunQueue:
     """The runs under way of one warehouse: a folder beside it."""
 
     folder: Path
 
     @classmethod
-    def beside(cls, warehouse: Path) -> "Turns":
+    def beside(cls, warehouse: Path) -> "RunQueue":
         """The runs of the warehouse at this path."""
         return cls(warehouse.with_suffix(".runs"))
 
     @contextmanager
-    def taken(self, run_id: str, what: str, days: Collection[date], *, goes_first: bool) -> Iterator[None]:
+    def register(self, run_id: str, what: str, days: Collection[date], *, goes_first: bool) -> Iterator[None]:
         """Be known as a run under way. Nothing is done a second time for a run that this process has named before."""
         path = self.folder / f"{run_id}.json"
-        if any(turn.run_id == run_id and turn.pid == os.getpid() for turn in self._alive()):
+        if any(run.run_id == run_id and run.pid == os.getpid() for run in self._alive()):
             yield
             return
-        descriptor = self._write(Turn(run_id, os.getpid(), what, tuple(sorted(days)), goes_first))
+        descriptor = self._write(QueuedRun(run_id, os.getpid(), what, tuple(sorted(days)), goes_first))
         try:
             yield
         finally:
@@ -60,9 +62,9 @@ class Turns:
             os.close(descriptor)
 
     @contextmanager
-    def stepped_aside(self, run_id: str) -> Iterator[None]:
+    def let_backfills_pass(self, run_id: str) -> Iterator[None]:
         """Let backfills pass for a while, though this run goes first otherwise: it waits for one of them."""
-        mine = [turn for turn in self._alive() if turn.run_id == run_id and turn.goes_first]
+        mine = [run for run in self._alive() if run.run_id == run_id and run.goes_first]
         if not mine:
             yield
             return
@@ -74,17 +76,15 @@ class Turns:
         finally:
             aside.unlink(missing_ok=True)
 
-    def others(self) -> list[Turn]:
+    def other_runs(self) -> list[QueuedRun]:
         """The runs of other processes, in the order of their days."""
-        return sorted(
-            (turn for turn in self._alive() if turn.pid != os.getpid()), key=lambda turn: (turn.days, turn.pid)
-        )
+        return sorted((run for run in self._alive() if run.pid != os.getpid()), key=lambda run: (run.days, run.pid))
 
-    def first(self) -> str | None:
+    def who_goes_first(self) -> str | None:
         """Who goes first among the runs of other processes, unless it waits for somebody itself."""
-        for turn in self.others():
-            if turn.goes_first and not (self.folder / f"{turn.run_id}.aside").exists():
-                return turn.who
+        for run in self.other_runs():
+            if run.goes_first and not (self.folder / f"{run.run_id}.aside").exists():
+                return run.who
         return None
 
     def wait_for_builders(
@@ -98,7 +98,7 @@ class Turns:
         missing = set(refusal.days).difference(own)
 
         def obstacle() -> Obstacle | None:
-            builders = [turn for turn in self.others() if missing.intersection(turn.days)]
+            builders = [run for run in self.other_runs() if missing.intersection(run.days)]
             return Obstacle(builders[0].who) if builders else None
 
         def give_up(who: str, waited: float) -> GestureError:
@@ -108,41 +108,54 @@ class Turns:
         if not obstacle():
             return False
         days = f"{min(missing)}" + (f" and {len(missing) - 1} days more" if len(missing) > 1 else "")
-        with self.stepped_aside(run_id):
+        with self.let_backfills_pass(run_id):
             wait_while(obstacle, waiter=waiter, waits_for=days, timeout_seconds=timeout_seconds, give_up=give_up)
         return True
 
-    def killed(self) -> list[str]:
+    def killed_runs(self) -> list[str]:
         """Run ids of the processes that are gone and have not taken their leave."""
         return sorted(path.stem for path in self.folder.glob("*.json") if not _is_held(path))
+
+    def end_killed_runs(self, instance: Any) -> list[str]:
+        """Report runs as failed to Dagster's `instance` whose process is gone, and forget them; returns their ids."""
+        ended: list[str] = []
+        for run_id in self.killed_runs():
+            run = instance.get_run_by_id(run_id)
+            if run and not run.is_finished:
+                instance.report_run_failed(
+                    run, "The process of this run is gone: it was killed, or the machine went down."
+                )
+                ended.append(run_id)
+            self.forget(run_id)
+        return ended
 
     def forget(self, run_id: str) -> None:
         """Nothing more is to be done about a killed run."""
         for suffix in (".json", ".aside"):
             (self.folder / f"{run_id}{suffix}").unlink(missing_ok=True)
 
-    def _write(self, turn: Turn) -> int:
-        """The file of `turn`, locked before it has its name, so that nobody ever sees it without its holder."""
+    def _write(self, run: QueuedRun) -> int:
+        """The file of `run`, locked before it has its name, so that nobody ever sees it without its holder."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        beside = self.folder / f".{turn.run_id}.{turn.pid}"
+        beside = self.folder / f".{run.run_id}.{run.pid}"
         descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        said = {"pid": turn.pid, "what": turn.what, "days": [str(day) for day in turn.days], "first": turn.goes_first}
-        os.write(descriptor, json.dumps(said).encode())
-        beside.replace(self.folder / f"{turn.run_id}.json")
+        content = {"pid": run.pid, "what": run.what, "days": [str(day) for day in run.days], "first": run.goes_first}
+        os.write(descriptor, json.dumps(content).encode())
+        beside.replace(self.folder / f"{run.run_id}.json")
         return descriptor
 
-    def _alive(self) -> list[Turn]:
-        turns = []
+    def _alive(self) -> list[QueuedRun]:
+        runs = []
         for path in self.folder.glob("*.json"):
             if _is_held(path):
                 try:
-                    said = json.loads(path.read_text())
+                    content = json.loads(path.read_text())
                 except FileNotFoundError:  # it has ended since
                     continue
-                days = tuple(date.fromisoformat(day) for day in said["days"])
-                turns.append(Turn(path.stem, said["pid"], said["what"], days, said["first"]))
-        return turns
+                days = tuple(date.fromisoformat(day) for day in content["days"])
+                runs.append(QueuedRun(path.stem, content["pid"], content["what"], days, content["first"]))
+        return runs
 
 
 def _is_held(path: Path) -> bool:

@@ -40,7 +40,7 @@ def why_full(error: BaseException) -> str | None:
 
 
 @contextmanager
-def told_when_full(doing: str, path: Path) -> Iterator[None]:
+def raise_disk_full(doing: str, path: Path) -> Iterator[None]:
     """Let a full disk under `path` come out as `DiskFull`. `doing` names the step and its window."""
     try:
         yield

@@ -24,17 +24,17 @@ from gesture_assets_tests.forks import (
 )
 
 HERE = "gesture_assets_tests.assets.test_crashes"
-WAREHOUSE, PUBLISH = "gesture_assets.warehouse.warehouse", "gesture_assets.publication.publish"
+WAREHOUSE, PUBLISH = "gesture_assets.warehouse", "gesture_assets.publication.publish"
 # Each step of a night's writing, and the moments around and inside it.
 MOMENTS = {
-    "before the first table is staged": (WAREHOUSE, "Session._stage", "before", 1),
-    "after a table is staged": (WAREHOUSE, "Session._stage", "after", 9),
-    "before an audit": (WAREHOUSE, "audit", "before", 5),
-    "after an audit": (WAREHOUSE, "audit", "after", 5),
-    "before a promotion": (WAREHOUSE, "Session._promote", "before", 1),
-    "in a promotion, when the first of four tables is in": (WAREHOUSE, "Session._replace", "after", 1),
-    "in a promotion, when the ledger rows are in": (WAREHOUSE, "ledger.append", "after", 4),
-    "after a promotion": (WAREHOUSE, "Session._promote", "after", 3),
+    "before the first table is staged": (f"{WAREHOUSE}.staging", "Staging.stage", "before", 1),
+    "after a table is staged": (f"{WAREHOUSE}.staging", "Staging.stage", "after", 9),
+    "before an audit": (f"{WAREHOUSE}.window_audit", "audit", "before", 5),
+    "after an audit": (f"{WAREHOUSE}.window_audit", "audit", "after", 5),
+    "before a promotion": (f"{WAREHOUSE}.promotion", "promote", "before", 1),
+    "in a promotion, when the first of four tables is in": (f"{WAREHOUSE}.promotion", "_replace", "after", 1),
+    "in a promotion, when the ledger rows are in": (f"{WAREHOUSE}.promotion", "ledger.append", "after", 4),
+    "after a promotion": (f"{WAREHOUSE}.promotion", "promote", "after", 3),
     "before the copy": (PUBLISH, "shutil.copyfile", "before", 1),
     "after the copy": (PUBLISH, "shutil.copyfile", "after", 1),
     "while the copy is dressed": (PUBLISH, "comments", "after", 3),
@@ -81,8 +81,9 @@ def hashes(data_dir: Path) -> list[list[str]]:
 
 def good_night(offset: int, *, steps: str = "commit publish") -> None:
     """Commit and publish the hand-written night, and those of the `offset` days after it."""
+    from gesture_assets.records.opening import warehouse_of
     from gesture_assets.settings import load_settings
-    from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
+    from gesture_assets.warehouse.run_info import RunInfo
     from gesture_assets_tests.good_night import DAY, NIGHT, commit_good_night
     from gesture_assets_tests.unit.publication.test_publish import publish_from
 
@@ -90,10 +91,10 @@ def good_night(offset: int, *, steps: str = "commit publish") -> None:
     days = tuple(DAY + timedelta(days=number) for number in range(offset + 1))
     night = RunInfo(f"run-{os.getpid()}", NIGHT + later, days, "a_night")
     if "commit" in steps:
-        with Warehouse.of(settings).open(night) as session:
+        with warehouse_of(settings).open(night) as session:
             commit_good_night(session)
     if "publish" in steps:
-        with Warehouse.of(settings).open(night) as session:
+        with warehouse_of(settings).open(night) as session:
             publish_from(session, settings)
 
 
@@ -117,7 +118,7 @@ def killed_at_each_step(root: str) -> dict[str, Any]:
     found: dict[str, Any] = {"undisturbed": in_child(lambda: hashes(committed), log)}
     for number, (moment, (module, function, when, nth)) in enumerate(MOMENTS.items()):
         # A publication writes nothing to the warehouse: what is killed there may find its tables committed.
-        origin, steps = (base, "commit publish") if module == WAREHOUSE else (committed, "publish")
+        origin, steps = (base, "commit publish") if module.startswith(WAREHOUSE) else (committed, "publish")
         data_dir = at(shutil.copytree(origin, folder / str(number), symlinks=True))
 
         def deadly(place: tuple[str, str, str, int] = (module, function, when, nth), steps: str = steps) -> None:

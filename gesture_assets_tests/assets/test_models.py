@@ -17,19 +17,19 @@ import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
+from gesture_assets.defs.common import NOW_TAG
 from typer.testing import CliRunner
 
 from gesture_assets.cli import app
 from gesture_assets.definitions import defs
-from gesture_assets.defs.common import NOW_TAG
 from gesture_assets.demo.world import write_demo_world
 from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.models.tracking import Tracking
 from gesture_assets.models.tuning import SPACE
 from gesture_assets.models.versions import load_version
 from gesture_assets.records import activations as registry
+from gesture_assets.records.opening import warehouse_of
 from gesture_assets.settings import load_settings
-from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.nights import content_hashes, failures, published, run_night, warehouse
 
 pytestmark = [
@@ -236,7 +236,7 @@ def test_a_challenger_serves_only_when_it_is_better_beyond_noise_or_by_hand(copy
         LAST, "2026-03-11T04:00", parameters={"n_estimators": "20"}, force_reason="a trial of the board's"
     )
     assert forced.success, failures(forced)
-    with Warehouse.of(load_settings()).open(_run_info()) as session:
+    with warehouse_of(load_settings()).open(_run_info()) as session:
         history = registry.activations(session.connection)
         assert [one.reason for one in history][-1] == "by hand: a trial of the board's"
         assert registry.champion(session.connection, LAST) == champion

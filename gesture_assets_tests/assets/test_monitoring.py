@@ -9,16 +9,16 @@ from typing import Any
 
 import polars as pl
 import pytest
+from gesture_assets.defs.common import NOW_TAG
 
 from gesture_assets.cli.console import run_info
 from gesture_assets.definitions import defs
-from gesture_assets.defs.common import NOW_TAG
 from gesture_assets.demo.world import write_demo_world
 from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.monitoring.tables import DRIFT, PERFORMANCE
 from gesture_assets.records import alert_log
+from gesture_assets.records.opening import warehouse_of
 from gesture_assets.settings import load_settings
-from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.assets.test_models import run_training
 from gesture_assets_tests.nights import content_hashes, failures, run_night, warehouse
 
@@ -167,7 +167,7 @@ def test_a_planted_shift_is_one_alert_until_it_is_mended(copy: Path, caplog: pyt
             "and feature = 'search_count_7d'",
         )
         assert row == ("drift", True)
-        with Warehouse.of(load_settings()).open(run_info("a test", day)) as session:
+        with warehouse_of(load_settings()).open(run_info("a test", day)) as session:
             (one,) = [one for one in alert_log.incidents(session.connection) if one.alert.key == KEY]
             assert (one.night_count, one.first_seen, one.last_seen) == (number, NIGHTS[0], day)
             if number == 2:

@@ -12,12 +12,12 @@ import pytest
 # Which queued runs come next has no public face: this is what the daemon asks itself every few seconds.
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
+from gesture_assets.defs.killed_runs import end_killed_runs, killed_runs
 
 from gesture_assets.cli.dagster_home import prepare
 from gesture_assets.definitions import defs
-from gesture_assets.defs.killed_runs import end_killed_runs, killed_runs
 from gesture_assets.settings import Settings
-from gesture_assets.warehouse.run_queue import Turns
+from gesture_assets.warehouse.run_queue import RunQueue
 from gesture_assets_tests.unit.warehouse.test_run_queue import D8, D9, under_way
 
 
@@ -68,18 +68,18 @@ def test_the_nightly_starts_beside_a_backfill_and_a_second_backfill_does_not(ins
 def test_a_killed_run_is_ended_and_gives_its_place_to_the_next(
     instance: dg.DagsterInstance, settings: Settings
 ) -> None:
-    turns = Turns.beside(settings.warehouse)
+    queue = RunQueue.beside(settings.warehouse)
     killed, alive = (enter(instance, dg.DagsterRunStatus.STARTED, {}) for _ in range(2))
     waiting = enter(instance, dg.DagsterRunStatus.QUEUED, {})
-    with under_way(turns, killed, "nightly", D9) as pid, under_way(turns, alive, "backfill", D8):
+    with under_way(queue, killed, "nightly", D9) as pid, under_way(queue, alive, "backfill", D8):
         assert next_in_line(instance) == []
         os.kill(pid, signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        assert end_killed_runs(instance, turns) == [killed]
+        assert end_killed_runs(instance, queue) == [killed]
         statuses = [instance.get_run_by_id(run_id) for run_id in (killed, alive)]
         assert [run.status.value for run in statuses if run] == ["FAILURE", "STARTED"]
         assert next_in_line(instance) == [waiting]
-        assert end_killed_runs(instance, turns) == []
+        assert end_killed_runs(instance, queue) == []
 
 
 def test_the_sensor_says_whom_it_ended(instance: dg.DagsterInstance, settings: Settings) -> None:
@@ -89,20 +89,20 @@ def test_the_sensor_says_whom_it_ended(instance: dg.DagsterInstance, settings: S
 
     assert tick() == "every run under way has its process"
     run_id = enter(instance, dg.DagsterRunStatus.STARTED, {})
-    with under_way(Turns.beside(settings.warehouse), run_id, "nightly", D9) as pid:
+    with under_way(RunQueue.beside(settings.warehouse), run_id, "nightly", D9) as pid:
         os.kill(pid, signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         assert tick() == f"ended: {run_id}"
 
 
 def test_a_run_that_has_ended_by_itself_stays_as_it_ended(instance: dg.DagsterInstance, settings: Settings) -> None:
-    turns = Turns.beside(settings.warehouse)
+    queue = RunQueue.beside(settings.warehouse)
     run_id = enter(instance, dg.DagsterRunStatus.SUCCESS, {})
-    with under_way(turns, run_id, "nightly", D9) as pid:
+    with under_way(queue, run_id, "nightly", D9) as pid:
         os.kill(pid, signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        assert end_killed_runs(instance, turns) == []
+        assert end_killed_runs(instance, queue) == []
     run = instance.get_run_by_id(run_id)
     assert run
     assert run.status is dg.DagsterRunStatus.SUCCESS
-    assert turns.killed() == []
+    assert queue.killed_runs() == []

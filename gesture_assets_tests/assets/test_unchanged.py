@@ -166,7 +166,7 @@ def test_how_long_to_wait_reaches_no_row(built: Path, monkeypatch: pytest.Monkey
 def test_other_code_builds_again(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from gesture_assets.warehouse import unchanged
 
-    monkeypatch.setattr(unchanged, "code_digest", lambda: "another version")
+    monkeypatch.setattr(unchanged, "code_digest", lambda rooms: "another version")
     assert night(DAYS[3], select="raw_events")[0] == set()
 
 

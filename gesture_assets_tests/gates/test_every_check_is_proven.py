@@ -11,8 +11,12 @@ from datetime import timedelta
 import pytest
 
 from gesture_assets.contracts.contract import PARTITION, Contract
+from gesture_assets.records.opening import RECORDS
 from gesture_assets.warehouse.audit import NOT_EVALUATED, Audit
-from gesture_assets.warehouse.warehouse import RunInfo, Session, Warehouse
+from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.warehouse.session import Session
+from gesture_assets.warehouse.warehouse import Warehouse
+from gesture_assets.warehouse.window_audit import StagedWindow
 from gesture_assets_tests.good_night import CONTRACTS, DAY, GOOD, NIGHT, NOON, good_table
 
 
@@ -485,7 +489,7 @@ class GoodNight:
         try:
             if fault:
                 self.con.execute(fault)
-            return self.session._audit([CONTRACTS[name]], [DAY])[name]
+            return StagedWindow(self.session.connection, [CONTRACTS[name]], [DAY]).audit([DAY])[name]
         finally:
             self.restore(*(table for table in CONTRACTS if table == name or table in fault))
 
@@ -493,7 +497,7 @@ class GoodNight:
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoodNight]:
     path = tmp_path_factory.mktemp("proof") / "warehouse.duckdb"
-    with Warehouse(path, 10).open(RunInfo("run-0001", NIGHT, (DAY,), "a_proof")) as session:
+    with Warehouse(path, 10, create=RECORDS).open(RunInfo("run-0001", NIGHT, (DAY,), "a_proof")) as session:
         yield GoodNight(session)
 
 

@@ -22,7 +22,8 @@ import pytest
 from gesture_assets.cli import main
 from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
-from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
+from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.warehouse.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[3]
 LAST = "2026-03-09"

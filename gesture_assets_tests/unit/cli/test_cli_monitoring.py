@@ -12,6 +12,7 @@ from gesture_assets.cli.console import run_info
 from gesture_assets.monitoring.alerts import Alert, changes
 from gesture_assets.monitoring.score_changes import PARTS
 from gesture_assets.records import alert_log
+from gesture_assets.records.opening import RECORDS
 from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.nights import published
@@ -37,7 +38,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def alarmed(tmp_path: Path) -> Path:
     """A warehouse whose last night raised two alerts and resolved a third."""
-    with Warehouse(tmp_path / "warehouse.duckdb", 10).open(run_info("a test", NIGHT)) as session:
+    with Warehouse(tmp_path / "warehouse.duckdb", 10, create=RECORDS).open(run_info("a test", NIGHT)) as session:
         for ago, sounded in ((1, [OVER, DRIFT]), (0, [DRIFT, GONE])):
             known = alert_log.incidents(session.connection)
             news = changes(known, sounded, NIGHT - timedelta(days=ago), is_backfill=False)

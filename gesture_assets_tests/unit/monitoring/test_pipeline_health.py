@@ -26,7 +26,8 @@ from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.audit import CheckOutcome
 from gesture_assets.warehouse.ledger import LEDGER, LedgerRow, Verdict
-from gesture_assets.warehouse.warehouse import Session, connect
+from gesture_assets.warehouse.session import Session
+from gesture_assets.warehouse.warehouse import connect
 
 OpenSession = Callable[..., AbstractContextManager[Session]]
 TEN = [date(2026, 3, day) for day in range(1, 11)]

@@ -13,8 +13,10 @@ from gesture_assets.models.tables import TRAINED
 from gesture_assets.publication.health import HEALTH, write
 from gesture_assets.records import activations as registry
 from gesture_assets.records import audit_log
+from gesture_assets.records.opening import RECORDS
 from gesture_assets.settings import Settings
-from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
+from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT, VERSION, commit_good_night
 
 TABLES = tuple(CONTRACTS.values())
@@ -26,7 +28,7 @@ Ask = Callable[..., list[tuple]]
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A warehouse that holds one good night, whose model serves, and a training that was refused."""
     path = tmp_path_factory.mktemp("good") / "warehouse.duckdb"
-    with Warehouse(path, 10).open(RunInfo("run-0001", NIGHT, (DAY,), "a_night")) as session:
+    with Warehouse(path, 10, create=RECORDS).open(RunInfo("run-0001", NIGHT, (DAY,), "a_night")) as session:
         commit_good_night(session)
         registry.activate(session.connection, VERSION, since=DAY, now=NIGHT, action="promoted", reason="the first")
         audit_log.note(

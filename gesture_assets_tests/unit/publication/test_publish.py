@@ -21,10 +21,13 @@ from gesture_assets.monitoring.alerts import OPENED, Alert, Change
 from gesture_assets.publication.health import HEALTH
 from gesture_assets.publication.publish import Published, publish, read_published, rollback
 from gesture_assets.records import alert_log
+from gesture_assets.records.opening import RECORDS
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.personal_data import EMAIL_PATTERN, IP_PATTERN, IPV6_PATTERN
 from gesture_assets.vocabulary.severity import Severity
-from gesture_assets.warehouse.warehouse import RunInfo, Session, Warehouse
+from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.warehouse.session import Session
+from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.good_night import CONTRACTS, DAY, GOOD, NIGHT, commit_good_night
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -49,7 +52,7 @@ def publish_from(session: Session, settings: Settings, keep: int = 3, deadline: 
 def good_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A warehouse that holds one good night, to be copied."""
     path = tmp_path_factory.mktemp("good") / "warehouse.duckdb"
-    with Warehouse(path, 10).open(RunInfo("run-0001", NIGHT, (DAY,), "a_night")) as session:
+    with Warehouse(path, 10, create=RECORDS).open(RunInfo("run-0001", NIGHT, (DAY,), "a_night")) as session:
         commit_good_night(session)
         alert = Alert(
             "model/unavailable", Severity.ERROR, "scoring", "It is gone.", "data/models", "gesture models list"
@@ -88,7 +91,7 @@ def file(good_warehouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     folder = tmp_path_factory.mktemp("published")
     warehouse, link = folder / "warehouse.duckdb", folder / "gesture.duckdb"
     shutil.copyfile(good_warehouse, warehouse)
-    with Warehouse(warehouse, 10).open(RunInfo("run-0002", NIGHT, (DAY,), "publish")) as session:
+    with Warehouse(warehouse, 10, create=RECORDS).open(RunInfo("run-0002", NIGHT, (DAY,), "publish")) as session:
         publish(
             session,
             contracts=TABLES,
@@ -257,7 +260,10 @@ PUBLISHER = """
 import sys
 from pathlib import Path
 from gesture_assets.settings import load_settings
-from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
+from gesture_assets.records.opening import warehouse_of
+from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.records.opening import RECORDS
+from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.good_night import DAY, NIGHT
 from gesture_assets_tests.unit.publication.test_publish import publish_from
 from datetime import timedelta
@@ -265,7 +271,7 @@ settings = load_settings()
 print("ready", flush=True)
 for second in range(1, 1000):
     run = RunInfo(f"run-{second:04}", NIGHT + timedelta(seconds=second), (DAY,), "publish")
-    with Warehouse.of(settings).open(run) as session:
+    with warehouse_of(settings).open(run) as session:
         publish_from(session, settings)
 """
 

@@ -33,8 +33,8 @@ WORSE = replace(DRIFT, severity=Severity.ERROR, what="PSI 0.9.", numbers={"psi":
 def warehouse(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
         connection.execute(f"attach '{tmp_path / 'warehouse.duckdb'}' as warehouse")
-        alert_log.create(connection)
-        audit_log.create(connection)
+        alert_log.create_alert_log(connection)
+        audit_log.create_audit_log(connection)
         yield connection
 
 

@@ -14,7 +14,7 @@ from gesture_assets.settings import Settings
 from gesture_assets.sources.description import SHIPPED, load_descriptions
 from gesture_assets.sources.landing import find_files
 from gesture_assets.sources.landing_index import LandingIndex
-from gesture_assets.warehouse.warehouse import Session
+from gesture_assets.warehouse.session import Session
 
 D7, D8, D9 = date(2026, 3, 7), date(2026, 3, 8), date(2026, 3, 9)
 KINDS = ("sgnup", "nonsense", "sgnup")

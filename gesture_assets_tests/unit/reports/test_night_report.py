@@ -12,9 +12,11 @@ import pytest
 
 from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.publication.publish import publish
+from gesture_assets.records.opening import RECORDS
 from gesture_assets.reports.night_report import KEPT, keep_page, night_report
 from gesture_assets.reports.page import Page
-from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
+from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT, commit_good_night
 
 OF_A_CHAMPION = (
@@ -40,7 +42,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The published file of one good night."""
     folder = tmp_path_factory.mktemp("night")
     warehouse, link = folder / "warehouse.duckdb", folder / "gesture.duckdb"
-    with Warehouse(warehouse, 10).open(RunInfo("run-0001", NIGHT, (DAY,), "a_night")) as session:
+    with Warehouse(warehouse, 10, create=RECORDS).open(RunInfo("run-0001", NIGHT, (DAY,), "a_night")) as session:
         commit_good_night(session)
         publish(
             session,

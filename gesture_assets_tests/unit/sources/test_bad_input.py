@@ -25,7 +25,7 @@ from gesture_assets.sources import crm
 from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.landing import LandingFile, content_hash, find_files
 from gesture_assets.sources.landing_index import LandingIndex
-from gesture_assets.warehouse.warehouse import Session
+from gesture_assets.warehouse.session import Session
 from gesture_assets_tests.events_by_hand import EVENT_SCHEMA, lazy, table
 
 DAY = date(2026, 3, 9)

@@ -16,7 +16,7 @@ from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.landing import find_files, open_file
 from gesture_assets.sources.landing_index import FILES, LandingIndex
 from gesture_assets.vocabulary.severity import Severity
-from gesture_assets.warehouse.warehouse import Session
+from gesture_assets.warehouse.session import Session
 from gesture_assets_tests.good_night import CONTRACTS, DAY, good_table
 
 NEW, GONE, TYPE = (f"no_column_of_a_source_{what}" for what in ("is_new", "is_gone", "has_another_type"))

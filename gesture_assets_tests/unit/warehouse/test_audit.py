@@ -9,7 +9,8 @@ import pytest
 from gesture_assets.contracts.contract import Column, Contract, Expectation, between, filled, no_rows, one_of
 from gesture_assets.errors import GestureError
 from gesture_assets.warehouse.audit import NOT_EVALUATED, Audit, CheckOutcome
-from gesture_assets.warehouse.warehouse import Session
+from gesture_assets.warehouse.session import Session
+from gesture_assets.warehouse.window_audit import StagedWindow
 
 DAY = date(2026, 3, 9)
 CODES = Contract(
@@ -28,6 +29,11 @@ CODES = Contract(
 )
 
 
+def audited(session: Session, contract: Contract) -> Audit:
+    """The audit of what is staged as `contract`."""
+    return StagedWindow(session.connection, [contract], [DAY]).audit([DAY])["codes"]
+
+
 def audit(session: Session, rows: str, *checks: Expectation) -> Audit:
     """The audit of `rows`, (code, size) as SQL values; "" for none."""
     values = f"from (values {rows}) as t(code, size)" if rows else "from (select null as code, null as size limit 0)"
@@ -36,7 +42,7 @@ def audit(session: Session, rows: str, *checks: Expectation) -> Audit:
         f"select date '{DAY}' as as_of_date, code::varchar as code, size::integer as size {values}"
     )
     contract = replace(CODES, expectations=checks)
-    return session._audit([contract], [DAY])["codes"]
+    return audited(session, contract)
 
 
 def of(result: Audit, name: str) -> CheckOutcome:
@@ -113,7 +119,7 @@ def test_where_the_structure_fails_nothing_else_is_evaluated(open_session: Calla
         session.connection.execute(
             f"create table scratch.stage.codes as select date '{DAY}' as as_of_date, 1 as size, 'AB:123%' as code"
         )
-        result = session._audit([replace(CODES, expectations=(SHAPED,))], [DAY])["codes"]
+        result = audited(session, replace(CODES, expectations=(SHAPED,)))
         columns, types, *others = result.outcomes
         assert not columns.passed
         assert "order ['as_of_date', 'size', 'code']" in columns.observed
@@ -128,7 +134,7 @@ def test_a_missing_and_a_strange_column_are_named(open_session: Callable) -> Non
         session.connection.execute(
             f"create table scratch.stage.codes as select date '{DAY}' as as_of_date, 'a' as kode"
         )
-        result = session._audit([CODES], [DAY])["codes"]
+        result = audited(session, CODES)
         assert result.outcomes[0].observed == "missing code, size; unexpected kode"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from gesture_assets.errors import ConfigError
 from gesture_assets.settings import Settings
-from gesture_assets.warehouse.format import FORMAT, TABLE, create_file, settle
+from gesture_assets.warehouse.format import FORMAT, TABLE, create_file, migrate
 from gesture_assets_tests.good_night import DAY, commit_good_night
 from gesture_assets_tests.unit.publication.test_publish import publish_from
 
@@ -43,7 +43,7 @@ def test_a_new_warehouse_says_its_format(open_session: Callable, settings: Setti
 
 def test_a_file_from_before_formats_were_counted_is_brought_to_ours(old: Path) -> None:
     with attached(old) as con:
-        settle(con, old)
+        migrate(con, old)
         assert con.execute("select attempt from warehouse.gate_ledger").fetchall() == [(1,)]
     assert written_format(old) == [(FORMAT,)]
 
@@ -55,8 +55,8 @@ def test_each_format_on_the_way_is_passed_in_order(old: Path) -> None:
         2: lambda con: con.execute("insert into warehouse.seen values (2)"),
     }
     with attached(old) as con:
-        settle(con, old, migrations=steps, ours=3)
-        settle(con, old, migrations=steps, ours=3)
+        migrate(con, old, migrations=steps, ours=3)
+        migrate(con, old, migrations=steps, ours=3)
         assert con.execute("select n from warehouse.seen").fetchall() == [(0,), (1,), (2,)]
     assert written_format(old) == [(3,)]
 
@@ -64,7 +64,7 @@ def test_each_format_on_the_way_is_passed_in_order(old: Path) -> None:
 def test_a_migration_that_fails_leaves_the_file_as_it_was(old: Path) -> None:
     steps = {0: lambda con: con.execute("drop table warehouse.gate_ledger"), 1: lambda con: con.execute("nonsense")}
     with attached(old) as con, pytest.raises(duckdb.ParserException):
-        settle(con, old, migrations=steps, ours=2)
+        migrate(con, old, migrations=steps, ours=2)
     with attached(old) as con:
         assert con.execute("select table_name from duckdb_tables()").fetchall() == [("gate_ledger",)]
 
@@ -83,7 +83,7 @@ def test_a_newer_format_is_refused_by_the_name_of_its_writer(open_session: Calla
 
 def test_a_format_without_a_way_to_ours_is_refused(old: Path) -> None:
     with attached(old) as con, pytest.raises(ConfigError, match=r"format 5, or an older one from 3") as refusal:
-        settle(con, old, migrations={3: print, 4: print}, ours=5)
+        migrate(con, old, migrations={3: print, 4: print}, ours=5)
     assert "format 0, written by a version before formats were counted" in str(refusal.value)
 
 

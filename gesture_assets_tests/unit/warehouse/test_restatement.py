@@ -12,7 +12,7 @@ import pytest
 from gesture_assets.contracts.contract import Column, Contract
 from gesture_assets.errors import ContractBreach
 from gesture_assets.settings import Settings
-from gesture_assets.warehouse.warehouse import Session
+from gesture_assets.warehouse.session import Session
 
 YESTERDAY = date(2026, 3, 9)
 OLD = date(2026, 3, 5)

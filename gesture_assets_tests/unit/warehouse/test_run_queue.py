@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gesture_assets.errors import GateClosed
-from gesture_assets.warehouse.run_queue import Turns
+from gesture_assets.warehouse.run_queue import RunQueue
 
 ROOT = Path(__file__).resolve().parents[3]
 D8, D9 = date(2026, 3, 8), date(2026, 3, 9)
@@ -21,19 +21,19 @@ TAKE = """
 import sys, time
 from datetime import date
 from pathlib import Path
-from gesture_assets.warehouse.run_queue import Turns
+from gesture_assets.warehouse.run_queue import RunQueue
 days = [date.fromisoformat(day) for day in sys.argv[4].split(",")]
-with Turns(Path(sys.argv[1])).taken(sys.argv[2], sys.argv[3], days, goes_first=sys.argv[3] == "nightly"):
+with RunQueue(Path(sys.argv[1])).register(sys.argv[2], sys.argv[3], days, goes_first=sys.argv[3] == "nightly"):
     print("known", flush=True)
     time.sleep(float(sys.argv[5]))
 """
 
 
 @contextmanager
-def under_way(turns: Turns, run_id: str, what: str, *days: date, seconds: float = 30) -> Iterator[int]:
+def under_way(queue: RunQueue, run_id: str, what: str, *days: date, seconds: float = 30) -> Iterator[int]:
     """A process with a run of `days`, known when this returns; its PID."""
     listed = ",".join(str(day) for day in days)
-    command = [sys.executable, "-c", TAKE, str(turns.folder), run_id, what, listed, str(seconds)]
+    command = [sys.executable, "-c", TAKE, str(queue.folder), run_id, what, listed, str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout
         assert process.stdout.readline() == "known\n"
@@ -44,8 +44,8 @@ def under_way(turns: Turns, run_id: str, what: str, *days: date, seconds: float 
 
 
 @pytest.fixture
-def turns(tmp_path: Path) -> Turns:
-    return Turns.beside(tmp_path / "warehouse.duckdb")
+def queue(tmp_path: Path) -> RunQueue:
+    return RunQueue.beside(tmp_path / "warehouse.duckdb")
 
 
 def closed(*days: date) -> GateClosed:
@@ -54,82 +54,83 @@ def closed(*days: date) -> GateClosed:
     return refusal
 
 
-def test_nobody_is_under_way_at_first(turns: Turns) -> None:
-    assert (turns.others(), turns.first(), turns.killed()) == ([], None, [])
+def test_nobody_is_under_way_at_first(queue: RunQueue) -> None:
+    assert (queue.other_runs(), queue.who_goes_first(), queue.killed_runs()) == ([], None, [])
 
 
-def test_a_run_of_another_process_is_known_by_its_days(turns: Turns) -> None:
-    with under_way(turns, "1a2b3c4d5e", "nightly", D8, D9) as pid:
-        (other,) = turns.others()
+def test_a_run_of_another_process_is_known_by_its_days(queue: RunQueue) -> None:
+    with under_way(queue, "1a2b3c4d5e", "nightly", D8, D9) as pid:
+        (other,) = queue.other_runs()
         assert (other.pid, other.days, other.goes_first) == (pid, (D8, D9), True)
-        assert turns.first() == f"PID {pid} (nightly, run 1a2b3c4d)"
-        assert turns.killed() == []
+        assert queue.who_goes_first() == f"PID {pid} (nightly, run 1a2b3c4d)"
+        assert queue.killed_runs() == []
 
 
-def test_a_backfill_does_not_go_first(turns: Turns) -> None:
-    with under_way(turns, "r1", "backfill", D8):
-        assert turns.first() is None
+def test_a_backfill_does_not_go_first(queue: RunQueue) -> None:
+    with under_way(queue, "r1", "backfill", D8):
+        assert queue.who_goes_first() is None
 
 
-def test_a_run_that_ends_is_forgotten(turns: Turns) -> None:
-    with under_way(turns, "r1", "nightly", D9, seconds=0) as pid:
+def test_a_run_that_ends_is_forgotten(queue: RunQueue) -> None:
+    with under_way(queue, "r1", "nightly", D9, seconds=0) as pid:
         os.waitpid(pid, os.WNOHANG)
         deadline = time.monotonic() + 10
-        while turns.others() and time.monotonic() < deadline:
+        while queue.other_runs() and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert (turns.others(), turns.killed(), list(turns.folder.iterdir())) == ([], [], [])
+        assert (queue.other_runs(), queue.killed_runs(), list(queue.folder.iterdir())) == ([], [], [])
 
 
-def test_a_killed_run_is_told_from_one_under_way_and_from_one_that_ended(turns: Turns) -> None:
-    with under_way(turns, "killed", "nightly", D9) as pid, under_way(turns, "alive", "backfill", D8):
+def test_a_killed_run_is_told_from_one_under_way_and_from_one_that_ended(queue: RunQueue) -> None:
+    with under_way(queue, "killed", "nightly", D9) as pid, under_way(queue, "alive", "backfill", D8):
         os.kill(pid, signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        assert turns.killed() == ["killed"]
-        assert turns.first() is None
-        turns.forget("killed")
-        assert turns.killed() == []
-        assert [turn.run_id for turn in turns.others()] == ["alive"]
+        assert queue.killed_runs() == ["killed"]
+        assert queue.who_goes_first() is None
+        queue.forget("killed")
+        assert queue.killed_runs() == []
+        assert [run.run_id for run in queue.other_runs()] == ["alive"]
 
 
-def test_the_runs_of_this_process_do_not_stand_in_its_own_way(turns: Turns) -> None:
-    with turns.taken("mine", "nightly", [D9], goes_first=True), turns.taken("mine", "again", [D9], goes_first=True):
-        assert (turns.others(), turns.first(), turns.killed()) == ([], None, [])
-    assert list(turns.folder.iterdir()) == []
+def test_the_runs_of_this_process_do_not_stand_in_its_own_way(queue: RunQueue) -> None:
+    first, second = (queue.register("mine", what, [D9], goes_first=True) for what in ("nightly", "again"))
+    with first, second:
+        assert (queue.other_runs(), queue.who_goes_first(), queue.killed_runs()) == ([], None, [])
+    assert list(queue.folder.iterdir()) == []
 
 
-def test_a_run_that_waits_for_another_does_not_go_first_meanwhile(turns: Turns) -> None:
+def test_a_run_that_waits_for_another_does_not_go_first_meanwhile(queue: RunQueue) -> None:
     code = (
         "import sys; from pathlib import Path; from datetime import date; "
-        "from gesture_assets.warehouse.run_queue import Turns; print(Turns(Path(sys.argv[1])).first())"
+        "from gesture_assets.warehouse.run_queue import RunQueue; print(RunQueue(Path(sys.argv[1])).who_goes_first())"
     )
 
     def seen() -> str:
-        command = [sys.executable, "-c", code, str(turns.folder)]
+        command = [sys.executable, "-c", code, str(queue.folder)]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
-    with turns.taken("mine", "nightly", [D9], goes_first=True):
+    with queue.register("mine", "nightly", [D9], goes_first=True):
         assert seen() == f"PID {os.getpid()} (nightly, run mine)"
-        with turns.stepped_aside("mine"):
+        with queue.let_backfills_pass("mine"):
             assert seen() == "None"
         assert seen() == f"PID {os.getpid()} (nightly, run mine)"
 
 
-def test_missing_days_that_another_run_builds_are_waited_for(turns: Turns) -> None:
-    with under_way(turns, "r1", "backfill", D8, seconds=0.3):
+def test_missing_days_that_another_run_builds_are_waited_for(queue: RunQueue) -> None:
+    with under_way(queue, "r1", "backfill", D8, seconds=0.3):
         started = time.monotonic()
-        assert turns.wait_for_builders("mine", [D9], closed(D8), waiter="a step", timeout_seconds=20)
+        assert queue.wait_for_builders("mine", [D9], closed(D8), waiter="a step", timeout_seconds=20)
         assert time.monotonic() - started < 10
-        assert turns.others() == []
+        assert queue.other_runs() == []
 
 
 @pytest.mark.parametrize("missing", [(D9,), (date(2026, 3, 1),)], ids=["its own day", "a day nobody builds"])
-def test_other_missing_days_are_not_waited_for(turns: Turns, missing: tuple[date, ...]) -> None:
-    with under_way(turns, "r1", "backfill", D8, D9):
-        assert not turns.wait_for_builders("mine", [D9], closed(*missing), waiter="a step", timeout_seconds=20)
+def test_other_missing_days_are_not_waited_for(queue: RunQueue, missing: tuple[date, ...]) -> None:
+    with under_way(queue, "r1", "backfill", D8, D9):
+        assert not queue.wait_for_builders("mine", [D9], closed(*missing), waiter="a step", timeout_seconds=20)
 
 
-def test_whoever_waits_too_long_has_the_closed_gate(turns: Turns) -> None:
+def test_whoever_waits_too_long_has_the_closed_gate(queue: RunQueue) -> None:
     refusal = closed(D8)
-    with under_way(turns, "r1", "backfill", D8), pytest.raises(GateClosed) as raised:
-        turns.wait_for_builders("mine", [D9], refusal, waiter="a step", timeout_seconds=0.1)
+    with under_way(queue, "r1", "backfill", D8), pytest.raises(GateClosed) as raised:
+        queue.wait_for_builders("mine", [D9], refusal, waiter="a step", timeout_seconds=0.1)
     assert raised.value is refusal

@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from gesture_assets.errors import DiskFull
-from gesture_assets.warehouse.space import require_room, told_when_full, why_full
+from gesture_assets.warehouse.space import raise_disk_full, require_room, why_full
 from gesture_assets_tests.assets.test_crashes import good_night, hashes, in_child, whole
 from gesture_assets_tests.forks import environment, gesture, import_everything, in_a_process, run, write_world
 
@@ -43,7 +43,7 @@ def test_a_full_disk_is_told_from_other_failures(error: Exception, why: str | No
 def test_the_message_says_how_much_room_there_is_and_is_needed_and_where(tmp_path: Path) -> None:
     file = tmp_path / "warehouse.duckdb"
     file.write_bytes(bytes(3_000_000))
-    with pytest.raises(DiskFull) as full, told_when_full("user_features for 2026-03-09", file):
+    with pytest.raises(DiskFull) as full, raise_disk_full("user_features for 2026-03-09", file):
         raise OSError(errno.ENOSPC, "No space left on device")
     doing, expected, found, where, next_step = str(full.value).split("\n  ")
     assert doing == "user_features for 2026-03-09 could not be finished; nothing that was live has changed."
@@ -63,7 +63,7 @@ def test_a_copy_that_would_not_fit_is_not_begun(tmp_path: Path) -> None:
 
 
 def test_other_errors_come_out_as_they_are(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), told_when_full("a step", tmp_path):
+    with pytest.raises(PermissionError), raise_disk_full("a step", tmp_path):
         raise PermissionError(errno.EACCES, "x")
 
 
@@ -90,7 +90,8 @@ def stage_more_than_memory_holds() -> None:
     import narwhals as nw
 
     from gesture_assets.settings import load_settings
-    from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
+    from gesture_assets.warehouse.run_info import RunInfo
+    from gesture_assets.warehouse.warehouse import Warehouse
     from gesture_assets_tests.good_night import DAY, NIGHT
     from gesture_assets_tests.unit.warehouse.test_warehouse import SHOES
 

@@ -19,7 +19,8 @@ import pytest
 from gesture_assets.contracts.contract import Column, Contract, between
 from gesture_assets.errors import ConfigError, ContractBreach, GateClosed
 from gesture_assets.settings import Settings
-from gesture_assets.warehouse.warehouse import Session, joined
+from gesture_assets.warehouse.commits import join_commits
+from gesture_assets.warehouse.session import Session
 
 D7, D8, D9 = date(2026, 3, 7), date(2026, 3, 8), date(2026, 3, 9)
 LATER = datetime.fromisoformat("2026-03-10T05:00")
@@ -196,11 +197,11 @@ def test_two_tables_of_a_commit_go_live_together_or_not_at_all(open_session: Cal
 def test_commits_of_parts_of_a_range_are_told_as_one(open_session: Callable) -> None:
     sizes = {D7: [400, 500], D8: [40], D9: [600]}
     with open_session(*sizes) as session:
-        run, commits = session.run, []
-        for day, found in sizes.items():
-            session.run = replace(run, days=(day,))
-            commits.append(session.commit((SHOES, frame(session, [(day, f"s{size}", size) for size in found]))))
-    (one,) = joined(commits)
+        commits = [
+            session.commit((SHOES, frame(session, [(day, f"s{size}", size) for size in found])), days=[day])
+            for day, found in sizes.items()
+        ]
+    (one,) = join_commits(commits)
     assert [verdict.day for verdict in one.days] == list(sizes)
     assert [verdict.day for verdict in one.bad_days] == [D7, D9]
     assert one.row_count == 1
@@ -421,12 +422,13 @@ WRITER = """
     from datetime import date, datetime
     from pathlib import Path
     sys.path[:0] = [{root!r}, {here!r}]
-    from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
-    import gesture_assets.warehouse.warehouse as module
+    from gesture_assets.warehouse.run_info import RunInfo
+    from gesture_assets.warehouse.warehouse import Warehouse
+    import gesture_assets.warehouse.window_audit as module
     from gesture_assets.warehouse.audit import Audit
     import test_warehouse as tests
     # What is killed here is the promotion: an audit that takes no time lets more of the moments fall into it.
-    module.audit = lambda connection, contract: Audit(contract.name)
+    module.audit = lambda connection, contract, blocking: Audit(contract.name)
     run = RunInfo("run-kill", datetime(2026, 3, 10, 2), (tests.D9,), "killed")
     with Warehouse(Path({path!r}), 10).open(run) as session:
         print("open", flush=True)
@@ -477,7 +479,7 @@ def test_named_steps_of_a_query_give_what_the_query_gives_and_are_written_once(o
         named = session.set_aside("named", query(session.name_step)).collect().rows()
         assert named == plain
         assert named[:2] == [(0, 60), (2, 70)]
-        sql = session._with_steps(query(session.name_step).to_native().sql_query())
+        sql = session._staging.with_steps(query(session.name_step).to_native().sql_query())
         assert sql.startswith("with even_3 as (")
         assert sql.count('"range"(30)') == 1
         assert "even_1 as" not in sql

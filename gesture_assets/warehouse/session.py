@@ -1,0 +1,244 @@
+"""An open warehouse: read behind the gates, commit so that nothing goes live before its audit has passed.
+
+Belongs here: what callers do with an open warehouse. Does not belong here: how (`gates.py`, `staging.py`,
+`window_audit.py`, `promotion.py`, `relations.py`), opening the file (`warehouse.py`), what is expected of a table
+(`contracts/`), Dagster (`defs/`).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from types import MappingProxyType
+
+import duckdb
+import narwhals as nw
+import polars as pl
+
+from gesture_assets.contracts.catalogue import ancestors
+from gesture_assets.contracts.contract import PARTITION, Contract
+from gesture_assets.errors import ContractBreach, GateClosed, listing
+from gesture_assets.frames import Frame
+from gesture_assets.warehouse import landed_days, ledger, promotion, relations, staging
+from gesture_assets.warehouse.audit import CheckOutcome
+from gesture_assets.warehouse.commits import DayVerdict, TableCommit
+from gesture_assets.warehouse.gates import Gates
+from gesture_assets.warehouse.ledger import LedgerRow, Verdict
+from gesture_assets.warehouse.relations import EMPTY_HASH
+from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.warehouse.schemas import LIVE
+from gesture_assets.warehouse.staging import Frames, Staging
+from gesture_assets.warehouse.window_audit import StagedWindow
+
+NONE: Mapping[str, str] = MappingProxyType({})
+NO_KEYS: Mapping[date, str] = MappingProxyType({})
+
+
+@dataclass
+class Session:
+    """An open warehouse: the connection, the run that holds it, and what it has read so far.
+
+    Where a method takes `days`, they are the days that are being built; those of the run unless others are given.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    run: RunInfo
+    published: Path | None = None  # the link that readers use: what it holds changes only for a reason
+    blocking: tuple[str, ...] = ()  # checks that would only report, and block here
+    reads: list[str] = field(default_factory=list, init=False)  # tables that were read, in order, once each
+    _inputs: dict[str, str] = field(default_factory=dict, init=False)
+    _gates: Gates = field(init=False)
+    _staging: Staging = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing is asked and nothing staged yet."""
+        self._gates = Gates(self.connection, self.run)
+        self._staging = Staging(self.connection)
+
+    # ---- reading -------------------------------------------------------------------------------------------------
+
+    def read(
+        self,
+        contract: Contract,
+        *,
+        on: date | None = None,
+        since: date | None = None,
+        through: date | None = None,
+        days: Sequence[date] | None = None,
+    ) -> Frame:
+        """The live rows of `contract`: of the day `on`, or of each day from `since` (default: first) `through` a day.
+
+        With `through`, each landed day of the span needs its PASS, so a forgotten day is a closed gate and not a silent
+        gap. Raises `GateClosed`; with a `force_reason` the closed gates are opened and the ledger says so.
+        """
+        days = self.run.days if days is None else days
+        if on is not None:
+            since = through = on
+        assert through is not None
+        required = [through] if on is not None else self.required_days(since=since, through=through, days=days)
+        try:
+            digest = self._require(contract, required, days)
+        except GateClosed:
+            if not self.run.force_reason:
+                raise
+            for table in ancestors(contract.name):
+                self._gates.open_by_hand(table, [day for day in required if day in days])
+            self._gates.open_by_hand(contract.name, required)
+            self.ensure(contract)  # what was never built is read as empty
+            digest = self._gates.require(contract.name, required, built=days)
+        self.verify_unchanged(contract, required, since=since)
+        self._inputs[f"{contract.name}@{through}"] = digest
+        if contract.name not in self.reads:
+            self.reads.append(contract.name)
+        after = f"{PARTITION} >= date '{since}' and " if since else ""
+        return self._select(contract, f"{after}{PARTITION} <= date '{through}'")
+
+    def select(self, contract: Contract, where: str = "true", *, columns: Sequence[str] | None = None) -> Frame:
+        """The live rows of `contract` that answer the condition, behind no gate: for bookkeeping, not to build from."""
+        self.ensure(contract)
+        return self._select(contract, where, columns)
+
+    def digest(self, contract: Contract, *, through: date, days: Sequence[date] | None = None) -> str | None:
+        """What `read` would note of `contract` as its input up to a day; None where a gate is closed."""
+        days = self.run.days if days is None else days
+        try:
+            return self._gates.require(contract.name, self.required_days(through=through, days=days), built=days)
+        except GateClosed:
+            return None
+
+    @property
+    def inputs_read(self) -> Mapping[str, str]:
+        """`table@day`, the last that was read -> a hash over all that was."""
+        return MappingProxyType(self._inputs)
+
+    def landed_days(self) -> set[date]:
+        """Every day on which something landed, as far as the index knows."""
+        return landed_days.landed_days(self.connection)
+
+    def required_days(
+        self, *, through: date, since: date | None = None, days: Sequence[date] | None = None
+    ) -> list[date]:
+        """What must have passed: each day of the span on which something landed, `through` itself, and `days` in it.
+
+        A range asks no less of a day than the day alone would.
+        """
+        asked = self.landed_days().union(self.run.days if days is None else days)
+        return sorted({day for day in asked if day <= through and (since is None or day >= since)} | {through})
+
+    def live_counts(self, table: str, days: Sequence[date]) -> dict[date, int]:
+        """Day -> live rows, for the span of `days`."""
+        return relations.count_rows(self.connection, f"{LIVE}.{table}", days)
+
+    def hashes(self, table: str, days: Sequence[date]) -> dict[date, tuple[int, str]]:
+        """Day -> (row count, content hash), the same whatever the order of rows."""
+        return relations.hashes(self.connection, table, days)
+
+    def verify_unchanged(self, contract: Contract, days: Sequence[date], *, since: date | None) -> None:
+        """Refuse rows that are not the ones which passed: somebody wrote past the gate."""
+        verdicts = self._gates.latest(contract.name)
+        live = self.live_counts(contract.name, [since or date.min, *days])
+        changed = [day for day in days if live.get(day, 0) != verdicts[day].row_count]
+        changed += [day for day in live if day not in verdicts]
+        newest = max(days)
+        if not changed and verdicts[newest].verdict is Verdict.PASS and live.get(newest):
+            _, digest = self.hashes(relations.content(contract), [newest]).get(newest, (0, ""))
+            changed = [newest] if digest != verdicts[newest].content_hash else []
+        if changed:
+            raise ContractBreach(
+                f"{self.run.step} cannot be built for {self.run.window}.",
+                expected=f"the rows of {contract.name} that passed their audit",
+                found=f"other rows on {listing(changed)}",
+                where="data/warehouse.duckdb, which only `gesture` may write",
+                next_step=f"gesture run --date {min(changed)}",
+            )
+
+    def _require(self, contract: Contract, required: Sequence[date], days: Sequence[date]) -> str:
+        """The hash over `required`, once the gates are seen to be open."""
+        # What stands behind it is asked first: a table that passed is no good once its own input has failed.
+        for table in ancestors(contract.name):
+            self._gates.require(table, [day for day in required if day in days], built=days)
+        return self._gates.require(contract.name, required, built=days)
+
+    def _select(self, contract: Contract, where: str, columns: Sequence[str] | None = None) -> Frame:
+        names = ", ".join(contract.column_names if columns is None else columns)
+        return nw.from_native(self.connection.sql(f"select {names} from {LIVE}.{contract.name} where {where}"))
+
+    # ---- writing -------------------------------------------------------------------------------------------------
+
+    def commit(
+        self,
+        *staged: tuple[Contract, Frames],
+        days: Sequence[date] | None = None,
+        inputs: Mapping[str, str] = NONE,
+        keys: Mapping[date, str] = NO_KEYS,
+        version: str | None = None,
+    ) -> tuple[TableCommit, ...]:
+        """Stage, audit and promote tables for `days`; all of them go live for a day, or none.
+
+        A table comes as one frame, or as several that are staged one after the other, such as one a day. `inputs`:
+        hashes of what the rows are made of beside tables that were read; `keys`: day -> the key of its build
+        (`unchanged.py`); `version`: of the rules or the model.
+
+        A window that does not pass as a whole is audited in halves, down to the days: good days go live, bad ones are
+        rejected by name and their rows kept in `rejected.<table>`. The commit does not raise on bad data: look at
+        `bad_days`.
+        """
+        days = self.run.days if days is None else days
+        sql = [self._staging.stage(contract, frames) for contract, frames in staged]
+        contracts = [contract for contract, _ in staged]
+        window = StagedWindow(self.connection, contracts, days, self.blocking)
+        whole = window.audit(days)
+        by_day = window.by_day(days, whole)
+        origin = promotion.Origin(self.run, {**self._inputs, **inputs}, keys, version)
+        verdicts = promotion.promote(self.connection, contracts, by_day, origin, self.published)
+        self._gates.forget()
+        return tuple(
+            TableCommit(contract, verdicts_of_table, whole[contract.name].outcomes, sql_of_table)
+            for contract, verdicts_of_table, sql_of_table in zip(contracts, verdicts, sql, strict=True)
+        )
+
+    def keep(self, contract: Contract, verdict: Verdict, days: Sequence[date] | None = None) -> tuple[TableCommit, ...]:
+        """Leave the live rows of `days` as they are and say so in the ledger.
+
+        For ABSENT: there is no such source and nothing to audit. Readers pass, and find no rows.
+        """
+        days = self.run.days if days is None else days
+        attempts = ledger.next_attempts(self.connection, contract.name, days)
+        self.ensure(contract)
+        self._gates.record(
+            [
+                LedgerRow.of_run(
+                    self.run,
+                    table_name=contract.name,
+                    partition=day,
+                    attempt=attempts[day],
+                    verdict=verdict,
+                    row_count=0,
+                    content_hash=EMPTY_HASH,
+                    input_hashes=dict(self._inputs),
+                )
+                for day in days
+            ]
+        )
+        outcomes = tuple(
+            CheckOutcome(check.name, True, check.severity, "nothing to check, the source is not configured")
+            for check in contract.checks
+        )
+        verdicts = tuple(DayVerdict(day, True, 0, EMPTY_HASH, attempts[day], False) for day in days)
+        return (TableCommit(contract, verdicts, outcomes),)
+
+    def ensure(self, contract: Contract) -> None:
+        """Create the live table, or add the columns that its contract has gained; a changed type is refused."""
+        relations.ensure(self.connection, contract)
+
+    def set_aside(self, name: str, frames: Frames) -> Frame:
+        """The rows of `frames` as a table that lives as long as the session: for what is read more than once."""
+        return self._staging.set_aside(name, frames)
+
+    def in_parts(self, frame: Frame, *, by: str, rows: int) -> Iterator[pl.DataFrame]:
+        """`frame` in memory, about `rows` rows at a time (`staging.in_parts`)."""
+        return staging.in_parts(frame, by=by, rows=rows)
+
+    def name_step(self, name: str, frame: Frame) -> Frame:
+        """`frame` as a named part of the query that it goes into (`Staging.name_step`)."""
+        return self._staging.name_step(name, frame)

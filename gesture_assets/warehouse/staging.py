@@ -1,0 +1,99 @@
+"""Frames become tables of the scratch database, where nobody reads them before they have passed.
+
+Belongs here: writing frames, named parts of queries, rows that are set aside for the session. Does not belong here:
+auditing what is staged (`window_audit.py`), letting it go live (`promotion.py`).
+"""
+
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import duckdb
+import narwhals as nw
+import polars as pl
+
+from gesture_assets.contracts.contract import Contract
+from gesture_assets.frames import Frame
+from gesture_assets.vocabulary.sql import identifier
+from gesture_assets.warehouse.schemas import STAGE, STEPS
+
+log = logging.getLogger(__name__)
+
+NAMED_STEP = re.compile(rf"\b{re.escape(STEPS)}\.(\w+)")
+
+Frames = Frame | Iterable[Frame]
+
+
+@dataclass(frozen=True)
+class Staging:
+    """The scratch database of one open warehouse, and the SQL of each named step of a query."""
+
+    connection: duckdb.DuckDBPyConnection
+    steps: dict[str, str] = field(default_factory=dict)
+
+    def stage(self, contract: Contract, frames: Frames) -> str:
+        """Write the frames where they wait for their audit; returns the SQL of the last."""
+        table = f"{STAGE}.{contract.name}"
+        sql = self.write(table, frames)
+        (count,) = self.connection.execute(f"select count(*) from {table}").fetchone() or (0,)
+        log.info("%s: staged %s rows", contract.name, f"{count:,}")
+        return sql
+
+    def write(self, table: str, frames: Frames) -> str:
+        """Make `table` of the frames, one after the other; returns the SQL of the last."""
+        sql = ""
+        for position, frame in enumerate([frames] if isinstance(frames, nw.LazyFrame) else frames):
+            native = frame.to_native()
+            if isinstance(native, duckdb.DuckDBPyRelation):
+                sql = query = self.with_steps(native.sql_query())
+            else:
+                self.connection.register("frame_in_memory", frame.collect().to_arrow())
+                query = "select * from frame_in_memory"
+            verb = f"insert into {table} by name" if position else f"create or replace table {table} as"
+            self.connection.execute(f"{verb} {query}")
+        return sql
+
+    def set_aside(self, name: str, frames: Frames) -> Frame:
+        """The rows of `frames` as a table that lives as long as the session: for what is read more than once."""
+        table = f"scratch.main.{name}"
+        self.write(table, frames)
+        return nw.from_native(self.connection.table(table))
+
+    def name_step(self, name: str, frame: Frame) -> Frame:
+        """`frame` as a named part of the query that it goes into, a CTE.
+
+        Each further step binds everything below it again. Bound against an empty table of the same columns, a query of
+        many steps is planned in a fraction of the time, and reads like one.
+        """
+        relation = frame.to_native()
+        columns = ", ".join(
+            f"{identifier(column)} {kind}" for column, kind in zip(relation.columns, relation.types, strict=True)
+        )
+        step = f"{name}_{len(self.steps) + 1}"
+        self.connection.execute(f"create table {STEPS}.{step} ({columns})")
+        self.steps[step] = relation.sql_query()
+        return nw.from_native(self.connection.table(f"{STEPS}.{step}"))
+
+    def with_steps(self, query: str) -> str:
+        """`query`, and before it the named steps that it is made of."""
+        used, named = [], set(NAMED_STEP.findall(query))
+        for step, sql in reversed(self.steps.items()):
+            if step in named:
+                used.append(f"{step} as ({sql})")
+                named.update(NAMED_STEP.findall(sql))
+        steps = f"with {', '.join(reversed(used))} " if used else ""
+        return NAMED_STEP.sub(r"\1", steps + query)
+
+
+def in_parts(frame: Frame, *, by: str, rows: int) -> Iterator[pl.DataFrame]:
+    """`frame` in memory, about `rows` rows at a time, with `row_hash`, a hash of each row's values.
+
+    Which rows come together follows from their column `by`; their order is not promised.
+    """
+    relation = frame.to_native()
+    (count,) = relation.count("*").fetchone()
+    parts = max(1, -(-count // rows))
+    hashed = relation.project("*, printf('%016x', hash(columns(*))) as row_hash")
+    for part in range(parts):
+        yield pl.DataFrame(hashed.filter(f"hash({by}) % {parts} = {part}").to_arrow_table())
