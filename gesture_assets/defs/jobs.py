@@ -12,8 +12,10 @@ from gesture_assets.defs.hooks import night_failed, training_failed, training_pa
 from gesture_assets.nights.all_steps import all_steps, training_steps
 from gesture_assets.settings import Settings
 
+Job = Any  # Dagster does not export the class of a job whose assets are not resolved yet
 
-def jobs(settings: Settings) -> Sequence[dg.UnresolvedAssetJobDefinition]:
+
+def jobs(settings: Settings) -> Sequence[Job]:
     """The nightly, the training, and the reasons of score changes."""
     asked_for = [table.name for step in all_steps() if not step.is_nightly for table in step.tables]
     learnt = [table.name for step in training_steps() for table in step.tables]
@@ -43,7 +45,7 @@ def jobs(settings: Settings) -> Sequence[dg.UnresolvedAssetJobDefinition]:
     )
 
 
-def nightly_schedule(nightly: dg.UnresolvedAssetJobDefinition) -> Any:
+def nightly_schedule(nightly: Job) -> Any:
     """02:00 UTC: two hours after midnight, late arrivals of the evening are in and nobody is at work yet."""
     return dg.build_schedule_from_partitioned_job(
         nightly,

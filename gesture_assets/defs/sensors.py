@@ -6,6 +6,7 @@ Belongs here: when Dagster looks, and what it then asks for. Does not belong her
 
 import dagster as dg
 
+from gesture_assets.defs.jobs import Job
 from gesture_assets.publication.publish import called_for_training
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse.run_queue import RunQueue
@@ -30,7 +31,7 @@ def killed_runs(settings: Settings) -> dg.SensorDefinition:
     return look
 
 
-def retrain_when_called_for(settings: Settings, train: dg.UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
+def retrain_when_called_for(settings: Settings, train: Job) -> dg.SensorDefinition:
     """Asks for a training of the newest published day where it was called for and nobody has trained since."""
 
     @dg.sensor(

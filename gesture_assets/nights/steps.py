@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
@@ -26,7 +25,6 @@ from gesture_assets.warehouse.staging import Frames
 from gesture_assets.warehouse.unchanged import build_keys, still_live
 
 ColumnSources = Mapping[str, Sequence[tuple[str, str]]]  # column -> the columns (table, column) that it is made of
-Nothing: Mapping[str, Any] = MappingProxyType({})
 
 
 class Markdown(str):
@@ -60,9 +58,9 @@ class Built:
     """
 
     tables: Mapping[Contract, Frames] = field(default_factory=dict[Contract, Frames])
-    notes: Mapping[str, Any] = Nothing
+    notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     counts: Counter[Any] = field(default_factory=Counter[Any])
-    inputs: Mapping[str, str] = Nothing
+    inputs: Mapping[str, str] = field(default_factory=dict[str, str])
     version: str | None = None
     when_live: Callable[[], None] = lambda: None
     checks: Sequence[CheckResult] = ()
@@ -85,12 +83,14 @@ class Step:
     sources: Callable[[Night], Mapping[date, str] | None] | None = lambda night: {}
     rows: Callable[[Night], Mapping[date, int]] | None = None
     look_first: Callable[[Night], object] = lambda night: None
-    summary: Callable[[Night, Counter[Any]], Mapping[str, Any]] = lambda night, counts: Nothing
-    column_sources: Callable[[Settings], Mapping[str, ColumnSources]] = lambda settings: Nothing
+    summary: Callable[[Night, Counter[Any]], Mapping[str, Any]] = lambda night, counts: {}
+    column_sources: Callable[[Settings], Mapping[str, ColumnSources]] = lambda settings: {}
     code_version: Callable[[Settings], str | None] = lambda settings: None
     options: type[BaseModel] | None = None
     checks: tuple[Check, ...] = ()
-    kinds: Mapping[str, tuple[str, ...]] = Nothing  # table -> formats of its source
+    kinds: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict[str, tuple[str, ...]]
+    )  # table -> formats of its source
     group: str = ""  # of a step without tables, as are the owner, what it is about, and the file it makes
     owner: str = ""
     about: str = ""
@@ -117,7 +117,7 @@ class StepResult:
     step: Step
     days: tuple[date, ...]
     commits: tuple[TableCommit, ...]
-    notes: Mapping[str, Any] = Nothing
+    notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     checks: Sequence[CheckResult] = ()
     failure: GestureError | None = None
     is_unchanged: bool = False
@@ -133,7 +133,7 @@ def run_step(
     """
     step.look_first(night)
     night = night.without_quiet_days()
-    keys: Mapping[date, str] = Nothing  # pyright: ignore[reportAssignmentType]
+    keys: Mapping[date, str] = {}
     tables = [night.contract(table) for table in step.tables]
     if tables and step.sources and (sources := step.sources(night)) is not None:
         keys = build_keys(night.session, tables, night.settings, sources, night.days)
