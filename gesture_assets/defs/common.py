@@ -185,7 +185,7 @@ class Night:
     settings: Settings
     days: tuple[date, ...]  # that are being built, in order
     inputs: dict[str, str] = field(default_factory=dict)  # hashes of sources beside tables
-    keys: Mapping[date, str] = MappingProxyType({})
+    keys: Mapping[date, str] = field(default_factory=dict)  # of the builds, by day
 
     def leave_out_quiet_days(self) -> None:
         """Take days on which nothing landed out of a range: a shop may close on Sundays, and has nothing to build then.
