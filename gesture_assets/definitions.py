@@ -4,7 +4,7 @@ import gc
 
 import dagster as dg
 
-from gesture_assets.cli.dagster_home import write_without_waiting
+from gesture_assets.compat.dagster_storage import write_without_waiting
 from gesture_assets.defs import (
     events,
     exploration,
