@@ -283,4 +283,4 @@ def test_a_full_disk_while_a_file_is_indexed_is_told_as_one_and_the_index_stays(
         landing = Landing(session, settings)
         assert landing.days() == {D9: 1}
         assert landing.refresh() == ["native/b.csv"]
-        assert len(landing.days()) == 400
+        assert len(landing.days()) == 401
