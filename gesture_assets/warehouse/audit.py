@@ -142,17 +142,17 @@ def _outcome(check: Expectation, result: Any, table: str, blocking: Collection[s
         )
     body = dict(result.result)
     sample: tuple[dict[str, Any], ...] = ()
-    found = 0
+    count = 0
     if check.type == "unexpected_rows_expectation":
-        found = int(body["observed_value"])
+        count = int(body["observed_value"])
         rows = body.get("details", {}).get("unexpected_rows", [])
         sample = tuple({str(k): str(v) for k, v in row.items()} for row in rows[:SHOWN_ROWS])
-        observed = f"{found:,} row{'' if found == 1 else 's'}"
+        observed = f"{count:,} row{'' if count == 1 else 's'}"
     elif "unexpected_count" in body:
-        found = int(body["unexpected_count"] or 0)  # GX counts nothing in a column that is all null
+        count = int(body["unexpected_count"] or 0)  # GX counts nothing in a column that is all null
         values = body.get("partial_unexpected_list") or []
         sample = tuple({check.arguments["column"]: str(value)} for value in values[:SHOWN_ROWS])
-        observed = f"{found:,} of {int(body['element_count'] or 0):,} values"
+        observed = f"{count:,} of {int(body['element_count'] or 0):,} values"
     else:
         observed = str(body.get("observed_value"))
         if not result.success and "column_list" in check.arguments:
@@ -162,7 +162,7 @@ def _outcome(check: Expectation, result: Any, table: str, blocking: Collection[s
             )
     sql = str(check.arguments.get("unexpected_rows_query", ""))
     severity = severity_of(check.name, blocking)
-    return CheckOutcome(check.name, bool(result.success), severity, observed, found, sample, check.recovery, sql)
+    return CheckOutcome(check.name, bool(result.success), severity, observed, count, sample, check.recovery, sql)
 
 
 def audit(connection: duckdb.DuckDBPyConnection, contract: Contract, blocking: Collection[str] = ()) -> Audit:
