@@ -5,7 +5,7 @@ import warnings
 
 import dagster as dg
 
-from gesture_assets.cli.dagster_home import write_without_waiting
+from gesture_assets.compat.dagster_storage import write_without_waiting
 from gesture_assets.defs.assets import asset_of
 from gesture_assets.defs.jobs import jobs, nightly_schedule
 from gesture_assets.defs.resource import warehouse_resource

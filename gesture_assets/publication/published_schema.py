@@ -67,15 +67,15 @@ def changes(before: Schema, after: Schema) -> tuple[list[str], list[str]]:
         for fact in ("kind", "grain", "key", "parameters"):
             if old.get(fact) != new.get(fact):
                 breaking.append(f"{name}: its {fact} was {old.get(fact)}, is {new.get(fact)}")
-        found = new.get("columns", {})
+        columns = new.get("columns", {})
         for column, kind in old.get("columns", {}).items():
-            if column not in found:
+            if column not in columns:
                 breaking.append(f"{name}.{column} is gone")
-            elif found[column] != kind and found[column] != kind.removesuffix("?"):
-                breaking.append(f"{name}.{column} was {kind}, is {found[column]}")
-            elif found[column] != kind:
+            elif columns[column] != kind and columns[column] != kind.removesuffix("?"):
+                breaking.append(f"{name}.{column} was {kind}, is {columns[column]}")
+            elif columns[column] != kind:
                 additions.append(f"{name}.{column} is never unknown any more")
-        additions += [f"{name}.{column} is new" for column in found if column not in old.get("columns", {})]
+        additions += [f"{name}.{column} is new" for column in columns if column not in old.get("columns", {})]
     return sorted(breaking), sorted(additions)
 
 

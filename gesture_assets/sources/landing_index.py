@@ -80,10 +80,10 @@ class LandingIndex:
     def _new(self, present: Mapping[str, LandingFile]) -> list[tuple[str, int, int]]:
         """Name, size and time of the files that the index does not know as they are."""
         known = self._known()
-        found = [(name, file.path.stat()) for name, file in present.items()]
+        statuses = [(name, file.path.stat()) for name, file in present.items()]
         return [
             (name, status.st_size, status.st_mtime_ns)
-            for name, status in found
+            for name, status in statuses
             if name not in known
             or known[name][:2] != (status.st_size, status.st_mtime_ns)
             or known[name][2] not in (None, present[name].source.digest)
@@ -159,7 +159,7 @@ class LandingIndex:
         file_day = max(days, key=lambda entry: (entry[1], -entry[0].toordinal()))[0] if days else None
         personal = ", ".join(opened.personal_columns) or None if opened else None
         unused = ", ".join(opened.unused_columns) or None if opened else None
-        found = json.dumps(opened.found_columns, sort_keys=True) if opened else None
+        columns = json.dumps(opened.found_columns, sort_keys=True) if opened else None
         with transaction(con):
             self._delete(file.name)
             con.execute(
@@ -179,7 +179,7 @@ class LandingIndex:
                     personal,
                     unused,
                     file.source.digest,
-                    found,
+                    columns,
                 ],
             )
             if days:
@@ -323,12 +323,12 @@ class LandingIndex:
             from {FILES} join {DAYS} as days using (content_hash) where copy_of is null group by all order by all"""
         ).fetchall()
         running = hashlib.sha256(build_word(self.key).encode())
-        found, waiting = {}, [row for row in rows if row[1] in present]
+        digests, waiting = dict[date, str](), [row for row in rows if row[1] in present]
         for day in sorted(days):
             while waiting and waiting[0][0] <= day:
                 running.update(str(waiting.pop(0)).encode())
-            found[day] = running.copy().hexdigest()
-        return found
+            digests[day] = running.copy().hexdigest()
+        return digests
 
     def landed_days(self) -> dict[date, str]:
         """Every day on which something landed, with a hash over the files that it is made of."""

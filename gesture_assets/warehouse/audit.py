@@ -6,25 +6,20 @@ reading the answers. Does not belong here: what is expected (`contracts/`), what
 """
 
 import logging
-import re
 import warnings
-from collections.abc import Collection, Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
 import duckdb
 
+from gesture_assets.compat import gx_duckdb
 from gesture_assets.contracts.contract import Contract, Expectation
 from gesture_assets.errors import GestureError, listing
 from gesture_assets.vocabulary.severity import Severity, severity_of
+from gesture_assets.warehouse.schemas import AUDIT_SCHEMA, LIVE
 
-AUDIT_SCHEMA = "scratch.audit"
-# More failing rows than this teach nobody anything; counts are exact whatever the cap.
-FETCHED_ROWS = 1_000
-# GX asks for a query's rows and then wraps it to count them. One look answers both, unless there are very many rows.
-COUNTED = re.compile(r"\s*SELECT COUNT\(\*\) as unexpected_row_count FROM \((.*)\) AS \w+\s*", re.DOTALL)
 SHOWN_ROWS = 5
 NOT_EVALUATED = "not evaluated, the structure differs"
 
@@ -108,31 +103,10 @@ def _context() -> Any:
     return context
 
 
-@dataclass(frozen=True)
-class _Staged:
-    """The warehouse that is under audit: GX's connection leads to it."""
-
-    connection: duckdb.DuckDBPyConnection
-    answers: dict[str, tuple[Any, list[tuple[Any, ...]]]] = field(default_factory=dict)  # query -> description, rows
-
-
-_STAGED: ContextVar[_Staged] = ContextVar("staged")
-
-
 @cache
 def _source() -> Any:
     """GX's data source, one for the process: each would write the configuration anew."""
-    from sqlalchemy.pool import StaticPool
-
-    source = _context().data_sources.add_sql(
-        name="staged",
-        connection_string="duckdb:///:memory:",
-        create_temp_table=False,
-        kwargs={"creator": _connection_factory(), "poolclass": StaticPool},
-    )
-    # Staged tables have no keys, which takes DuckDB longer to say than what columns they have.
-    source.get_execution_engine().engine.dialect.get_pk_constraint = lambda *_, **__: {"constrained_columns": []}
-    return source
+    return gx_duckdb.add_source(_context(), "staged")
 
 
 @cache
@@ -140,61 +114,6 @@ def _batch(table: str) -> Any:
     """All rows of the staged table of this name, whichever they are by then."""
     asset = _source().add_table_asset(name=table, table_name=table)
     return asset.add_batch_definition_whole_table("all")
-
-
-def _connection_factory() -> Any:
-    """What SQLAlchemy calls for a connection: a cursor of ours that has fetched its rows before GX closes anything.
-
-    GX closes a connection before it reads the result, which DuckDB answers with nothing (great_expectations #10738).
-    """
-    import duckdb_engine
-
-    class EagerCursor(duckdb_engine.CursorWrapper):
-        def __init__(self, raw: duckdb.DuckDBPyConnection, wrapper: Any) -> None:
-            super().__init__(raw, wrapper)
-            self.raw = raw
-            self.rows: Iterator[tuple[Any, ...]] = iter(())
-            self.description: Any = None
-            self.rowcount = -1
-
-        def execute(self, statement: str, parameters: Any = None, context: Any = None) -> None:
-            counted, answers = COUNTED.fullmatch(statement), _STAGED.get().answers
-            query = counted[1] if counted else statement
-            if query not in answers:
-                super().execute(query, parameters, context)
-                description = self.raw.description
-                answers[query] = description, self.raw.fetchmany(FETCHED_ROWS) if description else []
-            self.description, rows = answers[query]
-            if counted and len(rows) == FETCHED_ROWS:
-                super().execute(statement, parameters, context)
-                rows = self.raw.fetchall()
-            elif counted:
-                rows = [(len(rows),)]
-            if counted:
-                self.description = [("unexpected_row_count", "NUMBER", None, None, None, None, None)]
-            self.rows = iter(rows)
-
-        def fetchone(self) -> tuple[Any, ...] | None:
-            return next(self.rows, None)
-
-        def fetchall(self) -> list[tuple[Any, ...]]:
-            return list(self.rows)
-
-        def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
-            return [row for _, row in zip(range(size or 1), self.rows, strict=False)]
-
-    class EagerConnection(duckdb_engine.ConnectionWrapper):
-        """One for the process: every cursor is of the warehouse that is under audit by then."""
-
-        def cursor(self) -> EagerCursor:
-            return EagerCursor(_STAGED.get().connection, self)
-
-        def begin(self) -> None:
-            """Nothing: an audit only reads."""
-
-        commit = rollback = begin
-
-    return lambda: EagerConnection(duckdb.connect())
 
 
 def _expectation(check: Expectation, placeholders: dict[str, str]) -> Any:
@@ -223,17 +142,17 @@ def _outcome(check: Expectation, result: Any, table: str, blocking: Collection[s
         )
     body = dict(result.result)
     sample: tuple[dict[str, Any], ...] = ()
-    found = 0
+    count = 0
     if check.type == "unexpected_rows_expectation":
-        found = int(body["observed_value"])
+        count = int(body["observed_value"])
         rows = body.get("details", {}).get("unexpected_rows", [])
         sample = tuple({str(k): str(v) for k, v in row.items()} for row in rows[:SHOWN_ROWS])
-        observed = f"{found:,} row{'' if found == 1 else 's'}"
+        observed = f"{count:,} row{'' if count == 1 else 's'}"
     elif "unexpected_count" in body:
-        found = int(body["unexpected_count"] or 0)  # GX counts nothing in a column that is all null
+        count = int(body["unexpected_count"] or 0)  # GX counts nothing in a column that is all null
         values = body.get("partial_unexpected_list") or []
         sample = tuple({check.arguments["column"]: str(value)} for value in values[:SHOWN_ROWS])
-        observed = f"{found:,} of {int(body['element_count'] or 0):,} values"
+        observed = f"{count:,} of {int(body['element_count'] or 0):,} values"
     else:
         observed = str(body.get("observed_value"))
         if not result.success and "column_list" in check.arguments:
@@ -243,7 +162,7 @@ def _outcome(check: Expectation, result: Any, table: str, blocking: Collection[s
             )
     sql = str(check.arguments.get("unexpected_rows_query", ""))
     severity = severity_of(check.name, blocking)
-    return CheckOutcome(check.name, bool(result.success), severity, observed, found, sample, check.recovery, sql)
+    return CheckOutcome(check.name, bool(result.success), severity, observed, count, sample, check.recovery, sql)
 
 
 def audit(connection: duckdb.DuckDBPyConnection, contract: Contract, blocking: Collection[str] = ()) -> Audit:
@@ -271,18 +190,14 @@ def not_evaluated(contract: Contract) -> Audit:
 def _run(connection: duckdb.DuckDBPyConnection, contract: Contract) -> dict[str, Any]:
     """GX's answer to each check, by name."""
     gx = _great_expectations()
-    placeholders = {"staged": AUDIT_SCHEMA, "live": "warehouse.main", "days": f"{AUDIT_SCHEMA}.requested_days"}
+    placeholders = {"staged": AUDIT_SCHEMA, "live": LIVE, "days": f"{AUDIT_SCHEMA}.requested_days"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SQLAlchemy and duckdb_engine warn about each other's versions
-        before = _STAGED.set(_Staged(connection.cursor()))
-        try:
-            _STAGED.get().connection.execute(f"use {AUDIT_SCHEMA}")
+        with gx_duckdb.answered_by(connection) as cursor:
+            cursor.execute(f"use {AUDIT_SCHEMA}")
             batch = _batch(contract.name).get_batch()
             suite = gx.ExpectationSuite(name=contract.name)
             for check in contract.checks:
                 suite.add_expectation(_expectation(check, placeholders))
             results = batch.validate(suite, result_format={"result_format": "COMPLETE"})
-        finally:
-            _STAGED.get().connection.close()
-            _STAGED.reset(before)
     return {result.expectation_config.meta["name"]: result for result in results.results}

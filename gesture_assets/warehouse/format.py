@@ -112,7 +112,7 @@ def unreadable(path: Path, error: Exception, next_step: str = "") -> ConfigError
         header = stream.read(84)
     text = str(error).splitlines()[0]
     if header[8:12] != b"DUCK":
-        found = "a file that is no DuckDB file" if header else "an empty file"
+        damage = "a file that is no DuckDB file" if header else "an empty file"
     elif "version number" in text:
         writer = header[52:84].split(b"\0")[0].decode("ascii", errors="replace") or "another version"
         return ConfigError(
@@ -123,13 +123,13 @@ def unreadable(path: Path, error: Exception, next_step: str = "") -> ConfigError
             next_step="install the DuckDB that wrote it, or  " + (next_step or restoring(path)),
         )
     elif any(sign in text for sign in (f'bytes from file "{path}"', "Corrupt database", "deserialize")):
-        found = f"a damaged or truncated file ({text[:160]})"
+        damage = f"a damaged or truncated file ({text[:160]})"
     else:
         return None
     return ConfigError(
         f"{path.name} cannot be opened; nothing was written to it.",
         expected="a whole DuckDB file",
-        found=found,
+        found=damage,
         where=str(path),
         next_step=next_step or restoring(path),
     )

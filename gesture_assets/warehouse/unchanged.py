@@ -11,12 +11,13 @@ too much in it costs a rebuild.
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
 
-from gesture_assets.contracts.catalogue import ancestors, domains_of
+from gesture_assets.contracts.catalogue import ancestors, domains, domains_of
 from gesture_assets.contracts.contract import Contract
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.severity import Severity
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parents[1]
 CODE = ("*.py", "*.sql", "*.toml")
+IMPORTED = re.compile(r"^\s*(?:from|import) gesture_assets\.(\w+)", re.MULTILINE)
 # What any row depends on, beside the domains of its table and of all tables behind it.
 ROOMS = ("compat", "contracts", "nights", "sources", "vocabulary", "warehouse", "frames.py")
 # Where things are, how long to wait, how much to use: no row depends on them. What a CRM holds is a source of its own.
@@ -62,8 +64,20 @@ def _files(room: Path) -> list[Path]:
 
 
 def rooms_behind(tables: Collection[str]) -> frozenset[str]:
-    """The rooms that rows of `tables` depend on."""
-    return frozenset(ROOMS) | domains_of(tables)
+    """The rooms that rows of `tables` depend on: their domains, those of all tables behind them, what these import."""
+    rooms, waiting = set(ROOMS), domains_of(tables)
+    while waiting:
+        domain = waiting.pop()
+        rooms.add(domain)
+        waiting |= _imported_domains(domain) - rooms
+    return frozenset(rooms)
+
+
+@cache
+def _imported_domains(domain: str) -> frozenset[str]:
+    """A domain may use another one's functions without reading its tables."""
+    texts = (path.read_text(encoding="utf-8") for path in (PACKAGE / domain).rglob("*.py"))
+    return frozenset(room for text in texts for room in IMPORTED.findall(text)).intersection(domains())
 
 
 def build_keys(

@@ -20,11 +20,11 @@ from typing import Any
 import duckdb
 
 PARTS = {
-    "audit": ("Session._audit", "audit._run", "audit.audit"),
-    "hashing": ("Session._hashes", "Session.verify_unchanged", "Session._live_hashes"),
-    "ledger": ("Session._require", "ledger.append"),
-    "staging": ("Session._stage",),
-    "promotion": ("Session._promote",),
+    "audit": ("StagedWindow.audit", "audit._run", "audit.audit"),
+    "hashing": ("relations.hashes", "Session.verify_unchanged"),
+    "ledger": ("Gates.require", "ledger.append"),
+    "staging": ("Staging.stage",),
+    "promotion": ("promotion.promote",),
     "publishing": ("publish.publish",),
     "reading files": ("LandingIndex.refresh", "LandingIndex.load"),
     "Dagster's log": ("DagsterInstance.handle_new_event",),
@@ -95,14 +95,29 @@ def timed(*, statements: bool = False) -> Iterator[Stopwatch]:
     from gesture_assets.defs import publish as publish_asset
     from gesture_assets.publication import publish
     from gesture_assets.sources import landing_index
-    from gesture_assets.warehouse import audit, ledger, warehouse
+    from gesture_assets.warehouse import (
+        audit,
+        gates,
+        ledger,
+        promotion,
+        relations,
+        session,
+        staging,
+        warehouse,
+        window_audit,
+    )
 
     watch = Stopwatch()
     homes = {
-        "Session": [warehouse.Session],
+        "Session": [session.Session],
+        "StagedWindow": [window_audit.StagedWindow],
+        "Staging": [staging.Staging],
+        "Gates": [gates.Gates],
+        "promotion": [promotion],
+        "relations": [relations, promotion],
         "LandingIndex": [landing_index.LandingIndex],
         "ledger": [ledger],
-        "audit": [audit, warehouse],
+        "audit": [audit, window_audit],
         "publish": [publish, publish_asset],
         "DagsterInstance": [dg.DagsterInstance],
     }
@@ -110,10 +125,12 @@ def timed(*, statements: bool = False) -> Iterator[Stopwatch]:
     for part, names in PARTS.items():
         for name in names:
             home, attribute = name.split(".")
-            for place in homes[home]:
-                if hasattr(place, attribute):
-                    undo.append((place, attribute, getattr(place, attribute)))
-                    setattr(place, attribute, watch.wrap(part, getattr(place, attribute)))
+            places = [place for place in homes[home] if hasattr(place, attribute)]
+            if not places:
+                raise LookupError(f"{name}, which is timed as {part}, is gone")
+            for place in places:
+                undo.append((place, attribute, getattr(place, attribute)))
+                setattr(place, attribute, watch.wrap(part, getattr(place, attribute)))
     if statements:
         plain = warehouse.connect
         undo.append((warehouse, "connect", plain))
@@ -166,12 +183,10 @@ def run(first: date, last: date | None = None, *, tables: tuple[str, ...] = ()) 
 
     from gesture_assets.cli.dagster_home import prepare
     from gesture_assets.settings import load_settings
-
-    prepare(load_settings())
-    # Before the definitions, as in `gesture run`: they mend how the files of an open storage are written.
-    instance = dg.DagsterInstance.get()
     from gesture_assets_tests.nights import failures, run_night
 
+    prepare(load_settings())
+    instance = dg.DagsterInstance.get()
     select = " or ".join(f'key:"{table}"' for table in tables) or None
     now = datetime.combine((last or first) + timedelta(days=1), datetime.min.time()).replace(hour=2)
     started = time.perf_counter()

@@ -262,8 +262,6 @@ from pathlib import Path
 from gesture_assets.settings import load_settings
 from gesture_assets.records.opening import warehouse_of
 from gesture_assets.warehouse.run_info import RunInfo
-from gesture_assets.records.opening import RECORDS
-from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.good_night import DAY, NIGHT
 from gesture_assets_tests.unit.publication.test_publish import publish_from
 from datetime import timedelta

@@ -1,6 +1,8 @@
 """The landing index: which files were seen, which days their rows belong to, and what is loaded for a window."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,6 +18,7 @@ from gesture_assets.sources.landing_index import LandingIndex
 from gesture_assets.warehouse.session import Session
 from gesture_assets_tests.conftest import NOW
 
+ROOT = Path(__file__).resolve().parents[3]
 D7, D8, D9 = date(2026, 3, 7), date(2026, 3, 8), date(2026, 3, 9)
 HEADER = "event_id,user_id,event_type,event_at\n"
 
@@ -241,3 +244,43 @@ def test_a_window_in_which_nothing_landed_is_an_error(landing: Landing) -> None:
     landing.refresh()
     with pytest.raises(SourceError, match="landed rows for these days"):
         landing.load(D8, D9)
+
+
+NO_ROOM = """
+import resource, sys
+from datetime import date, datetime
+from gesture_assets.errors import DiskFull
+from gesture_assets.settings import load_settings
+from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.warehouse.warehouse import Warehouse
+from gesture_assets_tests.unit.sources.test_landing_index import Landing
+settings, run = load_settings(), RunInfo("run-full", datetime(2026, 3, 10, 2), (date(2026, 3, 9),), "landed_events")
+try:
+    with Warehouse.of(settings).open(run) as session:
+        landing = Landing(session, settings)
+        landing.refresh()
+        days = [date.fromordinal(date(2025, 1, 1).toordinal() + n) for n in range(400)]
+        landing.drop("b.csv", *(f"e{day} {day}" for day in days))
+        session.connection.execute("checkpoint warehouse")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        landing.refresh()
+except DiskFull as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_while_a_file_is_indexed_is_told_as_one_and_the_index_stays(
+    open_session: Callable, settings: Settings
+) -> None:
+    with open_session(D9) as session:
+        Landing(session, settings).drop("a.csv", "e1 2026-03-09")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", NO_ROOM], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "landed_events for 2026-03-09 could not be finished; nothing that was live has changed." in done.stdout, done
+    assert "found: the largest file size that this process may write is reached; " in done.stdout
+    with open_session(D9) as session:
+        landing = Landing(session, settings)
+        assert landing.days() == {D9: 1}
+        assert landing.refresh() == ["native/b.csv"]
+        assert len(landing.days()) == 401

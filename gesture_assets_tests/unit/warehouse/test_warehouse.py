@@ -1,5 +1,6 @@
 """Stage, audit, promote: what is live after a commit, what the ledger says of it, and what a reader is refused."""
 
+import json
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from gesture_assets.contracts.contract import Column, Contract, between
 from gesture_assets.errors import ConfigError, ContractBreach, GateClosed
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse.commits import join_commits
+from gesture_assets.warehouse.ledger import Verdict
 from gesture_assets.warehouse.session import Session
 
 D7, D8, D9 = date(2026, 3, 7), date(2026, 3, 8), date(2026, 3, 9)
@@ -311,7 +313,7 @@ def test_what_memory_could_not_hold_is_gone_when_the_session_ends(open_session: 
 # ---- reading ------------------------------------------------------------
 
 
-def read(session: Session, **window: date) -> list[tuple]:
+def read(session: Session, **window: Any) -> list[tuple]:
     return sorted(session.read(SHOES, **window).collect().rows())
 
 
@@ -413,6 +415,74 @@ def test_rows_that_were_edited_by_hand_are_noticed_and_a_rerun_mends_them(open_s
             read(session, since=D8, through=D9)
         commit(session, GOOD)
         assert [row for row in live(session) if row[0] == D9] == GOOD
+
+
+def test_what_is_built_is_an_argument_and_not_the_run(open_session: Callable) -> None:
+    with open_session(D7, D8, D9) as session:
+        (first,) = session.commit((SHOES, frame(session, [(D7, "a", 40)])), days=[D7])
+        (rest,) = session.commit((SHOES, frame(session, [(D8, "b", 400), (D9, "c", 41)])), days=[D8, D9])
+        assert [day.day for day in (*first.days, *rest.days)] == [D7, D8, D9]
+        assert [day.day for day in rest.bad_days] == [D8]
+        assert live(session) == [(D7, "a", 40), (D9, "c", 41)]
+        # Of the run, D8 is closed; what is built for the other days does not ask for it.
+        assert session.required_days(through=D9) == [D7, D8, D9]
+        assert session.required_days(through=D9, days=[D7]) == [D7, D9]
+        with pytest.raises(GateClosed, match="shoes@2026-03-08"):
+            read(session, through=D9)
+        with pytest.raises(GateClosed, match=r"^a_test cannot be built for 2026-03-08 to 2026-03-09\."):
+            read(session, through=D9, days=[D8, D9])
+        assert session.digest(SHOES, through=D9) is None
+        assert session.digest(SHOES, through=D9, days=[D7]) is not None
+        assert read(session, through=D9, days=[D7]) == [(D7, "a", 40), (D9, "c", 41)]
+        session.keep(LACES, Verdict.ABSENT, [D8])
+        assert verdicts(session, "laces") == [(D8, 1, "ABSENT", 0)]
+
+
+def test_the_ledger_has_what_was_read_what_else_it_was_made_of_and_the_key_of_the_build(open_session: Callable) -> None:
+    with open_session(D8, D9) as session:
+        commit(session, [(D8, "a", 40), *GOOD])
+        read(session, on=D8)
+        assert set(session.inputs_read) == {"shoes@2026-03-08"}
+        with pytest.raises(TypeError):
+            session.inputs_read["shoes@2026-03-08"] = "another"  # pyright: ignore[reportIndexIssue]
+        rows = frame(session, [(D8, "a", 40), (D9, "b", 41)])
+        session.commit((LACES, rows), inputs={"landing": "h1"}, keys={D9: "k9"}, version="v1")
+        laces = "from warehouse.main.gate_ledger where table_name = 'laces'"
+        written = session.connection.execute(f"select partition, input_hashes, version {laces}").fetchall()
+        inputs = {day: json.loads(text) for day, text, _ in written}
+        assert inputs[D8] == {**session.inputs_read, "landing": "h1"}
+        assert inputs[D9] == {**session.inputs_read, "landing": "h1", "build": "k9", "before": inputs[D9]["before"]}
+        assert {version for _, _, version in written} == {"v1"}
+        session.commit((LACES, rows))  # sources and keys are of one commit, what was read is of the session
+        last = "select input_hashes from warehouse.main.gate_ledger where table_name = 'laces' and attempt = 2"
+        assert {text for (text,) in session.connection.execute(last).fetchall()} == {
+            json.dumps(dict(session.inputs_read))
+        }
+
+
+def test_the_tables_that_were_read_are_known_in_order_and_bookkeeping_is_none_of_them(open_session: Callable) -> None:
+    with open_session(D9) as session:
+        commit(session, GOOD)
+        commit(session, GOOD, LACES)
+        assert session.reads == []
+        for contract in (LACES, SHOES, LACES):
+            session.read(contract, on=D9)
+        session.select(SCORES)
+        with pytest.raises(GateClosed):
+            session.read(SCORES, on=D9)
+        assert session.reads == ["laces", "shoes"]
+
+
+def test_live_rows_are_selected_behind_no_gate(open_session: Callable) -> None:
+    with open_session(D8, D9) as session:
+        assert session.select(SHOES).collect().rows() == []  # a table that never was
+        commit(session, [(D8, "a", 40), *GOOD])
+        commit(session, [(D8, "a", 400), *GOOD])
+        of_day = session.select(SHOES, f"as_of_date = date '{D8}'")
+        assert of_day.collect().rows() == [(D8, "a", 40)]
+        assert of_day.columns == list(SHOES.column_names)
+        assert sorted(session.select(SHOES, columns=["shoe", "run_id"]).collect().rows())[0] == ("a", "run-0001")
+        assert session.inputs_read == {}
 
 
 # ---- a killed process ------------------------------------------------------------

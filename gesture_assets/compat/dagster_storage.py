@@ -1,0 +1,77 @@
+"""Dagster's log in SQLite, written without waiting for the disk at every entry.
+
+Why: a night writes more than a thousand log entries. Dagster makes a SQLAlchemy engine without a pool and a connection
+for each: it learns the dialect and compiles every statement anew, and a WAL file is flushed whenever its last
+connection closes. That costs more than a small night's work. Versions: dagster 1.13, and every one before it. Upstream:
+none is open; Dagster recommends PostgreSQL for load. Goes: when the SQLite storage keeps its engines.
+
+Belongs here: the patch. Does not belong here: where the storage is (`cli/dagster_home.py`).
+"""
+
+import functools
+import os
+import sqlite3
+import sys
+from collections.abc import Callable
+from typing import Any
+
+HELD = 8  # Dagster has three files, and one for each run
+
+
+def write_without_waiting() -> None:
+    """Let SQLite hand Dagster's log to the system and go on, and keep Dagster's engines and their connections.
+
+    A crash of ours loses nothing this way, and a power cut at most the last entries. Nothing of Dagster's is imported:
+    the first connection to a file below DAGSTER_HOME finds the modules that make engines, whenever they came in.
+    """
+    from sqlalchemy import Engine, event
+
+    event.listen(Engine, "connect", _relax)
+
+
+def _relax(connection: object, _record: object) -> None:
+    home = os.environ.get("DAGSTER_HOME")
+    if not isinstance(connection, sqlite3.Connection) or not home:
+        return
+    if any(row[2].startswith(home) for row in connection.execute("pragma database_list") if row[1] == "main"):
+        connection.execute("pragma synchronous = normal")
+        _keep_engines()
+
+
+def _keep_engines() -> None:
+    """Give Dagster's modules another `create_engine`: were they to change, a night would be slower and no more."""
+    import sqlalchemy
+
+    for name, module in tuple(sys.modules.items()):
+        if name.startswith("dagster.") and vars(module).get("create_engine") is sqlalchemy.create_engine:
+            vars(module)["create_engine"] = _create_engine()
+
+
+@functools.cache
+def _create_engine() -> Callable[..., Any]:
+    """SQLAlchemy's function, but of engines without a pool the latest `HELD` are kept, with their connections."""
+    from sqlalchemy import NullPool, QueuePool, create_engine
+
+    engines: dict[str, Any] = {}
+
+    def leave_connections() -> None:  # SQLite's are not for two processes
+        for engine in engines.values():
+            type(engine).dispose(engine, close=False)
+
+    os.register_at_fork(after_in_child=leave_connections)
+
+    @functools.wraps(create_engine)
+    def kept_or_new(address: str, **options: Any) -> Any:
+        if options.get("poolclass") is not NullPool:
+            return create_engine(address, **options)
+        engine = engines.pop(address, None)
+        if engine is None:
+            engine = create_engine(address, **options | {"poolclass": QueuePool})
+            engine.dispose = lambda: None  # asked for after every use
+        while len(engines) >= HELD:
+            oldest = engines.pop(next(iter(engines)))
+            type(oldest).dispose(oldest)
+        engines[address] = engine
+        return engine
+
+    return kept_or_new
