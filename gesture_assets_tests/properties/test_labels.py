@@ -156,5 +156,5 @@ ids = st.one_of(
 def test_a_person_is_drawn_alike_by_both_engines_and_python(people: list[str], seed: int) -> None:
     people = [who.replace("\x00", "") for who in people]  # DuckDB ends a text there
     found = on_both(lambda rows: draws(rows, seed=seed), pl.DataFrame({"person_id": people}))
-    expected: dict[str, Any] = {who: draw(who, seed) for who in people}
+    expected: dict[str, Any] = {who: draw(who, seed=seed) for who in people}
     assert all(expected[who] == number for who, number in found.select("person_id", "draw").iter_rows())

@@ -11,12 +11,12 @@ from gesture_assets.models.behaviour import (
     Behaviour,
     behaviours,
     no_segment_is_served_much_worse,
-    one_more,
     one_more_never_lowers_a_score,
     scores_are_not_all_alike,
     scores_do_not_depend_on_company_or_order,
     scores_do_not_depend_on_who_somebody_is,
     segment_aucs,
+    with_one_more_event,
 )
 from gesture_assets.models.training import Model, train
 
@@ -80,7 +80,7 @@ def test_one_more_event_is_one_more_in_every_count_of_it_and_of_all_events() -> 
     frame = world(10).with_columns(
         demo_request_click_count=pl.lit(4), signup_count_30d=pl.lit(1), event_count=pl.lit(9)
     )
-    more = one_more(frame, "demo_request_click")
+    more = with_one_more_event(frame, "demo_request_click")
     for name in ("demo_request_click_count", "demo_request_click_count_30d", "event_count", "event_count_30d"):
         assert more[name].equals(frame[name] + 1)
     assert set(more["days_since_last_demo_request_click"]) == {0}

@@ -127,7 +127,7 @@ from gesture_assets.models import tuning
 
 def wait_in_the_eleventh(trial):
     if trial.number == 9:
-        optuna.load_study(study_name="tuning", storage=tuning._open(sys.argv[2])).ask()
+        optuna.load_study(study_name="tuning", storage=tuning._storage(sys.argv[2])).ask()
         print("killable", flush=True)
         time.sleep(600)
 

@@ -22,13 +22,13 @@ from gesture_assets.models.scoring import score_users
 from gesture_assets.models.training import train
 from gesture_assets.monitoring.score_changes import (
     PARTS,
-    Known,
+    Facts,
     decompose,
-    known_at_each_step,
+    facts_by_step,
+    model_scores_by_step,
     of_users,
-    remodelled,
-    rescored,
-    would_be,
+    rule_scores_by_step,
+    scores_of_points,
 )
 from gesture_assets.rules.rule_set import Rule, RuleSet, load_rule_set
 from gesture_assets.rules.scorer import score
@@ -99,14 +99,14 @@ class World:
         if of:
             users = engine(pl.DataFrame({"user_id": [of]}))
             frames["activity"], frames["links"] = of_users(frames["activity"], frames["links"], users)
-        steps = known_at_each_step(**frames, earlier=self.days[0], later=self.days[1])
+        steps = facts_by_step(**frames, earlier=self.days[0], later=self.days[1])
         features = {}
         for part, known in steps.items():  # built in Polars: what is engine's own is tested with the features
-            rows = Known(*(lazy(in_memory(frame)) for frame in vars(known).values()))
+            rows = Facts(*(lazy(in_memory(frame)) for frame in vars(known).values()))
             features[part] = engine(in_memory(rows.features(tags=TAGS)))
         ends = {name: tuple(map(engine, both)) for name, both in self.published(before, after).items()}
-        points = rescored(features, before, after) | ends
-        by_user = decompose({name: would_be(both[0]) for name, both in points.items()})
+        points = rule_scores_by_step(features, before, after) | ends
+        by_user = decompose({name: scores_of_points(both[0]) for name, both in points.items()})
         keys = ("user_id", "rule_id")
         by_rule = decompose({name: both[1] for name, both in points.items()}, value="points", keys=keys, absent=0)
         return in_memory(by_user).sort("user_id"), in_memory(by_rule).sort(keys)
@@ -237,7 +237,7 @@ def test_what_no_step_explains_is_said() -> None:
 
 def test_suppressed_users_are_explained_by_their_points() -> None:
     rows = lazy(pl.DataFrame({"user_id": ["a", "b"], "score": [None, 100.0], "points": [-3.0, 130.0]}))
-    assert would_be(rows).collect().to_native()["score"].to_list() == [1, 100]
+    assert scores_of_points(rows).collect().to_native()["score"].to_list() == [1, 100]
 
 
 FEATURES = ["visits", "rule_score"]
@@ -268,7 +268,7 @@ def test_a_model_score_is_explained_in_margins_and_in_points() -> None:
     newcomer = after.head(1).with_columns(user_id=pl.lit("cem"))
     ends = {"before": lazy(before), "after": lazy(pl.concat([after, newcomer]))}
     for value in ("margin", "score", "probability"):
-        points = remodelled(features, first, second) | ends
+        points = model_scores_by_step(features, first, second) | ends
         found = decompose(points, value=value, absent=None).collect().to_native().sort("user_id")
         assert found["user_id"].to_list() == ["ada", "ben"]
         assert found["unexplained"].abs().max() == 0
@@ -278,7 +278,7 @@ def test_a_model_score_is_explained_in_margins_and_in_points() -> None:
         assert found.filter(user_id="ada")["new_behaviour"].item() > 0
         assert found["model_swap"].abs().min() > 0  # type: ignore[operator]
     swap_only = decompose(
-        remodelled(dict(list(features.items())[:3]), first, first) | ends, value="margin", absent=None
+        model_scores_by_step(dict(list(features.items())[:3]), first, first) | ends, value="margin", absent=None
     )
     assert swap_only.collect().to_native()["model_swap"].abs().max() == 0
 
