@@ -1,1 +1,1 @@
-"""Models: labels, splits, training, calibration, evaluation, tuning, and the reasons behind a score."""
+"""Models: labels, splits, training, calibration, evaluation, comparison, tuning, versions, and reasons of scores."""

@@ -1,7 +1,7 @@
 """Tests of how a trained model behaves, whatever its figures say.
 
 Belongs here: questions that a model must answer sensibly, each a sentence that is true when it passes. Does not belong
-here: how good it is (`evaluation.py`), what happens when it fails (`defs/`).
+here: how good it is (`evaluation.py`), what happens when it fails (`judgement.py`).
 
 An ERROR keeps a model from scoring anybody. A WARN is for people to read.
 """
@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from gesture_assets.features.feature_registry import WINDOWS
+from gesture_assets.models.calibration import Floats
 from gesture_assets.models.leakage import auc_error, rank_auc
 from gesture_assets.models.matrix import NEVER_INPUTS
 
@@ -32,7 +33,7 @@ ALONE = 5  # users who are scored one by one: a frame of a single user takes as 
 class Scorer(Protocol):
     """What a model has to offer to be tested."""
 
-    def probabilities(self, frame: pl.DataFrame) -> np.ndarray:
+    def probabilities(self, frame: pl.DataFrame) -> Floats:
         """The probability of each row."""
         ...
 
@@ -72,7 +73,7 @@ def behaviours(
     ]
 
 
-def one_more(frame: pl.DataFrame, event_type: str) -> pl.DataFrame:
+def with_one_more_event(frame: pl.DataFrame, event_type: str) -> pl.DataFrame:
     """`frame` as it would be had everybody done one more thing of `event_type` on the as-of day, in a visit they made.
 
     That is one more in every count of the type and of all events, and no day since the last one. A rule score in the
@@ -94,12 +95,12 @@ def one_more_never_lowers_a_score(
     fall: float = FALL,
     share: float = FALLEN_SHARE,
 ) -> Behaviour:
-    """One more `event_type` (`one_more`) must not lower the mean probability, nor that of many users by much.
+    """One more `event_type` (`with_one_more_event`) must not lower the mean probability, nor many users' by much.
 
     `observed` is the share of users whose probability falls by more than `fall`; at most `share` may. Where the mean
     falls it does not pass either, whatever the share.
     """
-    before, after = model.probabilities(frame), model.probabilities(one_more(frame, event_type))
+    before, after = model.probabilities(frame), model.probabilities(with_one_more_event(frame, event_type))
     change = np.asarray(after) - np.asarray(before)
     fallen = float((change < -fall).mean()) if len(change) else 0.0
     mean = float(change.mean()) if len(change) else 0.0
@@ -136,12 +137,12 @@ def scores_do_not_depend_on_company_or_order(model: Scorer, frame: pl.DataFrame,
     random = np.random.default_rng(seed)
     order = random.permutation(frame.height)
     before = np.asarray(model.probabilities(frame))
-    mixed = np.empty_like(before)
-    mixed[order] = model.probabilities(frame[order].select(reversed(frame.columns)))
+    shuffled = np.empty_like(before)
+    shuffled[order] = model.probabilities(frame[order].select(reversed(frame.columns)))
     for row in order[:ALONE]:
         if (alone := float(model.probabilities(frame[int(row)])[0])) != before[row]:
-            mixed[row] = alone
-    return _unchanged("scores_do_not_depend_on_company_or_order", before, mixed)
+            shuffled[row] = alone
+    return _unchanged("scores_do_not_depend_on_company_or_order", before, shuffled)
 
 
 def scores_are_not_all_alike(model: Scorer, frame: pl.DataFrame) -> Behaviour:
@@ -169,7 +170,7 @@ def segment_aucs(
     Segments with fewer than `FEWEST_OF_AN_OUTCOME` users of an outcome are left out.
     """
     scored = pl.DataFrame({"outcome": frame[label].cast(pl.Int64), "probability": model.probabilities(frame)})
-    found: dict[tuple[str, str], tuple[float, float]] = {}
+    aucs: dict[tuple[str, str], tuple[float, float]] = {}
     for column in segments:
         if column not in frame.columns:
             continue
@@ -178,8 +179,8 @@ def segment_aucs(
             positives = int(part["outcome"].sum())
             if min(positives, part.height - positives) >= FEWEST_OF_AN_OUTCOME:
                 auc = rank_auc(part["outcome"], part["probability"])
-                found[column, str(value)] = auc, auc_error(auc, positives, part.height)
-    return found
+                aucs[column, str(value)] = auc, auc_error(auc, positives, part.height)
+    return aucs
 
 
 def no_segment_is_served_much_worse(
@@ -196,11 +197,12 @@ def no_segment_is_served_much_worse(
     the more pairs of segments, the more standard errors it takes (Bonferroni, `CHANCE`).
     """
     by_column: dict[str, dict[str, tuple[float, float]]] = {}
-    for (column, value), found in segment_aucs(model, frame, label=label, segments=segments).items():
-        by_column.setdefault(column, {})[value] = found
+    for (column, value), auc_and_error in segment_aucs(model, frame, label=label, segments=segments).items():
+        by_column.setdefault(column, {})[value] = auc_and_error
     widest, because = 0.0, "no two segments of a column differ by more than chance"
     for column, aucs in by_column.items():
-        worst, best = min(aucs, key=lambda one: aucs[one]), max(aucs, key=lambda one: aucs[one])
+        worst = min(aucs, key=lambda segment: aucs[segment])
+        best = max(aucs, key=lambda segment: aucs[segment])
         difference = aucs[best][0] - aucs[worst][0]
         if difference > max(widest, _errors(len(aucs)) * np.hypot(aucs[best][1], aucs[worst][1])):
             widest = difference
@@ -214,7 +216,7 @@ def _errors(segments: int) -> float:
     return NormalDist().inv_cdf(1 - CHANCE / 2 / pairs)
 
 
-def _unchanged(name: str, before: np.ndarray, after: np.ndarray) -> Behaviour:
+def _unchanged(name: str, before: Floats, after: Floats) -> Behaviour:
     changed = float((np.asarray(before) != np.asarray(after)).mean()) if len(before) else 0.0
     return Behaviour(
         name, changed == 0, changed, 0.0, "ERROR", f"{changed:.1%} of the probabilities changed", len(before)

@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from gesture_assets.errors import ConfigError
 
 Method = Literal["none", "sigmoid", "isotonic"]
 Choice = Literal["auto", "none", "sigmoid", "isotonic"]
-Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Floats = NDArray[np.float64]
 
 FEWEST_POSITIVES = 50  # below this an isotonic curve is a drawing of the noise
 FOLDS = 5
@@ -44,29 +44,30 @@ class Calibrator:
     low: float = CLOSEST
     high: float = 1 - CLOSEST
     shift: float = 0.0
-    brier: Mapping[str, float] = field(default_factory=dict)
+    brier: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def probabilities(self, margins: ArrayLike) -> Floats:
         """The probability of each margin; each depends on its own margin only, to the last bit."""
-        at = np.ascontiguousarray(margins, dtype=np.float64)
+        margin = np.ascontiguousarray(margins, dtype=np.float64)
         if self.method == "isotonic":
-            found = _between(at, np.asarray(self.knots), np.asarray(self.values))
+            probability = _between(margin, np.asarray(self.knots), np.asarray(self.values))
         else:
-            found = _logistic(self.slope * at + self.intercept)
-        found = np.clip(found, self.low, self.high)
-        return _shifted(found, self.shift) if self.shift else found
+            probability = _logistic(self.slope * margin + self.intercept)
+        probability = np.clip(probability, self.low, self.high)
+        return _shifted(probability, self.shift) if self.shift else probability
 
     def to_dict(self) -> dict[str, Any]:
         """The calibrator as JSON can hold it."""
-        found = asdict(self) | {"knots": list(self.knots), "values": list(self.values), "brier": dict(self.brier)}
+        fields = asdict(self) | {"knots": list(self.knots), "values": list(self.values), "brier": dict(self.brier)}
         if not self.shift:  # a model of before levels were settled keeps its hash
-            del found["shift"]
-        return found
+            del fields["shift"]
+        return fields
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> "Calibrator":
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Calibrator":
         """The calibrator that `to_dict` wrote."""
-        return cls(**{**found, "knots": tuple(found["knots"]), "values": tuple(found["values"])})
+        arguments: dict[str, Any] = {**fields, "knots": tuple(fields["knots"]), "values": tuple(fields["values"])}
+        return cls(**arguments)
 
 
 def fit_calibrator(margins: ArrayLike, outcomes: ArrayLike, *, choice: Choice = "auto", seed: int = 42) -> Calibrator:
@@ -90,11 +91,10 @@ def fit_calibrator(margins: ArrayLike, outcomes: ArrayLike, *, choice: Choice = 
         )
     if choice != "auto":
         return _fit(choice, margin, outcome)
-    tried: tuple[Method, ...] = ("sigmoid", "isotonic") if rarer >= FEWEST_POSITIVES else ("sigmoid",)
-    brier = {method: _cross_fitted_brier(method, margin, outcome, seed) for method in tried}
-    best = min(tried, key=lambda method: brier[method])  # of equals the sigmoid, which comes first
-    fitted = _fit(best, margin, outcome)
-    return Calibrator(**{**fitted.__dict__, "brier": brier})
+    methods: tuple[Method, ...] = ("sigmoid", "isotonic") if rarer >= FEWEST_POSITIVES else ("sigmoid",)
+    brier = {method: _cross_fitted_brier(method, margin, outcome, seed) for method in methods}
+    best = min(methods, key=lambda method: brier[method])  # of equals the sigmoid, which comes first
+    return replace(_fit(best, margin, outcome), brier=brier)
 
 
 def to_share(calibrator: Calibrator, margins: ArrayLike, share: float) -> Calibrator:
@@ -105,22 +105,22 @@ def to_share(calibrator: Calibrator, margins: ArrayLike, share: float) -> Calibr
     against the true probabilities: sums were off by 8.5 % without, and by 2.3 % with, four times as many rows to
     settle the level on (standard deviations).
     """
-    found = calibrator.probabilities(margins)
+    unshifted = calibrator.probabilities(margins)
     low, high = -10.0, 10.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _shifted(found, middle).mean() < share else (low, middle)
+        low, high = (middle, high) if _shifted(unshifted, middle).mean() < share else (low, middle)
     return replace(calibrator, shift=calibrator.shift + low)
 
 
-def reliability_bins(outcomes: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> pl.DataFrame:
+def reliability_bins(outcomes: ArrayLike, probabilities: ArrayLike, *, bins: int = 10) -> pl.DataFrame:
     """What was predicted beside what came: one row per bin of equally many rows, lowest first.
 
     Columns: bin (from 1), rows, positives, mean_probability, share_positive. Equal probabilities share a bin, so the
     bins can be fewer, and do not depend on the order of rows.
     """
     probability, outcome = _sorted_pair(probabilities, outcomes)
-    starts = bin_starts(probability, bins)
+    starts = bin_starts(probability, bins=bins)
     rows = np.diff(np.append(starts, len(probability)))
     positives = np.add.reduceat(outcome, starts)
     return pl.DataFrame(
@@ -134,17 +134,17 @@ def reliability_bins(outcomes: ArrayLike, probabilities: ArrayLike, bins: int = 
     )
 
 
-def bin_starts(rising: Floats, bins: int = 10) -> np.ndarray:
+def bin_starts(rising: Floats, *, bins: int = 10) -> NDArray[np.intp]:
     """Where the bins of equally many rows begin in `rising`, which is sorted and not empty; ties stay together."""
-    wished = (len(rising) * np.arange(bins)) // bins
-    return np.unique(np.searchsorted(rising, rising[wished], side="left"))
+    places = (len(rising) * np.arange(bins)) // bins
+    return np.unique(np.searchsorted(rising, rising[places], side="left"))
 
 
-def expected_calibration_error(outcomes: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> float:
+def expected_calibration_error(outcomes: ArrayLike, probabilities: ArrayLike, *, bins: int = 10) -> float:
     """Mean distance of predicted and observed share over `reliability_bins`, weighted by rows; from 0 to 1."""
-    found = reliability_bins(outcomes, probabilities, bins)
-    distance = (found["mean_probability"] - found["share_positive"]).abs().to_numpy()
-    return float(np.average(distance, weights=found["rows"].to_numpy()))
+    table = reliability_bins(outcomes, probabilities, bins=bins)
+    distance = (table["mean_probability"] - table["share_positive"]).abs().to_numpy()
+    return float(np.average(distance, weights=table["rows"].to_numpy()))
 
 
 def confidence(event_counts: ArrayLike) -> Floats:
@@ -172,30 +172,30 @@ def _fit(method: Method, margin: Floats, outcome: Floats) -> Calibrator:
 
 def _fit_sigmoid(margin: Floats, outcome: Floats) -> tuple[float, float]:
     """Platt's fit: the likeliest slope and intercept, the outcomes drawn in by one row of each, so that both exist."""
-    positives = outcome.sum()
+    positives = float(outcome.sum())
     negatives = len(outcome) - positives
-    target = np.where(outcome == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    target: Floats = np.where(outcome == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     scale = float(margin.std()) or 1.0
     centre = float(margin.mean())
     design = np.column_stack([(margin - centre) / scale, np.ones_like(margin)])
-    at = np.array([0.0, np.log(target.mean() / (1 - target.mean()))])
-    loss = _sigmoid_loss(design @ at, target)
+    weights = np.array([0.0, np.log(target.mean() / (1 - target.mean()))])
+    loss = _sigmoid_loss(design @ weights, target)
     for _ in range(100):
-        p = _logistic(design @ at)
+        p = _logistic(design @ weights)
         gradient = design.T @ (p - target)
         if np.abs(gradient).max() < 1e-9 * len(target):
             break
         curvature = (design * (p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
-        while (new := _sigmoid_loss(design @ (at - step), target)) > loss and np.abs(step).max() > 1e-12:
+        while (new := _sigmoid_loss(design @ (weights - step), target)) > loss and np.abs(step).max() > 1e-12:
             step = step / 2
-        at, loss = at - step, new
+        weights, loss = weights - step, new
     # A margin that points the wrong way says nothing: everybody gets the share of buyers.
-    if at[0] <= 0:
+    if weights[0] <= 0:
         share = positives / len(outcome)
         return 0.0, float(np.log(share / (1 - share)))
-    slope = float(at[0] / scale)
-    return slope, float(at[1] - slope * centre)
+    slope = float(weights[0] / scale)
+    return slope, float(weights[1] - slope * centre)
 
 
 def _sigmoid_loss(z: Floats, target: Floats) -> float:
@@ -204,9 +204,10 @@ def _sigmoid_loss(z: Floats, target: Floats) -> float:
 
 def _fit_isotonic(margin: Floats, outcome: Floats) -> tuple[Floats, Floats]:
     """One knot per level of the isotonic fit, at its mean margin: between levels the curve rises, so few users tie."""
-    from sklearn.isotonic import IsotonicRegression
+    from sklearn.isotonic import IsotonicRegression  # pyright: ignore[reportMissingTypeStubs]
 
-    levels = IsotonicRegression().fit_transform(margin, outcome)
+    regression: Any = IsotonicRegression()
+    levels: Floats = regression.fit_transform(margin, outcome)
     starts = np.flatnonzero(np.diff(levels, prepend=-1.0) > 0)
     rows = np.diff(np.append(starts, len(levels)))
     knots = np.add.reduceat(margin, starts) / rows
@@ -224,8 +225,8 @@ def _cross_fitted_brier(method: Method, margin: Floats, outcome: Floats, seed: i
         inside = fold == number
         if outcome[~inside].min() == outcome[~inside].max():
             continue
-        found = _fit(method, margin[~inside], outcome[~inside]).probabilities(margin[inside])
-        total, rows = total + float(((found - outcome[inside]) ** 2).sum()), rows + int(inside.sum())
+        predicted = _fit(method, margin[~inside], outcome[~inside]).probabilities(margin[inside])
+        total, rows = total + float(((predicted - outcome[inside]) ** 2).sum()), rows + int(inside.sum())
     return total / rows
 
 
@@ -246,11 +247,11 @@ def _logistic(z: Floats) -> Floats:
     return np.where(z >= 0, 1.0, power) / (1 + power)
 
 
-def _between(at: Floats, knots: Floats, values: Floats) -> Floats:
+def _between(margin: Floats, knots: Floats, values: Floats) -> Floats:
     if len(knots) == 1:
-        return np.full(at.shape, values[0])
-    right = np.clip(np.searchsorted(knots, at, side="right"), 1, len(knots) - 1)
+        return np.full(margin.shape, values[0])
+    right = np.clip(np.searchsorted(knots, margin, side="right"), 1, len(knots) - 1)
     left = right - 1
-    share = np.clip((at - knots[left]) / (knots[right] - knots[left]), 0.0, 1.0)
+    share = np.clip((margin - knots[left]) / (knots[right] - knots[left]), 0.0, 1.0)
     # The upper bound keeps the curve rising where rounding would lift it above the next knot.
     return np.minimum(values[left] + share * (values[right] - values[left]), values[right])

@@ -43,26 +43,26 @@ def churn(
     as in a rule set; what is below all is low. Within budget where at most `budget` of the users change bands and the
     ranks correlate by `least_correlation` or more, and where nothing can be compared it is not: then a person decides.
     """
-    both = (
+    scores = (
         before.select("user_id", before="score")
         .join(after.select("user_id", after="score"), on="user_id", how="inner")
         .drop_nulls()
     )
-    if both.is_empty():
+    if scores.is_empty():
         return Churn(0, float("nan"), float("nan"), False, "No user has a score before and after: nothing to compare.")
     later_bands = bands if bands_after is None else bands_after
     is_alike = (pl.col("before") == pl.col("after")).all()
-    moved, correlation = both.select(
+    moved, correlation = scores.select(
         moved=_band("before", bands).ne_missing(_band("after", later_bands)).mean(),
         correlation=pl.when(is_alike).then(1.0).otherwise(pl.corr("before", "after", method="spearman")),
     ).row(0)
     is_within = moved <= budget + TOLERANCE and correlation >= least_correlation - TOLERANCE
-    said = (
-        f"{moved:.1%} of {both.height} users change bands ({budget:.0%} are allowed), and ranks correlate by "
+    figures = (
+        f"{moved:.1%} of {scores.height} users change bands ({budget:.0%} are allowed), and ranks correlate by "
         f"{correlation:.3f} ({least_correlation:g} is needed)"
     )
     return Churn(
-        both.height, moved, correlation, is_within, f"{said}: {'within' if is_within else 'beyond'} the budget."
+        scores.height, moved, correlation, is_within, f"{figures}: {'within' if is_within else 'beyond'} the budget."
     )
 
 

@@ -13,7 +13,7 @@ from gesture_assets.models.evaluation import METRICS, best_threshold, compare
 from gesture_assets.models.versions import judged_rows, load_version, require_features
 
 
-def compare_versions(folder: Path, one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+def compare_versions(folder: Path, card: Mapping[str, Any], other_card: Mapping[str, Any]) -> dict[str, Any]:
     """Two versions, by their cards, on the test part of the newer one, whose outcomes were known when it was trained.
 
     Persons are drawn into parts by their id, so nobody in these rows taught either of them. `metrics`: metric -> both
@@ -21,7 +21,7 @@ def compare_versions(folder: Path, one: Mapping[str, Any], other: Mapping[str, A
     worked out are left out. `threshold` gives the newer one its highest F1. Raises `ModelMismatch` where a version's
     files are gone or it reads a feature that the rows have not.
     """
-    older, newer = sorted((one, other), key=lambda card: (card["as_of_date"], card["model_version"]))
+    older, newer = sorted((card, other_card), key=lambda version: (version["as_of_date"], version["model_version"]))
     names = older["model_version"], newer["model_version"]
     rows = judged_rows(folder, names[1])
     models = [load_version(folder, name) for name in names]
@@ -29,7 +29,7 @@ def compare_versions(folder: Path, one: Mapping[str, Any], other: Mapping[str, A
         require_features(model, rows.columns, version=name)
     before, after = (model.probabilities(rows) for model in models)
     threshold = best_threshold(rows["label"], after)
-    found = compare(rows["label"], before, after, threshold=threshold, groups=rows["person_id"])
+    comparison = compare(rows["label"], before, after, threshold=threshold, groups=rows["person_id"])
     parameters = [json.loads(card["parameters"]) for card in (older, newer)]
     features = [set(json.loads(card["features"])) for card in (older, newer)]
     return {
@@ -47,7 +47,7 @@ def compare_versions(folder: Path, one: Mapping[str, Any], other: Mapping[str, A
                 "high": figures.difference.high,
             }
             for name in METRICS
-            for figures in [found.metrics[name]]
+            for figures in [comparison.metrics[name]]
             if abs(figures.difference.value) < float("inf")
         },
         "parameters": {

@@ -24,13 +24,13 @@ RANKING = ("roc_auc", "pr_auc", "precision_top_20", "lift_top_20")  # points are
 
 def directions(features: Sequence[str]) -> Mapping[str, Literal[-1, 0, 1]]:
     """Feature -> 1 where more of it may not lower a score, -1 where it may not raise it: what nobody would believe."""
-    found: dict[str, Literal[-1, 0, 1]] = {}
+    signs: dict[str, Literal[-1, 0, 1]] = {}
     for name in features:
         if name.startswith(f"{MORE_OF}_count") or name == "member_rating":
-            found[name] = 1
+            signs[name] = 1
         elif name == f"days_since_last_{MORE_OF}":
-            found[name] = -1
-    return found
+            signs[name] = -1
+    return signs
 
 
 def evaluation_rows(
@@ -54,35 +54,35 @@ def evaluation_rows(
         for part, evaluation in parts.items()
     ]
     whole = [
-        _row(version, part, "all", name, Estimate(*[total / one.rows] * 3), one.rows)
-        for part, one in parts.items()
+        _row(version, part, "all", name, Estimate(*[total / evaluation.rows] * 3), evaluation.rows)
+        for part, evaluation in parts.items()
         if part != RULES
         for name, total in (
-            ("base_rate", one.positives),
-            ("mean_probability", one.probability_sum),
-            ("threshold", one.threshold * one.rows),  # what precision, recall and F1 were measured at
+            ("base_rate", evaluation.positives),
+            ("mean_probability", evaluation.probability_sum),
+            ("threshold", evaluation.threshold * evaluation.rows),  # what precision, recall and F1 were measured at
         )
     ]
-    found = pl.concat([*frames, *whole], how="diagonal").with_columns(is_met=pl.col("value") >= pl.col("target"))
+    rows = pl.concat([*frames, *whole], how="diagonal").with_columns(is_met=pl.col("value") >= pl.col("target"))
     ranks = pl.col("metric").is_in(RANKING) | pl.col("metric").str.starts_with("lift_decile")
-    found = found.filter((pl.col("part") != RULES) | ranks)
+    rows = rows.filter((pl.col("part") != RULES) | ranks)
     if behaviours:
-        tested = pl.DataFrame(
+        tests = pl.DataFrame(
             {
                 "model_version": version,
                 "part": "behaviour",
                 "segment": "all",
-                "metric": [one.name for one in behaviours],
-                "value": [one.observed for one in behaviours],
-                "is_met": [one.passed for one in behaviours],
-                "sample_count": [one.rows for one in behaviours],
+                "metric": [behaviour.name for behaviour in behaviours],
+                "value": [behaviour.observed for behaviour in behaviours],
+                "is_met": [behaviour.passed for behaviour in behaviours],
+                "sample_count": [behaviour.rows for behaviour in behaviours],
             },
             schema_overrides={"sample_count": pl.Int32},
         )
-        found = pl.concat([found, tested], how="diagonal")
+        rows = pl.concat([rows, tests], how="diagonal")
     # A figure that cannot be worked out, such as an AUC of one class, is no row.
     ends = [pl.when(pl.col(name).is_finite()).then(pl.col(name)).alias(name) for name in ("low", "high")]
-    return found.filter(pl.col("value").is_finite()).with_columns(ends)
+    return rows.filter(pl.col("value").is_finite()).with_columns(ends)
 
 
 def beside_rows(
@@ -103,13 +103,20 @@ def beside_rows(
     return pl.concat(
         [
             *(
-                _row(version, part, "all", name, one.metrics["roc_auc"].difference, one.rows)
-                for part, name, one in gains
+                _row(version, part, "all", name, comparison.metrics["roc_auc"].difference, comparison.rows)
+                for part, name, comparison in gains
             ),
             *(
-                _row(version, SEGMENT_MODEL, scope, "roc_auc_gain", one.metrics["roc_auc"].difference, one.rows)
+                _row(
+                    version,
+                    SEGMENT_MODEL,
+                    scope,
+                    "roc_auc_gain",
+                    comparison.metrics["roc_auc"].difference,
+                    comparison.rows,
+                )
                 for scope, segment in segments.items()
-                if (one := segment.comparison)
+                if (comparison := segment.comparison)
             ),
             *(
                 _row(version, LEARNING, f"share={point.share:g}", "roc_auc", point.roc_auc, point.rows)
@@ -119,15 +126,15 @@ def beside_rows(
     )
 
 
-def _row(version: str, part: str, segment: str, metric: str, found: Estimate, rows: int) -> pl.DataFrame:
+def _row(version: str, part: str, segment: str, metric: str, estimate: Estimate, rows: int) -> pl.DataFrame:
     row = {
         "model_version": version,
         "part": part,
         "segment": segment,
         "metric": metric,
-        "value": found.value,
-        "low": found.low,
-        "high": found.high,
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
         "sample_count": rows,
     }
     return pl.DataFrame([row], schema_overrides={"sample_count": pl.Int32})
@@ -155,20 +162,20 @@ def decide(
     than chance explains, and where `churned`, what becomes of everybody's scores, is within its budget: people act on
     bands and ranks, and a better model that turns them over is for somebody to approve.
     """
-    failed = [one for one in behaviours if one.severity == "ERROR" and not one.passed]
+    failed = [behaviour for behaviour in behaviours if behaviour.severity == "ERROR" and not behaviour.passed]
     if failed:
-        said = "; ".join(f"{one.name} does not hold ({one.because})" for one in failed)
-        return False, f"it does not behave: {said}"
+        failures = "; ".join(f"{behaviour.name} does not hold ({behaviour.because})" for behaviour in failed)
+        return False, f"it does not behave: {failures}"
     if forced:
         return True, f"by hand: {forced}"
     if comparison is None:
         return True, f"{champion} cannot be compared any more" if champion else "no model served before"
     figures = comparison.metrics[comparison.decided_by]
     gain = figures.difference
-    said = (
+    sentence = (
         f"{comparison.decided_by} {figures.challenger:.4f} against {figures.champion:.4f} of {champion}: "
         f"{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
     )
     if comparison.verdict == "better" and churned and not churned.is_within_budget:
-        return False, f"better, and held for approval (gesture models activate): {churned.sentence} {said}"
-    return comparison.verdict == "better", f"{comparison.verdict}: {said}"
+        return False, f"better, and held for approval (gesture models activate): {churned.sentence} {sentence}"
+    return comparison.verdict == "better", f"{comparison.verdict}: {sentence}"

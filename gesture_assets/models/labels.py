@@ -87,21 +87,14 @@ def labels(
     bots' conversions count only where `include_bots`, as in the features.
     """
     until = nw.lit(known_until).cast(nw.Date)
-    known = _known(activity, until)
-    named = _known(links, until)
-    everybody = name_step("everybody", resolve_identities(known, named))
-    people = everybody if include_bots else everybody.filter(~nw.col("is_bot"))
-    emails = (
-        last_known(people.filter(~nw.col("last_event_at").is_null()), ("user_id",), ("email_key",), "last_event_at")
-        .filter(~nw.col("email_key").is_null())
-        .select(nw.col("user_id").alias("person_id"), "email_key")
-    )
+    known_activity = _as_known_by(activity, until)
+    known_links = _as_known_by(links, until)
+    all_people = name_step("everybody", resolve_identities(known_activity, known_links))
+    people = all_people if include_bots else all_people.filter(~nw.col("is_bot"))
     facts = dict.fromkeys((*KEY, "mailchimp_id", "made_purchase", "event_count", f"{conversion}_count"))
-    emails = name_step("emails", emails)
-    rows = name_step("persons", _persons(features.select(*facts), named, subscribers, emails, until))
-    bought = people.filter(nw.col(f"{conversion}_count") > 0)
-    first = bought.group_by("user_id").agg(nw.col("activity_date").min().alias("converted_on"))
-    rows = rows.join(first.rename({"user_id": "person_id"}), on="person_id", how="left").with_columns(
+    emails = name_step("emails", _emails(people))
+    rows = name_step("persons", _persons(features.select(*facts), known_links, subscribers, emails, until))
+    rows = rows.join(_first_conversions(people, conversion), on="person_id", how="left").with_columns(
         matures_on=nw.col(PARTITION).dt.offset_by(f"{horizon}d").cast(nw.Date),
         is_inactive=_is_inactive() & nw.lit(needs_activity),
         had_converted=_has_converted(conversion),
@@ -115,7 +108,7 @@ def labels(
         | (converted_on <= nw.col(PARTITION)).fill_null(False),
         converts=(nw.col("bought_by_then") > 0) | (converted_on <= nw.col("matures_on")).fill_null(False),
     )
-    bots = only_bots(everybody).rename({"user_id": "person_id"})
+    bots = only_bots(all_people).rename({"user_id": "person_id"})
     rows = _with_mark(_with_mark(rows, suppressed, KEY, "is_suppressed"), bots, ("person_id",), "is_bot")
     rows = rows.with_columns(
         label=nw.when(nw.col("is_mature")).then(
@@ -126,7 +119,7 @@ def labels(
     return rows.with_columns(is_eligible=nw.col("exclusion_reason").is_null()).select(*COLUMNS)
 
 
-def _known(rows: Frame, until: nw.Expr) -> Frame:
+def _as_known_by(rows: Frame, until: nw.Expr) -> Frame:
     """`rows` as they were known by `until`, which becomes their as-of day."""
     return (
         rows.rename({PARTITION: "known_date"})
@@ -135,7 +128,23 @@ def _known(rows: Frame, until: nw.Expr) -> Frame:
     )
 
 
-def _persons(features: Frame, named: Frame, subscribers: Frame, emails: Frame, until: nw.Expr) -> Frame:
+def _emails(people: Frame) -> Frame:
+    """`person_id` and the latest `email_key` of everybody who gave one."""
+    latest = last_known(
+        people.filter(~nw.col("last_event_at").is_null()), ("user_id",), ("email_key",), "last_event_at"
+    )
+    with_email = latest.filter(~nw.col("email_key").is_null())
+    return with_email.select(nw.col("user_id").alias("person_id"), "email_key")
+
+
+def _first_conversions(people: Frame, conversion: str) -> Frame:
+    """`person_id` and `converted_on`, the day of their first `conversion`."""
+    bought = people.filter(nw.col(f"{conversion}_count") > 0)
+    first = bought.group_by("user_id").agg(nw.col("activity_date").min().alias("converted_on"))
+    return first.rename({"user_id": "person_id"})
+
+
+def _persons(features: Frame, links: Frame, subscribers: Frame, emails: Frame, until: nw.Expr) -> Frame:
     """The rows of `features` with `person_id` and the person's `email_key`, as far as it is known.
 
     A subscriber without events who came later, under the same address, is that user.
@@ -147,7 +156,7 @@ def _persons(features: Frame, named: Frame, subscribers: Frame, emails: Frame, u
     crm = crm.join(owners.rename({"email_key": "crm_key"}), on="crm_key", how="left")
     as_of = features.rename({PARTITION: "feature_date"}).with_columns(until.alias(PARTITION), own_id=nw.col("user_id"))
     resolved = (
-        resolve_identities(as_of, named)
+        resolve_identities(as_of, links)
         .drop(PARTITION)
         .rename({"feature_date": PARTITION, "user_id": "resolved_id", "own_id": "user_id"})
     )
@@ -190,8 +199,8 @@ def _with_mark(rows: Frame, marked: Frame | None, on: tuple[str, ...], name: str
     """`rows` with the boolean `name`: whether they are among `marked`."""
     if marked is None:
         return rows.with_columns(nw.lit(False).alias(name))
-    found = marked.select(*on).unique(subset=list(on), keep="any").with_columns(nw.lit(True).alias(name))
-    return rows.join(found, on=list(on), how="left").with_columns(nw.col(name).fill_null(False))
+    marks = marked.select(*on).unique(subset=list(on), keep="any").with_columns(nw.lit(True).alias(name))
+    return rows.join(marks, on=list(on), how="left").with_columns(nw.col(name).fill_null(False))
 
 
 def _reason(is_immature: nw.Expr | None = None) -> nw.Expr:

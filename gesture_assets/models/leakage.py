@@ -69,16 +69,17 @@ def screen(
         if kinds[name] == "text":
             areas[name] = _category_auc(table[name], outcome, fold)
         has_values = kinds[name] == "text" or 2 < distinct.get(name, 0) <= FEW_VALUES
-        if has_values and (said := _decides_both_ways(table[name], outcome)):
-            decisive[name] = said
+        if has_values and (contradiction := _decides_both_ways(table[name], outcome)):
+            decisive[name] = contradiction
     too_early = known_too_early(frame, features) if PARTITION in frame.columns else {}
     proven = {**too_early, **(leaks or {})}
     positives = int(outcome.sum())
     enough = min(positives, frame.height - positives) >= FEWEST_OF_AN_OUTCOME
-    rows = []
+    rows: list[tuple[str, float | None, str, str]] = []
     for name in features:
         auc = areas[name]
-        stops, warns = [], []
+        stops: list[str] = []
+        warns: list[str] = []
         if auc is not None and enough and auc > LEAK_AUC:
             stops.append(f"alone it ranks the outcome with an AUC of {auc:.3f} (above {LEAK_AUC})")
         elif auc is not None and enough and auc - 2 * auc_error(auc, positives, frame.height) >= SUSPECT_AUC:
@@ -119,14 +120,14 @@ def knows_only_the_future(frame: pl.DataFrame, label: str, features: Sequence[st
     model of them no better than a coin. More than 4.5 standard errors from 0.5, which chance does not do to one
     feature in a hundred thousand, says that a feature looks past its day.
     """
-    found = screen(frame, label, features)
+    screening = screen(frame, label, features)
     positives, rows = int(frame[label].cast(pl.Int64).sum()), frame.height
     if min(positives, rows - positives) < FEWEST_OF_AN_OUTCOME:
         return {}
     chance = 0.5 + 4.5 * float(np.sqrt((rows + 1) / (12 * positives * (rows - positives))))
     return {
         name: f"built from later events only it still ranks the outcome with an AUC of {auc:.3f}"
-        for name, auc in found.select("feature", "auc").iter_rows()
+        for name, auc in screening.select("feature", "auc").iter_rows()
         if auc is not None and auc > chance
     }
 
@@ -146,16 +147,16 @@ def importance_drops(train: Mapping[str, float], test: Mapping[str, float]) -> d
 
 def refuse_leaks(screening: pl.DataFrame, *, where: str = "the training set") -> None:
     """Raise `ContractBreach` where the screening found a leak, naming each with its figure."""
-    found = screening.filter(pl.col("verdict") == LEAK).sort("feature")
-    if not found.height:
+    leaks = screening.filter(pl.col("verdict") == LEAK).sort("feature")
+    if not leaks.height:
         return
-    said = [f"{name}: {because}" for name, because in found.select("feature", "because").head(SHOWN).iter_rows()]
-    more = f"; and {found.height - SHOWN} more" if found.height > SHOWN else ""
-    names = ",".join(found["feature"].head(SHOWN))
+    accusations = [f"{name}: {because}" for name, because in leaks.select("feature", "because").head(SHOWN).iter_rows()]
+    remainder = f"; and {leaks.height - SHOWN} more" if leaks.height > SHOWN else ""
+    names = ",".join(leaks["feature"].head(SHOWN))
     raise ContractBreach(
         "A model cannot be trained: features know the outcome.",
         expected="features that were known before what is to be predicted",
-        found="; ".join(said) + more,
+        found="; ".join(accusations) + remainder,
         where=where,
         next_step=f"leave them out:  GESTURE_EXCLUDED_FEATURES={names} gesture train",
     )
@@ -174,8 +175,8 @@ def rank_auc(outcome: pl.Series, values: pl.Series) -> float:
 def auc_error(auc: float, positives: int, rows: int) -> float:
     """The standard error of an AUC, by Hanley and McNeil (1982). Each outcome occurs."""
     negatives = rows - positives
-    one, other = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    variance = auc * (1 - auc) + (positives - 1) * (one - auc**2) + (negatives - 1) * (other - auc**2)
+    two_positives, two_negatives = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    variance = auc * (1 - auc) + (positives - 1) * (two_positives - auc**2) + (negatives - 1) * (two_negatives - auc**2)
     return float(np.sqrt(max(variance, 0.0) / (positives * negatives)))
 
 
@@ -188,7 +189,7 @@ def _rank_aucs(
     is_positive = outcome.cast(pl.Boolean)
     places = range(len(numbers))
     values = [pl.col(name).cast(pl.Float64).fill_nan(None) for name in numbers]
-    found = table.select(
+    counts = table.select(
         *(values[n].rank("average").filter(is_positive).sum().cast(pl.Float64).alias(f"ranks_{n}") for n in places),
         *(values[n].filter(is_positive).count().alias(f"positives_{n}") for n in places),
         *(values[n].count().alias(f"filled_{n}") for n in places),
@@ -198,17 +199,17 @@ def _rank_aucs(
     pairs = positives * (rows - positives)
     areas: dict[str, float | None] = {}
     for n, name in enumerate(numbers):
-        if found[f"distinct_{n}"] < 2 or not pairs:
+        if counts[f"distinct_{n}"] < 2 or not pairs:
             areas[name] = None
             continue
-        missing = rows - found[f"filled_{n}"]
-        missing_positives = positives - found[f"positives_{n}"]
+        missing = rows - counts[f"filled_{n}"]
+        missing_positives = positives - counts[f"positives_{n}"]
         least = positives * (positives + 1) / 2
         among = missing_positives * (missing + 1) / 2
-        first = found[f"ranks_{n}"] + found[f"positives_{n}"] * missing + among - least
-        last = found[f"ranks_{n}"] + missing_positives * found[f"filled_{n}"] + among - least
+        first = counts[f"ranks_{n}"] + counts[f"positives_{n}"] * missing + among - least
+        last = counts[f"ranks_{n}"] + missing_positives * counts[f"filled_{n}"] + among - least
         areas[name] = max(max(area, 1 - area) for area in (first / pairs, last / pairs))
-    return areas, {name: found[f"distinct_{n}"] for n, name in enumerate(numbers)}
+    return areas, {name: counts[f"distinct_{n}"] for n, name in enumerate(numbers)}
 
 
 def _category_auc(column: pl.Series, outcome: pl.Series, fold: pl.Series) -> float | None:
@@ -283,11 +284,11 @@ def _shares(values: Mapping[str, float]) -> dict[str, float]:
 def _require(frame: pl.DataFrame, label: str, features: Sequence[str]) -> None:
     absent = [name for name in (label, *features) if name not in frame.columns]
     if absent or label in features or frame[label].null_count():
-        what = f"no column {absent[0]!r}" if absent else "it is one of them" if label in features else "nulls"
+        problem = f"no column {absent[0]!r}" if absent else "it is one of them" if label in features else "nulls"
         raise ConfigError.bad_value(
             "What the leakage sentinel is to look at",
             expected=f"features, and the outcome {label!r} in every row beside them",
-            found=what,
+            found=problem,
             where="the training set",
             next_step="take eligible rows only, and the features of the model",
         )

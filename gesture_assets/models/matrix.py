@@ -12,7 +12,7 @@ that training never saw a sensible place: after the rarest.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -77,27 +77,27 @@ class Encoding:
     @property
     def names(self) -> tuple[str, ...]:
         """The inputs' names, in the order of the matrix' columns."""
-        return tuple(one.name for one in self.inputs)
+        return tuple(column.name for column in self.inputs)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of a frame that are read: the inputs but for the flags, which are made of them."""
-        return tuple(one.name for one in self.inputs if one.kind != "flag")
+        return tuple(column.name for column in self.inputs if column.kind != "flag")
 
     def to_json(self) -> str:
         """The encoding as text; equal encodings give equal text."""
-        found = asdict(self)
+        fields = asdict(self)
         if not self.fills:  # a model without keeps the hash that it always had
-            del found["fills"]
-        return json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+            del fields["fills"]
+        return json.dumps(fields, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Encoding":
         """The encoding that `to_json` wrote."""
-        found = json.loads(text)
-        inputs = tuple(Input(**one | {"values": tuple(one["values"])}) for one in found["inputs"])
-        fills = tuple(Fill(**one | {"medians": tuple(one["medians"])}) for one in found.get("fills", ()))
-        return cls(inputs, tuple(found["empty"]), found["missing"], fills)
+        fields: dict[str, Any] = json.loads(text)
+        inputs = tuple(Input(**column | {"values": tuple(column["values"])}) for column in fields["inputs"])
+        fills = tuple(Fill(**fill | {"medians": tuple(fill["medians"])}) for fill in fields.get("fills", ()))
+        return cls(inputs, tuple(fields["empty"]), fields["missing"], fills)
 
 
 def fit_encoding(
@@ -116,7 +116,7 @@ def fit_encoding(
     for an identifier, a date or nothing left to learn from, `ModelMismatch` for a feature that `frame` lacks.
     """
     ordinal = ordinal or {}
-    _refuse(features)
+    _refuse_identifiers(features)
     _require(frame, features)
     inputs: list[Input] = []
     for name in features:
@@ -129,7 +129,7 @@ def fit_encoding(
             inputs.append(Input(name, "boolean"))
         elif column.dtype.is_numeric():
             inputs.append(Input(name, "numeric"))
-        elif column.dtype in (pl.String, pl.Categorical, pl.Enum):
+        elif _is_text(column.dtype):
             inputs.append(_category(column, most_values, fewest_rows))
         else:
             raise ConfigError.bad_value(
@@ -147,8 +147,8 @@ def fit_encoding(
             where="the training set",
             next_step="name features that are filled:  gesture train --help",
         )
-    kept = {one.name for one in inputs}
-    empty = tuple(name for name in features if name not in kept)
+    filled = {column.name for column in inputs}
+    empty = tuple(name for name in features if name not in filled)
     fills = _fills(frame, inputs, fewest_rows) if missing == "imputed" else ()
     return Encoding((*inputs, *(Input(FLAG + fill.name, "flag") for fill in fills)), empty, missing, fills)
 
@@ -162,9 +162,9 @@ def encode(frame: pl.DataFrame, encoding: Encoding) -> Matrix:
     """
     _require(frame, encoding.columns)
     wrong = [
-        f"{one.name} ({frame.schema[one.name]})"
-        for one in encoding.inputs
-        if one.kind in ("numeric", "boolean") and not _is_numeric(frame.schema[one.name])
+        f"{column.name} ({frame.schema[column.name]})"
+        for column in encoding.inputs
+        if column.kind in ("numeric", "boolean") and not _is_numeric(frame.schema[column.name])
     ]
     if wrong:
         raise ModelMismatch(
@@ -174,21 +174,23 @@ def encode(frame: pl.DataFrame, encoding: Encoding) -> Matrix:
             where="the frame of features to score",
             next_step="give the features the types they were trained with, or train anew:  gesture train",
         )
-    known = {one.name: _number(one, frame.schema[one.name]) for one in encoding.inputs if one.kind != "flag"}
-    fills = {fill.name: _filled(fill, known) for fill in encoding.fills}
+    numbers = {
+        column.name: _number(column, frame.schema[column.name]) for column in encoding.inputs if column.kind != "flag"
+    }
+    fills = {fill.name: _filled(fill, numbers) for fill in encoding.fills}
     gap = OLD_MISSING if encoding.missing == "-999" else float("nan")
     matrix = frame.select(
-        known[one.name.removeprefix(FLAG)].is_null().cast(pl.Float32).alias(one.name)
-        if one.kind == "flag"
-        else known[one.name].fill_null(fills.get(one.name, gap)).alias(one.name)
-        for one in encoding.inputs
+        numbers[column.name.removeprefix(FLAG)].is_null().cast(pl.Float32).alias(column.name)
+        if column.kind == "flag"
+        else numbers[column.name].fill_null(fills.get(column.name, gap)).alias(column.name)
+        for column in encoding.inputs
     )
     return np.ascontiguousarray(matrix.rechunk().to_numpy(order="c"), dtype=np.float32)
 
 
 def with_flags(frame: pl.DataFrame, encoding: Encoding) -> pl.DataFrame:
     """`frame` with a boolean column for each flag among the inputs: whether its number is missing."""
-    numbers = {one.name: one for one in encoding.inputs}
+    numbers = {column.name: column for column in encoding.inputs}
     return frame.with_columns(
         _number(numbers[fill.name], frame.schema[fill.name]).is_null().alias(FLAG + fill.name)
         for fill in encoding.fills
@@ -197,13 +199,16 @@ def with_flags(frame: pl.DataFrame, encoding: Encoding) -> pl.DataFrame:
 
 def other_shares(frame: pl.DataFrame, encoding: Encoding) -> dict[str, float]:
     """Input -> share of its values (nulls aside) that are none the model knows; categories and ordinal inputs only."""
-    known = [one for one in encoding.inputs if one.values]
-    if not known:
+    with_values = [column for column in encoding.inputs if column.values]
+    if not with_values:
         return {}
-    _require(frame, [one.name for one in known])
+    _require(frame, [column.name for column in with_values])
     outside = frame.select(
-        (~pl.col(one.name).cast(pl.String).drop_nulls().is_in(list(one.values))).mean().fill_null(0.0).alias(one.name)
-        for one in known
+        (~pl.col(column.name).cast(pl.String).drop_nulls().is_in(list(column.values)))
+        .mean()
+        .fill_null(0.0)
+        .alias(column.name)
+        for column in with_values
     )
     return {name: float(share) for name, share in outside.row(0, named=True).items()}
 
@@ -212,40 +217,43 @@ def _category(column: pl.Series, most_values: int, fewest_rows: int) -> Input:
     counts = column.cast(pl.String).drop_nulls().alias("value").value_counts(name="rows")
     # Equally frequent values in the order of the alphabet: the rank must not depend on the order of rows.
     frequent = counts.filter(pl.col("rows") >= fewest_rows).sort(["rows", "value"], descending=[True, False])
-    kept = frequent.head(most_values)
-    share = 1 - int(kept["rows"].sum()) / int(counts["rows"].sum())
-    return Input(column.name, "categorical", tuple(kept["value"]), share)
+    listed = frequent.head(most_values)
+    share = 1 - int(listed["rows"].sum()) / int(counts["rows"].sum())
+    return Input(column.name, "categorical", tuple(listed["value"]), share)
 
 
 def _fills(frame: pl.DataFrame, inputs: Sequence[Input], fewest_rows: int) -> tuple[Fill, ...]:
     """What stands for each numeric input that is missing somewhere in `frame`, the training part."""
-    numbers = frame.select(_number(one, frame.schema[one.name]).cast(pl.Float64).alias(one.name) for one in inputs)
-    gaps = [one.name for one in inputs if one.kind == "numeric" and numbers[one.name].null_count()]
-    return tuple(_fill(numbers, name, [one for one in inputs if one.values], fewest_rows) for name in gaps)
+    numbers = frame.select(
+        _number(column, frame.schema[column.name]).cast(pl.Float64).alias(column.name) for column in inputs
+    )
+    gaps = [column.name for column in inputs if column.kind == "numeric" and numbers[column.name].null_count()]
+    categories = [column for column in inputs if column.values]
+    return tuple(_fill(numbers, name, categories, fewest_rows) for name in gaps)
 
 
 def _fill(numbers: pl.DataFrame, name: str, categories: Sequence[Input], fewest_rows: int) -> Fill:
     """The fill of `name` by the category that tells most about it; rarer values of it have everybody's median."""
     overall = float(np.median(numbers[name].drop_nulls().to_numpy()))
-    found, most_told = Fill(name, overall), 0.0
+    best, most_explained = Fill(name, overall), 0.0
     for peers in categories:
-        known = numbers.select(peers.name, name).drop_nulls()
-        if known.is_empty():
+        filled = numbers.select(peers.name, name).drop_nulls()
+        if filled.is_empty():
             continue
-        column, values = pl.col(name), known[name].to_numpy()
-        groups = known.group_by(peers.name, maintain_order=True).agg(
+        column, values = pl.col(name), filled[name].to_numpy()
+        groups = filled.group_by(peers.name, maintain_order=True).agg(
             size=pl.len(), mean=column.mean(), median=column.median()
         )
         # The sum of squares between the groups, less what it is when the groups mean nothing.
-        apart = groups["mean"].to_numpy() - values.mean()
-        told = float(groups["size"].to_numpy() @ apart**2) - (len(groups) - 1) * float(values.var())
-        if told > most_told:
+        deviations = groups["mean"].to_numpy() - values.mean()
+        explained = float(groups["size"].to_numpy() @ deviations**2) - (len(groups) - 1) * float(values.var())
+        if explained > most_explained:
             usual = groups.filter(pl.col("size") >= fewest_rows)
             medians = dict(zip(usual[peers.name], usual["median"], strict=True))
             ranks = range(len(peers.values))
-            found = Fill(name, overall, peers.name, tuple(medians.get(rank, overall) for rank in ranks))
-            most_told = told
-    return found
+            best = Fill(name, overall, peers.name, tuple(medians.get(rank, overall) for rank in ranks))
+            most_explained = explained
+    return best
 
 
 def _filled(fill: Fill, numbers: Mapping[str, pl.Expr]) -> pl.Expr:
@@ -256,14 +264,14 @@ def _filled(fill: Fill, numbers: Mapping[str, pl.Expr]) -> pl.Expr:
     return numbers[fill.peers].replace_strict(ranks, medians, default=fill.median, return_dtype=pl.Float32)
 
 
-def _number(one: Input, dtype: pl.DataType) -> pl.Expr:
+def _number(column_input: Input, dtype: pl.DataType) -> pl.Expr:
     """The input as a number, null where it is missing."""
-    column = pl.col(one.name)
-    if one.values or one.kind in ("categorical", "ordinal"):
-        ranks = pl.Series(range(len(one.values)), dtype=pl.Float32)
-        other = len(one.values) if one.kind == "categorical" else None
+    column = pl.col(column_input.name)
+    if column_input.values or column_input.kind in ("categorical", "ordinal"):
+        ranks = pl.Series(range(len(column_input.values)), dtype=pl.Float32)
+        other = len(column_input.values) if column_input.kind == "categorical" else None
         text = column.cast(pl.String)
-        ranked = text.replace_strict(list(one.values), ranks, default=other, return_dtype=pl.Float32)
+        ranked = text.replace_strict(list(column_input.values), ranks, default=other, return_dtype=pl.Float32)
         number = pl.when(text.is_not_null()).then(ranked)
     else:
         number = column.cast(pl.Float32)
@@ -273,7 +281,11 @@ def _number(one: Input, dtype: pl.DataType) -> pl.Expr:
 
 
 def _is_numeric(dtype: pl.DataType) -> bool:
-    return dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)
+    return dtype.is_numeric() or dtype == pl.Boolean or dtype == pl.Null
+
+
+def _is_text(dtype: pl.DataType) -> bool:
+    return dtype == pl.String or dtype == pl.Categorical or dtype == pl.Enum
 
 
 def _is_empty(column: pl.Series) -> bool:
@@ -282,7 +294,7 @@ def _is_empty(column: pl.Series) -> bool:
     return column.null_count() == len(column)
 
 
-def _refuse(features: Sequence[str]) -> None:
+def _refuse_identifiers(features: Sequence[str]) -> None:
     refused = sorted(set(features) & NEVER_INPUTS)
     twice = sorted({name for name in features if list(features).count(name) > 1})
     if refused or twice:

@@ -8,9 +8,11 @@ A user's rows of reasons, the rest among them, add up to the user's margin. Rows
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from gesture_assets.errors import ConfigError
 from gesture_assets.models.matrix import Matrix, with_flags
@@ -76,8 +78,8 @@ def reasons(
         yield _reasons(model.contributions(part), part, model, user, places, codes)
 
 
-def sentences(found: pl.DataFrame, names: Mapping[str, str] | None = None) -> pl.DataFrame:
-    """`found` with a column `sentence`, whose every number is in its row: "Visits in 30 days: 6 (odds × 2.31)".
+def sentences(rows: pl.DataFrame, names: Mapping[str, str] | None = None) -> pl.DataFrame:
+    """`rows` with a column `sentence`, whose every number is in its row: "Visits in 30 days: 6 (odds × 2.31)".
 
     `names`: feature -> what people call it; a feature without a name is called by its own.
     """
@@ -89,7 +91,7 @@ def sentences(found: pl.DataFrame, names: Mapping[str, str] | None = None) -> pl
     )
     start = pl.when(pl.col("scope") == GLOBAL).then(pl.lit("Start")).otherwise(pl.format("Start for {}", "scope"))
     rest = pl.format("{} and everything else (odds × {})", start, pl.col("odds_factor").cast(pl.String))
-    return found.with_columns(sentence=pl.when(pl.col("feature").is_null()).then(rest).otherwise(listed))
+    return rows.with_columns(sentence=pl.when(pl.col("feature").is_null()).then(rest).otherwise(listed))
 
 
 def _reasons(
@@ -105,12 +107,12 @@ def _reasons(
     amount = np.take_along_axis(contributions, feature, axis=1).astype(np.float64)
     place = np.array([*range(1, width + 1), *range(1, width + 1), 0], dtype=np.int8)
     direction = np.array([0] * width + [1] * width + [2], dtype=np.uint8)
-    kept = np.where(direction == 0, amount > 0, np.where(direction == 1, amount < 0, True))
-    shown = np.where(kept[:, :-1], amount[:, :-1], 0.0).sum(axis=1)
+    is_listed = np.where(direction == 0, amount > 0, np.where(direction == 1, amount < 0, True))
+    shown = np.where(is_listed[:, :-1], amount[:, :-1], 0.0).sum(axis=1)
     amount[:, -1] = contributions.sum(axis=1, dtype=np.float64) - shown
-    who, slot = np.nonzero(kept)
+    who, slot = np.nonzero(is_listed)
     feature, amount = feature[who, slot], amount[who, slot]
-    found = pl.DataFrame(
+    table = pl.DataFrame(
         {
             "user_id": part[user].cast(pl.String).gather(who),
             "place": place[slot],
@@ -123,14 +125,14 @@ def _reasons(
             "scope": model.scopes(part).gather(who),
         }
     )
-    return found.cast(SCHEMA)  # pyright: ignore[reportArgumentType]
+    return table.cast(SCHEMA)  # pyright: ignore[reportArgumentType]
 
 
-def _named(places: np.ndarray, names: Sequence[str | None]) -> pl.Series:
+def _named(places: NDArray[np.integer[Any]], names: Sequence[str | None]) -> pl.Series:
     return pl.Series(list(names), dtype=pl.String).gather(places)
 
 
-def _texts(feature: np.ndarray, who: np.ndarray, part: pl.DataFrame, names: tuple[str, ...]) -> pl.Series:
+def _texts(feature: NDArray[np.intp], who: NDArray[np.intp], part: pl.DataFrame, names: tuple[str, ...]) -> pl.Series:
     """The value of each row's feature as text: gathered feature by feature, then brought back into the rows' order."""
     order = np.argsort(feature, kind="stable")
     ends = np.searchsorted(feature[order], np.arange(len(names) + 1), side="right")

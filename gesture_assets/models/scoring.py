@@ -60,7 +60,7 @@ def intent_scores(rule_scores: Frame, model_scores: Frame, exclusions: Frame) ->
     Who has no model score has a reason in `exclusions`. Suppressed users have neither.
     """
     key = [PARTITION, "user_id"]
-    both = (
+    scores = (
         rule_scores.select(*key, nw.col("score").alias("rule_score"), "rule_set_version")
         .join(
             model_scores.select(
@@ -81,7 +81,7 @@ def intent_scores(rule_scores: Frame, model_scores: Frame, exclusions: Frame) ->
     )
     source = nw.col("source")
     return (
-        both.with_columns(
+        scores.with_columns(
             source=serves,
             model_score=nw.when(~is_suppressed).then(model),
             probability=nw.when(~is_suppressed).then(nw.col("probability")),

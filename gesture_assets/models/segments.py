@@ -49,14 +49,14 @@ def with_segments(
     AUC on the segment's validation rows is better beyond noise: of the margins, as both calibrators are fitted on these
     rows, and not on the test part, whose figures would flatter from then on.
     """
-    found: dict[str, Segment] = {}
+    segments: dict[str, Segment] = {}
     members: dict[str, Model] = {}
     for scope in scopes_by(pieces["train"], column).unique().sort():
         rows, judged, around = (
             part.filter(scopes_by(part, column) == scope) for part in (pieces["train"], pieces["validation"], level)
         )
-        if said := too_few(rows[model.target], judged[model.target]):
-            found[scope] = Segment(False, said)
+        if shortage := too_few(rows[model.target], judged[model.target]):
+            segments[scope] = Segment(False, shortage)
             continue
         own = train(
             rows,
@@ -69,12 +69,12 @@ def with_segments(
             encoding=model.encoding,
             min_rows=1,
         )
-        before, after = (MARGIN.probabilities(one.margins(judged)) for one in (model, own))
+        before, after = (MARGIN.probabilities(candidate.margins(judged)) for candidate in (model, own))
         comparison = compare(judged[model.target], before, after, groups=judged["person_id"])
-        found[scope] = Segment(comparison.verdict == "better", _said(comparison), comparison)
-        if found[scope].is_own:
+        segments[scope] = Segment(comparison.verdict == "better", _comparison_sentence(comparison), comparison)
+        if segments[scope].is_own:
             members[scope] = own
-    return replace(model, members=members), found
+    return replace(model, members=members), segments
 
 
 def too_few(learnt: pl.Series, judged: pl.Series) -> str:
@@ -91,7 +91,7 @@ def too_few(learnt: pl.Series, judged: pl.Series) -> str:
     return ""
 
 
-def _said(comparison: Comparison) -> str:
+def _comparison_sentence(comparison: Comparison) -> str:
     figures = comparison.metrics[comparison.decided_by]
     gain = figures.difference
     return (

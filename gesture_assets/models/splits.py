@@ -68,14 +68,14 @@ def time_split(
     `drawn` (`persons` of the rows) spares drawing them again. Raises `ConfigError` for shares that are no split,
     `TrainingRefused` when no day is left to train on.
     """
-    _refuse(shares)
+    _refuse_shares(shares)
     parts = day_parts(days, embargo=embargo, validation_days=validation_days)
     part = nw.lit(LEFT_OUT)
     for name in PARTS:
-        of_part = [day for day, found in parts.items() if found == name]
-        is_day = reduce(lambda one, other: one | other, (nw.col(PARTITION) == _day(day) for day in of_part))
+        of_part = [day for day, part_of_day in parts.items() if part_of_day == name]
+        is_day = reduce(lambda left, right: left | right, (nw.col(PARTITION) == _day(day) for day in of_part))
         part = nw.when(is_day & (nw.col("person_part") == name)).then(nw.lit(name)).otherwise(part)
-    drawn = persons(rows, person, seed) if drawn is None else drawn
+    drawn = persons(rows, person=person, seed=seed) if drawn is None else drawn
     placed = drawn.select(person, person_part=_part(shares))
     return rows.join(placed, on=person, how="left").with_columns(split=part).drop("person_part")
 
@@ -86,8 +86,8 @@ def day_parts(days: Sequence[date], *, embargo: int | None = None, validation_da
     parts = dict.fromkeys(ordered, LEFT_OUT)
     if ordered:
         last = ordered[-1]
-        known = [day for day in ordered[:-1] if embargo is None or day + timedelta(days=embargo) <= last]
-        parts |= dict.fromkeys(known[:-validation_days], TRAIN) | dict.fromkeys(known[-validation_days:], VALIDATION)
+        mature = [day for day in ordered[:-1] if embargo is None or day + timedelta(days=embargo) <= last]
+        parts |= dict.fromkeys(mature[:-validation_days], TRAIN) | dict.fromkeys(mature[-validation_days:], VALIDATION)
         parts[last] = TEST
     if TRAIN not in parts.values() or validation_days < 1:
         raise TrainingRefused(
@@ -122,8 +122,8 @@ def random_split(
     lot, and dealt out like cards, so that parts have the same share of positives up to a person or two. Nobody is in
     two parts, and no row is left out; but days are mixed, and what was learnt on a later day judges an earlier one.
     """
-    _refuse(shares)
-    drawn = persons(rows, person, seed) if drawn is None else drawn
+    _refuse_shares(shares)
+    drawn = persons(rows, person=person, seed=seed) if drawn is None else drawn
     counts = rows.group_by(person).agg(
         nw.len().cast(nw.Int64).alias("row_count"), nw.col(label).cast(nw.Int64).sum().alias("positives")
     )
@@ -157,9 +157,9 @@ def not_tested(
     leaves out.
     """
     of_day = nw.from_native(rows.filter(pl.col(day_column) == day).lazy())
-    drawn = persons(of_day, person, seed).with_columns(part=_part(shares))
-    kept = of_day.join(drawn.filter(nw.col("part") != TEST), on=person, how="semi")
-    return pl.DataFrame(kept.collect().to_native()).sort("user_id")
+    drawn = persons(of_day, person=person, seed=seed).with_columns(part=_part(shares))
+    untested = of_day.join(drawn.filter(nw.col("part") != TEST), on=person, how="semi")
+    return pl.DataFrame(untested.collect().to_native()).sort("user_id")
 
 
 def summary(rows: pl.DataFrame, split: str, *, label: str = "label", person: str = PERSON) -> pl.DataFrame:
@@ -179,12 +179,12 @@ def summary(rows: pl.DataFrame, split: str, *, label: str = "label", person: str
     )
 
 
-def persons(rows: Frame, person: str = PERSON, seed: int = 42) -> Frame:
+def persons(rows: Frame, *, person: str = PERSON, seed: int = 42) -> Frame:
     """Everybody in `rows` once, with their `draw`."""
-    return draws(rows.select(person).unique(subset=[person], keep="any"), person, seed)
+    return draws(rows.select(person).unique(subset=[person], keep="any"), column=person, seed=seed)
 
 
-def draws(rows: Frame, column: str = PERSON, seed: int = 42) -> Frame:
+def draws(rows: Frame, *, column: str = PERSON, seed: int = 42) -> Frame:
     """`rows` with `draw`: a number from 0 to 2³¹ - 2 that follows from the text in `column` and the seed."""
     text = nw.col(column).str.pad_start(LENGTH, " ").str.tail(LENGTH)
     numbers = list(range(1, len(LETTERS) + 1))
@@ -199,7 +199,7 @@ def draws(rows: Frame, column: str = PERSON, seed: int = 42) -> Frame:
     return rows
 
 
-def draw(text: str, seed: int = 42) -> int:
+def draw(text: str, *, seed: int = 42) -> int:
     """What `draws` gives for a single text."""
     padded = text.rjust(LENGTH)[-LENGTH:]
     number = sum((LETTERS.find(letter) + 1) * weight for letter, weight in zip(padded, _weights(), strict=True)) % PRIME
@@ -228,7 +228,7 @@ def _day(day: date) -> nw.Expr:
     return nw.lit(day).cast(nw.Date)
 
 
-def _refuse(shares: Shares) -> None:
+def _refuse_shares(shares: Shares) -> None:
     if min(shares) < 0 or min(shares.train, shares.test) == 0 or sum(shares) != 100:
         raise ConfigError.bad_value(
             "The shares of the split",

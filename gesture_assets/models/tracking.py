@@ -6,6 +6,9 @@ scores a day (`records/activations.py`: MLflow's aliases have no history), train
 MLflow takes seconds to import, so only trainings and commands about models do.
 """
 
+# pyright: basic
+# MLflow is untyped, and this module only hands things to it.
+
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -57,16 +60,16 @@ class Tracking:
     @property
     def experiment_id(self) -> str:
         """The experiment of all trainings."""
-        found = self.client.get_experiment_by_name(EXPERIMENT)
-        if found:
-            return found.experiment_id
+        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        if experiment:
+            return experiment.experiment_id
         self.artifacts.mkdir(parents=True, exist_ok=True)
         return self.client.create_experiment(EXPERIMENT, artifact_location=self.artifacts.resolve().as_uri())
 
     def end_killed(self) -> None:
         """Mark runs that nobody ended. Trainings hold the warehouse's lock, so at the start of one nothing runs."""
-        for one in self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'"):
-            self.client.set_terminated(one.info.run_id, "KILLED")
+        for run in self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'"):
+            self.client.set_terminated(run.info.run_id, "KILLED")
 
     def seconds(self, run_id: str) -> float:
         """Seconds since the run began, by the moments that MLflow itself notes; kept as its metric `trained`."""
@@ -87,8 +90,8 @@ class Tracking:
     @contextmanager
     def run(self, name: str, *, tags: Mapping[str, str], parent: str | None = None) -> Iterator[str]:
         """A run that ends with the block, as failed when the block raises; yields its id."""
-        given = {"mlflow.runName": name, **tags} | ({"mlflow.parentRunId": parent} if parent else {})
-        run_id = self.client.create_run(self.experiment_id, tags=given, run_name=name).info.run_id
+        all_tags = {"mlflow.runName": name, **tags} | ({"mlflow.parentRunId": parent} if parent else {})
+        run_id = self.client.create_run(self.experiment_id, tags=all_tags, run_name=name).info.run_id
         try:
             yield run_id
         except BaseException:
@@ -140,15 +143,15 @@ class Tracking:
                 registered_model_name=REGISTERED_MODEL,
                 metadata={VERSION_TAG: version, "features": json.dumps(model.features)},
             )
-        found = self.client.search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{run_id}'")
-        number = str(max(int(one.version) for one in found))
+        registered = self.client.search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{run_id}'")
+        number = str(max(int(entry.version) for entry in registered))
         self.client.set_model_version_tag(REGISTERED_MODEL, number, VERSION_TAG, version)
         return number
 
     def numbers(self) -> dict[str, str]:
         """Our version -> MLflow's own number of it."""
-        found = self.client.search_model_versions(f"name = '{REGISTERED_MODEL}'")
-        return {one.tags[VERSION_TAG]: str(one.version) for one in found if VERSION_TAG in one.tags}
+        registered = self.client.search_model_versions(f"name = '{REGISTERED_MODEL}'")
+        return {entry.tags[VERSION_TAG]: str(entry.version) for entry in registered if VERSION_TAG in entry.tags}
 
     def alias(self, name: str, version: str | None) -> None:
         """Let the alias (champion, challenger) point to our `version`, or to none."""
@@ -163,5 +166,5 @@ class Tracking:
         if not self.numbers():
             return {}
         by_number = {number: version for version, number in self.numbers().items()}
-        found = self.client.get_registered_model(REGISTERED_MODEL).aliases
-        return {alias: by_number[str(number)] for alias, number in found.items() if str(number) in by_number}
+        numbers = self.client.get_registered_model(REGISTERED_MODEL).aliases
+        return {alias: by_number[str(number)] for alias, number in numbers.items() if str(number) in by_number}

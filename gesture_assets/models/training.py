@@ -1,8 +1,8 @@
 """One way to train a model from a frame, and the model that comes out of it.
 
-Belongs here: parameters, fitting XGBoost, the trained model with its margins, probabilities and contributions, and its
-files. Does not belong here: labels and splits (`labels.py`, `splits.py`), how good it is (`evaluation.py`), versions
-and champions (`registry.py`).
+Belongs here: fitting XGBoost, the trained model with its margins, probabilities and contributions, and its files. Does
+not belong here: its parameters (`parameters.py`), labels and splits (`labels.py`, `splits.py`), how good it is
+(`evaluation.py`), versions (`versions.py`) and champions (`records/activations.py`).
 
 Every model of the product and every reference data set is trained by `train`.
 """
@@ -10,13 +10,14 @@ Every model of the product and every reference data set is trained by `train`.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from gesture_assets.errors import ConfigError, ModelMismatch, TrainingRefused
 from gesture_assets.models.calibration import Calibrator, Choice, Floats, fit_calibrator, to_share
@@ -29,11 +30,15 @@ from gesture_assets.models.matrix import (
     fit_encoding,
     other_shares,
 )
+from gesture_assets.models.parameters import Parameters
 from gesture_assets.models.tables import GLOBAL
 from gesture_assets.vocabulary.scoring import Missing
 
 if TYPE_CHECKING:
     import xgboost
+
+Margins = NDArray[np.float32]  # log odds, as XGBoost has them
+Outcomes = NDArray[np.float32]  # zeros and ones
 
 MIN_TRAINING_SAMPLES = 100
 # Numbers in a matrix below which one thread trains in about a second; more threads wait for each other at every node,
@@ -41,90 +46,6 @@ MIN_TRAINING_SAMPLES = 100
 ONE_THREAD = 1_000_000
 FORMAT = 1  # of a model's files
 BOOSTER_FILE, MODEL_FILE, MEMBERS = "booster.json", "model.json", "segments"
-
-# Name -> type, lowest and highest value that makes sense.
-RANGES: dict[str, tuple[type[int] | type[float], float, float]] = {
-    "max_depth": (int, 1, 16),
-    "learning_rate": (float, 0.001, 1),
-    "n_estimators": (int, 1, 5000),
-    "subsample": (float, 0.1, 1),
-    "colsample_bytree": (float, 0.1, 1),
-    "min_child_weight": (float, 0, 1e6),
-    "gamma": (float, 0, 1e6),
-    "reg_alpha": (float, 0, 1e6),
-    "reg_lambda": (float, 0, 1e6),
-    "max_bin": (int, 2, 4096),
-    "seed": (int, 0, 2**31 - 1),
-}
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """What XGBoost is told: document 001's values unless overridden, XGBoost's own defaults for the rest."""
-
-    objective: Literal["binary:logistic"] = "binary:logistic"
-    eval_metric: Literal["logloss"] = "logloss"
-    max_depth: int = 6
-    learning_rate: float = 0.1
-    n_estimators: int = 100
-    subsample: float = 0.8
-    colsample_bytree: float = 0.8
-    min_child_weight: float = 1.0
-    gamma: float = 0.0
-    reg_alpha: float = 0.0
-    reg_lambda: float = 1.0
-    max_bin: int = 256
-    seed: int = 42
-
-    def __post_init__(self) -> None:
-        for name, (kind, low, high) in RANGES.items():
-            value = getattr(self, name)
-            is_kind = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-            if not is_kind or not low <= value <= high:
-                what = "a whole number" if kind is int else "a number"
-                raise ConfigError.bad_value(
-                    f"The training parameter {name!r}",
-                    expected=f"{what} from {low:g} to {high:g}",
-                    found=value,
-                    where="the parameters given to the training",
-                    next_step=f"choose another value:  gesture train --params {name}={getattr(type(self), name)}",
-                )
-        fixed = {"objective": "binary:logistic", "eval_metric": "logloss"}
-        for name, only in fixed.items():
-            if getattr(self, name) != only:
-                raise ConfigError.bad_value(
-                    f"The training parameter {name!r}",
-                    expected=only,
-                    found=getattr(self, name),
-                    where="the parameters given to the training",
-                    next_step="leave it out",
-                )
-
-    def overridden(self, values: Mapping[str, object]) -> Self:
-        """These parameters with `values` (numbers, or text that is one) in their place; `random_state` is the seed.
-
-        Raises `ConfigError` for a name that is none of them and for a value out of range.
-        """
-        names = [one.name for one in fields(self)]
-        changed: dict[str, Any] = {}
-        for given, value in values.items():
-            name = "seed" if given == "random_state" else given
-            if name not in names:
-                raise ConfigError.unknown_name(
-                    "The training parameter",
-                    given,
-                    names,
-                    where="the parameters given to the training",
-                    next_step="leave it out (probabilities are calibrated, so classes are never weighted)"
-                    if given == "scale_pos_weight"
-                    else "correct the name:  gesture train --params max_depth=4",
-                )
-            changed[name] = _number(value, RANGES[name][0]) if name in RANGES else value
-        return replace(self, **changed)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Every parameter by name."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +67,7 @@ class Model:
     target: str
     base_rate: float
     rows: int
-    members: Mapping[str, "Model"] = field(default_factory=dict)
+    members: Mapping[str, "Model"] = field(default_factory=dict[str, "Model"])
 
     def scopes(self, frame: pl.DataFrame) -> pl.Series:
         """Which model is asked about each row: "global" for this one, or the scope of a member."""
@@ -155,17 +76,19 @@ class Model:
         own = scopes_by(frame, column_of(self.members))
         return own.set(~own.is_in(list(self.members)), GLOBAL)
 
-    def margins(self, frame: pl.DataFrame) -> np.ndarray:
+    def margins(self, frame: pl.DataFrame) -> Margins:
         """The log odds of each row, as XGBoost has them (float32). A row's margin depends on that row only."""
         return self.margins_of(encode(frame, self.encoding), self.scopes(frame))
 
-    def margins_of(self, matrix: Matrix, scopes: pl.Series) -> np.ndarray:
+    def margins_of(self, matrix: Matrix, scopes: pl.Series) -> Margins:
         """As `margins`, from an encoded matrix and the scope of each row."""
         return self._by_scope(
             matrix,
             scopes,
-            lambda one, rows: (
-                one.booster.inplace_predict(rows, predict_type="margin") if len(rows) else np.empty(0, dtype=np.float32)
+            lambda model, rows: (
+                model.booster.inplace_predict(rows, predict_type="margin")
+                if len(rows)
+                else np.empty(0, dtype=np.float32)
             ),
         )
 
@@ -173,9 +96,9 @@ class Model:
         """The calibrated probability of each row, never 0 nor 1."""
         return self.probabilities_of(self.margins(frame), self.scopes(frame))
 
-    def probabilities_of(self, margins: np.ndarray, scopes: pl.Series) -> Floats:
+    def probabilities_of(self, margins: Margins, scopes: pl.Series) -> Floats:
         """As `probabilities`, from the margin and the scope of each row: every model has a calibrator of its own."""
-        return self._by_scope(margins, scopes, lambda one, rows: one.calibrator.probabilities(rows))
+        return self._by_scope(margins, scopes, lambda model, rows: model.calibrator.probabilities(rows))
 
     def contributions(self, frame: pl.DataFrame) -> Matrix:
         """What each input adds to each row's margin (SHAP), in the encoding's order; the last column is the start."""
@@ -189,17 +112,26 @@ class Model:
         return self._by_scope(
             matrix,
             scopes,
-            lambda one, rows: one.booster.predict(xgboost.DMatrix(rows), pred_contribs=True) if len(rows) else nothing,
+            lambda model, rows: (
+                model.booster.predict(xgboost.DMatrix(rows), pred_contribs=True) if len(rows) else nothing
+            ),
         )
 
-    def _by_scope(self, rows: np.ndarray, scopes: pl.Series, ask: Callable[["Model", Any], np.ndarray]) -> Any:
+    def _by_scope(
+        self, rows: NDArray[Any], scopes: pl.Series, answer: Callable[["Model", Any], NDArray[Any]]
+    ) -> NDArray[Any]:
         """What the model of its scope answers for each row, in the rows' order."""
         if not self.members:
-            return ask(self, rows)
+            return answer(self, rows)
         places = [(scopes == scope).arg_true().to_numpy() for scope in (GLOBAL, *self.members)]
         models = (self, *self.members.values())
-        found = np.concatenate([ask(one, rows[own]) for one, own in zip(models, places, strict=True)])
-        return found[np.argsort(np.concatenate(places))]
+        answers = np.concatenate([answer(model, rows[own]) for model, own in zip(models, places, strict=True)])
+        return answers[np.argsort(np.concatenate(places))]
+
+    def total_gain(self) -> dict[str, float]:
+        """XGBoost's name of an input (f0, f1, …) -> what its splits gained in training, members' left out."""
+        gains = self.booster.get_score(importance_type="total_gain")
+        return {place: float(gain) for place, gain in gains.items() if not isinstance(gain, list)}
 
     def unknown_values(self, frame: pl.DataFrame) -> dict[str, float]:
         """Input -> share of values that training did not know (nulls aside); `encoding` has training's own share."""
@@ -223,35 +155,36 @@ class Model:
         """The model that `save` wrote; its predictions are the same to the last bit. Raises `ModelMismatch`."""
         import xgboost
 
-        absent = [name for name in (BOOSTER_FILE, MODEL_FILE) if not (folder / name).is_file()]
-        found = {} if absent else json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
-        if absent or found.get("format") != FORMAT:
+        missing = [name for name in (BOOSTER_FILE, MODEL_FILE) if not (folder / name).is_file()]
+        description: dict[str, Any] = {} if missing else json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
+        if missing or description.get("format") != FORMAT:
             raise ModelMismatch(
                 "A model cannot be loaded.",
                 expected=f"{BOOSTER_FILE} and {MODEL_FILE} of format {FORMAT}",
-                found=f"no {' and no '.join(absent)}" if absent else f"format {found.get('format')}",
+                found=f"no {' and no '.join(missing)}" if missing else f"format {description.get('format')}",
                 where=str(folder),
                 next_step="choose another version:  gesture models list",
             )
         booster = xgboost.Booster()
-        booster.load_model(bytearray((folder / BOOSTER_FILE).read_bytes()))
+        raw = bytearray((folder / BOOSTER_FILE).read_bytes())
+        booster.load_model(raw)  # pyright: ignore[reportUnknownMemberType]: its stub leaves PathLike open
         return cls(
             booster=booster,
-            encoding=Encoding.from_json(json.dumps(found["encoding"])),
-            calibrator=Calibrator.from_dict(found["calibrator"]),
-            parameters=Parameters(**found["parameters"]),
-            features=tuple(found["features"]),
-            target=found["target"],
-            base_rate=found["base_rate"],
-            rows=found["rows"],
-            members={scope: cls.load(_folder_of(folder, scope)) for scope in found.get("members", {})},
+            encoding=Encoding.from_json(json.dumps(description["encoding"])),
+            calibrator=Calibrator.from_dict(description["calibrator"]),
+            parameters=Parameters(**description["parameters"]),
+            features=tuple(description["features"]),
+            target=description["target"],
+            base_rate=description["base_rate"],
+            rows=description["rows"],
+            members={scope: cls.load(_folder_of(folder, scope)) for scope in description.get("members", {})},
         )
 
     def _booster_bytes(self) -> bytes:
         return bytes(self.booster.save_raw("json"))
 
     def _description(self) -> str:
-        found = {
+        description: dict[str, Any] = {
             "format": FORMAT,
             "target": self.target,
             "features": list(self.features),
@@ -262,8 +195,8 @@ class Model:
             "calibrator": self.calibrator.to_dict(),
         }
         if self.members:  # a model without keeps the hash that it always had
-            found["members"] = {scope: member.fingerprint for scope, member in self.members.items()}
-        return json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+            description["members"] = {scope: member.fingerprint for scope, member in self.members.items()}
+        return json.dumps(description, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def scopes_by(frame: pl.DataFrame, column: str) -> pl.Series:
@@ -310,7 +243,7 @@ def train(
     """
     parameters = parameters or Parameters()
     outcome = outcomes(frame, target, features)
-    refuse_thin(outcome, target, min_rows)
+    refuse_too_few_outcomes(outcome, target, min_rows=min_rows)
     encoding = encoding or fit_encoding(
         frame, features, ordinal=ordinal, missing=missing, most_values=most_values, fewest_rows=fewest_rows
     )
@@ -322,7 +255,8 @@ def train(
             where="the arguments of the training",
             next_step="give a validation part, or calibration 'none'",
         )
-    booster = fit_booster(encode(frame, encoding), outcome, parameters, signs(encoding, monotone), threads)
+    directions = monotone_signs(encoding, monotone)
+    booster = fit_booster(encode(frame, encoding), outcome, parameters, monotone=directions, threads=threads)
     share = float(outcome.mean(dtype=np.float64))
     model = Model(booster, encoding, Calibrator(), parameters, tuple(features), target, share, len(outcome))
     if validation is None or calibration == "none":
@@ -336,8 +270,9 @@ def train(
 
 def fit_booster(
     matrix: Matrix,
-    outcome: np.ndarray,
+    outcome: Outcomes,
     parameters: Parameters,
+    *,
     monotone: Sequence[int] = (),
     threads: int | None = None,
 ) -> "xgboost.Booster":
@@ -346,46 +281,46 @@ def fit_booster(
 
     if threads is None and matrix.size < ONE_THREAD:
         threads = 1
-    told = parameters.as_dict()
-    rounds = told.pop("n_estimators")
+    settings = parameters.as_dict()
+    rounds = settings.pop("n_estimators")
     quantised = xgboost.QuantileDMatrix(matrix, outcome, max_bin=parameters.max_bin, nthread=threads)
-    told |= {"tree_method": "hist", "nthread": threads or 0}
+    settings |= {"tree_method": "hist", "nthread": threads or 0}
     if any(monotone):
-        told["monotone_constraints"] = "(" + ",".join(str(sign) for sign in monotone) + ")"
-    return xgboost.train(told, quantised, rounds)
+        settings["monotone_constraints"] = "(" + ",".join(str(sign) for sign in monotone) + ")"
+    return xgboost.train(settings, quantised, rounds)
 
 
-def outcomes(frame: pl.DataFrame, target: str, features: Sequence[str] = ()) -> np.ndarray:
+def outcomes(frame: pl.DataFrame, target: str, features: Sequence[str] = ()) -> Outcomes:
     """The column `target` as float32 zeros and ones. Raises `ConfigError` where it is anything else, or a feature."""
     column = frame[target] if target in frame.columns else None
     if column is None or target in features:
-        found = f"no column {target!r}" if column is None else "one of the features"
+        problem = f"no column {target!r}" if column is None else "one of the features"
     elif column.null_count():
-        found = f"{column.null_count()} rows without it"
+        problem = f"{column.null_count()} rows without it"
     elif not (column.dtype == pl.Boolean or column.dtype.is_numeric()):
-        found = f"type {column.dtype}"
+        problem = f"type {column.dtype}"
     else:
         values = column.cast(pl.Float32).to_numpy()
         if np.isin(values, (0.0, 1.0)).all():
             return np.ascontiguousarray(values)
-        found = f"values from {values.min():g} to {values.max():g}"
+        problem = f"values from {values.min():g} to {values.max():g}"
     raise ConfigError.bad_value(
         f"The target {target!r}",
         expected="a column of 0 and 1 (or false and true) in every row, which is no feature",
-        found=found,
+        found=problem,
         where="the training set",
         next_step="correct the target, or drop the rows whose outcome is not known yet",
     )
 
 
-def signs(encoding: Encoding, monotone: Mapping[str, Literal[-1, 0, 1]] | None) -> tuple[int, ...]:
+def monotone_signs(encoding: Encoding, monotone: Mapping[str, Literal[-1, 0, 1]] | None) -> tuple[int, ...]:
     """The wished-for directions in the order of the inputs, empty where there is none; names must be of ordered inputs.
 
     A feature that was dropped because it carried nothing keeps every promise.
     """
     if not monotone:
         return ()
-    ordered = {one.name for one in encoding.inputs if one.kind != "categorical"} | set(encoding.empty)
+    ordered = {column.name for column in encoding.inputs if column.kind != "categorical"} | set(encoding.empty)
     for name, sign in monotone.items():
         if name not in ordered or sign not in (-1, 0, 1):
             raise ConfigError.bad_value(
@@ -395,10 +330,10 @@ def signs(encoding: Encoding, monotone: Mapping[str, Literal[-1, 0, 1]] | None) 
                 where="the monotone features of the training",
                 next_step="correct the name or the sign, or leave it out",
             )
-    return tuple(monotone.get(one.name, 0) for one in encoding.inputs)
+    return tuple(monotone.get(column.name, 0) for column in encoding.inputs)
 
 
-def refuse_thin(outcome: np.ndarray, target: str, min_rows: int = MIN_TRAINING_SAMPLES) -> None:
+def refuse_too_few_outcomes(outcome: Outcomes, target: str, *, min_rows: int = MIN_TRAINING_SAMPLES) -> None:
     """Raise `TrainingRefused` for fewer than `min_rows` outcomes, or a single one."""
     positives = int(outcome.sum())
     if len(outcome) < min_rows:
@@ -414,12 +349,3 @@ def refuse_thin(outcome: np.ndarray, target: str, min_rows: int = MIN_TRAINING_S
         where="the training part of the training set",
         next_step="wait until more outcomes are known, or take more as-of days; the model in use stays",
     )
-
-
-def _number(value: object, kind: type[int] | type[float]) -> object:
-    if isinstance(value, str):
-        try:
-            return kind(value)
-        except ValueError:
-            return value  # refused by its range, which says what was expected
-    return value

@@ -78,9 +78,9 @@ def training_set(
     by_time = time_split(eligible, days, shares=shares, embargo=embargo, validation_days=validation_days, drawn=drawn)
     by_time = name_step("parts_by_time", by_time)
     placed = name_step("parts", random_split(by_time, shares=shares, drawn=drawn))
-    known = placed.select(*KEY, "person_id", "label", "matures_on", "split", "random_split")
+    outcomes = placed.select(*KEY, "person_id", "label", "matures_on", "split", "random_split")
     rows = with_rule_score(features, rule_scores) if rule_scores is not None else features
-    return rows.join(known, on=list(KEY), how="inner").sort(*KEY)
+    return rows.join(outcomes, on=list(KEY), how="inner").sort(*KEY)
 
 
 def with_rule_score(features: Frame, rule_scores: Frame) -> Frame:

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import polars as pl
 
 from gesture_assets.errors import ConfigError
 from gesture_assets.models.calibration import Calibrator
 from gesture_assets.models.evaluation import best_threshold, evaluate
 from gesture_assets.models.matrix import Matrix, encode, fit_encoding
-from gesture_assets.models.training import Parameters, fit_booster, outcomes, refuse_thin, signs
+from gesture_assets.models.parameters import Parameters
+from gesture_assets.models.training import Outcomes, fit_booster, monotone_signs, outcomes, refuse_too_few_outcomes
 from gesture_assets.vocabulary.scoring import Missing
 
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ class _Work:
     """What a worker needs to make trials; it travels to worker processes once."""
 
     matrix: Matrix
-    outcome: np.ndarray
+    outcome: Outcomes
     validation: Matrix
-    judged: np.ndarray
+    judged: Outcomes
     base: Parameters
     monotone: tuple[int, ...]
     sampler: Sampler
@@ -121,17 +121,17 @@ def tune(
     """
     import optuna
 
-    _refuse(trials, workers, kind, storage)
+    _refuse_impossible(trials, workers, kind, storage)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     outcome, judged = outcomes(frame, target, features), outcomes(validation, target)
-    refuse_thin(outcome, target)
-    refuse_thin(judged, target, 1)
+    refuse_too_few_outcomes(outcome, target)
+    refuse_too_few_outcomes(judged, target, min_rows=1)
     encoding = fit_encoding(frame, features, ordinal=ordinal, missing=missing)
-    opened = _open(storage)
-    found = optuna.create_study(storage=opened, study_name=study, direction="maximize", load_if_exists=True)
+    opened = _storage(storage)
+    search = optuna.create_study(storage=opened, study_name=study, direction="maximize", load_if_exists=True)
     matrix = encode(frame, encoding)
     _same_search(
-        found,
+        search,
         study,
         {
             "sampler": sampler,
@@ -142,44 +142,44 @@ def tune(
             "positives": int(outcome.sum()),
         },
     )
-    places = _free_places(found, trials)
+    places = _free_places(search, trials)
     work = _Work(
         matrix,
         outcome,
         encode(validation, encoding),
         judged,
         parameters or Parameters(),
-        signs(encoding, monotone),
+        monotone_signs(encoding, monotone),
         sampler,
         seed,
         study,
         storage if kind == "processes" and workers > 1 else opened,
         threads if workers == 1 else 1,
     )
-    done = _finished(found, work.base)
-    for made in _make(work, places, workers, kind):
+    before = _finished(search, work.base)
+    for trial in _trials(work, places, workers, kind):
         if on_trial:
-            on_trial(made)
-    everything = _finished(found, work.base)
-    best = max(everything, key=lambda one: (one.roc_auc, -one.number))  # of equals the first
-    return Tuning(best, tuple(everything), len(done), sampler)
+            on_trial(trial)
+    finished = _finished(search, work.base)
+    best = max(finished, key=lambda trial: (trial.roc_auc, -trial.number))  # of equals the first
+    return Tuning(best, tuple(finished), len(before), sampler)
 
 
-def _make(work: _Work, places: Sequence[int], workers: int, kind: Workers) -> Iterator[Trial]:
+def _trials(work: _Work, places: Sequence[int], workers: int, kind: Workers) -> Iterator[Trial]:
     if workers == 1:
         for place in places:
-            yield _one_trial(work, place)
+            yield _run_trial(work, place)
         return
     executor: Executor
     if kind == "threads":
         executor = ThreadPoolExecutor(workers)
-        tasks = [executor.submit(_one_trial, work, place) for place in places]
+        tasks = [executor.submit(_run_trial, work, place) for place in places]
     else:
         # Not forked: XGBoost's threads do not survive a fork.
         executor = ProcessPoolExecutor(
             workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(work,)
         )
-        tasks = [executor.submit(_one_trial_of_worker, place) for place in places]
+        tasks = [executor.submit(_run_trial_in_worker, place) for place in places]
     try:
         for task in as_completed(tasks):
             yield task.result()
@@ -187,22 +187,22 @@ def _make(work: _Work, places: Sequence[int], workers: int, kind: Workers) -> It
         executor.shutdown(cancel_futures=True)
 
 
-_OF_WORKER: list[_Work] = []
+_WORKER_STATE: list[_Work] = []
 
 
 def _start_worker(work: _Work) -> None:
-    _OF_WORKER[:] = [work]
+    _WORKER_STATE[:] = [work]
 
 
-def _one_trial_of_worker(place: int) -> Trial:
-    return _one_trial(_OF_WORKER[0], place)
+def _run_trial_in_worker(place: int) -> Trial:
+    return _run_trial(_WORKER_STATE[0], place)
 
 
-def _one_trial(work: _Work, place: int) -> Trial:
+def _run_trial(work: _Work, place: int) -> Trial:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = _open(work.storage) if isinstance(work.storage, str) else work.storage
+    storage = _storage(work.storage) if isinstance(work.storage, str) else work.storage
     # A study object of its own: the sampler of another worker must not come between.
     study = optuna.load_study(study_name=work.study, storage=storage)
     trial = study.ask()
@@ -223,7 +223,7 @@ def _judge(work: _Work, study: "optuna.Study", trial: "optuna.Trial") -> Trial:
         else:
             chosen[name] = trial.suggest_float(name, low, high, log=name == "learning_rate")
     parameters = work.base.overridden(chosen)
-    booster = fit_booster(work.matrix, work.outcome, parameters, work.monotone, work.threads)
+    booster = fit_booster(work.matrix, work.outcome, parameters, monotone=work.monotone, threads=work.threads)
     predicted = Calibrator().probabilities(booster.inplace_predict(work.validation, predict_type="margin"))
     threshold = best_threshold(work.judged, predicted)
     metrics = evaluate(work.judged, predicted, threshold=threshold, bootstrap=0).metrics
@@ -236,19 +236,19 @@ def _judge(work: _Work, study: "optuna.Study", trial: "optuna.Trial") -> Trial:
 def _finished(study: "optuna.Study", base: Parameters) -> list[Trial]:
     from optuna.trial import TrialState
 
-    found = [_trial(one, base) for one in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
-    return sorted(found, key=lambda one: one.number)
+    trials = [_trial(frozen, base) for frozen in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+    return sorted(trials, key=lambda trial: trial.number)
 
 
-def _trial(one: "optuna.trial.FrozenTrial", base: Parameters) -> Trial:
+def _trial(frozen: "optuna.trial.FrozenTrial", base: Parameters) -> Trial:
     return Trial(
-        number=one.user_attrs[PLACE],
-        parameters=base.overridden(one.params),
-        roc_auc=float(one.value if one.value is not None else "nan"),
-        f1=one.user_attrs["f1"],
-        recall=one.user_attrs["recall"],
-        threshold=one.user_attrs["threshold"],
-        seconds=one.duration.total_seconds() if one.duration else 0.0,
+        number=frozen.user_attrs[PLACE],
+        parameters=base.overridden(frozen.params),
+        roc_auc=float(frozen.value if frozen.value is not None else "nan"),
+        f1=frozen.user_attrs["f1"],
+        recall=frozen.user_attrs["recall"],
+        threshold=frozen.user_attrs["threshold"],
+        seconds=frozen.duration.total_seconds() if frozen.duration else 0.0,
     )
 
 
@@ -259,7 +259,7 @@ def _sampler(kind: Sampler, seed: int) -> "optuna.samplers.BaseSampler":
     return optuna.samplers.RandomSampler(seed) if kind == "random" else optuna.samplers.TPESampler(seed=seed)
 
 
-def _open(storage: str | None) -> Any:
+def _storage(storage: str | None) -> Any:
     from optuna.storages import InMemoryStorage, JournalStorage, get_storage
     from optuna.storages.journal import JournalFileBackend
 
@@ -272,10 +272,10 @@ def _free_places(study: "optuna.Study", trials: int) -> list[int]:
     """The places without a finished trial; what a killed search left running is marked as failed."""
     from optuna.trial import TrialState
 
-    for one in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
-        study.tell(one.number, state=TrialState.FAIL)
+    for unfinished in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
+        study.tell(unfinished.number, state=TrialState.FAIL)
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    taken = {one.user_attrs[PLACE] for one in finished}
+    taken = {trial.user_attrs[PLACE] for trial in finished}
     return [place for place in range(trials) if place not in taken]
 
 
@@ -295,7 +295,7 @@ def _same_search(study: "optuna.Study", name: str, search: Mapping[str, object])
         )
 
 
-def _refuse(trials: int, workers: int, kind: Workers, storage: str | None) -> None:
+def _refuse_impossible(trials: int, workers: int, kind: Workers, storage: str | None) -> None:
     if trials < 1 or workers < 1:
         expected, found = "at least one trial and one worker", f"{trials} trials, {workers} workers"
     elif kind == "processes" and workers > 1 and storage is None:

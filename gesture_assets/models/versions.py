@@ -83,9 +83,9 @@ def figures_of(folder: Path, version: str) -> dict[str, Any]:
 def largest_difference(folder: Path, version: str, figures: Mapping[str, float]) -> str:
     """How far `figures` of a test part are from those of the version, in words: "difference 0", or the largest."""
     before = figures_of(folder, version)["test"]
-    apart = {name: abs(value - before.get(name, float("inf"))) for name, value in figures.items()}
-    name = max(apart, key=lambda one: apart[one])
-    return f"largest difference {apart[name]:g} ({name})" if apart[name] else "difference 0"
+    differences = {name: abs(value - before.get(name, float("inf"))) for name, value in figures.items()}
+    name = max(differences, key=lambda metric: differences[metric])
+    return f"largest difference {differences[name]:g} ({name})" if differences[name] else "difference 0"
 
 
 def judged_rows(folder: Path, version: str) -> pl.DataFrame:

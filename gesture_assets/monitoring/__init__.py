@@ -1,1 +1,1 @@
-"""Monitoring: drift, performance, the decision to retrain, why scores moved, alerts that people believe."""
+"""Monitoring: drift, event mix, performance, the nights' health, when to retrain, why scores moved, and alerts."""

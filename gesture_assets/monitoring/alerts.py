@@ -56,10 +56,13 @@ class Alert:
     what: str
     place: str
     runbook: str
-    numbers: Mapping[str, float | None] = field(default_factory=dict)
+    numbers: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
 
     def __post_init__(self) -> None:
-        finite = {name: one if one is not None and math.isfinite(one) else None for name, one in self.numbers.items()}
+        finite = {
+            name: number if number is not None and math.isfinite(number) else None
+            for name, number in self.numbers.items()
+        }
         object.__setattr__(self, "numbers", finite)  # JSON knows no NaN
 
 
@@ -111,41 +114,43 @@ def is_failure(key: str) -> bool:
 
 
 def changes(
-    known: Iterable[Incident],
+    incidents: Iterable[Incident],
     tonight: Iterable[Alert],
     night: date,
     *,
     is_backfill: bool,
     unjudged: Collection[str] = (),
 ) -> list[Change]:
-    """What the alarms of the night of the day `night` do to what is `known` (every incident, resolved ones included).
+    """What the alarms of the night of the day `night` do to `incidents` (all that are known, resolved ones included).
 
     `unjudged` are keys that could not be judged tonight, such as for want of rows: they stay as they are, and so do
     failures. The same night again changes nothing, but that a failure is counted. A backfill, and any day before the
     newest that is known, changes nothing either. Two alarms of one key are one, the more severe.
     """
-    latest = {one.alert.key: one for one in sorted(known, key=lambda one: one.incident)}
-    if is_backfill or any(night < (one.resolved_on or one.last_seen) for one in latest.values()):
+    latest = {incident.alert.key: incident for incident in sorted(incidents, key=lambda incident: incident.incident)}
+    if is_backfill or any(night < (incident.resolved_on or incident.last_seen) for incident in latest.values()):
         return []
     # The last of a key wins: errors come last.
-    alarms = {one.key: one for one in sorted(tonight, key=lambda one: one.severity is Severity.ERROR)}
-    found = [_sounded(alarm, latest.get(alarm.key), night) for alarm in alarms.values()]
-    for key, one in latest.items():
-        if one.is_open and key not in alarms and key not in unjudged and not is_failure(key):
-            found.append(Change(one.alert, one.incident, night, RESOLVED))
-    return [one for one in found if one is not None]
+    alarms = {alarm.key: alarm for alarm in sorted(tonight, key=lambda alarm: alarm.severity is Severity.ERROR)}
+    by_alarms = [_change_by_alarm(alarm, latest.get(alarm.key), night) for alarm in alarms.values()]
+    resolved = [
+        Change(incident.alert, incident.incident, night, RESOLVED)
+        for key, incident in latest.items()
+        if incident.is_open and key not in alarms and key not in unjudged and not is_failure(key)
+    ]
+    return [change for change in by_alarms if change is not None] + resolved
 
 
-def passed(known: Iterable[Incident], kind: str, night: date) -> list[Change]:
+def passed(incidents: Iterable[Incident], kind: str, night: date) -> list[Change]:
     """What a night or a training that has passed ends: the open failures of `kind` up to `night`, an old one too."""
     return [
-        Change(one.alert, one.incident, night, RESOLVED)
-        for one in known
-        if one.is_open and one.alert.key.startswith(kind) and one.last_seen <= night
+        Change(incident.alert, incident.incident, night, RESOLVED)
+        for incident in incidents
+        if incident.is_open and incident.alert.key.startswith(kind) and incident.last_seen <= night
     ]
 
 
-def _sounded(alarm: Alert, before: Incident | None, night: date) -> Change | None:
+def _change_by_alarm(alarm: Alert, before: Incident | None, night: date) -> Change | None:
     if before is None:
         return Change(alarm, 1, night, OPENED)
     if before.resolved_on is not None:
@@ -181,35 +186,35 @@ def deliver(
     chats that take incoming webhooks show the text. It is not called where there is no news. Whatever goes wrong with
     it is a note and never fails a night; the note does not hold its address, which is a secret.
     """
-    standing = [one for one in incidents if one.is_open]
-    for one in standing:
-        if not one.is_acknowledged:
-            log.log(LEVELS[one.alert.severity], _line(one))
+    standing = [incident for incident in incidents if incident.is_open]
+    for incident in standing:
+        if not incident.is_acknowledged:
+            log.log(LEVELS[incident.alert.severity], _line(incident))
     write_file(standing, json_file, night=night)
-    news = [one for one in standing if one.is_news]
+    news = [incident for incident in standing if incident.is_news]
     if not webhook or not news:
         return Delivery()
-    if failure := _tell(news, log, webhook, night, timeout_seconds):
+    if failure := _notify(news, log, webhook, night, timeout_seconds):
         return Delivery(failure=failure)
-    return Delivery(tuple(Change(one.alert, one.incident, night, TOLD) for one in news))
+    return Delivery(tuple(Change(incident.alert, incident.incident, night, TOLD) for incident in news))
 
 
 def tell_unlogged(
     alert: Alert, log: logging.Logger, webhook: str | None, *, night: date, timeout_seconds: float = TIMEOUT_SECONDS
 ) -> None:
     """Tell of an alert that the log of alerts cannot take: a log line and a POST. It is told as often as it sounds."""
-    one = Incident(alert, 1, night, night, 1)
-    log.log(LEVELS[alert.severity], _line(one))
+    incident = Incident(alert, 1, night, night, 1)
+    log.log(LEVELS[alert.severity], _line(incident))
     if webhook:
-        _tell([one], log, webhook, night, timeout_seconds)
+        _notify([incident], log, webhook, night, timeout_seconds)
 
 
 def write_file(incidents: Iterable[Incident], json_file: Path, *, night: date) -> None:
     """Replace `json_file` with what is open, in one step."""
-    _write(_document([one for one in incidents if one.is_open], night), json_file)
+    _write(_document([incident for incident in incidents if incident.is_open], night), json_file)
 
 
-def _tell(news: Sequence[Incident], log: logging.Logger, webhook: str, night: date, timeout_seconds: float) -> str:
+def _notify(news: Sequence[Incident], log: logging.Logger, webhook: str, night: date, timeout_seconds: float) -> str:
     """POST `news`; why that failed, empty where it did not."""
     failure = _post(_document(news, night) | {"text": "\n".join(map(_line, news))}, webhook, timeout_seconds)
     if failure:
@@ -217,15 +222,15 @@ def _tell(news: Sequence[Incident], log: logging.Logger, webhook: str, night: da
     return failure or ""
 
 
-def _line(one: Incident) -> str:
-    alert = one.alert
+def _line(incident: Incident) -> str:
+    alert = incident.alert
     unit = "attempt" if is_failure(alert.key) else "night"
-    nights = "" if one.night_count == 1 else f" ({unit} {one.night_count} since {one.first_seen})"
+    nights = "" if incident.night_count == 1 else f" ({unit} {incident.night_count} since {incident.first_seen})"
     return f"{alert.severity.value} {alert.key}: {alert.what}{nights} Where: {alert.place}. Next: {alert.runbook}"
 
 
 def _document(incidents: Sequence[Incident], night: date) -> dict[str, Any]:
-    rows = [asdict(one) for one in incidents]
+    rows = [asdict(incident) for incident in incidents]
     return {"night": str(night), "alerts": [row.pop("alert") | row for row in rows]}
 
 
@@ -250,5 +255,5 @@ def _post(document: object, webhook: str, timeout_seconds: float) -> str | None:
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout_seconds):
             return None
     except (OSError, ValueError, http.client.HTTPException) as error:
-        why = str(error) if isinstance(error, OSError) else type(error).__name__  # others quote the address
-        return f"The webhook (GESTURE_ALERT_WEBHOOK) did not take the alerts: {why}"
+        reason = str(error) if isinstance(error, OSError) else type(error).__name__  # others quote the address
+        return f"The webhook (GESTURE_ALERT_WEBHOOK) did not take the alerts: {reason}"

@@ -28,6 +28,7 @@ from gesture_assets.monitoring.statistics import (
     distances,
     jensen_shannon,
     ks_p_value,
+    normal_p_value,
     population_stability_index,
     verdict,
 )
@@ -78,8 +79,8 @@ def feature_drift(reference: Reference, frame: Frame, day: date) -> pl.DataFrame
     """
     others = reference.other_days(day)
     rows = [
-        {PARTITION: day, **_compared(one, one.sample(others), count(frame, one.name, one.kind))}
-        for one in reference.features
+        {PARTITION: day, **_compared(feature, feature.sample(others), count(frame, feature.name, feature.kind))}
+        for feature in reference.features
     ]
     return pl.DataFrame(rows, schema=MEASURED)
 
@@ -96,38 +97,38 @@ def outcome_drift(
     (rows_then, label_then, expected_then, _), (rows, buyers, expected, variance) = (
         _outcomes(frame, probability, label) for frame in (reference, current)
     )
-    both = {
+    common = {
         PARTITION: day,
         "n_reference": rows_then,
         "n_current": rows,
         "missing_reference": 0.0,
         "missing_current": 0.0,
     }
-    then, now = ((one, all_ - one) for one, all_ in ((label_then, rows_then), (buyers, rows)))
+    outcomes_then, outcomes = (label_then, rows_then - label_then), (buyers, rows - buyers)
     compared = rows and rows_then
     pooled = (label_then + buyers) / (rows_then + rows) if compared else 0.0
     error = sqrt(pooled * (1 - pooled) * (1 / rows_then + 1 / rows)) if compared else 0.0
     rates = [_ratio(label_then, rows_then), _ratio(buyers, rows)]
     fits = [_ratio(label_then, expected_then), _ratio(buyers, expected)]
-    found = {
+    tests = {
         "label": (rates, _ratio((rates[1] or 0.0) - (rates[0] or 0.0), error), _off(rates[1], rates[0])),
         "calibration": (fits, _ratio(buyers - expected, sqrt(variance)), _off(fits[1], 1.0)),
     }
-    said = [
+    rows_measured = [
         {
-            **both,
+            **common,
             "feature": label if kind == "label" else probability,
             "kind": kind,
             "mean_reference": means[0],
             "mean_current": means[1],
             "statistic": z,
-            "p_value": None if z is None else _two_sided(z),
+            "p_value": None if z is None else normal_p_value(z),
             "effect": effect,
-            "psi": population_stability_index(then, now) if compared and kind == "label" else None,
+            "psi": population_stability_index(outcomes_then, outcomes) if compared and kind == "label" else None,
         }
-        for kind, (means, z, effect) in found.items()
+        for kind, (means, z, effect) in tests.items()
     ]
-    return pl.DataFrame(said, schema=MEASURED)
+    return pl.DataFrame(rows_measured, schema=MEASURED)
 
 
 def judge(*measured: pl.DataFrame, importance: Mapping[str, float]) -> pl.DataFrame:
@@ -177,7 +178,7 @@ def _compared(feature: Feature, then: Values, now: Values) -> dict[str, Any]:
         return row
     bins = feature.histogram(then), feature.histogram(now)
     row["psi"], row["jensen_shannon"] = population_stability_index(*bins), jensen_shannon(*bins)
-    gaps = [(found.missing, found.filled) for found in (then, now)]
+    gaps = [(sample.missing, sample.filled) for sample in (then, now)]
     if then.missing or now.missing:
         row["missing_p_value"] = chi_square(*gaps)[1]
         row["missing_effect"] = population_stability_index(*gaps) / EFFECT
@@ -187,16 +188,18 @@ def _compared(feature: Feature, then: Values, now: Values) -> dict[str, Any]:
     effect = population_stability_index(bins[0][:-1], bins[1][:-1])
     if is_number:
         deviation, low, high = feature.scale
-        apart = distances(then.values, then.counts, now.values, now.counts, low=low, high=high)
+        gap = distances(then.values, then.counts, now.values, now.counts, low=low, high=high)
         row["mean_reference"], row["mean_current"] = then.mean, now.mean
-        row["statistic"], row["p_value"] = apart.ks, ks_p_value(apart.ks, then.filled, now.filled)
-        row["wasserstein"], row["wasserstein_sd"] = apart.wasserstein, _ratio(apart.clipped, deviation)
+        row["statistic"], row["p_value"] = gap.ks, ks_p_value(gap.ks, then.filled, now.filled)
+        row["wasserstein"], row["wasserstein_sd"] = gap.wasserstein, _ratio(gap.clipped, deviation)
         effect = max(effect, row["wasserstein_sd"] or 0.0)
     else:
         row["statistic"], row["p_value"] = chi_square(bins[0][:-1], bins[1][:-1])
-        known = set(feature.values.tolist())
+        known_values = set(feature.values.tolist())
         new = sorted(
-            (-rows, value) for value, rows in zip(now.values, now.counts.tolist(), strict=True) if value not in known
+            (-rows, value)
+            for value, rows in zip(now.values, now.counts.tolist(), strict=True)
+            if value not in known_values
         )
         row["new_category_share"] = -sum(rows for rows, _ in new) / now.filled
         row["new_categories"] = ", ".join(value for _, value in new[:SHOWN]) or None
@@ -212,10 +215,10 @@ def _filled(row: Mapping[str, Any]) -> int:
 def _outcomes(frame: Frame, probability: str, label: str) -> tuple[int, int, float, float]:
     """Rows, buyers, buyers expected and the variance of that."""
     p = nw.col(probability).cast(nw.Float64)
-    known = frame.select(p=p, label=nw.col(label).cast(nw.Int64)).filter(
+    complete = frame.select(p=p, label=nw.col(label).cast(nw.Int64)).filter(
         ~nw.col("p").is_null(), ~nw.col("label").is_null()
     )
-    sums = known.select(
+    sums = complete.select(
         nw.len().cast(nw.Int64),
         nw.col("label").sum().cast(nw.Int64).alias("buyers"),
         nw.col("p").sum().alias("expected"),
@@ -229,17 +232,11 @@ def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def _off(found: float | None, expected: float | None) -> float | None:
+def _off(observed: float | None, expected: float | None) -> float | None:
     """How far a rate is off, in multiples of what is too far; nothing at all counts as ten times too far."""
-    if found is None or not expected:
+    if observed is None or not expected:
         return None
-    return abs(log(found / expected)) / log(OFF) if found else 10.0
-
-
-def _two_sided(z: float) -> float:
-    from scipy.special import ndtr
-
-    return float(2 * ndtr(-abs(z)))
+    return abs(log(observed / expected)) / log(OFF) if observed else 10.0
 
 
 def _sentence(row: Mapping[str, Any]) -> str:
@@ -249,24 +246,24 @@ def _sentence(row: Mapping[str, Any]) -> str:
             f"{row['feature']}: {row['n_reference']} rows of reference and {row['n_current']} tonight; "
             f"a verdict needs {FEWEST_ROWS} each"
         )
-    said = []
+    figures: list[str] = []
     if row["kind"] in ("label", "calibration"):
         what = "rate" if row["kind"] == "label" else "observed by expected"
-        said.append(f"{what} {_number(row['mean_reference'])} → {_number(row['mean_current'])}")
+        figures.append(f"{what} {_number(row['mean_reference'])} → {_number(row['mean_current'])}")
     elif row["psi"] is not None:
-        said.append(f"PSI {row['psi']:.2f}")
+        figures.append(f"PSI {row['psi']:.2f}")
     if row["wasserstein_sd"] is not None:
-        said.append(
+        figures.append(
             f"{row['wasserstein_sd']:.2f} sd apart, mean "
             f"{_number(row['mean_reference'])} → {_number(row['mean_current'])}"
         )
     if row["missing_effect"] is not None:
-        said.append(f"missing {row['missing_reference']:.1%} → {row['missing_current']:.1%}")
+        figures.append(f"missing {row['missing_reference']:.1%} → {row['missing_current']:.1%}")
     if row["new_categories"]:
-        said.append(f"new: {row['new_categories']} ({row['new_category_share']:.1%})")
+        figures.append(f"new: {row['new_categories']} ({row['new_category_share']:.1%})")
     if row["q_value"] is not None:
-        said.append(f"q {row['q_value']:.2g}")
-    return f"{row['feature']}: {row['verdict']}; " + ", ".join(said)
+        figures.append(f"q {row['q_value']:.2g}")
+    return f"{row['feature']}: {row['verdict']}; " + ", ".join(figures)
 
 
 def _number(value: float | None) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from math import log
-from typing import Any
+from typing import Any, cast
 
 import narwhals as nw
 import polars as pl
@@ -32,12 +32,14 @@ from gesture_assets.monitoring.statistics import (
     EFFECT,
     FEWEST_ROWS,
     VERDICTS,
+    Moments,
     benjamini_hochberg,
     chi_square,
     exact_p_values,
     jensen_shannon,
     population_stability_index,
     verdict,
+    welch_p_value,
 )
 
 CURRENT_DAYS, REFERENCE_DAYS = 7, 28
@@ -56,7 +58,7 @@ EVERY_VISIT, EVERY_EVENT = (NEW_VISITORS, NEW_VISITORS), (EVENTS, EVENTS)  # kin
 USER = ("segment", "user_id", "is_current")
 VISIT = (*USER, "day")
 
-Both = tuple[float, float]  # in the reference, in the current window
+ThenNow = tuple[float, float]  # in the reference, in the current window
 Sums = Mapping[tuple[str, bool, str, str], Mapping[str, Any]]
 
 # Input: a row per day, user, segment and event type, from `of_events`.
@@ -111,28 +113,28 @@ def event_mix(counts: Frame, night: date, *, first_days: Frame | None = None, ke
     types = _types(named)
     if not types:
         return pl.DataFrame(schema=EVENT_MIX)
-    did = keep("did", _did(_some(named, keep), types))
+    did = keep("did", _actions(_sampled(named, keep), types))
     steps = _steps(did, types)
     # Where the weeks before were not seen whole, people would seem to begin what they did all along. To tell a new
     # visitor from an old one takes as long again.
-    age = (start - _first(first_days)).days + 1
+    age = (start - _first_day(first_days)).days + 1
     has_reference, has_known_visitors = age >= 0, age >= REFERENCE_DAYS
-    found = [*_rates(_sums(did, first_days, steps, keep), types, steps), *_volumes(named)]
-    tested = [row for row in found if "tested" in row]
+    rows = [*_rates(_sums_by_user(did, first_days, steps, keep), types, steps), *_volumes(named)]
+    tested = [row for row in rows if "tested" in row]
     for row, p_value in zip(tested, exact_p_values([row["tested"] for row in tested]), strict=True):
         row["p_value"] = p_value
-    for row in found:
+    for row in rows:
         row["is_enough"] &= has_known_visitors if row["kind"] == "new_visitors" else has_reference
-    q_values = benjamini_hochberg([row["p_value"] if row["is_enough"] else None for row in found])
-    for row, q_value in zip(found, q_values, strict=True):
+    q_values = benjamini_hochberg([row["p_value"] if row["is_enough"] else None for row in rows])
+    for row, q_value in zip(rows, q_values, strict=True):
         row |= {PARTITION: night, "q_value": q_value}
         row["verdict"] = verdict(row["effect"], q_value, is_enough=row.pop("is_enough"))
         is_first_seen = row["is_new"] and row["segment"] == EVERYBODY and row.get("who", 0) >= FEWEST_OF_NEW
         if is_first_seen and row["verdict"] == "stable":
             row["verdict"] = "moderate"
         row["sentence"] = _sentence(row)
-    found.sort(key=lambda row: (VERDICTS.index(row["verdict"]), -row["effect"], row["segment"], row["name"]))
-    return pl.DataFrame(found, schema=EVENT_MIX)
+    rows.sort(key=lambda row: (VERDICTS.index(row["verdict"]), -row["effect"], row["segment"], row["name"]))
+    return pl.DataFrame(rows, schema=EVENT_MIX)
 
 
 def _types(named: Frame) -> list[str]:
@@ -142,17 +144,17 @@ def _types(named: Frame) -> list[str]:
     return names if len(names) <= MOST_TYPES else [*names[: MOST_TYPES - 1], OTHER]
 
 
-def _some(named: Frame, keep: NameStep) -> Frame:
+def _sampled(named: Frame, keep: NameStep) -> Frame:
     """`named`, of no more than about `MOST_VISITORS` visitors."""
     visitors = keep("visitors", named.select("user_id").unique())
     count = to_polars(visitors.select(nw.len().alias("visitors")))["visitors"][0]
     if count <= MOST_VISITORS:
         return named
-    some = draws(visitors, "user_id").filter(nw.col("draw") < MOST_VISITORS * PRIME // count)
-    return named.join(some.select("user_id"), on="user_id", how="semi")
+    drawn = draws(visitors, column="user_id").filter(nw.col("draw") < MOST_VISITORS * PRIME // count)
+    return named.join(drawn.select("user_id"), on="user_id", how="semi")
 
 
-def _did(named: Frame, types: Sequence[str]) -> Frame:
+def _actions(named: Frame, types: Sequence[str]) -> Frame:
     """What visitors did: a row per segment (everybody is one), user, day and event type, with its `events`."""
     is_watched = nw.col("event_type").is_in(types)
     rows = named.with_columns(event_type=nw.when(is_watched).then(nw.col("event_type")).otherwise(nw.lit(OTHER)))
@@ -163,24 +165,27 @@ def _did(named: Frame, types: Sequence[str]) -> Frame:
 
 def _steps(did: Frame, types: Sequence[str]) -> dict[str, str]:
     """Type -> the step before it: the rarest type that nearly always goes with it and is more frequent."""
-    then = did.filter(nw.col("segment") == EVERYBODY, ~nw.col("is_current")).select("user_id", "day", "event_type")
-    pairs = then.join(then.rename({"event_type": "other"}), on=["user_id", "day"], how="inner")
+    reference = did.filter(nw.col("segment") == EVERYBODY, ~nw.col("is_current")).select("user_id", "day", "event_type")
+    pairs = reference.join(reference.rename({"event_type": "other"}), on=["user_id", "day"], how="inner")
     counted = to_polars(pairs.group_by("event_type", "other").agg(nw.len().cast(nw.Int64).alias("days")))
-    together = {(one, other): days for one, other, days in counted.select("event_type", "other", "days").rows()}
-    days = {name: together.get((name, name), 0) for name in types}
-    steps = {}
+    days_together = {
+        (event_type, second_type): days
+        for event_type, second_type, days in counted.select("event_type", "other", "days").rows()
+    }
+    days = {name: days_together.get((name, name), 0) for name in types}
+    steps: dict[str, str] = {}
     for after, with_it in days.items():
         before = [
-            one
-            for one in types
-            if days[one] > with_it >= FEWEST_THEN and together.get((one, after), 0) >= PRECONDITION * with_it
+            name
+            for name in types
+            if days[name] > with_it >= FEWEST_THEN and days_together.get((name, after), 0) >= PRECONDITION * with_it
         ]
         if before:
             steps[after] = min(before, key=days.__getitem__)
     return steps
 
 
-def _sums(did: Frame, first_days: Frame, steps: Mapping[str, str], keep: NameStep) -> Sums:
+def _sums_by_user(did: Frame, first_days: Frame, steps: Mapping[str, str], keep: NameStep) -> Sums:
     """Sums over users of x and y, see `_Rate`, by segment, window and what is watched (kind and name).
 
     Only of users who did it, because most did few of the types; of all users are EVERY_VISIT and EVERY_EVENT.
@@ -220,8 +225,8 @@ def _sums(did: Frame, first_days: Frame, steps: Mapping[str, str], keep: NameSte
     sums = (
         concat(
             [
-                frame.select("segment", "is_current", kind=nw.lit(kind), name=name, x=nw.col(of), y=nw.col(part))
-                for frame, kind, name, of, part in watched
+                frame.select("segment", "is_current", kind=nw.lit(kind), name=name, x=nw.col(base), y=nw.col(part))
+                for frame, kind, name, base, part in watched
             ]
         )
         .group_by("segment", "is_current", "kind", "name")
@@ -243,23 +248,25 @@ def _rates(sums: Sums, types: Sequence[str], steps: Mapping[str, str]) -> Iterat
     """The rows of types, steps, new visitors and the mix, of each segment."""
     for segment in sorted({segment for segment, *_ in sums}):
 
-        def both(what: tuple[str, str], letters: str, segment: str = segment) -> Both:
-            then, now = (sums.get((segment, is_current, *what), {}).get(letters, 0) for is_current in (False, True))
+        def sums_of(watched: tuple[str, str], letters: str, *, segment: str = segment) -> ThenNow:
+            then, now = (sums.get((segment, is_current, *watched), {}).get(letters, 0) for is_current in (False, True))
             return then, now
 
-        def rate(what: tuple[str, str], x: Both, xx: Both) -> _Rate:
-            users, who = int(sum(both(EVERY_VISIT, "users"))), int(both(what, "who")[1])
-            return _Rate(x, both(what, "y"), xx, both(what, "xy"), both(what, "yy"), users, who)
+        def rate(watched: tuple[str, str], x: ThenNow, xx: ThenNow) -> _Rate:
+            users, who = int(sum(sums_of(EVERY_VISIT, "users"))), int(sums_of(watched, "who")[1])
+            return _Rate(x, sums_of(watched, "y"), xx, sums_of(watched, "xy"), sums_of(watched, "yy"), users, who)
 
-        days = both(EVERY_VISIT, "x"), both(EVERY_VISIT, "xx")
+        days = sums_of(EVERY_VISIT, "x"), sums_of(EVERY_VISIT, "xx")
         for name in types:
             yield {"segment": segment, "kind": "type", "name": name, **rate(("type", name), *days).row(is_type=True)}
         for after, before in steps.items():
-            found = rate(("step", after), both(("type", before), "y"), both(("type", before), "yy")).row(is_type=False)
-            yield {"segment": segment, "kind": "step", "name": f"{before} → {after}", **found}
-        found = rate(EVERY_VISIT, *days).row(is_type=False)
-        yield {"segment": segment, "kind": NEW_VISITORS, "name": NEW_VISITORS, **found}
-        events = both(EVERY_EVENT, "x"), both(EVERY_EVENT, "xx")
+            step = rate(("step", after), sums_of(("type", before), "y"), sums_of(("type", before), "yy")).row(
+                is_type=False
+            )
+            yield {"segment": segment, "kind": "step", "name": f"{before} → {after}", **step}
+        new_visitors = rate(EVERY_VISIT, *days).row(is_type=False)
+        yield {"segment": segment, "kind": NEW_VISITORS, "name": NEW_VISITORS, **new_visitors}
+        events = sums_of(EVERY_EVENT, "x"), sums_of(EVERY_EVENT, "xx")
         mixed = _mix([rate(("mix", name), *events) for name in types])
         yield {"segment": segment, "kind": "mix", "name": "mix", **mixed}
 
@@ -268,11 +275,11 @@ def _rates(sums: Sums, types: Sequence[str], steps: Mapping[str, str]) -> Iterat
 class _Rate:
     """Sums over users of y of x, each (then, now): a user's visitor-days with something, of those that count."""
 
-    x: Both
-    y: Both
-    xx: Both
-    xy: Both
-    yy: Both
+    x: ThenNow
+    y: ThenNow
+    xx: ThenNow
+    xy: ThenNow
+    yy: ThenNow
     users: int
     who: int  # users with y in the current window
 
@@ -296,9 +303,9 @@ class _Rate:
         times = self.design_effect
         rows_then, rows = (round(x / times) for x in self.x)
         yes_then, yes = (round(y / times) for y in self.y)
-        both = [(y, x - y) for x, y in zip(self.x, self.y, strict=True)]
+        windows = [(y, x - y) for x, y in zip(self.x, self.y, strict=True)]
         compared = min(self.x) > 0
-        psi = population_stability_index(*both) if compared else None
+        psi = population_stability_index(*windows) if compared else None
         return {
             "n_reference": int(self.x[0]),
             "n_current": int(self.x[1]),
@@ -309,7 +316,7 @@ class _Rate:
             "design_effect": times,
             "tested": (yes, rows, yes_then, rows_then),
             "psi": psi,
-            "jensen_shannon": jensen_shannon(*both) if compared else None,
+            "jensen_shannon": jensen_shannon(*windows) if compared else None,
             "effect": (psi or 0.0) / EFFECT,
             "who": self.who,
             "is_enough": rows_then >= FEWEST_THEN and rows >= FEWEST_NOW,
@@ -320,27 +327,25 @@ def _mix(rates: Sequence[_Rate]) -> dict[str, Any]:
     """Which events, of all events: χ² by the types' mean design effect (Rao and Scott, 1981)."""
     weights = [(1 - rate.share) for rate in rates]
     times = sum(w * rate.design_effect for w, rate in zip(weights, rates, strict=True)) / (sum(weights) or 1.0)
-    both = [[rate.y[side] for rate in rates] for side in (0, 1)]
-    compared = all(sum(one) for one in both)
-    psi = population_stability_index(*both) if compared else None
+    windows = [[rate.y[window] for rate in rates] for window in (0, 1)]
+    compared = all(sum(events) for events in windows)
+    psi = population_stability_index(*windows) if compared else None
     return {
-        "n_reference": int(sum(both[0])),
-        "n_current": int(sum(both[1])),
+        "n_reference": int(sum(windows[0])),
+        "n_current": int(sum(windows[1])),
         "is_new": False,
         "is_vanished": False,
         "design_effect": max(times, 1.0),
-        "p_value": chi_square(*both, design_effect=max(times, 1.0))[1],
+        "p_value": chi_square(*windows, design_effect=max(times, 1.0))[1],
         "psi": psi,
-        "jensen_shannon": jensen_shannon(*both) if compared else None,
+        "jensen_shannon": jensen_shannon(*windows) if compared else None,
         "effect": (psi or 0.0) / EFFECT,
-        "is_enough": min(sum(one) for one in both) >= FEWEST_ROWS * max(times, 1.0),
+        "is_enough": min(sum(events) for events in windows) >= FEWEST_ROWS * max(times, 1.0),
     }
 
 
 def _volumes(named: Frame) -> Iterator[dict[str, Any]]:
     """Events a day by segment, of which the days differ among themselves: Welch's test of the two windows' days."""
-    from scipy.stats import ttest_ind_from_stats
-
     counted = to_polars(
         named.group_by("segment", "is_current", "day").agg(nw.col("event_count").sum().cast(nw.Float64).alias("events"))
     )
@@ -348,32 +353,32 @@ def _volumes(named: Frame) -> Iterator[dict[str, Any]]:
     days = pl.concat([counted.filter(pl.col("segment") != EVERYBODY), everybody.select(counted.columns)])
     days = days.sort("day")  # a standard deviation depends on the order in its last bit
     for (segment,), part in sorted(days.partition_by("segment", as_dict=True).items()):
-        windows = []
+        windows: list[Moments] = []
         for is_current, length in ((False, REFERENCE_DAYS), (True, CURRENT_DAYS)):
-            found = part.filter(pl.col("is_current") == is_current)["events"]
+            eventful = part.filter(pl.col("is_current") == is_current)["events"]
             # A day without a row is a day without events.
-            windows.append(pl.concat([found, pl.Series([0.0] * (length - len(found)), dtype=pl.Float64)]))
-        (mean_then, sd_then), (mean, sd) = ((float(one.mean() or 0), float(one.std() or 0)) for one in windows)
-        varies = bool(sd_then or sd)
-        welch = ttest_ind_from_stats(mean, sd, CURRENT_DAYS, mean_then, sd_then, REFERENCE_DAYS, equal_var=False)
-        ratio = mean / mean_then if mean and mean_then else None
+            events = pl.concat([eventful, pl.Series([0.0] * (length - len(eventful)), dtype=pl.Float64)])
+            windows.append(Moments(cast("float", events.mean()), cast("float", events.std()), length))
+        reference, current = windows
+        varies = bool(reference.deviation or current.deviation)
+        ratio = current.mean / reference.mean if current.mean and reference.mean else None
         yield {
             "segment": segment,
             "kind": "volume",
             "name": "volume",
             "n_reference": REFERENCE_DAYS,
             "n_current": CURRENT_DAYS,
-            "rate_reference": mean_then,
-            "rate_current": mean,
-            "is_new": not mean_then,
-            "is_vanished": not mean,
-            "p_value": float(welch.pvalue) if varies else float(mean == mean_then),
+            "rate_reference": reference.mean,
+            "rate_current": current.mean,
+            "is_new": not reference.mean,
+            "is_vanished": not current.mean,
+            "p_value": welch_p_value(reference, current) if varies else float(current.mean == reference.mean),
             "effect": abs(log(ratio)) / log(TWICE) if ratio else NOTHING,
             "is_enough": True,
         }
 
 
-def _first(first_days: Frame) -> date:
+def _first_day(first_days: Frame) -> date:
     return to_polars(first_days.select(nw.col("first_day").min()))["first_day"][0] or date.max
 
 
@@ -386,10 +391,10 @@ def _sentence(row: dict[str, Any]) -> str:
     if row["verdict"] == "too_few_rows":
         return f"{what}: too little to tell ({row['n_current']} tonight, {row['n_reference']} before)"
     if row["kind"] == "mix":
-        said = f"PSI {row['psi']:.2f}"
+        figures = f"PSI {row['psi']:.2f}"
     elif row["kind"] == "volume":
-        said = f"{row['rate_reference']:.1f} → {row['rate_current']:.1f} events a day"
+        figures = f"{row['rate_reference']:.1f} → {row['rate_current']:.1f} events a day"
     else:
-        said = f"{row['rate_reference']:.1%} → {row['rate_current']:.1%} of {row['n_current']} visitor-days"
+        figures = f"{row['rate_reference']:.1%} → {row['rate_current']:.1%} of {row['n_current']} visitor-days"
     state = "new" if row["is_new"] else "vanished" if row["is_vanished"] else row["verdict"]
-    return f"{what}: {state if row['verdict'] != 'stable' else 'stable'}; {said}, q {row['q_value']:.2g}"
+    return f"{what}: {state if row['verdict'] != 'stable' else 'stable'}; {figures}, q {row['q_value']:.2g}"

@@ -1,7 +1,7 @@
 """How good the scores that were given turned out to be, and how good tonight's are likely to be.
 
 Belongs here: stored scores against outcomes known since, against what the model promised, by band and by segment; and
-the estimate before outcomes are known. Does not belong here: the measures (`models/evaluation.py`), outcomes
+the estimate before outcomes are known. Does not belong here: the measures (`models/measures.py`), outcomes
 (`models/labels.py`), what follows from a fall (`retraining.py`, `alerts.py`).
 
 Nobody is scored again: a score counts as it was given, by the model and the rules of its day. Only mature outcomes
@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 import narwhals as nw
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.frames import Frame
 from gesture_assets.models.behaviour import FEWEST_OF_AN_OUTCOME, LARGEST_GAP
 from gesture_assets.models.calibration import Floats
-from gesture_assets.models.evaluation import DECILES, SMALLER_IS_BETTER, Estimate, Evaluation, evaluate
+from gesture_assets.models.evaluation import Evaluation, evaluate
+from gesture_assets.models.measures import DECILES, SMALLER_IS_BETTER, Estimate
 from gesture_assets.monitoring.retraining import exceeds
 
 # Metric -> how far it may get worse before somebody has to act: documents 001 and 002, row M08 for the calibration
@@ -39,8 +40,8 @@ def matured(scores: Frame, outcomes: Frame) -> Frame:
     none, are left out. `outcomes`: `models.labels.labels` of the same days. Who could not buy any more is left out.
     """
     key = [PARTITION, "user_id"]
-    known = outcomes.filter(nw.col("is_eligible")).select(*key, "person_id", "label", "matures_on")
-    return scores.filter(~nw.col("score").is_null()).join(known, on=key, how="inner")
+    eligible = outcomes.filter(nw.col("is_eligible")).select(*key, "person_id", "label", "matures_on")
+    return scores.filter(~nw.col("score").is_null()).join(eligible, on=key, how="inner")
 
 
 def realised(
@@ -63,7 +64,7 @@ def realised(
 
 
 def against_baseline(
-    baseline: Mapping[str, float], found: Evaluation, limits: Mapping[str, float | None] = LIMITS
+    baseline: Mapping[str, float], evaluation: Evaluation, limits: Mapping[str, float | None] = LIMITS
 ) -> pl.DataFrame:
     """One row per metric of `limits`: metric, baseline, value, low, high, drop, limit, is_beyond_noise, verdict, rows,
     positives.
@@ -72,10 +73,10 @@ def against_baseline(
     way that is; null where either value is unknown. `is_beyond_noise`: the whole interval is worse than the baseline.
     `verdict`: degraded (drop above the limit), fine, or too_few_rows (fewer than 20 of either outcome).
     """
-    is_enough = min(found.positives, found.rows - found.positives) >= FEWEST_OF_AN_OUTCOME
-    rows = []
+    is_enough = min(evaluation.positives, evaluation.rows - evaluation.positives) >= FEWEST_OF_AN_OUTCOME
+    rows: list[tuple[object, ...]] = []
     for metric, limit in limits.items():
-        before, now = baseline.get(metric, float("nan")), found.metrics[metric]
+        before, now = baseline.get(metric, float("nan")), evaluation.metrics[metric]
         sign = -1 if metric in SMALLER_IS_BETTER else 1
         drop = sign * (before - now.value)
         best = max(sign * now.low, sign * now.high)
@@ -91,8 +92,8 @@ def against_baseline(
                 limit,
                 best < sign * before,
                 verdict if is_enough else TOO_FEW,
-                found.rows,
-                found.positives,
+                evaluation.rows,
+                evaluation.positives,
             )
         )
     schema = {
@@ -125,38 +126,38 @@ def estimated(probabilities: ArrayLike, *, threshold: float, draws: int = 200, s
         return dict.fromkeys(ESTIMATED, Estimate(np.nan, np.nan, np.nan))
     ends = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)
     called = int((falling >= threshold).sum())
-    expected = _measured(falling, falling, ends, called)
+    expected = _measures(falling, falling, ends, called)
     random = np.random.default_rng(seed)
     worlds = np.array(
         [
-            _measured(falling, (random.random(len(falling)) < falling).astype(np.float64), ends, called)
+            _measures(falling, (random.random(len(falling)) < falling).astype(np.float64), ends, called)
             for _ in range(draws)
         ]
     )
-    found = {}
+    estimates: dict[str, Estimate] = {}
     for place, name in enumerate(ESTIMATED):
-        known = worlds[:, place][~np.isnan(worlds[:, place])]
-        low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
-        found[name] = Estimate(float(expected[place]), float(low), float(high))
-    return found
+        defined = worlds[:, place][~np.isnan(worlds[:, place])]
+        low, high = np.quantile(defined, [0.025, 0.975]) if len(defined) else (np.nan, np.nan)
+        estimates[name] = Estimate(float(expected[place]), float(low), float(high))
+    return estimates
 
 
-def _measured(falling: Floats, buyers: Floats, ends: np.ndarray, called: int) -> Floats:
+def _measures(falling: Floats, buyers: Floats, ends: NDArray[np.intp], called: int) -> Floats:
     """`ESTIMATED` where each user is `buyers` of a buyer; `ends` are the last places of equal probabilities."""
     hits = np.cumsum(buyers)
     positives, negatives = hits[-1], len(hits) - hits[-1]
-    found_at = np.append(0.0, hits[ends])
-    passed = np.diff(np.append(0.0, ends + 1.0)) - np.diff(found_at)
+    hits_at = np.append(0.0, hits[ends])
+    passed = np.diff(np.append(0.0, ends + 1.0)) - np.diff(hits_at)
     true = hits[called - 1] if called else 0.0
     brier = (buyers * (1 - falling) ** 2 + (1 - buyers) * falling**2).mean()
     with np.errstate(divide="ignore", invalid="ignore"):
-        area = (passed * (found_at[1:] + found_at[:-1])).sum() / 2 / (positives * negatives)
+        area = (passed * (hits_at[1:] + hits_at[:-1])).sum() / 2 / (positives * negatives)
         return np.array(
             [area, np.float64(true) / called, true / positives, 2 * true / np.float64(called + positives), brier]
         )
 
 
-def backtest(judged: Frame, band: str = "band") -> Frame:
+def backtest(judged: Frame, *, band: str = "band") -> Frame:
     """One row per as-of day and `band` of `judged` (rows of `matured`): what became of the users of each band.
 
     Columns: as_of_date, band, user_count, buyer_count, conversion_rate, low, high (Wilson, 95 %), lift (over everybody
@@ -171,9 +172,9 @@ def backtest(judged: Frame, band: str = "band") -> Frame:
     middle = (rate + square / 2 / n) / (square / n + 1)
     reach = (rate * (1 - rate) / n + square / 4 / (n * n)).sqrt() * NORMAL_95 / (square / n + 1)
     total = {name: nw.col(name).cast(nw.Float64).sum().over(PARTITION) for name in ("user_count", "buyer_count")}
-    everybody = total["buyer_count"] / total["user_count"]
+    overall_rate = total["buyer_count"] / total["user_count"]
     return (
-        counts.with_columns(conversion_rate=nw.col("buyer_count").cast(nw.Float64) / n, everybody=everybody)
+        counts.with_columns(conversion_rate=nw.col("buyer_count").cast(nw.Float64) / n, everybody=overall_rate)
         .with_columns(low=(middle - reach).clip(0.0, 1.0), high=(middle + reach).clip(0.0, 1.0))
         .with_columns(lift=nw.when(nw.col("everybody") > 0).then(rate / nw.col("everybody")))
         .select(PARTITION, "band", "user_count", "buyer_count", "conversion_rate", "low", "high", "lift")
@@ -186,25 +187,25 @@ def ranking(judged: pl.DataFrame, *, bootstrap: int = 200, seed: int = 42) -> pl
     One row per metric of `RANKING`: metric, value, low, high, rows, positives. Points are no probabilities, so nothing
     but their order is judged.
     """
-    found = evaluate(
+    evaluation = evaluate(
         judged["label"], judged["score"] * 0.01, groups=judged["person_id"], bootstrap=bootstrap, seed=seed
     )
     return (
-        found.frame()
+        evaluation.frame()
         .filter(pl.col("metric").is_in(RANKING))
         .select("metric", "value", "low", "high", "rows", "positives")
     )
 
 
-def segment_gaps(found: Evaluation, largest: float = LARGEST_GAP) -> pl.DataFrame:
-    """One row per segment of `found`: how far its AUC lies below that of the best served segment of its column.
+def segment_gaps(evaluation: Evaluation, *, largest: float = LARGEST_GAP) -> pl.DataFrame:
+    """One row per segment of `evaluation`: how far its AUC lies below that of the best served segment of its column.
 
     Columns: segment_column, segment, rows, positives, roc_auc, low, high, gap, verdict. `verdict`: wide (gap above
     `largest`, and the two intervals do not meet), fine, or too_few_rows (fewer than 20 of either outcome, or too few
     to be judged at all); those with too few rows are nobody's best.
     """
-    small = pl.DataFrame(found.too_small, schema={"segment_column": pl.String, "segment": pl.String}, orient="row")
-    judged = found.frame().filter(pl.col("segment").is_not_null(), pl.col("metric") == "roc_auc")
+    small = pl.DataFrame(evaluation.too_small, schema={"segment_column": pl.String, "segment": pl.String}, orient="row")
+    judged = evaluation.frame().filter(pl.col("segment").is_not_null(), pl.col("metric") == "roc_auc")
     rows = pl.concat([judged, small], how="diagonal").with_columns(pl.selectors.float().fill_nan(None))
     rarer = pl.min_horizontal("positives", pl.col("rows") - pl.col("positives"))
     enough = (rarer >= FEWEST_OF_AN_OUTCOME).fill_null(False)

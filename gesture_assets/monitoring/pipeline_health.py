@@ -76,13 +76,13 @@ def reliability(fresh: pl.DataFrame, *, windows: Sequence[int] = WINDOWS, target
     Columns: window_days, table_name, day_count, on_time_count, on_time_share, target, is_met, newest_late_date. A
     window ends with the newest day that is due; there is no row where no day of it was.
     """
-    found = []
+    counts: list[pl.DataFrame] = []
     for window in windows:
         newest = pl.col(PARTITION).max() - pl.duration(days=window)
         inside = fresh.filter(pl.col(PARTITION) > newest)
         for rows in (inside.with_columns(table_name=pl.lit(None, pl.String)), inside):
             late = pl.col(PARTITION).filter(~pl.col("is_on_time")).max()
-            found.append(
+            counts.append(
                 rows.group_by("table_name").agg(
                     window_days=pl.lit(window, pl.Int32),
                     day_count=pl.len().cast(pl.Int64),
@@ -92,7 +92,7 @@ def reliability(fresh: pl.DataFrame, *, windows: Sequence[int] = WINDOWS, target
                     newest_late_date=late,
                 )
             )
-    rows = pl.concat(found).with_columns(is_met=pl.col("on_time_share") >= pl.col("target"))
+    rows = pl.concat(counts).with_columns(is_met=pl.col("on_time_share") >= pl.col("target"))
     return rows.select(
         "window_days",
         "table_name",
@@ -113,12 +113,12 @@ def missing(rows: Frame, table: str, columns: Sequence[str]) -> pl.DataFrame:
     )
     wide = pl.DataFrame(counts.collect("polars").to_native())
     long = wide.unpivot(index=[PARTITION, "total_count"], variable_name="subject", value_name="affected_count")
-    return _measured(long.with_columns(subject=pl.format("{}.{}", pl.lit(table), "subject")), "missing")
+    return _trend_rows(long.with_columns(subject=pl.format("{}.{}", pl.lit(table), "subject")), "missing")
 
 
 def outliers(fences: pl.DataFrame) -> pl.DataFrame:
     """Outliers by day and metric, from rows of `engagement_fences`, for `quality_trend`."""
-    return _measured(
+    return _trend_rows(
         fences.select(PARTITION, subject="metric", affected_count="outlier_count", total_count="user_count"), "outliers"
     )
 
@@ -128,7 +128,7 @@ def quarantined(landing: pl.DataFrame) -> pl.DataFrame:
     counts = landing.group_by(PARTITION, subject="source").agg(
         affected_count=pl.col("quarantined_count").sum(), total_count=pl.col("landed_count").sum()
     )
-    return _measured(counts, "quarantined")
+    return _trend_rows(counts, "quarantined")
 
 
 def failing_checks(ledger: pl.DataFrame) -> pl.DataFrame:
@@ -139,7 +139,7 @@ def failing_checks(ledger: pl.DataFrame) -> pl.DataFrame:
         .group_by("subject", PARTITION)
         .agg(affected_count=(~pl.col("passed")).sum(), total_count=pl.len())
     )
-    return _measured(counts, "failing_checks")
+    return _trend_rows(counts, "failing_checks")
 
 
 def quality_trend(*measured: pl.DataFrame) -> pl.DataFrame:
@@ -161,40 +161,42 @@ def quality_trend(*measured: pl.DataFrame) -> pl.DataFrame:
 
 
 def training_attempts(
-    ledger: pl.DataFrame, candidates: pl.DataFrame, said: pl.DataFrame, *, tables: Collection[str]
+    ledger: pl.DataFrame, candidates: pl.DataFrame, audit_log: pl.DataFrame, *, tables: Collection[str]
 ) -> pl.DataFrame:
     """One row per training that was tried: run_id, attempted_at, as_of_date, outcome, model_version, because.
 
     `ledger`: rows of `gate_ledger`; `tables`: those that a training fills. `candidates`: live and superseded rows of
-    `candidate_model` (model_version, decision, because, run_id). `said`: rows of `audit_log` (recorded_at, action,
+    `candidate_model` (model_version, decision, because, run_id). `audit_log`: rows of `audit_log` (recorded_at, action,
     run_id, first_date, reason). `outcome`: promoted or kept (`because` is the decision's); refused, by checks or by
     the training itself (action "training refused"); unfinished, where the run left no verdict.
     """
     audits = ledger.filter(pl.col("table_name").is_in(tables))
     failed = _checks(audits).filter(~pl.col("passed"), pl.col("severity") == "ERROR").sort("subject", "name")
     checks = failed.group_by("run_id").agg(failed=pl.format("{}: {}", "name", "observed").str.join("; "))
-    heard = said.filter(pl.col("action").is_in((TRAIN, TRAINING_REFUSED)), pl.col("run_id").is_not_null())
-    refusals = heard.filter(action=TRAINING_REFUSED).group_by("run_id").agg(refusal=pl.col("reason").last())
+    trainings = audit_log.filter(pl.col("action").is_in((TRAIN, TRAINING_REFUSED)), pl.col("run_id").is_not_null())
+    refusals = trainings.filter(action=TRAINING_REFUSED).group_by("run_id").agg(refusal=pl.col("reason").last())
     moments = pl.concat(
         [
             audits.select("run_id", "recorded_at", as_of_date="partition"),
-            heard.select("run_id", "recorded_at", as_of_date="first_date"),
+            trainings.select("run_id", "recorded_at", as_of_date="first_date"),
         ]
     )
     attempts = moments.group_by("run_id").agg(
         attempted_at=pl.col("recorded_at").min(), as_of_date=pl.col(PARTITION).max()
     )
-    made = candidates.select("run_id", "model_version", "decision", "because").unique("run_id", keep="last")
-    for more in (made, checks, refusals):
-        attempts = attempts.join(more, on="run_id", how="left")
-    why = pl.coalesce("refusal", "failed")
+    decisions = candidates.select("run_id", "model_version", "decision", "because").unique("run_id", keep="last")
+    for columns in (decisions, checks, refusals):
+        attempts = attempts.join(columns, on="run_id", how="left")
+    refused_because = pl.coalesce("refusal", "failed")
     return attempts.select(
         "run_id",
         "attempted_at",
         PARTITION,
-        outcome=pl.coalesce("decision", pl.when(why.is_not_null()).then(pl.lit(REFUSED)), pl.lit(UNFINISHED)),
+        outcome=pl.coalesce(
+            "decision", pl.when(refused_because.is_not_null()).then(pl.lit(REFUSED)), pl.lit(UNFINISHED)
+        ),
         model_version="model_version",
-        because=pl.coalesce("because", why, pl.format("run {} left no verdict", "run_id")),
+        because=pl.coalesce("because", refused_because, pl.format("run {} left no verdict", "run_id")),
     ).sort("attempted_at", "run_id")
 
 
@@ -209,12 +211,15 @@ def training_status(
     succeeds when it makes a model, also one that does not serve.
     """
     attempts = attempts.sort("attempted_at", "run_id")
-    of = {
+    by_outcome = {
         "attempt": attempts,
         "success": attempts.filter(pl.col("outcome").is_in((PROMOTED, KEPT))),
         "refusal": attempts.filter(pl.col("outcome") == REFUSED),
     }
-    last = {name: rows.row(-1, named=True) if rows.height else dict.fromkeys(rows.columns) for name, rows in of.items()}
+    last = {
+        name: rows.row(-1, named=True) if rows.height else dict.fromkeys(rows.columns)
+        for name, rows in by_outcome.items()
+    }
     succeeded = last["success"]["attempted_at"]
     return {
         "champion": champion,
@@ -243,7 +248,7 @@ def _checks(ledger: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _measured(counts: pl.DataFrame, measure: str) -> pl.DataFrame:
+def _trend_rows(counts: pl.DataFrame, measure: str) -> pl.DataFrame:
     return counts.select(
         PARTITION,
         pl.lit(measure).alias("measure"),

@@ -15,7 +15,8 @@ from types import MappingProxyType
 import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.monitoring.reference import Feature, Frame, Reference, Values, count
+from gesture_assets.frames import Frame
+from gesture_assets.monitoring.reference import Feature, Reference, Values, count
 from gesture_assets.monitoring.statistics import FLOOR
 
 # A row per feature and day.
@@ -60,11 +61,14 @@ STATISTICS = {
 
 def profile(reference: Reference, frame: Frame, day: date) -> pl.DataFrame:
     """The columns `PROFILE` of every feature of `reference`: `frame` holds the rows of `day`, as a table."""
-    rows = [{PARTITION: day, **_profiled(one, count(frame, one.name, one.kind))} for one in reference.features]
+    rows = [
+        {PARTITION: day, **_profiled(feature, count(frame, feature.name, feature.kind))}
+        for feature in reference.features
+    ]
     return pl.DataFrame(rows, schema=PROFILE)
 
 
-def feature_statistics(profiles: pl.DataFrame, day: date, windows: Mapping[str, int] = WINDOWS) -> pl.DataFrame:
+def feature_statistics(profiles: pl.DataFrame, day: date, *, windows: Mapping[str, int] = WINDOWS) -> pl.DataFrame:
     """The columns `STATISTICS`: each feature of `day` against the days before it, by window; from profiles alone.
 
     `profiles` holds rows of `PROFILE` for `day` and, as far as there are any, the 90 days before. The day itself is in
@@ -79,13 +83,13 @@ def feature_statistics(profiles: pl.DataFrame, day: date, windows: Mapping[str, 
         "total": pl.col("mean") * filled,
         "squares": (pl.col("standard_deviation") ** 2 + pl.col("mean") ** 2) * filled,
     }
-    found = []
+    compared: list[pl.DataFrame] = []
     for window, days in windows.items():
         before = profiles.filter(pl.col(PARTITION).is_between(day - timedelta(days=days), day - timedelta(days=1)))
         baseline = before.group_by("feature").agg(
-            day_count=pl.len().cast(pl.Int64), **{name: sum_.sum() for name, sum_ in sums.items()}
+            day_count=pl.len().cast(pl.Int64), **{name: summand.sum() for name, summand in sums.items()}
         )
-        found.append(
+        compared.append(
             today.join(baseline, on="feature", how="left", maintain_order="left")
             .join(_between_bins(today, before), on="feature", how="left", maintain_order="left")
             .with_columns(
@@ -98,7 +102,7 @@ def feature_statistics(profiles: pl.DataFrame, day: date, windows: Mapping[str, 
         )
     deviation = (pl.col("squares") / pl.col("filled") - pl.col("baseline_mean") ** 2).clip(0).sqrt()
     return (
-        pl.concat(found)
+        pl.concat(compared)
         .with_columns(
             mean_shift_sd=pl.when(deviation > 0).then((pl.col("mean") - pl.col("baseline_mean")) / deviation),
             missing_shift=pl.col("missing_share") - pl.col("baseline_missing_share"),
@@ -110,22 +114,22 @@ def feature_statistics(profiles: pl.DataFrame, day: date, windows: Mapping[str, 
     )
 
 
-def _profiled(feature: Feature, found: Values) -> dict[str, object]:
+def _profiled(feature: Feature, sample: Values) -> dict[str, object]:
     row: dict[str, object] = {
         "feature": feature.name,
         "kind": feature.kind,
-        "row_count": found.rows,
-        "missing_count": found.missing,
-        "distinct_count": len(found.values),
-        "bin_counts": feature.histogram(found).tolist(),
+        "row_count": sample.rows,
+        "missing_count": sample.missing,
+        "distinct_count": len(sample.values),
+        "bin_counts": feature.histogram(sample).tolist(),
     }
     if feature.kind == "category":
         return {**row, "categories": list(feature.categories)}
     row["edges"] = feature.edges.tolist()
-    if not found.filled:
+    if not sample.filled:
         return row
-    ends = {"minimum": float(found.values[0]), "median": found.quantile(0.5), "maximum": float(found.values[-1])}
-    return {**row, "mean": found.mean, "standard_deviation": found.deviation(), **ends}
+    ends = {"minimum": float(sample.values[0]), "median": sample.quantile(0.5), "maximum": float(sample.values[-1])}
+    return {**row, "mean": sample.mean, "standard_deviation": sample.deviation(), **ends}
 
 
 def _between_bins(today: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
@@ -140,7 +144,7 @@ def _between_bins(today: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
         .agg(pl.col("counts").sum().alias(name))
         for name, rows in (("now", today), ("then", same))
     ]
-    each = parts[0].join(parts[1], on=["feature", "kind", "place"]).sort("feature", "place")
+    bins_of_both = parts[0].join(parts[1], on=["feature", "kind", "place"]).sort("feature", "place")
     now, then = ((pl.col(name) / pl.col(name).sum().over("feature")).clip(FLOOR) for name in ("now", "then"))
     is_value = pl.col("place") < pl.col("place").max().over("feature")
     gap = [
@@ -149,7 +153,7 @@ def _between_bins(today: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
         for name in ("now", "then")
     ]
     return (
-        each.with_columns(part=(now - then) * (now / then).log(), gap=(gap[0] - gap[1]).abs())
+        bins_of_both.with_columns(part=(now - then) * (now / then).log(), gap=(gap[0] - gap[1]).abs())
         .group_by("feature")
         .agg(
             psi=pl.col("part").sum(),

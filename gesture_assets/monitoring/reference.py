@@ -72,7 +72,7 @@ class Values:
         """Of the numbers."""
         return float(np.average(self.values, weights=self.counts))
 
-    def deviation(self, low: float = -np.inf, high: float = np.inf) -> float:
+    def deviation(self, *, low: float = -np.inf, high: float = np.inf) -> float:
         """The standard deviation (of the population) of the numbers, those beyond `low` and `high` moved there."""
         numbers = np.clip(self.values, low, high)
         size = float(np.abs(numbers).max()) or 1.0  # squares of the largest floats are none
@@ -103,10 +103,10 @@ class Feature:
 
         A bin beyond either end stays open. Tenths of the reference, so no extreme value makes the others share a bin.
         """
-        everything = self.sample()
-        if self.kind == "category" or not everything.filled:
+        sample = self.sample()
+        if self.kind == "category" or not sample.filled:
             return np.array([])
-        deciles = [everything.quantile(place / BINS) for place in range(1, BINS)]
+        deciles = [sample.quantile(place / BINS) for place in range(1, BINS)]
         return np.unique([np.nextafter(self.values[0], -np.inf), *deciles, self.values[-1]])
 
     @cached_property
@@ -124,22 +124,22 @@ class Feature:
         The deviation is taken with the outermost hundredths moved in, so that an outlier of the reference does not
         hide a shift; where nothing is left of it then, with all values. 0 where all are equal.
         """
-        everything = self.sample()
-        low, high = everything.quantile(TAIL), everything.quantile(1 - TAIL)
-        deviation = everything.deviation(low, high) or everything.deviation()
+        sample = self.sample()
+        low, high = sample.quantile(TAIL), sample.quantile(1 - TAIL)
+        deviation = sample.deviation(low=low, high=high) or sample.deviation()
         return deviation, low - FARTHEST * deviation, high + FARTHEST * deviation
 
-    def histogram(self, found: Values) -> Counts:
+    def histogram(self, sample: Values) -> Counts:
         """Rows by bin. Numbers: one bin for each edge and one beyond; categories: each and `other`; then missing."""
         if self.kind == "category":
             places = {value: place for place, value in enumerate(self.categories)}
-            bins = np.array([places.get(value, len(places)) for value in found.values], dtype=np.int64)
+            bins = np.array([places.get(value, len(places)) for value in sample.values], dtype=np.int64)
             size = len(places)
         else:
-            bins = np.searchsorted(self.edges, found.values)
+            bins = np.searchsorted(self.edges, sample.values)
             size = len(self.edges)
-        counts = np.bincount(bins, weights=found.counts, minlength=size + 1).astype(np.int64)
-        return np.append(counts, found.missing)
+        counts = np.bincount(bins, weights=sample.counts, minlength=size + 1).astype(np.int64)
+        return np.append(counts, sample.missing)
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Reference:
 
     def other_days(self, day: date) -> NDArray[np.bool_]:
         """Which of the days are not `day`: what it may be compared with."""
-        return np.array([one != day for one in self.days], dtype=np.bool_)
+        return np.array([own_day != day for own_day in self.days], dtype=np.bool_)
 
     def to_frame(self) -> pl.DataFrame:
         """A row per feature, day and value: feature, kind, feature_date, number, text, row_count; for Parquet.
@@ -164,14 +164,14 @@ class Reference:
                     "feature": feature.name,
                     "kind": feature.kind,
                     "feature_date": day,
-                    ("text" if feature.kind == "category" else "number"): [*found.values.tolist(), None],
-                    "row_count": [*found.counts.tolist(), found.missing],
+                    ("text" if feature.kind == "category" else "number"): [*sample.values.tolist(), None],
+                    "row_count": [*sample.counts.tolist(), sample.missing],
                 },
                 schema_overrides=SCHEMA,
             )
             for feature in self.features
             for place, day in enumerate(self.days)
-            for found in [feature.sample(np.arange(len(self.days)) == place)]
+            for sample in [feature.sample(np.arange(len(self.days)) == place)]
         ]
         return pl.concat([pl.DataFrame(schema=SCHEMA), *parts], how="diagonal")
 
@@ -179,7 +179,7 @@ class Reference:
     def from_frame(cls, frame: pl.DataFrame) -> "Reference":
         """The reference that `to_frame` wrote."""
         days = tuple(frame["feature_date"].unique().sort())
-        features = []
+        features: list[Feature] = []
         for part in frame.partition_by("feature", maintain_order=True):
             kind: Kind = part["kind"][0]
             column = "text" if kind == "category" else "number"
@@ -213,9 +213,9 @@ def freeze(rows: Frame, features: Sequence[str], *, day: str = PARTITION, is_sco
             where="the training set",
             next_step="gesture models list, and train anew:  gesture train",
         )
-    frozen = []
+    frozen: list[Feature] = []
     for name, kind in kinds.items():
-        by_day = [count(rows.filter(nw.col(day) == one), name, kind) for one in days]
+        by_day = [count(rows.filter(nw.col(day) == feature_day), name, kind) for feature_day in days]
         frozen.append(_joined(name, "score" if is_score else kind, by_day))
     return Reference(tuple(days), tuple(frozen))
 
@@ -259,7 +259,7 @@ def _kind(frame: Frame, name: str) -> Kind:
             next_step="freeze the reference of the model that scores:  gesture models list",
         )
     dtype = schema[name]
-    if dtype in (nw.String, nw.Boolean, nw.Categorical, nw.Enum):
+    if any(dtype == category for category in (nw.String, nw.Boolean, nw.Categorical, nw.Enum)):
         return "category"
     if dtype.is_numeric():
         return "number"
@@ -274,8 +274,8 @@ def _kind(frame: Frame, name: str) -> Kind:
 
 def _joined(name: str, kind: Kind, by_day: Sequence[Values]) -> Feature:
     """A feature of the counts of each day."""
-    values = np.unique(np.concatenate([found.values for found in by_day]))
+    values = np.unique(np.concatenate([sample.values for sample in by_day]))
     counts = np.zeros((len(values), len(by_day)), dtype=np.int64)
-    for place, found in enumerate(by_day):
-        counts[np.searchsorted(values, found.values), place] = found.counts
-    return Feature(name, kind, values, counts, np.array([found.missing for found in by_day], dtype=np.int64))
+    for place, sample in enumerate(by_day):
+        counts[np.searchsorted(values, sample.values), place] = sample.counts
+    return Feature(name, kind, values, counts, np.array([sample.missing for sample in by_day], dtype=np.int64))

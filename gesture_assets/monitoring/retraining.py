@@ -33,7 +33,7 @@ NO_CHAMPION, MODEL_AGE, NEW_FEEDBACK, F1_DROP, AUC_DROP, PRECISION_DROP, DRIFT =
     "drift",
 )
 TOO_FEW_SAMPLES = "too_few_samples"
-# Trigger -> metric of `models/evaluation.py`.
+# Trigger -> metric of `models/measures.py`.
 DROPS = {F1_DROP: "f1", AUC_DROP: "roc_auc", PRECISION_DROP: "precision"}
 # 0.75 less 0.70 is 0.05000000000000004 in binary: a difference of this size is no difference.
 TOLERANCE = 1e-9
@@ -85,9 +85,9 @@ class RetrainingState:
     trained_at: datetime | None
     new_feedback: int
     training_samples: int
-    baseline: Mapping[str, float] = field(default_factory=dict)
-    current: Mapping[str, float] = field(default_factory=dict)
-    drifted: Mapping[str, float] = field(default_factory=dict)
+    baseline: Mapping[str, float] = field(default_factory=dict[str, float])
+    current: Mapping[str, float] = field(default_factory=dict[str, float])
+    drifted: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ def decide_retraining(state: RetrainingState, thresholds: Thresholds | None = No
     if state.trained_at is not None:
         reasons = tuple(_triggered(state, state.now - state.trained_at, limits))
     if state.training_samples < limits.min_samples:
-        said = f"There are {state.training_samples} samples to learn from, and {limits.min_samples} are needed."
-        blocked = ((TOO_FEW_SAMPLES, said),)
+        shortage = f"There are {state.training_samples} samples to learn from, and {limits.min_samples} are needed."
+        blocked = ((TOO_FEW_SAMPLES, shortage),)
     return RetrainDecision(bool(reasons) and not blocked, reasons, blocked)
 
 
@@ -132,23 +132,25 @@ def new_feedback(outcomes: Frame, *, trained_on: "date") -> int:
 
 
 def _triggered(state: RetrainingState, age: timedelta, limits: Thresholds) -> list[tuple[str, str]]:
-    found = []
+    reasons: list[tuple[str, str]] = []
     if age > timedelta(days=limits.interval_days):
-        found.append((MODEL_AGE, f"The model is {age} old; {limits.interval_days:g} days are allowed."))
+        reasons.append((MODEL_AGE, f"The model is {age} old; {limits.interval_days:g} days are allowed."))
     if state.new_feedback >= limits.min_feedback:
-        said = f"{state.new_feedback} people have an outcome that it does not know; {limits.min_feedback} are enough."
-        found.append((NEW_FEEDBACK, said))
+        sentence = (
+            f"{state.new_feedback} people have an outcome that it does not know; {limits.min_feedback} are enough."
+        )
+        reasons.append((NEW_FEEDBACK, sentence))
     for trigger, limit in limits.drops.items():
         metric = DROPS[trigger]
-        before, after = (one.get(metric, math.nan) for one in (state.baseline, state.current))
+        before, after = (values.get(metric, math.nan) for values in (state.baseline, state.current))
         if exceeds(before - after, limit):
-            said = f"{metric} fell by {before - after:.4f}, from {before:.4f} to {after:.4f}; {limit:g} is allowed."
-            found.append((trigger, said))
+            sentence = f"{metric} fell by {before - after:.4f}, from {before:.4f} to {after:.4f}; {limit:g} is allowed."
+            reasons.append((trigger, sentence))
     weight = sum(state.drifted.values())
     if state.drifted and not exceeds(limits.drifted_importance, weight):
-        said = f"{listing(state.drifted)} drifted, which make {weight:.0%} of what it goes by."
-        found.append((DRIFT, said))
-    return found
+        sentence = f"{listing(state.drifted)} drifted, which make {weight:.0%} of what it goes by."
+        reasons.append((DRIFT, sentence))
+    return reasons
 
 
 def exceeds(value: float, limit: float) -> bool:

@@ -52,7 +52,7 @@ LOWEST = 1.0  # the score of somebody of whom nothing is known, and so of those 
 
 
 @dataclass(frozen=True)
-class Known:
+class Facts:
     """What features are built from: rows of `daily_activity`, `identity_links`, `validated_subscribers`; moments."""
 
     activity: Frame
@@ -70,17 +70,17 @@ class Known:
     ) -> Frame:
         """`user_features` of this, with a column for each daily cap of the rules."""
         frames = (self.activity, self.links, self.subscribers, self.moments)
-        found = user_features(*frames, tags=tags, include_bots=include_bots, name_step=name_step)
+        features = user_features(*frames, tags=tags, include_bots=include_bots, name_step=name_step)
         if not caps:
-            return found
+            return features
         counts = day_capped_counts(self.activity, self.links, self.moments, tuple(caps), include_bots=include_bots)
         capped = [nw.col(cap.column).fill_null(0) for cap in caps]
-        return found.join(counts, on=list(KEY), how="left").with_columns(*capped)
+        return features.join(counts, on=list(KEY), how="left").with_columns(*capped)
 
 
-def known_at_each_step(
+def facts_by_step(
     activity: Frame, links: Frame, subscribers: Frame, moments: Frame, *, earlier: date, later: date
-) -> dict[str, Known]:
+) -> dict[str, Facts]:
     """Part -> what features are built from after its step, for the three steps that change them.
 
     `activity` and `links`: all rows up to the day `later`. `subscribers`: those of both days. `moments`: both days with
@@ -88,20 +88,20 @@ def known_at_each_step(
 
     A visit that goes on past midnight belongs to the day it began on, so what it adds there counts as late.
     """
-    day, other = (nw.lit(one).cast(nw.Date) for one in (earlier, later))
+    earlier_day, later_day = (nw.lit(day).cast(nw.Date) for day in (earlier, later))
     end = nw.lit(datetime.combine(earlier + timedelta(days=1), time())).cast(nw.Datetime("us"))
-    known = nw.col(PARTITION)
-    activity, links = activity.filter(known <= other), links.filter(known <= other)
-    happened, linked = activity.filter(nw.col("activity_date") <= day), links.filter(nw.col("linked_at") < end)
-    in_time = nw.when(known > day).then(day).otherwise(known).alias(PARTITION)
-    crm = subscribers.filter(known == day)
-    now = moments.filter(known == other)
+    known_on = nw.col(PARTITION)
+    activity, links = activity.filter(known_on <= later_day), links.filter(known_on <= later_day)
+    happened, linked = activity.filter(nw.col("activity_date") <= earlier_day), links.filter(nw.col("linked_at") < end)
+    in_time = nw.when(known_on > earlier_day).then(earlier_day).otherwise(known_on).alias(PARTITION)
+    crm = subscribers.filter(known_on == earlier_day)
+    now = moments.filter(known_on == later_day)
     return {
-        LATE_DATA: Known(
-            happened.with_columns(in_time), linked.with_columns(in_time), crm, moments.filter(known == day)
+        LATE_DATA: Facts(
+            happened.with_columns(in_time), linked.with_columns(in_time), crm, moments.filter(known_on == earlier_day)
         ),
-        DECAY_AND_TIME: Known(happened, linked, crm.with_columns(other.alias(PARTITION)), now),
-        NEW_BEHAVIOUR: Known(activity, links, subscribers.filter(known == other), now),
+        DECAY_AND_TIME: Facts(happened, linked, crm.with_columns(later_day.alias(PARTITION)), now),
+        NEW_BEHAVIOUR: Facts(activity, links, subscribers.filter(known_on == later_day), now),
     }
 
 
@@ -118,19 +118,21 @@ def of_users(activity: Frame, links: Frame, users: Frame) -> tuple[Frame, Frame]
     return activity.join(ids, on="user_id", how="semi"), of_ids
 
 
-def rescored(features: Mapping[str, Frame], before: RuleSet, after: RuleSet) -> dict[str, tuple[Frame, Frame]]:
+def rule_scores_by_step(
+    features: Mapping[str, Frame], before: RuleSet, after: RuleSet
+) -> dict[str, tuple[Frame, Frame]]:
     """Part -> scores and contributions after its step; `rule_edit` only where the rule sets differ.
 
     `features`: part -> features after its step, with the daily caps' columns of both rule sets. Each is read once per
     rule, so it should be a table (`Session.set_aside`).
     """
-    found = {part: score(frame, before) for part, frame in features.items()}
+    scores = {part: score(frame, before) for part, frame in features.items()}
     if after.version != before.version:
-        found[RULE_EDIT] = score(features[NEW_BEHAVIOUR], after)
-    return found
+        scores[RULE_EDIT] = score(features[NEW_BEHAVIOUR], after)
+    return scores
 
 
-def remodelled(features: Mapping[str, pl.DataFrame], before: "Model", after: "Model") -> dict[str, Frame]:
+def model_scores_by_step(features: Mapping[str, pl.DataFrame], before: "Model", after: "Model") -> dict[str, Frame]:
     """Part -> margin, probability and score of each user after its step, for users who have a model score.
 
     `features`: part -> features after its step, with the rules' score after it where the models read it (so there is a
@@ -143,7 +145,7 @@ def remodelled(features: Mapping[str, pl.DataFrame], before: "Model", after: "Mo
     return {part: nw.from_native(score_users(model, frame).lazy()) for part, (model, frame) in steps.items()}
 
 
-def would_be(scores: Frame) -> Frame:
+def scores_of_points(scores: Frame) -> Frame:
     """`user_id` and the `score` that the points of rows of `rule_scores` make, for suppressed users as well."""
     return scores.select("user_id", nw.col("points").clip(LOWEST, 100.0).alias("score"))
 
@@ -160,8 +162,8 @@ def decompose(
     `points`: "before" and "after" -> the published rows of both days; part -> the rows after its step, for as many
     parts as apply. A part that is not there is 0. Each frame holds the keys, one row per key, and the number `value`.
     `absent` is the value of a key that a frame does not hold; None leaves out keys that are not in all of them. By
-    user: scores (`would_be`), absent `LOWEST`. By user and rule: contributions' points, absent 0, which sum to the
-    change in points, before they are held within 1 to 100. Model scores: absent None.
+    user: scores (`scores_of_points`), absent `LOWEST`. By user and rule: contributions' points, absent 0, which sum to
+    the change in points, before they are held within 1 to 100. Model scores: absent None.
     """
     keys, steps = list(keys), [BEFORE, *(part for part in PARTS if part in points)]
     long = concat(
@@ -173,14 +175,14 @@ def decompose(
     wide = long.group_by(*keys).agg(
         nw.when(nw.col("step") == name).then(nw.col("value")).max().alias(name) for name in (*steps, AFTER)
     )
-    there = [nw.col(name) for name in (*steps, AFTER)]
-    wide = wide.drop_nulls() if absent is None else wide.with_columns(one.fill_null(absent) for one in there)
-    moved = {later: nw.col(later) - nw.col(earlier) for earlier, later in pairwise(steps)}
+    values = [nw.col(name) for name in (*steps, AFTER)]
+    wide = wide.drop_nulls() if absent is None else wide.with_columns(column.fill_null(absent) for column in values)
+    parts = {later: nw.col(later) - nw.col(earlier) for earlier, later in pairwise(steps)}
     return wide.select(
         *keys,
         BEFORE,
         AFTER,
         change=nw.col(AFTER) - nw.col(BEFORE),
-        **{part: moved.get(part, nw.lit(0.0, nw.Float64)) for part in PARTS},
+        **{part: parts.get(part, nw.lit(0.0, nw.Float64)) for part in PARTS},
         unexplained=nw.col(AFTER) - nw.col(steps[-1]),
     )

@@ -10,7 +10,8 @@ multiples of its own threshold, so that 1 says "worth an alarm" of every statist
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +42,15 @@ class Distances:
     clipped: float
 
 
+@dataclass(frozen=True)
+class Moments:
+    """Of a sample: its mean, its standard deviation and how many values it has."""
+
+    mean: float
+    deviation: float
+    size: int
+
+
 def population_stability_index(reference: ArrayLike, current: ArrayLike, *, floor: float = FLOOR) -> float:
     """Population stability index between two histograms over the same bins.
 
@@ -48,8 +58,8 @@ def population_stability_index(reference: ArrayLike, current: ArrayLike, *, floo
     empty bin costs a finite amount. Symmetric, ≥ 0, 0 when the shares agree. Unit: nats. Raises `ValueError` naming
     both lengths when they differ. Source: Jeffreys' divergence (Kullback and Leibler, 1951), PSI in credit scoring.
     """
-    one, other = (np.maximum(share, floor) for share in _shares(reference, current))
-    return float(np.sum((other - one) * np.log(other / one)))
+    shares_then, shares = (np.maximum(share, floor) for share in _shares(reference, current))
+    return float(np.sum((shares - shares_then) * np.log(shares / shares_then)))
 
 
 def jensen_shannon(reference: ArrayLike, current: ArrayLike) -> float:
@@ -57,10 +67,10 @@ def jensen_shannon(reference: ArrayLike, current: ArrayLike) -> float:
 
     Arguments and errors as of `population_stability_index`.
     """
-    one, other = _shares(reference, current)
-    middle = (one + other) / 2
+    shares_then, shares = _shares(reference, current)
+    middle = (shares_then + shares) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        parts = [np.where(share > 0, share * np.log(share / middle), 0.0) for share in (one, other)]
+        parts = [np.where(share > 0, share * np.log(share / middle), 0.0) for share in (shares_then, shares)]
     return float(np.sqrt(max(np.sum(parts) / 2, 0.0)))
 
 
@@ -69,15 +79,13 @@ def chi_square(reference: ArrayLike, current: ArrayLike, *, design_effect: float
 
     `design_effect` divides χ²: how much more the counts vary than independent ones would (Rao and Scott, 1981).
     """
-    from scipy.stats import chi2
-
     table = np.array([reference, current], dtype=np.float64)
     table = table[:, table.sum(axis=0) > 0]
     if table.shape[1] < 2 or not table.sum(axis=1).all():
         return 0.0, 1.0
     expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
     statistic = float(np.sum((table - expected) ** 2 / expected)) / design_effect
-    return statistic, float(chi2.sf(statistic, table.shape[1] - 1))
+    return statistic, float(_scipy("stats").chi2.sf(statistic, table.shape[1] - 1))
 
 
 def distances(
@@ -94,13 +102,15 @@ def distances(
     Exact: the same as SciPy's `ks_2samp` and `wasserstein_distance` of the single values. `clipped` is Wasserstein's
     distance with every value outside [`low`, `high`] moved to the nearer end. Neither sample is empty.
     """
-    every = np.sort(np.concatenate([reference, current]), kind="stable")
-    one, other = (
-        np.concatenate([[0], np.cumsum(counts)])[np.searchsorted(values, every, side="right")] / counts.sum()
+    pooled = np.sort(np.concatenate([reference, current]), kind="stable")
+    cumulated_then, cumulated = (
+        np.concatenate([[0], np.cumsum(counts)])[np.searchsorted(values, pooled, side="right")] / counts.sum()
         for values, counts in ((reference, reference_counts), (current, current_counts))
     )
-    gaps = np.abs(one - other)
-    wasserstein, clipped = (float(np.sum(gaps[:-1] * np.diff(points))) for points in (every, np.clip(every, low, high)))
+    gaps = np.abs(cumulated_then - cumulated)
+    wasserstein, clipped = (
+        float(np.sum(gaps[:-1] * np.diff(points))) for points in (pooled, np.clip(pooled, low, high))
+    )
     return Distances(float(gaps.max()), wasserstein, clipped)
 
 
@@ -109,10 +119,27 @@ def ks_p_value(statistic: float, reference_rows: int, current_rows: int) -> floa
 
     Ties, as counts have them, make it larger than it is: the test errs on the side of silence.
     """
-    from scipy.stats import kstwo
-
     rows = max(1, round(reference_rows * current_rows / (reference_rows + current_rows)))
-    return float(kstwo.sf(statistic, rows))
+    return float(_scipy("stats").kstwo.sf(statistic, rows))
+
+
+def normal_p_value(z: float) -> float:
+    """The two-sided p-value of a standard normal statistic."""
+    return float(2 * _scipy("special").ndtr(-abs(z)))
+
+
+def welch_p_value(reference: Moments, current: Moments) -> float:
+    """The two-sided p-value of Welch's test that two means are equal; one of the samples varies."""
+    test = _scipy("stats").ttest_ind_from_stats(
+        current.mean,
+        current.deviation,
+        current.size,
+        reference.mean,
+        reference.deviation,
+        reference.size,
+        equal_var=False,
+    )
+    return float(test.pvalue)
 
 
 def exact_p_values(tables: Sequence[tuple[int, int, int, int]]) -> list[float]:
@@ -121,11 +148,10 @@ def exact_p_values(tables: Sequence[tuple[int, int, int, int]]) -> list[float]:
     Twice the smaller tail, 1 at most. It holds for few rows too, where a normal approximation sees a sensation in two
     new events.
     """
-    from scipy.stats import hypergeom
-
     yes, rows, reference_yes, reference_rows = np.array(tables, dtype=np.int64).reshape(-1, 4).T
-    drawn = (rows + reference_rows, yes + reference_yes, rows)
-    tails = np.minimum(hypergeom.cdf(yes, *drawn), hypergeom.sf(yes - 1, *drawn))
+    population = (rows + reference_rows, yes + reference_yes, rows)
+    hypergeom = _scipy("stats").hypergeom
+    tails = np.minimum(hypergeom.cdf(yes, *population), hypergeom.sf(yes - 1, *population))
     return np.fmin(1.0, 2 * tails).tolist()  # of no rows the tails are NaN
 
 
@@ -134,10 +160,8 @@ def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
 
     Source: Benjamini and Hochberg (1995).
     """
-    from scipy.stats import false_discovery_control
-
     tested = [p for p in p_values if p is not None]
-    q_values = iter(false_discovery_control(np.clip(tested, 0, 1)).tolist() if tested else [])
+    q_values = iter(_scipy("stats").false_discovery_control(np.clip(tested, 0, 1)).tolist() if tested else [])
     return [None if p is None else next(q_values) for p in p_values]
 
 
@@ -150,10 +174,15 @@ def verdict(effect: float, q_value: float | None, *, is_enough: bool) -> Verdict
     return "drift" if effect > MAJOR else "moderate"
 
 
+def _scipy(module: str) -> Any:
+    """A module of SciPy, which publishes no types; imported when it is first needed, as that takes a second."""
+    return import_module(f"scipy.{module}")
+
+
 def _shares(reference: ArrayLike, current: ArrayLike) -> tuple[Floats, Floats]:
-    one, other = np.asarray(reference, dtype=np.float64), np.asarray(current, dtype=np.float64)
-    if one.shape != other.shape:
-        raise ValueError(f"histograms over the same bins are needed: {one.size} bins and {other.size}")
-    if not (one.sum() > 0 and other.sum() > 0):
-        raise ValueError(f"each histogram needs a count: {one.sum():g} and {other.sum():g} in all")
-    return one / one.sum(), other / other.sum()
+    counts_then, counts = np.asarray(reference, dtype=np.float64), np.asarray(current, dtype=np.float64)
+    if counts_then.shape != counts.shape:
+        raise ValueError(f"histograms over the same bins are needed: {counts_then.size} bins and {counts.size}")
+    if not (counts_then.sum() > 0 and counts.sum() > 0):
+        raise ValueError(f"each histogram needs a count: {counts_then.sum():g} and {counts.sum():g} in all")
+    return counts_then / counts_then.sum(), counts / counts.sum()

@@ -23,11 +23,11 @@ from gesture_assets.monitoring.score_changes import (
     NEW_BEHAVIOUR,
     RULE_EDIT,
     decompose,
-    known_at_each_step,
+    facts_by_step,
+    model_scores_by_step,
     of_users,
-    remodelled,
-    rescored,
-    would_be,
+    rule_scores_by_step,
+    scores_of_points,
 )
 from gesture_assets.monitoring.tables import SCORE_CHANGES
 from gesture_assets.nights.night import Days, Night
@@ -59,7 +59,7 @@ class Between:
     def by_user(self) -> pl.DataFrame:
         """One row per user: before, after, change, the parts and unexplained, of the rules' score, in points."""
         steps = {part: scores for part, (scores, _) in self.rescored.items()}
-        return _parts({name: would_be(frame) for name, frame in (self._published(RULE_SCORES) | steps).items()})
+        return _parts({name: scores_of_points(frame) for name, frame in (self._published(RULE_SCORES) | steps).items()})
 
     def by_rule(self) -> pl.DataFrame:
         """One row per user and rule: the same of its points, which sum to the score before it is held in 1 to 100."""
@@ -89,7 +89,7 @@ class Between:
             for part, (scores, _) in self.rescored.items()
         }
         asked = {part: frame.select(*columns).sort("user_id") for part, frame in frames.items()}
-        return _parts(ends | remodelled(asked, before, after), absent=None)
+        return _parts(ends | model_scores_by_step(asked, before, after), absent=None)
 
     def _features_of(self, part: str) -> Frame:
         return self.features[NEW_BEHAVIOUR if part == RULE_EDIT else part]
@@ -129,7 +129,7 @@ def between(
     subscribers = validated_subscribers(settings.tags)
     ends = {one: datetime.combine(one + timedelta(days=1), time()) for one in (earlier, later)}
     moments = pl.LazyFrame({PARTITION: list(ends), "as_of": list(ends.values())})
-    known = known_at_each_step(
+    known = facts_by_step(
         session.set_aside("their_activity", activity),
         session.set_aside("their_links", links),
         nw.concat([session.read(subscribers, on=one) for one in (earlier, later)]),
@@ -150,7 +150,7 @@ def between(
         )
         for part, one in known.items()
     }
-    return Between(session, settings, chosen, earlier, later, features, rescored(features, before, after))
+    return Between(session, settings, chosen, earlier, later, features, rule_scores_by_step(features, before, after))
 
 
 def _rules_of(session: Session, day: date) -> RuleSet:

@@ -16,8 +16,9 @@ import numpy as np
 import polars as pl
 
 from gesture_assets.models.matrix import encode
+from gesture_assets.models.parameters import Parameters
 from gesture_assets.models.reasons import CHUNK, reasons
-from gesture_assets.models.training import Model, Parameters, fit_booster, train
+from gesture_assets.models.training import Model, fit_booster, train
 from gesture_assets_tests.benchmarks.world import Size
 
 Figures = dict[str, Any]

@@ -95,16 +95,16 @@ def test_labels(tables: tuple[pl.DataFrame, ...], until: int, horizon: int, need
     def room(*frames: Frame) -> Frame:
         return labels(*frames, known_until=known_until, horizon=horizon, needs_activity=needs_activity)
 
-    found = on_both(room, rows, *tables)
+    results = on_both(room, rows, *tables)
     key = ["as_of_date", "user_id"]
-    assert found.select(key).sort(key).rows() == rows.select(key).sort(key).rows()
-    is_mature = found["matures_on"] <= known_until
-    assert found["is_mature"].equals(is_mature)
-    assert found["label"].is_not_null().equals(is_mature)
-    assert found["is_eligible"].equals(found["exclusion_reason"].is_null())
-    assert set(found["exclusion_reason"].drop_nulls()) <= set(REASONS)
-    assert found.filter("is_eligible")["is_mature"].all()
-    assert "already_converted" not in found.filter(pl.col("label") == 1)["exclusion_reason"].to_list()
+    assert results.select(key).sort(key).rows() == rows.select(key).sort(key).rows()
+    is_mature = results["matures_on"] <= known_until
+    assert results["is_mature"].equals(is_mature)
+    assert results["label"].is_not_null().equals(is_mature)
+    assert results["is_eligible"].equals(results["exclusion_reason"].is_null())
+    assert set(results["exclusion_reason"].drop_nulls()) <= set(REASONS)
+    assert results.filter("is_eligible")["is_mature"].all()
+    assert "already_converted" not in results.filter(pl.col("label") == 1)["exclusion_reason"].to_list()
     excluded = on_both(lambda frame: exclusions(frame), rows)
     assert excluded.height == rows.height
     on_both(only_bots, tables[0])
@@ -116,11 +116,11 @@ def test_what_is_received_after_the_labelling_changes_no_label(tables: tuple[pl.
     known_until = DAYS[2] + timedelta(days=2)
     rows = features(*tables)
 
-    def found(activity: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
+    def labelled(activity: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
         return collected(labels(*map(lazy, (rows, activity, links, tables[2])), known_until=known_until))
 
-    known = pl.col("as_of_date") <= known_until
-    assert found(*tables[:2]).equals(found(tables[0].filter(known), tables[1].filter(known)))
+    is_known = pl.col("as_of_date") <= known_until
+    assert labelled(*tables[:2]).equals(labelled(tables[0].filter(is_known), tables[1].filter(is_known)))
 
 
 @pytest.mark.slow
@@ -129,17 +129,17 @@ def test_what_is_received_after_the_labelling_changes_no_label(tables: tuple[pl.
 def test_training_sets(tables: tuple[pl.DataFrame, ...], embargo: int | None) -> None:
     rows = features(*tables)
     scores = rows.select("as_of_date", "user_id", score=pl.col("event_count") * 1.5)
-    known = collected(labels(*map(lazy, (rows, *tables)), known_until=DAYS[-1] + timedelta(days=30)))
+    labelled = collected(labels(*map(lazy, (rows, *tables)), known_until=DAYS[-1] + timedelta(days=30)))
     rows = rows.select("as_of_date", "user_id", "event_count")
 
     def room(*frames: Frame) -> Frame:
         return training_set(frames[0], frames[1], DAYS, rule_scores=frames[2], embargo=embargo)
 
-    found = on_both(room, rows, known, scores)
-    assert found.height == known["is_eligible"].sum()
-    assert found["label"].is_in([0, 1]).all()
-    assert found["rule_score"].null_count() == 0
-    parts = found.filter(pl.col("split") != "left_out").group_by("person_id").agg(pl.col("split").n_unique())
+    results = on_both(room, rows, labelled, scores)
+    assert results.height == labelled["is_eligible"].sum()
+    assert results["label"].is_in([0, 1]).all()
+    assert results["rule_score"].null_count() == 0
+    parts = results.filter(pl.col("split") != "left_out").group_by("person_id").agg(pl.col("split").n_unique())
     assert parts["split"].is_in([1]).all()
 
 
@@ -155,6 +155,6 @@ ids = st.one_of(
 @given(st.lists(ids, min_size=1, max_size=30, unique=True), st.integers(0, 1_000))
 def test_a_person_is_drawn_alike_by_both_engines_and_python(people: list[str], seed: int) -> None:
     people = [who.replace("\x00", "") for who in people]  # DuckDB ends a text there
-    found = on_both(lambda rows: draws(rows, seed=seed), pl.DataFrame({"person_id": people}))
-    expected: dict[str, Any] = {who: draw(who, seed) for who in people}
-    assert all(expected[who] == number for who, number in found.select("person_id", "draw").iter_rows())
+    results = on_both(lambda rows: draws(rows, seed=seed), pl.DataFrame({"person_id": people}))
+    expected: dict[str, Any] = {who: draw(who, seed=seed) for who in people}
+    assert all(expected[who] == number for who, number in results.select("person_id", "draw").iter_rows())

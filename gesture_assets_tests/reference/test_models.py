@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from gesture_assets.models.evaluation import Estimate, Evaluation, evaluate
-from gesture_assets.models.training import Parameters, train
+from gesture_assets.models.parameters import Parameters
+from gesture_assets.models.training import train
 from gesture_assets.models.tuning import tune
 from gesture_assets.vocabulary.scoring import Missing
 

@@ -11,12 +11,12 @@ from gesture_assets.models.behaviour import (
     Behaviour,
     behaviours,
     no_segment_is_served_much_worse,
-    one_more,
     one_more_never_lowers_a_score,
     scores_are_not_all_alike,
     scores_do_not_depend_on_company_or_order,
     scores_do_not_depend_on_who_somebody_is,
     segment_aucs,
+    with_one_more_event,
 )
 from gesture_assets.models.training import Model, train
 
@@ -62,25 +62,25 @@ def model() -> Model:
 
 
 def test_a_sensible_model_passes_every_test(model: Model) -> None:
-    found = behaviours(model, world(seed=6), segments=("country",))
-    assert [one.name for one in found] == [
+    tests = behaviours(model, world(seed=6), segments=("country",))
+    assert [test.name for test in tests] == [
         "one_more_demo_request_click_never_lowers_a_score",
         "scores_do_not_depend_on_who_somebody_is",
         "scores_do_not_depend_on_company_or_order",
         "scores_are_not_all_alike",
         "no_segment_is_served_much_worse",
     ]
-    assert [one.name for one in found if not one.passed] == []
-    assert {one.severity for one in found[:-1]} == {"ERROR"}
-    assert found[-1].severity == "WARN"
-    assert all(one.observed <= one.limit for one in found)
+    assert [test.name for test in tests if not test.passed] == []
+    assert {test.severity for test in tests[:-1]} == {"ERROR"}
+    assert tests[-1].severity == "WARN"
+    assert all(test.observed <= test.limit for test in tests)
 
 
 def test_one_more_event_is_one_more_in_every_count_of_it_and_of_all_events() -> None:
     frame = world(10).with_columns(
         demo_request_click_count=pl.lit(4), signup_count_30d=pl.lit(1), event_count=pl.lit(9)
     )
-    more = one_more(frame, "demo_request_click")
+    more = with_one_more_event(frame, "demo_request_click")
     for name in ("demo_request_click_count", "demo_request_click_count_30d", "event_count", "event_count_30d"):
         assert more[name].equals(frame[name] + 1)
     assert set(more["days_since_last_demo_request_click"]) == {0}
@@ -91,9 +91,9 @@ def test_one_more_event_is_one_more_in_every_count_of_it_and_of_all_events() -> 
 
 def test_a_model_that_holds_a_demo_request_against_users_is_found() -> None:
     against = of(0.5 - 0.04 * pl.col("demo_request_click_count_30d"))
-    found = one_more_never_lowers_a_score(against, world())
-    assert (found.passed, found.observed) == (False, 1.0)
-    assert "mean probability changes by -0.0400" in found.because
+    test = one_more_never_lowers_a_score(against, world())
+    assert (test.passed, test.observed) == (False, 1.0)
+    assert "mean probability changes by -0.0400" in test.because
 
 
 def test_a_fall_counts_by_how_far_and_how_many() -> None:
@@ -101,10 +101,10 @@ def test_a_fall_counts_by_how_far_and_how_many() -> None:
 
     def falls(rows: int, by: float) -> Behaviour:
         """The first `rows` users fall by `by`, all others rise by 0.01."""
-        asked = pl.col("days_since_last_demo_request_click") == 0
+        clicked_today = pl.col("days_since_last_demo_request_click") == 0
         change = pl.when(pl.col("place") < rows).then(-by).otherwise(0.01)
         return one_more_never_lowers_a_score(
-            of(0.5 + pl.when(asked.fill_null(False)).then(change).otherwise(0)),
+            of(0.5 + pl.when(clicked_today.fill_null(False)).then(change).otherwise(0)),
             frame.with_columns(days_since_last_demo_request_click=pl.lit(5)),
         )
 
@@ -116,9 +116,9 @@ def test_a_fall_counts_by_how_far_and_how_many() -> None:
 
 def test_a_model_that_knows_persons_is_found() -> None:
     knows = of(0.2 + 0.1 * (pl.col("mailchimp_id") % 2))
-    found = scores_do_not_depend_on_who_somebody_is(knows, world())
-    assert not found.passed
-    assert found.observed == pytest.approx(0.5, abs=0.05)
+    test = scores_do_not_depend_on_who_somebody_is(knows, world())
+    assert not test.passed
+    assert test.observed == pytest.approx(0.5, abs=0.05)
     by_name = Formula(lambda frame: (frame["user_id"].str.len_chars() / 100).to_numpy())
     assert not scores_do_not_depend_on_who_somebody_is(by_name, world()).passed
 
@@ -151,12 +151,12 @@ def test_a_segment_that_is_served_much_worse_is_named(model: Model) -> None:
             model.probabilities(rows),
         )
     )
-    found = no_segment_is_served_much_worse(blind, frame, segments=("country", "no_such_column"))
-    assert not found.passed
-    assert found.observed > 0.1
-    assert found.because.startswith("country: AUC 0.")
-    assert "for US" in found.because.split(",")[0]
-    assert found.severity == "WARN"
+    test = no_segment_is_served_much_worse(blind, frame, segments=("country", "no_such_column"))
+    assert not test.passed
+    assert test.observed > 0.1
+    assert test.because.startswith("country: AUC 0.")
+    assert "for US" in test.because.split(",")[0]
+    assert test.severity == "WARN"
 
 
 def test_small_segments_and_chance_accuse_nobody(model: Model) -> None:
@@ -171,6 +171,6 @@ def test_small_segments_and_chance_accuse_nobody(model: Model) -> None:
 
 def test_missing_values_are_a_segment(model: Model) -> None:
     frame = world().with_columns(region=pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("north")))
-    found = segment_aucs(model, frame, segments=("region",))
-    assert set(found) == {("region", "missing"), ("region", "north")}
-    assert all(0.5 < auc < 1 and 0 < error < 0.1 for auc, error in found.values())
+    aucs = segment_aucs(model, frame, segments=("region",))
+    assert set(aucs) == {("region", "missing"), ("region", "north")}
+    assert all(0.5 < auc < 1 and 0 < error < 0.1 for auc, error in aucs.values())

@@ -82,16 +82,16 @@ def test_one_outcome_only_cannot_be_calibrated_on() -> None:
 
 def test_margins_that_point_the_wrong_way_say_nothing() -> None:
     margin, outcome = world(2_000)
-    found = fit_calibrator(-margin, outcome, choice="sigmoid").probabilities([-5.0, 0.0, 5.0])
-    assert found == pytest.approx([outcome.mean()] * 3)
+    probabilities = fit_calibrator(-margin, outcome, choice="sigmoid").probabilities([-5.0, 0.0, 5.0])
+    assert probabilities == pytest.approx([outcome.mean()] * 3)
 
 
 def test_margins_that_separate_the_outcomes_stay_short_of_certainty() -> None:
     margin = np.linspace(-5, 5, 400)
     outcome = (margin > 0).astype(float)
     for choice in ("sigmoid", "isotonic"):
-        found = fit_calibrator(margin, outcome, choice=choice).probabilities([-1e9, -5, 5, 1e9])
-        assert 0 < found.min() < 0.01 < 0.99 < found.max() < 1
+        probabilities = fit_calibrator(margin, outcome, choice=choice).probabilities([-1e9, -5, 5, 1e9])
+        assert 0 < probabilities.min() < 0.01 < 0.99 < probabilities.max() < 1
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
@@ -145,10 +145,10 @@ def test_equal_probabilities_share_a_bin() -> None:
 
 @given(st.lists(st.integers(0, 10**7) | st.none(), min_size=1))
 def test_confidence_lies_in_0_to_1_and_never_falls_with_more_events(counts: list[int | None]) -> None:
-    known = np.array(sorted(0 if count is None else count for count in counts), dtype=float)
-    found = confidence(known)
-    assert ((found >= 0) & (found < 1)).all()
-    assert (np.diff(found) >= 0).all()
+    sorted_counts = np.array(sorted(0 if count is None else count for count in counts), dtype=float)
+    values = confidence(sorted_counts)
+    assert ((values >= 0) & (values < 1)).all()
+    assert (np.diff(values) >= 0).all()
 
 
 def test_confidence_is_what_its_definition_says() -> None:
@@ -163,12 +163,14 @@ def test_the_level_is_settled_without_touching_the_order() -> None:
     for method in ("sigmoid", "isotonic"):
         fitted = fit_calibrator(margins[:400], outcomes[:400], choice=method)
         settled = to_share(fitted, margins, float(outcomes.mean()))
-        found = settled.probabilities(margins)
-        assert found.mean() == pytest.approx(outcomes.mean(), abs=1e-12)
-        assert (np.argsort(found, kind="stable") == np.argsort(fitted.probabilities(margins), kind="stable")).all()
+        probabilities = settled.probabilities(margins)
+        assert probabilities.mean() == pytest.approx(outcomes.mean(), abs=1e-12)
+        assert (
+            np.argsort(probabilities, kind="stable") == np.argsort(fitted.probabilities(margins), kind="stable")
+        ).all()
         assert Calibrator.from_dict(settled.to_dict()) == settled
-        assert found.min() > 0
-        assert found.max() < 1
+        assert probabilities.min() > 0
+        assert probabilities.max() < 1
 
 
 def test_a_calibrator_without_a_settled_level_is_written_as_it_always_was() -> None:

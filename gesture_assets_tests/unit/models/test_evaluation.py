@@ -19,7 +19,8 @@ from gesture_assets.models.evaluation import (
     importance,
     learning_curve,
 )
-from gesture_assets.models.training import Model, Parameters, train
+from gesture_assets.models.parameters import Parameters
+from gesture_assets.models.training import Model, train
 
 
 def judged(rows: int = 3_000, seed: int = 3, digits: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +34,7 @@ def test_every_measure_is_scikit_learn_s() -> None:
     from sklearn import metrics
 
     y, p = judged()
-    found = {name: one.value for name, one in evaluate(y, p, threshold=0.2, bootstrap=2).metrics.items()}
+    values = {name: estimate.value for name, estimate in evaluate(y, p, threshold=0.2, bootstrap=2).metrics.items()}
     called = p >= 0.2
     expected = {
         "roc_auc": metrics.roc_auc_score(y, p),
@@ -48,69 +49,69 @@ def test_every_measure_is_scikit_learn_s() -> None:
         "sum_ratio": p.sum() / y.sum(),
     }
     for name, value in expected.items():
-        assert found[name] == pytest.approx(value, rel=1e-12, abs=1e-12), name
+        assert values[name] == pytest.approx(value, rel=1e-12, abs=1e-12), name
     assert set(METRICS) - set(expected) == {"precision_top_20", "lift_top_20"}
 
 
 def test_the_top_fifth_and_the_deciles_are_counted_by_hand() -> None:
     y = [1, 1, 0, 1, 0, 0, 0, 0, 0, 1]
     p = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05]
-    found = evaluate(y, p, bootstrap=5)
-    assert found.metrics["precision_top_20"].value == 1.0
-    assert found.metrics["lift_top_20"].value == pytest.approx(1.0 / (2 / 8))
-    assert [one.value for one in found.deciles] == pytest.approx([2.5, 2.5, 0, 2.5, 0, 0, 0, 0, 0, 2.5])
-    assert (found.rows, found.positives, found.probability_sum) == (10, 4, pytest.approx(4.55))
+    evaluation = evaluate(y, p, bootstrap=5)
+    assert evaluation.metrics["precision_top_20"].value == 1.0
+    assert evaluation.metrics["lift_top_20"].value == pytest.approx(1.0 / (2 / 8))
+    assert [lift.value for lift in evaluation.deciles] == pytest.approx([2.5, 2.5, 0, 2.5, 0, 0, 0, 0, 0, 2.5])
+    assert (evaluation.rows, evaluation.positives, evaluation.probability_sum) == (10, 4, pytest.approx(4.55))
 
 
 def test_users_that_tie_at_the_edge_of_the_top_count_in_part() -> None:
-    found = evaluate([1, 0, 1, 0, 0], [0.5] * 5, bootstrap=5)
-    assert found.metrics["precision_top_20"].value == pytest.approx(0.4)
-    assert found.metrics["lift_top_20"].value == pytest.approx(1.0)
-    assert found.metrics["roc_auc"].value == 0.5
+    evaluation = evaluate([1, 0, 1, 0, 0], [0.5] * 5, bootstrap=5)
+    assert evaluation.metrics["precision_top_20"].value == pytest.approx(0.4)
+    assert evaluation.metrics["lift_top_20"].value == pytest.approx(1.0)
+    assert evaluation.metrics["roc_auc"].value == 0.5
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     true = evaluate(*judged(400_000, 99), bootstrap=1).metrics
     held = dict.fromkeys(("roc_auc", "brier", "lift_top_20"), 0)
     for seed in range(60):
-        found = evaluate(*judged(1_000, seed), bootstrap=200, seed=seed).metrics
+        evaluation = evaluate(*judged(1_000, seed), bootstrap=200, seed=seed).metrics
         for name in held:
-            held[name] += found[name].low <= true[name].value <= found[name].high
+            held[name] += evaluation[name].low <= true[name].value <= evaluation[name].high
     assert all(50 <= count <= 60 for count in held.values()), held
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
     y, p = judged()
     order = np.random.default_rng(1).permutation(len(y))
-    one, two = evaluate(y, p, bootstrap=20), evaluate(y[order], p[order], bootstrap=20)
-    assert one.frame().equals(two.frame())
-    assert one.reliability.equals(two.reliability)
+    first, second = evaluate(y, p, bootstrap=20), evaluate(y[order], p[order], bootstrap=20)
+    assert first.frame().equals(second.frame())
+    assert first.reliability.equals(second.reliability)
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from([0.0, 0.1, 0.5, 1.0])), min_size=1, max_size=40))
 def test_no_judgement_fails_and_every_value_is_in_its_range(rows: list[tuple[int, float]]) -> None:
     y, p = zip(*rows, strict=True)
-    found = evaluate(y, p, bootstrap=5)
+    evaluation = evaluate(y, p, bootstrap=5)
     for name in ("roc_auc", "pr_auc", "precision", "recall", "f1", "accuracy", "brier", "ece", "precision_top_20"):
-        estimate = found.metrics[name]
+        estimate = evaluation.metrics[name]
         assert math.isnan(estimate.value) or -1e-12 <= estimate.value <= 1 + 1e-12
         assert math.isnan(estimate.low) or estimate.low <= estimate.high
-    assert math.isnan(found.metrics["roc_auc"].value) == (len(set(y)) == 1)
+    assert math.isnan(evaluation.metrics["roc_auc"].value) == (len(set(y)) == 1)
 
 
 def test_segments_are_judged_alone_and_small_ones_named() -> None:
     y, p = judged()
     country = pl.Series(["de"] * 2_000 + ["us"] * 980 + [None] * 19 + ["fr"])
-    found = evaluate(y, p, segments={"country": country}, bootstrap=5)
-    assert set(found.segments) == {("country", "de"), ("country", "us")}
-    assert found.too_small == (("country", "fr"), ("country", "missing"))
+    evaluation = evaluate(y, p, segments={"country": country}, bootstrap=5)
+    assert set(evaluation.segments) == {("country", "de"), ("country", "us")}
+    assert evaluation.too_small == (("country", "fr"), ("country", "missing"))
     alone = evaluate(y[:2_000], p[:2_000], bootstrap=5)
-    assert found.segments["country", "de"].metrics == alone.metrics
-    areas = [found.segments["country", name].metrics["roc_auc"].value for name in ("de", "us")]
-    assert found.gap("country") == pytest.approx(max(areas) - min(areas))
-    assert math.isnan(found.gap("city"))
-    frame = found.frame()
+    assert evaluation.segments["country", "de"].metrics == alone.metrics
+    areas = [evaluation.segments["country", name].metrics["roc_auc"].value for name in ("de", "us")]
+    assert evaluation.gap("country") == pytest.approx(max(areas) - min(areas))
+    assert math.isnan(evaluation.gap("city"))
+    frame = evaluation.frame()
     assert len(frame) == 3 * (len(METRICS) + 10)
     assert frame.filter(pl.col("segment") == "us", pl.col("metric") == "brier")["rows"].item() == 980
 
@@ -120,8 +121,8 @@ def test_rows_of_one_user_are_drawn_together() -> None:
     many = (np.repeat(y, 10), np.repeat(p, 10))
     users = pl.Series(np.repeat(np.arange(300), 10))
 
-    def width(found: Evaluation) -> float:
-        return found.metrics["roc_auc"].high - found.metrics["roc_auc"].low
+    def width(evaluation: Evaluation) -> float:
+        return evaluation.metrics["roc_auc"].high - evaluation.metrics["roc_auc"].low
 
     single = width(evaluate(y, p))
     assert width(evaluate(*many, groups=users)) == pytest.approx(single, rel=0.3)
@@ -129,7 +130,7 @@ def test_rows_of_one_user_are_drawn_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("y", "p", "said"),
+    ("y", "p", "message"),
     [
         ([], [], "no rows"),
         ([0, 2], [0.1, 0.2], "other outcomes"),
@@ -138,8 +139,8 @@ def test_rows_of_one_user_are_drawn_together() -> None:
         ([0, 1], [0.1], "1 values"),
     ],
 )
-def test_what_cannot_be_judged_is_refused(y: list, p: list, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_what_cannot_be_judged_is_refused(y: list, p: list, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         evaluate(y, p)
 
 
@@ -153,20 +154,20 @@ def test_the_best_threshold_has_the_highest_f1_of_all() -> None:
 def test_two_infinite_lifts_have_no_difference_and_decide_nothing() -> None:
     # Every buyer is in the top fifth of both, and some replicates draw no buyer at all.
     y, p = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0], [0.9, 0.3, 0.3, 0.2, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1]
-    found = compare(y, p, [*p[:-1], 0.35], decided_by="lift_top_20", bootstrap=200)
-    lift = found.metrics["lift_top_20"]
+    comparison = compare(y, p, [*p[:-1], 0.35], decided_by="lift_top_20", bootstrap=200)
+    lift = comparison.metrics["lift_top_20"]
     assert (lift.champion, lift.challenger) == (math.inf, math.inf)
     assert math.isnan(lift.difference.value)
-    assert found.verdict == "within noise"
-    auc = found.metrics["roc_auc"].difference
+    assert comparison.verdict == "within noise"
+    auc = comparison.metrics["roc_auc"].difference
     assert auc.low <= auc.value <= auc.high
 
 
 def test_rows_of_one_outcome_have_nothing_to_compare_by() -> None:
-    found = compare([0, 0, 0], [0.1, 0.2, 0.3], [0.3, 0.2, 0.1], bootstrap=20)
-    assert math.isnan(found.metrics["roc_auc"].difference.value)
-    assert math.isnan(found.metrics["roc_auc"].difference.low)
-    assert found.verdict == "within noise"
+    comparison = compare([0, 0, 0], [0.1, 0.2, 0.3], [0.3, 0.2, 0.1], bootstrap=20)
+    assert math.isnan(comparison.metrics["roc_auc"].difference.value)
+    assert math.isnan(comparison.metrics["roc_auc"].difference.low)
+    assert comparison.verdict == "within noise"
 
 
 def test_a_challenger_is_better_only_beyond_noise() -> None:
@@ -189,13 +190,13 @@ def test_a_challenger_is_better_only_beyond_noise() -> None:
 def test_a_paired_difference_is_known_better_than_its_parts() -> None:
     y, p = judged(4_000, digits=6)
     noisy = np.clip(p + np.random.default_rng(2).normal(0, 0.02, len(p)), 0, 1)
-    found = compare(y, noisy, p).metrics["roc_auc"]
+    comparison = compare(y, noisy, p).metrics["roc_auc"]
     apart = evaluate(y, p).metrics["roc_auc"]
-    assert found.difference.high - found.difference.low < (apart.high - apart.low) / 2
-    assert found.difference.value == pytest.approx(found.challenger - found.champion)
+    assert comparison.difference.high - comparison.difference.low < (apart.high - apart.low) / 2
+    assert comparison.difference.value == pytest.approx(comparison.challenger - comparison.champion)
     order = np.random.default_rng(1).permutation(len(y))
     again = compare(y[order], noisy[order], p[order]).metrics["roc_auc"]
-    assert again.difference == found.difference
+    assert again.difference == comparison.difference
 
 
 def visitors(rows: int, seed: int) -> pl.DataFrame:
@@ -212,14 +213,14 @@ def model() -> Model:
 
 def test_importance_ranks_what_matters_and_sums_to_1(model: Model) -> None:
     test = visitors(1_000, 2)
-    found = importance(model, test, test["bought"], names={"strong": "The strong one"})
-    assert found["feature"].to_list() == ["strong", "weak", "idle"]
-    assert found["name"].to_list() == ["The strong one", "weak", "idle"]
+    table = importance(model, test, test["bought"], names={"strong": "The strong one"})
+    assert table["feature"].to_list() == ["strong", "weak", "idle"]
+    assert table["name"].to_list() == ["The strong one", "weak", "idle"]
     for kind in ("gain", "permutation", "shap"):
-        assert found[kind].sum() == pytest.approx(1)
-        assert found[kind][0] > 0.5
-        assert (found[kind] >= 0).all()
-    assert found.equals(importance(model, test, test["bought"], names={"strong": "The strong one"}))
+        assert table[kind].sum() == pytest.approx(1)
+        assert table[kind][0] > 0.5
+        assert (table[kind] >= 0).all()
+    assert table.equals(importance(model, test, test["bought"], names={"strong": "The strong one"}))
 
 
 def test_a_model_that_learnt_nothing_has_no_important_feature() -> None:

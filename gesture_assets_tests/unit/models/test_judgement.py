@@ -90,13 +90,13 @@ def test_what_is_kept_of_a_judgement_has_targets_for_the_part_that_decides_only(
     assert dict(targets.select("metric", "target").rows()) == TARGETS
     assert targets["is_met"].to_list() == [test.metrics[name].value >= TARGETS[name] for name in targets["metric"]]
 
-    found = {row[:3]: row[3] for row in rows.select(*key, "value").rows()}
-    assert found["test", "all", "base_rate"] == OUTCOME.mean()
-    assert found["test", "all", "mean_probability"] == pytest.approx(probability.mean())
-    assert found["test", "all", "threshold"] == 0.5
-    assert found["test", "country=DE", "roc_auc"] == test.segments["country", "DE"].metrics["roc_auc"].value
+    values = {row[:3]: row[3] for row in rows.select(*key, "value").rows()}
+    assert values["test", "all", "base_rate"] == OUTCOME.mean()
+    assert values["test", "all", "mean_probability"] == pytest.approx(probability.mean())
+    assert values["test", "all", "threshold"] == 0.5
+    assert values["test", "country=DE", "roc_auc"] == test.segments["country", "DE"].metrics["roc_auc"].value
     # Points of rules rank, and are no probabilities: what judges probabilities is not kept of them.
-    of_rules = {metric for part, _, metric in found if part == RULES}
+    of_rules = {metric for part, _, metric in values if part == RULES}
     assert of_rules == {*RANKING, *(f"lift_decile_{place}" for place in range(1, 11))}
     (behaved,) = rows.filter(part="behaviour").to_dicts()
     assert (behaved["metric"], behaved["value"], behaved["is_met"], behaved["sample_count"]) == (

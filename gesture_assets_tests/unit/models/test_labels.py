@@ -238,8 +238,8 @@ def test_the_reasons_of_the_night_are_those_known_on_its_evening() -> None:
             )
         )
     )
-    found = collected(room.exclusions(lazy(table(features, FEATURES)), suppressed=lazy(suppressed), bots=bots))
-    assert dict(found.select("user_id", "reason").iter_rows()) == {
+    reasons = collected(room.exclusions(lazy(table(features, FEATURES)), suppressed=lazy(suppressed), bots=bots))
+    assert dict(reasons.select("user_id", "reason").iter_rows()) == {
         "fresh": None,
         "buyer": "already_converted",
         "old": "already_converted",
@@ -247,4 +247,4 @@ def test_the_reasons_of_the_night_are_those_known_on_its_evening() -> None:
         "bot": "bot",
         "gone": "suppressed",
     }
-    assert set(found["reason"].drop_nulls()) <= set(room.REASONS)
+    assert set(reasons["reason"].drop_nulls()) <= set(room.REASONS)

@@ -27,7 +27,7 @@ def world(rows: int = 4000, share: float = 0.07) -> pl.DataFrame:
             "bought": bought,
             "visit_count": visits,
             "purchased_amount": np.where(bought, random.gamma(2, 50, rows), 0.0),
-            "invoice": [f"i{n}" if one else None for n, one in enumerate(bought)],
+            "invoice": [f"i{n}" if is_buyer else None for n, is_buyer in enumerate(bought)],
             "user_name": [f"name {n}" for n in range(rows)],
             "country": random.choice(["de", "us", "fr"], rows),
             "days_since_invoice": np.where(bought, random.random(rows), np.nan),
@@ -40,8 +40,8 @@ def world(rows: int = 4000, share: float = 0.07) -> pl.DataFrame:
 
 def test_a_planted_leak_is_named_and_honest_features_are_not() -> None:
     frame = world()
-    found = screen(frame, "bought", [name for name in frame.columns if name != "bought"])
-    verdicts = dict(zip(found["feature"], found["verdict"], strict=True))
+    screening = screen(frame, "bought", [name for name in frame.columns if name != "bought"])
+    verdicts = dict(zip(screening["feature"], screening["verdict"], strict=True))
     assert verdicts == {
         "visit_count": "fine",
         "purchased_amount": "leak",
@@ -52,8 +52,8 @@ def test_a_planted_leak_is_named_and_honest_features_are_not() -> None:
         "nothing": "fine",
         "constant": "fine",
     }
-    assert "AUC of 1.000" in found.filter(pl.col("feature") == "purchased_amount")["because"][0]
-    assert found.filter(pl.col("feature") == "constant")["auc"][0] is None
+    assert "AUC of 1.000" in screening.filter(pl.col("feature") == "purchased_amount")["because"][0]
+    assert screening.filter(pl.col("feature") == "constant")["auc"][0] is None
 
 
 def test_single_feature_figures_are_scikit_learn_s() -> None:
@@ -69,18 +69,18 @@ def test_single_feature_figures_are_scikit_learn_s() -> None:
 def test_the_leads_data_has_two_suspects(reference: Path) -> None:
     leads = pl.read_csv(reference / "leads" / "xeducation_lead_scoring.csv", infer_schema_length=None)
     features = [name for name in leads.columns if name not in ("Converted", "Prospect ID", "Lead Number")]
-    found = screen(leads, "Converted", features).filter(pl.col("verdict") != "fine")
-    assert sorted(found["feature"]) == ["Lead Quality", "Tags"]
+    screening = screen(leads, "Converted", features).filter(pl.col("verdict") != "fine")
+    assert sorted(screening["feature"]) == ["Lead Quality", "Tags"]
 
 
 def test_no_column_of_the_subscribers_is_accused(reference: Path) -> None:
     rows = pl.read_csv(reference / "crm" / "bsu_subscribers.csv")
-    found = screen(rows, "made_purchase", ["member_rating", "optin_time", "country_code", "tag_count"])
-    assert set(found["verdict"]) == {"fine"}
+    screening = screen(rows, "made_purchase", ["member_rating", "optin_time", "country_code", "tag_count"])
+    assert set(screening["verdict"]) == {"fine"}
 
 
-def verdicts(found: pl.DataFrame) -> dict[str, str]:
-    return dict(zip(found["feature"], found["verdict"], strict=True))
+def verdicts(screening: pl.DataFrame) -> dict[str, str]:
+    return dict(zip(screening["feature"], screening["verdict"], strict=True))
 
 
 def test_a_leak_stops_the_training_by_name_and_figure() -> None:
@@ -93,10 +93,10 @@ def test_a_leak_stops_the_training_by_name_and_figure() -> None:
 
 
 def test_without_a_leak_training_goes_on_whoever_is_suspected() -> None:
-    found = screen(world(), "bought", ["visit_count"], suspects={"visit_count": "somebody said so"})
-    assert verdicts(found) == {"visit_count": "suspect"}
-    assert found["because"].to_list() == ["somebody said so"]
-    refuse_leaks(found)
+    screening = screen(world(), "bought", ["visit_count"], suspects={"visit_count": "somebody said so"})
+    assert verdicts(screening) == {"visit_count": "suspect"}
+    assert screening["because"].to_list() == ["somebody said so"]
+    refuse_leaks(screening)
 
 
 def test_many_leaks_are_counted_and_not_all_listed() -> None:
@@ -114,8 +114,8 @@ def test_missing_numbers_rank_where_they_tell_most() -> None:
             "only_buyers": [None, None, 2.0, float("nan")] * 20,
         }
     )
-    found = dict(screen(frame, "bought", ["only_others", "only_buyers"]).select("feature", "auc").iter_rows())
-    assert found == {"only_others": 1.0, "only_buyers": 0.75}
+    screening = dict(screen(frame, "bought", ["only_others", "only_buyers"]).select("feature", "auc").iter_rows())
+    assert screening == {"only_others": 1.0, "only_buyers": 0.75}
 
 
 def test_the_auc_of_a_category_is_that_of_its_rate_in_other_folds() -> None:
@@ -125,10 +125,10 @@ def test_the_auc_of_a_category_is_that_of_its_rate_in_other_folds() -> None:
     frame = pl.DataFrame(
         {"kind": kind, "bought": random.random(30_000) < chance, "id": [f"i{n}" for n in range(30_000)]}
     )
-    found = dict(screen(frame, "bought", ["kind", "id"]).select("feature", "auc").iter_rows())
+    screening = dict(screen(frame, "bought", ["kind", "id"]).select("feature", "auc").iter_rows())
     outcome = frame["bought"].cast(pl.Int64)
-    assert found["kind"] == pytest.approx(rank_auc(outcome, pl.Series(chance)), abs=0.003)
-    assert found["id"] == pytest.approx(0.5, abs=1e-9)
+    assert screening["kind"] == pytest.approx(rank_auc(outcome, pl.Series(chance)), abs=0.003)
+    assert screening["id"] == pytest.approx(0.5, abs=1e-9)
 
 
 def test_the_order_of_columns_and_of_rows_decides_no_verdict() -> None:
@@ -141,12 +141,12 @@ def test_the_order_of_columns_and_of_rows_decides_no_verdict() -> None:
 def test_values_that_decide_both_ways_are_suspected_and_one_way_is_not() -> None:
     random = np.random.default_rng(3)
     bought = random.random(6_000) < 0.3
-    said = np.where(bought, np.where(random.random(6_000) < 0.2, "closed", "open"), "open")
-    both = np.where(~bought & (random.random(6_000) < 0.2), "lost", said)
-    frame = pl.DataFrame({"bought": bought, "won": said, "stage": both, "code": pl.Series(both).rank("dense")})
-    found = screen(frame, "bought", ["won", "stage", "code"])
-    assert verdicts(found) == {"won": "fine", "stage": "suspect", "code": "suspect"}
-    assert found["because"][1].startswith("single values decide the outcome both ways: 1 of them for ")
+    won = np.where(bought, np.where(random.random(6_000) < 0.2, "closed", "open"), "open")
+    stage = np.where(~bought & (random.random(6_000) < 0.2), "lost", won)
+    frame = pl.DataFrame({"bought": bought, "won": won, "stage": stage, "code": pl.Series(stage).rank("dense")})
+    screening = screen(frame, "bought", ["won", "stage", "code"])
+    assert verdicts(screening) == {"won": "fine", "stage": "suspect", "code": "suspect"}
+    assert screening["because"][1].startswith("single values decide the outcome both ways: 1 of them for ")
 
 
 def test_a_strong_feature_is_suspected_and_so_is_nothing_on_a_few_rows() -> None:
@@ -154,9 +154,9 @@ def test_a_strong_feature_is_suspected_and_so_is_nothing_on_a_few_rows() -> None
     bought = random.random(5_000) < 0.1
     strong = bought * 2.2 + random.normal(size=5_000)
     frame = pl.DataFrame({"bought": bought, "strong": strong})
-    found = screen(frame, "bought", ["strong"])
-    assert 0.9 < found["auc"][0] < 0.98
-    assert verdicts(found) == {"strong": "suspect"}
+    screening = screen(frame, "bought", ["strong"])
+    assert 0.9 < screening["auc"][0] < 0.98
+    assert verdicts(screening) == {"strong": "suspect"}
     assert verdicts(screen(frame.head(60), "bought", ["strong"])) == {"strong": "fine"}
     few = pl.DataFrame({"bought": [True] * 9 + [False] * 500, "perfect": [1] * 9 + [0] * 500})
     assert screen(few, "bought", ["perfect"]).select("auc", "verdict").row(0) == (1.0, "fine")
@@ -181,13 +181,13 @@ def dated() -> pl.DataFrame:
 def test_what_is_dated_after_its_day_is_a_leak() -> None:
     frame = dated()
     names = [name for name in frame.columns if name not in ("as_of_date", "bought")]
-    found = known_too_early(frame, names)
-    assert found == {
+    late = known_too_early(frame, names)
+    assert late == {
         "paid_at": "2 rows are dated after their as-of day",
         "paid_on": "1 rows are dated after their as-of day",
         "days_since_payment": "1 rows are dated after their as-of day",
     }
-    assert verdicts(screen(frame, "bought", names)) == {name: "leak" if name in found else "fine" for name in names}
+    assert verdicts(screen(frame, "bought", names)) == {name: "leak" if name in late else "fine" for name in names}
 
 
 def test_features_of_nothing_but_later_events_tell_nothing_unless_they_look_ahead() -> None:
@@ -202,10 +202,10 @@ def test_features_of_nothing_but_later_events_tell_nothing_unless_they_look_ahea
             "visits_this_month": random.poisson(1 + 0.4 * bought),
         }
     )
-    found = knows_only_the_future(frame, "bought", [name for name in frame.columns if name != "bought"])
-    assert list(found) == ["visits_this_month"]
-    assert "from later events only" in found["visits_this_month"]
-    stopped = screen(frame, "bought", ["visits_this_month"], leaks=found)
+    leaks = knows_only_the_future(frame, "bought", [name for name in frame.columns if name != "bought"])
+    assert list(leaks) == ["visits_this_month"]
+    assert "from later events only" in leaks["visits_this_month"]
+    stopped = screen(frame, "bought", ["visits_this_month"], leaks=leaks)
     assert verdicts(stopped) == {"visits_this_month": "leak"}
 
 
@@ -217,7 +217,7 @@ def test_a_feature_that_carries_the_training_only_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "features", "said"),
+    ("label", "features", "message"),
     [
         ("sold", ["visits"], "no column 'sold'"),
         ("bought", ["clicks"], "no column 'clicks'"),
@@ -225,15 +225,15 @@ def test_a_feature_that_carries_the_training_only_is_named() -> None:
         ("holes", ["visits"], "nulls"),
     ],
 )
-def test_what_cannot_be_screened_is_refused(label: str, features: list[str], said: str) -> None:
+def test_what_cannot_be_screened_is_refused(label: str, features: list[str], message: str) -> None:
     frame = pl.DataFrame({"bought": [0, 1], "visits": [1, 2], "holes": [None, 1]})
     with pytest.raises(ConfigError) as refused:
         screen(frame, label, features)
-    assert refused.value.found == said
+    assert refused.value.found == message
 
 
 def test_one_outcome_only_accuses_nobody() -> None:
     frame = pl.DataFrame({"bought": [0] * 50, "visits": range(50), "kind": ["a", "b"] * 25})
-    found = screen(frame, "bought", ["visits", "kind"])
-    assert found["auc"].null_count() == 2
-    assert set(found["verdict"]) == {"fine"}
+    screening = screen(frame, "bought", ["visits", "kind"])
+    assert screening["auc"].null_count() == 2
+    assert set(screening["verdict"]) == {"fine"}

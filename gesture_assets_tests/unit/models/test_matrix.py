@@ -45,7 +45,7 @@ def test_a_matrix_holds_numbers_ranks_and_gaps() -> None:
     np.testing.assert_array_equal(matrix, np.array(expected, dtype=np.float32))
     assert matrix.dtype == np.float32
     assert matrix.flags.c_contiguous
-    assert [one.kind for one in encoding.inputs] == ["numeric", "boolean", "categorical", "numeric", "ordinal"]
+    assert [column.kind for column in encoding.inputs] == ["numeric", "boolean", "categorical", "numeric", "ordinal"]
 
 
 def test_a_column_without_a_value_is_dropped_and_reported() -> None:
@@ -164,11 +164,11 @@ def test_a_feature_twice_and_a_date_are_refused() -> None:
 def test_a_missing_column_names_both_lists() -> None:
     frame = pl.DataFrame({f"f{number}": [1, 2] for number in range(8)})
     encoding = fit_encoding(frame, frame.columns)
-    with pytest.raises(ModelMismatch) as found:
+    with pytest.raises(ModelMismatch) as refused:
         encode(frame.drop("f3", "f5"), encoding)
-    assert "f3, f5 missing" in str(found.value)
-    assert "expected: f0, f1, f2, f3, f4 and 3 more" in str(found.value)
-    assert "found: f0, f1, f2, f4, f6 and 1 more" in str(found.value)
+    assert "f3, f5 missing" in str(refused.value)
+    assert "expected: f0, f1, f2, f3, f4 and 3 more" in str(refused.value)
+    assert "found: f0, f1, f2, f4, f6 and 1 more" in str(refused.value)
     with pytest.raises(ModelMismatch, match="f9 missing"):
         fit_encoding(frame, ["f1", "f9"])
 

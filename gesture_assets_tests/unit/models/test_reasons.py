@@ -40,25 +40,25 @@ def model() -> Model:
 
 
 @pytest.fixture(scope="module")
-def found(model: Model) -> pl.DataFrame:
+def reason_rows(model: Model) -> pl.DataFrame:
     return pl.concat(reasons(model, FRESH))
 
 
-def test_a_user_s_rows_add_up_to_the_margin(model: Model, found: pl.DataFrame) -> None:
-    sums = found.group_by("user_id", maintain_order=True).agg(pl.col("contribution").sum())
+def test_a_user_s_rows_add_up_to_the_margin(model: Model, reason_rows: pl.DataFrame) -> None:
+    sums = reason_rows.group_by("user_id", maintain_order=True).agg(pl.col("contribution").sum())
     assert sums["user_id"].to_list() == FRESH["user_id"].to_list()
     assert np.abs(sums["contribution"].to_numpy() - model.margins(FRESH)).max() < 1e-4
 
 
-def test_the_weightiest_five_each_way_are_those_of_the_contributions(model: Model, found: pl.DataFrame) -> None:
+def test_the_weightiest_five_each_way_are_those_of_the_contributions(model: Model, reason_rows: pl.DataFrame) -> None:
     contributions = model.contributions(FRESH)[:, :-1]
-    by_user = {key[0]: part for key, part in found.partition_by("user_id", as_dict=True).items()}
+    by_user = {key[0]: part for key, part in reason_rows.partition_by("user_id", as_dict=True).items()}
     for place in range(0, 500, 25):
         own = dict(zip(model.encoding.names, contributions[place].astype(float), strict=True))
         listed = by_user[f"u{place}"]
         for direction, sign in (("up", 1), ("down", -1)):
             expected = sorted(
-                ((name, own[name]) for name in own if own[name] * sign > 0), key=lambda one: -one[1] * sign
+                ((name, own[name]) for name in own if own[name] * sign > 0), key=lambda reason: -reason[1] * sign
             )
             rows = listed.filter(pl.col("direction") == direction)
             assert rows.select("feature", "contribution").rows() == expected[:5]
@@ -67,40 +67,42 @@ def test_the_weightiest_five_each_way_are_those_of_the_contributions(model: Mode
         assert (rest["place"], rest["feature"], rest["value"], rest["code"]) == (0, None, None, REST_CODE)
 
 
-def test_values_are_the_users_own_as_people_write_them(found: pl.DataFrame) -> None:
+def test_values_are_the_users_own_as_people_write_them(reason_rows: pl.DataFrame) -> None:
     own = FRESH.with_columns(
         pl.col("is_subscriber").replace_strict({True: "yes", False: "no"}, return_dtype=pl.String),
         pl.col("visit_count").cast(pl.String),
     )
-    listed = found.join(own, on="user_id")
+    listed = reason_rows.join(own, on="user_id")
     for name in ("is_subscriber", "visit_count", "country"):
         rows = listed.filter(pl.col("feature") == name)
         assert len(rows) > 20
         assert rows["value"].to_list() == rows[name].to_list()
     rows = listed.filter(pl.col("feature") == "number_0")
     assert rows["value"].null_count() == rows["number_0"].null_count() > 0
-    known = rows.drop_nulls("value")
-    assert known["value"].cast(pl.Float64).to_list() == pytest.approx(known["number_0"].to_list(), abs=6e-5)
+    filled = rows.drop_nulls("value")
+    assert filled["value"].cast(pl.Float64).to_list() == pytest.approx(filled["number_0"].to_list(), abs=6e-5)
 
 
-def test_a_user_has_the_same_reasons_alone_in_any_batch_and_in_any_order(model: Model, found: pl.DataFrame) -> None:
+def test_a_user_has_the_same_reasons_alone_in_any_batch_and_in_any_order(
+    model: Model, reason_rows: pl.DataFrame
+) -> None:
     alone = pl.concat([part for place in (0, 77, 499) for part in reasons(model, FRESH[place])])
-    assert alone.equals(found.filter(pl.col("user_id").is_in(["u0", "u77", "u499"])))
+    assert alone.equals(reason_rows.filter(pl.col("user_id").is_in(["u0", "u77", "u499"])))
     in_chunks = pl.concat(reasons(model, FRESH, chunk=64))
-    assert in_chunks.equals(found)
+    assert in_chunks.equals(reason_rows)
     backwards = pl.concat(reasons(model, FRESH.reverse()))
-    assert backwards.filter(pl.col("user_id") == "u77").equals(found.filter(pl.col("user_id") == "u77"))
+    assert backwards.filter(pl.col("user_id") == "u77").equals(reason_rows.filter(pl.col("user_id") == "u77"))
 
 
-def test_every_number_of_a_sentence_is_stored_in_its_row(found: pl.DataFrame) -> None:
-    said = sentences(found, {name: f"the {name.split('_')[0]}" for name in FEATURES})
-    assert said["sentence"].null_count() == 0
-    for row in said[:300].iter_rows(named=True):
+def test_every_number_of_a_sentence_is_stored_in_its_row(reason_rows: pl.DataFrame) -> None:
+    rows = sentences(reason_rows, {name: f"the {name.split('_')[0]}" for name in FEATURES})
+    assert rows["sentence"].null_count() == 0
+    for row in rows[:300].iter_rows(named=True):
         numbers = [float(text) for text in re.findall(r"-?\d+(?:\.\d+)?(?:e-?\d+)?", row["sentence"])]
         value = [] if row["feature"] in (None, "country", "is_subscriber") or row["value"] is None else [row["value"]]
         assert numbers == [*(float(text) for text in value), row["odds_factor"]]
-    assert said["odds_factor"].to_numpy() == pytest.approx(np.exp(said["contribution"].to_numpy()), rel=0.006)
-    unknown = said.filter(pl.col("value").is_null(), pl.col("feature").is_not_null())
+    assert rows["odds_factor"].to_numpy() == pytest.approx(np.exp(rows["contribution"].to_numpy()), rel=0.006)
+    unknown = rows.filter(pl.col("value").is_null(), pl.col("feature").is_not_null())
     assert unknown["sentence"].str.contains("the number: unknown").all()
 
 

@@ -19,16 +19,16 @@ def day(**columns: list[object]) -> pl.DataFrame:
 
 def test_a_percentile_is_the_share_below_and_half_of_the_equals() -> None:
     scored = day(user_id=["a", "b", "c", "d"], probability=[0.1, 0.2, 0.2, 0.9])
-    found = percentiles(nw.from_native(scored.lazy())).collect().to_native().sort("user_id")
-    assert found["percentile"].to_list() == [0.125, 0.5, 0.5, 0.875]
-    assert found["percentile"].mean() == 0.5
+    ranked = percentiles(nw.from_native(scored.lazy())).collect().to_native().sort("user_id")
+    assert ranked["percentile"].to_list() == [0.125, 0.5, 0.5, 0.875]
+    assert ranked["percentile"].mean() == 0.5
 
 
 def test_days_are_ranked_by_themselves() -> None:
-    one = day(user_id=["a", "b"], probability=[0.1, 0.2])
-    both = pl.concat([one, one.with_columns(as_of_date=pl.lit(date(2026, 3, 10)), probability=pl.lit(0.05))])
-    found = percentiles(nw.from_native(both.lazy())).collect().to_native().sort("as_of_date", "user_id")
-    assert found["percentile"].to_list() == [0.25, 0.75, 0.5, 0.5]
+    today = day(user_id=["a", "b"], probability=[0.1, 0.2])
+    both = pl.concat([today, today.with_columns(as_of_date=pl.lit(date(2026, 3, 10)), probability=pl.lit(0.05))])
+    ranked = percentiles(nw.from_native(both.lazy())).collect().to_native().sort("as_of_date", "user_id")
+    assert ranked["percentile"].to_list() == [0.25, 0.75, 0.5, 0.5]
 
 
 @pytest.mark.parametrize("engine", ["polars", "duckdb"])
@@ -50,19 +50,21 @@ def test_the_model_is_acted_on_where_there_is_one_and_the_rules_say_why_where_th
     def lazy(frame: pl.DataFrame) -> nw.LazyFrame:
         return nw.from_native(frame.lazy() if engine == "polars" else connection.from_arrow(frame.to_arrow()))
 
-    found = {
+    by_user = {
         row["user_id"]: row
         for row in intent_scores(lazy(rules), lazy(model), lazy(excluded)).collect("polars").to_native().to_dicts()
     }
-    assert {who: (row["source"], row["score"], row["scale"]) for who, row in found.items()} == {
+    assert {who: (row["source"], row["score"], row["scale"]) for who, row in by_user.items()} == {
         "both": ("model", 60.0, "probability"),
         "far": ("model", 5.0, "probability"),
         "new": ("rules_fallback", 20.0, "points"),
         "out": ("suppressed", None, "points"),
     }
-    assert {who: row["fallback_reason"] for who, row in found.items() if row["fallback_reason"]} == {
+    assert {who: row["fallback_reason"] for who, row in by_user.items() if row["fallback_reason"]} == {
         "new": "already_converted"
     }
-    assert {who for who, row in found.items() if row["is_disagreement"]} == {"far"}
+    assert {who for who, row in by_user.items() if row["is_disagreement"]} == {"far"}
     # A suppressed user has no score of any kind, although the model has one.
-    assert (found["out"]["model_score"], found["out"]["probability"], found["out"]["model_version"]) == (None,) * 3
+    assert (by_user["out"]["model_score"], by_user["out"]["probability"], by_user["out"]["model_version"]) == (
+        None,
+    ) * 3

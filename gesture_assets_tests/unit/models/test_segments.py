@@ -11,11 +11,12 @@ import pytest
 from gesture_assets.errors import ModelMismatch
 from gesture_assets.models.evaluation import Estimate, LearningCurve, importance
 from gesture_assets.models.judgement import SEGMENT_MODEL, beside_rows
+from gesture_assets.models.parameters import Parameters
 from gesture_assets.models.reasons import REST, reasons, sentences
 from gesture_assets.models.scoring import score_users, scored_columns
 from gesture_assets.models.segments import Segment, too_few, with_segments
 from gesture_assets.models.tables import GLOBAL
-from gesture_assets.models.training import Model, Parameters, train
+from gesture_assets.models.training import Model, train
 from gesture_assets.models.versions import load_version, save_version, version_name
 
 MOBILE, TABLET = "primary_device=mobile", "primary_device=tablet"
@@ -67,12 +68,12 @@ def model(divided: tuple[Model, dict[str, Segment]]) -> Model:
 def test_a_large_segment_of_its_own_kind_has_its_own_model_and_a_small_one_the_global(
     plain: Model, divided: tuple[Model, dict[str, Segment]]
 ) -> None:
-    model, found = divided
-    assert set(found) == {MOBILE, TABLET, "primary_device=desktop", "primary_device=missing"}
-    assert found[MOBILE].sentence.startswith("own: better: roc_auc 0.")
-    assert found[TABLET].sentence.startswith("global: ")
-    assert "40 of each or 120 buyers beside others are needed" in found[TABLET].because
-    assert set(model.members) == {scope for scope, one in found.items() if one.is_own}
+    model, segments = divided
+    assert set(segments) == {MOBILE, TABLET, "primary_device=desktop", "primary_device=missing"}
+    assert segments[MOBILE].sentence.startswith("own: better: roc_auc 0.")
+    assert segments[TABLET].sentence.startswith("global: ")
+    assert "40 of each or 120 buyers beside others are needed" in segments[TABLET].because
+    assert set(model.members) == {scope for scope, segment in segments.items() if segment.is_own}
     scored = score_users(model, FRESH)
     expected = np.where(ON_PHONES, MOBILE, scored["model_scope"].to_numpy())
     assert scored["model_scope"].to_list() == expected.tolist()
@@ -86,23 +87,26 @@ def test_a_large_segment_of_its_own_kind_has_its_own_model_and_a_small_one_the_g
 
 
 def test_a_segment_that_is_like_all_others_keeps_the_global_model(plain: Model) -> None:
-    model, found = with_segments(plain, "is_subscriber", PIECES, PIECES["validation"])
+    model, segments = with_segments(plain, "is_subscriber", PIECES, PIECES["validation"])
     assert model.members == {}
     assert model.fingerprint == plain.fingerprint
-    assert {one.sentence.split(" roc_auc")[0] for one in found.values()} <= {"global: within noise:", "global: worse:"}
-    assert all(one.comparison for one in found.values())
+    assert {segment.sentence.split(" roc_auc")[0] for segment in segments.values()} <= {
+        "global: within noise:",
+        "global: worse:",
+    }
+    assert all(segment.comparison for segment in segments.values())
 
 
 def test_what_a_segment_s_own_model_gained_is_kept_with_its_interval(divided: tuple[Model, dict[str, Segment]]) -> None:
-    _, found = divided
-    compared = {scope: one.comparison for scope, one in found.items() if one.comparison}
-    some, none = compared[MOBILE], LearningCurve((), Estimate(0, 0, 0), "enough", "")
-    rows = beside_rows("v1", against_rules=some, without_rules=some, curve=none, segments=found)
-    kept = rows.filter(pl.col("part") == SEGMENT_MODEL).rows_by_key("segment", named=True, unique=True)
-    assert set(kept) == set(compared)
-    assert TABLET not in kept
-    assert 0 < kept[MOBILE]["low"] <= kept[MOBILE]["value"] == some.metrics["roc_auc"].difference.value
-    assert kept[MOBILE]["sample_count"] == (PIECES["validation"]["primary_device"] == "mobile").sum()
+    _, segments = divided
+    compared = {scope: segment.comparison for scope, segment in segments.items() if segment.comparison}
+    gained, none = compared[MOBILE], LearningCurve((), Estimate(0, 0, 0), "enough", "")
+    rows = beside_rows("v1", against_rules=gained, without_rules=gained, curve=none, segments=segments)
+    gains = rows.filter(pl.col("part") == SEGMENT_MODEL).rows_by_key("segment", named=True, unique=True)
+    assert set(gains) == set(compared)
+    assert TABLET not in gains
+    assert 0 < gains[MOBILE]["low"] <= gains[MOBILE]["value"] == gained.metrics["roc_auc"].difference.value
+    assert gains[MOBILE]["sample_count"] == (PIECES["validation"]["primary_device"] == "mobile").sum()
 
 
 @pytest.mark.parametrize(
@@ -124,14 +128,14 @@ def test_forty_of_each_or_a_hundred_and_twenty_buyers_are_enough(buyers: int, ot
 
 
 def test_a_user_is_scored_alike_alone_in_any_batch_and_in_any_order(model: Model) -> None:
-    asked = FRESH.select(scored_columns(model))  # all that it takes, the device among them
-    together = score_users(model, asked)
+    users = FRESH.select(scored_columns(model))  # all that it takes, the device among them
+    scored = score_users(model, users)
     for batch in (range(599, -1, -1), range(0, 600, 7), [3], [int(ON_PHONES.argmax())]):
         places = list(batch)
-        assert score_users(model, asked[places]).equals(together[places])
-        assert model.contributions(asked[places]).tobytes() == model.contributions(asked)[places].tobytes()
-    assert score_users(model, asked.clear()).schema == together.schema
-    assert model.contributions(asked.clear()).shape == (0, 3)
+        assert score_users(model, users[places]).equals(scored[places])
+        assert model.contributions(users[places]).tobytes() == model.contributions(users)[places].tobytes()
+    assert score_users(model, users.clear()).schema == scored.schema
+    assert model.contributions(users.clear()).shape == (0, 3)
 
 
 def test_a_segment_s_probabilities_are_calibrated_by_its_own_outcomes(model: Model) -> None:
@@ -143,17 +147,17 @@ def test_a_segment_s_probabilities_are_calibrated_by_its_own_outcomes(model: Mod
 
 
 def test_reasons_add_up_to_the_margin_of_the_model_that_scored_and_name_it(model: Model) -> None:
-    found = sentences(pl.concat(reasons(model, FRESH, chunk=100)))
-    sums = found.group_by("user_id", maintain_order=True).agg(pl.col("contribution").sum())
+    rows = sentences(pl.concat(reasons(model, FRESH, chunk=100)))
+    sums = rows.group_by("user_id", maintain_order=True).agg(pl.col("contribution").sum())
     assert np.abs(sums["contribution"].to_numpy() - model.margins(FRESH)).max() < 1e-4
-    for user, sentence in found.filter(pl.col("direction") == REST).select("user_id", "sentence").rows():
+    for user, sentence in rows.filter(pl.col("direction") == REST).select("user_id", "sentence").rows():
         scope = model.scopes(FRESH)[int(user[1:])]
         start = "Start and everything else" if scope == GLOBAL else f"Start for {scope} and everything else"
         assert sentence.startswith(f"{start} (odds × ")
 
 
 def test_importance_is_of_all_models_together(plain: Model, model: Model) -> None:
-    both = [importance(one, FRESH, FRESH["label"]) for one in (plain, model)]
+    both = [importance(scorer, FRESH, FRESH["label"]) for scorer in (plain, model)]
     for name in ("gain", "permutation", "shap"):
         assert both[1][name].sum() == pytest.approx(1)
         assert both[0].sort("feature")[name].to_list() != both[1].sort("feature")[name].to_list()

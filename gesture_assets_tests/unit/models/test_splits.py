@@ -60,34 +60,34 @@ def test_train_validation_and_test_follow_each_other_and_share_nobody(
     count: int, people: int, shares: Shares, seed: int, embargo: int
 ) -> None:
     on = days(count, apart=20)
-    found = split_by_time(
+    split = split_by_time(
         rows(people, on, gone=0.2), on, shares=shares, seed=seed, embargo=embargo if count > 4 else None
     )
-    parts = {name: found.filter(pl.col("split") == name) for name in PARTS}
-    for one, other in pairwise(PARTS):
-        if parts[one].height and parts[other].height:
-            assert parts[one]["as_of_date"].max() < parts[other]["as_of_date"].min()  # type: ignore[operator]
+    parts = {name: split.filter(pl.col("split") == name) for name in PARTS}
+    for earlier, later in pairwise(PARTS):
+        if parts[earlier].height and parts[later].height:
+            assert parts[earlier]["as_of_date"].max() < parts[later]["as_of_date"].min()  # type: ignore[operator]
     everybody = [set(part["person_id"]) for part in parts.values()]
     assert sum(map(len, everybody)) == len(set.union(*everybody))
-    assert set(found["split"]) <= {*PARTS, "left_out"}
+    assert set(split["split"]) <= {*PARTS, "left_out"}
 
 
 def test_who_is_in_a_part_does_not_depend_on_who_else_is_there() -> None:
     on = days(4)
     everybody = rows(300, on)
-    some = everybody.filter(pl.col("person_id") > "u00200")
+    later_ids = everybody.filter(pl.col("person_id") > "u00200")
     key = ["person_id", "as_of_date"]
-    both = split_by_time(everybody, on).join(split_by_time(some, on), on=key)
-    assert both.height == some.height
+    both = split_by_time(everybody, on).join(split_by_time(later_ids, on), on=key)
+    assert both.height == later_ids.height
     assert both["split"].equals(both["split_right"], check_names=False)
 
 
 def test_the_share_left_out_is_the_one_that_is_promised() -> None:
     on = days(5)
-    found = split_by_time(rows(20_000, on), on)
+    split = split_by_time(rows(20_000, on), on)
     assert left_out_share(on) == pytest.approx(0.56)
-    assert (found["split"] == "left_out").mean() == pytest.approx(0.56, abs=0.01)
-    counts = dict(found["split"].value_counts().iter_rows())
+    assert (split["split"] == "left_out").mean() == pytest.approx(0.56, abs=0.01)
+    counts = dict(split["split"].value_counts().iter_rows())
     assert counts["train"] / 60_000 == pytest.approx(0.6, abs=0.015)
     assert counts["validation"] / 20_000 == pytest.approx(0.2, abs=0.015)
     assert counts["test"] / 20_000 == pytest.approx(0.2, abs=0.015)
@@ -100,8 +100,8 @@ def test_an_embargo_leaves_out_the_days_whose_outcomes_the_test_day_did_not_know
     assert list(with_it.values()) == ["train", "train", "validation", "left_out", "left_out", "test"]
     learnt = [day for day, part in with_it.items() if part in ("train", "validation")]
     assert max(learnt) + timedelta(days=30) <= on[-1]
-    found = split_by_time(rows(50, on), on, embargo=30)
-    assert set(found.filter(pl.col("as_of_date").is_in(on[3:5]))["split"]) == {"left_out"}
+    split = split_by_time(rows(50, on), on, embargo=30)
+    assert set(split.filter(pl.col("as_of_date").is_in(on[3:5]))["split"]) == {"left_out"}
 
 
 def test_several_days_may_calibrate() -> None:
@@ -132,19 +132,19 @@ def test_parts_of_the_random_split_have_the_same_share_of_positives(
     people: int, positive: float, gone: float, shares: Shares, seed: int
 ) -> None:
     frame = rows(people, days(3), positive=positive, gone=gone)
-    found = collected(random_split(lazy(frame), shares=shares, seed=seed))
-    assert found.height == frame.height
-    assert found.group_by("person_id").agg(pl.col("random_split").n_unique())["random_split"].max() == 1
+    split = collected(random_split(lazy(frame), shares=shares, seed=seed))
+    assert split.height == frame.height
+    assert split.group_by("person_id").agg(pl.col("random_split").n_unique())["random_split"].max() == 1
     whole = float(frame["label"].mean())  # type: ignore[arg-type]
-    for part in summary(found, "random_split").iter_rows(named=True):
+    for part in summary(split, "random_split").iter_rows(named=True):
         # a person or two of three rows more or fewer, whatever the size of the part
         assert abs(part["class_share"] - whole) <= max(0.01, 6 / part["row_count"])
         assert abs(part["person_count"] - getattr(shares, part["part"]) / 100 * frame["person_id"].n_unique()) <= 2
 
 
 def test_the_class_share_of_60_20_20_differs_by_less_than_a_hundredth() -> None:
-    found = collected(random_split(lazy(rows(2_000, days(4), positive=0.06, gone=0.3))))
-    parts = summary(found, "random_split")
+    split = collected(random_split(lazy(rows(2_000, days(4), positive=0.06, gone=0.3))))
+    parts = summary(split, "random_split")
     assert parts["part"].to_list() == list(PARTS)
     assert parts["class_share"].max() - parts["class_share"].min() < 0.003  # type: ignore[operator]
     assert parts["row_share"].to_list() == pytest.approx([0.6, 0.2, 0.2], abs=0.005)
@@ -152,8 +152,8 @@ def test_the_class_share_of_60_20_20_differs_by_less_than_a_hundredth() -> None:
 
 def test_another_seed_draws_others() -> None:
     frame = rows(500, days(3))
-    one, other = (collected(random_split(lazy(frame), seed=seed)) for seed in (1, 2))
-    assert not one["random_split"].equals(other["random_split"])
+    first, second = (collected(random_split(lazy(frame), seed=seed)) for seed in (1, 2))
+    assert not first["random_split"].equals(second["random_split"])
 
 
 @pytest.mark.parametrize("prefix", ["u", "user_", "subscriber:", "anon:visitor-"])
@@ -183,8 +183,8 @@ def test_what_settles_the_level_is_everybody_of_the_day_but_those_tested() -> No
             PARTITION: [date(2026, 3, 1)] * 500 + [date(2026, 3, 15)] * 500,
         }
     )
-    kept = not_tested(rows, date(2026, 3, 15))
+    untested = not_tested(rows, date(2026, 3, 15))
     tested = {person for person in rows["person_id"] if draw(person) * 100 >= 80 * PRIME}
-    assert set(kept["person_id"]) == set(rows["person_id"]) - tested
-    assert kept[PARTITION].unique().to_list() == [date(2026, 3, 15)]
-    assert 0.7 < len(kept) / 500 < 0.9
+    assert set(untested["person_id"]) == set(rows["person_id"]) - tested
+    assert untested[PARTITION].unique().to_list() == [date(2026, 3, 15)]
+    assert 0.7 < len(untested) / 500 < 0.9

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gesture_assets.errors import ConfigError, ModelMismatch, TrainingRefused
-from gesture_assets.models.training import Model, Parameters, outcomes, train
+from gesture_assets.models.parameters import Parameters
+from gesture_assets.models.training import Model, outcomes, train
 
 FEATURES = ["visit_count", "rate", "is_subscriber", "country"]
 
@@ -38,7 +39,7 @@ def model() -> Model:
 
 
 def test_the_defaults_are_those_of_the_source_document() -> None:
-    found = Parameters().as_dict()
+    parameters = Parameters().as_dict()
     expected = {
         "objective": "binary:logistic",
         "eval_metric": "logloss",
@@ -49,16 +50,21 @@ def test_the_defaults_are_those_of_the_source_document() -> None:
         "colsample_bytree": 0.8,
         "seed": 42,
     }
-    assert {name: found[name] for name in expected} == expected
+    assert {name: parameters[name] for name in expected} == expected
 
 
 def test_parameters_are_overridden_by_name() -> None:
-    found = Parameters().overridden({"max_depth": "4", "learning_rate": 0.05, "random_state": 7})
-    assert (found.max_depth, found.learning_rate, found.seed, found.n_estimators) == (4, 0.05, 7, 100)
+    parameters = Parameters().overridden({"max_depth": "4", "learning_rate": 0.05, "random_state": 7})
+    assert (parameters.max_depth, parameters.learning_rate, parameters.seed, parameters.n_estimators) == (
+        4,
+        0.05,
+        7,
+        100,
+    )
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"depth": 4}, "'depth' is not known"),
         ({"scale_pos_weight": 20}, "classes are never weighted"),
@@ -70,8 +76,8 @@ def test_parameters_are_overridden_by_name() -> None:
         ({"objective": "reg:squarederror"}, "expected: binary:logistic"),
     ],
 )
-def test_an_unknown_or_impossible_parameter_is_refused(given: dict, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_an_unknown_or_impossible_parameter_is_refused(given: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         Parameters().overridden(given)
 
 
@@ -82,14 +88,16 @@ def test_two_trainings_with_one_seed_are_equal_to_the_last_byte(model: Model, tm
     for name in ("booster.json", "model.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert model.fingerprint == again.fingerprint
-    other = train(world(2_000), "bought", FEATURES, parameters=Parameters(seed=43))
-    assert other.fingerprint != again.fingerprint
+    other_seed = train(world(2_000), "bought", FEATURES, parameters=Parameters(seed=43))
+    assert other_seed.fingerprint != again.fingerprint
 
 
 def test_the_number_of_threads_does_not_show() -> None:
     few = Parameters(n_estimators=5)
-    found = {train(world(2_000), "bought", FEATURES, parameters=few, threads=count).fingerprint for count in (1, 2, 3)}
-    assert len(found) == 1
+    fingerprints = {
+        train(world(2_000), "bought", FEATURES, parameters=few, threads=count).fingerprint for count in (1, 2, 3)
+    }
+    assert len(fingerprints) == 1
 
 
 def test_a_model_survives_its_files_to_the_last_bit(model: Model, tmp_path: Path) -> None:
@@ -188,15 +196,15 @@ def test_missing_numbers_train_either_way() -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "said"),
+    ("column", "message"),
     [
         (pl.Series([0, 1, None, 1]), "1 rows without it"),
         (pl.Series([0, 1, 2, 1]), "values from 0 to 2"),
         (pl.Series(["yes", "no", "no", "no"]), "type String"),
     ],
 )
-def test_a_target_is_zeros_and_ones(column: pl.Series, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_a_target_is_zeros_and_ones(column: pl.Series, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         outcomes(pl.DataFrame({"y": column}), "y")
 
 
@@ -231,5 +239,5 @@ def test_without_a_validation_part_probabilities_are_xgboost_s_own() -> None:
 def test_ratings_are_an_order(model: Model) -> None:
     rated = world(600).with_columns(grade=pl.col("visit_count").clip(1, 3).replace_strict([1, 2, 3], ["c", "b", "a"]))
     graded = train(rated, "bought", ["grade"], ordinal={"grade": ["c", "b", "a"]}, monotone={"grade": 1})
-    found = graded.margins(pl.DataFrame({"grade": ["c", "b", "a"]}))
-    assert (np.diff(found) > 0).all()
+    margins = graded.margins(pl.DataFrame({"grade": ["c", "b", "a"]}))
+    assert (np.diff(margins) > 0).all()

@@ -85,21 +85,21 @@ def known() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
 
 def test_eligible_rows_have_their_features_rule_score_label_and_parts_in_order() -> None:
     features, labels, scores = known()
-    found = training_set(lazy(features), lazy(labels), DAYS, rule_scores=lazy(scores)).collect("polars").to_native()
-    assert isinstance(found, pl.DataFrame)
+    rows = training_set(lazy(features), lazy(labels), DAYS, rule_scores=lazy(scores)).collect("polars").to_native()
+    assert isinstance(rows, pl.DataFrame)
     expected = features.join(labels.filter("is_eligible"), on=["as_of_date", "user_id"]).join(
         scores, on=["as_of_date", "user_id"], how="left"
     )
     expected = expected.sort("as_of_date", "user_id")
-    assert found["user_id"].to_list() == expected["user_id"].to_list()
-    assert found["as_of_date"].to_list() == expected["as_of_date"].to_list()
-    assert found["label"].to_list() == expected["label"].to_list()
-    assert found["visit_count"].to_list() == expected["visit_count"].to_list()
-    assert found["rule_score"].to_list() == expected["score"].to_list()
-    assert found["rule_score"].null_count() == 1
-    assert set(found["split"]) == {"train", "validation", "test", "left_out"}
-    assert set(found["random_split"]) == {"train", "validation", "test"}
-    assert found.filter(pl.col("split") == "train")["as_of_date"].n_unique() == 2
+    assert rows["user_id"].to_list() == expected["user_id"].to_list()
+    assert rows["as_of_date"].to_list() == expected["as_of_date"].to_list()
+    assert rows["label"].to_list() == expected["label"].to_list()
+    assert rows["visit_count"].to_list() == expected["visit_count"].to_list()
+    assert rows["rule_score"].to_list() == expected["score"].to_list()
+    assert rows["rule_score"].null_count() == 1
+    assert set(rows["split"]) == {"train", "validation", "test", "left_out"}
+    assert set(rows["random_split"]) == {"train", "validation", "test"}
+    assert rows.filter(pl.col("split") == "train")["as_of_date"].n_unique() == 2
 
 
 def test_ids_of_one_person_are_in_one_part() -> None:
@@ -107,14 +107,14 @@ def test_ids_of_one_person_are_in_one_part() -> None:
     labels = labels.with_columns(
         person_id=pl.lit("p") + (pl.col("user_id").str.slice(1).cast(pl.Int64) // 2).cast(pl.String)
     )
-    found = training_set(lazy(features), lazy(labels), DAYS).collect("polars").to_native()
-    assert isinstance(found, pl.DataFrame)
+    rows = training_set(lazy(features), lazy(labels), DAYS).collect("polars").to_native()
+    assert isinstance(rows, pl.DataFrame)
     assert (
-        found.filter(pl.col("split") != "left_out").group_by("person_id").agg(pl.col("split").n_unique())["split"].max()
+        rows.filter(pl.col("split") != "left_out").group_by("person_id").agg(pl.col("split").n_unique())["split"].max()
         == 1
     )
-    assert found.group_by("person_id").agg(pl.col("random_split").n_unique())["random_split"].max() == 1
-    assert "rule_score" not in found.columns
+    assert rows.group_by("person_id").agg(pl.col("random_split").n_unique())["random_split"].max() == 1
+    assert "rule_score" not in rows.columns
 
 
 def test_the_rule_score_of_a_night_is_joined_as_in_training() -> None:

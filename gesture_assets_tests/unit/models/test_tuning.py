@@ -12,7 +12,8 @@ import pytest
 
 from gesture_assets.errors import ConfigError, TrainingRefused
 from gesture_assets.models.evaluation import best_threshold, evaluate
-from gesture_assets.models.training import Parameters, train
+from gesture_assets.models.parameters import Parameters
+from gesture_assets.models.training import train
 from gesture_assets.models.tuning import SPACE, Trial, tune
 
 FEATURES = ["strong", "weak", "idle"]
@@ -30,33 +31,33 @@ TRAINING, VALIDATION = visitors(400, 1), visitors(400, 2)
 
 def search(**arguments) -> list[Trial]:
     """The trials of a search, without what the clock says of them."""
-    found = tune(TRAINING, VALIDATION, "bought", FEATURES, **arguments)
-    return [replace(trial, seconds=0.0) for trial in found.trials]
+    tuning = tune(TRAINING, VALIDATION, "bought", FEATURES, **arguments)
+    return [replace(trial, seconds=0.0) for trial in tuning.trials]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_trials_stay_in_the_space_and_the_best_has_the_highest_auc(sampler: str) -> None:
     seen: list[Trial] = []
     base = Parameters(min_child_weight=3)
-    found = tune(TRAINING, VALIDATION, "bought", FEATURES, sampler=sampler, parameters=base, on_trial=seen.append)
-    assert len(found.trials) == 24
-    assert seen == list(found.trials)
-    for trial in found.trials:
+    tuning = tune(TRAINING, VALIDATION, "bought", FEATURES, sampler=sampler, parameters=base, on_trial=seen.append)
+    assert len(tuning.trials) == 24
+    assert seen == list(tuning.trials)
+    for trial in tuning.trials:
         chosen = trial.parameters.as_dict()
         assert all(low <= chosen[name] <= high for name, (low, high) in SPACE.items())
         assert (trial.parameters.min_child_weight, trial.parameters.seed) == (3, 42)
     for name in SPACE:
-        assert len({trial.parameters.as_dict()[name] for trial in found.trials}) > 3
-    assert found.best.roc_auc == max(trial.roc_auc for trial in found.trials)
-    assert found.sampler == sampler
+        assert len({trial.parameters.as_dict()[name] for trial in tuning.trials}) > 3
+    assert tuning.best.roc_auc == max(trial.roc_auc for trial in tuning.trials)
+    assert tuning.sampler == sampler
 
 
 def test_trials_are_models_of_the_encoding_that_is_trained_with() -> None:
     """A gap that says who buys: only a search that fills it as training does finds the same scores."""
     hidden = (pl.col("bought") & (pl.col("idle") > 0)) | (pl.col("idle") > 1)
     gappy = [rows.with_columns(strong=pl.when(~hidden).then("strong")) for rows in (TRAINING, VALIDATION)]
-    found = tune(*gappy, "bought", FEATURES, missing="imputed", trials=3)
-    for trial in found.trials:
+    tuning = tune(*gappy, "bought", FEATURES, missing="imputed", trials=3)
+    for trial in tuning.trials:
         model = train(
             gappy[0],
             "bought",
@@ -98,8 +99,8 @@ def test_a_trial_s_figures_are_those_of_its_model() -> None:
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_one_seed_and_one_worker_make_the_same_trials(sampler: str) -> None:
     assert search(sampler=sampler, trials=12) == search(sampler=sampler, trials=12)
-    first, other = search(sampler=sampler, trials=1)[0], search(sampler=sampler, trials=1, seed=43)[0]
-    assert first.parameters != other.parameters
+    first, other_seed = search(sampler=sampler, trials=1)[0], search(sampler=sampler, trials=1, seed=43)[0]
+    assert first.parameters != other_seed.parameters
 
 
 def test_the_random_search_is_the_same_with_any_number_of_workers() -> None:
@@ -127,7 +128,7 @@ from gesture_assets.models import tuning
 
 def wait_in_the_eleventh(trial):
     if trial.number == 9:
-        optuna.load_study(study_name="tuning", storage=tuning._open(sys.argv[2])).ask()
+        optuna.load_study(study_name="tuning", storage=tuning._storage(sys.argv[2])).ask()
         print("killable", flush=True)
         time.sleep(600)
 
@@ -151,18 +152,18 @@ def test_a_search_killed_after_trial_10_makes_the_other_14_when_it_is_resumed(tm
     storage = str(tmp_path / "tuning.log") if form == "journal" else f"sqlite:///{tmp_path / 'tuning.db'}"
     kill_a_search_in_its_eleventh_trial(storage)
     seen: list[Trial] = []
-    found = tune(TRAINING, VALIDATION, "bought", FEATURES, storage=storage, on_trial=seen.append)
-    assert (found.resumed, len(seen), len(found.trials)) == (10, 14, 24)
+    tuning = tune(TRAINING, VALIDATION, "bought", FEATURES, storage=storage, on_trial=seen.append)
+    assert (tuning.resumed, len(seen), len(tuning.trials)) == (10, 14, 24)
     uninterrupted = search()
-    assert [trial.parameters for trial in found.trials] == [trial.parameters for trial in uninterrupted]
+    assert [trial.parameters for trial in tuning.trials] == [trial.parameters for trial in uninterrupted]
     again = tune(TRAINING, VALIDATION, "bought", FEATURES, storage=storage, on_trial=seen.append)
-    assert (again.resumed, len(seen), again.best) == (24, 14, found.best)
+    assert (again.resumed, len(seen), again.best) == (24, 14, tuning.best)
 
 
 @pytest.mark.parametrize("kind", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
 def test_workers_share_the_trials(tmp_path: Path, kind: str) -> None:
     seen: list[Trial] = []
-    found = tune(
+    tuning = tune(
         TRAINING,
         VALIDATION,
         "bought",
@@ -173,8 +174,8 @@ def test_workers_share_the_trials(tmp_path: Path, kind: str) -> None:
         storage=str(tmp_path / "tuning.log"),
         on_trial=seen.append,
     )
-    assert sorted(trial.number for trial in seen) == [trial.number for trial in found.trials] == list(range(8))
-    assert len({trial.parameters for trial in found.trials}) == 8
+    assert sorted(trial.number for trial in seen) == [trial.number for trial in tuning.trials] == list(range(8))
+    assert len({trial.parameters for trial in tuning.trials}) == 8
 
 
 def test_a_study_of_another_search_is_not_gone_on_with(tmp_path: Path) -> None:

@@ -93,12 +93,12 @@ def test_mlflow_keeps_runs_children_the_model_and_who_is_champion(
             tracking.log(child, parameters={"max_depth": 4}, metrics={"roc_auc": 0.8})
         tracking.log(parent, parameters=model.parameters.as_dict(), metrics={"roc_auc": 0.81}, files=[folder])
         tracking.register(parent, model, version)
-    kept = tracking.client.get_run(parent)
-    assert (kept.info.status, kept.data.tags["dagster_run_id"]) == ("FINISHED", "r1")
-    assert kept.data.params["max_depth"] == "6"
-    assert kept.data.metrics == {"roc_auc": 0.81}
+    run = tracking.client.get_run(parent)
+    assert (run.info.status, run.data.tags["dagster_run_id"]) == ("FINISHED", "r1")
+    assert run.data.params["max_depth"] == "6"
+    assert run.data.metrics == {"roc_auc": 0.81}
     children = tracking.client.search_runs([tracking.experiment_id], f"tags.mlflow.parentRunId = '{parent}'")
-    assert [one.data.metrics["roc_auc"] for one in children] == [0.8]
+    assert [child.data.metrics["roc_auc"] for child in children] == [0.8]
     tracking.alias(CHAMPION, version)
     tracking.alias(CHALLENGER, None)
     assert tracking.aliases() == {CHAMPION: version}

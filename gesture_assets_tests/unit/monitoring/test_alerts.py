@@ -45,9 +45,9 @@ def opened(alert: Alert = DRIFT, **values: Any) -> Incident:
     return replace(Incident(alert, 1, NIGHT, NIGHT, 1), **values)
 
 
-def what_follows(known: list[Incident], tonight: list[Alert], nights: int, **options: Any) -> list[tuple[Any, ...]]:
-    found = changes(known, tonight, nights_later(nights), **{"is_backfill": False, **options})
-    return [(one.alert.key, one.incident, one.change) for one in found]
+def what_follows(incidents: list[Incident], tonight: list[Alert], nights: int, **options: Any) -> list[tuple[Any, ...]]:
+    changed = changes(incidents, tonight, nights_later(nights), **{"is_backfill": False, **options})
+    return [(change.alert.key, change.incident, change.change) for change in changed]
 
 
 def test_an_alarm_opens_an_alert_and_sounding_again_repeats_it() -> None:
@@ -76,8 +76,8 @@ def test_back_within_a_week_it_is_the_same_alert_and_later_a_new_one(nights: int
 
 
 def test_the_newest_incident_of_a_key_counts() -> None:
-    known = [opened(incident=2, last_seen=nights_later(20)), opened(resolved_on=nights_later(1))]
-    assert what_follows(known, [DRIFT], 21) == [(DRIFT.key, 2, "repeated")]
+    incidents = [opened(incident=2, last_seen=nights_later(20)), opened(resolved_on=nights_later(1))]
+    assert what_follows(incidents, [DRIFT], 21) == [(DRIFT.key, 2, "repeated")]
 
 
 def test_a_warning_that_becomes_an_error_escalates_even_within_the_night() -> None:
@@ -89,8 +89,8 @@ def test_a_warning_that_becomes_an_error_escalates_even_within_the_night() -> No
 def test_two_alarms_of_one_key_are_the_more_severe() -> None:
     worse = replace(DRIFT, severity=Severity.ERROR)
     for both in ([DRIFT, worse], [worse, DRIFT]):
-        (found,) = changes([], both, NIGHT, is_backfill=False)
-        assert found == Change(worse, 1, NIGHT, "opened")
+        (changed,) = changes([], both, NIGHT, is_backfill=False)
+        assert changed == Change(worse, 1, NIGHT, "opened")
 
 
 def test_a_backfill_and_an_older_night_raise_and_resolve_nothing() -> None:
@@ -117,11 +117,11 @@ def test_alarms_of_a_night_say_nothing_about_failures() -> None:
 
 def test_a_night_that_has_passed_ends_failures_up_to_it_and_nothing_else() -> None:
     training = opened(replace(FAILED, key=f"{TRAINING_FAILED}candidate_model"))
-    known = [opened(FAILED), opened(DRIFT), opened(FAILED, resolved_on=NIGHT), training]
-    assert passed(known, NIGHT_FAILED, nights_later(-1)) == []
+    incidents = [opened(FAILED), opened(DRIFT), opened(FAILED, resolved_on=NIGHT), training]
+    assert passed(incidents, NIGHT_FAILED, nights_later(-1)) == []
     for night in (NIGHT, nights_later(1)):
-        assert passed(known, NIGHT_FAILED, night) == [Change(FAILED, 1, night, "resolved")]
-    assert passed(known, TRAINING_FAILED, NIGHT) == [Change(training.alert, 1, NIGHT, "resolved")]
+        assert passed(incidents, NIGHT_FAILED, night) == [Change(FAILED, 1, night, "resolved")]
+    assert passed(incidents, TRAINING_FAILED, NIGHT) == [Change(training.alert, 1, NIGHT, "resolved")]
 
 
 # ---- telling -------------------------------------------------------------------------------------------------------
@@ -140,16 +140,16 @@ def webhook(posts: Posts, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_news_goes_out_in_exactly_one_post(tmp_path: Path, posts: Posts, webhook: str) -> None:
-    known = [opened(), opened(LATE), opened(replace(DRIFT, key="told"), is_told=True)]
-    found = deliver(known, LOG, tmp_path / "alerts.json", webhook, night=NIGHT)
-    assert found.failure is None
-    assert [(one.alert.key, one.change, one.night) for one in found.told] == [
+    incidents = [opened(), opened(LATE), opened(replace(DRIFT, key="told"), is_told=True)]
+    delivery = deliver(incidents, LOG, tmp_path / "alerts.json", webhook, night=NIGHT)
+    assert delivery.failure is None
+    assert [(change.alert.key, change.change, change.night) for change in delivery.told] == [
         (DRIFT.key, "told", NIGHT),
         (LATE.key, "told", NIGHT),
     ]
     (post,) = posts
     assert (post["type"], post["night"]) == ("application/json", "2026-03-09")
-    assert [one["key"] for one in post["alerts"]] == [DRIFT.key, LATE.key]
+    assert [alert["key"] for alert in post["alerts"]] == [DRIFT.key, LATE.key]
     assert post["text"].splitlines()[0] == (
         "WARN drift/features/country: country drifted: PSI 0.31. Where: user_features. Next: gesture drift show country"
     )
@@ -157,7 +157,7 @@ def test_news_goes_out_in_exactly_one_post(tmp_path: Path, posts: Posts, webhook
 
 
 @pytest.mark.parametrize(
-    "known",
+    "incidents",
     [
         [],
         [opened(is_told=True, night_count=3)],
@@ -166,16 +166,16 @@ def test_news_goes_out_in_exactly_one_post(tmp_path: Path, posts: Posts, webhook
     ],
 )
 def test_nothing_is_posted_where_there_is_no_news(
-    tmp_path: Path, posts: Posts, webhook: str, known: list[Incident]
+    tmp_path: Path, posts: Posts, webhook: str, incidents: list[Incident]
 ) -> None:
-    assert deliver(known, LOG, tmp_path / "alerts.json", webhook, night=NIGHT).told == ()
+    assert deliver(incidents, LOG, tmp_path / "alerts.json", webhook, night=NIGHT).told == ()
     assert posts == []
 
 
 def test_the_file_holds_what_is_open_and_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "alerts.json"
-    known = [opened(is_acknowledged=True, note="known"), opened(LATE, resolved_on=NIGHT)]
-    assert deliver(known, LOG, path, None, night=NIGHT).told == ()
+    incidents = [opened(is_acknowledged=True, note="known"), opened(LATE, resolved_on=NIGHT)]
+    assert deliver(incidents, LOG, path, None, night=NIGHT).told == ()
     (row,) = json.loads(path.read_text())["alerts"]
     assert (row["key"], row["severity"], row["first_seen"], row["is_acknowledged"], row["note"]) == (
         DRIFT.key,
@@ -192,14 +192,14 @@ def test_the_file_holds_what_is_open_and_is_replaced_whole(tmp_path: Path) -> No
 def test_the_log_has_a_line_for_each_open_alert_that_nobody_has_acknowledged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    known = [
+    incidents = [
         opened(is_told=True, night_count=3),
         opened(LATE),
         opened(replace(LATE, key="known"), is_acknowledged=True),
     ]
     with caplog.at_level(logging.INFO):
-        deliver(known, LOG, tmp_path / "alerts.json", None, night=NIGHT)
-    assert [(one.levelname, one.getMessage().split(" Where")[0]) for one in caplog.records] == [
+        deliver(incidents, LOG, tmp_path / "alerts.json", None, night=NIGHT)
+    assert [(record.levelname, record.getMessage().split(" Where")[0]) for record in caplog.records] == [
         ("WARNING", "WARN drift/features/country: country drifted: PSI 0.31. (night 3 since 2026-03-09)"),
         ("ERROR", "ERROR freshness/user_features: Not live by six."),
     ]
@@ -209,11 +209,11 @@ def test_the_log_has_a_line_for_each_open_alert_that_nobody_has_acknowledged(
 def test_a_webhook_that_refuses_is_a_note(
     tmp_path: Path, posts: Posts, webhook: str, path: str, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = deliver([opened()], LOG, tmp_path / "alerts.json", webhook + path, night=NIGHT)
-    assert found.told == ()
-    assert why in str(found.failure)
+    delivery = deliver([opened()], LOG, tmp_path / "alerts.json", webhook + path, night=NIGHT)
+    assert delivery.told == ()
+    assert why in str(delivery.failure)
     assert len(posts) == 1
-    assert found.failure in caplog.messages
+    assert delivery.failure in caplog.messages
 
 
 @pytest.mark.parametrize(
@@ -223,10 +223,10 @@ def test_a_webhook_that_is_not_there_is_a_note_without_its_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv("no_proxy", "*")
-    found = deliver([opened()], LOG, tmp_path / "alerts.json", url, night=NIGHT)
-    assert found.told == ()
-    assert str(found.failure).startswith("The webhook (GESTURE_ALERT_WEBHOOK) did not take the alerts: ")
-    assert "secret" not in str(found.failure)
+    delivery = deliver([opened()], LOG, tmp_path / "alerts.json", url, night=NIGHT)
+    assert delivery.told == ()
+    assert str(delivery.failure).startswith("The webhook (GESTURE_ALERT_WEBHOOK) did not take the alerts: ")
+    assert "secret" not in str(delivery.failure)
 
 
 def test_a_webhook_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,5 +237,5 @@ def test_a_webhook_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        found = deliver([opened()], LOG, tmp_path / "alerts.json", url, night=NIGHT, timeout_seconds=0.2)
-    assert "timed out" in str(found.failure)
+        delivery = deliver([opened()], LOG, tmp_path / "alerts.json", url, night=NIGHT, timeout_seconds=0.2)
+    assert "timed out" in str(delivery.failure)

@@ -34,10 +34,10 @@ def report(then: pl.DataFrame, now: pl.DataFrame, importance: dict[str, float] |
 
 
 def only(then: Any, now: Any) -> dict[str, Any]:
-    known = pl.DataFrame({"x": then}, strict=False)
-    found = report(known, pl.DataFrame({"x": now}, schema=known.schema, strict=False))
-    assert found.schema == REPORT
-    return found.row(0, named=True)
+    before = pl.DataFrame({"x": then}, strict=False)
+    drift = report(before, pl.DataFrame({"x": now}, schema=before.schema, strict=False))
+    assert drift.schema == REPORT
+    return drift.row(0, named=True)
 
 
 def normal(rows: int, *, columns: int = 1, seed: int = 1, shift: float = 0.0) -> pl.DataFrame:
@@ -124,12 +124,12 @@ def test_everything_is_significant_with_many_rows_and_only_what_matters_is_an_al
 def test_drift_in_an_unused_feature_ranks_last() -> None:
     then = normal(2000, columns=4)
     now = normal(2000, columns=4, seed=2).with_columns(f0=pl.col("f0") + 5, f1=pl.col("f1") + 0.3)
-    found = report(then, now, {"f1": 0.5, "f2": 0.4, "f3": 0.1})
-    assert found["feature"].to_list()[0] == "f1"
-    assert found["feature"].to_list()[-1] == "f0"
-    assert found["rank"].to_list() == [1, 2, 3, 4]
-    assert found.row(-1, named=True)["verdict"] == "drift"
-    assert found.row(-1, named=True)["impact"] == 0.0
+    drift = report(then, now, {"f1": 0.5, "f2": 0.4, "f3": 0.1})
+    assert drift["feature"].to_list()[0] == "f1"
+    assert drift["feature"].to_list()[-1] == "f0"
+    assert drift["rank"].to_list() == [1, 2, 3, 4]
+    assert drift.row(-1, named=True)["verdict"] == "drift"
+    assert drift.row(-1, named=True)["impact"] == 0.0
 
 
 def test_a_day_is_never_compared_with_itself() -> None:
@@ -169,8 +169,8 @@ def test_bins_are_tenths_of_the_reference_with_open_ends() -> None:
     feature = frozen(pl.DataFrame({"x": range(1, 101)})).features[0]
     assert feature.edges[1:].tolist() == [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
     assert feature.edges[0] == pytest.approx(1)
-    found = count(lazy(pl.DataFrame({"x": [-5, 1, 10, 11, 100, 101, 1_000_000, None]})), "x", "number")
-    assert feature.histogram(found).tolist() == [1, 2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 2, 1]
+    values = count(lazy(pl.DataFrame({"x": [-5, 1, 10, 11, 100, 101, 1_000_000, None]})), "x", "number")
+    assert feature.histogram(values).tolist() == [1, 2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 2, 1]
 
 
 def test_both_engines_count_alike() -> None:
@@ -195,26 +195,26 @@ def test_a_score_is_measured_as_a_number_and_always_matters() -> None:
     scores = pl.DataFrame({"probability": np.random.default_rng(1).beta(2, 8, 2000)})
     reference = frozen(scores, is_score=True)
     moved = scores.select(pl.col("probability") * 2)
-    found = judge(
+    drift = judge(
         feature_drift(reference, lazy(moved), TONIGHT),
         feature_drift(frozen(normal(2000)), lazy(normal(2000, seed=2)), TONIGHT),
         importance={"f0": 1.0},
     )
-    assert found.row(0, named=True)["kind"] == "score"
-    assert found.row(0, named=True)["importance"] == 1.0
-    assert found["verdict"].to_list() == ["drift", "stable"]
+    assert drift.row(0, named=True)["kind"] == "score"
+    assert drift.row(0, named=True)["importance"] == 1.0
+    assert drift["verdict"].to_list() == ["drift", "stable"]
 
 
-def outcomes(rows: int, rate: float, said: float) -> Frame:
+def outcomes(rows: int, rate: float, predicted: float) -> Frame:
     buyers = round(rows * rate)
-    return lazy(pl.DataFrame({"probability": [said] * rows, "label": [1] * buyers + [0] * (rows - buyers)}))
+    return lazy(pl.DataFrame({"probability": [predicted] * rows, "label": [1] * buyers + [0] * (rows - buyers)}))
 
 
 def test_labels_and_calibration_have_a_row_each() -> None:
     # 5 % said and seen then; 8 % now, said to be 8 %: more buy, and the model knows it.
-    found = outcome_drift(outcomes(4000, 0.05, 0.05), outcomes(4000, 0.08, 0.08), TONIGHT)
-    assert found.schema == MEASURED
-    judged = judge(found, importance={})
+    drift = outcome_drift(outcomes(4000, 0.05, 0.05), outcomes(4000, 0.08, 0.08), TONIGHT)
+    assert drift.schema == MEASURED
+    judged = judge(drift, importance={})
     verdicts = dict(judged.select("kind", "verdict").iter_rows())
     assert verdicts == {"label": "moderate", "calibration": "stable"}
     # The same 5 % said now: fewer and fewer of the probabilities are true.
@@ -257,19 +257,21 @@ def nights(count_: int, *, features: int, rows: int, shift: float = 0.0) -> tupl
     alarmed = naive = 0
     for seed in range(1, count_ + 1):
         tonight = normal(rows, columns=features, seed=seed, shift=shift)
-        found = judge(feature_drift(reference, lazy(tonight), TONIGHT), importance={})
-        wanted = found.filter(pl.col("feature") == "f0") if shift else found
+        drift = judge(feature_drift(reference, lazy(tonight), TONIGHT), importance={})
+        wanted = drift.filter(pl.col("feature") == "f0") if shift else drift
         alarmed += wanted["verdict"].is_in(ALARMS).any()
-        naive += (found["p_value"] < 0.05).any()
+        naive += (drift["p_value"] < 0.05).any()
     return alarmed, naive
 
 
 @pytest.mark.slow
 def test_nights_without_drift_are_silent_and_a_planted_shift_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     alarmed, naive = nights(200, features=20, rows=1000)
-    found, _ = nights(100, features=20, rows=1000, shift=0.5)
+    noticed, _ = nights(100, features=20, rows=1000, shift=0.5)
     with capsys.disabled():
-        print(f"\nno drift, 20 features, 200 nights: {alarmed} alarm, {naive} by p < 0.05; 0.5 sd found {found} of 100")
+        print(
+            f"\nno drift, 20 features, 200 nights: {alarmed} alarm, {naive} by p < 0.05; 0.5 sd found {noticed} of 100"
+        )
     assert alarmed <= 10  # 5 % of the nights
     assert naive > 100
-    assert found >= 95
+    assert noticed >= 95

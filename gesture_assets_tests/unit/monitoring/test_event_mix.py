@@ -31,9 +31,9 @@ def lazy(rows: list[Row]) -> nw.LazyFrame[Any]:
 
 
 def mix(rows: list[Row], night: date = NIGHT) -> pl.DataFrame:
-    found = event_mix(lazy(rows), night)
-    assert found.schema == EVENT_MIX
-    return found
+    watched = event_mix(lazy(rows), night)
+    assert watched.schema == EVENT_MIX
+    return watched
 
 
 def no_cart_but_a_crash(day: date, segment: str, did: dict[str, int], random: np.random.Generator) -> None:
@@ -67,19 +67,19 @@ def world(days: int = 70, visitors: int = 30, *, change: Callable[..., None] | N
     return rows
 
 
-def alarms(found: pl.DataFrame) -> set[tuple[str, str, str]]:
-    return set(found.filter(pl.col("verdict").is_in(ALARMS)).select("segment", "kind", "name").rows())
+def alarms(watched: pl.DataFrame) -> set[tuple[str, str, str]]:
+    return set(watched.filter(pl.col("verdict").is_in(ALARMS)).select("segment", "kind", "name").rows())
 
 
-def rows_of(found: pl.DataFrame, segment: str, name: str) -> dict[str, Any]:
-    return found.filter(pl.col("segment") == segment, pl.col("name") == name).row(0, named=True)
+def rows_of(watched: pl.DataFrame, segment: str, name: str) -> dict[str, Any]:
+    return watched.filter(pl.col("segment") == segment, pl.col("name") == name).row(0, named=True)
 
 
 def test_an_ordinary_week_is_silent_and_steps_are_found_in_the_reference() -> None:
-    found = mix(world())
-    assert alarms(found) == set()
-    assert set(found.filter(pl.col("kind") == "step")["name"]) == {"view → cart", "cart → pay"}
-    assert rows_of(found, "all", "cart → pay")["rate_reference"] == pytest.approx(0.8, abs=0.06)
+    watched = mix(world())
+    assert alarms(watched) == set()
+    assert set(watched.filter(pl.col("kind") == "step")["name"]) == {"view → cart", "cart → pay"}
+    assert rows_of(watched, "all", "cart → pay")["rate_reference"] == pytest.approx(0.8, abs=0.06)
 
 
 def test_nights_without_an_incident_are_silent_in_the_long_run() -> None:
@@ -91,10 +91,10 @@ def test_a_bug_of_one_segment_is_named_with_step_and_segment() -> None:
         if segment == "mobile" and day > NIGHT - timedelta(days=6) and random.random() < 0.8:
             did.pop("pay", None)
 
-    found = mix(world(change=no_pay_on_mobile))
-    assert ("mobile", "step", "cart → pay") in alarms(found)
-    assert all(segment != "desktop" for segment, _, _ in alarms(found))
-    assert rows_of(found, "mobile", "cart → pay")["sentence"].startswith("mobile, cart → pay: drift; ")
+    watched = mix(world(change=no_pay_on_mobile))
+    assert ("mobile", "step", "cart → pay") in alarms(watched)
+    assert all(segment != "desktop" for segment, _, _ in alarms(watched))
+    assert rows_of(watched, "mobile", "cart → pay")["sentence"].startswith("mobile, cart → pay: drift; ")
 
 
 def test_a_new_event_type_is_named_when_three_people_have_it() -> None:
@@ -102,10 +102,10 @@ def test_a_new_event_type_is_named_when_three_people_have_it() -> None:
     for number, expected in ((FEWEST_OF_NEW - 1, False), (FEWEST_OF_NEW, True)):
         new: list[Row] = [(NIGHT, f"u{user}", "desktop", "crash", 1) for user in range(number)]
         new += [(NIGHT, "u0", "desktop", "crash", 50)]
-        found = mix(rows + new)
-        assert (("all", "type", "crash") in alarms(found)) is expected
-        assert rows_of(found, "all", "crash")["is_new"]
-    assert "crash: new; 0.0% → " in rows_of(found, "all", "crash")["sentence"]
+        watched = mix(rows + new)
+        assert (("all", "type", "crash") in alarms(watched)) is expected
+        assert rows_of(watched, "all", "crash")["is_new"]
+    assert "crash: new; 0.0% → " in rows_of(watched, "all", "crash")["sentence"]
 
 
 def test_a_vanished_event_type_is_named() -> None:
@@ -113,19 +113,19 @@ def test_a_vanished_event_type_is_named() -> None:
         if day > NIGHT - timedelta(days=7):
             did.pop("cart", None)
 
-    found = mix(world(change=no_cart))
-    row = rows_of(found, "all", "cart")
+    watched = mix(world(change=no_cart))
+    row = rows_of(watched, "all", "cart")
     assert (row["is_vanished"], row["rate_current"], row["verdict"]) == (True, 0.0, "drift")
     assert "cart: vanished; " in row["sentence"]
 
 
 def test_one_busy_user_is_no_change_of_the_mix() -> None:
     busy: list[Row] = [(NIGHT - timedelta(days=back), "robot", "desktop", "cart", 400) for back in range(2)]
-    found = mix(world() + busy)
-    mixed = rows_of(found, "all", "mix")
+    watched = mix(world() + busy)
+    mixed = rows_of(watched, "all", "mix")
     assert mixed["psi"] > 0.1  # of events it is a sensation
     assert mixed["design_effect"] > 50
-    assert alarms(found) == set()
+    assert alarms(watched) == set()
 
 
 def test_days_of_one_user_count_for_fewer_when_they_are_alike() -> None:
@@ -149,16 +149,16 @@ def test_a_crowd_of_new_visitors_is_a_shift() -> None:
         for back in range(3)
         for number in range(20)
     ]
-    found = mix(old + crowd)
-    assert ("all", "new_visitors", "new_visitors") in alarms(found)
-    row = rows_of(found, "all", "new_visitors")
+    watched = mix(old + crowd)
+    assert ("all", "new_visitors", "new_visitors") in alarms(watched)
+    row = rows_of(watched, "all", "new_visitors")
     assert row["rate_current"] > row["rate_reference"]
     first_days = (
         pl.DataFrame(old + crowd, schema=SCHEMA, orient="row").group_by("user_id").agg(first_day=pl.col("day").min())
     )
-    lately = [one for one in old + crowd if one[0] > NIGHT - timedelta(days=35)]
-    known = event_mix(lazy(lately), NIGHT, first_days=nw.from_native(first_days.lazy()))
-    assert rows_of(known, "all", "new_visitors")["rate_current"] == row["rate_current"]
+    lately = [row for row in old + crowd if row[0] > NIGHT - timedelta(days=35)]
+    with_first_days = event_mix(lazy(lately), NIGHT, first_days=nw.from_native(first_days.lazy()))
+    assert rows_of(with_first_days, "all", "new_visitors")["rate_current"] == row["rate_current"]
 
 
 def test_a_volume_that_doubles_is_an_alarm_and_growth_is_none() -> None:
@@ -173,19 +173,19 @@ def test_a_volume_that_doubles_is_an_alarm_and_growth_is_none() -> None:
         return rows
 
     assert ("all", "volume", "volume") not in alarms(mix(grown(1.8)))
-    found = mix(grown(2.2))
-    assert ("all", "volume", "volume") in alarms(found)
-    assert "everybody, volume: moderate; 30.0 → 66.0 events a day" in rows_of(found, "all", "volume")["sentence"]
+    watched = mix(grown(2.2))
+    assert ("all", "volume", "volume") in alarms(watched)
+    assert "everybody, volume: moderate; 30.0 → 66.0 events a day" in rows_of(watched, "all", "volume")["sentence"]
 
 
 def test_nothing_is_judged_before_a_source_was_seen_for_the_whole_reference() -> None:
     for days in (9, 34):
-        found = mix(world(days=days, change=no_cart_but_a_crash))
-        assert set(found["kind"]) == {"type", "step", "new_visitors", "mix", "volume"} - (
+        watched = mix(world(days=days, change=no_cart_but_a_crash))
+        assert set(watched["kind"]) == {"type", "step", "new_visitors", "mix", "volume"} - (
             {"step"} if days == 9 else set()
         )
-        assert set(found["verdict"]) == {"too_few_rows"}
-        assert found["q_value"].null_count() == len(found)
+        assert set(watched["verdict"]) == {"too_few_rows"}
+        assert watched["q_value"].null_count() == len(watched)
     complete = mix(world(days=35, change=no_cart_but_a_crash))
     assert {("all", "type", "cart"), ("all", "type", "crash"), ("mobile", "type", "crash")} <= alarms(complete)
     # Whether a visitor is new, only the four weeks before the reference can tell.
@@ -202,21 +202,21 @@ def test_of_very_many_visitors_some_are_drawn_and_tell_the_same_story(monkeypatc
     rows = world(visitors=400, change=no_cart_but_a_crash)
     everybody = mix(rows)
     monkeypatch.setattr("gesture_assets.monitoring.event_mix.MOST_VISITORS", 2_000)
-    some = mix(rows)
+    sampled = mix(rows)
     lately = {user for day, user, *_ in rows if day > NIGHT - timedelta(days=35)}
     assert len(lately) > 5_000
-    assert_frame_equal(some, mix(rows[::-1]), rel_tol=1e-12)  # the same some, in whatever order the rows come
+    assert_frame_equal(sampled, mix(rows[::-1]), rel_tol=1e-12)  # the same visitors, in whatever order the rows come
     key = ["segment", "kind", "name"]
-    both = everybody.join(some, on=key, suffix="_some", how="full", coalesce=True)
-    assert len(both) == len(everybody) == len(some)
+    both = everybody.join(sampled, on=key, suffix="_sampled", how="full", coalesce=True)
+    assert len(both) == len(everybody) == len(sampled)
     volume = pl.col("kind") == "volume"
     counted = [name for name in everybody.columns if name not in ("q_value", "sentence", *key)]
     for name in counted:  # volumes are of everybody
-        assert both.filter(volume, ~pl.col(name).eq_missing(pl.col(f"{name}_some"))).is_empty(), name
-    drawn = both.filter(~volume).select(share=pl.col("n_reference_some") / pl.col("n_reference"))["share"]
+        assert both.filter(volume, ~pl.col(name).eq_missing(pl.col(f"{name}_sampled"))).is_empty(), name
+    drawn = both.filter(~volume).select(share=pl.col("n_reference_sampled") / pl.col("n_reference"))["share"]
     expected = 2_000 / len(lately)
     assert 0.8 * expected < drawn.min() <= drawn.max() < 1.2 * expected
-    assert alarms(some) == alarms(everybody)
+    assert alarms(sampled) == alarms(everybody)
 
 
 def test_both_engines_and_both_sources_tell_the_same() -> None:
@@ -254,5 +254,5 @@ def test_moments_become_days() -> None:
             "event_at": [datetime(2026, 3, 9, 0, 0), datetime(2026, 3, 9, 23, 59), datetime(2026, 3, 10)],
         }
     )
-    found = of_events(nw.from_native(events.lazy())).collect().to_polars().sort("day")
-    assert found.rows() == [(NIGHT, "a", "web", "view", 2), (NIGHT + timedelta(days=1), "a", "web", "view", 1)]
+    counted = of_events(nw.from_native(events.lazy())).collect().to_polars().sort("day")
+    assert counted.rows() == [(NIGHT, "a", "web", "view", 2), (NIGHT + timedelta(days=1), "a", "web", "view", 1)]

@@ -57,8 +57,8 @@ OUTCOMES = pl.DataFrame(
 
 
 def test_only_stored_scores_with_a_known_outcome_are_judged() -> None:
-    found = matured(nw.from_native(SCORES.lazy()), nw.from_native(OUTCOMES.lazy())).collect().to_native()
-    assert sorted(found.select("user_id", "score", "band", "label").rows()) == [
+    rows = matured(nw.from_native(SCORES.lazy()), nw.from_native(OUTCOMES.lazy())).collect().to_native()
+    assert sorted(rows.select("user_id", "score", "band", "label").rows()) == [
         ("ada", 60.0, "high", 1),
         ("ben", 10.0, "low", 0),
     ]
@@ -66,9 +66,9 @@ def test_only_stored_scores_with_a_known_outcome_are_judged() -> None:
 
 def test_what_was_realised_is_what_the_evaluation_measures() -> None:
     y, p = world()
-    found = realised(judged(y, p, country=["de"] * 3_000), threshold=0.2, segments=["country"], bootstrap=5)
-    assert found.metrics["roc_auc"].value == evaluate(y, p, threshold=0.2, bootstrap=1).metrics["roc_auc"].value
-    assert (found.threshold, set(found.segments)) == (0.2, {("country", "de")})
+    evaluation = realised(judged(y, p, country=["de"] * 3_000), threshold=0.2, segments=["country"], bootstrap=5)
+    assert evaluation.metrics["roc_auc"].value == evaluate(y, p, threshold=0.2, bootstrap=1).metrics["roc_auc"].value
+    assert (evaluation.threshold, set(evaluation.segments)) == (0.2, {("country", "de")})
     with pytest.raises(ConfigError, match="no rows"):
         realised(judged([], []).cast({"label": pl.Int64, "probability": pl.Float64}), threshold=0.2)
 
@@ -81,13 +81,13 @@ def figures(rows: int = 3_000) -> Evaluation:
 @pytest.mark.parametrize("metric", ["roc_auc", "precision", "f1", "ece"])
 @pytest.mark.parametrize(("drop", "verdict"), [(0.0499, "fine"), (0.05, "fine"), (0.0501, "degraded"), (-0.2, "fine")])
 def test_a_metric_is_degraded_beyond_its_limit_only(metric: str, drop: float, verdict: str) -> None:
-    found = figures()
-    value = found.metrics[metric].value
+    evaluation = figures()
+    value = evaluation.metrics[metric].value
     before = value - drop if metric == "ece" else value + drop
-    rows = against_baseline({metric: before}, found)
+    rows = against_baseline({metric: before}, evaluation)
     row = rows.row(by_predicate=pl.col("metric") == metric, named=True)
     assert (row["drop"], row["limit"], row["verdict"]) == (pytest.approx(drop, abs=1e-12), 0.05, verdict)
-    assert (row["rows"], row["positives"]) == (found.rows, found.positives)
+    assert (row["rows"], row["positives"]) == (evaluation.rows, evaluation.positives)
     assert rows.filter(pl.col("metric") != metric)["verdict"].unique().to_list() == ["fine"]
     assert rows.filter(pl.col("metric") != metric)["drop"].null_count() == rows.height - 1
 
@@ -99,45 +99,46 @@ def test_the_brier_score_is_reported_and_degrades_nothing() -> None:
 
 
 def test_a_fall_within_the_interval_is_not_beyond_noise() -> None:
-    found = figures()
-    auc = found.metrics["roc_auc"]
+    evaluation = figures()
+    auc = evaluation.metrics["roc_auc"]
     for baseline, beyond in ((auc.high - 1e-6, False), (auc.high + 1e-6, True), (auc.low - 0.1, False)):
         assert (
-            against_baseline({"roc_auc": baseline}, found).filter(metric="roc_auc")["is_beyond_noise"].item() == beyond
+            against_baseline({"roc_auc": baseline}, evaluation).filter(metric="roc_auc")["is_beyond_noise"].item()
+            == beyond
         )
 
 
 def test_fewer_than_20_of_either_outcome_are_no_verdict() -> None:
     for positives, verdict in ((19, "too_few_rows"), (20, "fine")):
         y = [1] * positives + [0] * 100
-        found = realised(judged(y, [0.5] * len(y)), threshold=0.2, bootstrap=5)
-        assert set(against_baseline({}, found)["verdict"]) == {verdict}
+        evaluation = realised(judged(y, [0.5] * len(y)), threshold=0.2, bootstrap=5)
+        assert set(against_baseline({}, evaluation)["verdict"]) == {verdict}
 
 
 def test_the_estimate_is_worked_out_by_hand() -> None:
-    found = {name: one.value for name, one in estimated([0.4, 0.8], threshold=0.5).items()}
+    estimates = {name: estimate.value for name, estimate in estimated([0.4, 0.8], threshold=0.5).items()}
     # 1.2 buyers are expected and 0.8 of them called; pairs: 0.8 × 0.6 in order, 0.08 + 0.12 of users with themselves.
     expected = {"precision": 0.8, "recall": 0.8 / 1.2, "f1": 1.6 / 2.2, "brier": 0.2, "roc_auc": 0.68 / 0.96}
-    assert found == pytest.approx(expected, abs=1e-12)
-    assert tuple(found) == ESTIMATED
+    assert estimates == pytest.approx(expected, abs=1e-12)
+    assert tuple(estimates) == ESTIMATED
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_on_calibrated_scores_the_estimate_is_near_what_comes(seed: int) -> None:
     y, p = world(seed=seed)
-    came = evaluate(y, p, threshold=0.2, bootstrap=1).metrics
-    found = estimated(p, threshold=0.2)
-    assert abs(found["roc_auc"].value - came["roc_auc"].value) <= 0.03
-    assert abs(found["f1"].value - came["f1"].value) <= 0.05
+    actual = evaluate(y, p, threshold=0.2, bootstrap=1).metrics
+    estimates = estimated(p, threshold=0.2)
+    assert abs(estimates["roc_auc"].value - actual["roc_auc"].value) <= 0.03
+    assert abs(estimates["f1"].value - actual["f1"].value) <= 0.05
 
 
 def test_the_interval_holds_what_comes_about_as_often_as_it_says() -> None:
     held: dict[str, int] = dict.fromkeys(ESTIMATED, 0)
     for seed in range(100):
         y, p = world(800, seed)
-        came = evaluate(y, p, threshold=0.2, bootstrap=1).metrics
-        for name, one in estimated(p, threshold=0.2, seed=seed).items():
-            held[name] += one.low <= came[name].value <= one.high
+        actual = evaluate(y, p, threshold=0.2, bootstrap=1).metrics
+        for name, estimate in estimated(p, threshold=0.2, seed=seed).items():
+            held[name] += estimate.low <= actual[name].value <= estimate.high
     assert all(88 <= count <= 100 for count in held.values()), held
 
 
@@ -154,7 +155,7 @@ def test_the_estimate_is_repeatable_and_knows_where_it_knows_nothing() -> None:
     nobody = estimated(p * 0.1, threshold=0.5)["precision"]
     assert math.isnan(nobody.value)
     assert math.isnan(nobody.low)
-    assert all(math.isnan(one.value) for one in estimated([], threshold=0.5).values())
+    assert all(math.isnan(estimate.value) for estimate in estimated([], threshold=0.5).values())
 
 
 COHORT = pl.DataFrame(
@@ -171,25 +172,25 @@ def test_the_backtest_counts_buyers_by_band(engine: str) -> None:
     with connect() as connection:
         connection.register("cohort", COHORT.to_arrow())
         frame: Any = connection.sql("from cohort") if engine == "duckdb" else COHORT.lazy()
-        found = pl.DataFrame(backtest(nw.from_native(frame)).collect("polars").to_native())
-    found = found.sort("as_of_date", "band")
-    assert found.select("as_of_date", "band", "user_count", "buyer_count").rows() == [
+        bands = pl.DataFrame(backtest(nw.from_native(frame)).collect("polars").to_native())
+    bands = bands.sort("as_of_date", "band")
+    assert bands.select("as_of_date", "band", "user_count", "buyer_count").rows() == [
         (DAY - timedelta(days=30), "high", 4, 0),
         (DAY, "high", 10, 4),
         (DAY, "low", 40, 1),
     ]
-    assert found["conversion_rate"].to_list() == pytest.approx([0, 0.4, 0.025])
+    assert bands["conversion_rate"].to_list() == pytest.approx([0, 0.4, 0.025])
     # Wilson's intervals of 0 of 4, 4 of 10 and 1 of 40, as printed in tables.
-    assert found["low"].round(4).to_list() == pytest.approx([0, 0.1682, 0.0044], abs=1e-4)
-    assert found["high"].round(4).to_list() == pytest.approx([0.4899, 0.6873, 0.1288], abs=1e-4)
-    assert found["lift"].to_list() == [None, pytest.approx(4), pytest.approx(0.25)]
+    assert bands["low"].round(4).to_list() == pytest.approx([0, 0.1682, 0.0044], abs=1e-4)
+    assert bands["high"].round(4).to_list() == pytest.approx([0.4899, 0.6873, 0.1288], abs=1e-4)
+    assert bands["lift"].to_list() == [None, pytest.approx(4), pytest.approx(0.25)]
 
 
 def test_rules_are_judged_by_their_order_alone() -> None:
     scores = [90.0, 80, 70, 60, 50, 40, 30, 20, 10, 1]
     rows = pl.DataFrame({"label": [1, 1, 0, 1, 0, 0, 0, 0, 0, 0], "score": scores, "person_id": list("abcdefghij")})
-    found = ranking(rows, bootstrap=5)
-    values = dict(found.select("metric", "value").iter_rows())
+    ranked = ranking(rows, bootstrap=5)
+    values = dict(ranked.select("metric", "value").iter_rows())
     assert set(values) == set(RANKING)
     # Of 21 pairs of buyer and other, one is the wrong way round; the upper fifth buys, and one of the other eight.
     assert values["roc_auc"] == pytest.approx(20 / 21)
@@ -216,8 +217,8 @@ def test_a_segment_is_served_much_worse_with_rows_enough_and_beyond_chance_only(
     ]
     frame = pl.DataFrame(rows, schema=["country", "label", "probability"], orient="row")
     people = frame.with_columns(person_id=pl.int_range(pl.len()).cast(pl.String))
-    found = segment_gaps(realised(people, threshold=0.2, segments=["country"]))
-    by_name = {row["segment"]: row for row in found.to_dicts()}
+    gaps = segment_gaps(realised(people, threshold=0.2, segments=["country"]))
+    by_name = {row["segment"]: row for row in gaps.to_dicts()}
     assert {name: row["verdict"] for name, row in by_name.items()} == {
         "best": "fine",
         "worse": "wide",
@@ -234,6 +235,6 @@ def test_a_wide_gap_that_chance_explains_is_fine() -> None:
     rows = [*segment("one", 20, 20, 0), *segment("other", 20, 20, 3)]
     frame = pl.DataFrame(rows, schema=["country", "label", "probability"], orient="row")
     people = frame.with_columns(person_id=pl.int_range(pl.len()).cast(pl.String))
-    found = segment_gaps(realised(people, threshold=0.2, segments=["country"]), largest=0.1)
-    assert found.filter(segment="other")["gap"].item() == pytest.approx(0.15)
-    assert set(found["verdict"]) == {"fine"}
+    gaps = segment_gaps(realised(people, threshold=0.2, segments=["country"]), largest=0.1)
+    assert gaps.filter(segment="other")["gap"].item() == pytest.approx(0.15)
+    assert set(gaps["verdict"]) == {"fine"}

@@ -57,16 +57,16 @@ def nights(*days: date, **values: Any) -> list[dict[str, Any]]:
 
 
 def late_days(rows: pl.DataFrame, **options: Any) -> list[tuple[str, int]]:
-    found = freshness(rows, ["scores"], **{"now": NOW, "deadline": 6, **options})
-    late = found.filter(~pl.col("is_on_time"))
+    days = freshness(rows, ["scores"], **{"now": NOW, "deadline": 6, **options})
+    late = days.filter(~pl.col("is_on_time"))
     return [(table, day.day) for table, day in late.select("table_name", "as_of_date").rows()]
 
 
 def test_every_night_in_time_is_fresh() -> None:
-    found = freshness(audits(nights(*TEN)), ["scores"], now=NOW, deadline=6)
-    assert found["as_of_date"].to_list() == TEN
-    assert found.row(0) == ("scores", TEN[0], datetime(2026, 3, 2, 6), in_time(TEN[0]), True, True)
-    (row,) = reliability(found, windows=[30]).filter(table_name="scores").to_dicts()
+    days = freshness(audits(nights(*TEN)), ["scores"], now=NOW, deadline=6)
+    assert days["as_of_date"].to_list() == TEN
+    assert days.row(0) == ("scores", TEN[0], datetime(2026, 3, 2, 6), in_time(TEN[0]), True, True)
+    (row,) = reliability(days, windows=[30]).filter(table_name="scores").to_dicts()
     assert (row["day_count"], row["on_time_count"], row["on_time_share"], row["is_met"]) == (10, 10, 1.0, True)
 
 
@@ -75,9 +75,9 @@ def test_a_missed_night_stays_missed_although_the_day_is_built_later() -> None:
     assert late_days(missed) == [("scores", 5)]
     backfilled = pl.concat([missed, audits(nights(TEN[4], recorded_at=datetime(2026, 3, 9, 12)))])
     assert late_days(backfilled) == [("scores", 5)]
-    found = freshness(backfilled, ["scores"], now=NOW, deadline=6)
-    assert found["is_live"].all()
-    (row,) = reliability(found, windows=[30]).filter(table_name="scores").to_dicts()
+    days = freshness(backfilled, ["scores"], now=NOW, deadline=6)
+    assert days["is_live"].all()
+    (row,) = reliability(days, windows=[30]).filter(table_name="scores").to_dicts()
     assert (row["on_time_share"], row["is_met"], row["newest_late_date"]) == (0.9, False, TEN[4])
 
 
@@ -114,8 +114,8 @@ def test_history_built_on_installation_was_never_late() -> None:
 
 
 def test_a_table_that_was_never_audited_is_missed_in_the_last_night() -> None:
-    found = freshness(audits(nights(*TEN)), ["scores", "forgotten"], now=NOW, deadline=6)
-    assert found.filter(table_name="forgotten").select("as_of_date", "is_live", "is_on_time").rows() == [
+    days = freshness(audits(nights(*TEN)), ["scores", "forgotten"], now=NOW, deadline=6)
+    assert days.filter(table_name="forgotten").select("as_of_date", "is_live", "is_on_time").rows() == [
         (TEN[9], False, False)
     ]
 
@@ -127,9 +127,9 @@ def test_quiet_days_are_nobody_s_miss() -> None:
 def test_reliability_is_by_table_for_all_and_by_window() -> None:
     days = [date(2026, 3, 10) - timedelta(days=ago) for ago in range(60)]
     rows = audits(nights(*days) + nights(*days[:3], *days[4:40], *days[41:], table_name="features"))
-    found = reliability(freshness(rows, ["scores", "features"], now=NOW, deadline=6))
+    windows = reliability(freshness(rows, ["scores", "features"], now=NOW, deadline=6))
     columns = ["window_days", "table_name", "day_count", "on_time_count", "is_met", "newest_late_date"]
-    assert found.select(columns).rows() == [
+    assert windows.select(columns).rows() == [
         (30, None, 60, 59, False, days[3]),
         (30, "features", 30, 29, False, days[3]),
         (30, "scores", 30, 30, True, None),
@@ -137,7 +137,7 @@ def test_reliability_is_by_table_for_all_and_by_window() -> None:
         (90, "features", 60, 58, False, days[3]),
         (90, "scores", 60, 60, True, None),
     ]
-    assert found["on_time_share"].to_list() == pytest.approx([59 / 60, 29 / 30, 1, 118 / 120, 58 / 60, 1])
+    assert windows["on_time_share"].to_list() == pytest.approx([59 / 60, 29 / 30, 1, 118 / 120, 58 / 60, 1])
     assert reliability(freshness(audits([]), ["scores"], now=NOW, deadline=6)).is_empty()
 
 
@@ -167,8 +167,8 @@ def test_missing_values_are_counted_by_day_and_column(engine: str) -> None:
     with connect() as connection:
         connection.register("rows", rows.to_arrow())
         frame: Any = rows.lazy() if engine == "polars" else connection.sql("from rows")
-        found = missing(nw.from_native(frame), "people", ["country", "rating"])
-    assert found.sort("as_of_date", "subject").rows() == [
+        counts = missing(nw.from_native(frame), "people", ["country", "rating"])
+    assert counts.sort("as_of_date", "subject").rows() == [
         (TEN[0], "missing", "people.country", 1, 2),
         (TEN[0], "missing", "people.rating", 0, 2),
         (TEN[1], "missing", "people.country", 1, 1),
@@ -184,8 +184,8 @@ def test_quality_is_held_against_its_own_week() -> None:
     landing = pl.DataFrame(
         {"as_of_date": [days[0]] * 2, "source": ["web", "web"], "quarantined_count": [1, 2], "landed_count": [10, 20]}
     )
-    found = quality_trend(outliers(fences), quarantined(landing))
-    assert found.columns == [
+    trend = quality_trend(outliers(fences), quarantined(landing))
+    assert trend.columns == [
         "as_of_date",
         "measure",
         "subject",
@@ -195,11 +195,11 @@ def test_quality_is_held_against_its_own_week() -> None:
         "usual_share",
         "change",
     ]
-    rows = found.filter(measure="outliers").sort("as_of_date")
+    rows = trend.filter(measure="outliers").sort("as_of_date")
     assert rows["share"].to_list() == [0.1, 0.2, 0.3, 0.4, None]
     assert rows["usual_share"].to_list() == [None, None, None, 0.2, pytest.approx(0.25)]
     assert rows["change"].to_list() == [None, None, None, pytest.approx(0.2), None]
-    assert found.filter(measure="quarantined").rows() == [(days[0], "quarantined", "web", 3, 30, 0.1, None, None)]
+    assert trend.filter(measure="quarantined").rows() == [(days[0], "quarantined", "web", 3, 30, 0.1, None, None)]
 
 
 def test_trainings_are_told_with_their_outcome_from_what_the_warehouse_holds(open_session: OpenSession) -> None:
@@ -214,12 +214,12 @@ def test_trainings_are_told_with_their_outcome_from_what_the_warehouse_holds(ope
             row = LedgerRow(table, day, attempt, verdict, 5, "0" * 32, {}, checks, None, run, False, moment)
             ledger.append(con, [row])
 
-        def said(run: str, at: int, action: str, reason: str = "") -> None:
+        def note(run: str, at: int, action: str, reason: str = "") -> None:
             audit_log.note(
                 con, now=datetime(2026, 3, 10, at), action=action, what="m", days=[day], reason=reason, run_id=run
             )
 
-        said("good", 1, "train")
+        note("good", 1, "train")
         audited("good", 2, "training_set", Verdict.PASS)
         audited("good", 3, "candidate_model", Verdict.PASS, check("fine", passed=True))
         audited(
@@ -231,24 +231,24 @@ def test_trainings_are_told_with_their_outcome_from_what_the_warehouse_holds(ope
             check("a warning", severity=Severity.WARN),
         )
         audited("leaky", 4, "user_features", Verdict.FAIL, check("of another night"))
-        said("thin", 5, "train")
+        note("thin", 5, "train")
         audited("thin", 6, "training_set", Verdict.PASS)
-        said("thin", 7, "training refused", "60 rows, 100 are needed")
-        said("killed", 8, "train")
-        said("", 9, "publish")
+        note("thin", 7, "training refused", "60 rows, 100 are needed")
+        note("killed", 8, "train")
+        note("", 9, "publish")
         rows = pl.DataFrame(con.execute(f"from {LEDGER}").to_arrow_table())
         notes = pl.DataFrame(con.execute(f"from {audit_log.TABLE}").to_arrow_table())
-    made = pl.DataFrame(
+    candidates = pl.DataFrame(
         {"run_id": ["good"], "model_version": ["v1"], "decision": ["promoted"], "because": ["no model served before"]}
     )
-    found = training_attempts(rows, made, notes, tables=["training_set", "candidate_model"])
-    assert found.rows() == [
+    attempts = training_attempts(rows, candidates, notes, tables=["training_set", "candidate_model"])
+    assert attempts.rows() == [
         ("good", datetime(2026, 3, 10, 1), day, "promoted", "v1", "no model served before"),
         ("leaky", datetime(2026, 3, 10, 4), day, "refused", None, "no_feature_knows_the_outcome: 3 rows"),
         ("thin", datetime(2026, 3, 10, 5), day, "refused", None, "60 rows, 100 are needed"),
         ("killed", datetime(2026, 3, 10, 8), day, "unfinished", None, "run killed left no verdict"),
     ]
-    status = training_status(found, champion="v1", unavailable_because=None, now=datetime(2026, 3, 11, 13))
+    status = training_status(attempts, champion="v1", unavailable_because=None, now=datetime(2026, 3, 11, 13))
     assert status == {
         "champion": "v1",
         "is_available": True,

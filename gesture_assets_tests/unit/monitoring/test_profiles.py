@@ -27,9 +27,9 @@ TRAINED = pl.DataFrame({"visits": range(1, 11), "country": ["de"] * 6 + ["us"] *
 
 def test_a_profile_holds_the_day_in_a_row_a_feature() -> None:
     tonight = pl.DataFrame({"visits": [0, 2, 2, 99, None], "country": ["us", "us", "br", None, "de"]})
-    found = profile(frozen(TRAINED), lazy(tonight), TODAY)
-    assert found.schema == PROFILE
-    visits, country = found.to_dicts()
+    profiled = profile(frozen(TRAINED), lazy(tonight), TODAY)
+    assert profiled.schema == PROFILE
+    visits, country = profiled.to_dicts()
     assert {name: visits[name] for name in ("as_of_date", "kind", "row_count", "missing_count", "distinct_count")} == {
         "as_of_date": TODAY,
         "kind": "number",
@@ -46,14 +46,14 @@ def test_a_profile_holds_the_day_in_a_row_a_feature() -> None:
 
 
 def test_an_empty_day_has_a_profile_too() -> None:
-    found = profile(frozen(TRAINED), lazy(TRAINED.clear()), TODAY)
-    assert found.select("row_count", "mean").rows() == [(0, None), (0, None)]
+    profiled = profile(frozen(TRAINED), lazy(TRAINED.clear()), TODAY)
+    assert profiled.select("row_count", "mean").rows() == [(0, None), (0, None)]
     profile(frozen(TRAINED), lazy(pl.DataFrame({"visits": [None], "country": ["de"]}, schema=TRAINED.schema)), TODAY)
 
 
 def history(days: int, reference: Reference) -> tuple[pl.DataFrame, list[list[int]]]:
     values = [[10 + back % 3, 20, 30 - back % 2] * (1 + back % 4) for back in range(days)]
-    frames = [lazy(pl.DataFrame({"visits": one}).with_columns(country=pl.lit("de"))) for one in values]
+    frames = [lazy(pl.DataFrame({"visits": visits}).with_columns(country=pl.lit("de"))) for visits in values]
     profiles = [profile(reference, rows, TODAY - timedelta(days=back)) for back, rows in enumerate(frames)]
     return pl.concat(profiles), values
 
@@ -61,22 +61,22 @@ def history(days: int, reference: Reference) -> tuple[pl.DataFrame, list[list[in
 def test_a_day_is_held_against_the_rows_of_each_window_before_it() -> None:
     reference = frozen(pl.DataFrame({"visits": range(5, 40), "country": ["de"] * 35}))
     profiles, values = history(40, reference)
-    found = feature_statistics(profiles, TODAY)
-    assert found.schema == STATISTICS
-    assert found.height == 2 * len(WINDOWS)
+    statistics = feature_statistics(profiles, TODAY)
+    assert statistics.schema == STATISTICS
+    assert statistics.height == 2 * len(WINDOWS)
     for window, days in WINDOWS.items():
-        row = found.filter(pl.col("feature") == "visits", pl.col("window") == window).row(0, named=True)
+        row = statistics.filter(pl.col("feature") == "visits", pl.col("window") == window).row(0, named=True)
         before = np.concatenate(values[1 : days + 1])
         assert row["day_count"] == min(days, 39)
         assert (row["row_count"], row["baseline_row_count"]) == (3, len(before))
         assert row["baseline_mean"] == pytest.approx(before.mean())
         assert row["mean_shift_sd"] == pytest.approx((np.mean(values[0]) - before.mean()) / before.std())
-        bins = [np.searchsorted(reference.features[0].edges, one) for one in (before, values[0])]
-        counts = [np.bincount(one, minlength=13) for one in bins]
+        bins = [np.searchsorted(reference.features[0].edges, visits) for visits in (before, values[0])]
+        counts = [np.bincount(places, minlength=13) for places in bins]
         assert row["psi"] == pytest.approx(population_stability_index(*counts))
-        shares = [np.cumsum(one) / one.sum() for one in counts]
+        shares = [np.cumsum(rows) / rows.sum() for rows in counts]
         assert row["ks_at_least"] == pytest.approx(np.abs(shares[0] - shares[1]).max())
-    country = found.filter(pl.col("feature") == "country", pl.col("window") == "weekly").row(0, named=True)
+    country = statistics.filter(pl.col("feature") == "country", pl.col("window") == "weekly").row(0, named=True)
     assert (country["psi"], country["mean"], country["ks_at_least"]) == (0.0, None, None)
 
 
@@ -94,11 +94,11 @@ def test_profiles_of_another_reference_give_means_and_no_psi() -> None:
     rows = pl.DataFrame({"visits": [1, 2, 3], "country": ["de"] * 3})
     earlier = profile(frozen(pl.DataFrame({"visits": [7, 8], "country": ["us"] * 2})), lazy(rows), TODAY - timedelta(1))
     today = profile(frozen(TRAINED), lazy(rows), TODAY)
-    found = feature_statistics(pl.concat([earlier, today]), TODAY).filter(pl.col("window") == "weekly")
-    assert found.filter(pl.col("feature") == "visits").select("baseline_mean", "psi").row(0) == (2.0, None)
-    assert found["psi"].to_list() == [None, None]
+    statistics = feature_statistics(pl.concat([earlier, today]), TODAY).filter(pl.col("window") == "weekly")
+    assert statistics.filter(pl.col("feature") == "visits").select("baseline_mean", "psi").row(0) == (2.0, None)
+    assert statistics["psi"].to_list() == [None, None]
 
 
 def test_a_first_day_has_rows_without_a_baseline() -> None:
-    found = feature_statistics(profile(frozen(TRAINED), lazy(TRAINED), TODAY), TODAY)
-    assert found.select("day_count", "baseline_mean", "psi").unique().rows() == [(0, None, None)]
+    statistics = feature_statistics(profile(frozen(TRAINED), lazy(TRAINED), TODAY), TODAY)
+    assert statistics.select("day_count", "baseline_mean", "psi").unique().rows() == [(0, None, None)]

@@ -24,9 +24,9 @@ QUIET = RetrainingState(NOW, NOW - timedelta(days=1), 0, 100, FIGURES, FIGURES)
 WEEK = timedelta(days=7)
 
 
-def told(state: RetrainingState, thresholds: Thresholds | None = None) -> tuple[bool, list[str]]:
-    found = decide_retraining(state, thresholds)
-    return found.should_retrain, [code for code, _ in found.reasons]
+def decided(state: RetrainingState, thresholds: Thresholds | None = None) -> tuple[bool, list[str]]:
+    decision = decide_retraining(state, thresholds)
+    return decision.should_retrain, [code for code, _ in decision.reasons]
 
 
 def fallen(metric: str, by: float) -> RetrainingState:
@@ -34,8 +34,8 @@ def fallen(metric: str, by: float) -> RetrainingState:
 
 
 def test_a_young_model_that_does_well_stays() -> None:
-    found = decide_retraining(QUIET)
-    assert (found.should_retrain, found.reasons, found.blocked_by) == (False, (), ())
+    decision = decide_retraining(QUIET)
+    assert (decision.should_retrain, decision.reasons, decision.blocked_by) == (False, (), ())
 
 
 TRUTH = [
@@ -57,7 +57,7 @@ TRUTH = [
 
 @pytest.mark.parametrize(("state", "trigger"), [row[1:] for row in TRUTH], ids=[row[0] for row in TRUTH])
 def test_each_trigger_alone_fires_beyond_its_boundary_only(state: RetrainingState, trigger: str | None) -> None:
-    assert told(state) == (trigger is not None, [trigger] if trigger else [])
+    assert decided(state) == (trigger is not None, [trigger] if trigger else [])
     # One sample less than is needed: never, and what called for it is told all the same.
     few = decide_retraining(replace(state, training_samples=99))
     assert not few.should_retrain
@@ -67,13 +67,13 @@ def test_each_trigger_alone_fires_beyond_its_boundary_only(state: RetrainingStat
 
 def test_a_difference_that_binary_fractions_make_is_no_fall() -> None:
     assert 0.75 - 0.70 > 0.05
-    assert told(replace(QUIET, current=FIGURES | {"precision": 0.70})) == (False, [])
+    assert decided(replace(QUIET, current=FIGURES | {"precision": 0.70})) == (False, [])
 
 
 def test_what_is_not_known_triggers_nothing() -> None:
-    assert told(replace(QUIET, current={})) == (False, [])
-    assert told(replace(QUIET, baseline={})) == (False, [])
-    assert told(replace(QUIET, current=FIGURES | {"f1": float("nan")})) == (False, [])
+    assert decided(replace(QUIET, current={})) == (False, [])
+    assert decided(replace(QUIET, baseline={})) == (False, [])
+    assert decided(replace(QUIET, current=FIGURES | {"f1": float("nan")})) == (False, [])
 
 
 def test_all_triggers_together_are_told_in_order_and_with_their_numbers() -> None:
@@ -84,10 +84,10 @@ def test_all_triggers_together_are_told_in_order_and_with_their_numbers() -> Non
         drifted={"visits": 0.3, "country": 0.12},
         current={"f1": 0.5, "roc_auc": 0.7, "precision": 0.6},
     )
-    found = decide_retraining(state)
-    assert found.should_retrain
-    assert [code for code, _ in found.reasons] == list(TRIGGERS[1:])
-    assert [sentence for _, sentence in found.reasons] == [
+    decision = decide_retraining(state)
+    assert decision.should_retrain
+    assert [code for code, _ in decision.reasons] == list(TRIGGERS[1:])
+    assert [sentence for _, sentence in decision.reasons] == [
         "The model is 9 days, 6:00:00 old; 7 days are allowed.",
         "61 people have an outcome that it does not know; 50 are enough.",
         "f1 fell by 0.1000, from 0.6000 to 0.5000; 0.05 is allowed.",
@@ -98,14 +98,14 @@ def test_all_triggers_together_are_told_in_order_and_with_their_numbers() -> Non
 
 
 def test_without_a_champion_nothing_else_is_asked() -> None:
-    assert told(replace(QUIET, trained_at=None, new_feedback=500)) == (True, ["no_champion"])
+    assert decided(replace(QUIET, trained_at=None, new_feedback=500)) == (True, ["no_champion"])
 
 
 def test_a_setting_changes_the_decision() -> None:
     three_days = replace(QUIET, trained_at=NOW - timedelta(days=4))
-    assert told(three_days) == (False, [])
+    assert decided(three_days) == (False, [])
     thresholds = Thresholds.of(load_settings({"RETRAIN_INTERVAL_DAYS": "3"}))
-    assert told(three_days, thresholds) == (True, ["model_age"])
+    assert decided(three_days, thresholds) == (True, ["model_age"])
     assert Thresholds.of(load_settings({})) == Thresholds()
 
 

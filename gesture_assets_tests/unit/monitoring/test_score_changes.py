@@ -22,13 +22,13 @@ from gesture_assets.models.scoring import score_users
 from gesture_assets.models.training import train
 from gesture_assets.monitoring.score_changes import (
     PARTS,
-    Known,
+    Facts,
     decompose,
-    known_at_each_step,
+    facts_by_step,
+    model_scores_by_step,
     of_users,
-    remodelled,
-    rescored,
-    would_be,
+    rule_scores_by_step,
+    scores_of_points,
 )
 from gesture_assets.rules.rule_set import Rule, RuleSet, load_rule_set
 from gesture_assets.rules.scorer import score
@@ -85,11 +85,11 @@ class World:
     def published(self, before: RuleSet, after: RuleSet) -> dict[str, tuple[pl.DataFrame, pl.DataFrame]]:
         """Scores and contributions as the nights of both days made them."""
         features = in_memory(build(*(lazy(frame) for frame in self.tables.values()), tags=TAGS))
-        found = {}
+        by_end = {}
         for name, day, rule_set in zip(("before", "after"), self.days, (before, after), strict=True):
             scores, parts = score(lazy(features.filter(pl.col("as_of_date") == day)), rule_set)
-            found[name] = in_memory(scores), in_memory(parts)
-        return found
+            by_end[name] = in_memory(scores), in_memory(parts)
+        return by_end
 
     def explained(
         self, before: RuleSet, after: RuleSet, *, of: str | None = None, engine: Any = lazy
@@ -99,14 +99,14 @@ class World:
         if of:
             users = engine(pl.DataFrame({"user_id": [of]}))
             frames["activity"], frames["links"] = of_users(frames["activity"], frames["links"], users)
-        steps = known_at_each_step(**frames, earlier=self.days[0], later=self.days[1])
+        steps = facts_by_step(**frames, earlier=self.days[0], later=self.days[1])
         features = {}
-        for part, known in steps.items():  # built in Polars: what is engine's own is tested with the features
-            rows = Known(*(lazy(in_memory(frame)) for frame in vars(known).values()))
+        for part, facts in steps.items():  # built in Polars: what is engine's own is tested with the features
+            rows = Facts(*(lazy(in_memory(frame)) for frame in vars(facts).values()))
             features[part] = engine(in_memory(rows.features(tags=TAGS)))
         ends = {name: tuple(map(engine, both)) for name, both in self.published(before, after).items()}
-        points = rescored(features, before, after) | ends
-        by_user = decompose({name: would_be(both[0]) for name, both in points.items()})
+        points = rule_scores_by_step(features, before, after) | ends
+        by_user = decompose({name: scores_of_points(both[0]) for name, both in points.items()})
         keys = ("user_id", "rule_id")
         by_rule = decompose({name: both[1] for name, both in points.items()}, value="points", keys=keys, absent=0)
         return in_memory(by_user).sort("user_id"), in_memory(by_rule).sort(keys)
@@ -139,9 +139,9 @@ def by_hand(request: pytest.FixtureRequest) -> Iterator[tuple[pl.DataFrame, pl.D
 
 
 def test_every_cause_has_its_part(by_hand: tuple[pl.DataFrame, pl.DataFrame]) -> None:
-    found, _ = by_hand
-    assert found.columns == ["user_id", "before", "after", "change", *PARTS, "unexplained"]
-    assert found.rows() == [
+    by_user, _ = by_hand
+    assert by_user.columns == ["user_id", "before", "after", "change", *PARTS, "unexplained"]
+    assert by_user.rows() == [
         # One sign-up of four, then two; half of that ten days later; the demo; 30 × ½ × ½ + 70 under the new rules.
         ("ada", 12.5, 77.5, 65.0, 12.5, -12.5, 50.0, 15.0, 0.0, 0.0),
         # Not known before, which is the lowest score.
@@ -151,10 +151,10 @@ def test_every_cause_has_its_part(by_hand: tuple[pl.DataFrame, pl.DataFrame]) ->
 
 
 def test_a_change_is_told_rule_by_rule_in_points(by_hand: tuple[pl.DataFrame, pl.DataFrame]) -> None:
-    _, found = by_hand
-    ada = {row["rule_id"]: [row[part] for part in PARTS] for row in found.filter(user_id="ada").to_dicts()}
+    _, by_rule = by_hand
+    ada = {row["rule_id"]: [row[part] for part in PARTS] for row in by_rule.filter(user_id="ada").to_dicts()}
     assert ada == {"signups": [12.5, -12.5, 0, -5, 0], "demos": [0, 0, 50, 20, 0]}
-    assert found["unexplained"].abs().max() == 0
+    assert by_rule["unexplained"].abs().max() == 0
 
 
 def test_a_visitor_who_signs_up_later_brings_their_past_as_new_behaviour() -> None:
@@ -165,8 +165,8 @@ def test_a_visitor_who_signs_up_later_brings_their_past_as_new_behaviour() -> No
         "linked_at": datetime(2026, 3, 10, 12),
     }
     events = [event(0, user_id="anon:x", event_type="signup"), event(DAY, user_id="ada", event_type="page_view")]
-    found, _ = World(events, [link]).explained(rules(1, 0.0), rules(1, 0.0))
-    assert found.select("user_id", "before", "after", *PARTS, "unexplained").rows() == [
+    by_user, _ = World(events, [link]).explained(rules(1, 0.0), rules(1, 0.0))
+    assert by_user.select("user_id", "before", "after", *PARTS, "unexplained").rows() == [
         ("ada", 1.0, 12.5, 0.0, 0.0, 11.5, 0.0, 0.0, 0.0),
         ("anon:x", 25.0, 1.0, 0.0, -12.5, -11.5, 0.0, 0.0, 0.0),
     ]
@@ -207,16 +207,17 @@ def test_parts_sum_to_the_change_and_end_at_what_was_published(seed: int) -> Non
     edited = shipped.model_copy(
         update={
             "rules": tuple(
-                one.model_copy(update={"half_life_days": 5.0}) if one.half_life_days else one for one in shipped.rules
+                rule.model_copy(update={"half_life_days": 5.0}) if rule.half_life_days else rule
+                for rule in shipped.rules
             )
         }
     )
     by_user, by_rule = odd_world(seed).explained(shipped, edited)
-    for found in (by_user, by_rule):
-        total = found.select(pl.sum_horizontal(*PARTS)).to_series()
-        assert (total - found["change"]).abs().max() < 1e-9  # type: ignore[operator]
-        assert found["unexplained"].abs().max() == 0
-        assert (found["after"] - found["before"] - found["change"]).abs().max() == 0
+    for parts in (by_user, by_rule):
+        total = parts.select(pl.sum_horizontal(*PARTS)).to_series()
+        assert (total - parts["change"]).abs().max() < 1e-9  # type: ignore[operator]
+        assert parts["unexplained"].abs().max() == 0
+        assert (parts["after"] - parts["before"] - parts["change"]).abs().max() == 0
     assert by_user.select(pl.col(PARTS[:4]).abs().sum()).row(0) > (0, 0, 0, 0)
 
 
@@ -237,7 +238,7 @@ def test_what_no_step_explains_is_said() -> None:
 
 def test_suppressed_users_are_explained_by_their_points() -> None:
     rows = lazy(pl.DataFrame({"user_id": ["a", "b"], "score": [None, 100.0], "points": [-3.0, 130.0]}))
-    assert would_be(rows).collect().to_native()["score"].to_list() == [1, 100]
+    assert scores_of_points(rows).collect().to_native()["score"].to_list() == [1, 100]
 
 
 FEATURES = ["visits", "rule_score"]
@@ -268,23 +269,23 @@ def test_a_model_score_is_explained_in_margins_and_in_points() -> None:
     newcomer = after.head(1).with_columns(user_id=pl.lit("cem"))
     ends = {"before": lazy(before), "after": lazy(pl.concat([after, newcomer]))}
     for value in ("margin", "score", "probability"):
-        points = remodelled(features, first, second) | ends
-        found = decompose(points, value=value, absent=None).collect().to_native().sort("user_id")
-        assert found["user_id"].to_list() == ["ada", "ben"]
-        assert found["unexplained"].abs().max() == 0
-        total = found.select(pl.sum_horizontal(*PARTS)).to_series()
-        assert (total - found["change"]).abs().max() < 1e-9
-        assert found.filter(user_id="ben")["late_data"].item() == 0
-        assert found.filter(user_id="ada")["new_behaviour"].item() > 0
-        assert found["model_swap"].abs().min() > 0  # type: ignore[operator]
+        points = model_scores_by_step(features, first, second) | ends
+        parts = decompose(points, value=value, absent=None).collect().to_native().sort("user_id")
+        assert parts["user_id"].to_list() == ["ada", "ben"]
+        assert parts["unexplained"].abs().max() == 0
+        total = parts.select(pl.sum_horizontal(*PARTS)).to_series()
+        assert (total - parts["change"]).abs().max() < 1e-9
+        assert parts.filter(user_id="ben")["late_data"].item() == 0
+        assert parts.filter(user_id="ada")["new_behaviour"].item() > 0
+        assert parts["model_swap"].abs().min() > 0  # type: ignore[operator]
     swap_only = decompose(
-        remodelled(dict(list(features.items())[:3]), first, first) | ends, value="margin", absent=None
+        model_scores_by_step(dict(list(features.items())[:3]), first, first) | ends, value="margin", absent=None
     )
     assert swap_only.collect().to_native()["model_swap"].abs().max() == 0
 
 
 def scores(values: Any) -> pl.DataFrame:
-    return pl.DataFrame({"user_id": [f"u{n}" for n in range(len(values))], "score": [float(one) for one in values]})
+    return pl.DataFrame({"user_id": [f"u{n}" for n in range(len(values))], "score": [float(value) for value in values]})
 
 
 BANDS = {"high": 50.0, "medium": 20.0}
@@ -300,25 +301,25 @@ TEN = [5, 10, 15, 19, 25, 30, 45, 55, 70, 90]
     ],
 )
 def test_a_fifth_of_the_users_may_change_bands(after: list[int], share: float, is_within: bool) -> None:
-    found = churn(scores(TEN), scores(after), BANDS)
-    assert (found.users, found.share_moved, found.is_within_budget) == (10, pytest.approx(share), is_within)
-    assert found.rank_correlation == pytest.approx(1)
-    assert f"{share:.1%} of 10 users change bands" in found.sentence
+    churned = churn(scores(TEN), scores(after), BANDS)
+    assert (churned.users, churned.share_moved, churned.is_within_budget) == (10, pytest.approx(share), is_within)
+    assert churned.rank_correlation == pytest.approx(1)
+    assert f"{share:.1%} of 10 users change bands" in churned.sentence
 
 
 def test_a_planted_change_of_scale_is_held() -> None:
-    found = churn(scores(TEN), scores([value / 2 for value in TEN]), BANDS)
-    assert (found.share_moved, found.rank_correlation) == (0.5, pytest.approx(1))
-    assert not found.is_within_budget
-    assert found.sentence.endswith("beyond the budget.")
+    churned = churn(scores(TEN), scores([value / 2 for value in TEN]), BANDS)
+    assert (churned.share_moved, churned.rank_correlation) == (0.5, pytest.approx(1))
+    assert not churned.is_within_budget
+    assert churned.sentence.endswith("beyond the budget.")
 
 
 def test_another_order_is_held_although_nobody_changes_bands() -> None:
     upside_down = [19, 15, 10, 5, 45, 30, 25, 90, 70, 55]
-    found = churn(scores(TEN), scores(upside_down), BANDS)
+    churned = churn(scores(TEN), scores(upside_down), BANDS)
     # Squared differences of ranks: 9 + 1 + 1 + 9, 4 + 0 + 4, 4 + 0 + 4; 1 - 6 × 36 ÷ 990.
-    assert found.rank_correlation == pytest.approx(1 - 6 * 36 / 990)
-    assert (found.share_moved, found.is_within_budget) == (0, False)
+    assert churned.rank_correlation == pytest.approx(1 - 6 * 36 / 990)
+    assert (churned.share_moved, churned.is_within_budget) == (0, False)
     assert churn(scores(TEN), scores(upside_down), BANDS, least_correlation=0.75).is_within_budget
 
 

@@ -44,11 +44,11 @@ def test_an_empty_bin_costs_a_finite_amount() -> None:
 @few
 @given(histograms)
 def test_a_psi_knows_no_direction_and_is_zero_of_equal_shares_only(both: tuple[list[int], list[int]]) -> None:
-    one, other = both
-    psi = population_stability_index(one, other)
-    assert psi == pytest.approx(population_stability_index(other, one), rel=1e-12)
+    reference, current = both
+    psi = population_stability_index(reference, current)
+    assert psi == pytest.approx(population_stability_index(current, reference), rel=1e-12)
     assert psi >= 0
-    assert population_stability_index(one, [3 * count for count in one]) == pytest.approx(0, abs=1e-15)
+    assert population_stability_index(reference, [3 * count for count in reference]) == pytest.approx(0, abs=1e-15)
 
 
 @few
@@ -62,36 +62,36 @@ def test_jensen_shannon_is_scipy_s(both: tuple[list[int], list[int]]) -> None:
 
 @few
 @given(samples, samples)
-def test_distances_from_counts_are_scipy_s_from_rows(one: list[float], other: list[float]) -> None:
-    counted = [np.unique(np.array(rows), return_counts=True) for rows in (one, other)]
-    found = distances(*counted[0], *counted[1])
-    theirs: Any = ks_2samp(one, other, method="asymp")
-    assert found.ks == pytest.approx(theirs.statistic, abs=1e-12)
-    assert found.wasserstein == pytest.approx(wasserstein_distance(one, other), rel=1e-12, abs=1e-12)
-    assert ks_p_value(found.ks, len(one), len(other)) == pytest.approx(theirs.pvalue, abs=1e-12)
-    assert found.clipped == found.wasserstein
+def test_distances_from_counts_are_scipy_s_from_rows(reference: list[float], current: list[float]) -> None:
+    counted = [np.unique(np.array(rows), return_counts=True) for rows in (reference, current)]
+    apart = distances(*counted[0], *counted[1])
+    theirs: Any = ks_2samp(reference, current, method="asymp")
+    assert apart.ks == pytest.approx(theirs.statistic, abs=1e-12)
+    assert apart.wasserstein == pytest.approx(wasserstein_distance(reference, current), rel=1e-12, abs=1e-12)
+    assert ks_p_value(apart.ks, len(reference), len(current)) == pytest.approx(theirs.pvalue, abs=1e-12)
+    assert apart.clipped == apart.wasserstein
 
 
 def test_clipped_values_count_as_far_as_the_nearer_end() -> None:
-    one = np.array([0.0]), np.array([4])
-    other = np.array([0.0, 1000.0]), np.array([3, 1])
-    found = distances(*one, *other, low=-10, high=10)
-    assert (found.ks, found.wasserstein, found.clipped) == (0.25, 250.0, 2.5)
+    reference = np.array([0.0]), np.array([4])
+    current = np.array([0.0, 1000.0]), np.array([3, 1])
+    apart = distances(*reference, *current, low=-10, high=10)
+    assert (apart.ks, apart.wasserstein, apart.clipped) == (0.25, 250.0, 2.5)
 
 
 def test_chi_square_is_scipy_s_and_says_nothing_of_one_column() -> None:
-    one, other = [30, 14, 0, 6], [20, 20, 0, 12]
+    reference, current = [30, 14, 0, 6], [20, 20, 0, 12]
     theirs: Any = chi2_contingency([[30, 14, 6], [20, 20, 12]], correction=False)
-    assert chi_square(one, other) == pytest.approx((theirs.statistic, theirs.pvalue), rel=1e-12)
-    assert chi_square(one, other, design_effect=2)[0] == pytest.approx(theirs.statistic / 2, rel=1e-12)
+    assert chi_square(reference, current) == pytest.approx((theirs.statistic, theirs.pvalue), rel=1e-12)
+    assert chi_square(reference, current, design_effect=2)[0] == pytest.approx(theirs.statistic / 2, rel=1e-12)
     assert chi_square([5, 0], [7, 0]) == (0.0, 1.0)
     assert chi_square([5, 1], [0, 0]) == (0.0, 1.0)
 
 
 def test_an_exact_p_value_is_twice_the_smaller_tail() -> None:
     one_sided: Any = fisher_exact([[3, 57], [0, 900]], alternative="greater")
-    found = exact_p_values([(3, 60, 0, 900), (5, 50, 50, 500), (0, 0, 0, 0)])
-    assert found == [pytest.approx(2 * one_sided.pvalue, rel=1e-9), 1.0, 1.0]
+    p_values = exact_p_values([(3, 60, 0, 900), (5, 50, 50, 500), (0, 0, 0, 0)])
+    assert p_values == [pytest.approx(2 * one_sided.pvalue, rel=1e-9), 1.0, 1.0]
     assert exact_p_values([]) == []
 
 
