@@ -17,7 +17,8 @@ BLOCK = re.compile(r"(?<=```mermaid\n).*?(?=```)", re.S)
 
 def picture() -> str:
     """The steps in the order of a night, a frame around tables that are built together, and an arrow a source."""
-    together = {f"step_{step.name}": [table.name for table in step.tables] for step in all_steps() if len(step.tables) > 1}
+    shared = [step for step in all_steps() if len(step.tables) > 1]
+    together = {f"step_{step.name}": [table.name for table in step.tables] for step in shared}
     tables = {table.name: set(table.upstream) for step in all_steps() for table in step.tables}
     read = set().union(*tables.values())
     nightly = {table.name for step in all_steps() for table in step.tables if table.is_nightly}
