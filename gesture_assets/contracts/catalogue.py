@@ -1,7 +1,7 @@
 """The catalogue: every table of the product, collected from the domains, and what follows from what they are made of.
 
 Belongs here: finding the tables, their order, which table stands on which. Does not belong here: any table
-(each domain's `tables.py` names its own in `TABLES`).
+(`<domain>/tables.py` names its own in `TABLES`).
 """
 
 from collections.abc import Mapping

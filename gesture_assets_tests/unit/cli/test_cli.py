@@ -21,6 +21,7 @@ import pytest
 
 from gesture_assets.cli import main
 from gesture_assets.contracts.catalogue import catalogue
+from gesture_assets.settings import AWAITED
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.warehouse.warehouse import RunInfo, Warehouse
 
@@ -613,6 +614,7 @@ def test_the_settings_are_shown_with_where_they_come_from_and_without_secrets(tm
     assert "secret" not in done.out
     assert "a key for tests only" not in done.out
     assert all(entry["description"] for entry in shown.values())
+    assert {name for name, entry in shown.items() if entry["description"].endswith("(not read yet)")} == set(AWAITED)
 
 
 def test_a_bad_setting_is_code_2_whatever_the_command(tmp_path: Path) -> None:
