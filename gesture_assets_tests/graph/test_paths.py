@@ -48,7 +48,7 @@ def bases(path: Path) -> tuple[Path, ...]:
 
 
 def is_path(name: str, path: Path) -> bool:
-    """Whether `name` means a file or folder of the tree: `rules/lint.py`, `rules/`, `publication/views.sql`, but no alert's key."""
+    """Whether `name` means a file or folder: `rules/lint.py`, `rules/`, `rules/sets/*.toml`, but no alert's key."""
     first, is_nested, _ = name.partition("/")
     if first in DEPLOYED:
         return False
