@@ -34,6 +34,15 @@ UNPREFIXED = frozenset(
     }
 )
 
+# Settings that nothing reads yet, each with what will: document 001 names them, and setting one must not fail a run.
+AWAITED = {
+    "ab_test_min_sample_size": "the judging of experiments",
+    "ab_test_significance_level": "the judging of experiments",
+    "ab_test_min_effect_size": "the judging of experiments",
+    "tfidf_max_features_title": "the text features of leads",
+    "tfidf_max_features_desc": "the text features of leads",
+}
+
 
 class Settings(BaseModel):
     """One typed, frozen configuration. Every field is read from `GESTURE_<FIELD>`; unknown names are refused.
@@ -156,11 +165,11 @@ class Settings(BaseModel):
     @classmethod
     def _by_table(cls, value: object, info: ValidationInfo) -> object:
         """JSON by CRM table; a table that is not named keeps its default."""
-        given = json.loads(value) if isinstance(value, str) else value
+        ranges = json.loads(value) if isinstance(value, str) else value
         default = cls.model_fields[str(info.field_name)].default
-        if not isinstance(given, dict) or set(given) - set(default):
+        if not isinstance(ranges, dict) or set(ranges) - set(default):
             raise ValueError(f'JSON such as {{"Tags": …}} with tables among {listing(default)}')
-        return default | given
+        return default | ranges
 
     @field_validator("crm_row_ranges", "crm_product_ids")
     @classmethod
@@ -274,7 +283,7 @@ class Settings(BaseModel):
 def variable_of(field: str, environment: Mapping[str, str]) -> str | None:
     """The variable that sets `field` in `environment`; None where none does and the default holds."""
     name = field.upper()
-    return next((one for one in (PREFIX + name, *({name} & UNPREFIXED)) if one in environment), None)
+    return next((variable for variable in (PREFIX + name, *({name} & UNPREFIXED)) if variable in environment), None)
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -298,11 +307,11 @@ def settings_as_far_as_usable(environment: Mapping[str, str] | None = None) -> S
     known = {PREFIX + field.upper() for field in Settings.model_fields}
     problems: dict[str, ConfigError] = {}
     # The reference data of the tests is found through the same prefix and is nobody's setting.
-    unknown = sorted({name for name in given if name.startswith(PREFIX)} - known - {f"{PREFIX}REFERENCE_DATA"})
+    unknown = sorted({name for name in variables if name.startswith(PREFIX)} - names - {f"{PREFIX}REFERENCE_DATA"})
     if unknown:
         problems["data_dir"] = ConfigError(
             "The environment cannot be used.",
-            expected=f"settings among {listing(known, 40)}",
+            expected=f"settings among {listing(names, 40)}",
             found=listing(unknown),
             where="the environment",
             next_step=f"unset {unknown[0]}, then  gesture config show",

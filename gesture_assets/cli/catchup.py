@@ -66,9 +66,9 @@ def catchup(
 
 def to_catch_up(waiting: Pending, until: date) -> list[tuple[date, str]]:
     """Day and what is wrong with it, in order: missed nights up to `until`, landed days before, late files."""
-    found = dict.fromkeys(waiting.missing, MISSED) | dict.fromkeys(waiting.touched, LATE)
+    what_is_wrong = dict.fromkeys(waiting.missing, MISSED) | dict.fromkeys(waiting.touched, LATE)
     day = waiting.newest_live or min(waiting.landed, default=until)
     while day < until:
         day += timedelta(days=1)
-        found.setdefault(day, MISSED if day in waiting.landed else QUIET)
-    return sorted(found.items())
+        what_is_wrong.setdefault(day, MISSED if day in waiting.landed else QUIET)
+    return sorted(what_is_wrong.items())

@@ -119,16 +119,16 @@ def shown(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
 def as_of(con: Any, day: datetime | None, settings: Settings) -> date:
     """`day`, or the newest published one. Raises `GateClosed` when it holds no scores."""
     newest = con.execute("select min(as_of_date), max(as_of_date) from rule_scores").fetchone()
-    wanted = day.date() if day else newest[1]
-    if not con.execute("select 1 from rule_scores where as_of_date = ? limit 1", [wanted]).fetchone():
+    chosen = day.date() if day else newest[1]
+    if not con.execute("select 1 from rule_scores where as_of_date = ? limit 1", [chosen]).fetchone():
         raise GateClosed(
-            f"There are no scores for {wanted}.",
+            f"There are no scores for {chosen}.",
             expected=f"a day from {newest[0]} to {newest[1]} that was published",
             found="none of that day",
             where=str(settings.published),
-            next_step=f"gesture run --date {wanted}",
+            next_step=f"gesture run --date {chosen}",
         )
-    return wanted
+    return chosen
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

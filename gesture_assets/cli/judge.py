@@ -10,7 +10,7 @@ import typer
 
 from gesture_assets.cli.console import Day, shown
 from gesture_assets.errors import GateClosed
-from gesture_assets.settings import Settings, load_settings, variable_of
+from gesture_assets.settings import AWAITED, Settings, load_settings, variable_of
 
 
 def gates(context: typer.Context, day: Day = None) -> None:
@@ -86,16 +86,22 @@ def config_show(as_json: Annotated[bool, typer.Option("--json", help="For machin
         value = getattr(settings, name)
         text = "***" if value and not info.repr else value
         text = _without_password(text) if name == "crm_url" and value else text
-        rows.append((name, text, variable_of(name, os.environ) or "default", info.description or ""))
+        meaning = f"{info.description}{' (not read yet)' if name in AWAITED else ''}"
+        rows.append((name, text, variable_of(name, os.environ) or "default", meaning))
     if as_json:
         print(
             json.dumps(
-                {r[0]: {"value": r[1], "source": r[2], "description": r[3]} for r in rows}, default=str, indent=2
+                {
+                    name: {"value": text, "source": source, "description": meaning}
+                    for name, text, source, meaning in rows
+                },
+                default=str,
+                indent=2,
             )
         )
         return
-    shorten = [(r[0], f"{len(r[1])} tags" if r[0] == "tags" else r[1], r[2], r[3]) for r in rows]
-    shown("Settings", ("setting", "value", "source", "meaning"), shorten)
+    shortened = [(name, f"{len(value)} tags" if name == "tags" else value, *rest) for name, value, *rest in rows]
+    shown("Settings", ("setting", "value", "source", "meaning"), shortened)
 
 
 def _without_password(url: Any) -> str:

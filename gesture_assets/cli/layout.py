@@ -86,9 +86,9 @@ def export_layout(con: Any, day: date, folder: Path, models: Path) -> None:
         "top_users": f"select user_id, {scored}, {top} from top_users join user_features using (as_of_date, user_id) "
         f"where {as_of}",
     }.items():
-        _said(folder / "data" / f"{name}.csv", copy_csv(con, query, folder / "data" / f"{name}.csv"))
-    found = con.execute(f"select distinct model_version from model_scores where {as_of}").fetchone()
-    if found is None:
+        _print_written(folder / "data" / f"{name}.csv", copy_csv(con, query, folder / "data" / f"{name}.csv"))
+    version = con.execute(f"select distinct model_version from model_scores where {as_of}").fetchone()
+    if version is None:
         console().print(
             f"No model scored {day}: there is no data/user_model_scores.csv, models/xgb_model.json or "
             "models/training_metrics.json. Next:  gesture train",
@@ -96,7 +96,7 @@ def export_layout(con: Any, day: date, folder: Path, models: Path) -> None:
             soft_wrap=True,
         )
         return
-    _export_model(con, day, folder, models, found[0])
+    _export_model(con, day, folder, models, version[0])
 
 
 def _export_model(con: Any, day: date, folder: Path, models: Path, version: str) -> None:
@@ -122,11 +122,11 @@ def _export_model(con: Any, day: date, folder: Path, models: Path, version: str)
     model.booster.feature_names = names
     raw = model.booster.predict(xgboost.DMatrix(matrix, feature_names=names))
     inputs = pl.DataFrame(matrix, schema=names).fill_nan(None)
-    said = rows.select("user_id", "score", "probability", "model_scope", raw_probability=pl.Series(raw))
-    frame = pl.concat([said, inputs], how="horizontal")
+    scores = rows.select("user_id", "score", "probability", "model_scope", raw_probability=pl.Series(raw))
+    frame = pl.concat([scores, inputs], how="horizontal")
     con.register("user_model_scores", frame.to_arrow())
     path = folder / "data" / "user_model_scores.csv"
-    _said(path, copy_csv(con, "from user_model_scores", path))
+    _print_written(path, copy_csv(con, "from user_model_scores", path))
     model.booster.save_model(folder / "models" / "xgb_model.json")
     (folder / "models" / "training_metrics.json").write_bytes((models / version / FIGURES).read_bytes())
     console().print(f"Wrote {version} to {folder / 'models'}", highlight=False, soft_wrap=True)
@@ -143,5 +143,5 @@ def _renamed(names: dict[str, str]) -> str:
     return ", ".join(f"{ours} as {theirs}" for ours, theirs in names.items())
 
 
-def _said(path: Path, rows: int) -> None:
+def _print_written(path: Path, rows: int) -> None:
     console().print(f"Wrote {rows:,} rows to {path}", highlight=False, soft_wrap=True)

@@ -15,7 +15,7 @@ from gesture_assets.errors import ConfigError
 from gesture_assets.models.tables import GLOBAL
 from gesture_assets.settings import load_settings
 
-SAID_BY = {"model": "the model", "rules_fallback": "the rules, as the model gives none"}
+SCORED_BY = {"model": "the model", "rules_fallback": "the rules, as the model gives none"}
 
 
 def rank(
@@ -30,12 +30,12 @@ def rank(
 
     settings = load_settings()
     con = published(settings)
-    wanted = as_of(con, day, settings)
-    scores = nw.from_native(con.sql(f"select * from rule_scores where as_of_date = date '{wanted}'"))
+    chosen = as_of(con, day, settings)
+    scores = nw.from_native(con.sql(f"select * from rule_scores where as_of_date = date '{chosen}'"))
     columns = ("rank", "user_id", "score", "band", "explanation", "last_event_at")
     top = ranked(scores, n).select(*columns).sort("rank").collect()
     rows = [(*row[:2], f"{row[2]:.2f}", *row[3:]) for row in top.rows()]
-    shown(f"Top {len(rows)} of {wanted}", columns, rows)
+    shown(f"Top {len(rows)} of {chosen}", columns, rows)
     if csv:
         write_csv(csv, columns, rows)
 
@@ -62,15 +62,15 @@ def export(
     if layout:
         export_layout(con, as_of(con, day, settings), to, settings.models)
         return
-    known = {
+    tables = {
         f"{schema}.{name}" if schema != "main" else name
         for schema, name in con.execute(
             "select table_schema, table_name from information_schema.tables where table_catalog = 'gesture'"
         ).fetchall()
     }
-    if table not in known:
+    if table not in tables:
         raise ConfigError.unknown_name(
-            "The table", table, known, where=str(settings.published), next_step="gesture export --help"
+            "The table", table, tables, where=str(settings.published), next_step="gesture export --help"
         )
     fields = con.execute(f"describe {table}").fetchall()
     if day and "as_of_date" not in {name for name, *_ in fields}:
@@ -98,86 +98,100 @@ def explain(
     settings = load_settings()
     user_id = user_id or user
     con = published(settings)
-    wanted = as_of(con, day, settings)
+    chosen = as_of(con, day, settings)
     if user_id is None:
-        import narwhals as nw
-
-        from gesture_assets.rules.scorer import global_explanation
-
-        parts = nw.from_native(con.sql(f"select * from rule_contributions where as_of_date = date '{wanted}'"))
-        (users,) = con.execute("select count(*) from rule_scores where as_of_date = ?", [wanted]).fetchone()
-        table = global_explanation(parts, _rule_set_of(con, wanted), users)
-        columns = table.columns
-        rows = [tuple(f"{v:.3f}" if isinstance(v, float) else v for v in row) for row in table.rows()]
-        shown(f"What the rules add, {wanted}", columns, rows)
+        _explain_rules(con, chosen)
         return
-    score = con.execute(
+    _explain_score(con, chosen, user_id)
+    _explain_model(con, chosen, user_id)
+
+
+def _explain_rules(con: Any, day: date) -> None:
+    """What each rule adds on average over everybody."""
+    import narwhals as nw
+
+    from gesture_assets.rules.scorer import global_explanation
+
+    parts = nw.from_native(con.sql(f"select * from rule_contributions where as_of_date = date '{day}'"))
+    (users,) = con.execute("select count(*) from rule_scores where as_of_date = ?", [day]).fetchone()
+    table = global_explanation(parts, _rule_set_of(con, day), users)
+    rows = [tuple(f"{value:.3f}" if isinstance(value, float) else value for value in row) for row in table.rows()]
+    shown(f"What the rules add, {day}", table.columns, rows)
+
+
+def _explain_score(con: Any, day: date, user_id: str) -> None:
+    """What each rule adds to the score of a user, also where that is nothing."""
+    row = con.execute(
         "select score, band, points, rule_set, rule_set_version, last_event_at, explanation from rule_scores "
         "where as_of_date = ? and user_id = ?",
-        [wanted, user_id],
+        [day, user_id],
     ).fetchone()
-    if score is None:
-        raise unknown_user(con, user_id, wanted, next_step="gesture rank --n 20")
+    if row is None:
+        raise unknown_user(con, user_id, day, next_step="gesture rank --n 20")
+    score, band, _, rule_set, version, last_event_at, explanation = row
     parts = con.execute(
         "select rule_id, value, weight, scaled, decay, points, because, counted from rule_contributions "
         "where as_of_date = ? and user_id = ? order by points desc, rule_id",
-        [wanted, user_id],
+        [day, user_id],
     ).fetchall()
     rows = [
         (
-            r[0],
-            "unknown" if r[1] is None else f"{r[1]:g}" if r[7] in (None, r[1]) else f"{r[1]:g} ({r[7]:g} count)",
-            f"{r[2]:g}",
-            f"{r[3]:.3f}",
-            f"{r[4]:.3f}",
-            f"{r[5]:.2f}",
-            r[6],
+            rule_id,
+            "unknown"
+            if value is None
+            else f"{value:g}"
+            if counted in (None, value)
+            else f"{value:g} ({counted:g} count)",
+            f"{weight:g}",
+            f"{scaled:.3f}",
+            f"{decay:.3f}",
+            f"{points:.2f}",
+            because,
         )
-        for r in parts
+        for rule_id, value, weight, scaled, decay, points, because, counted in parts
     ]
-    rules = _rule_set_of(con, wanted).rules
+    rules = _rule_set_of(con, day).rules
     silent = [rule for rule in rules if rule.id not in {part[0] for part in parts}]
     if silent:
         values = con.execute(
             f"select {', '.join(rule.feature for rule in silent)} from user_features "
             "where as_of_date = ? and user_id = ?",
-            [wanted, user_id],
+            [day, user_id],
         ).fetchone()
         for rule, value in zip(silent, values, strict=True):
-            found = "unknown" if value is None else f"{float(value):g}"
-            rows.append((rule.id, found, f"{rule.weight:g}", "", "", "0.00", "adds nothing"))
+            text = "unknown" if value is None else f"{float(value):g}"
+            rows.append((rule.id, text, f"{rule.weight:g}", "", "", "0.00", "adds nothing"))
     best = sum(rule.weight for rule in rules if rule.weight > 0)
-    rows.append(("sum", "", f"{best:g}", "", "", f"{sum(r[5] for r in parts):.2f}", ""))
-    scored = f"score {score[0]:.2f} ({score[1]})" if score[0] is not None else f"no score ({score[6]})"
+    rows.append(("sum", "", f"{best:g}", "", "", f"{sum(part[5] for part in parts):.2f}", ""))
+    scored = f"score {score:.2f} ({band})" if score is not None else f"no score ({explanation})"
     shown(
-        f"{user_id} on {wanted}: {scored}, rule set {score[3]} {score[4]}, last event {score[5]}",
+        f"{user_id} on {day}: {scored}, rule set {rule_set} {version}, last event {last_event_at}",
         ("rule", "value", "weight", "scaled", "decay", "points", "because"),
         rows,
     )
-    _explain_model(con, wanted, user_id)
 
 
 def _explain_model(con: Any, day: date, user_id: str) -> None:
     """What the model says beside the rules, why, and which of the two scores is to be acted on."""
-    asked = [day, user_id]
-    found = con.execute(
+    key = [day, user_id]
+    row = con.execute(
         "select score, source, model_score, difference, is_disagreement, fallback_reason from intent_scores "
         "where as_of_date = ? and user_id = ?",
-        asked,
+        key,
     ).fetchone()
-    if found is None:
+    if row is None:
         return
-    score, source, model_score, difference, is_disagreement, because = found
+    score, source, model_score, difference, is_disagreement, because = row
     if model_score is not None:
         version, scope, probability, percentile, confidence = con.execute(
             "select model_version, model_scope, probability, percentile, confidence from model_scores "
             "where as_of_date = ? and user_id = ?",
-            asked,
+            key,
         ).fetchone()
         reasons = con.execute(
             "select direction, sentence, contribution, reason_code from score_reasons where as_of_date = ? "
             "and user_id = ? order by direction = 'rest', direction desc, place",
-            asked,
+            key,
         ).fetchall()
         console().print(
             f"The model: score {model_score:.0f}, probability {probability:.4f} (above {percentile:.1%} of the users), "
@@ -191,11 +205,11 @@ def _explain_model(con: Any, day: date, user_id: str) -> None:
             ("direction", "reason", "log odds", "code"),
             [(way, sentence, f"{amount:+.3f}", code) for way, sentence, amount, code in reasons],
         )
-    said = "nothing: no score may be given" if score is None else f"{score:.2f}, from {SAID_BY[source]}"
-    said += f" ({because})" if because else ""
-    said += f"; rules and model are {difference:.0f} points apart" if difference is not None else ""
-    said += ": they disagree, somebody should look" if is_disagreement else ""
-    console().print(f"To act on: {said}", highlight=False, soft_wrap=True)
+    sentence = "nothing: no score may be given" if score is None else f"{score:.2f}, from {SCORED_BY[source]}"
+    sentence += f" ({because})" if because else ""
+    sentence += f"; rules and model are {difference:.0f} points apart" if difference is not None else ""
+    sentence += ": they disagree, somebody should look" if is_disagreement else ""
+    console().print(f"To act on: {sentence}", highlight=False, soft_wrap=True)
 
 
 def _rule_set_of(con: Any, day: date) -> Any:

@@ -15,6 +15,7 @@ from gesture_assets.cli.run import note, require_reason, run_range, where_to_loo
 from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.settings import Settings, load_settings
 
+SAMPLERS = ("tpe", "random")
 Version = Annotated[str, typer.Argument(help="Model version, from  gesture models list.")]
 
 
@@ -33,16 +34,9 @@ def train(
     """Train a model on the days whose outcomes are known; it serves from the next night on if it is better."""
     require_reason(reason, asked={"--force": force}, command="gesture train")
     settings = load_settings()
-    given = dict(_parameter(one) for one in params or ())
-    if sampler not in ("tpe", "random"):
-        raise ConfigError.unknown_name(
-            "The sampler",
-            sampler,
-            ("tpe", "random"),
-            where="the command line",
-            next_step="gesture train --tune --sampler random",
-        )
-    if from_version and (given or tune or day or force):
+    parameters = dict(_parameter(text) for text in params or ())
+    _require_known_sampler(sampler)
+    if from_version and (parameters or tune or day or force):
         raise ConfigError.bad_value(
             "--from-version",
             expected="it alone: the version brings its day, data and parameters",
@@ -53,12 +47,11 @@ def train(
     when = date.fromisoformat(_cards(settings, from_version)[0]["as_of_date"]) if from_version else None
     when = when or (day.date() if day else _newest_day(settings))
     had_champion = bool(_activations(settings))
-    again = {"from_version": from_version}
     config = {
-        "training_set": again,
+        "training_set": {"from_version": from_version},
         "candidate_model": {
-            **again,
-            "parameters": given,
+            "from_version": from_version,
+            "parameters": parameters,
             "tune": tune,
             "trials": trials,
             "sampler": sampler,
@@ -71,8 +64,8 @@ def train(
     if from_version:
         from gesture_assets.models.tracking import Tracking
 
-        said = Tracking(settings.mlflow_database, settings.mlflow_artifacts).reproduced(from_version)
-        console().print(f"{from_version} was trained once more: {said}", highlight=False, soft_wrap=True)
+        outcome = Tracking(settings.mlflow_database, settings.mlflow_artifacts).reproduced(from_version)
+        console().print(f"{from_version} was trained once more: {outcome}", highlight=False, soft_wrap=True)
         return
     newest = _cards(settings)[-1]
     console().print(f"{newest['model_version']}: {newest['decision']}, {newest['because']}", highlight=False)
@@ -90,7 +83,7 @@ def train(
 def models_list(as_json: AsJson = False) -> None:
     """Every version, oldest first, with its figures on its test part."""
     settings = load_settings()
-    serving = {one.model_version: one.effective_from for one in _activations(settings)}
+    serving = {activation.model_version: activation.effective_from for activation in _activations(settings)}
     champion = _activations(settings)[-1].model_version if serving else None
     rows = [
         {
@@ -117,7 +110,7 @@ def models_show(version: Version, as_json: AsJson = False) -> None:
 
 
 def models_compare(
-    one: Annotated[str, typer.Argument(help="A version, from  gesture models list.")],
+    version: Annotated[str, typer.Argument(help="A version, from  gesture models list.")],
     other: Annotated[str, typer.Argument(help="Another one.")],
     as_json: AsJson = False,
 ) -> None:
@@ -125,13 +118,14 @@ def models_compare(
     from gesture_assets.models.comparing import compare_versions
 
     settings = load_settings()
-    cards = [_cards(settings, version)[0] for version in (one, other)]
-    found = compare_versions(settings.models, *cards)
+    cards = [_cards(settings, name)[0] for name in (version, other)]
+    comparison = compare_versions(settings.models, *cards)
     if as_json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(comparison, indent=1))
         return
     shown(
-        f"{found['older']} and {found['newer']}, {found['rows']:,} test rows of the latter, {found['buyers']:,} buyers",
+        f"{comparison['older']} and {comparison['newer']}, {comparison['rows']:,} test rows of the latter, "
+        f"{comparison['buyers']:,} buyers",
         ("metric", "older", "newer", "difference", "95 %", "beyond chance"),
         [
             (
@@ -142,12 +136,12 @@ def models_compare(
                 f"{row['low']:+.4f} to {row['high']:+.4f}",
                 "yes" if row["low"] > 0 or row["high"] < 0 else "no",
             )
-            for name, row in found["metrics"].items()
+            for name, row in comparison["metrics"].items()
         ],
     )
-    apart = [(f"parameter {name}", *values) for name, values in found["parameters"].items()]
-    apart += [("feature", name, "") for name in found["features_of_older_only"]]
-    apart += [("feature", "", name) for name in found["features_of_newer_only"]]
+    apart = [(f"parameter {name}", *values) for name, values in comparison["parameters"].items()]
+    apart += [("feature", name, "") for name in comparison["features_of_older_only"]]
+    apart += [("feature", "", name) for name in comparison["features_of_newer_only"]]
     shown("What differs", ("what", "older", "newer"), apart or [("nothing", "", "")])
 
 
@@ -183,13 +177,24 @@ def models_cleanup(keep: Annotated[int, typer.Option(min=1, help="Newest version
     from gesture_assets.models.versions import known_versions
 
     settings = load_settings()
-    served = {one.model_version for one in _activations(settings)}
+    served = {activation.model_version for activation in _activations(settings)}
     old = [version for version in known_versions(settings.models)[:-keep] if version not in served]
     for version in old:
         shutil.rmtree(settings.models / version)
     if old:
         note(settings, action="remove models", what=", ".join(old))
     console().print(f"Removed {len(old)} of {len(old) + len(known_versions(settings.models))} versions.")
+
+
+def _require_known_sampler(sampler: str) -> None:
+    if sampler not in SAMPLERS:
+        raise ConfigError.unknown_name(
+            "The sampler",
+            sampler,
+            SAMPLERS,
+            where="the command line",
+            next_step="gesture train --tune --sampler random",
+        )
 
 
 def _parameter(text: str) -> tuple[str, str]:
@@ -239,12 +244,12 @@ def _cards(settings: Settings, version: str = "") -> list[dict[str, Any]]:
     """What the versions whose files are there resolve to, oldest first; of one version only, where it is named."""
     from gesture_assets.models.versions import card_of, known_versions
 
-    known = known_versions(settings.models)
-    if version and version not in known:
+    versions = known_versions(settings.models)
+    if version and version not in versions:
         raise ConfigError.unknown_name(
-            "The model version", version, known, where=str(settings.models), next_step="gesture models list"
+            "The model version", version, versions, where=str(settings.models), next_step="gesture models list"
         )
-    if not known:
+    if not versions:
         raise GateClosed(
             "There is no model yet.",
             expected="a trained model",
@@ -252,4 +257,4 @@ def _cards(settings: Settings, version: str = "") -> list[dict[str, Any]]:
             where=str(settings.models),
             next_step="gesture train",
         )
-    return [card_of(settings.models, one) for one in ([version] if version else known)]
+    return [card_of(settings.models, name) for name in ([version] if version else versions)]

@@ -28,25 +28,30 @@ def alerts_list(
     from gesture_assets.records.opening import warehouse_of
 
     with warehouse_of(load_settings()).open(run_info("gesture alerts", now().date())) as session:
-        known = alert_log.incidents(session.connection)
+        incidents = alert_log.incidents(session.connection)
     standing = sorted(
-        (one for one in known if one.is_open or with_resolved),
-        key=lambda one: (not one.is_open, one.alert.severity.value, one.first_seen, one.alert.key),
+        (incident for incident in incidents if incident.is_open or with_resolved),
+        key=lambda incident: (
+            not incident.is_open,
+            incident.alert.severity.value,
+            incident.first_seen,
+            incident.alert.key,
+        ),
     )
     rows = [
         {
-            "severity": one.alert.severity.value,
-            "alert": one.alert.key,
-            "since": str(one.first_seen),
-            "nights": one.night_count,
-            "resolved": str(one.resolved_on or ""),
-            "known to": one.acknowledged_by if one.is_acknowledged else "",
-            "note": one.note or "",
-            "what": one.alert.what,
-            "where": one.alert.place,
-            "next": one.alert.runbook,
+            "severity": incident.alert.severity.value,
+            "alert": incident.alert.key,
+            "since": str(incident.first_seen),
+            "nights": incident.night_count,
+            "resolved": str(incident.resolved_on or ""),
+            "known to": incident.acknowledged_by if incident.is_acknowledged else "",
+            "note": incident.note or "",
+            "what": incident.alert.what,
+            "where": incident.alert.place,
+            "next": incident.alert.runbook,
         }
-        for one in standing
+        for incident in standing
     ]
     if as_json:
         print(json.dumps(rows, indent=1))
@@ -116,11 +121,11 @@ def why_changed(
     con.close()
     who = nw.from_native(pl.LazyFrame({"user_id": [user]}))
     with warehouse_of(settings).open(run_info("gesture why-changed", first, last)) as session:
-        found = between(session, settings, who, first, last, is_whole=user.startswith(UNSEEN))
-        moved = {"rules": found.by_user()}
-        by_rule = found.by_rule()
+        changes = between(session, settings, who, first, last, is_whole=user.startswith(UNSEEN))
+        moved = {"rules": changes.by_user()}
+        by_rule = changes.by_rule()
         try:
-            moved["model"] = found.by_model()
+            moved["model"] = changes.by_model()
         except ModelMismatch as error:
             console(stderr=True).print(error.report, style="yellow", highlight=False, markup=False, soft_wrap=True)
     scores = {name: rows.row(0, named=True) for name, rows in moved.items() if rows.height}
@@ -137,9 +142,9 @@ def _show_parts(user: str, scores: dict[str, dict[str, Any]], by_rule: Any) -> N
     from gesture_assets.monitoring.score_changes import AFTER, BEFORE, PARTS
 
     parts = (*PARTS, "unexplained")
-    lines = [(name, *(f"{one[name]:.2f}" for one in scores.values())) for name in (BEFORE, AFTER)]
+    lines = [(name, *(f"{score[name]:.2f}" for score in scores.values())) for name in (BEFORE, AFTER)]
     lines += [
-        (name.replace("_", " "), *(f"{one[name]:+.2f}" for one in scores.values())) for name in ("change", *parts)
+        (name.replace("_", " "), *(f"{score[name]:+.2f}" for score in scores.values())) for name in ("change", *parts)
     ]
     shown(f"Why the score of {user} changed", ("part", *scores), lines)
     rules = [
@@ -152,9 +157,9 @@ def _show_parts(user: str, scores: dict[str, dict[str, Any]], by_rule: Any) -> N
     ]
     if rules:
         shown("The rules that moved most", ("part", "rule", "points", BEFORE, AFTER), rules)
-    held = by_rule["change"].sum() - scores["rules"]["change"]
-    if abs(held) > LEAST_MOVE:
-        console().print(f"A score is held within 1 to 100; its points moved by {held:+.2f} more.", highlight=False)
+    beyond = by_rule["change"].sum() - scores["rules"]["change"]
+    if abs(beyond) > LEAST_MOVE:
+        console().print(f"A score is held within 1 to 100; its points moved by {beyond:+.2f} more.", highlight=False)
 
 
 def _require_scored(con: Any, user: str, first: date, last: date) -> None:

@@ -4,15 +4,19 @@ Belongs here: the three commands. Does not belong here: what makes a row accepta
 """
 
 import uuid
-from datetime import datetime, timedelta
-from typing import Annotated
+from collections.abc import Collection, Sequence
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gesture_assets.cli.console import console, now, progress, run_info, shown
 from gesture_assets.cli.run import note, run_ranges, where_to_look
 from gesture_assets.errors import GateClosed
-from gesture_assets.settings import load_settings
+from gesture_assets.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from gesture_assets.records.quarantine import Replay
 
 Day = Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="One day; default: every day.")]
 
@@ -23,11 +27,11 @@ def quarantine_list(day: Day = None) -> None:
     from gesture_assets.records import quarantine
 
     with private_ledger(load_settings()) as con:
-        found = quarantine.summary(con, day.date() if day else None)
+        counts = quarantine.summary(con, day.date() if day else None)
     shown(
         "Quarantine",
         ("day", "source", "file", "reason", "rows", "of the file's rows that day"),
-        [(*row[:5], f"{row[5]:.1%}") for row in found],
+        [(*row[:5], f"{row[5]:.1%}") for row in counts],
     )
 
 
@@ -43,11 +47,11 @@ def quarantine_show(
     from gesture_assets.records import quarantine
 
     with private_ledger(load_settings()) as con:
-        found = quarantine.rows(con, day=day.date() if day else None, reason=reason, file=file, limit=n)
-    shown("Quarantined rows", ("day", "place", "reason", "check", "row"), found)
-    for name in dict.fromkeys(row[2] for row in found):
+        rows = quarantine.rows(con, day=day.date() if day else None, reason=reason, file=file, limit=n)
+    shown("Quarantined rows", ("day", "place", "reason", "check", "row"), rows)
+    for name in dict.fromkeys(row[2] for row in rows):
         console().print(f"{name}: {REASONS.get(name, '')}", highlight=False, markup=False)
-    if found:
+    if rows:
         console().print(
             "Mend data/sources/<source>.toml or the file, then  gesture quarantine replay --dry-run",
             highlight=False,
@@ -70,7 +74,6 @@ def quarantine_replay(
     from gesture_assets.sources.landing import find_files
     from gesture_assets.sources.landing_index import LandingIndex
     from gesture_assets.sources.personal import pseudonym_key
-    from gesture_assets.warehouse.run_queue import RunQueue
 
     require_reason("-" if dry_run else reason, asked={"replay": True}, command="gesture quarantine")
     settings = load_settings()
@@ -86,14 +89,17 @@ def quarantine_replay(
         index = LandingIndex(session, pseudonym_key(settings))
         index.refresh(files.values())
         live = live_days(session, catalogue(settings.tags).nightly)
-        again = quarantine.look_again(session, index, files)
-    asked = day.date() if day else None
-    moved = quarantine.let_in(again, asked)
-    found = [one for one in again if asked in (None, one.day) or one in moved]
+        replays = quarantine.look_again(session, index, files)
+    chosen = day.date() if day else None
+    moved = quarantine.let_in(replays, chosen)
+    reread = [replay for replay in replays if chosen in (None, replay.day) or replay in moved]
     shown(
         "Read again",
         ("day", "file", "reason", "events now", "stay"),
-        [(one.day, one.landing_file, one.reason_before, one.accepted, one.still_quarantined) for one in found],
+        [
+            (replay.day, replay.landing_file, replay.reason_before, replay.accepted, replay.still_quarantined)
+            for replay in reread
+        ],
     )
     if dry_run:
         return
@@ -101,12 +107,25 @@ def quarantine_replay(
         raise GateClosed(
             "Nothing was let in.",
             expected="quarantined rows that are events by now",
-            found=f"{sum(one.still_quarantined for one in found):,} rows with the same faults as before",
+            found=f"{sum(replay.still_quarantined for replay in reread):,} rows with the same faults as before",
             where="data/landing, data/sources",
             next_step="gesture quarantine show, mend data/sources/<source>.toml, then  gesture quarantine replay",
         )
-    first = max(settings.partitions_start, min(concerned for one in moved for concerned in one.days))
-    last = max({*live, *(concerned for one in moved for concerned in one.days)} - {today})
+    if not _build_with(settings, moved, live, today, reason):
+        raise typer.Exit(1)
+    where_to_look(settings)
+
+
+def _build_with(
+    settings: Settings, moved: Sequence["Replay"], live: Collection[date], today: date, reason: str
+) -> bool:
+    """Build the days of `moved` rows and all live days after them; whether that went well."""
+    from gesture_assets.records import quarantine
+    from gesture_assets.records.opening import warehouse_of
+    from gesture_assets.warehouse.run_queue import RunQueue
+
+    first = max(settings.partitions_start, min(concerned for replay in moved for concerned in replay.days))
+    last = max({*live, *(concerned for replay in moved for concerned in replay.days)} - {today})
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     why = f"quarantine replay: {reason}"
     queue = RunQueue.beside(settings.warehouse)
@@ -123,6 +142,4 @@ def quarantine_replay(
             if not done:
                 with warehouse_of(settings).open(run_info("gesture quarantine replay", *days)) as session:
                     quarantine.forget_not_let_in(session, run_id)
-        if not done:
-            raise typer.Exit(1)
-    where_to_look(settings)
+    return done

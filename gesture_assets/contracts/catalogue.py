@@ -1,7 +1,7 @@
 """The catalogue: every table of the product, collected from the domains, and what follows from what they are made of.
 
 Belongs here: finding the tables, their order, which table stands on which. Does not belong here: any table
-(each domain's `tables.py` names its own in `TABLES`).
+(`<domain>/tables.py` names its own in `TABLES`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -39,13 +39,13 @@ class Catalogue:
 
     def ancestors(self, name: str) -> tuple[str, ...]:
         """Every table that `name` is built from, directly or not, in order; none of a table that is not here."""
-        waiting, found = [name], set[str]()
+        waiting, reached = [name], set[str]()
         while waiting:
             table = self.by_name.get(waiting.pop())
-            new = set(table.upstream if table else ()) - found
-            found |= new
+            new = set(table.upstream if table else ()) - reached
+            reached |= new
             waiting += new
-        return tuple(other for other in self.by_name if other in found)
+        return tuple(other for other in self.by_name if other in reached)
 
 
 @cache

@@ -5,7 +5,7 @@ looking at data (DDL). Does not belong here: the tables themselves (their own mo
 (`warehouse/audit.py`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -150,107 +150,120 @@ class Contract:
             ),
         )
 
-    def _shared(self) -> tuple[Expectation, ...]:
-        fix = "look at rejected." + self.name + ", mend the source, then  gesture run --date DAY"
-        checks: list[Expectation] = []
+    def _shared(self) -> Iterator[Expectation]:
         if not self.may_be_empty:
-            checks.append(
-                no_rows(
-                    "every_day_has_rows",
-                    f"select {PARTITION} from {{days}} anti join {{batch}} using ({PARTITION})",
-                    recovery="land files for the day (data/landing/<source>/), then  gesture run --date DAY",
-                )
-            )
-        checks.append(
-            no_rows(
-                "every_row_belongs_to_a_requested_day",
-                f"select {PARTITION}, count(*) as row_count from {{batch}} anti join {{days}} using ({PARTITION}) "
-                "group by all",
-                recovery="a frame must hold its own days only; this is a defect of the asset",
-            )
-        )
-        required = [column.name for column in self.columns if not column.nullable]
-        counts = ", ".join(f"count(*) - count({name}) as {name}" for name in required)
-        checks.append(
-            no_rows(
-                "no_required_value_is_missing",
-                f"select * from (select {counts} from {{batch}}) where "
-                + " + ".join(f"coalesce({name}, 0)" for name in required)
-                + " > 0",
-                recovery=fix,
-            )
-        )
-        keys = ", ".join(dict.fromkeys((PARTITION, *self.key)))
-        checks.append(
-            no_rows(
-                "each_key_occurs_once",
-                f"select {keys}, count(*) as copies from {{batch}} group by {keys} having count(*) > 1",
-                recovery=fix,
-            )
-        )
-        capped = [column for column in self.columns if column.nullable and column.null_ceiling < 1]
-        if capped:
-            shares = " union all ".join(
-                f"select {PARTITION}, '{column.name}' as column_name, 1 - count({column.name}) / count(*) "
-                f"as null_share, {column.null_ceiling} as ceiling from {{batch}} group by {PARTITION}"
-                for column in capped
-            )
-            checks.append(
-                no_rows(
-                    "no_column_is_emptier_than_its_ceiling",
-                    f"select * from ({shares}) where null_share > ceiling",
-                    recovery=fix,
-                )
-            )
-        counted = [column.name for column in self.columns if column.unit == "count"]
-        if counted:
-            lowest = f"least({', '.join(counted)})" if len(counted) > 1 else counted[0]
-            checks.append(
-                no_rows(
-                    "no_count_is_negative",
-                    f"select * from {{batch}} where {lowest} < 0",
-                    recovery="a count below zero is a defect of the asset that built the table",
-                )
-            )
-        texts = [column.name for column in self.columns if column.type == "VARCHAR"]
-        if texts:
-            pattern = f"{IP_PATTERN}|{IPV6_PATTERN}|{EMAIL_PATTERN}"
-            # The patterns are dear: only distinct values are held against them, and only those that hold a sign which
-            # each address holds.
-            signs = " or ".join(f"contains({{name}}, '{sign}')" for sign in "@.:")
-            looks = " union all ".join(
-                f"select '{name}' as column_name, count(*) as value_count from (select distinct {name} as value "
-                f"from {{batch}} where {signs.format(name=name)}) where regexp_matches(value, '{pattern}')"
-                for name in texts
-            )
-            checks.append(
-                no_rows(
-                    "no_text_holds_an_ip_or_email_address",
-                    f"select * from ({looks}) where value_count > 0",
-                    recovery="leave the column out of the source's description (data/sources/<source>.toml)",
-                )
-            )
+            yield _every_day_has_rows()
+        yield _every_row_belongs_to_a_requested_day()
+        yield _no_required_value_is_missing(self)
+        yield _each_key_occurs_once(self)
+        if capped := [column for column in self.columns if column.nullable and column.null_ceiling < 1]:
+            yield _no_column_is_emptier_than_its_ceiling(self, capped)
+        if counts := [column.name for column in self.columns if column.unit == "count"]:
+            yield _no_count_is_negative(counts)
+        if texts := [column.name for column in self.columns if column.type == "VARCHAR"]:
+            yield _no_text_holds_an_ip_or_email_address(texts)
         if not self.may_be_empty:
-            checks.append(
-                no_rows(
-                    "row_count_is_near_its_usual_level",
-                    f"""with today as (select {PARTITION}, count(*) as row_count from {{batch}} group by all),
-                    past as (select partition as {PARTITION}, arg_max(row_count, attempt) as row_count
-                             from {{live}}.gate_ledger where table_name = '{self.name}' and verdict = 'PASS'
-                             group by all),
-                    known as (from today union all select * from past anti join today using ({PARTITION}))
-                    select today.{PARTITION}, today.row_count, median(known.row_count) as usual_row_count
-                    from today join known on known.{PARTITION} < today.{PARTITION}
-                        and known.{PARTITION} >= today.{PARTITION} - 7
-                    group by all having count(*) >= 3 and abs(today.row_count - median(known.row_count))
-                        > 0.5 * median(known.row_count)""",
-                    recovery="compare the day's landing files with the days before",
-                )
-            )
-        return tuple(checks)
+            yield _row_count_is_near_its_usual_level(self)
 
     def ddl(self, schema: str) -> str:
         """`create table if not exists` for the live table, provenance columns last."""
         own = [f"{c.name} {c.type}{'' if c.nullable else ' not null'}" for c in self.columns]
         provenance = [f"{name} {kind} not null" for name, (kind, _) in PROVENANCE.items()]
         return f"create table if not exists {schema}.{self.name} ({', '.join([*own, *provenance])})"
+
+
+def _mend_the_source(contract: Contract) -> str:
+    return f"look at rejected.{contract.name}, mend the source, then  gesture run --date DAY"
+
+
+def _every_day_has_rows() -> Expectation:
+    return no_rows(
+        "every_day_has_rows",
+        f"select {PARTITION} from {{days}} anti join {{batch}} using ({PARTITION})",
+        recovery="land files for the day (data/landing/<source>/), then  gesture run --date DAY",
+    )
+
+
+def _every_row_belongs_to_a_requested_day() -> Expectation:
+    return no_rows(
+        "every_row_belongs_to_a_requested_day",
+        f"select {PARTITION}, count(*) as row_count from {{batch}} anti join {{days}} using ({PARTITION}) group by all",
+        recovery="a frame must hold its own days only; this is a defect of the asset",
+    )
+
+
+def _no_required_value_is_missing(contract: Contract) -> Expectation:
+    required = [column.name for column in contract.columns if not column.nullable]
+    counts = ", ".join(f"count(*) - count({name}) as {name}" for name in required)
+    return no_rows(
+        "no_required_value_is_missing",
+        f"select * from (select {counts} from {{batch}}) where "
+        + " + ".join(f"coalesce({name}, 0)" for name in required)
+        + " > 0",
+        recovery=_mend_the_source(contract),
+    )
+
+
+def _each_key_occurs_once(contract: Contract) -> Expectation:
+    keys = ", ".join(dict.fromkeys((PARTITION, *contract.key)))
+    return no_rows(
+        "each_key_occurs_once",
+        f"select {keys}, count(*) as copies from {{batch}} group by {keys} having count(*) > 1",
+        recovery=_mend_the_source(contract),
+    )
+
+
+def _no_column_is_emptier_than_its_ceiling(contract: Contract, capped: Sequence[Column]) -> Expectation:
+    shares = " union all ".join(
+        f"select {PARTITION}, '{column.name}' as column_name, 1 - count({column.name}) / count(*) "
+        f"as null_share, {column.null_ceiling} as ceiling from {{batch}} group by {PARTITION}"
+        for column in capped
+    )
+    return no_rows(
+        "no_column_is_emptier_than_its_ceiling",
+        f"select * from ({shares}) where null_share > ceiling",
+        recovery=_mend_the_source(contract),
+    )
+
+
+def _no_count_is_negative(counts: Sequence[str]) -> Expectation:
+    lowest = f"least({', '.join(counts)})" if len(counts) > 1 else counts[0]
+    return no_rows(
+        "no_count_is_negative",
+        f"select * from {{batch}} where {lowest} < 0",
+        recovery="a count below zero is a defect of the asset that built the table",
+    )
+
+
+def _no_text_holds_an_ip_or_email_address(texts: Sequence[str]) -> Expectation:
+    pattern = f"{IP_PATTERN}|{IPV6_PATTERN}|{EMAIL_PATTERN}"
+    # The patterns are dear: only distinct values are held against them, and only those that hold a sign which each
+    # address holds.
+    signs = " or ".join(f"contains({{name}}, '{sign}')" for sign in "@.:")
+    looks = " union all ".join(
+        f"select '{name}' as column_name, count(*) as value_count from (select distinct {name} as value "
+        f"from {{batch}} where {signs.format(name=name)}) where regexp_matches(value, '{pattern}')"
+        for name in texts
+    )
+    return no_rows(
+        "no_text_holds_an_ip_or_email_address",
+        f"select * from ({looks}) where value_count > 0",
+        recovery="leave the column out of the source's description (data/sources/<source>.toml)",
+    )
+
+
+def _row_count_is_near_its_usual_level(contract: Contract) -> Expectation:
+    return no_rows(
+        "row_count_is_near_its_usual_level",
+        f"""with today as (select {PARTITION}, count(*) as row_count from {{batch}} group by all),
+        past as (select partition as {PARTITION}, arg_max(row_count, attempt) as row_count
+                 from {{live}}.gate_ledger where table_name = '{contract.name}' and verdict = 'PASS'
+                 group by all),
+        known as (from today union all select * from past anti join today using ({PARTITION}))
+        select today.{PARTITION}, today.row_count, median(known.row_count) as usual_row_count
+        from today join known on known.{PARTITION} < today.{PARTITION}
+            and known.{PARTITION} >= today.{PARTITION} - 7
+        group by all having count(*) >= 3 and abs(today.row_count - median(known.row_count))
+            > 0.5 * median(known.row_count)""",
+        recovery="compare the day's landing files with the days before",
+    )

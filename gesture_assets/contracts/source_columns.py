@@ -7,10 +7,13 @@ finding the columns (`sources/`); which columns must be there, without which not
 from gesture_assets.contracts.contract import PARTITION, Column, Expectation, no_rows
 
 
-def found_columns(said: str) -> Column:
+def found_columns(explanation: str) -> Column:
     """The column that keeps what was found: the same text for the same columns, in whatever order they stood."""
     return Column(
-        "found_columns", "VARCHAR", f"JSON: each column that was found, with its type where one is shown. {said}", True
+        "found_columns",
+        "VARCHAR",
+        f"JSON: each column that was found, with its type where one is shown. {explanation}",
+        True,
     )
 
 

@@ -78,11 +78,11 @@ def last_known(rows: Frame, by: tuple[str, ...], attributes: tuple[str, ...], at
 
 def daily_activity(events: Frame, sessions: Frame) -> Frame:
     """`events` and filed `sessions` of some as-of days to one row per user, activity day and as-of day."""
-    one, none = nw.lit(1), nw.lit(0)
+    zero = nw.lit(0)
     dated = events.with_columns(activity_date=nw.col("event_at").cast(nw.Date))
     counts = dated.group_by(*KEY).agg(
         *(
-            nw.when(nw.col("event_type") == name).then(one).otherwise(none).sum().alias(f"{name}_count")
+            nw.when(nw.col("event_type") == name).then(nw.lit(1)).otherwise(zero).sum().alias(f"{name}_count")
             for name in EVENT_TYPE_NAMES
         ),
         nw.len().alias("event_count"),
@@ -93,7 +93,7 @@ def daily_activity(events: Frame, sessions: Frame) -> Frame:
     attributes = last_known(dated, KEY, tuple(ATTRIBUTES), "event_at")
 
     def filed(flag: nw.Expr) -> nw.Expr:
-        return nw.when(flag).then(nw.col("filed")).otherwise(none).sum()
+        return nw.when(flag).then(nw.col("filed")).otherwise(zero).sum()
 
     visits = (
         sessions.with_columns(activity_date=nw.col("started_at").cast(nw.Date))

@@ -43,13 +43,13 @@ def sessionise(events: Frame, *, by: tuple[str, ...] = ()) -> Frame:
     by_source = _add_up(events.filter(~nw.col("source_session_id").is_null()), (*who, *own)).with_columns(
         session_id=_joined(nw.col("user_id"), *map(nw.col, own))
     )
-    one_event = nw.when(nw.col("event_count") == 1).then(nw.lit(1)).otherwise(nw.lit(0))
+    has_one_event = nw.when(nw.col("event_count") == 1).then(nw.lit(1)).otherwise(nw.lit(0))
     return (
         nw.concat([by_gap.drop("number"), by_source.drop(*own)])
         .with_columns(
             is_repeat=nw.col("is_repeat_session").fill_null(0) == 1,
             # Where the source is silent, a visit of one event is a bounce.
-            is_bounce=nw.when(nw.col("is_bounce").is_null()).then(one_event).otherwise(nw.col("is_bounce")) == 1,
+            is_bounce=nw.when(nw.col("is_bounce").is_null()).then(has_one_event).otherwise(nw.col("is_bounce")) == 1,
             is_spam=nw.col("is_spam").fill_null(0) == 1,
             is_bot=nw.col("is_bot").fill_null(0) == 1,
         )
@@ -100,13 +100,12 @@ def filed_sessions(new: Frame, history: Frame) -> Frame:
         .select(nw.col(PARTITION).alias("filing_day"), *own)
         .unique(subset=["filing_day", *own], keep="any")
     )
-    kept = history.join(touched, on=own, how="inner").filter(nw.col(PARTITION) <= nw.col("filing_day"))
+    own_sessions = history.join(touched, on=own, how="inner").filter(nw.col(PARTITION) <= nw.col("filing_day"))
     # The same visits as of the evening before, and as of the day: what differs is filed.
-    known = nw.concat(
-        [timed.select(*sorted(timed.collect_schema().names())), kept.select(*sorted(timed.collect_schema().names()))]
-    )
-    before = known.filter(nw.col(PARTITION) < nw.col("filing_day")).with_columns(form=nw.lit(-1))
-    both = nw.concat([known.with_columns(form=nw.lit(1)), before])
+    columns = sorted(timed.collect_schema().names())
+    revised = nw.concat([timed.select(*columns), own_sessions.select(*columns)])
+    before = revised.filter(nw.col(PARTITION) < nw.col("filing_day")).with_columns(form=nw.lit(-1))
+    both = nw.concat([revised.with_columns(form=nw.lit(1)), before])
     visits = sessionise(both, by=("filing_day", "form"))
     content = [name for name in SESSIONS.column_names if name not in (PARTITION, "filed")]
     return (

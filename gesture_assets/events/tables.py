@@ -286,8 +286,8 @@ ATTRIBUTES = {
     "recent_pricing_views": ("INTEGER", "Last value of the source's own count.", None),
 }
 ATTRIBUTE_COLUMNS = tuple(
-    Column(name, kind, said, True, unit, personal="pseudonym" if name == "email_key" else "none")
-    for name, (kind, said, unit) in ATTRIBUTES.items()
+    Column(name, kind, description, True, unit, personal="pseudonym" if name == "email_key" else "none")
+    for name, (kind, description, unit) in ATTRIBUTES.items()
 )
 
 DAILY_ACTIVITY = Contract(
@@ -358,8 +358,8 @@ ACTIVITY_TO_DATE = Contract(
         *(Column(f"{name}_count", "INTEGER", f"Events of type {name}.", unit="count") for name in EVENT_TYPE_NAMES),
         Column("event_count", "INTEGER", "Events.", unit="count"),
         *(
-            Column(f"{kind}session_count", "INTEGER", f"Visits{said}.")
-            for kind, said in {
+            Column(f"{kind}session_count", "INTEGER", f"Visits{restriction}.")
+            for kind, restriction in {
                 "": "",
                 "repeat_": ", not the first",
                 "bounced_": ", bounced",

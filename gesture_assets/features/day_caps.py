@@ -11,8 +11,8 @@ from typing import NamedTuple
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.features.user_features import KEY, known_by, resolve_identities, whole_days
-from gesture_assets.frames import Frame
+from gesture_assets.features.user_features import KEY, known_by, resolve_identities
+from gesture_assets.frames import Frame, whole_days
 
 
 class DayCap(NamedTuple):
@@ -48,7 +48,7 @@ def day_capped_counts(
         .agg(*(nw.col(f"{name}_count").sum().cast(nw.Int64) for name in types))
     )
 
-    def within(cap: "DayCap") -> nw.Expr:
+    def within(cap: DayCap) -> nw.Expr:
         count = nw.col(f"{cap.event_type}_count")
         capped = nw.when(count > cap.cap).then(nw.lit(cap.cap)).otherwise(count)
         inside = capped if cap.window is None else nw.when(nw.col("age_days") < cap.window).then(capped).otherwise(0)

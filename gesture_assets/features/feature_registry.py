@@ -124,7 +124,7 @@ def feature_registry(tags: tuple[str, ...]) -> tuple[Feature, ...]:
     ]  # fmt: skip
 
     def crm(
-        name: str, kind: str, description: str, unit: str | None = None, nullable: bool = True, column: str = ""
+        name: str, kind: str, description: str, unit: str | None = None, *, nullable: bool = True, column: str = ""
     ) -> Feature:
         columns = (column,) if column else ("optin_date",) if name.startswith("optin_") else ()
         return Feature(

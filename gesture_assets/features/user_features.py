@@ -1,7 +1,7 @@
 """User features as of a moment, from daily activity and subscribers.
 
 Belongs here: the one definition of every feature, used for the night, for tests and for a single user. Does not belong
-here: the features' names and meanings (`registry.py`), what features are worth (`rules/`, models).
+here: the features' names and meanings (`feature_registry.py`), what features are worth (`rules/`, `models/`).
 
 Constants are multiplied by, never divided by: Polars does the former in both cases; the engines must agree to the bit.
 Whole numbers are cast before they meet a fraction: in SQL text 0.333 is a decimal, and makes the product one.
@@ -18,7 +18,7 @@ from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.events.roll_up import add_up, as_totals, commonest_device, milliseconds
 from gesture_assets.events.tables import ACTIVITY_TO_DATE
 from gesture_assets.features.feature_registry import PROFILE, WINDOWS, feature_registry
-from gesture_assets.frames import Frame
+from gesture_assets.frames import Frame, whole_days
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.vocabulary.features import tag_column
 
@@ -35,12 +35,6 @@ TYPES = {
     "TIMESTAMP": nw.Datetime("us"),
 }
 KEY = (PARTITION, "user_id")
-
-
-def whole_days(earlier: str, later: str) -> nw.Expr:
-    """Days from one date column to another; through minutes, as engines disagree on what a difference of dates is."""
-    span = nw.col(later).cast(nw.Datetime("us")) - nw.col(earlier).cast(nw.Datetime("us"))
-    return (span.dt.total_minutes().cast(nw.Float64) * (1 / 1440)).round(0).cast(nw.Int32)
 
 
 def _days_between(earlier: str, later: str) -> nw.Expr:
@@ -72,10 +66,10 @@ def resolve_identities(activity: Frame, links: Frame) -> Frame:
         .filter(nw.col("place") == 1)
         .select(PARTITION, nw.col("anonymous_user_id").alias("user_id"), nw.col("user_id").alias("known_user_id"))
     )
-    known = nw.col("known_user_id")
+    known_user_id = nw.col("known_user_id")
     return (
         activity.join(renamed, on=list(KEY), how="left")
-        .with_columns(user_id=nw.when(known.is_null()).then(nw.col("user_id")).otherwise(known))
+        .with_columns(user_id=nw.when(known_user_id.is_null()).then(nw.col("user_id")).otherwise(known_user_id))
         .drop("known_user_id")
     )
 
@@ -139,7 +133,6 @@ def activity_features(
     ever = name_step("lifetimes", ever)
     recent = activity if since is None else activity.filter(nw.col("activity_date") >= since)
     recent = name_step("recent_activity", recent.with_columns(age_days=whole_days("activity_date", PARTITION)))
-    one = nw.lit(1)
     active = (
         activity.filter(nw.col("event_count") > 0)
         .select(*KEY, "activity_date")
@@ -148,7 +141,7 @@ def activity_features(
         .group_by(*KEY)
         .agg(
             *(
-                nw.when(nw.col("age_days") < days).then(one).sum().alias(f"active_day_count_{days}d")
+                nw.when(nw.col("age_days") < days).then(nw.lit(1)).sum().alias(f"active_day_count_{days}d")
                 for days in WINDOWS
             ),
             nw.len().alias("active_day_count"),
@@ -239,8 +232,8 @@ def user_features(
     crm = name_step("subscribers", crm)
     by_email = [PARTITION, "email_key"]
     both = active.join(crm, on=by_email, how="left").with_columns(is_subscriber=~nw.col("mailchimp_id").is_null())
-    seen = active.filter(~nw.col("email_key").is_null()).select(*by_email)
-    alone = crm.join(seen, on=by_email, how="anti").with_columns(
+    emails_of_users = active.filter(~nw.col("email_key").is_null()).select(*by_email)
+    alone = crm.join(emails_of_users, on=by_email, how="anti").with_columns(
         user_id=nw.concat_str([nw.lit("subscriber:"), nw.col("mailchimp_id").cast(nw.String)]),
         is_subscriber=nw.lit(True),
     )
@@ -250,12 +243,12 @@ def user_features(
 def _contracted(rows: Frame, tags: tuple[str, ...]) -> Frame:
     """`rows` in the registry's columns and types; a column that is not there is unknown, or 0 where a count."""
     present = set(rows.collect_schema().names())
-    columns = []
+    columns: list[nw.Expr] = []
     for feature in feature_registry(tags):
         value = nw.col(feature.name) if feature.name in present else nw.lit(None)
         value = value.cast(TYPES[feature.type])
         if not feature.nullable:
             value = value.fill_null(False if feature.type == "BOOLEAN" else 0)
         columns.append(value.alias(feature.name))
-    known = reduce(add, ((~nw.col(name).is_null()).cast(nw.Int32) for name in PROFILE))
-    return rows.select(*KEY, *columns).with_columns(profile_completeness=known.cast(nw.Float64) * (1 / len(PROFILE)))
+    filled = reduce(add, ((~nw.col(name).is_null()).cast(nw.Int32) for name in PROFILE))
+    return rows.select(*KEY, *columns).with_columns(profile_completeness=filled.cast(nw.Float64) * (1 / len(PROFILE)))

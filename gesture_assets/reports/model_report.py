@@ -12,7 +12,7 @@ import polars as pl
 from gesture_assets.errors import GateClosed, listing
 from gesture_assets.models.evaluation import CurvePoint, Estimate, LearningCurve, best_threshold, evaluate
 from gesture_assets.models.versions import judged_rows, load_version
-from gesture_assets.reports.page import Number, Page, ask
+from gesture_assets.reports.page import Number, Page, ask, table_of
 from gesture_assets.reports.plots import distribution, model_pictures
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ def model_report(con: "duckdb.DuckDBPyConnection", models: Path, version: str = 
     `GateClosed` for a version that is not published, `ModelMismatch` where its files are gone.
     """
     if not version:
-        found = ask(con, "select model_version from model_activations order by activation desc limit 1")
-        version = found[0]["model_version"] if found else ""
+        newest = ask(con, "select model_version from model_activations order by activation desc limit 1")
+        version = newest[0]["model_version"] if newest else ""
     about = f"from analytics.model_versions where model_version = '{_quoted(version)}'"
-    known = ask(con, f"select * {about}")
-    if not known:
+    cards = ask(con, f"select * {about}")
+    if not cards:
         others = [row["model_version"] for row in ask(con, "select model_version from analytics.model_versions")]
         raise GateClosed(
             "There is no page about the model.",
@@ -48,7 +48,7 @@ def model_report(con: "duckdb.DuckDBPyConnection", models: Path, version: str = 
             where="analytics.model_versions",
             next_step="gesture publish  (after a training), or  gesture train",
         )
-    card = known[0]
+    card = cards[0]
     page = Page(f"Model {version}", f"Trained as of {card['as_of_date']}: {card['decision']}, {card['because']}")
     figures = f"from analytics.model_figures where model_version = '{version}' and as_of_date = '{card['as_of_date']}'"
     _headlines(page, con, figures)
@@ -56,7 +56,7 @@ def model_report(con: "duckdb.DuckDBPyConnection", models: Path, version: str = 
     _pictures(page, con, models, version, curve, figures)
     _beside(page, con, figures)
     page.section("Is there enough data?", f"{card['data_verdict']}: {card['data_because']}")
-    _table(
+    table_of(
         page,
         con,
         "The learning curve",
@@ -87,7 +87,7 @@ def _headlines(page: Page, con: "duckdb.DuckDBPyConnection", figures: str) -> No
             target = f" target {row['target']:g}" if row["target"] is not None else ""
             numbers.append(Number(name, f"{row['value']:.3f}", interval + target, sql))
     page.numbers(*numbers)
-    _table(
+    table_of(
         page,
         con,
         "Every figure of every part",
@@ -113,8 +113,10 @@ def _pictures(
         "select feature_name as name, shap, gain, permutation, reason_code from feature_importance "
         f"where model_version = '{version}' order by rank"
     )
-    found = ask(con, importance)
-    weights = pl.DataFrame(found) if found else pl.DataFrame(schema={"name": pl.String, "shap": pl.Float64})
+    rows_by_weight = ask(con, importance)
+    weights = (
+        pl.DataFrame(rows_by_weight) if rows_by_weight else pl.DataFrame(schema={"name": pl.String, "shap": pl.Float64})
+    )
     sources = {
         "lift": f"select metric, value, low, high {figures} and part = 'test' and segment = 'all' "
         "and metric like 'lift_decile%'",
@@ -144,7 +146,7 @@ def _beside(page: Page, con: "duckdb.DuckDBPyConnection", figures: str) -> None:
         "Beside the rules",
         "The rules' own score on the same test rows, and what the model loses when it does not read that score.",
     )
-    _table(
+    table_of(
         page,
         con,
         "Rules, the model, and the model without the rules' score",
@@ -154,13 +156,13 @@ def _beside(page: Page, con: "duckdb.DuckDBPyConnection", figures: str) -> None:
     and (metric in ('roc_auc', 'pr_auc', 'lift_top_20', 'precision_top_20') or metric like 'roc_auc_gain%')
 order by metric, part""",
     )
-    _table(
+    table_of(
         page,
         con,
         "Tests of behaviour",
         f"select metric as test, is_met as passed, value as observed {figures} and part = 'behaviour' order by metric",
     )
-    _table(
+    table_of(
         page,
         con,
         "By segment",
@@ -172,7 +174,7 @@ order by metric, part""",
 
 def _serving(page: Page, con: "duckdb.DuckDBPyConnection", version: str) -> None:
     page.section("Serving")
-    _table(
+    table_of(
         page,
         con,
         "When it was chosen to score",
@@ -183,10 +185,10 @@ def _serving(page: Page, con: "duckdb.DuckDBPyConnection", version: str) -> None
         f"from model_scores where model_version = '{version}' and as_of_date = "
         f"(select max(as_of_date) from model_scores where model_version = '{version}')"
     )
-    found = ask(con, f"select probability {newest}")
-    if found:
-        page.figure(distribution([row["probability"] for row in found]), f"select probability {newest}")
-    _table(
+    scores = ask(con, f"select probability {newest}")
+    if scores:
+        page.figure(distribution([row["probability"] for row in scores]), f"select probability {newest}")
+    table_of(
         page,
         con,
         "Its scores by day",
@@ -194,12 +196,6 @@ def _serving(page: Page, con: "duckdb.DuckDBPyConnection", version: str) -> None
     mean_probability, round(sum(probability), 1) as expected_buyers
 from model_scores where model_version = '{version}' group by all order by as_of_date desc limit 28""",
     )
-
-
-def _table(page: Page, con: "duckdb.DuckDBPyConnection", caption: str, sql: str) -> None:
-    rows = ask(con, sql)
-    if rows:
-        page.table(caption, list(rows[0]), [tuple(row.values()) for row in rows], sql)
 
 
 def _quoted(text: str) -> str:

@@ -13,7 +13,7 @@ import polars as pl
 
 from gesture_assets.models.evaluation import Estimate, evaluate
 from gesture_assets.monitoring.reference import FROZEN, JUDGED, Reference
-from gesture_assets.reports.page import Number, Page, ask
+from gesture_assets.reports.page import Number, Page, ask, table_of
 from gesture_assets.reports.plots import beside, distribution, importances, lift, over_time, reliability
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ def night_report(con: "duckdb.DuckDBPyConnection", models: Path, day: date) -> P
     but what the champion was trained on and judged by, which is kept with it.
     """
     page = Page(f"Night of {day}", "What is wrong, what moved, how scores turned out, and whether to train.")
-    found = ask(con, f"select model_version from drift_reports where as_of_date = date '{day}' limit 1")
-    champion = found[0]["model_version"] if found else ""
+    reports = ask(con, f"select model_version from drift_reports where as_of_date = date '{day}' limit 1")
+    folder = models / reports[0]["model_version"] if reports and reports[0]["model_version"] else None
     _headlines(page, con, day)
     _alerts(page, con, day)
     _drift(page, con, day)
-    _shapes(page, con, models / champion if champion else None, day)
-    _performance(page, con, models / champion if champion else None, day)
+    _shapes(page, con, folder, day)
+    _performance(page, con, folder, day)
     _retraining(page, con, day)
     _business(page, con, day)
     _health(page, con, day)
@@ -61,7 +61,7 @@ def keep_page(page: Page, folder: Path, day: date) -> Path:
 
 
 def _headlines(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
-    asked = {
+    questions = {
         "Users scored": f"select count(*) from rule_scores where as_of_date = date '{day}'",
         "Of them by the model": f"select count(*) from model_scores where as_of_date = date '{day}'",
         "Alarms of the night": f"select count(*) from alerts where as_of_date = date '{day}'",
@@ -69,26 +69,19 @@ def _headlines(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
         "Live in time, 30 days": "select round(100 * on_time_share, 2) || ' %' from pipeline_reliability "
         "where window_days = 30 and table_name is null",
     }
-    numbers = []
-    for name, sql in asked.items():
-        rows = con.execute(sql).fetchall()
-        numbers.append(
-            Number(
-                name,
-                f"{rows[0][0]:,}"
-                if rows and isinstance(rows[0][0], int)
-                else str(rows[0][0])
-                if rows
-                else "no day was due yet",
-                sql=sql,
-            )
-        )
-    page.numbers(*numbers)
+    page.numbers(*(Number(name, _answer(con, sql), sql=sql) for name, sql in questions.items()))
+
+
+def _answer(con: "duckdb.DuckDBPyConnection", sql: str) -> str:
+    row = con.execute(sql).fetchone()
+    if row is None:
+        return "no day was due yet"
+    return f"{row[0]:,}" if isinstance(row[0], int) else str(row[0])
 
 
 def _alerts(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
     page.section("Alerts", 'Errors first. Nobody is told twice of one alert: gesture alerts ack KEY --note "why".')
-    _table(
+    table_of(
         page,
         con,
         "Open now",
@@ -97,7 +90,7 @@ def _alerts(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
         "from analytics.open_alerts limit 50",
         "No alert is open.",
     )
-    _table(
+    table_of(
         page,
         con,
         "What sounded this night",
@@ -120,7 +113,7 @@ where {since} and effect is not null and (feature, kind) in (select (feature, ki
     where as_of_date = date '{day}' and importance > 0 order by rank limit {MOST_LINES})
 order by name, as_of_date"""
     _lines(page, con, "drift", "Features by day", sql, "No champion: nothing is held against a training yet.")
-    _table(
+    table_of(
         page,
         con,
         "Features that fired",
@@ -135,7 +128,7 @@ where {since} and effect is not null and (segment, kind, name) in (select (segme
     where as_of_date = date '{day}' and verdict <> 'too_few_rows' order by effect desc nulls last limit {MOST_LINES})
 order by name, as_of_date"""
     _lines(page, con, "event_mix", "What people do, by day", sql, "There are too few weeks of events to compare.")
-    _table(
+    table_of(
         page,
         con,
         "What people do otherwise than before",
@@ -156,7 +149,7 @@ def _lines(page: Page, con: "duckdb.DuckDBPyConnection", name: str, title: str, 
         page.note(missing, sql)
 
 
-def _shapes(page: Page, con: "duckdb.DuckDBPyConnection", kept: Path | None, day: date) -> None:
+def _shapes(page: Page, con: "duckdb.DuckDBPyConnection", folder: Path | None, day: date) -> None:
     page.section(
         "How the weightiest features are spread",
         f"Tonight beside the champion's training (data/models/<version>/{FROZEN}), in bins that are frozen with it.",
@@ -166,34 +159,37 @@ join drift_reports as reports using (as_of_date, feature, kind)
 where as_of_date = date '{day}' and kind in ('number', 'category')
 order by reports.importance desc, feature limit {MOST_SHAPES}"""
     rows = ask(con, sql)
-    if not rows or kept is None or not (kept / FROZEN).exists():
+    if not rows or folder is None or not (folder / FROZEN).exists():
         page.note("No champion, or its reference is gone: there is nothing to hold tonight against.", sql)
         return
-    frozen = pl.read_parquet(kept / FROZEN).filter(pl.col("kind") != "score")
-    known = {one.name: one for one in Reference.from_frame(frozen).features}
+    frozen = pl.read_parquet(folder / FROZEN).filter(pl.col("kind") != "score")
+    by_name = {feature.name: feature for feature in Reference.from_frame(frozen).features}
     for row in rows:
-        trained = known[row["feature"]].histogram(known[row["feature"]].sample()).tolist()
+        feature = by_name[row["feature"]]
+        trained = feature.histogram(feature.sample()).tolist()
         labels = [*(row["categories"] or [f"≤ {edge:.4g}" for edge in row["edges"]]), "others", "missing"]
-        some = [place for place in range(len(labels)) if trained[place] or row["bin_counts"][place]][:12]
+        filled = [place for place in range(len(labels)) if trained[place] or row["bin_counts"][place]][:12]
         shares = {
-            name: [counts[place] / max(sum(counts), 1) for place in some]
+            name: [counts[place] / max(sum(counts), 1) for place in filled]
             for name, counts in (("training", trained), ("tonight", row["bin_counts"]))
         }
         page.figure(
-            beside(row["feature"], row["feature"], [str(labels[place]) for place in some], shares, of="share of users"),
+            beside(
+                row["feature"], row["feature"], [str(labels[place]) for place in filled], shares, of="share of users"
+            ),
             f"select edges, categories, bin_counts from feature_profiles where as_of_date = date '{day}' "
             f"and feature = '{row['feature']}'",
         )
 
 
-def _performance(page: Page, con: "duckdb.DuckDBPyConnection", kept: Path | None, day: date) -> None:
+def _performance(page: Page, con: "duckdb.DuckDBPyConnection", folder: Path | None, day: date) -> None:
     page.section(
         "How scores turned out",
         "Realised: the model's scores of a horizon ago against what came; rules: the "
         "rules' beside them; estimated: what tonight's should turn out to be.",
     )
     about = f"from performance_report where as_of_date = date '{day}' and segment = 'all'"
-    _table(
+    table_of(
         page,
         con,
         "Figures",
@@ -212,7 +208,7 @@ where as_of_date between date '{day}' - {DAYS} and date '{day}' and segment = 'a
     if lines:
         page.figure(over_time("roc_auc", "Area under the ROC curve by day", lines, of="ROC AUC", limit=0.5), sql)
     page.section("Calibration and lift")
-    _table(
+    table_of(
         page,
         con,
         "Whether probabilities are true",
@@ -221,11 +217,11 @@ where as_of_date between date '{day}' - {DAYS} and date '{day}' and segment = 'a
     and metric in ('ece', 'sum_ratio', 'brier') order by basis, metric""",
         "No model's scores are old enough to say whether its probabilities are true.",
     )
-    if kept and (kept / JUDGED).exists():
-        judged = pl.read_parquet(kept / JUDGED)
+    if folder and (folder / JUDGED).exists():
+        judged = pl.read_parquet(folder / JUDGED)
         page.figure(
             reliability(evaluate(judged["label"], judged["probability"], bootstrap=BOOTSTRAP)),
-            f"from 'data/models/{kept.name}/{JUDGED}'  -- the test part of its training; beside the data folder",
+            f"from 'data/models/{folder.name}/{JUDGED}'  -- the test part of its training; beside the data folder",
         )
     _lift(page, con, about, day)
 
@@ -247,7 +243,7 @@ where as_of_date = date '{day}' order by scored_by, conversion_rate desc"""
             ),
             sql,
         )
-    _table(page, con, "What became of the bands of 90 days before", sql, "No scores are 90 days old.")
+    table_of(page, con, "What became of the bands of 90 days before", sql, "No scores are 90 days old.")
     if rows:
         return
     for basis in ("realised", "rules"):
@@ -267,14 +263,14 @@ def _or(end: float | None, row: dict[str, Any]) -> float:
 def _retraining(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
     page.section("Whether to train")
     tonight = f"from retrain_decision where as_of_date = date '{day}'"
-    _table(
+    table_of(
         page,
         con,
         "Tonight's decision",
         f"select should_retrain, model_version, because {tonight}",
         "Nothing was decided that night.",
     )
-    _table(
+    table_of(
         page,
         con,
         "What it was decided by",
@@ -283,7 +279,7 @@ def _retraining(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None
         f"round(drifted_importance, 4) as drifted_importance {tonight}",
         "There are no figures.",
     )
-    _table(
+    table_of(
         page,
         con,
         "Trainings",
@@ -303,8 +299,8 @@ group by week order by week"""
     lines = {name: [(row["week"], row[name]) for row in rows] for name in ("purchases", "signups")}
     if rows:
         page.figure(over_time("conversions", "Conversions by week", lines, of="a week (the last goes on)"), sql)
-    _table(page, con, "Conversions by week", sql, "There is no activity yet.")
-    _table(
+    table_of(page, con, "Conversions by week", sql, "There is no activity yet.")
+    table_of(
         page,
         con,
         "From the first event to the first purchase",
@@ -345,7 +341,7 @@ def _health(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
         "A day is to be live by the deadline of the next one; 99.5 % of them are "
         "promised. As of the publication of the file.",
     )
-    _table(
+    table_of(
         page,
         con,
         "Reliability",
@@ -354,7 +350,7 @@ def _health(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
 from pipeline_reliability where table_name is null or not is_met order by window_days, tables limit 50""",
         "No day was due since the first night.",
     )
-    _table(
+    table_of(
         page,
         con,
         "Tables that do not end with the newest day",
@@ -363,7 +359,7 @@ from pipeline_reliability where table_name is null or not is_met order by window
         "order by as_of_date, table_name",
         "Every table ends with the newest day.",
     )
-    _table(
+    table_of(
         page,
         con,
         "Quality of the data: what changed most",
@@ -377,7 +373,7 @@ order by abs(change) desc nulls last, measure, subject limit 15""",
 
 def _model(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
     page.section("The model")
-    _table(
+    table_of(
         page,
         con,
         "Its state",
@@ -399,7 +395,7 @@ def _model(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
     weights = ask(con, sql)
     if weights:
         page.figure(importances(pl.DataFrame(weights)), sql)
-    _table(
+    table_of(
         page,
         con,
         "Its five weightiest features, by version",
@@ -409,12 +405,3 @@ def _model(page: Page, con: "duckdb.DuckDBPyConnection", day: date) -> None:
 where rank <= 5 group by all order by model_version desc, rank limit 50""",
         "No importance is kept.",
     )
-
-
-def _table(page: Page, con: "duckdb.DuckDBPyConnection", caption: str, sql: str, missing: str) -> None:
-    """The rows as a table; in words where there are none."""
-    rows = ask(con, sql)
-    if rows:
-        page.table(caption, list(rows[0]), [tuple(row.values()) for row in rows], sql)
-    else:
-        page.note(f"{caption}: {missing}", sql)

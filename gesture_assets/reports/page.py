@@ -84,9 +84,9 @@ class Page:
     def numbers(self, *numbers: Number) -> None:
         """Figures side by side."""
         boxes = [
-            f"<div><dt>{escape(one.name)}</dt><dd><strong>{escape(one.value)}</strong> {escape(one.note)}"
-            f"{_sql(one.sql)}</dd></div>"
-            for one in numbers
+            f"<div><dt>{escape(number.name)}</dt><dd><strong>{escape(number.value)}</strong> {escape(number.note)}"
+            f"{_sql(number.sql)}</dd></div>"
+            for number in numbers
         ]
         self.parts.append(f"<dl>{''.join(boxes)}</dl>")
 
@@ -125,9 +125,18 @@ class Page:
 
 def ask(con: "duckdb.DuckDBPyConnection", sql: str) -> list[dict[str, Any]]:
     """The rows that `sql` gives, by column name: the statement that a page shows is the one that was run."""
-    found = con.execute(sql)
-    names = [name for name, *_ in found.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    answer = con.execute(sql)
+    names = [name for name, *_ in answer.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+
+def table_of(page: Page, con: "duckdb.DuckDBPyConnection", caption: str, sql: str, missing: str = "") -> None:
+    """Put the rows that `sql` gives on `page` as a table; where there are none, what is `missing`, if anything."""
+    rows = ask(con, sql)
+    if rows:
+        page.table(caption, list(rows[0]), [tuple(row.values()) for row in rows], sql)
+    elif missing:
+        page.note(f"{caption}: {missing}", sql)
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -47,7 +47,7 @@ def model_pictures(
     outcome: ArrayLike, probability: ArrayLike, judged: Evaluation, weights: pl.DataFrame, curve: LearningCurve | None
 ) -> list[Picture]:
     """Every picture of a model on its test part: `outcome` and `probability` of its rows, and what was found there."""
-    found = [
+    pictures = [
         reliability(judged),
         lift(judged.deciles),
         roc(outcome, probability, judged.metrics["roc_auc"]),
@@ -55,18 +55,18 @@ def model_pictures(
         importances(weights),
         distribution(probability),
     ]
-    return [*found, learning(curve)] if curve and curve.points else found
+    return [*pictures, learning(curve)] if curve and curve.points else pictures
 
 
 def reliability(judged: Evaluation) -> Picture:
     """What was predicted beside what came, in bins of equally many users."""
     bins, ece = judged.reliability, judged.metrics["ece"]
-    said, came = bins["mean_probability"].to_list(), bins["share_positive"].to_list()
+    predicted, observed = bins["mean_probability"].to_list(), bins["share_positive"].to_list()
 
     def draw(axes: "Axes") -> None:
-        top = max(*said, *came, 0.01) * 1.05
+        top = max(*predicted, *observed, 0.01) * 1.05
         axes.plot([0, top], [0, top], "--", color=FAINT, label="as good as its word")
-        axes.plot(said, came, "o-", color=INK, label="this model")
+        axes.plot(predicted, observed, "o-", color=INK, label="this model")
         axes.set(xlabel="mean predicted probability", ylabel="share that bought", xlim=(0, top), ylim=(0, top))
         axes.legend(frameon=False)
 
@@ -74,15 +74,15 @@ def reliability(judged: Evaluation) -> Picture:
         "reliability",
         "Reliability: what was predicted beside what came",
         draw,
-        f"Reliability in {len(said)} bins: calibration error {ece.value:.3f} ({ece.low:.3f} to {ece.high:.3f}); "
-        f"the highest bin predicted {said[-1]:.3f}, and {came[-1]:.3f} of it bought.",
+        f"Reliability in {len(predicted)} bins: calibration error {ece.value:.3f} ({ece.low:.3f} to {ece.high:.3f}); "
+        f"the highest bin predicted {predicted[-1]:.3f}, and {observed[-1]:.3f} of it bought.",
     )
 
 
 def lift(deciles: Sequence[Estimate]) -> Picture:
     """How many times as many buyers each tenth holds as everybody does, with 95 % intervals."""
-    values = np.array([one.value for one in deciles])
-    ends = np.array([[one.value - one.low, one.high - one.value] for one in deciles]).T.clip(0)
+    values = np.array([tenth.value for tenth in deciles])
+    ends = np.array([[tenth.value - tenth.low, tenth.high - tenth.value] for tenth in deciles]).T.clip(0)
 
     def draw(axes: "Axes") -> None:
         axes.bar(range(1, len(values) + 1), values, color=INK, yerr=ends, ecolor=FAINT, capsize=2)
@@ -151,25 +151,25 @@ def importances(weights: pl.DataFrame) -> Picture:
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
 
-    said = "; ".join(f"{name} {share:.0%}" for name, share in top.head(5).select("name", "shap").iter_rows())
-    return _drawn("importance", "What the model goes by", draw, f"Importance, the first five: {said}.", size=(8, 4))
+    sentence = "; ".join(f"{name} {share:.0%}" for name, share in top.head(5).select("name", "shap").iter_rows())
+    return _drawn("importance", "What the model goes by", draw, f"Importance, the first five: {sentence}.", size=(8, 4))
 
 
 def distribution(probability: ArrayLike) -> Picture:
     """How probabilities are spread; as many users may share a low one, their number is drawn in powers of ten."""
-    found = np.asarray(probability, dtype=np.float64)
+    scores = np.asarray(probability, dtype=np.float64)
 
     def draw(axes: "Axes") -> None:
-        axes.hist(found, bins=np.linspace(0, 1, 41).tolist(), color=INK)
+        axes.hist(scores, bins=np.linspace(0, 1, 41).tolist(), color=INK)
         axes.set(xlabel="probability of a purchase", ylabel="users", yscale="log", xlim=(0, 1))
         axes.set_ylim(bottom=0.5)
 
-    at = np.quantile(found, [0.1, 0.5, 0.9]) if len(found) else np.zeros(3)
+    at = np.quantile(scores, [0.1, 0.5, 0.9]) if len(scores) else np.zeros(3)
     return _drawn(
         "distribution",
         "Distribution of the scores",
         draw,
-        f"Distribution of {len(found):,} probabilities: a tenth lies below {at[0]:.4f}, half below {at[1]:.4f}, nine "
+        f"Distribution of {len(scores):,} probabilities: a tenth lies below {at[0]:.4f}, half below {at[1]:.4f}, nine "
         f"tenths below {at[2]:.4f}.",
     )
 
@@ -180,19 +180,23 @@ def learning(curve: LearningCurve) -> Picture:
     areas = [point.roc_auc for point in curve.points]
 
     def draw(axes: "Axes") -> None:
-        axes.fill_between(rows, [one.low for one in areas], [one.high for one in areas], color=INK, alpha=0.15, lw=0)
-        axes.plot(rows, [one.value for one in areas], "o-", color=INK)
+        axes.fill_between(
+            rows, [area.low for area in areas], [area.high for area in areas], color=INK, alpha=0.15, lw=0
+        )
+        axes.plot(rows, [area.value for area in areas], "o-", color=INK)
         axes.set(
             xlabel="rows trained on",
             ylabel="area under the ROC curve",
             xscale="log",
             xticks=rows,
-            xticklabels=[f"{one:,}" for one in rows],
+            xticklabels=[f"{count:,}" for count in rows],
         )
         axes.minorticks_off()
 
-    said = ", ".join(f"{count:,} rows {area.value:.3f}" for count, area in zip(rows, areas, strict=True))
-    return _drawn("learning_curve", f"Learning curve: {curve.verdict}", draw, f"ROC AUC by rows trained on: {said}.")
+    sentence = ", ".join(f"{count:,} rows {area.value:.3f}" for count, area in zip(rows, areas, strict=True))
+    return _drawn(
+        "learning_curve", f"Learning curve: {curve.verdict}", draw, f"ROC AUC by rows trained on: {sentence}."
+    )
 
 
 def over_time(
@@ -215,8 +219,8 @@ def over_time(
         axes.tick_params(axis="x", labelrotation=30)
         axes.legend(frameon=False, fontsize=7)
 
-    said = "; ".join(f"{label} {points[-1][1]:.3g} on {points[-1][0]}" for label, points in lines.items() if points)
-    return _drawn(name, title, draw, f"{title}, the newest: {said}.", size=(8, 3.4))
+    sentence = "; ".join(f"{label} {points[-1][1]:.3g} on {points[-1][0]}" for label, points in lines.items() if points)
+    return _drawn(name, title, draw, f"{title}, the newest: {sentence}.", size=(8, 3.4))
 
 
 def beside(name: str, title: str, labels: Sequence[str], bars: Mapping[str, Sequence[float]], *, of: str) -> Picture:
@@ -231,11 +235,11 @@ def beside(name: str, title: str, labels: Sequence[str], bars: Mapping[str, Sequ
         axes.grid(visible=False, axis="x")
         axes.legend(frameon=False)
 
-    said = "; ".join(
+    sentence = "; ".join(
         f"{label}: {', '.join(f'{name} {value:.3g}' for name, value in zip(labels, values, strict=True))}"
         for label, values in bars.items()
     )
-    return _drawn(name, title, draw, f"{title}. {said}.")
+    return _drawn(name, title, draw, f"{title}. {sentence}.")
 
 
 def _drawn(

@@ -16,18 +16,18 @@ IDS = (PARTITION, "user_id")
 
 def feature_sources(features: Iterable[Feature]) -> Sources:
     """Column of `user_features` -> the columns of activity or of the CRM that it is made of."""
-    found: Sources = {column: (("daily_activity", column),) for column in IDS}
-    for one in features:
-        own = tuple((one.source, column) for column in one.source_columns)
+    sources: Sources = {column: (("daily_activity", column),) for column in IDS}
+    for feature in features:
+        own = tuple((feature.source, column) for column in feature.source_columns)
         # A feature made of features has their sources.
-        found[one.name] = tuple(
+        sources[feature.name] = tuple(
             dict.fromkeys(
                 source
                 for table, column in own
-                for source in (found[column] if table == "user_features" else ((table, column),))
+                for source in (sources[column] if table == "user_features" else ((table, column),))
             )
         )
-    return found
+    return sources
 
 
 def score_sources(rule_set: RuleSet) -> dict[str, Sources]:
@@ -35,7 +35,7 @@ def score_sources(rule_set: RuleSet) -> dict[str, Sources]:
     ids: Sources = {column: (("user_features", column),) for column in IDS}
     everything = _read(rule_set, rule_set.rules)
     # The list names users by either id.
-    suppressing = _features([*(one.feature for one in rule_set.suppress), "user_id", "mailchimp_id"])
+    suppressing = _features([*(suppression.feature for suppression in rule_set.suppress), "user_id", "mailchimp_id"])
     scores: Sources = {
         **ids,
         **dict.fromkeys(("score", "band", "explanation"), tuple(dict.fromkeys((*everything, *suppressing)))),
@@ -61,9 +61,9 @@ def _features(names: Iterable[str]) -> tuple[tuple[str, str], ...]:
 
 def _read(rule_set: RuleSet, rules: Iterable[Rule]) -> tuple[tuple[str, str], ...]:
     """Every column that `rules` read, once, in file order."""
-    found: list[tuple[str, str]] = []
+    columns: list[tuple[str, str]] = []
     for rule in rules:
-        found += _features(rule.needs)
+        columns += _features(rule.needs)
         if cap := rule_set.day_cap(rule):
-            found += [("daily_activity", f"{cap.event_type}_count"), ("daily_activity", "activity_date")]
-    return tuple(dict.fromkeys(found))
+            columns += [("daily_activity", f"{cap.event_type}_count"), ("daily_activity", "activity_date")]
+    return tuple(dict.fromkeys(columns))

@@ -15,17 +15,17 @@ FLAGS = ("is_", "tag_", "made_")  # names of features that are 0 or 1 and end in
 
 def lint(rule_set: RuleSet, features: Iterable[Feature]) -> list[str]:
     """One sentence per finding, in file order; empty when there is nothing to say."""
-    known = {feature.name: feature for feature in features}
+    by_name = {feature.name: feature for feature in features}
     findings: list[str] = []
     for rule in rule_set.rules:
-        findings += (f"Rule {rule.id!r} {finding}." for finding in _findings(rule, known[rule.feature]))
-    for one, other in combinations(rule_set.rules, 2):
-        if one.feature == other.feature:
-            findings.append(f"Rules {one.id!r} and {other.id!r} both count {one.feature!r}.")
-        elif _stem(known[one.feature]) == _stem(known[other.feature]):
-            both = f"{one.feature!r} and {other.feature!r}"
-            findings.append(f"Rules {one.id!r} and {other.id!r} overlap: {both} count the same events.")
-    best = min(sum(_best_of(group, rule_set, known) for group in ("fit", "engagement")), rule_set.total_cap)
+        findings += (f"Rule {rule.id!r} {finding}." for finding in _findings(rule, by_name[rule.feature]))
+    for rule, other in combinations(rule_set.rules, 2):
+        if rule.feature == other.feature:
+            findings.append(f"Rules {rule.id!r} and {other.id!r} both count {rule.feature!r}.")
+        elif _stem(by_name[rule.feature]) == _stem(by_name[other.feature]):
+            both = f"{rule.feature!r} and {other.feature!r}"
+            findings.append(f"Rules {rule.id!r} and {other.id!r} overlap: {both} count the same events.")
+    best = min(sum(_best_of(group, rule_set, by_name) for group in ("fit", "engagement")), rule_set.total_cap)
     findings += (
         f"Band {name!r} cannot be reached: it starts at {threshold:g}, and the best score is {best:.1f}."
         for name, threshold in rule_set.bands.items()
@@ -34,10 +34,10 @@ def lint(rule_set: RuleSet, features: Iterable[Feature]) -> list[str]:
     return findings
 
 
-def _best_of(group: Group, rule_set: RuleSet, known: dict[str, Feature]) -> float:
+def _best_of(group: Group, rule_set: RuleSet, by_name: dict[str, Feature]) -> float:
     """The most points that the rules of `group` can bring."""
     rules = [rule for rule in rule_set.rules if rule.group == group]
-    best = sum(100 * max(rule.weight, 0) * _reach(rule, known[rule.feature]) for rule in rules)
+    best = sum(100 * max(rule.weight, 0) * _reach(rule, by_name[rule.feature]) for rule in rules)
     return min(best, rule_set.group_caps.get(group, best))
 
 

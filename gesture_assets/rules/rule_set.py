@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -98,7 +98,7 @@ class RuleSet(_Frozen):
     bands: Annotated[dict[Name, Annotated[float, Field(ge=1, le=100)]], Field(min_length=1)]
     rules: Annotated[tuple[Rule, ...], Field(strict=False)]
     daily_cap: Annotated[int, Field(ge=1)] = DAILY_CAP
-    group_caps: dict[Group, Annotated[float, Field(gt=0, le=100)]] = Field(default_factory=dict)
+    group_caps: dict[Group, Annotated[float, Field(gt=0, le=100)]] = {}
     total_cap: Annotated[float, Field(ge=1, le=100)] = NO_TOTAL_CAP
     suppress: Annotated[tuple[Suppression, ...], Field(strict=False)] = ()
 
@@ -119,8 +119,8 @@ class RuleSet(_Frozen):
     @classmethod
     def of_content(cls, name: str, content: str) -> "RuleSet":
         """The rule set that `content` was the content of."""
-        kept = json.loads(content)
-        return cls.model_validate(kept | {"name": name, "description": "", "bands": dict(kept["bands"])})
+        values = json.loads(content)
+        return cls.model_validate(values | {"name": name, "description": "", "bands": dict(values["bands"])})
 
     @property
     def caps(self) -> dict[str, tuple[Group | None, float]]:
@@ -144,8 +144,8 @@ class RuleSet(_Frozen):
     @property
     def day_caps(self) -> tuple[DayCap, ...]:
         """Every daily cap that can make a difference, once."""
-        found = (self.day_cap(rule) for rule in self.rules)
-        return tuple(dict.fromkeys(cap for cap in found if cap is not None))
+        caps = (self.day_cap(rule) for rule in self.rules)
+        return tuple(dict.fromkeys(cap for cap in caps if cap is not None))
 
     @property
     def band_thresholds(self) -> str:
@@ -235,12 +235,12 @@ def _refusal(name: str, where: str, expected: str, found: str, rule: str | None 
     )
 
 
-def _near(name: str, known: Collection[str]) -> str:
-    matches = get_close_matches(name, sorted(known), n=3)
+def _near(name: str, names: Collection[str]) -> str:
+    matches = get_close_matches(name, sorted(names), n=3)
     return f" (near: {', '.join(matches)})" if matches else ""
 
 
-def _first_error(error: ValidationError, document: dict) -> tuple[str, str, str | None]:
+def _first_error(error: ValidationError, document: dict[str, Any]) -> tuple[str, str, str | None]:
     """Expected, found and the rule, for the first thing that pydantic objects to."""
     first = error.errors()[0]
     path, rules = first["loc"], document["rules"]
@@ -249,8 +249,8 @@ def _first_error(error: ValidationError, document: dict) -> tuple[str, str, str 
         rule = str(rules[path[1]].get("id", f"number {path[1] + 1}"))
     key = ".".join(str(part) for part in (path[2:] if rule else path))
     if first["type"] == "extra_forbidden":
-        known = Rule.model_fields if rule else RuleSet.model_fields
-        return f"keys among {listing(known, 20)}", f"unknown key {key!r}{_near(key, known)}", rule
+        keys = Rule.model_fields if rule else RuleSet.model_fields
+        return f"keys among {listing(keys, 20)}", f"unknown key {key!r}{_near(key, keys)}", rule
     if first["type"] == "missing":
         return f"a value for {key!r}", "nothing", rule
     return f"{key}: {first['msg'].removeprefix('Input ')}", f"{first['input']!r}", rule
@@ -263,8 +263,8 @@ def _faults(rule_set: RuleSet, features: Collection[str]) -> Iterator[tuple[str,
             yield "each id once", f"{rule_id!r} {copies} times", rule_id
     for rule in rule_set.rules:
         if rule.feature not in features:
-            known = f"one of the {len(features)} features of the registry"
-            yield known, f"feature {rule.feature!r}{_near(rule.feature, features)}", rule.id
+            expected = f"one of the {len(features)} features of the registry"
+            yield expected, f"feature {rule.feature!r}{_near(rule.feature, features)}", rule.id
         for needed in rule.needs:
             if needed not in features:
                 yield f"a feature {needed!r}, which says how old {rule.feature!r} is", "none of that name", rule.id

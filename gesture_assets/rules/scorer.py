@@ -58,9 +58,9 @@ def suppressions(features: Frame, rules: Iterable[Suppression], listed: Frame | 
     both included, null without end) names the user. Of several reasons the first in the alphabet is kept.
     """
     rules = tuple(rules)
-    for one in rules:
-        _require_number(features.collect_schema(), one.feature, f"The suppression {one.reason!r}")
-    found = [features.filter(_number(one.feature) >= 1).select(*KEYS, reason=nw.lit(one.reason)) for one in rules]
+    for rule in rules:
+        _require_number(features.collect_schema(), rule.feature, f"The suppression {rule.reason!r}")
+    matches = [features.filter(_number(rule.feature) >= 1).select(*KEYS, reason=nw.lit(rule.reason)) for rule in rules]
     for key in ("user_id", "mailchimp_id"):
         if listed is None:
             break
@@ -70,8 +70,8 @@ def suppressions(features: Frame, rules: Iterable[Suppression], listed: Frame | 
         holds = (nw.col("since").is_null() | (nw.col("since") <= day)) & (
             nw.col("until").is_null() | (day <= nw.col("until"))
         )
-        found.append(both.filter(holds).select(*KEYS, "reason"))
-    return concat(found).group_by(*KEYS).agg(nw.col("reason").min()) if found else None
+        matches.append(both.filter(holds).select(*KEYS, "reason"))
+    return concat(matches).group_by(*KEYS).agg(nw.col("reason").min()) if matches else None
 
 
 def rank(scores: Frame, n: int) -> Frame:
@@ -102,14 +102,14 @@ def global_explanation(contributions: Frame, rule_set: RuleSet, users: int) -> p
     """
     points, total = nw.col("points"), nw.col("total")
     rows = contributions.with_columns(total=points.sum().over(*KEYS))
-    some = rows.filter(total > 0).select(*KEYS).unique().select(nw.len()).collect().item()
+    scored_users = rows.filter(total > 0).select(*KEYS).unique().select(nw.len()).collect().item()
     sums = rows.with_columns(share=nw.when(total > 0).then(points / total), has_points=(points > 0).cast(nw.Int64))
-    found = sums.group_by("rule_id").agg(nw.col("points", "has_points", "share").sum()).collect().to_polars()
-    known = [(rule.id, rule.feature, rule.group, rule.weight) for rule in rule_set.rules]
-    known += [(cap, "points", group or "total", -1.0) for cap, (group, _) in rule_set.caps.items()]
+    sums_by_rule = sums.group_by("rule_id").agg(nw.col("points", "has_points", "share").sum()).collect().to_polars()
+    parts = [(rule.id, rule.feature, rule.group, rule.weight) for rule in rule_set.rules]
+    parts += [(cap, "points", group or "total", -1.0) for cap, (group, _) in rule_set.caps.items()]
     return (
-        pl.DataFrame(known, schema=["rule_id", "feature", "group_name", "weight"], orient="row")
-        .join(found, on="rule_id", how="left")
+        pl.DataFrame(parts, schema=["rule_id", "feature", "group_name", "weight"], orient="row")
+        .join(sums_by_rule, on="rule_id", how="left")
         .select(
             "rule_id",
             "feature",
@@ -117,16 +117,16 @@ def global_explanation(contributions: Frame, rule_set: RuleSet, users: int) -> p
             "weight",
             mean_points=pl.col("points").fill_null(0.0) / max(users, 1),
             share_of_users=pl.col("has_points").fill_null(0) / max(users, 1),
-            mean_share_of_score=pl.col("share").fill_null(0.0) / max(some, 1),
+            mean_share_of_score=pl.col("share").fill_null(0.0) / max(scored_users, 1),
         )
         .sort("mean_points", "rule_id", descending=[True, False])
     )
 
 
-def _require_number(schema: nw.Schema, name: str, who: str) -> None:
+def _require_number(schema: nw.Schema, name: str, reader: str) -> None:
     if name not in schema or not (schema[name].is_numeric() or schema[name] == nw.Boolean):
         raise ConfigError.bad_value(
-            who,
+            reader,
             expected=f"a column {name!r} of numbers or true and false",
             found=schema.get(name, "no such column"),
             where="user_features",
@@ -220,11 +220,11 @@ def _with_suppressed(scores: Frame, suppressed: Frame | None) -> Frame:
         return scores.with_columns(suppression_reason=nw.lit(None, nw.String))
     reason = nw.col("suppression_reason")
     joined = scores.join(suppressed.rename({"reason": "suppression_reason"}), on=list(KEYS), how="left")
-    said = nw.concat_str([nw.lit(f"{SUPPRESSED}: "), reason])
+    sentence = nw.concat_str([nw.lit(f"{SUPPRESSED}: "), reason])
     return joined.with_columns(
         score=nw.when(reason.is_null()).then(nw.col("score")),
         band=nw.when(reason.is_null()).then(nw.col("band")).otherwise(nw.lit(SUPPRESSED)),
-        explanation=nw.when(reason.is_null()).then(nw.col("explanation")).otherwise(said),
+        explanation=nw.when(reason.is_null()).then(nw.col("explanation")).otherwise(sentence),
     )
 
 

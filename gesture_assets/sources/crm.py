@@ -48,19 +48,19 @@ def read_crm(url: str) -> CrmContent:
         engine = sa.create_engine(*_read_only(url))
         with engine.connect() as connection:
             types = _columns(connection, where)
-            columns = {name: tuple(found) for name, found in types.items()}
+            columns = {name: tuple(of_table) for name, of_table in types.items()}
             tables = {name: _table(connection, name, columns[name]) for name in CRM_TABLES}
         engine.dispose()
     except SQLAlchemyError as error:
-        found = str(error).splitlines()[0]
-        if "database is locked" in found:
+        message = str(error).splitlines()[0]
+        if "database is locked" in message:
             raise _refusal(
                 where,
                 expected=f"a database that can be read within {BUSY_SECONDS} seconds",
                 found="another process is writing it and holds it locked",
                 next_step="let the other process finish, then  gesture run",
             ) from error
-        raise _refusal(where, expected="a readable database", found=found) from error
+        raise _refusal(where, expected="a readable database", found=message) from error
     digest = hashlib.sha256()
     for name, frame in tables.items():
         digest.update(f"{name}:{frame.columns}:{frame.height}".encode())
@@ -94,14 +94,14 @@ def _read_only(url: str) -> tuple[str | sa.URL]:
 def _columns(connection: sa.Connection, where: str) -> dict[str, dict[str, str | None]]:
     """Table -> column -> type, in the CRM's own order; a view may not know its types."""
     inspector = sa.inspect(connection)
-    known = {name.lower(): name for name in (*inspector.get_table_names(), *inspector.get_view_names())}
-    if missing := [name for name in CRM_TABLES if name.lower() not in known]:
+    present = {name.lower(): name for name in (*inspector.get_table_names(), *inspector.get_view_names())}
+    if missing := [name for name in CRM_TABLES if name.lower() not in present]:
         raise _refusal(
-            where, expected=f"tables {listing(CRM_TABLES)}", found=f"{listing(known.values())}; no {listing(missing)}"
+            where, expected=f"tables {listing(CRM_TABLES)}", found=f"{listing(present.values())}; no {listing(missing)}"
         )
-    found = {}
+    types_by_table: dict[str, dict[str, str | None]] = {}
     for name, expected in CRM_TABLES.items():
-        types = {str(column["name"]): column["type"] for column in inspector.get_columns(known[name.lower()])}
+        types = {str(column["name"]): column["type"] for column in inspector.get_columns(present[name.lower()])}
         columns = list(types)
         if absent := [column for column in expected if column not in columns]:
             raise _refusal(
@@ -109,18 +109,18 @@ def _columns(connection: sa.Connection, where: str) -> dict[str, dict[str, str |
                 expected=f"{name} with the columns {', '.join(expected)}",
                 found=f"{', '.join(columns)}; no {listing(absent)}",
             )
-        found[name] = {
+        types_by_table[name] = {
             column: None if isinstance(kind, sa.types.NullType) else type(kind).__name__.upper()
             for column, kind in types.items()
         }
-    return found
+    return types_by_table
 
 
 def _table(connection: sa.Connection, name: str, present: tuple[str, ...]) -> pl.DataFrame:
-    wanted = [*CRM_TABLES[name], *(c for c in OPTIONAL_CRM_COLUMNS.get(name, ()) if c in present)]
-    columns = [sa.cast(sa.column(column), sa.String).label(column) for column in wanted]
+    names = [*CRM_TABLES[name], *(column for column in OPTIONAL_CRM_COLUMNS.get(name, ()) if column in present)]
+    columns = [sa.cast(sa.column(column), sa.String).label(column) for column in names]
     query = sa.select(*columns).select_from(sa.table(name))
-    return pl.read_database(query, connection, schema_overrides=dict.fromkeys(wanted, pl.String))
+    return pl.read_database(query, connection, schema_overrides=dict.fromkeys(names, pl.String))
 
 
 DATES = {"Subscribers": "optin_time", "Transactions": "purchased_at"}
@@ -134,10 +134,10 @@ def odd_values(content: CrmContent, product_ids: tuple[int, int]) -> dict[str, t
     None where the table has no such column. What is missing is not odd.
     """
 
-    def count(frame: pl.DataFrame, odd: pl.Expr) -> int:
-        return int(frame.select(odd.fill_null(value=True).sum()).item())
+    def count(frame: pl.DataFrame, is_odd: pl.Expr) -> int:
+        return int(frame.select(is_odd.fill_null(value=True).sum()).item())
 
-    found = {}
+    odd: dict[str, tuple[int | None, int | None]] = {}
     for name, frame in content.tables.items():
         products = dates = None
         if name in PRODUCTS:
@@ -151,8 +151,8 @@ def odd_values(content: CrmContent, product_ids: tuple[int, int]) -> dict[str, t
                 & text.str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False).is_not_null()
             )
             dates = count(frame, text.is_not_null() & ~is_date)
-        found[name] = (products, dates)
-    return found
+        odd[name] = (products, dates)
+    return odd
 
 
 def canonical_crm(

@@ -28,12 +28,12 @@ def read_suppressed(path: Path) -> tuple[pl.DataFrame, str]:
     try:
         rows = pl.read_csv(content, infer_schema=False)
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        raise _refusal(path, "a CSV file in UTF-8 with a header", str(error).splitlines()[0]) from error
+        raise _refusal(path, expected="a CSV file in UTF-8 with a header", found=str(error).splitlines()[0]) from error
     rows = rows.rename(str.strip)
     unknown = set(rows.columns) - set(COLUMNS)
     if unknown or "reason" not in rows.columns or not set(IDS) & set(rows.columns):
         expected = "the columns reason and user_id or mailchimp_id, and since and until where wanted"
-        raise _refusal(path, expected, listing(rows.columns))
+        raise _refusal(path, expected=expected, found=listing(rows.columns))
     texts = rows.with_columns(pl.all().str.strip_chars().replace("", None)).with_columns(
         pl.lit(None, pl.String).alias(name) for name in COLUMNS if name not in rows.columns
     )
@@ -52,11 +52,11 @@ def read_suppressed(path: Path) -> tuple[pl.DataFrame, str]:
         if is_wrong.any():
             # Values stay where they are: an id column may hold what it should not.
             lines = [number + 2 for number in is_wrong.arg_true()]
-            raise _refusal(path, f"{expected} in every row", f"none in line {listing(lines)}")
+            raise _refusal(path, expected=f"{expected} in every row", found=f"none in line {listing(lines)}")
     return typed, hashlib.sha256(content).hexdigest()[:32]
 
 
-def _refusal(path: Path, expected: str, found: str) -> SourceError:
+def _refusal(path: Path, *, expected: str, found: str) -> SourceError:
     return SourceError(
         "The suppression list cannot be used.",
         expected=expected,

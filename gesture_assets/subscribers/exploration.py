@@ -9,8 +9,7 @@ from collections.abc import Mapping
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.features.user_features import whole_days
-from gesture_assets.frames import Frame, concat
+from gesture_assets.frames import Frame, concat, whole_days
 from gesture_assets.subscribers.tables import (
     DATA_SUFFICIENCY,
     NEEDED,
@@ -39,8 +38,8 @@ def _segments() -> Mapping[str, nw.Expr]:
     }
     named = {name: segment.fill_null(UNKNOWN) for name, segment in single.items()}
     joined = {
-        f"{one} × {two}": nw.concat_str([named[one], nw.lit(" × "), named[two]], ignore_nulls=False)
-        for one, two in PAIRS
+        f"{first} × {second}": nw.concat_str([named[first], nw.lit(" × "), named[second]], ignore_nulls=False)
+        for first, second in PAIRS
     }
     return named | joined
 
@@ -85,18 +84,18 @@ def segment_conversion(subscribers: Frame) -> Frame:
 def purchase_quantiles(subscribers: Frame) -> Frame:
     """The quantiles of each metric among buyers and others, to a millionth; between two values a part of the way."""
     dated = subscribers.with_columns(optin_days=whole_days("optin_date", PARTITION))
-    found = []
+    quantiles: list[Frame] = []
     for metric in QUANTILE_METRICS:
         value = dated.select(PARTITION, "made_purchase", nw.col(metric).cast(nw.Float64).alias("value"))
         grouped = value.filter(~nw.col("value").is_null()).group_by(PARTITION, "made_purchase")
-        found += [
+        quantiles += [
             grouped.agg(
                 nw.col("value").quantile(quantile, interpolation="linear").round(DIGITS).alias("value"),
                 nw.len().cast(nw.Int64).alias("subscriber_count"),
             ).with_columns(nw.lit(metric).alias("metric"), nw.lit(quantile).cast(nw.Float64).alias("quantile"))
             for quantile in QUANTILES
         ]
-    return concat([one.select(*PURCHASE_QUANTILES.column_names) for one in found])
+    return concat([rows.select(*PURCHASE_QUANTILES.column_names) for rows in quantiles])
 
 
 def data_sufficiency(subscribers: Frame) -> Frame:
@@ -109,14 +108,14 @@ def data_sufficiency(subscribers: Frame) -> Frame:
         nw.when(~nw.col("tag_count").is_null()).then(ones).sum().cast(nw.Float64).alias("tagged"),
     )
     everybody = nw.col("subscribers")
-    found = counts.with_columns(
+    values = counts.with_columns(
         others=everybody - nw.col("buyers"),
         rated_share=nw.col("rated").fill_null(0.0) / everybody,
         tagged_share=nw.col("tagged").fill_null(0.0) / everybody,
     )
     criteria = concat(
         [
-            found.select(
+            values.select(
                 PARTITION,
                 nw.lit(name).alias("criterion"),
                 nw.col(name).alias("found"),

@@ -379,7 +379,9 @@ DATA_SUFFICIENCY = Contract(
     columns=(
         AS_OF,
         Column(
-            "criterion", "VARCHAR", f"{VERDICT}, or: " + " ".join(f"{k}: {said}" for k, (_, said) in NEEDED.items())
+            "criterion",
+            "VARCHAR",
+            f"{VERDICT}, or: " + " ".join(f"{name}: {meaning}" for name, (_, meaning) in NEEDED.items()),
         ),
         Column("found", "DOUBLE", "What there is; for the verdict, the criteria that are met."),
         Column("needed", "DOUBLE", "What is needed at least."),

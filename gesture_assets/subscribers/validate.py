@@ -73,11 +73,11 @@ def tag_counts(tags: Frame, days: Frame, *, has_dated_tags: bool, tag_names: tup
 
     A tag that nobody configured is counted and never a new column: the schema stays.
     """
-    held = tags.filter(~nw.col("tag").is_null()).join(days.select(PARTITION), how="cross")
+    tagged = tags.filter(~nw.col("tag").is_null()).join(days.select(PARTITION), how="cross")
     if has_dated_tags:
-        held = held.filter(nw.col("tagged_date") <= nw.col(PARTITION))
+        tagged = tagged.filter(nw.col("tagged_date") <= nw.col(PARTITION))
     key = (PARTITION, "mailchimp_id")
-    distinct = held.select(*key, "tag").unique(subset=[*key, "tag"], keep="any")
+    distinct = tagged.select(*key, "tag").unique(subset=[*key, "tag"], keep="any")
     named = {tag_column(tag): tag.lower() for tag in tag_names}
 
     def count(flag: nw.Expr) -> nw.Expr:

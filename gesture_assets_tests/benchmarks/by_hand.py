@@ -22,7 +22,7 @@ import polars as pl
 from gesture_assets.features.feature_registry import PROFILE, WINDOWS, feature_registry
 from gesture_assets.rules.rule_set import Rule, RuleSet, load_rule_set
 from gesture_assets.settings import Settings, load_settings
-from gesture_assets.sources.landing import AGENT_FAMILIES, BOT_AGENTS
+from gesture_assets.sources.canonical import AGENT_FAMILIES, BOT_AGENTS
 from gesture_assets.sources.personal import keyed_hash_sql, normal_email_sql, pseudonym_key
 from gesture_assets.subscribers.tables import CRM_TABLES
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES

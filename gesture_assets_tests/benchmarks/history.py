@@ -1,7 +1,7 @@
 """A warehouse with history: everything before the night that is measured, built once and copied for each measurement.
 
 Belongs here: building it with the product in ranges, and laying it out. Does not belong here: the rows that land
-(`world.py`), measuring (`night.py`).
+(`world.py`), measuring (`product.py`).
 """
 
 import os

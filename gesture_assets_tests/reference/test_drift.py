@@ -86,7 +86,7 @@ def test_weeks_without_an_incident_are_silent(nights: pl.DataFrame) -> None:
 @pytest.mark.slow
 def test_the_viral_article_left_no_crowd_of_new_visitors_in_these_events(nights: pl.DataFrame) -> None:
     # The data set says "new visitors, few buyers"; its rows have 17 first visits of 48 in these days, and had half of
-    # all before. Nothing may be said to be found here; that a crowd is found, `test_event_mix.py` shows.
+    # all before. Nothing may be said to be found here; `unit/monitoring/test_event_mix.py` shows that a crowd is found.
     days = pl.col("as_of_date").is_between(date(2024, 2, 29), date(2024, 3, 9))
     shares = nights.filter(days, pl.col("segment") == "all", pl.col("kind") == "new_visitors")
     assert (shares["rate_current"] < shares["rate_reference"]).all()

@@ -21,6 +21,7 @@ import pytest
 
 from gesture_assets.cli import main
 from gesture_assets.contracts.catalogue import catalogue
+from gesture_assets.settings import AWAITED
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.warehouse import Warehouse
@@ -43,8 +44,8 @@ class Done:
 
 
 def clean_environment(data_dir: Path, **settings: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GESTURE_", "DAGSTER_"))}
-    return {**kept, "GESTURE_DATA_DIR": str(data_dir), "GESTURE_PSEUDONYM_KEY": "a key for tests only", **settings}
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("GESTURE_", "DAGSTER_"))}
+    return {**others, "GESTURE_DATA_DIR": str(data_dir), "GESTURE_PSEUDONYM_KEY": "a key for tests only", **settings}
 
 
 def started(data_dir: Path, *arguments: str, **settings: str) -> Done:
@@ -219,9 +220,9 @@ def test_a_file_that_lands_late_restates_its_day_for_a_reason_and_a_rollback_goe
 
 def logged(data_dir: Path) -> list[tuple[str, str, str | None]]:
     con = duckdb.connect(str(data_dir / "warehouse.duckdb"), read_only=True)
-    found = con.execute("select action, object, reason from audit_log order by rowid").fetchall()
+    rows = con.execute("select action, object, reason from audit_log order by rowid").fetchall()
     con.close()
-    return found
+    return rows
 
 
 def test_looking_commands_leave_no_row_in_the_audit_log_and_the_run_left_one(own_world: Path) -> None:
@@ -297,7 +298,7 @@ def test_catching_up_runs_missed_nights_and_late_files_for_a_reason_only(own_wor
 def reconciled(data_dir: Path) -> dict[tuple[str, str], tuple[int, int, int, int]]:
     """Day and file -> rows landed, live, duplicate and quarantined, counted in the tables and seen to add up."""
     con = duckdb.connect(str((data_dir / "gesture.duckdb").resolve()), read_only=True)
-    found = con.execute(
+    rows = con.execute(
         """with live as (select as_of_date, landing_file, count(*) as n from raw_events group by all),
             aside as (select as_of_date, landing_file, count(*) as n from quarantined_events group by all)
         select as_of_date::varchar, landing_file, landed_count, coalesce(live.n, 0), duplicate_count,
@@ -306,9 +307,9 @@ def reconciled(data_dir: Path) -> dict[tuple[str, str], tuple[int, int, int, int
             full join aside using (as_of_date, landing_file) order by all"""
     ).fetchall()
     con.close()
-    assert all(landed == live + twice + aside for _, _, landed, live, twice, aside in found)
-    assert len({row[:2] for row in found}) == len(found)
-    return {row[:2]: row[2:] for row in found}
+    assert all(landed == live + twice + aside for _, _, landed, live, twice, aside in rows)
+    assert len({row[:2] for row in rows}) == len(rows)
+    return {row[:2]: row[2:] for row in rows}
 
 
 @pytest.mark.slow
@@ -347,11 +348,11 @@ def test_a_mended_description_lets_quarantined_rows_in_and_everything_still_adds
     assert events.fetchall() == [("signup", "r0")]
     left = con.execute(f"select reason from quarantined_events {of_file}", [of_export[0]])
     assert left.fetchall() == [("unknown_event_type",)]
-    kept = con.execute(
+    replayed = con.execute(
         """select landing_file, reason_before, accepted, still_quarantined, quarantine_replays.reason, action
         from quarantine_replays join audit_log using (run_id, who)"""
     )
-    assert kept.fetchall() == [(*of_export, 1, 1, why, "replay")]
+    assert replayed.fetchall() == [(*of_export, 1, 1, why, "replay")]
     con.close()
     after = reconciled(own_world)
     assert {place: counts[0] for place, counts in after.items()} == {place: n for place, (n, *_) in before.items()}
@@ -371,10 +372,10 @@ def test_an_exception_needs_a_reason_and_a_reason_an_exception(own_world: Path, 
 
 @pytest.mark.slow
 def test_a_day_can_be_run_again_with_the_tables_that_belong_together(own_world: Path) -> None:
-    kept = started(own_world, "run", "--date", LAST, "--select", "rule_scores")
-    assert kept.code == 0, kept.out + kept.err
-    assert "rule_scores: nothing has changed, the live rows stay" in kept.out
-    assert ": staged" not in kept.out
+    unchanged = started(own_world, "run", "--date", LAST, "--select", "rule_scores")
+    assert unchanged.code == 0, unchanged.out + unchanged.err
+    assert "rule_scores: nothing has changed, the live rows stay" in unchanged.out
+    assert ": staged" not in unchanged.out
     done = started(own_world, "run", "--date", LAST, "--select", "rule_scores", "--rebuild")
     assert done.code == 0, done.out + done.err
     staged = {line.split(":")[0] for line in done.out.splitlines() if ": staged" in line}
@@ -530,9 +531,9 @@ def test_the_global_explanation_lists_every_rule_with_its_mean(world: Path, scor
         )
     )
     place = done.table[0].index("mean_points")
-    found = {row[0]: float(row[place]) for row in done.table[1:]}
-    assert len(found) == scores("select max(rule_count) from rule_sets")[0][0]
-    assert found == pytest.approx(dict.fromkeys(found, 0.0) | expected, abs=0.0006)
+    rows = {row[0]: float(row[place]) for row in done.table[1:]}
+    assert len(rows) == scores("select max(rule_count) from rule_sets")[0][0]
+    assert rows == pytest.approx(dict.fromkeys(rows, 0.0) | expected, abs=0.0006)
 
 
 def test_an_unknown_user_is_code_2_with_near_matches(world: Path, scores) -> None:
@@ -614,6 +615,7 @@ def test_the_settings_are_shown_with_where_they_come_from_and_without_secrets(tm
     assert "secret" not in done.out
     assert "a key for tests only" not in done.out
     assert all(entry["description"] for entry in shown.values())
+    assert {name for name, entry in shown.items() if entry["description"].endswith("(not read yet)")} == set(AWAITED)
 
 
 def test_a_bad_setting_is_code_2_whatever_the_command(tmp_path: Path) -> None:

@@ -10,8 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gesture_assets.demo import world as demo_world
-from gesture_assets.demo.world import CANONICAL_TYPES, DemoWorld, write_demo_world, write_poison_day
+from gesture_assets.demo import activity
+from gesture_assets.demo.activity import CANONICAL_TYPES
+from gesture_assets.demo.crm import OLD_PRODUCTS
+from gesture_assets.demo.people import MIN_BOTS
+from gesture_assets.demo.world import DemoWorld, write_demo_world, write_poison_day
 from gesture_assets.errors import ConfigError
 
 END = date(2026, 3, 31)
@@ -127,7 +130,7 @@ def test_every_file_holds_exactly_what_was_received_on_its_day(written: Written)
 def test_duplicates_are_counted_and_arrive_after_the_first_row(written: Written) -> None:
     rows, unique = written.rows.height, written.rows["event_id"].n_unique()
     assert rows - unique == written.world.duplicates
-    assert written.world.duplicates / unique == pytest.approx(demo_world.DUPLICATE_RATE, rel=0.3)
+    assert written.world.duplicates / unique == pytest.approx(activity.DUPLICATE_RATE, rel=0.3)
     twins = written.rows.filter(pl.col("event_id").is_duplicated())
     same_file = twins.group_by("event_id").agg(pl.col("file_day").n_unique() == 1)["file_day"].mean()
     assert 0.3 < same_file < 0.7
@@ -139,7 +142,7 @@ def test_late_events_are_counted_and_one_to_three_days_late(written: Written) ->
     late = delay.filter(delay >= timedelta(days=1))
     assert late.len() == written.world.late
     assert late.max() <= timedelta(days=3)
-    assert late.len() / delay.len() == pytest.approx(demo_world.LATE_RATE, rel=0.3)
+    assert late.len() / delay.len() == pytest.approx(activity.LATE_RATE, rel=0.3)
     assert delay.filter(delay < timedelta(days=1)).max() < timedelta(minutes=10)
 
 
@@ -152,20 +155,20 @@ def test_malformed_rows_are_counted_by_what_they_lack(written: Written) -> None:
     assert all(lacks[name].sum() > 0 for name in lacks.columns)
     assert lacks.select(pl.sum_horizontal(pl.all()))["ids"].max() == 1
     assert sum(lacks[name].sum() for name in lacks.columns) == written.world.malformed
-    assert written.world.malformed / written.rows.height == pytest.approx(demo_world.MALFORMED_RATE, rel=0.4)
+    assert written.world.malformed / written.rows.height == pytest.approx(activity.MALFORMED_RATE, rel=0.4)
 
 
 def test_future_events_are_counted_and_more_than_five_minutes_ahead(written: Written) -> None:
     ahead = written.first_arrivals.filter(pl.col("event_at") > pl.col("received_at"))
     assert ahead.height == written.world.future > 0
     assert (ahead["event_at"] - ahead["received_at"]).min() > timedelta(minutes=5)
-    assert ahead.height / written.rows.height == pytest.approx(demo_world.FUTURE_RATE, rel=0.6)
+    assert ahead.height / written.rows.height == pytest.approx(activity.FUTURE_RATE, rel=0.6)
 
 
 def test_bots_burst_within_a_minute_at_night_without_dwelling(written: Written) -> None:
     bots = written.truth.filter("is_bot")["user_id"].unique()
     of_bots = written.rows.filter(pl.col("user_id").is_in(bots.implode()))
-    assert bots.len() == written.world.bots == demo_world.MIN_BOTS
+    assert bots.len() == written.world.bots == MIN_BOTS
     assert of_bots["dwell_seconds"].max() == 0.0
     delay = pl.col("received_at") - pl.col("event_at")
     ordinary = of_bots.filter(delay.is_between(pl.duration(), pl.duration(hours=1)))
@@ -194,7 +197,7 @@ def test_each_purchase_event_has_its_transaction_on_the_same_day(written: Writte
         f"SELECT max(purchased_at), min(product_id), max(product_id), count(*) FROM Transactions WHERE NOT {in_world}"
     )
     assert old[0][0] < str(written.start)
-    assert old[0][1:] == (1, demo_world.OLD_PRODUCTS, written.world.past_buyers)
+    assert old[0][1:] == (1, OLD_PRODUCTS, written.world.past_buyers)
 
 
 def test_the_truth_agrees_with_the_purchases(written: Written) -> None:
@@ -260,7 +263,7 @@ def test_the_share_of_purchasers_is_plausible_on_every_day(written: Written) -> 
 def test_event_emails_are_those_of_the_crm_up_to_case_and_space(written: Written) -> None:
     mails = written.rows.filter(pl.col("email").is_not_null())
     normal = mails["email"].str.strip_chars().str.to_lowercase()
-    assert set(mails["event_type"].unique()) - set(demo_world.MISSPELT_TYPES) == {"signup", "form_submission"}
+    assert set(mails["event_type"].unique()) - set(activity.MISSPELT_TYPES) == {"signup", "form_submission"}
     assert 0 < (normal != mails["email"]).sum() < mails.height / 5
     assert normal.str.contains(r"@(example\.com|example\.org|mail\.example)$").all()
     emails = mail_of_users(written)

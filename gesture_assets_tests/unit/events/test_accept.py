@@ -23,8 +23,8 @@ def ids(*event_ids: str) -> Frame:
 
 
 def rows(frame: Frame, *columns: str) -> list[tuple]:
-    found = frame.select(*columns).collect().rows()
-    return sorted(found, key=lambda row: [(value is not None, value) for value in row])
+    values = frame.select(*columns).collect().rows()
+    return sorted(values, key=lambda row: [(value is not None, value) for value in row])
 
 
 def second(n: int) -> datetime:
@@ -38,8 +38,8 @@ def test_of_three_copies_the_one_received_first_is_kept() -> None:
         {"event_id": "e", "received_at": second(2)},
         {"event_id": "f"},
     )
-    kept = accept.deduplicate(events, ids())
-    assert rows(kept, "event_id", "landing_line") == [("e", 3), ("f", 5)]
+    deduplicated = accept.deduplicate(events, ids())
+    assert rows(deduplicated, "event_id", "landing_line") == [("e", 3), ("f", 5)]
 
 
 def test_of_copies_received_at_once_the_first_in_file_and_line_is_kept() -> None:
@@ -107,9 +107,9 @@ def test_flagging_loses_no_event_and_makes_none() -> None:
 
 
 def links(events: Frame) -> list[tuple]:
-    found = accept.identity_links(events)
-    assert tuple(found.collect_schema().names()) == IDENTITY_LINKS.column_names
-    return rows(found, *IDENTITY_LINKS.column_names)
+    frame = accept.identity_links(events)
+    assert tuple(frame.collect_schema().names()) == IDENTITY_LINKS.column_names
+    return rows(frame, *IDENTITY_LINKS.column_names)
 
 
 def test_an_event_with_both_ids_makes_a_visitor_known() -> None:
@@ -136,10 +136,10 @@ def test_a_day_says_what_it_showed_whatever_earlier_days_did() -> None:
 
 def test_every_reason_is_set_aside_with_the_check_it_would_have_failed() -> None:
     refused = [{"reason": reason, "masked_row": reason} for reason in REASONS]
-    found = accept.quarantined_events(landed({}, *refused))
-    assert tuple(found.collect_schema().names()) == QUARANTINED_EVENTS.column_names
-    assert {row[0] for row in rows(found, "reason")} == set(REASONS)
-    checks = dict(rows(found, "reason", "check_name"))
+    frame = accept.quarantined_events(landed({}, *refused))
+    assert tuple(frame.collect_schema().names()) == QUARANTINED_EVENTS.column_names
+    assert {row[0] for row in rows(frame, "reason")} == set(REASONS)
+    checks = dict(rows(frame, "reason", "check_name"))
     assert checks["future_ts"] == "no_event_comes_from_the_future"
     assert checks["missing_user_id"] == "no_required_value_is_missing"
 
@@ -170,11 +170,11 @@ def test_every_landed_row_is_accounted_for_by_file_and_day() -> None:
         )
     )
     events = accept.deduplicate(accept.accepted(everything), ids())
-    found = accept.reconciliation(everything, events, files)
-    assert tuple(found.collect_schema().names()) == LANDING_RECONCILIATION.column_names
+    frame = accept.reconciliation(everything, events, files)
+    assert tuple(frame.collect_schema().names()) == LANDING_RECONCILIATION.column_names
     counts = ("landed_count", "accepted_count", "duplicate_count", "quarantined_count", "late_count")
     assert rows(
-        found, "landing_file", "as_of_date", *counts, "personal_columns", "unused_columns", "found_columns"
+        frame, "landing_file", "as_of_date", *counts, "personal_columns", "unused_columns", "found_columns"
     ) == [
         ("a.csv", MONDAY, 4, 2, 1, 1, 0, "ip", None, '{"ip": null}'),
         ("a.csv", TUESDAY, 1, 1, 0, 0, 1, "ip", None, '{"ip": null}'),

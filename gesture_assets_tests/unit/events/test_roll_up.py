@@ -20,8 +20,8 @@ from gesture_assets_tests.events_by_hand import (
 
 def activity(*events: dict[str, Any]) -> list[dict[str, Any]]:
     frame = lazy(events_table(*events))
-    found = collected(daily_activity(frame, filed_sessions(frame, frame)), DAILY_ACTIVITY)
-    return found.sort("as_of_date", "user_id", "activity_date", "is_bot").to_dicts()
+    rows = collected(daily_activity(frame, filed_sessions(frame, frame)), DAILY_ACTIVITY)
+    return rows.sort("as_of_date", "user_id", "activity_date", "is_bot").to_dicts()
 
 
 def test_counts_are_those_of_a_recount() -> None:
@@ -32,14 +32,14 @@ def test_counts_are_those_of_a_recount() -> None:
         recount[key][f"{row['event_type']}_count"] += 1
         recount[key]["event_count"] += 1
         recount[key]["milliseconds"] += round((row["dwell_seconds"] or 0) * 1000)
-    found = activity(*events)
-    assert set(recount) <= {_key(row) for row in found}
-    for row in found:
+    rows = activity(*events)
+    assert set(recount) <= {_key(row) for row in rows}
+    for row in rows:
         expected = recount.get(_key(row), {})
         for name in (*(f"{name}_count" for name in EVENT_TYPE_NAMES), "event_count"):
             assert row[name] == expected.get(name, 0), (name, row)
         assert round(row["dwell_seconds"] * 1000, 3) == expected.get("milliseconds", 0)
-    assert sum(row["event_count"] for row in found) == len(events)
+    assert sum(row["event_count"] for row in rows) == len(events)
 
 
 def _key(row: dict[str, Any]) -> tuple:

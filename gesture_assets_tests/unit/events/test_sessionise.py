@@ -42,9 +42,9 @@ def standing(table: pl.DataFrame) -> list[tuple]:
 
 @pytest.mark.parametrize(("pause", "count"), [(29, 1), (30, 1), (30 + 1 / 60, 2), (31, 2)])
 def test_a_pause_of_more_than_thirty_minutes_starts_a_visit(pause: float, count: int) -> None:
-    found = visits(event(0), event(pause))
-    assert len(found) == count
-    assert sum(visit["event_count"] for visit in found) == 2
+    sessions = visits(event(0), event(pause))
+    assert len(sessions) == count
+    assert sum(visit["event_count"] for visit in sessions) == 2
 
 
 def test_a_visit_may_be_long_as_long_as_no_pause_is() -> None:
@@ -58,8 +58,8 @@ def test_a_visit_across_midnight_is_one() -> None:
 
 
 def test_users_do_not_share_visits() -> None:
-    found = visits(event(0), event(1, user_id="v"), event(2))
-    assert [(visit["user_id"], visit["event_count"]) for visit in found] == [("u", 2), ("v", 1)]
+    sessions = visits(event(0), event(1, user_id="v"), event(2))
+    assert [(visit["user_id"], visit["event_count"]) for visit in sessions] == [("u", 2), ("v", 1)]
 
 
 def test_events_of_one_moment_are_one_visit() -> None:
@@ -70,8 +70,8 @@ def test_events_of_one_moment_are_one_visit() -> None:
 def test_a_source_s_own_sessions_stay_as_they_are() -> None:
     own = {"source_session_id": "s1"}
     other = event(1, source_session_id="s2")
-    found = visits(event(0, **own), event(600, **own), other, event(2), event(3, source="b", **own))
-    assert [(visit["session_id"], visit["event_count"]) for visit in found] == [
+    sessions = visits(event(0, **own), event(600, **own), other, event(2), event(3, source="b", **own))
+    assert [(visit["session_id"], visit["event_count"]) for visit in sessions] == [
         ("u@native@s1", 2),
         ("u@native@s2", 1),
         ("u@20260309T120200", 1),
@@ -81,8 +81,8 @@ def test_a_source_s_own_sessions_stay_as_they_are() -> None:
 
 def test_a_source_s_session_called_like_a_moment_is_still_another_visit() -> None:
     own = {"source_session_id": "20260309T120000"}
-    found = visits(event(0), event(0, **own))
-    assert len({visit["session_id"] for visit in found}) == 2
+    sessions = visits(event(0), event(0, **own))
+    assert len({visit["session_id"] for visit in sessions}) == 2
 
 
 def test_time_on_pages_is_added_and_a_null_counts_nothing() -> None:
@@ -91,7 +91,7 @@ def test_time_on_pages_is_added_and_a_null_counts_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "is_bounce"),
+    ("flags", "is_bounce"),
     [
         ([None], True),
         ([None, None], False),
@@ -101,8 +101,8 @@ def test_time_on_pages_is_added_and_a_null_counts_nothing() -> None:
         ([None, False], False),
     ],
 )
-def test_a_bounce_is_what_the_source_says_or_a_visit_of_one_event(said: list[bool | None], is_bounce: bool) -> None:
-    (visit,) = visits(*(event(n, is_bounce=flag) for n, flag in enumerate(said)))
+def test_a_bounce_is_what_the_source_says_or_a_visit_of_one_event(flags: list[bool | None], is_bounce: bool) -> None:
+    (visit,) = visits(*(event(n, is_bounce=flag) for n, flag in enumerate(flags)))
     assert visit["is_bounce"] is is_bounce
 
 
@@ -136,34 +136,34 @@ EVENING = 11 * 60 + 50  # minutes after noon: ten to midnight
 
 
 def test_a_day_files_its_visits_in_the_contract_s_columns() -> None:
-    found = filed(event(0), event(60))
-    assert tuple(found.columns) == SESSIONS.column_names
-    assert found.select("as_of_date", "session_id", "filed", "event_count").rows() == [
+    sessions = filed(event(0), event(60))
+    assert tuple(sessions.columns) == SESSIONS.column_names
+    assert sessions.select("as_of_date", "session_id", "filed", "event_count").rows() == [
         (MONDAY, "u@20260309T120000", 1, 1),
         (MONDAY, "u@20260309T130000", 1, 1),
     ]
 
 
 def test_a_visit_that_goes_on_next_day_is_withdrawn_and_filed_anew() -> None:
-    found = filed(event(EVENING, dwell_seconds=1.5), event(EVENING + 20, dwell_seconds=2.0))
+    sessions = filed(event(EVENING, dwell_seconds=1.5), event(EVENING + 20, dwell_seconds=2.0))
     name = "u@20260309T235000"
-    assert found.select("as_of_date", "session_id", "filed", "event_count", "dwell_seconds", "is_bounce").rows() == [
+    assert sessions.select("as_of_date", "session_id", "filed", "event_count", "dwell_seconds", "is_bounce").rows() == [
         (MONDAY, name, 1, 1, 1.5, True),
         (TUESDAY, name, -1, 1, 1.5, True),
         (TUESDAY, name, 1, 2, 3.5, False),
     ]
-    assert (found["filed"] * found["dwell_seconds"]).sum() == 3.5
-    assert (found["filed"].cast(pl.Int32) * found["event_count"]).sum() == 2
+    assert (sessions["filed"] * sessions["dwell_seconds"]).sum() == 3.5
+    assert (sessions["filed"].cast(pl.Int32) * sessions["event_count"]).sum() == 2
 
 
 def test_a_visit_that_did_not_change_is_not_filed_again() -> None:
-    found = filed(event(0), event(EVENING + 600), event(EVENING + 1440))
-    assert Counter(found["session_id"]).most_common(1)[0][1] == 1
+    sessions = filed(event(0), event(EVENING + 600), event(EVENING + 1440))
+    assert Counter(sessions["session_id"]).most_common(1)[0][1] == 1
 
 
 def test_a_late_event_joins_two_visits() -> None:
-    found = filed(event(0), event(50), event(25, as_of_date=TUESDAY))
-    assert found.select("as_of_date", "session_id", "filed", "event_count").rows() == [
+    sessions = filed(event(0), event(50), event(25, as_of_date=TUESDAY))
+    assert sessions.select("as_of_date", "session_id", "filed", "event_count").rows() == [
         (MONDAY, "u@20260309T120000", 1, 1),
         (MONDAY, "u@20260309T125000", 1, 1),
         (TUESDAY, "u@20260309T120000", -1, 1),
@@ -173,25 +173,29 @@ def test_a_late_event_joins_two_visits() -> None:
 
 
 def test_a_late_event_before_a_visit_gives_it_another_beginning() -> None:
-    found = filed(event(0), event(-10, as_of_date=TUESDAY))
-    assert standing(found) == [("u@20260309T115000", 2, 0.0)]
+    sessions = filed(event(0), event(-10, as_of_date=TUESDAY))
+    assert standing(sessions) == [("u@20260309T115000", 2, 0.0)]
 
 
 def test_a_late_event_that_changes_nothing_else_is_a_visit_of_its_own() -> None:
-    found = filed(event(0), event(-60, as_of_date=TUESDAY))
-    on_tuesday = found.filter(pl.col("as_of_date") == TUESDAY)
+    sessions = filed(event(0), event(-60, as_of_date=TUESDAY))
+    on_tuesday = sessions.filter(pl.col("as_of_date") == TUESDAY)
     assert on_tuesday.select("session_id", "filed").rows() == [("u@20260309T110000", 1)]
 
 
 def test_a_source_session_that_pauses_for_weeks_is_filed_whole() -> None:
     own, later = {"source_session_id": "s"}, date(2026, 3, 29)
-    found = filed(event(0, **own), event(20 * 1440, **own))
-    assert found.select("as_of_date", "filed", "event_count").rows() == [(MONDAY, 1, 1), (later, -1, 1), (later, 1, 2)]
+    sessions = filed(event(0, **own), event(20 * 1440, **own))
+    assert sessions.select("as_of_date", "filed", "event_count").rows() == [
+        (MONDAY, 1, 1),
+        (later, -1, 1),
+        (later, 1, 2),
+    ]
 
 
 def test_another_user_s_new_events_do_not_touch_a_visit() -> None:
-    found = filed(event(EVENING), event(EVENING + 20, user_id="v"))
-    assert found.select("as_of_date", "user_id", "filed").rows() == [(MONDAY, "u", 1), (TUESDAY, "v", 1)]
+    sessions = filed(event(EVENING), event(EVENING + 20, user_id="v"))
+    assert sessions.select("as_of_date", "user_id", "filed").rows() == [(MONDAY, "u", 1), (TUESDAY, "v", 1)]
 
 
 def test_many_days_at_once_are_what_each_day_files_alone() -> None:

@@ -60,10 +60,10 @@ def test_only_what_was_known_by_the_moment_counts() -> None:
 
 
 def test_a_visitor_is_the_user_who_signed_up_from_then_on() -> None:
-    found = counted((EVER,))
-    assert found[DAY, "cyd"] == (20,)
-    assert found[DAY - timedelta(days=1), "visitor"] == (20,)
-    assert (DAY, "visitor") not in found
+    counts = counted((EVER,))
+    assert counts[DAY, "cyd"] == (20,)
+    assert counts[DAY - timedelta(days=1), "visitor"] == (20,)
+    assert (DAY, "visitor") not in counts
 
 
 @pytest.mark.parametrize(("options", "expected"), [({}, None), ({"include_bots": True}, (20,))])

@@ -28,13 +28,13 @@ def users(*values: dict[str, Any]) -> pl.DataFrame:
 
 
 def fences(table: pl.DataFrame, metric: str) -> dict[str, Any]:
-    found = on_both(lambda rows: engagement_outliers(rows)[0], table, contract=ENGAGEMENT_FENCES)
-    return found.filter(pl.col("metric") == metric).row(0, named=True)
+    frame = on_both(lambda rows: engagement_outliers(rows)[0], table, contract=ENGAGEMENT_FENCES)
+    return frame.filter(pl.col("metric") == metric).row(0, named=True)
 
 
 def flagged(table: pl.DataFrame) -> set[tuple[str, str]]:
-    found = on_both(lambda rows: engagement_outliers(rows)[1], table, contract=ENGAGEMENT_OUTLIERS)
-    return set(found.select("user_id", "metric").rows())
+    frame = on_both(lambda rows: engagement_outliers(rows)[1], table, contract=ENGAGEMENT_OUTLIERS)
+    return set(frame.select("user_id", "metric").rows())
 
 
 def test_a_planted_outlier_is_flagged_and_nobody_else() -> None:
@@ -66,7 +66,7 @@ def test_users_without_an_event_and_values_that_are_unknown_are_left_out() -> No
     row = fences(users(*quiet, *active), "dwell_seconds_per_session")
     assert (row["user_count"], row["median"], row["outlier_count"]) == (4, 2.0, 0)
     everybody_quiet = users(*quiet)
-    assert [len(collected(one)) for one in engagement_outliers(nw.from_native(everybody_quiet.lazy()))] == [0, 0]
+    assert [len(collected(frame)) for frame in engagement_outliers(nw.from_native(everybody_quiet.lazy()))] == [0, 0]
 
 
 def test_each_day_has_fences_of_its_own() -> None:

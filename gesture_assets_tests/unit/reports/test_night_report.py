@@ -95,14 +95,14 @@ def test_the_page_is_small_loads_nothing_and_is_the_same_each_time(page_of: AskP
 
 def test_it_shows_what_sounded_what_is_decided_and_what_became_of_bands(page_of: AskPage) -> None:
     text, _ = page_of()
-    for said in ("drift/number/visits", "The model is old.", "Lift by band of rules, after 90 days", "Users by band"):
-        assert said in text
+    for words in ("drift/number/visits", "The model is old.", "Lift by band of rules, after 90 days", "Users by band"):
+        assert words in text
     assert "its reference is gone" in text  # the model's folder is not there
 
 
 def test_without_a_champion_it_says_what_is_missing(page_of: AskPage) -> None:
     text, con = page_of(first="; ".join(f"delete from {table}" for table in OF_A_CHAMPION))
-    for said in (
+    for words in (
         "No champion: nothing is held against a training yet.",
         "There are too few weeks of events to compare.",
         "No scores are old enough",
@@ -113,7 +113,7 @@ def test_without_a_champion_it_says_what_is_missing(page_of: AskPage) -> None:
         "Nobody bought yet.",
         "No day was due since the first night.",
     ):
-        assert said in text
+        assert words in text
     for sql in statements(text):
         con.execute(sql)
 

@@ -51,35 +51,37 @@ def test_a_page_shows_text_as_text_and_loads_nothing() -> None:
     for picture in pictures():
         page.figure(picture)
     text = page.html()
-    found = Tags(text)
-    names = [tag for tag, _ in found.tags]
+    page_tags = Tags(text)
+    names = [tag for tag, _ in page_tags.tags]
     assert not {"script", "link", "i", "all", "iframe"} & set(names)
-    assert "select count(*) from t where a < 'b'" in found.text
-    assert "1,234" in found.text
-    images = [attributes for tag, attributes in found.tags if tag == "img"]
+    assert "select count(*) from t where a < 'b'" in page_tags.text
+    assert "1,234" in page_tags.text
+    images = [attributes for tag, attributes in page_tags.tags if tag == "img"]
     assert len(images) == len(pictures()) == 7
-    assert all(one["src"].startswith("data:image/svg+xml;base64,") and len(one["alt"]) > 30 for one in images)
-    assert not [value for _, attributes in found.tags for value in attributes.values() if value and "//" in value[:8]]
+    assert all(image["src"].startswith("data:image/svg+xml;base64,") and len(image["alt"]) > 30 for image in images)
+    assert not [
+        value for _, attributes in page_tags.tags for value in attributes.values() if value and "//" in value[:8]
+    ]
     assert "default-src 'none'" in text
     assert text == page.html()
 
 
 def test_pictures_are_the_same_bytes_each_time_and_small() -> None:
-    for one, again in zip(pictures(), pictures(), strict=True):
-        assert (one.alt, one.svg, one.png) == (again.alt, again.svg, again.png)
-        assert one.svg.startswith(b"<?xml")
-        assert one.png.startswith(b"\x89PNG")
-        assert len(one.svg) < 60_000
-        assert len(one.png) < 40_000
-        assert one.markdown.startswith(f"![{one.alt}](data:image/png;base64,")
+    for picture, redrawn in zip(pictures(), pictures(), strict=True):
+        assert (picture.alt, picture.svg, picture.png) == (redrawn.alt, redrawn.svg, redrawn.png)
+        assert picture.svg.startswith(b"<?xml")
+        assert picture.png.startswith(b"\x89PNG")
+        assert len(picture.svg) < 60_000
+        assert len(picture.png) < 40_000
+        assert picture.markdown.startswith(f"![{picture.alt}](data:image/png;base64,")
 
 
 def test_pictures_say_in_words_what_they_show() -> None:
-    said = {one.name: one.alt for one in pictures()}
-    assert "300 rows 0.750, 600 rows 0.800" in said["learning_curve"]
-    assert "Visits <b> 70%" in said["importance"]
+    words = {picture.name: picture.alt for picture in pictures()}
+    assert "300 rows 0.750, 600 rows 0.800" in words["learning_curve"]
+    assert "Visits <b> 70%" in words["importance"]
     area = evaluate(Y, P, bootstrap=20).metrics["roc_auc"].value
-    assert f"area {area:.3f}" in said["roc"]
+    assert f"area {area:.3f}" in words["roc"]
 
 
 def test_a_curve_keeps_its_ends_and_has_no_more_points_than_can_be_seen() -> None:

@@ -22,16 +22,16 @@ def test_every_source_is_a_column_of_its_table() -> None:
 
 def test_every_feature_is_made_of_what_its_name_says() -> None:
     assert set(feature_sources(REGISTRY)) == COLUMNS["user_features"]
-    found = feature_sources(REGISTRY)
-    assert found["page_view_count_30d"] == found["page_view_count"] == (("daily_activity", "page_view_count"),)
-    assert found["days_since_last_signup"] == (("daily_activity", "signup_count"),)
-    assert found["dwell_seconds_30d"] == (("daily_activity", "dwell_seconds"),)
-    assert found["subscriber_country"] == (("validated_subscribers", "country"),)
-    assert found["optin_quarter"] == (("validated_subscribers", "optin_date"),)
-    completeness = found["profile_completeness"]
+    sources = feature_sources(REGISTRY)
+    assert sources["page_view_count_30d"] == sources["page_view_count"] == (("daily_activity", "page_view_count"),)
+    assert sources["days_since_last_signup"] == (("daily_activity", "signup_count"),)
+    assert sources["dwell_seconds_30d"] == (("daily_activity", "dwell_seconds"),)
+    assert sources["subscriber_country"] == (("validated_subscribers", "country"),)
+    assert sources["optin_quarter"] == (("validated_subscribers", "optin_date"),)
+    completeness = sources["profile_completeness"]
     assert ("validated_subscribers", "optin_date") in completeness
     assert ("daily_activity", "mobile_session_count") in completeness
-    assert found["tag_aws_course"] == (("validated_subscribers", "tag_aws_course"),)
+    assert sources["tag_aws_course"] == (("validated_subscribers", "tag_aws_course"),)
 
 
 def test_scores_are_made_of_what_the_rules_read() -> None:

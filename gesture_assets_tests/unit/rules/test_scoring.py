@@ -73,8 +73,8 @@ def scored_on_duckdb(rule_set: RuleSet, features: pl.DataFrame) -> tuple[pl.Data
         )
 
 
-def only(one: Rule, **features) -> dict:
-    return scored(rules_of(one), users(features))[1].row(0, named=True)
+def only(only_rule: Rule, **features) -> dict:
+    return scored(rules_of(only_rule), users(features))[1].row(0, named=True)
 
 
 AMOUNT = {"feature": "account_balance_usd", "scale": "log_amount", "cap": 1012.49}
@@ -318,10 +318,10 @@ def test_a_feature_that_is_no_number_is_refused():
 
 
 def test_a_rule_set_is_what_its_content_says():
-    for kept in (shipped("intent"), shipped("scoring_reference"), CAPPED):
-        again = RuleSet.of_content(kept.name, kept.content)
-        assert again.version == kept.version
-        assert again.rules == kept.rules
+    for rule_set in (shipped("intent"), shipped("scoring_reference"), CAPPED):
+        restored = RuleSet.of_content(rule_set.name, rule_set.content)
+        assert restored.version == rule_set.version
+        assert restored.rules == rule_set.rules
 
 
 def test_the_columns_are_those_of_the_contracts():
@@ -454,6 +454,6 @@ def test_duckdb_and_polars_suppress_alike():
             connection.register(f"{name}_rows", rows)
             connection.execute(f"create table {name} as select * from {name}_rows")
         table = nw.from_native(connection.table("features"))
-        found = suppressions(table, CAPPED.suppress, nw.from_native(connection.table("listed")))
-        duck = score(table, CAPPED, found)[0].to_native().pl().sort("user_id")
+        reasons = suppressions(table, CAPPED.suppress, nw.from_native(connection.table("listed")))
+        duck = score(table, CAPPED, reasons)[0].to_native().pl().sort("user_id")
     assert duck.equals(polars)

@@ -192,7 +192,7 @@ def test_what_lands_is_accepted_quarantined_or_a_duplicate_to_the_last_row(
     nothing = dict.fromkeys(("personal_columns", "unused_columns", "found_columns"))
     dropped = rows.select("landing_file").unique().with_columns(**nothing)
     counts = accept.reconciliation(lazy(rows), accepted, lazy(dropped)).collect("polars").to_native()
-    found = {
+    outcomes = {
         name: (in_all, taken, twice, set_aside)
         for name, in_all, taken, twice, set_aside in counts.select(
             "landing_file", "landed_count", "accepted_count", "duplicate_count", "quarantined_count"
@@ -202,7 +202,7 @@ def test_what_lands_is_accepted_quarantined_or_a_duplicate_to_the_last_row(
     for name, _, records, set_aside in TAKEN:
         twice = DUPLICATES.get(f"native/{name}", 0)
         expected[f"native/{name}"] = (records, records - set_aside - twice, twice, set_aside)
-    assert found == expected
+    assert outcomes == expected
     events = nw.from_native(accepted.collect("polars").to_native())
     zones = events.filter(nw.col("landing_file") == "native/zones.csv")["event_at"].to_list()
     assert zones == [datetime(2026, 3, 9, 10)] * 6
@@ -217,9 +217,9 @@ def test_a_duplicate_of_an_earlier_day_is_counted_as_one(session: Session, setti
     index.refresh(files)
     first = session.connection.sql(f"from {index.load(files, [DAY])}").pl()
     second = session.connection.sql(f"from {index.load(files, [DAY + timedelta(days=1)])}").pl()
-    kept = accept.deduplicate(accept.accepted(lazy(second)), lazy(first.select("event_id")))
+    deduplicated = accept.deduplicate(accept.accepted(lazy(second)), lazy(first.select("event_id")))
     assert (first["event_id"].to_list(), second.height) == (["k1"], 2)
-    assert kept.collect("polars").to_native()["event_id"].to_list() == ["k2"]
+    assert deduplicated.collect("polars").to_native()["event_id"].to_list() == ["k2"]
 
 
 # ---- the CRM ----

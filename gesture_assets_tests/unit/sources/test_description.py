@@ -13,23 +13,23 @@ COLUMNS = '[columns]\nuser_id = ["user"]\nevent_type = ["type"]\nevent_at = ["at
 
 
 def test_the_shipped_descriptions_load(tmp_path: Path) -> None:
-    found = load_descriptions(tmp_path)
-    assert list(found) == ["native", "scoring_csv", "segment", "shop_clickstream"]
-    for name, description in found.items():
+    descriptions = load_descriptions(tmp_path)
+    assert list(descriptions) == ["native", "scoring_csv", "segment", "shop_clickstream"]
+    for name, description in descriptions.items():
         assert description.name == name
         assert description.description
         assert set(description.event_types.values()) <= set(EVENT_TYPE_NAMES)
-    assert found["segment"].format == "jsonl"
-    assert found["shop_clickstream"].event_types["home"] == "page_view"
+    assert descriptions["segment"].format == "jsonl"
+    assert descriptions["shop_clickstream"].event_types["home"] == "page_view"
 
 
 def test_a_user_s_own_description_wins_over_a_shipped_one(tmp_path: Path) -> None:
     (tmp_path / "native.toml").write_text(f'time_zone = "Europe/Berlin"\n{COLUMNS}', encoding="utf-8")
     (tmp_path / "hubspot.toml").write_text(COLUMNS, encoding="utf-8")
-    found = load_descriptions(tmp_path)
-    assert found["native"].time_zone == "Europe/Berlin"
-    assert {"hubspot", "segment"} <= set(found)
-    assert description_of("hubspot", found, tmp_path).columns["user_id"] == ("user", "ouser_id")
+    descriptions = load_descriptions(tmp_path)
+    assert descriptions["native"].time_zone == "Europe/Berlin"
+    assert {"hubspot", "segment"} <= set(descriptions)
+    assert description_of("hubspot", descriptions, tmp_path).columns["user_id"] == ("user", "ouser_id")
 
 
 def test_a_folder_that_is_missing_leaves_the_shipped_ones(tmp_path: Path) -> None:

@@ -52,8 +52,8 @@ def test_addresses_are_masked_in_texts_and_personal_fields_in_json() -> None:
     text = "ada@example.com came from 10.0.0.1 and ::ffff:10.0.0.2"
     masked = engine(masked_sql(f"'{text}'"))
     assert not any(part in masked for part in ("ada@", "10.0.0.1", "10.0.0.2"))
-    said = engine(masked_json_sql("""'{"First Name": "Ada", "page": "/a", "phone": 123, "email": "cut o'"""))
-    assert said == """{"First Name": "***", "page": "/a", "phone": "***", "email": "***\""""
+    masked = engine(masked_json_sql("""'{"First Name": "Ada", "page": "/a", "phone": 123, "email": "cut o'"""))
+    assert masked == """{"First Name": "***", "page": "/a", "phone": "***", "email": "***\""""
 
 
 def test_headers_are_known_in_any_case_and_spelling() -> None:

@@ -30,7 +30,7 @@ def land(settings: Settings, name: str, write: Callable[[Path], object]) -> None
     write(path)
 
 
-def found(settings: Settings, connection: duckdb.DuckDBPyConnection) -> dict[str, str | None]:
+def columns_found(settings: Settings, connection: duckdb.DuckDBPyConnection) -> dict[str, str | None]:
     (file,) = find_files(settings.landing, load_descriptions(settings.user_sources), settings.user_sources)
     opened = open_file(connection, file, table="rows_of_it", key="k", indexed_at=datetime(2026, 3, 10))
     return dict(opened.found_columns)
@@ -38,19 +38,23 @@ def found(settings: Settings, connection: duckdb.DuckDBPyConnection) -> dict[str
 
 def test_a_csv_file_shows_the_names_of_its_columns(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
     land(settings, "native/a.csv", lambda path: path.write_text("User_ID, event_type,event_at,mood\nu,search,x,fine\n"))
-    assert found(settings, connection) == dict.fromkeys(("user_id", "event_type", "event_at", "mood"))
+    assert columns_found(settings, connection) == dict.fromkeys(("user_id", "event_type", "event_at", "mood"))
 
 
 def test_json_lines_show_their_top_fields(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
     rows = [{"userId": "u", "event": "Search", "context": {"page": {"url": "x"}}}, {"userId": "v", "mood": "fine"}]
     land(settings, "segment/a.jsonl", lambda path: path.write_text("\n".join(map(json.dumps, rows))))
-    assert found(settings, connection) == dict.fromkeys(("userId", "event", "context", "mood"))
+    assert columns_found(settings, connection) == dict.fromkeys(("userId", "event", "context", "mood"))
 
 
 def test_parquet_shows_types_too(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
     columns = "7::bigint as User_Id, 'search' as event_type, timestamp '2026-03-09 10:00:00' as event_at"
     land(settings, "native/a.parquet", lambda path: connection.execute(f"copy (select {columns}) to '{path}'"))
-    assert found(settings, connection) == {"user_id": "BIGINT", "event_type": "VARCHAR", "event_at": "TIMESTAMP"}
+    assert columns_found(settings, connection) == {
+        "user_id": "BIGINT",
+        "event_type": "VARCHAR",
+        "event_at": "TIMESTAMP",
+    }
 
 
 def test_the_crm_shows_the_types_that_its_tables_have_and_none_of_what_views_work_out(
@@ -74,8 +78,8 @@ def test_the_index_keeps_the_columns_and_an_older_one_does_without(open_session:
     files = list(find_files(settings.landing, load_descriptions(settings.user_sources), settings.user_sources))
     with open_session(DAY) as session:
         LandingIndex(session, "k").refresh(files)
-        (kept,) = session.connection.execute(f"select found_columns from {FILES}").fetchall()
-        assert json.loads(kept[0]) == dict.fromkeys(("user_id", "event_type", "event_at", "received_at"))
+        (row,) = session.connection.execute(f"select found_columns from {FILES}").fetchall()
+        assert json.loads(row[0]) == dict.fromkeys(("user_id", "event_type", "event_at", "received_at"))
         session.connection.execute(f"alter table {FILES} drop column found_columns")
         assert LandingIndex(session, "k").refresh(files) == []
         assert session.connection.execute(f"select found_columns from {FILES}").fetchall() == [(None,)]
@@ -105,7 +109,9 @@ def stage(session: Session, looks: dict[date, Looks]) -> nw.LazyFrame:
 
 def failed(session: Session, looks: dict[date, Looks]) -> dict[str, tuple[dict, ...]]:
     (commit,) = session.commit((SNAPSHOT, stage(session, looks)))
-    return {one.name: one.sample for one in commit.outcomes if not one.passed and one.name in (NEW, GONE, TYPE)}
+    return {
+        check.name: check.sample for check in commit.outcomes if not check.passed and check.name in (NEW, GONE, TYPE)
+    }
 
 
 @pytest.mark.parametrize(
@@ -142,8 +148,8 @@ def test_a_source_is_compared_with_its_last_live_day(
 def test_the_days_of_a_range_are_compared_with_each_other(open_session: Callable) -> None:
     days = [DAY - timedelta(days=age) for age in (2, 1, 0)]
     with open_session(*days) as session:
-        said = failed(session, dict(zip(days, [FIRST, {"Tags": {"id": "INTEGER"}}, FIRST], strict=True)))
-    assert {name: [(row["as_of_date"], row["before"]) for row in rows] for name, rows in said.items()} == {
+        failures = failed(session, dict(zip(days, [FIRST, {"Tags": {"id": "INTEGER"}}, FIRST], strict=True)))
+    assert {name: [(row["as_of_date"], row["before"]) for row in rows] for name, rows in failures.items()} == {
         GONE: [(str(days[1]), str(days[0]))],
         NEW: [(str(days[2]), str(days[1]))],
     }
@@ -161,7 +167,7 @@ def test_a_check_that_only_reports_blocks_where_the_settings_say_so(
         with open_session(DAY) as session:
             strict = replace(session, blocking=load_settings().blocking_checks)
             (commit,) = strict.commit((SNAPSHOT, stage(strict, {DAY: frame_of})))
-        (outcome,) = [one for one in commit.outcomes if one.name == GONE]
+        (outcome,) = [check for check in commit.outcomes if check.name == GONE]
         assert not outcome.passed
         assert outcome.severity is (Severity.WARN if is_live else Severity.ERROR)
         assert [day.passed for day in commit.days] == [is_live]

@@ -33,7 +33,7 @@ USUAL = {"as_of_date": DAY, "country": "GB", "member_rating": 3, "tag_count": 0,
 
 def people(*who: dict[str, Any]) -> pl.DataFrame:
     """Validated subscribers; what is not given is usual."""
-    return pl.DataFrame([USUAL | one for one in who], schema=KINDS)
+    return pl.DataFrame([USUAL | values for values in who], schema=KINDS)
 
 
 def crowd(seed: int) -> pl.DataFrame:
@@ -54,8 +54,8 @@ def crowd(seed: int) -> pl.DataFrame:
 
 
 def segments(table: pl.DataFrame, dimension: str) -> list[dict[str, Any]]:
-    found = on_both(exploration.segment_conversion, table, contract=SEGMENT_CONVERSION)
-    return found.filter(pl.col("dimension") == dimension).sort("as_of_date", "place").to_dicts()
+    frame = on_both(exploration.segment_conversion, table, contract=SEGMENT_CONVERSION)
+    return frame.filter(pl.col("dimension") == dimension).sort("as_of_date", "place").to_dicts()
 
 
 def test_countries_come_in_the_order_of_their_buyers_with_shares_up_to_1() -> None:
@@ -99,8 +99,8 @@ def test_where_nobody_bought_there_is_no_share_of_buyers() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_shares_end_at_1_and_everybody_is_in_one_segment_of_each_dimension(seed: int) -> None:
     table = crowd(seed)
-    found = on_both(exploration.segment_conversion, table, contract=SEGMENT_CONVERSION)
-    ends = found.group_by("as_of_date", "dimension").agg(
+    frame = on_both(exploration.segment_conversion, table, contract=SEGMENT_CONVERSION)
+    ends = frame.group_by("as_of_date", "dimension").agg(
         pl.col("cumulative_subscriber_share", "cumulative_buyer_share").max(), pl.col("subscriber_count").sum()
     )
     assert ends.n_unique(["dimension"]) == 7
@@ -112,7 +112,7 @@ def test_shares_end_at_1_and_everybody_is_in_one_segment_of_each_dimension(seed:
 @pytest.mark.parametrize("seed", range(5))
 def test_quantiles_by_purchase_are_polars_own(seed: int) -> None:
     table = crowd(seed).with_columns(optin_days=(pl.col("as_of_date") - pl.col("optin_date")).dt.total_days())
-    found = on_both(exploration.purchase_quantiles, table.drop("optin_days"), contract=PURCHASE_QUANTILES)
+    frame = on_both(exploration.purchase_quantiles, table.drop("optin_days"), contract=PURCHASE_QUANTILES)
     expected = {
         (day, metric, outcome, quantile): (round(values.quantile(quantile, "linear") or 0.0, 6), len(values))
         for (day, outcome), group in table.group_by("as_of_date", "made_purchase")
@@ -121,12 +121,12 @@ def test_quantiles_by_purchase_are_polars_own(seed: int) -> None:
         for quantile in QUANTILES
     }
     key = ("as_of_date", "metric", "made_purchase", "quantile")
-    assert {row[:4]: row[4:] for row in found.select(*key, "value", "subscriber_count").rows()} == expected
+    assert {row[:4]: row[4:] for row in frame.select(*key, "value", "subscriber_count").rows()} == expected
 
 
 def verdict(table: pl.DataFrame) -> dict[str, tuple[float, bool]]:
-    found = on_both(exploration.data_sufficiency, table, contract=DATA_SUFFICIENCY)
-    return {row["criterion"]: (row["found"], row["is_met"]) for row in found.to_dicts()}
+    frame = on_both(exploration.data_sufficiency, table, contract=DATA_SUFFICIENCY)
+    return {row["criterion"]: (row["found"], row["is_met"]) for row in frame.to_dicts()}
 
 
 @pytest.mark.parametrize(
@@ -144,10 +144,14 @@ def test_the_verdict_is_met_when_every_criterion_is(
     buyers: int, others: int, change: dict[str, Any], missed: set[str]
 ) -> None:
     table = people(*[{"made_purchase": 1} | change] * buyers, *[change] * others)
-    found = verdict(table)
-    assert {name for name, (_, is_met) in found.items() if not is_met} == missed | ({"verdict"} if missed else set())
-    assert found["verdict"][0] == len(NEEDED) - len(missed)
-    assert (found["subscribers"][0], found["buyers"][0], found["others"][0]) == (buyers + others, buyers, others)
+    criteria = verdict(table)
+    assert {name for name, (_, is_met) in criteria.items() if not is_met} == missed | ({"verdict"} if missed else set())
+    assert criteria["verdict"][0] == len(NEEDED) - len(missed)
+    assert (criteria["subscribers"][0], criteria["buyers"][0], criteria["others"][0]) == (
+        buyers + others,
+        buyers,
+        others,
+    )
 
 
 @pytest.mark.parametrize(

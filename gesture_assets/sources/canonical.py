@@ -1,0 +1,275 @@
+"""The canonicaliser: the rows of any described file in our words, each with the reason against it or none.
+
+Belongs here: the SQL from a source's columns to ours, what makes a row acceptable, what the quarantine may show of
+one. Does not belong here: reading files (`readers.py`), deduplication and bots (`events/`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from gesture_assets.events.tables import MINUTES_AHEAD, OLDEST_DAYS
+from gesture_assets.sources.description import (
+    FLAG_COLUMNS,
+    INTEGER_COLUMNS,
+    NUMBER_COLUMNS,
+    TIME_COLUMNS,
+    SourceDescription,
+)
+from gesture_assets.sources.landing_file import QUARANTINED_TEXT, LandingFile
+from gesture_assets.sources.personal import EMAIL, is_personal, keyed_hash_sql, masked_json_sql, normal_email_sql
+from gesture_assets.sources.quoting import identifier, literal
+from gesture_assets.sources.readers import Reading
+from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
+from gesture_assets.vocabulary.personal_data import IP_PATTERN, IPV6_PATTERN, masked_sql
+
+# A time outside is a sender's "never" or a wrong unit, and some of them cannot even be added to.
+FIRST_TIME, LAST_TIME = "1970-01-02", "2200-01-01"
+LARGEST_NUMBER = 1e15  # more seconds, percent or dollars than there are, and whole numbers are exact up to here
+
+BOT_AGENTS = "bot|crawl|spider|slurp|headless|python-requests|curl/|wget|scrapy|phantomjs|monitoring"
+AGENT_FAMILIES = (
+    (BOT_AGENTS, "bot"),
+    ("edg(e|a|ios)?/", "Edge"),
+    ("opr/|opera", "Opera"),
+    ("firefox|fxios", "Firefox"),
+    ("samsungbrowser", "Samsung Internet"),
+    ("chrome|crios", "Chrome"),
+    ("safari", "Safari"),
+)
+DEVICES = {
+    "desktop": ("desktop", "web", "pc", "laptop", "computer"),
+    "mobile": ("mobile", "phone", "smartphone", "ios", "android"),
+    "tablet": ("tablet", "ipad"),
+}
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Our columns as SQL over the rows of a file. `expressions` give a column as it stands there; none: it has none."""
+
+    source: SourceDescription
+    expressions: Mapping[str, str | None]
+
+    def text(self, name: str) -> str:
+        """The column as text, trimmed; null where empty, or the source's constant."""
+        expression = self.expressions.get(name)
+        constant = self.source.constants.get(name)
+        cleaned = f"nullif(trim(({expression})::varchar), '')" if expression else "null::varchar"
+        return f"coalesce({cleaned}, {literal(constant)})" if constant is not None else cleaned
+
+    def flag(self, name: str) -> str:
+        """The column as true or false, from the words people write for them; null for any other."""
+        word = f"lower({self.text(name)})"
+        return (
+            f"case when {word} in ('1', 'true', 't', 'yes', 'y', '1.0') then true "
+            f"when {word} in ('0', 'false', 'f', 'no', 'n', '0.0') then false end"
+        )
+
+    def time(self, name: str) -> str:
+        """The column as a UTC timestamp."""
+        expression = self.expressions.get(name)
+        if not expression:
+            return "null::timestamp"
+        # Parquet keeps its types: a timestamp there needs no parsing.
+        parsed = _time_sql(f"trim(({expression})::varchar)", self.source)
+        return f"if(typeof({expression}) = 'TIMESTAMP', try_cast({expression} as timestamp), {parsed})"
+
+    def pseudonym(self, name: str, key: str) -> str:
+        """The column as an id; one that is an e-mail address is hashed with `key`."""
+        plain = self.text(name)
+        is_email = f"regexp_full_match({plain}, '{EMAIL.strip('^$')}')"
+        hashed = f"'email:' || left({keyed_hash_sql(normal_email_sql(plain), key)}, 32)"
+        return f"if(contains({plain}, '@') and {is_email}, {hashed}, {plain})"
+
+    def email_key(self, key: str) -> str:
+        """The hash with `key` of the e-mail address, null where it is none."""
+        email = normal_email_sql(self.text("email"))
+        return f"if(regexp_full_match({email}, '{EMAIL.strip('^$')}'), {keyed_hash_sql(email, key)}, null)"
+
+    def event_type(self) -> str:
+        """Our name for the event's type, null for a type that nothing is mapped to."""
+        names = {name.lower(): ours for name, ours in self.source.event_types.items()}
+        names = names or {name: name for name in EVENT_TYPE_NAMES}
+        mapped = " ".join(f"when {literal(name)} then '{ours}'" for name, ours in names.items())
+        return f"case lower({self.text('event_type')}) {mapped} end"
+
+    def device(self) -> str:
+        """Our name for the device; null where nothing is said of it, "other" for any other word."""
+        word = f"lower({self.text('device')})"
+        families = " ".join(f"when {_in_sql(word, words)} then '{name}'" for name, words in DEVICES.items())
+        return f"case when {self.text('device')} is null then null {families} else 'other' end"
+
+    def country(self) -> str:
+        """The country by ISO 3166 alpha-2; null for what is no such code."""
+        country = f"upper({self.text('country')})"
+        return (
+            f"case when {country} = 'UK' then 'GB'\n"
+            f"                when regexp_full_match({country}, '[A-Z][A-Z]') then {country} end"
+        )
+
+    def agent(self) -> str:
+        """The user agent in lower case; it is read and never kept."""
+        return f"lower({self.text('user_agent')})"
+
+    def agent_family(self) -> str:
+        """The family of the user agent, "bot" for one that says so; null where there is none."""
+        agent = self.agent()
+        families = " ".join(
+            f"when regexp_matches({agent}, '{pattern}') then '{name}'" for pattern, name in AGENT_FAMILIES
+        )
+        return f"case when {agent} is null then null {families} else 'other' end"
+
+    def numbers(self) -> list[str]:
+        """The columns of numbers and of whole numbers, each with its name."""
+        fractions = [f"{number_sql(self.text(name))} as {name}" for name in NUMBER_COLUMNS]
+        return fractions + [
+            f"try_cast(try_cast({self.text(name)} as double) as integer) as {name}" for name in INTEGER_COLUMNS
+        ]
+
+
+def canonical_sql(
+    file: LandingFile,
+    reading: Reading,
+    expressions: Mapping[str, str | None],
+    *,
+    key: str,
+    indexed_at: datetime,
+    lacks_ids: bool,
+    imputed_dwell: float | None,
+) -> str:
+    """A query for the rows of `file` in our columns, each with `reason` (null: none), `filing_day` and `masked_row`.
+
+    `expressions` give our columns in terms of the file's. `key` makes the pseudonyms, `indexed_at` is the arrival of
+    rows without a clock of arrival, `imputed_dwell` (seconds) stands for a missing time on a page.
+    """
+    fields = Fields(file.source, expressions)
+    # Masking is dear: the columns are carried along, and only refused rows are written out.
+    is_text = file.format != "jsonl"
+    carried = {header: f"raw_{number}" for number, header in enumerate(reading.columns)} if is_text else {}
+    raw = ", ".join(f"{reading.columns[header]} as {name}" for header, name in carried.items()) or "document"
+    broken = "broken" if is_text else masked_json_sql("broken")
+    masked_row = f"left(coalesce({broken}, {masked_sql(_masked_document(file, carried))}), {QUARANTINED_TEXT})"
+    has_arrival = expressions.get("received_at") is not None
+    arrival = "received_at" if has_arrival else f"timestamp '{indexed_at:%Y-%m-%d %H:%M:%S}'"
+    dwell, is_imputed = "dwell_seconds", "false"
+    if imputed_dwell is not None:
+        dwell, is_imputed = f"coalesce(dwell_seconds, {imputed_dwell!r}::double)", "dwell_seconds is null"
+    bounded = ", ".join(
+        f"if({name} between timestamp '{FIRST_TIME}' and timestamp '{LAST_TIME}', {name}, null) as {name}"
+        for name in TIME_COLUMNS
+    )
+    return f"""(
+    with fields as (
+        select line, broken, {_event_id(file, reading, fields, lacks_ids=lacks_ids)} as event_id,
+            {fields.pseudonym("user_id", key)} as known_user_id,
+            {fields.pseudonym("anonymous_id", key)} as anonymous_id, lower({fields.text("event_type")}) as event_name,
+            {fields.event_type()} as event_type,
+            {fields.time("event_at")} as event_at, {fields.time("received_at")} as received_at,
+            {fields.text("source_session_id")} as source_session_id, {fields.device()} as device,
+            {fields.country()} as country,
+            {fields.text("city")} as city, lower({fields.text("gender")}) as gender,
+            lower({fields.text("channel")}) as channel, lower({fields.text("lifecycle")}) as lifecycle,
+            {fields.email_key(key)} as email_key,
+            {", ".join(f"{fields.flag(name)} as {name}" for name in FLAG_COLUMNS)},
+            coalesce(regexp_matches({fields.agent()}, '{BOT_AGENTS}'), false) as is_bot_agent,
+            {fields.agent_family()} as user_agent_family,
+            {", ".join(fields.numbers())}, {_properties(file.source, reading)} as properties, {raw}
+        from {reading.rows}
+    ), timed as (select * replace ({bounded}) from fields), judged as (
+        select *, coalesce(known_user_id, 'anon:' || anonymous_id) as user_id,
+            {_reason(arrival, has_arrival=has_arrival)} as reason
+        from timed
+    )
+    select {literal(file.name)} as landing_file, '{file.source.name}' as source, line::bigint as landing_line, reason,
+        case when reason is null then greatest(event_at::date, coalesce(received_at, event_at)::date)
+            when received_at is not null then received_at::date
+            when event_at is not null and reason <> 'future_ts' then event_at::date end as filing_day,
+        event_id, user_id, known_user_id, anonymous_id, event_type, event_name, event_at,
+        coalesce(received_at, event_at) as received_at, source_session_id, device, country, city, gender, channel,
+        lifecycle, email_key, is_repeat_session, is_bounce, is_spam, is_bot_agent, user_agent_family,
+        {dwell} as dwell_seconds, {is_imputed} as is_dwell_imputed,
+        {", ".join(name for name in (*NUMBER_COLUMNS, *INTEGER_COLUMNS) if name != "dwell_seconds")}, properties,
+        case when reason is not null then {masked_sql(masked_row)} end as masked_row
+    from judged)"""
+
+
+def number_sql(text: str) -> str:
+    """A finite double from text. Not a number is more than any, so it fails as the infinite does."""
+    number = f"try_cast({text} as double)"
+    return f"if(abs({number}) <= {LARGEST_NUMBER}, {number}, null)"
+
+
+def holds_ip(text: str) -> str:
+    """Whether the SQL expression `text` holds an IP address."""
+    return f"(regexp_matches({text}, '{IP_PATTERN}') or regexp_matches({text}, '{IPV6_PATTERN}'))"
+
+
+def _event_id(file: LandingFile, reading: Reading, fields: Fields, *, lacks_ids: bool) -> str:
+    event_id = fields.text("event_id")
+    if not lacks_ids:
+        return event_id
+    # Identical rows of one file are separate events; the n-th copy in another file is the same event.
+    columns = ", ".join(f"{identifier(header)} := {expression}" for header, expression in reading.columns.items())
+    document = "document" if file.format == "jsonl" else f"to_json(struct_pack({columns}))::varchar"
+    content = f"md5({document})"
+    return f"coalesce({event_id}, {content} || '-' || row_number() over (partition by {content} order by line))"
+
+
+def _reason(arrival: str, *, has_arrival: bool) -> str:
+    """Why a row is no event; null where it is one."""
+    ahead, oldest = f"interval {MINUTES_AHEAD} minute", f"interval {OLDEST_DAYS} day"
+    return f"""case when broken is not null then 'unreadable_row'
+                when coalesce(known_user_id, anonymous_id) is null then 'missing_user_id'
+                when {holds_ip("known_user_id")} or {holds_ip("anonymous_id")} then 'personal_id'
+                when event_name is null then 'missing_event_type'
+                when event_type is null then 'unknown_event_type'
+                when event_at is null then 'unparsable_timestamp'
+                when {"received_at is null" if has_arrival else "false"} then 'unparsable_received_at'
+                when event_at > {arrival} + {ahead} then 'future_ts'
+                when {f"event_at < received_at - {oldest}" if has_arrival else "false"} then 'too_old'
+            end"""
+
+
+def _properties(source: SourceDescription, reading: Reading) -> str:
+    pairs = ", ".join(
+        f"{literal(name)}, {reading.columns[name]}" for name in source.properties if name in reading.columns
+    )
+    return f"json_object({pairs})::varchar" if pairs else "null::varchar"
+
+
+def _time_sql(text: str, source: SourceDescription) -> str:
+    """A UTC timestamp from text: an offset counts where there is one, else the source's time zone."""
+    zone = literal(source.time_zone)
+    local = (
+        f"try_strptime({text}, {literal(source.timestamp_format)})"
+        if source.timestamp_format
+        else f"try_cast({text} as timestamp)"
+    )
+    naive = local if source.time_zone == "UTC" else f"(({local} at time zone {zone}) at time zone 'UTC')"
+    if source.timestamp_format:
+        return naive
+    offset = r"\d{2}:?\d{2}.*(Z|z|[+-]\d{2}(:?\d{2})?)$"
+    digits = f"length(split_part({text}, '.', 1))"
+    unit = f"case when {digits} > 17 then 1e9 when {digits} > 14 then 1e6 when {digits} > 11 then 1e3 else 1 end"
+    epoch = f"to_timestamp(try_cast({text} as double) / {unit})"
+    return (
+        f"case when regexp_matches({text}, '{offset}') then try_cast({text} as timestamptz) at time zone 'UTC' "
+        rf"when regexp_full_match({text}, '\d{{9,19}}(\.\d+)?') then {epoch} at time zone 'UTC' else {naive} end"
+    )
+
+
+def _in_sql(expression: str, words: Sequence[str]) -> str:
+    return f"{expression} in ({', '.join(literal(word) for word in words)})"
+
+
+def _masked_document(file: LandingFile, columns: Mapping[str, str]) -> str:
+    """The row as JSON, personal columns as ***, for the quarantine."""
+    if file.format == "jsonl":
+        return masked_json_sql("document")
+    fields = ", ".join(
+        f"{identifier(header)} := "
+        + (f"if({expression} is null, null, '***')" if is_personal(header) else f"({expression})::varchar")
+        for header, expression in columns.items()
+    )
+    return f"to_json(struct_pack({fields}))::varchar"

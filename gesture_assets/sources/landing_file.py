@@ -1,0 +1,41 @@
+"""One landing file: where it lies, whose it is, and how it is refused.
+
+Belongs here: what the finder and every reader know of a file. Does not belong here: finding files (`landing.py`),
+reading them (`readers.py`).
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from gesture_assets.errors import SourceError
+from gesture_assets.sources.description import SourceDescription
+from gesture_assets.vocabulary.personal_data import EMAIL_PATTERN, IP_PATTERN, IPV6_PATTERN
+
+# A row longer than this is no event; it is quarantined instead of filling the memory.
+LONGEST_LINE = 8 * 1024 * 1024
+QUARANTINED_TEXT = 4_000  # characters of a refused row that the quarantine keeps
+CHUNK = 1024 * 1024  # bytes that are looked at together
+# Without the group that looks at what follows: it would swallow what the next address begins with.
+ADDRESSES = re.compile("|".join((EMAIL_PATTERN, *(p[: p.rindex("([^")] for p in (IPV6_PATTERN, IP_PATTERN)))))
+
+
+@dataclass(frozen=True)
+class LandingFile:
+    """A file below the landing folder. `name` is its path there, with forward slashes."""
+
+    path: Path
+    name: str
+    source: SourceDescription
+    format: str
+
+
+def refusal(file: LandingFile, *, expected: str, found: str, next_step: str | None = None) -> SourceError:
+    """The error for a file of which nothing is loaded; what was `found` shows no address."""
+    return SourceError(
+        f"The landing file {file.name} cannot be read as {file.source.name}; nothing of it was loaded.",
+        expected=expected,
+        found=ADDRESSES.sub("***", found),  # where the header is missing, this is a row
+        where=str(file.path),
+        next_step=next_step or "mend the file or move it out of data/landing, then  gesture run",
+    )

@@ -1,0 +1,192 @@
+"""Readers: the rows of a CSV, JSON-lines or Parquet file as a relation of the engine, with the lines they stand in.
+
+Belongs here: the SQL that reads a format (the engine's own readers do the work), and what cannot be read at all. Does
+not belong here: what a column means and what makes a row acceptable (`canonical.py`).
+"""
+
+import csv
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from gesture_assets.errors import listing
+from gesture_assets.sources.landing_file import CHUNK, LONGEST_LINE, LandingFile, refusal
+from gesture_assets.sources.personal import is_personal
+from gesture_assets.sources.quoting import identifier, literal
+from gesture_assets.sources.uneven_csv import has_blank_lines, refused_end, write_evenly
+
+# What the engine says where line ends are of several kinds, which its reader of quoted fields refuses.
+SEVERAL_LINE_ENDS = "invalid state"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The rows of a file: a relation `rows` with its own columns, `line`, and `broken` (the text of no row, or null).
+
+    `columns` are the headers in lower case with the SQL that gives each, `types` those with their type, where the
+    format shows one.
+    """
+
+    rows: str
+    columns: Mapping[str, str]
+    types: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
+
+
+def read_rows(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
+    """The rows of `file`, in their own columns. Text formats are read once, into `table` of the scratch file.
+
+    Raises `SourceError` for a header that cannot be used, and what the engine raises for content that is of no such
+    format.
+    """
+    reader = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}[file.format]
+    return reader(connection, file, table)
+
+
+def normal(header: str) -> str:
+    """`header` as headers are compared."""
+    return header.strip().lstrip("\ufeff").lower()
+
+
+def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
+    delimiter = "\t" if ".tsv" in file.path.name else file.source.delimiter
+    options = f"delim={literal(delimiter)}, quote='\"', escape='\"', auto_detect=false, all_varchar=true"
+    options += f", max_line_size={LONGEST_LINE}, buffer_size={4 * LONGEST_LINE}"
+    header = _first_line(file)
+    if not header.strip():
+        raise refusal(file, expected="a header in the first line", found="nothing readable there")
+    names = [normal(name) for name in next(csv.reader([header], delimiter=delimiter))]
+    names = [name or f"column_{position}" for position, name in enumerate(names)]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise refusal(file, expected="column names that occur once", found=f"{listing(repeated)} more than once")
+    columns = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names) + "}"
+    rejects = table.rsplit(".", 1)[-1] + "_rejects"
+
+    def read(path: Path) -> None:
+        _drop_rejects(connection, rejects)
+        connection.execute(
+            f"""create or replace table {table} as select *, row_number() over () as accepted_number
+            from read_csv({literal(path)}, {options}, header=true, columns={columns}, store_rejects=true,
+                rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
+        )
+
+    try:
+        read(file.path)
+        is_uneven = _is_uneven(connection, rejects, file.path)
+    except duckdb.InvalidInputException as error:
+        if SEVERAL_LINE_ENDS not in str(error):
+            raise
+        is_uneven = True
+    if is_uneven:
+        with tempfile.TemporaryDirectory() as folder:
+            read(write_evenly(file.path, Path(folder) / "rows.csv", delimiter, len(names)))
+        tail = '"' + refused_end(delimiter, len(names))
+        connection.execute(
+            f"""update {rejects} set csv_line = replace(trim(csv_line, chr(10))[2:-{len(tail) + 1}], '""', '"')
+            where starts_with(csv_line, '"') and ends_with(trim(csv_line, chr(10)), {literal(tail)})"""
+        )
+    texts = ", ".join(f"null::varchar as {identifier(name)}" for name in names)
+    own = ", ".join(identifier(name) for name in names)
+    # Text that cannot be split into columns cannot be masked by column either.
+    text = "'*** (hidden: the file has columns of personal data)'" if any(map(is_personal, names)) else "text"
+    rows = f"""(
+        with {_refused_sql(rejects, header_lines=1)}
+        select {own}, accepted_number + 1 + coalesce(refused_before, 0) as line, null::varchar as broken
+        from {table} asof left join shift on accepted_number > accepted_before
+        union all select {texts}, line, {text} from refused)"""
+    return Reading(rows, {name: identifier(name) for name in names}, dict.fromkeys(names))
+
+
+def _first_line(file: LandingFile) -> str:
+    """The first line of a text file. Raises `SourceError` where it is no UTF-8: the engine would take the next one."""
+    with pa.input_stream(file.path, compression="detect") as stream:
+        line = re.split(rb"[\r\n]", stream.read(CHUNK), maxsplit=1)[0]
+    try:
+        if b"\0" not in line:
+            return line.decode()
+        found = "zero bytes: UTF-16, or no text at all"
+    except UnicodeDecodeError as error:
+        found = f"the byte 0x{line[error.start]:02x} at place {error.start + 1}, which is no UTF-8"
+    raise refusal(
+        file, expected="a header in UTF-8", found=found, next_step="save the file as UTF-8, then  gesture run"
+    )
+
+
+def _drop_rejects(connection: duckdb.DuckDBPyConnection, rejects: str) -> None:
+    for leftover in (rejects, f"{rejects}_scans"):
+        connection.execute(f"drop table if exists {leftover}")
+
+
+def _refused_sql(rejects: str, *, header_lines: int) -> str:
+    """Two named queries: the refused records with their text, and by how much they shift the numbers of what follows.
+
+    Of refused records that follow each other only the last has a shift, or rows behind them would match several.
+    """
+    return f"""refused as (
+            select line, coalesce(trim(min(csv_line), chr(10) || chr(13)), '') as text from {rejects} group by line),
+        shift as (
+            select accepted_before, max(refused_before) as refused_before from (
+                select line - row_number() over (order by line) - {header_lines} as accepted_before,
+                    row_number() over (order by line) as refused_before from refused)
+            group by accepted_before)"""
+
+
+def _is_uneven(connection: duckdb.DuckDBPyConnection, rejects: str, path: Path) -> bool:
+    """Whether refused records took others with them, or blank lines, which only refused records count."""
+    refused = connection.execute(
+        f"""select count(*), count(*) filter (error_type not in ('MISSING COLUMNS', 'TOO MANY COLUMNS')
+            or regexp_matches(trim(csv_line, chr(10) || chr(13)), '[\n\r]')) from {rejects}"""
+    ).fetchone()
+    if not refused or not refused[0]:
+        return False
+    return bool(refused[1]) or has_blank_lines(path)
+
+
+def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
+    rejects = table.rsplit(".", 1)[-1] + "_rejects"
+    _drop_rejects(connection, rejects)
+    connection.execute(
+        f"""create or replace table {table} as select text, row_number() over () as accepted_number
+        from read_csv({literal(file.path)}, delim='\x01', quote='', escape='', header=false, auto_detect=false,
+            columns={{'text': 'VARCHAR'}}, max_line_size={LONGEST_LINE}, buffer_size={4 * LONGEST_LINE},
+            strict_mode=false, store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
+    )
+    # CASE, because AND would ask for the type of what is no JSON.
+    is_object = "case when json_valid(text) then json_type(text) = 'OBJECT' else false end"
+    rows = f"""(
+        with {_refused_sql(rejects, header_lines=0)}
+        select if({is_object}, text, '{{}}') as document, accepted_number + coalesce(refused_before, 0) as line,
+            if({is_object}, null, text) as broken
+        from {table} asof left join shift on accepted_number > accepted_before
+        where text is not null and trim(text) <> ''
+        union all select '{{}}', line, text from refused)"""
+    paths = {path for names in file.source.columns.values() for path in names} | set(file.source.properties)
+    paths |= {"context.ip"}
+    return Reading(rows, {path: f"json_extract_string(document, {literal('$.' + path)})" for path in sorted(paths)})
+
+
+def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
+    scan = f"read_parquet({literal(file.path)}, file_row_number=true)"
+    described = connection.execute(f"describe select * exclude (file_row_number) from {scan}").fetchall()
+    names = {row[0]: row[1] for row in described}
+    headers = [normal(name) for name in names]
+    if repeated := sorted({name for name in headers if headers.count(name) > 1}):
+        raise refusal(file, expected="column names that occur once", found=f"{listing(repeated)} more than once")
+    zone = file.source.time_zone
+    local = "" if zone == "UTC" else f" at time zone {literal(zone)} at time zone 'UTC'"
+    # Times become UTC, without a zone they are the source's own; everything else becomes text.
+    selected = ", ".join(
+        f"({identifier(name)} at time zone 'UTC') as {identifier(name)}"
+        if kind == "TIMESTAMP WITH TIME ZONE"
+        else f"(try_cast({identifier(name)} as timestamp){local}) as {identifier(name)}"
+        if kind.startswith(("TIMESTAMP", "DATE"))
+        else f"{identifier(name)}::varchar as {identifier(name)}"
+        for name, kind in names.items()
+    )
+    rows = f"(select {selected}, file_row_number + 1 as line, null::varchar as broken from {scan})"
+    columns = {normal(name): identifier(name) for name in names}
+    return Reading(rows, columns, {normal(name): kind for name, kind in names.items()})

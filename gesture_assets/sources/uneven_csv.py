@@ -1,0 +1,91 @@
+"""CSV files whose refused lines would take their neighbours with them, written out evenly so that they do not.
+
+Belongs here: looking at lines and quotes, in latin-1, where every byte is a sign. Does not belong here: columns and
+values (`readers.py`).
+"""
+
+import csv
+import io
+from collections import deque
+from pathlib import Path
+
+import pyarrow as pa
+
+from gesture_assets.sources.landing_file import CHUNK, LONGEST_LINE, QUARANTINED_TEXT
+
+QUOTED_LINES = 100  # a field that runs over more lines than these is taken for one whose quote was never closed
+
+csv.field_size_limit(LONGEST_LINE)
+
+
+def has_blank_lines(path: Path) -> bool:
+    """Whether two line ends of the file, unpacked, follow each other."""
+    with pa.input_stream(path, compression="detect") as stream:
+        last = b""
+        while chunk := stream.read(CHUNK):
+            chunk = last + chunk
+            if any(pair in chunk for pair in (b"\n\n", b"\n\r", b"\r\r")):
+                return True
+            last = chunk[-1:]
+    return False
+
+
+def write_evenly(path: Path, copy: Path, delimiter: str, width: int) -> Path:
+    """Write `path`, unpacked, to `copy`: line feeds as line ends, no blank lines, and no quote that stays open.
+
+    A line with a quote that does not close as the header's `width` columns ask for is no record. It is written as one
+    quoted field and more fields than there are columns, which the reader refuses without touching its neighbours.
+    """
+    # Every byte is a sign of latin-1, so nothing is changed that is not looked at; line ends become line feeds.
+    with (
+        pa.input_stream(path, compression="detect") as stream,
+        io.TextIOWrapper(stream, encoding="latin-1", newline=None) as text,  # pyright: ignore[reportArgumentType]
+        copy.open("w", encoding="latin-1", newline="\n") as written,
+    ):
+        written.write(text.readline())
+        ahead: deque[str] = deque()
+        while line := ahead.popleft() if ahead else text.readline():
+            if line == "\n":
+                continue
+            taken = _record_lines(line, ahead, text, delimiter, width)
+            if taken is None:
+                broken = line.rstrip("\n")[:QUARANTINED_TEXT].replace('"', '""')
+                written.write(f'"{broken}"{refused_end(delimiter, width)}\n')
+            else:
+                written.write(line)
+                written.writelines(ahead.popleft() for _ in range(taken))
+    return copy
+
+
+def refused_end(delimiter: str, width: int) -> str:
+    """What follows the quoted field of a line that is no record: more fields than there are columns."""
+    return delimiter * width + "-"
+
+
+def _record_lines(line: str, ahead: deque[str], text: io.TextIOBase, delimiter: str, width: int) -> int | None:
+    """How many lines after `line` belong to its record; None where it is none. `ahead` is filled from `text`."""
+    if len(line) > LONGEST_LINE:
+        return None
+    if '"' not in line:
+        return 0
+    record, taken = line, 0
+    while True:
+        # Lines without a quote cannot close one: parsing waits for those that may.
+        if taken == 0 or '"' in ahead[taken - 1]:
+            try:
+                fields = next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter, strict=True))
+            except csv.Error as error:
+                if str(error) != "unexpected end of data":
+                    return None
+            else:
+                return taken if taken == 0 or len(fields) == width else None
+        if taken == len(ahead):
+            ahead.extend(following := [text.readline()] if taken < QUOTED_LINES else [])
+            if not following or not following[0]:
+                if ahead and not ahead[-1]:
+                    ahead.pop()
+                return None
+        record += ahead[taken]
+        taken += 1
+        if taken > QUOTED_LINES or len(record) > LONGEST_LINE:
+            return None
