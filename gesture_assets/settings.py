@@ -307,11 +307,11 @@ def settings_as_far_as_usable(environment: Mapping[str, str] | None = None) -> S
     known = {PREFIX + field.upper() for field in Settings.model_fields}
     problems: dict[str, ConfigError] = {}
     # The reference data of the tests is found through the same prefix and is nobody's setting.
-    unknown = sorted({name for name in variables if name.startswith(PREFIX)} - names - {f"{PREFIX}REFERENCE_DATA"})
+    unknown = sorted({name for name in given if name.startswith(PREFIX)} - known - {f"{PREFIX}REFERENCE_DATA"})
     if unknown:
         problems["data_dir"] = ConfigError(
             "The environment cannot be used.",
-            expected=f"settings among {listing(names, 40)}",
+            expected=f"settings among {listing(known, 40)}",
             found=listing(unknown),
             where="the environment",
             next_step=f"unset {unknown[0]}, then  gesture config show",

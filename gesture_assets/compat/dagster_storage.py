@@ -67,7 +67,7 @@ def _create_engine() -> Callable[..., Any]:
         engine = engines.pop(address, None)
         if engine is None:
             engine = create_engine(address, **options | {"poolclass": QueuePool})
-            engine.dispose = lambda: None  # asked for after every use
+            engine.dispose = lambda close=True: None  # asked for after every use
         while len(engines) >= HELD:
             oldest = engines.pop(next(iter(engines)))
             type(oldest).dispose(oldest)

@@ -18,10 +18,10 @@ from gesture_assets.sources.description import (
 )
 from gesture_assets.sources.landing_file import QUARANTINED_TEXT, LandingFile
 from gesture_assets.sources.personal import EMAIL, is_personal, keyed_hash_sql, masked_json_sql, normal_email_sql
-from gesture_assets.sources.quoting import identifier, literal
 from gesture_assets.sources.readers import Reading
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.vocabulary.personal_data import IP_PATTERN, IPV6_PATTERN, masked_sql
+from gesture_assets.vocabulary.sql import identifier, literal
 
 # A time outside is a sender's "never" or a wrong unit, and some of them cannot even be added to.
 FIRST_TIME, LAST_TIME = "1970-01-02", "2200-01-01"

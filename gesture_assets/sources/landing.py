@@ -21,8 +21,8 @@ from gesture_assets.sources.canonical import canonical_sql, holds_ip, number_sql
 from gesture_assets.sources.description import SourceDescription, description_of
 from gesture_assets.sources.landing_file import CHUNK, LandingFile, refusal
 from gesture_assets.sources.personal import is_personal
-from gesture_assets.sources.quoting import literal
 from gesture_assets.sources.readers import Reading, normal, read_rows
+from gesture_assets.vocabulary.sql import literal
 
 FORMATS = {"csv": "csv", "tsv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl", "parquet": "parquet"}
 COMPRESSIONS = ("gz", "zst")

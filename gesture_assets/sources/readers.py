@@ -17,8 +17,8 @@ import pyarrow as pa
 from gesture_assets.errors import listing
 from gesture_assets.sources.landing_file import CHUNK, LONGEST_LINE, LandingFile, refusal
 from gesture_assets.sources.personal import is_personal
-from gesture_assets.sources.quoting import identifier, literal
 from gesture_assets.sources.uneven_csv import has_blank_lines, refused_end, write_evenly
+from gesture_assets.vocabulary.sql import identifier, literal
 
 # What the engine says where line ends are of several kinds, which its reader of quoted fields refuses.
 SEVERAL_LINE_ENDS = "invalid state"

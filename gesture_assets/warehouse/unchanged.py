@@ -34,7 +34,7 @@ PACKAGE = Path(__file__).parents[1]
 CODE = ("*.py", "*.sql", "*.toml")
 IMPORTED = re.compile(r"^\s*(?:from|import) gesture_assets\.(\w+)", re.MULTILINE)
 # What any row depends on, beside the domains of its table and of all tables behind it.
-ROOMS = ("compat", "contracts", "nights", "sources", "vocabulary", "warehouse", "frames.py")
+ROOMS: tuple[str, ...] = ("compat", "contracts", "nights", "sources", "vocabulary", "warehouse", "frames.py")
 # Where things are, how long to wait, how much to use: no row depends on them. What a CRM holds is a source of its own.
 OPERATIONAL = {
     "data_dir",
