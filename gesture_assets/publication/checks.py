@@ -51,7 +51,7 @@ def differences(path: Path, contracts: Sequence[Contract]) -> tuple[Difference, 
 
     Raises `duckdb.Error` where it cannot be opened or lacks a table or a view.
     """
-    found = []
+    result = []
     with closing(duckdb.connect(str(path), read_only=True)) as con:
         for contract in contracts:
             counted = dict(con.execute(f"select {PARTITION}, count(*) from {contract.name} group by all").fetchall())
@@ -62,13 +62,13 @@ def differences(path: Path, contracts: Sequence[Contract]) -> tuple[Difference, 
                     [contract.name],
                 ).fetchall()
             )
-            found += [
+            result += [
                 Difference(contract.name, day, counted.get(day, 0), passed.get(day, 0))
                 for day in sorted({*counted, *passed})
                 if counted.get(day, 0) != passed.get(day, 0)
             ]
         con.execute("select * from analytics.current_scores limit 1")
-    return tuple(found)
+    return tuple(result)
 
 
 def newest_day(path: Path) -> date | None:
@@ -84,7 +84,7 @@ def holds_what_passed(path: Path, contracts: Sequence[Contract]) -> PublicationC
     newest = newest_day(path)
     metadata = {"file": path.name, "tables": len(contracts), "newest_day": str(newest)}
     if wrong:
-        metadata["differences"] = listing(one.in_short for one in wrong)
+        metadata["differences"] = listing(difference.in_short for difference in wrong)
     return PublicationCheck(HOLDS_WHAT_PASSED, not wrong and newest is not None, metadata=metadata)
 
 

@@ -56,15 +56,15 @@ def says_what_checks_say(connection: duckdb.DuckDBPyConnection, path: Path, run:
     metadata: dict[str, Any] = {"file": path.name, "audits": len(results), "failed_checks_that_block": len(blocked)}
     try:
         written = json.loads(path.read_text(encoding="utf-8"))
-        metadata["success"], of_run, told = written["success"], written["run_id"], written["results"]
+        metadata["success"], of_run, told = written["success"], written["run_id"], list(written["results"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         return PublicationCheck(SAYS_WHAT_CHECKS_SAY, passed=False, metadata={**metadata, "unreadable": repr(error)})
     wrong = []
     if of_run != run.run_id:
         wrong.append(f"it is of run {of_run}, not of {run.run_id}")
     if told != results:
-        audited = {f"{one['table']}@{one['day']}" for one in results if one not in told}
-        wrong.append(f"it does not tell the latest audits of {listing(audited)}, or tells of others")
+        missing = {f"{result['table']}@{result['day']}" for result in results if result not in told}
+        wrong.append(f"it does not tell the latest audits of {listing(missing)}, or tells of others")
     if written["success"] is not (not blocked):
         wrong.append(f"its flag is {written['success']}, and what failed and blocks is {listing(blocked)}")
     if wrong:

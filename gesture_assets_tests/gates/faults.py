@@ -67,13 +67,13 @@ def noticed_also_by(*companions: str) -> Fault:
 def other_columns() -> Faults:
     """The faults of a source that has not the columns of the day before."""
 
-    def found(before: str, after: str) -> Fault:
+    def replaced(before: str, after: str) -> Fault:
         return first_row(f"found_columns = replace(found_columns, '{before}', '{after}')")
 
     return {
-        "no_column_of_a_source_is_new": found("{", '{"shoe_size": null, '),
-        "no_column_of_a_source_is_gone": found(', "mood": null', ""),
-        "no_column_of_a_source_has_another_type": found("INTEGER", "DOUBLE"),
+        "no_column_of_a_source_is_new": replaced("{", '{"shoe_size": null, '),
+        "no_column_of_a_source_is_gone": replaced(', "mood": null', ""),
+        "no_column_of_a_source_has_another_type": replaced("INTEGER", "DOUBLE"),
     }
 
 

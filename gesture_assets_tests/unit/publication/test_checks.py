@@ -187,8 +187,9 @@ def test_a_report_as_it_was_written_says_what_the_checks_say(second_night: Calla
             "it does not tell the latest audits",
         ),
         (lambda document: document.pop("success"), "KeyError('success')"),
+        (lambda document: document.update(results=None), "TypeError"),
     ],
-    ids=["flag", "no flag but a word", "another run", "an audit less", "a check", "no flag"],
+    ids=["flag", "no flag but a word", "another run", "an audit less", "a check", "no flag", "no audits"],
 )
 def test_a_report_that_was_edited_fails_its_check(
     second_night: Callable, tmp_path: Path, edit: Callable[[dict[str, Any]], object], expected: str
