@@ -35,24 +35,24 @@ def gates(context: typer.Context, day: Day = None) -> None:
 
 
 def gates_coverage() -> None:
-    """Which blocking checks stand between tables, for each edge of the asset graph. Exit code 1 with a gap."""
-    import warnings
+    """What each table was seen to read, and the blocking checks that guard it. Exit code 1 with a gap."""
+    from gesture_assets.contracts.catalogue import catalogue
+    from gesture_assets.publication.coverage import Evidence, edges, look
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Dagster announces beta and preview features that we use on purpose
-        from gesture_assets.contracts.catalogue import catalogue
-        from gesture_assets.definitions import defs
-        from gesture_assets.defs.coverage import edges
-
-        found = edges(defs, catalogue(load_settings().tags).tables)
+    settings = load_settings()
+    found = edges(look(settings), catalogue(settings.tags).tables, settings.blocking_checks)
     shown(
         "What stands between tables",
-        ("built from", "asset", "blocking checks", "gap"),
-        [(edge.table, edge.reader, len(edge.checks), edge.gap) for edge in found],
+        ("built from", "asset", "blocking checks", "seen", "gap"),
+        [(edge.table, edge.reader, len(edge.checks), edge.evidence.value, edge.gap) for edge in found],
     )
-    guarded = sum(not edge.gap for edge in found)
-    print(f"{guarded / len(found):.0%} of {len(found)} edges are guarded")
-    if guarded < len(found):
+    read = [edge for edge in found if edge.is_read]
+    guarded = sum(not edge.gap for edge in read)
+    share = f"{guarded / len(read):.0%} of {len(read)} edges that were read are guarded" if read else "no edge was read"
+    count = {evidence: sum(edge.evidence is evidence for edge in found) for evidence in Evidence}
+    print(f"{share}; {count[Evidence.UNREAD]} are declared and were not read, ", end="")
+    print(f"{count[Evidence.NEVER_AUDITED]} lead to tables that were never audited")
+    if any(edge.gap for edge in found):
         raise typer.Exit(1)
 
 

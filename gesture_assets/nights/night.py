@@ -129,7 +129,7 @@ def open_night(settings: Settings, run: RunInfo, *, options: Any = None) -> Iter
             )
             raise
         finally:
-            validation_results.write(session.connection, settings.validation_results, run)
+            validation_results.write(session.connection, settings.validation_results, run, night.days)
 
 
 def moments(night: Night, days: Days) -> Frame:

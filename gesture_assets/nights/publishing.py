@@ -6,7 +6,6 @@ Belongs here: what leaves the warehouse, behind every gate. Does not belong here
 
 import logging
 from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -16,19 +15,17 @@ from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.monitoring.alerts import NIGHT_FAILED
 from gesture_assets.nights.alerts import end_failures, rewrite_file
 from gesture_assets.nights.night import Days, Night
-from gesture_assets.nights.steps import Built, Check, CheckResult, Markdown, Step
+from gesture_assets.nights.steps import Built, Check, Markdown, Step
 from gesture_assets.publication import validation_results
-from gesture_assets.publication.publish import Published, publish, require_night
+from gesture_assets.publication.checks import HOLDS_WHAT_PASSED, IS_UP_TO_DATE, holds_what_passed, is_up_to_date
+from gesture_assets.publication.publish import NotWhatPassed, Published, publish, require_night
 from gesture_assets.reports.night_report import keep_page, night_report
 from gesture_assets.reports.page import ask, markdown_table
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.severity import Severity
+from gesture_assets.warehouse.run_info import window_of
 
 log = logging.getLogger(__name__)
-
-HOLDS_WHAT_PASSED = "the_published_file_holds_what_passed"
-IS_UP_TO_DATE = "the_newest_day_is_the_last_complete_day"
-SUCCESS_IS_TRUE = "success_is_what_the_checks_say"
 
 # What the run page shows of the nights themselves.
 HEALTH = {
@@ -42,19 +39,22 @@ HEALTH = {
 def published_warehouse(night: Night, days: Days) -> Built:
     """Copy the audited warehouse, verify the copy, and flip it in."""
     settings, run = night.settings, night.session.run
-    last_complete = run.now.date() - timedelta(days=1)
     # Before the copy, so that it says so too. Should the publication fail, its own alert takes it back.
     is_mended = end_failures(night.session, NIGHT_FAILED, days[-1])
-    published = publish(
-        night.session,
-        contracts=night.tables.tables,
-        features=feature_registry(settings.tags),
-        folder=settings.data_dir / "published",
-        link=settings.published,
-        warehouse=settings.warehouse,
-        keep=settings.published_keep,
-        deadline=settings.freshness_deadline,
-    )
+    try:
+        published = publish(
+            night.session,
+            contracts=night.tables.tables,
+            features=feature_registry(settings.tags),
+            folder=settings.data_dir / "published",
+            link=settings.published,
+            warehouse=settings.warehouse,
+            keep=settings.published_keep,
+            deadline=settings.freshness_deadline,
+            days=days,
+        )
+    except NotWhatPassed as refusal:
+        return Built(checks=(refusal.check,), failure=refusal)
     if is_mended:
         rewrite_file(night.session, settings, days[-1])
     return Built(
@@ -64,21 +64,10 @@ def published_warehouse(night: Night, days: Days) -> Built:
             "file": published.path.name,
             "size_mb": round(published.byte_count / 1e6, 1),
             "newest_day": str(published.newest_day),
-            "window": run.window,
+            "window": window_of(days),
             **_health(published.path),
         },
-        checks=(
-            CheckResult(
-                HOLDS_WHAT_PASSED,
-                True,
-                {"snapshot_id": published.snapshot_id, "tables": len(night.tables.nightly)},
-            ),
-            CheckResult(
-                IS_UP_TO_DATE,
-                published.newest_day >= last_complete,
-                {"newest_day": str(published.newest_day), "last_complete_day": str(last_complete)},
-            ),
-        ),
+        checks=(holds_what_passed(published.path, night.tables.tables), is_up_to_date(published.path, run.now)),
     )
 
 
@@ -102,28 +91,21 @@ def _health(path: Path) -> dict[str, Markdown]:
 
 def written_results(night: Night, days: Days) -> Built:
     """Write the report on the checks of the day."""
-    require_night(night.session, night.tables.nightly, reader="validation_results")
-    path = night.settings.validation_results
-    written = validation_results.write(night.session.connection, path, night.session.run)
+    session, path = night.session, night.settings.validation_results
+    require_night(session, night.tables.nightly, days=days, reader="validation_results")
+    written = validation_results.write(session.connection, path, session.run, days)
     checks = [check for result in written["results"] for check in result["checks"]]
     failed = [check for check in checks if not check["passed"]]
-    blocked = [check for check in failed if check["severity"] == Severity.ERROR.value]
     return Built(
         notes={
             "file": path.name,
             "success": written["success"],
             "audits": len(written["results"]),
             "checks": len(checks),
-            "checks_that_only_warned": len(failed) - len(blocked),
-            "window": night.session.run.window,
+            "checks_that_only_warned": sum(check["severity"] == Severity.WARN.value for check in failed),
+            "window": window_of(days),
         },
-        checks=(
-            CheckResult(
-                SUCCESS_IS_TRUE,
-                written["success"] == (not blocked),
-                {"success": written["success"], "failed_checks_that_block": len(blocked)},
-            ),
-        ),
+        checks=(validation_results.says_what_checks_say(session.connection, path, session.run, days),),
     )
 
 
@@ -159,7 +141,10 @@ STEPS = (
         path="data/validation_results.json",
         kinds={"validation_results": ("json",)},
         checks=(
-            Check(SUCCESS_IS_TRUE, "The file's flag is true exactly when none of its checks that block has failed."),
+            Check(
+                validation_results.SAYS_WHAT_CHECKS_SAY,
+                "The file's flag is true exactly when none of its checks that block has failed.",
+            ),
         ),
     ),
 )

@@ -16,6 +16,7 @@ from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.contracts.contract import Contract
 from gesture_assets.errors import ContractBreach, GestureError, listing
 from gesture_assets.nights.night import Days, Night
+from gesture_assets.publication.checks import PublicationCheck
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse.audit import NOT_EVALUATED
@@ -41,15 +42,6 @@ class Check:
 
 
 @dataclass(frozen=True)
-class CheckResult:
-    """What such a check found."""
-
-    name: str
-    passed: bool
-    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-
-@dataclass(frozen=True)
 class Built:
     """What a step made for some days: the tables to commit, and what there is to say of them.
 
@@ -63,7 +55,7 @@ class Built:
     inputs: Mapping[str, str] = field(default_factory=dict[str, str])
     version: str | None = None
     when_live: Callable[[], None] = lambda: None
-    checks: Sequence[CheckResult] = ()
+    checks: Sequence[PublicationCheck] = ()
     failure: GestureError | None = None  # of a step without tables, whose checks say what is wrong
     absent: str = ""
 
@@ -118,7 +110,7 @@ class StepResult:
     days: tuple[date, ...]
     commits: tuple[TableCommit, ...]
     notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    checks: Sequence[CheckResult] = ()
+    checks: Sequence[PublicationCheck] = ()
     failure: GestureError | None = None
     is_unchanged: bool = False
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import polars as pl
@@ -22,6 +22,7 @@ from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.errors import ContractBreach, GateClosed, listing
 from gesture_assets.features.feature_registry import Feature
 from gesture_assets.publication import health
+from gesture_assets.publication.checks import PublicationCheck, holds_what_passed, newest_day
 from gesture_assets.publication.compaction import compact
 from gesture_assets.publication.published_schema import kept_schema
 from gesture_assets.records.activations import ACTIVATION_COLUMNS
@@ -132,6 +133,25 @@ def called_for_training(published: Path) -> TrainingCall | None:
     return TrainingCall(*row) if row else None
 
 
+class NotWhatPassed(ContractBreach):
+    """A file does not hold what passed its audit and was not flipped in; `check` says where it differs."""
+
+    check: PublicationCheck
+
+    @classmethod
+    def of(cls, check: PublicationCheck, path: Path) -> Self:
+        """The refusal of the file at `path` because of its failed `check`."""
+        refusal = cls(
+            "The published file was not changed.",
+            expected="a copy that holds what passed its audit",
+            found=f"other row counts in {check.metadata.get('differences', 'none: it holds no day')}",
+            where=str(path),
+            next_step="gesture publish",
+        )
+        refusal.check = check
+        return refusal
+
+
 def require_night(
     session: Session,
     contracts: Sequence[Contract],
@@ -172,8 +192,8 @@ def publish(
 
     `deadline`: hour (UTC) of the next day by which a day is to be live, for the file's tables and views about it.
     `days`: the night that must be whole (default: the days of the run). Raises `GateClosed` when a table of these has
-    not passed, `ContractBreach` when the copy is not what was audited, or was edited by hand since; in both cases, as
-    after a crash at any point, `link` stays where it was.
+    not passed, `ContractBreach` when their rows were edited by hand since, its kind `NotWhatPassed` when the copy is
+    not what was audited; in each case, as after a crash at any point, `link` stays where it was.
     """
     for contract in contracts:
         session.ensure(contract)  # before the first training there is no table of models
@@ -391,37 +411,11 @@ def _comments_present(con: duckdb.DuckDBPyConnection) -> set[str]:
 
 
 def verify(path: Path, contracts: Sequence[Contract]) -> date:
-    """Open `path` as an analyst would and compare it with its manifest and ledger; returns its newest day.
-
-    Raises `ContractBreach` naming the tables that differ.
-    """
-    con = duckdb.connect(str(path), read_only=True)
-    try:
-        wrong = []
-        for contract in contracts:
-            counted = dict(con.execute(f"select {PARTITION}, count(*) from {contract.name} group by all").fetchall())
-            passed = dict(
-                con.execute(
-                    "select partition, arg_max(row_count, attempt) from gate_ledger "
-                    "where table_name = ? and verdict = 'PASS' group by all",
-                    [contract.name],
-                ).fetchall()
-            )
-            if {d: n for d, n in passed.items() if n} != counted:
-                wrong.append(contract.name)
-        con.execute("select * from analytics.current_scores limit 1")
-        row = con.execute("select max(as_of_date) from manifest").fetchone()
-    finally:
-        con.close()
-    if wrong or row is None or row[0] is None:
-        raise ContractBreach(
-            "The published file was not changed.",
-            expected="a copy that holds what passed its audit",
-            found=f"other row counts in {listing(wrong)}",
-            where=str(path),
-            next_step="gesture publish",
-        )
-    return row[0]
+    """The newest day of the file at `path`, which holds what passed. Raises `NotWhatPassed` where it does not."""
+    check, newest = holds_what_passed(path, contracts), newest_day(path)
+    if not check.passed or newest is None:
+        raise NotWhatPassed.of(check, path)
+    return newest
 
 
 def rollback(folder: Path, link: Path, contracts: Sequence[Contract]) -> Path:

@@ -35,7 +35,7 @@ RULE_SCORES = Contract(
     "What was replaced stays in superseded.rule_scores.",
     group="scores",
     owner=SCORING,
-    upstream=("user_features",),
+    upstream=("user_features", "daily_activity", "identity_links"),
     key=("user_id",),
     keeps_history=True,
     columns=(
@@ -103,7 +103,7 @@ RULE_CONTRIBUTIONS = Contract(
     description="The parts of every rule score; they sum to its points exactly. A rule without a row added nothing.",
     group="scores",
     owner=SCORING,
-    upstream=("user_features",),
+    upstream=("user_features", "daily_activity", "identity_links"),
     key=("user_id", "rule_id"),
     keeps_history=False,
     may_be_empty=True,
