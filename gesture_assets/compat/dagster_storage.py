@@ -64,7 +64,7 @@ def _create_engine() -> Callable[..., Any]:
     def kept_or_new(address: str, **options: Any) -> Any:
         if options.get("poolclass") is not NullPool:
             return create_engine(address, **options)
-        engine = engines.pop(address, None)
+        engine: Any = engines.pop(address, None)
         if engine is None:
             engine = create_engine(address, **options | {"poolclass": QueuePool})
             engine.dispose = lambda close=True: None  # asked for after every use

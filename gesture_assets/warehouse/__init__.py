@@ -1,1 +1,1 @@
-"""Stage, audit, promote, publish: the only room that writes a table."""
+"""The kernel: stage, audit, promote. The only room that writes the tables of contracts; it knows none by name."""

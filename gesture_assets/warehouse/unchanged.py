@@ -65,7 +65,7 @@ def _files(room: Path) -> list[Path]:
 
 def rooms_behind(tables: Collection[str]) -> frozenset[str]:
     """The rooms that rows of `tables` depend on: their domains, those of all tables behind them, what these import."""
-    rooms, waiting = set(ROOMS), domains_of(tables)
+    rooms, waiting = set[str](ROOMS), domains_of(tables)
     while waiting:
         domain = waiting.pop()
         rooms.add(domain)
