@@ -1,7 +1,7 @@
 """Commands about what nights watch: open alerts, and why somebody's score moved.
 
 Belongs here: arguments and what a person sees. Does not belong here: what an alarm does to an alert
-(`monitoring/alerts.py`), the steps between two scores (`nights/why_changed.py`).
+(`monitoring/alerts.py`), the steps between two scores (`nights/score_changes.py`).
 """
 
 import json

@@ -1,7 +1,7 @@
 """Visits: events of one user less than 30 minutes apart, or the sessions that a source keeps itself.
 
 Belongs here: frames of events to frames of visits, and which visits changed from one evening to the next. Does not
-belong here: choosing the days that are looked at (`defs/events.py`).
+belong here: choosing the days that are looked at (`nights/events.py`).
 """
 
 from datetime import timedelta

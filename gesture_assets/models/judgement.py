@@ -1,7 +1,7 @@
 """Whether a candidate may serve: what of its figures is kept, and whether it beats the champion beyond noise.
 
 Belongs here: the rows of `model_evaluation`, targets, the decision. Does not belong here: metrics (`evaluation.py`),
-tests of behaviour (`behaviour.py`), carrying the decision out (`defs/models.py`).
+tests of behaviour (`behaviour.py`), carrying the decision out (`nights/training.py`).
 """
 
 from collections.abc import Mapping, Sequence

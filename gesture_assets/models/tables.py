@@ -181,7 +181,10 @@ CANDIDATE_MODEL = Contract(
         ),
         between("a_base_rate_is_a_share", "base_rate", 1e-9, 1 - 1e-9, recovery="look at training_set"),
         one_of(
-            "a_candidate_is_promoted_or_not", "decision", ("promoted", "kept"), recovery="a defect of defs/models.py"
+            "a_candidate_is_promoted_or_not",
+            "decision",
+            ("promoted", "kept"),
+            recovery="a defect of nights/training.py",
         ),
     ),
 )
@@ -352,7 +355,7 @@ MODEL_SCORES = Contract(
             "one_model_scores_a_day",
             f"select {PARTITION}, count(distinct model_version) as versions from {{batch}} "
             "group by all having versions > 1",
-            recovery="this is a defect of defs/models.py",
+            recovery="this is a defect of nights/model_scores.py",
         ),
         no_rows(
             "a_scope_is_global_or_a_segment_of_the_user",

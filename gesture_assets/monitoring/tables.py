@@ -255,7 +255,10 @@ PERFORMANCE_REPORT = Contract(
     ),
     expectations=(
         one_of(
-            "a_basis_is_known", "basis", ("realised", "rules", "estimated"), recovery="a defect of defs/monitoring.py"
+            "a_basis_is_known",
+            "basis",
+            ("realised", "rules", "estimated"),
+            recovery="a defect of nights/performance.py",
         ),
         no_rows(
             "scores_are_as_good_as_they_promised",

@@ -1,7 +1,7 @@
 """Which model scores when: every activation with its reason, append-only.
 
 Belongs here: the table of activations and the champion of a day that follows from it. Does not belong here: training
-and comparing (`models/`), the decision to promote (`defs/models.py`), the models' files (`data/models/<version>/`).
+and comparing (`models/`), the decision to promote (`nights/training.py`), the models' files (`data/models/<version>/`).
 
 MLflow's aliases say who is champion now; this says who was champion on any day, which a backfill needs.
 """

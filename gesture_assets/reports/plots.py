@@ -1,7 +1,7 @@
 """Pictures of a model and of nights: how far a model can be taken at its word, what it goes by, what moves.
 
 Belongs here: drawing with Matplotlib, which MLflow brings along, and saying in words what is drawn. Does not belong
-here: working out figures (`models/evaluation.py`), where pictures are shown (`page.py`, `defs/models.py`).
+here: working out figures (`models/evaluation.py`), where pictures are shown (`page.py`, `nights/training.py`).
 
 Equal data give equal bytes: no date, no random id, text as text. Matplotlib is drawn on without its global state.
 """

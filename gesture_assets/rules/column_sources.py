@@ -1,7 +1,7 @@
 """What the columns of scores are made of, derived from the rule set and the feature registry.
 
 Belongs here: which columns of which tables a column follows from. Does not belong here: tables as wholes
-(`contracts/catalogue.py`), how lineage is shown (`defs/common.py`).
+(`contracts/catalogue.py`), how lineage is shown (`defs/events.py`).
 """
 
 from collections.abc import Iterable

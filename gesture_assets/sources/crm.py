@@ -2,7 +2,7 @@
 
 Belongs here: opening it, recognising a foreign schema, and typed frames without names or addresses. Does not belong
 here: what makes a subscriber valid (`subscribers/validate.py`), which day a snapshot stands for
-(`defs/subscribers.py`).
+(`nights/subscribers.py`).
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Column types: how a contract's type is spelt in memory.
 
-Belongs here: the map. Does not belong here: which column has which type (the domains' `tables.py`).
+Belongs here: the map. Does not belong here: which column has which type (the tables of the domains).
 """
 
 import polars as pl

@@ -93,7 +93,7 @@ def _format_of(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[int, 
     if tables and "gate_ledger" not in tables:
         raise ConfigError(
             "The warehouse cannot be opened; nothing was written to it.",
-            expected="a file that gesture wrote",
+            expected="a file that this product wrote",
             found=f"a DuckDB file of something else, with the tables {listing(tables)}",
             where=str(path),
             next_step=f"mv {path} {path}.old, then  gesture run",

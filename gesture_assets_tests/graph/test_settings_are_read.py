@@ -13,13 +13,21 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PA
 
 
 def settings_read(trees: Iterable[ast.AST]) -> set[str]:
-    """Attributes of what is called settings: `settings.tags`, `night.settings.tags`, `load_settings().tags`."""
-    return {
+    """Attributes of what is called settings, such as `settings.tags`, and names that `default_of` is asked for."""
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    attributes = {
         node.attr
-        for tree in trees
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Attribute) and ast.unparse(node.value).lower().endswith(("settings", "settings()"))
     }
+    shaping = {
+        node.args[1].value
+        for node in nodes
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "default_of"
+        and isinstance(node.args[1], ast.Constant)
+    }
+    return attributes | {str(name) for name in shaping}
 
 
 def paths_read() -> set[str]:
@@ -46,7 +54,9 @@ def test_every_awaited_setting_says_what_will_read_it() -> None:
     assert all(AWAITED.values())
 
 
-@pytest.mark.parametrize("code", ["settings.tags", "night.settings.tags", "SETTINGS.tags", "load_settings().tags"])
+@pytest.mark.parametrize(
+    "code", ["settings.tags", "night.settings.tags", "SETTINGS.tags", "load_settings().tags", "default_of(s, 'tags')"]
+)
 def test_a_look_at_a_setting_is_found(code: str) -> None:
     assert settings_read([ast.parse(code)]) == {"tags"}
     assert settings_read([ast.parse("world.tags; frame['tags']")]) == set()
