@@ -1,7 +1,7 @@
 """Commands about models: train one, see what there is, say which one scores.
 
-Belongs here: arguments and what a person sees. Does not belong here: training (`nights/training.py`), which version serves
-a day (`records/activations.py`).
+Belongs here: arguments and what a person sees. Does not belong here: training (`nights/training.py`), which version
+serves a day (`records/activations.py`).
 """
 
 import json

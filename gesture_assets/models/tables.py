@@ -184,7 +184,7 @@ CANDIDATE_MODEL = Contract(
             "a_candidate_is_promoted_or_not",
             "decision",
             ("promoted", "kept"),
-            recovery="a defect of nights/training.py",
+            recovery="mend nights/training.py",
         ),
     ),
 )

@@ -258,7 +258,7 @@ PERFORMANCE_REPORT = Contract(
             "a_basis_is_known",
             "basis",
             ("realised", "rules", "estimated"),
-            recovery="a defect of nights/performance.py",
+            recovery="mend nights/performance.py",
         ),
         no_rows(
             "scores_are_as_good_as_they_promised",
