@@ -1,7 +1,7 @@
 """A small good night: rows for every table that satisfy every check of its contract.
 
 Belongs here: those rows, and committing them as assets would. Used by `gates/` and `unit/warehouse/`. Does not belong
-here: whole nights of the real assets (`nights.py`).
+here: whole nights of the real assets (`running.py`).
 """
 
 from datetime import date, datetime, timedelta

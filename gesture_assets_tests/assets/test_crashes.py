@@ -71,7 +71,7 @@ def in_child(work: Callable[[], Any], log: Path) -> Any:
 
 def hashes(data_dir: Path) -> list[list[str]]:
     """Table, day and content hash of every newest PASS."""
-    from gesture_assets_tests.nights import content_hashes
+    from gesture_assets_tests.running import content_hashes
 
     return [[table, str(day), digest] for (table, day), digest in sorted(content_hashes(data_dir).items())]
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from gesture_assets_tests.forks import ROOT, environment, in_a_process, write_world, yesterday
-from gesture_assets_tests.nights import content_hashes, warehouse
+from gesture_assets_tests.running import content_hashes, warehouse
 
 HERE = "gesture_assets_tests.assets.test_ui_backfill"
 DAYS = 30
@@ -36,7 +36,7 @@ def land(data_dir: str) -> str:
 
 def build(select: str) -> str:
     """Build a part of all days as one range; says what failed."""
-    from gesture_assets_tests.nights import failures, run_night
+    from gesture_assets_tests.running import failures, run_night
 
     return failures(run_night(yesterday() - timedelta(days=DAYS - 1), yesterday(), select=select))
 

@@ -36,7 +36,7 @@ def demo_model(folder: Path, size: Size) -> dict[str, Any]:
     from gesture_assets.models.evaluation import evaluate
     from gesture_assets.models.versions import card_of, judged_rows, known_versions, load_version
     from gesture_assets.settings import load_settings
-    from gesture_assets_tests.nights import failures, run_night, warehouse
+    from gesture_assets_tests.running import failures, run_night, warehouse
 
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=folder) as own:

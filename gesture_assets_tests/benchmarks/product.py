@@ -170,7 +170,7 @@ def run(first: date, last: date | None = None, *, tables: tuple[str, ...] = ()) 
     prepare(load_settings())
     # Before the definitions, as in `gesture run`: they mend how the files of an open storage are written.
     instance = dg.DagsterInstance.get()
-    from gesture_assets_tests.nights import failures, run_night
+    from gesture_assets_tests.running import failures, run_night
 
     select = " or ".join(f'key:"{table}"' for table in tables) or None
     now = datetime.combine((last or first) + timedelta(days=1), datetime.min.time()).replace(hour=2)

@@ -10,8 +10,8 @@ from gesture_assets.definitions import defs
 from gesture_assets.defs.common import SETTINGS
 from gesture_assets.defs.coverage import edges
 from gesture_assets.warehouse import ledger
-from gesture_assets_tests.assets.small_world import DAYS, land
-from gesture_assets_tests.nights import failures, run_night
+from gesture_assets_tests.small_world import DAYS, land
+from gesture_assets_tests.running import failures, run_night
 
 CONTRACTS = catalogue(SETTINGS.tags).tables
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gesture_assets_tests.nights import failures, run_night, warehouse
+from gesture_assets_tests.running import failures, run_night, warehouse
 
 ROOT = Path(__file__).resolve().parents[2]
 # Nothing happened on 2024-01-05, and a day without rows has no night.

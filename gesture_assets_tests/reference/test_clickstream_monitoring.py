@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from gesture_assets_tests.nights import failures, published, run_night
+from gesture_assets_tests.running import failures, published, run_night
 
 FIRST, LAST = date(2024, 1, 4), date(2024, 6, 29)
 REFERENCE_COMPLETE = date(2024, 2, 7)  # the week, and the four weeks before it

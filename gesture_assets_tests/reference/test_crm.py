@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gesture_assets_tests.nights import failures, run_night, warehouse
+from gesture_assets_tests.running import failures, run_night, warehouse
 
 pytestmark = pytest.mark.slow
 

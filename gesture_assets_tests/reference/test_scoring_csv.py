@@ -15,7 +15,7 @@ from gesture_assets.features.user_features import user_features
 from gesture_assets.rules.rule_set import load_rule_set
 from gesture_assets.rules.scorer import score
 from gesture_assets.settings import load_settings
-from gesture_assets_tests.nights import failures, published, run_night, warehouse
+from gesture_assets_tests.running import failures, published, run_night, warehouse
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from gesture_assets_tests.assets.small_world import DAYS, land
-from gesture_assets_tests.nights import content_hashes, failures, run_night
+from gesture_assets_tests.small_world import DAYS, land
+from gesture_assets_tests.running import content_hashes, failures, run_night
 
 ROWS, COLUMNS = "crm_row_counts_are_in_their_ranges", "crm_column_counts_are_as_expected"
 PRODUCTS, DATES = "every_product_id_is_in_its_range", "every_crm_date_begins_with_year_month_and_day"

@@ -30,7 +30,7 @@ from gesture_assets.models.versions import load_version
 from gesture_assets.records import activations as registry
 from gesture_assets.records.opening import warehouse_of
 from gesture_assets.settings import load_settings
-from gesture_assets_tests.nights import content_hashes, failures, published, run_night, warehouse
+from gesture_assets_tests.running import content_hashes, failures, published, run_night, warehouse
 
 pytestmark = [
     pytest.mark.slow,

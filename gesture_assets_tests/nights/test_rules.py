@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from gesture_assets.defs import common
-from gesture_assets_tests.nights import failures, published, run_night, warehouse
+from gesture_assets_tests.running import failures, published, run_night, warehouse
 
 RULES = """
 name = "views"

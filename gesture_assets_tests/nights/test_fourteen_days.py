@@ -21,7 +21,7 @@ SHUFFLED = random.Random(7).sample(PAIRS, len(PAIRS))
 
 def build(folder: Path, orders: dict[str, Sequence[Sequence[date]]]) -> None:
     """Build the world in `folder` in one order after the other, and write each order's content hashes beside it."""
-    from gesture_assets_tests.nights import content_hashes, failures, run_night
+    from gesture_assets_tests.running import content_hashes, failures, run_night
 
     for name, runs in orders.items():
         for days in runs:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gesture_assets_tests.nights import failures, published, run_night
+from gesture_assets_tests.running import failures, published, run_night
 
 
 def test_a_night_publishes_scores_of_its_day(data_dir: Path) -> None:

@@ -10,8 +10,8 @@ import dagster as dg
 import duckdb
 import pytest
 
-from gesture_assets_tests.assets.small_world import DAYS, SUBSCRIBERS, TAGS, TRANSACTIONS, land, row
-from gesture_assets_tests.nights import content_hashes, failures, run_night, warehouse
+from gesture_assets_tests.small_world import DAYS, SUBSCRIBERS, TAGS, TRANSACTIONS, land, row
+from gesture_assets_tests.running import content_hashes, failures, run_night, warehouse
 
 NOW = datetime(2026, 3, 6, 2)
 EVENTS = {"raw_events", "quarantined_events", "landing_reconciliation", "identity_links"}

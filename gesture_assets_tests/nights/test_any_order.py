@@ -15,8 +15,8 @@ from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.defs import common
 from gesture_assets.settings import load_settings
 from gesture_assets.sources import landing_index
-from gesture_assets_tests.assets.small_world import DAYS, SUBSCRIBERS, TAGS, TRANSACTIONS, land
-from gesture_assets_tests.nights import content_hashes, failures, published, run_night, warehouse
+from gesture_assets_tests.small_world import DAYS, SUBSCRIBERS, TAGS, TRANSACTIONS, land
+from gesture_assets_tests.running import content_hashes, failures, published, run_night, warehouse
 
 pytestmark = pytest.mark.slow
 

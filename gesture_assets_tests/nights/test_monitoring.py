@@ -20,7 +20,7 @@ from gesture_assets.records import alert_log
 from gesture_assets.records.opening import warehouse_of
 from gesture_assets.settings import load_settings
 from gesture_assets_tests.assets.test_models import run_training
-from gesture_assets_tests.nights import content_hashes, failures, run_night, warehouse
+from gesture_assets_tests.running import content_hashes, failures, run_night, warehouse
 
 pytestmark = [
     pytest.mark.slow,

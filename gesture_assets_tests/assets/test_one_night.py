@@ -9,7 +9,7 @@ import pytest
 from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.monitoring.tables import WATCHED
 from gesture_assets.settings import load_settings
-from gesture_assets_tests.nights import failures, run_night, warehouse
+from gesture_assets_tests.running import failures, run_night, warehouse
 
 pytestmark = pytest.mark.slow
 
