@@ -67,7 +67,7 @@ def wait_for(what: str, is_so: Any, log: Path) -> None:
         time.sleep(1)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_backfill_of_thirty_days_from_the_ui_succeeds_as_one_run(tmp_path: Path) -> None:
     data_dir, log = tmp_path / "data", tmp_path / "dev.log"
     surroundings = environment(data_dir)

@@ -10,10 +10,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
-
-from gesture_assets.defs import alerting
 from gesture_assets.defs.alerting import end_failures, night_failed, training_failed, training_passed
 from gesture_assets.defs.common import NOW_TAG
+
+from gesture_assets.defs import alerting
 from gesture_assets.errors import ContractBreach, DiskFull, GateClosed, TrainingRefused, WarehouseBusy
 from gesture_assets.monitoring.alerts import NIGHT_FAILED, Incident
 from gesture_assets.records import alert_log
