@@ -1,77 +1,76 @@
-"""What a run leaves in Dagster: metadata, check results, materialised partitions, and no second try of a defect."""
+"""One night by Dagster: the rows of the plain runner, and what Dagster is told of them."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 
 import dagster as dg
-import duckdb
 import pytest
 
 from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.monitoring.tables import WATCHED
 from gesture_assets.settings import load_settings
-from gesture_assets_tests.running import failures, run_night, warehouse
+from gesture_assets_tests.running import content_hashes, definitions, failures, run_in_dagster
+from gesture_assets_tests.small_world import DAYS
+from gesture_assets_tests.worlds import SMALL_MOMENT, world_in_use
 
 pytestmark = pytest.mark.slow
 
-HEADER = "event_id,user_id,event_type,event_at,received_at\n"
+DAY = str(DAYS[3])
 # Made of a file, a model, or statistics of counts.
 MADE_IN_MEMORY = {"rule_sets", "score_reasons", *(contract.name for contract in WATCHED)}
 TABLES = {contract.name for contract in catalogue(load_settings({}).tags).nightly}
-LANDED = ("raw_events", "quarantined_events", "landing_reconciliation", "identity_links")
+FILES = {"published_warehouse", "validation_results"}
 
 
-def land(data_dir, day: str, *, bad: int = 0, good: int = 6) -> None:
-    folder = data_dir / "landing" / "native"
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [f"{day}-{n},{'ada' if n % 2 else 'bob'},page_view,{day}T1{n}:00:00Z,{day}T1{n}:00:00Z" for n in range(good)]
-    rows += [f"{day}-bad-{n},,page_view,{day}T12:00:00Z,{day}T12:00:00Z" for n in range(bad)]
-    (folder / f"events-{day}.csv").write_text(HEADER + "\n".join(rows) + "\n")
+@dataclass(frozen=True)
+class Night:
+    folder: Path
+    by_runner: dict[tuple[str, date], str]
+    result: dg.ExecuteInProcessResult
+    instance: dg.DagsterInstance
+    definitions: dg.Definitions
+
+    @property
+    def materialised(self) -> dict[str, dg.AssetMaterialization]:
+        """What Dagster was told of each asset."""
+        found = [event.materialization for event in self.result.get_asset_materialization_events()]
+        assert len({one.asset_key for one in found}) == len(found)
+        return {one.asset_key.to_user_string(): one for one in found}
 
 
-def test_a_publication_shows_reliability_the_state_of_the_model_and_leaves_a_page(data_dir) -> None:
-    for day in ("2026-03-09", "2026-03-10"):  # by the second night the first day was due
-        land(data_dir, day)
-        result = run_night(day)
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+    """The last day of the small world, whose days the plain runner built, built again by Dagster's job."""
+    with (
+        world_in_use("small", tmp_path_factory.mktemp("one_night")) as folder,
+        dg.DagsterInstance.ephemeral() as instance,
+    ):
+        by_runner = content_hashes(folder)
+        result = run_in_dagster(DAY, now=SMALL_MOMENT, instance=instance)
         assert result.success, failures(result)
-    (shown,) = [
-        event.step_materialization_data.materialization.metadata
-        for event in result.get_asset_materialization_events()
-        if event.asset_key and event.asset_key.path[-1] == "published_warehouse"
-    ]
-    assert "| is_available | false |" in str(shown["model_status"].value)
-    assert "| all tables |" in str(shown["reliability"].value)
-    assert (data_dir / "reports" / str(shown["page"].value)).read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert shown["page"].value == "night-2026-03-10.html"
+        yield Night(folder, by_runner, result, instance, definitions())
 
 
-def test_a_materialisation_says_what_a_human_wants_to_know(data_dir) -> None:
-    land(data_dir, "2026-03-09")
-    result = run_night("2026-03-09")
-    assert result.success, failures(result)
-    found = {
-        event.asset_key.path[-1]: event.step_materialization_data.materialization
-        for event in result.get_asset_materialization_events()
-        if event.asset_key
-    }
-    assert set(found) == TABLES | {"published_warehouse", "validation_results"}
-    raw = found["raw_events"]
-    assert raw.partition == "2026-03-09"
-    metadata = {name: value.value for name, value in raw.metadata.items()}
-    assert metadata["dagster/row_count"] == 6
-    assert metadata["window"] == "2026-03-09"
-    assert metadata["is_backfill"] is False
-    assert "select" in metadata["sql"].lower()
-    assert "of" in metadata["checks"]
-    assert (metadata["landed"], metadata["quarantined"], metadata["duplicates"], metadata["late_events"]) == (
-        6,
-        0,
-        0,
-        0,
-    )
-    # Tables of a source that is not configured are noted as absent.
-    absent = {name for name, one in found.items() if "absent" in one.metadata}
-    assert absent == {"crm_snapshot", "validated_subscribers", "quarantined_subscribers"}
-    for name in TABLES - absent:
+def test_dagster_and_the_plain_runner_build_the_same_rows(night: Night) -> None:
+    assert {name for name, _ in night.by_runner} == TABLES
+    assert content_hashes(night.folder) == night.by_runner
+
+
+def test_every_asset_is_materialised_for_its_day_with_what_a_human_wants_to_know(night: Night) -> None:
+    found = night.materialised
+    assert set(found) == TABLES | FILES
+    assert {one.partition for one in found.values()} == {DAY}
+    raw = {name: value.value for name, value in found["raw_events"].metadata.items()}
+    assert raw["dagster/row_count"] == 30
+    assert raw["window"] == DAY
+    assert raw["is_backfill"] is False
+    assert "select" in raw["sql"].lower()
+    assert "of" in raw["checks"]
+    assert (raw["landed"], raw["quarantined"], raw["duplicates"], raw["late_events"]) == (31, 1, 0, 0)
+    for name in TABLES:
         metadata = found[name].metadata
         made_by_sql = set() if name in MADE_IN_MEMORY else {"sql"}
         assert {"dagster/row_count", "content_hash", "window", "days", "column_count", *made_by_sql} <= set(metadata), (
@@ -79,25 +78,42 @@ def test_a_materialisation_says_what_a_human_wants_to_know(data_dir) -> None:
         )
         assert (found[name].tags or {})["dagster/data_version"] == metadata["content_hash"].value, name
     assert "rule_set_version" in found["rule_scores"].metadata
-    assert "snapshot_id" in found["published_warehouse"].metadata
-    report = json.loads((data_dir / "validation_results.json").read_text())
-    assert (report["success"], report["run_id"]) == (True, result.run_id)
+
+
+def test_columns_have_their_lineage(night: Night) -> None:
+    lineage = night.materialised["rule_scores"].metadata["dagster/column_lineage"].value
+    made_of = {(dep.asset_key.to_user_string(), dep.column_name) for dep in lineage.deps_by_column["score"]}
+    assert made_of >= {("user_features", "user_id"), ("daily_activity", "activity_date")}
+
+
+def test_a_publication_shows_reliability_the_state_of_the_model_and_leaves_a_page(night: Night) -> None:
+    shown = night.materialised["published_warehouse"].metadata
+    assert "snapshot_id" in shown
+    assert "| is_available | false |" in str(shown["model_status"].value)
+    assert "| all tables |" in str(shown["reliability"].value)
+    page = night.folder / "reports" / str(shown["page"].value)
+    assert page.name == f"night-{DAY}.html"
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_the_report_of_the_checks_is_that_of_the_run(night: Night) -> None:
+    report = json.loads((night.folder / "validation_results.json").read_text())
+    assert (report["success"], report["run_id"]) == (True, night.result.run_id)
     assert {one["table"] for one in report["results"]} == TABLES
-    assert found["validation_results"].metadata["success"].value is True
+    assert night.materialised["validation_results"].metadata["success"].value is True
 
 
-def test_every_check_reports_once_with_what_it_observed(data_dir) -> None:
-    land(data_dir, "2026-03-09")
-    result = run_night("2026-03-09")
-    checks = result.get_asset_check_evaluations()
-    reported = [(check.asset_key.path[-1], check.check_name) for check in checks]
-    expected = {(c.name, check.name) for c in catalogue(load_settings().tags).nightly for check in c.checks}
-    assert set(reported) == expected | {
-        ("published_warehouse", "the_published_file_holds_what_passed"),
-        ("published_warehouse", "the_newest_day_is_the_last_complete_day"),
-        ("validation_results", "success_is_what_the_checks_say"),
+def test_every_check_is_told_once_with_what_it_observed(night: Night) -> None:
+    checks = night.result.get_asset_check_evaluations()
+    told = [(check.asset_key.to_user_string(), check.check_name) for check in checks]
+    expected = {(contract.name, check.name) for contract in catalogue().nightly for check in contract.checks}
+    assert {(table, name) for table, name in told if table not in FILES} == expected
+    assert {name for table, name in told if table in FILES} == {
+        "the_published_file_holds_what_passed",
+        "the_newest_day_is_the_last_complete_day",
+        "success_is_what_the_checks_say",
     }
-    assert len(reported) == len(set(reported))
+    assert len(told) == len(set(told))
     silent = [
         check.check_name for check in checks if check.asset_key.path[-1] in TABLES and "observed" not in check.metadata
     ]
@@ -107,74 +123,13 @@ def test_every_check_reports_once_with_what_it_observed(data_dir) -> None:
     ]
 
 
-def test_a_failed_check_shows_the_rows_and_what_to_do(data_dir) -> None:
-    land(data_dir, "2026-03-09", bad=3)
-    result = run_night("2026-03-09")
-    assert not result.success
-    [check] = [
-        c for c in result.get_asset_check_evaluations() if not c.passed and c.severity is dg.AssetCheckSeverity.ERROR
+def test_checks_are_kept_for_their_day_and_none_stays_planned(night: Night) -> None:
+    keys = [check.asset_check_key for check in night.result.get_asset_check_evaluations()]
+    kept = [
+        (key, record.partition, record.status.value)
+        for key in keys
+        for record in night.instance.event_log_storage.get_asset_check_execution_history(key, limit=9)
     ]
-    assert (check.asset_key.path[-1], check.check_name) == (
-        "landing_reconciliation",
-        "at_most_5_percent_of_rows_are_quarantined",
-    )
-    metadata = {name: value.value for name, value in check.metadata.items()}
-    assert metadata["found"] == 1
-    assert "missing_user_id 3" in metadata["sample"]
-    assert "rejected.quarantined_events" in metadata["recovery"]
-    assert not [
-        event
-        for event in result.get_asset_materialization_events()
-        if event.asset_key and event.asset_key.path[-1] == "raw_events"
-    ]
-
-
-def test_good_days_of_a_range_are_live_and_materialised_and_the_bad_one_is_neither(data_dir) -> None:
-    for day in ("2026-03-06", "2026-03-08"):
-        land(data_dir, day)
-    land(data_dir, "2026-03-07", bad=3)
-    instance = dg.DagsterInstance.ephemeral()
-    result = run_night("2026-03-06", "2026-03-08", instance=instance)
-    assert not result.success
-    assert "2026-03-07" in failures(result)
-    assert "2026-03-06" not in failures(result)
-    con = warehouse(data_dir)
-    live = con.execute("select as_of_date::varchar, count(*) from raw_events group by all order by all").fetchall()
-    verdicts = con.execute(
-        "select partition::varchar, verdict from gate_ledger where table_name = 'raw_events' order by all"
-    ).fetchall()
-    kept = con.execute("select count(*) from rejected.quarantined_events").fetchone()
-    con.close()
-    assert live == [("2026-03-06", 6), ("2026-03-08", 6)]
-    assert verdicts == [("2026-03-06", "PASS"), ("2026-03-07", "FAIL"), ("2026-03-08", "PASS")]
-    assert kept == (3,)
-    # The report is written by the step that failed.
-    report = json.loads((data_dir / "validation_results.json").read_text())
-    assert (report["success"], report["run_id"]) == (False, result.run_id)
-    failed = {(one["table"], one["day"]) for one in report["results"] if not one["success"]}
-    assert failed == {(table, "2026-03-07") for table in LANDED}
-    checks = [check for one in report["results"] for check in one["checks"]]
-    assert {c["name"] for c in checks if not c["passed"] and c["severity"] == "ERROR"} == {
-        "at_most_5_percent_of_rows_are_quarantined"
-    }
-    for table in LANDED:
-        assert instance.get_materialized_partitions(dg.AssetKey(table)) == {"2026-03-06", "2026-03-08"}, table
-    for table in ("sessions", "user_features", "published_warehouse"):  # nothing is built on a night with a hole
-        assert instance.get_materialized_partitions(dg.AssetKey(table)) == set(), table
-    assert not (data_dir / "gesture.duckdb").exists()
-
-
-def test_a_closed_gate_and_a_defect_are_not_tried_again(data_dir) -> None:
-    land(data_dir, "2026-03-09")
-    closed = run_night("2026-03-09", select="user_features")
-    assert "GateClosed" in failures(closed)
-    assert run_night("2026-03-09").success
-    con = duckdb.connect(str(data_dir / "warehouse.duckdb"))
-    con.execute("update gate_ledger set verdict = 'FAIL', checks = 'no json' where table_name = 'daily_activity'")
-    con.close()
-    broken = run_night("2026-03-09", select="user_features")
-    assert "JSONDecodeError" in failures(broken)
-    for result in (closed, broken):
-        kinds = {event.event_type_value for event in result.all_events}
-        assert "STEP_FAILURE" in kinds
-        assert not {"STEP_UP_FOR_RETRY", "STEP_RESTARTED"} & kinds
+    assert len(kept) == len(keys)
+    assert {partition for _, partition, _ in kept} == {DAY}
+    assert {status for *_, status in kept} <= {"SUCCEEDED", "FAILED"}

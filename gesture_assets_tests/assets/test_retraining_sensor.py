@@ -6,9 +6,9 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 import duckdb
 import pytest
+from gesture_assets.defs.retraining import retrain_when_called_for
 
 from gesture_assets.contracts.contract import Contract
-from gesture_assets.defs.retraining import retrain_when_called_for
 from gesture_assets.models.tables import CANDIDATE_MODEL
 from gesture_assets.monitoring.tables import RETRAIN_DECISION
 from gesture_assets.settings import Settings

@@ -15,13 +15,13 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from gesture_assets.defs.common import DAILY, SETTINGS
 
 import gesture_assets.defs
 from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.contracts.contract import PROVENANCE
 from gesture_assets.definitions import defs
 from gesture_assets.defs import alerting, nightly
-from gesture_assets.defs.common import DAILY, SETTINGS
 from gesture_assets.vocabulary.severity import WARN_ONLY, Severity
 
 ROOT = Path(__file__).resolve().parents[2]

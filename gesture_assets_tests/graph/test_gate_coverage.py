@@ -4,14 +4,14 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from gesture_assets.defs.common import SETTINGS
+from gesture_assets.defs.coverage import edges
 
 from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.definitions import defs
-from gesture_assets.defs.common import SETTINGS
-from gesture_assets.defs.coverage import edges
 from gesture_assets.warehouse import ledger
-from gesture_assets_tests.small_world import DAYS, land
 from gesture_assets_tests.running import failures, run_night
+from gesture_assets_tests.small_world import DAYS, land
 
 CONTRACTS = catalogue(SETTINGS.tags).tables
 
