@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from gesture_assets.contracts.catalogue import catalogue
-from gesture_assets.monitoring.tables import WATCHED
+from gesture_assets.monitoring.tables import TABLES as MONITORING
 from gesture_assets.settings import load_settings
 from gesture_assets_tests.running import content_hashes, definitions, failures, run_in_dagster
 from gesture_assets_tests.small_world import DAYS
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 DAY = str(DAYS[3])
 # Made of a file, a model, or statistics of counts.
-MADE_IN_MEMORY = {"rule_sets", "score_reasons", *(contract.name for contract in WATCHED)}
+MADE_IN_MEMORY = {"rule_sets", "score_reasons", *(contract.name for contract in MONITORING)}
 TABLES = {contract.name for contract in catalogue(load_settings({}).tags).nightly}
 FILES = {"published_warehouse", "validation_results"}
 
