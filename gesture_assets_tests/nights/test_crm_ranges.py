@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gesture_assets.vocabulary.severity import Severity
-from gesture_assets_tests.running import content_hashes, failures, run_night
+from gesture_assets_tests.running import content_hashes, failures, outcomes, run_night
 from gesture_assets_tests.small_world import DAYS, land
 
 ROWS, COLUMNS = "crm_row_counts_are_in_their_ranges", "crm_column_counts_are_as_expected"
@@ -26,10 +26,9 @@ def a_hundred(data_dir: Path, write_crm: Callable[..., Path]) -> Path:
 def outcome() -> tuple[bool, dict[str, Severity], str]:
     """Whether the CRM's step succeeded, which of the four checks did not pass, and the error."""
     result = run_night(DAYS[0], select="crm_snapshot")
-    commits = result.results["crm_subscribers"].commits
-    checks = [check for commit in commits if commit.contract.name == "crm_snapshot" for check in commit.outcomes]
-    assert {ROWS, COLUMNS, PRODUCTS, DATES} <= {check.name for check in checks}
-    failed = {check.name: check.severity for check in checks if not check.passed}
+    checks = {name: check for (table, name), check in outcomes(result).items() if table == "crm_snapshot"}
+    assert {ROWS, COLUMNS, PRODUCTS, DATES} <= set(checks)
+    failed = {name: check.severity for name, check in checks.items() if not check.passed}
     return result.success, failed, failures(result)
 
 

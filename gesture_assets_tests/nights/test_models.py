@@ -30,7 +30,15 @@ from gesture_assets.records import activations as registry
 from gesture_assets.records.opening import warehouse_of
 from gesture_assets.settings import load_settings
 from gesture_assets_tests.conftest import use_settings
-from gesture_assets_tests.running import content_hashes, failures, published, run_night, run_training, warehouse
+from gesture_assets_tests.running import (
+    content_hashes,
+    failures,
+    outcomes,
+    published,
+    run_night,
+    run_training,
+    warehouse,
+)
 from gesture_assets_tests.worlds import CHAMPION_LAST as LAST
 from gesture_assets_tests.worlds import ROOT, copy_world, world_in_use
 
@@ -173,8 +181,7 @@ def test_a_champion_whose_files_are_gone_leaves_the_night_to_the_rules(copy: Pat
     )
     assert found["champion_unavailable"] > 100
     assert "model" not in found
-    outcomes = [outcome for commit in result.results["model_scores"].commits for outcome in commit.outcomes]
-    assert [outcome.passed for outcome in outcomes if outcome.name == "the_model_serves"] == [False]
+    assert [check.passed for (_, name), check in outcomes(result).items() if name == "the_model_serves"] == [False]
 
 
 @pytest.fixture(scope="module")

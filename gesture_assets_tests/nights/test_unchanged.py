@@ -9,7 +9,8 @@ import duckdb
 import pytest
 
 from gesture_assets.nights.runner import NightResult
-from gesture_assets_tests.running import content_hashes, failures, run_night, warehouse
+from gesture_assets.vocabulary.severity import Severity
+from gesture_assets_tests.running import content_hashes, failures, outcomes, run_night, warehouse
 from gesture_assets_tests.small_world import DAYS, SUBSCRIBERS, row, write_crm
 from gesture_assets_tests.worlds import SMALL_MOMENT
 
@@ -69,13 +70,8 @@ def attempts(data_dir: Path) -> dict[str, int]:
         return dict(counts.fetchall())
 
 
-def checks(result: NightResult) -> dict[tuple[str, str], tuple[bool, Any]]:
-    return {
-        (commit.contract.name, outcome.name): (outcome.passed, outcome.severity)
-        for step in result.results.values()
-        for commit in step.commits
-        for outcome in commit.outcomes
-    }
+def verdicts(result: NightResult) -> dict[tuple[str, str], tuple[bool, Severity]]:
+    return {key: (check.passed, check.severity) for key, check in outcomes(result).items()}
 
 
 def test_a_run_that_insists_builds_everything_and_the_next_one_nothing_and_reports_the_same(built: Path) -> None:
@@ -92,8 +88,8 @@ def test_a_run_that_insists_builds_everything_and_the_next_one_nothing_and_repor
     assert {name: versions[name] for name in ALL} == {name: same[name] for name in ALL}
     assert all(versions[name] for name in ALL)
     assert (content_hashes(built), attempts(built)) == (hashes, before)
-    assert checks(second) == checks(first)
-    assert not all(passed for passed, _ in checks(first).values()), "what warned warns again"
+    assert verdicts(second) == verdicts(first)
+    assert not all(passed for passed, _ in verdicts(first).values()), "what warned warns again"
     assert night(DAYS[3], select="raw_events", restate_reason="looking again")[0] == set()
 
 
