@@ -140,11 +140,16 @@ def test_chunks_before_one_that_cannot_be_read_are_live_and_dagster_knows(
 
 
 def test_a_closed_gate_and_a_defect_are_not_tried_again(copied_world: Callable[[str], Path]) -> None:
-    with duckdb.connect(str(copied_world("small") / "warehouse.duckdb")) as con:
-        con.execute("update gate_ledger set verdict = 'FAIL' where table_name = 'raw_events'")
-        con.execute("update gate_ledger set verdict = 'FAIL', checks = 'no json' where table_name = 'daily_activity'")
-    closed = run_in_dagster(DAYS[3], now=SMALL_MOMENT, select="sessions")
+    ledger = str(copied_world("small") / "warehouse.duckdb")
+
+    def spoil(column: str, value: str) -> None:
+        with duckdb.connect(ledger) as con:
+            con.execute(f"update gate_ledger set {column} = ? where table_name = 'daily_activity'", [value])
+
+    spoil("verdict", "FAIL")
+    closed = run_in_dagster(DAYS[3], now=SMALL_MOMENT, select="user_features")
     assert "GateClosed" in failures(closed)
+    spoil("checks", "no json")
     broken = run_in_dagster(DAYS[3], now=SMALL_MOMENT, select="user_features")
     assert "JSONDecodeError" in failures(broken)
     for result in (closed, broken):

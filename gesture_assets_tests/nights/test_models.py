@@ -172,6 +172,7 @@ def test_a_champion_whose_files_are_gone_leaves_the_night_to_the_rules(copy: Pat
     shutil.rmtree(load_settings().models)
     result = run_night(LAST, select=TONIGHT)
     assert result.success, failures(result)
+    assert "| all tables |" in str(result.results["published_warehouse"].notes["reliability"])
     found = dict(
         ask(
             copy,
