@@ -4,8 +4,7 @@ Belongs here: fixtures that more than one folder uses. Does not belong here: exp
 """
 
 import os
-import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -18,8 +17,10 @@ from gesture_assets.settings import Settings, load_settings
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.session import Session
 from gesture_assets.warehouse.warehouse import connect
+from gesture_assets_tests import small_world
 
 NOW = datetime(2026, 3, 10, 2, 0)  # a night's usual hour; the day that has just ended is 2026-03-09
+
 KEY = "a key for tests only"
 
 OpenSession = Callable[..., AbstractContextManager[Session]]
@@ -35,17 +36,36 @@ def reference() -> Path:
     return folder
 
 
+def use_settings(patch: pytest.MonkeyPatch, data_dir: Path, more: Mapping[str, str] | None = None) -> None:
+    """Let the environment point to `data_dir`, with no settings but `more`."""
+    for variable in [name for name in os.environ if name.startswith("GESTURE_") and name != "GESTURE_REFERENCE_DATA"]:
+        patch.delenv(variable)
+    own = {"GESTURE_DATA_DIR": data_dir, "GESTURE_PSEUDONYM_KEY": KEY, "DAGSTER_HOME": data_dir / "dagster_home"}
+    for variable, value in (own | dict(more or {})).items():
+        patch.setenv(variable, str(value))
+
+
 @pytest.fixture
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty data folder that the settings of this test point to."""
     folder = tmp_path / "data"
     folder.mkdir()
-    for name in [name for name in os.environ if name.startswith("GESTURE_") and name != "GESTURE_REFERENCE_DATA"]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("GESTURE_DATA_DIR", str(folder))
-    monkeypatch.setenv("GESTURE_PSEUDONYM_KEY", KEY)
-    monkeypatch.setenv("DAGSTER_HOME", str(folder / "dagster_home"))
+    use_settings(monkeypatch, folder)
     return folder
+
+
+@pytest.fixture
+def copied_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """`copied_world("small")`: a copy of one of `WORLDS` that the settings of this test point to, to be changed."""
+
+    from gesture_assets_tests.worlds import WORLDS, copy_world  # they import Dagster
+
+    def copied(name: str) -> Path:
+        folder = copy_world(name, tmp_path / "data")
+        use_settings(monkeypatch, folder, WORLDS[name].settings())
+        return folder
+
+    return copied
 
 
 @pytest.fixture
@@ -88,22 +108,7 @@ def write_crm(data_dir: Path) -> Callable[..., Path]:
         dated_tags: bool = False,
     ) -> Path:
         path = data_dir / "crm_database.sqlite"
-        path.unlink(missing_ok=True)
-        con = sqlite3.connect(path)
-        con.execute(
-            "create table Subscribers(mailchimp_id integer, user_full_name text, user_email text, "
-            "member_rating integer, optin_time text, country_code text)"
-        )
-        con.execute(f"create table Tags(mailchimp_id integer, tag text{', tagged_at text' if dated_tags else ''})")
-        con.execute(
-            "create table Transactions(transaction_id integer, purchased_at text, user_full_name text, "
-            "user_email text, charge_country text, product_id integer)"
-        )
-        con.executemany("insert into Subscribers values (?, ?, ?, ?, ?, ?)", subscribers)
-        con.executemany(f"insert into Tags values (?, ?{', ?' if dated_tags else ''})", tags)
-        con.executemany("insert into Transactions values (?, ?, ?, ?, ?, ?)", transactions)
-        con.commit()
-        con.close()
+        small_world.write_crm(path, subscribers, tags, transactions, dated_tags=dated_tags)
         return path
 
     return write

@@ -54,7 +54,7 @@ def import_everything() -> None:
 
     import gesture_assets.cli
     import gesture_assets.definitions
-    import gesture_assets_tests.nights
+    import gesture_assets_tests.running
 
     del dagster, great_expectations, polars, gesture_assets, gesture_assets_tests
 

@@ -1,7 +1,7 @@
 """A small good night: rows for every table that satisfy every check of its contract.
 
 Belongs here: committing those rows as assets would. Used by `gates/`, `unit/` and the published schema. Does not
-belong here: the rows (`gates/<domain>.py`), whole nights of the real assets (`nights.py`).
+belong here: the rows (`gates/<domain>.py`), whole nights of the real assets (`running.py`).
 """
 
 import re

@@ -47,10 +47,15 @@ def events_of(
         )
 
 
-def log_good_days(context: dg.AssetExecutionContext, commits: Sequence[TableCommit], run: RunInfo) -> None:
-    """Good days of a range are live although the step fails."""
-    for commit in commits:
-        metadata = metadata_of(commit, run)
+def log_good_days(
+    context: dg.AssetExecutionContext,
+    commits: Sequence[TableCommit],
+    run: RunInfo,
+    notes: Mapping[str, Any] | None = None,
+) -> None:
+    """Good days of a range are live although the step fails; `notes` stand at the first table, as ever."""
+    for position, commit in enumerate(commits):
+        metadata = metadata_of(commit, run) | _notes(notes or {} if position == 0 else {})
         for verdict in commit.days:
             if verdict.passed:
                 context.log_event(

@@ -86,7 +86,7 @@ class RunningNight:
                 result = run_step(step, night, when_cut_off=lambda commits: log_good_days(context, commits, run))
             yield from events_of(result, run, step.column_sources(settings))
             if result.failure:
-                log_good_days(context, result.commits, run)
+                log_good_days(context, result.commits, run, result.notes)
                 raise result.failure
         except GestureError as error:
             if isinstance(error, GateClosed) and _was_being_built(settings, run, error):

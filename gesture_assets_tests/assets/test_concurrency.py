@@ -30,9 +30,9 @@ HERE = "gesture_assets_tests.assets.test_concurrency"
 DAYS = 31
 
 
-def day(number: int) -> str:
-    """Day `number` of the world, from 1; the last is yesterday."""
-    return str(yesterday() - timedelta(days=DAYS - number))
+def day(number: int, *, days: int = DAYS) -> str:
+    """Day `number` of a world of `days` days, from 1; the last is yesterday."""
+    return str(yesterday() - timedelta(days=days - number))
 
 
 def reader(link: Path, stop: Path, answers: Path) -> Callable[[], None]:
@@ -58,6 +58,43 @@ def reader(link: Path, stop: Path, answers: Path) -> Callable[[], None]:
         answers.write_text(f"{looks} {len(snapshots)}")
 
     return read
+
+
+def two_together(root: str) -> dict[str, Any]:
+    """A backfill of the second of three days and the nightly that needs it, started together while somebody reads."""
+    import_everything()
+    folder, log = Path(root), Path(root) / "log"
+    data_dir, undisturbed = folder / "data", folder / "undisturbed"
+    first, second, third = (day(number, days=3) for number in (1, 2, 3))
+    os.environ["GESTURE_DATA_DIR"] = str(data_dir)
+    assert run(lambda: write_world(data_dir, days=3), log) == 0, log.read_text()
+    assert run(gesture("run", "--date", first), log) == 0, log.read_text()
+    shutil.copytree(data_dir, undisturbed, symlinks=True)
+    stop, answer, logs = folder / "stop", folder / "answer", [folder / "backfill.log", folder / "nightly.log"]
+    reading = fork(reader(data_dir / "gesture.duckdb", stop, answer), log)
+    pids = [fork(gesture("run", "--date", second), logs[0]), fork(gesture("run", "--date", third), logs[1])]
+    found: dict[str, Any] = {"ended": [end_of(pid) for pid in pids], "said": [own.read_text() for own in logs]}
+    stop.touch()
+    found["reader"] = end_of(reading)
+    found["snapshots"] = int(answer.read_text().split()[1])
+    found["published"] = in_child(lambda: whole(data_dir), log)
+    found["hashes"] = in_child(lambda: hashes(data_dir), log)
+    os.environ["GESTURE_DATA_DIR"] = str(undisturbed)
+    assert run(gesture("run"), log) == 0, log.read_text()
+    found["undisturbed"] = in_child(lambda: hashes(undisturbed), log)
+    found["log"] = log.read_text()[-3000:]
+    return found
+
+
+@pytest.mark.slow
+def test_a_backfill_and_the_nightly_that_needs_it_both_succeed_and_a_reader_never_notices(tmp_path: Path) -> None:
+    found = in_a_process(HERE, "two_together", tmp_path, environment=environment(tmp_path))
+    assert found["ended"] == [0, 0], found["said"]
+    assert any(re.search(r"waits for .*held by PID \d+ \(", said) for said in found["said"]), found["said"]
+    assert found["reader"] == 0, found["log"]
+    assert found["snapshots"] >= 2
+    assert found["published"] == day(3, days=3)
+    assert found["hashes"] == found["undisturbed"]
 
 
 def started_together(root: str) -> dict[str, Any]:
@@ -110,7 +147,7 @@ def started_together(root: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_runs_that_are_started_together_all_succeed_and_readers_never_notice(tmp_path: Path) -> None:
     found = in_a_process(HERE, "started_together", tmp_path, environment=environment(tmp_path))
     assert found["eight"] == [0] * 8, found["eight said"][-4000:]

@@ -71,7 +71,7 @@ def in_child(work: Callable[[], Any], log: Path) -> Any:
 
 def hashes(data_dir: Path) -> list[list[str]]:
     """Table, day and content hash of every newest PASS."""
-    from gesture_assets_tests.nights import content_hashes
+    from gesture_assets_tests.running import content_hashes
 
     return [[table, str(day), digest] for (table, day), digest in sorted(content_hashes(data_dir).items())]
 
@@ -204,7 +204,7 @@ def dagster_runs() -> list[str]:
         return [run.status.value for run in instance.get_runs()][::-1]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_twenty_kills_at_random_moments_lose_nothing_and_stop_nobody(tmp_path: Path) -> None:
     found = in_a_process(HERE, "killed_at_random", tmp_path, 20261121, environment=environment(tmp_path))
     ended = found["killed"]

@@ -12,12 +12,11 @@ import pytest
 # Which queued runs come next has no public face: this is what the daemon asks itself every few seconds.
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
-from gesture_assets.defs.killed_runs import end_killed_runs, killed_runs
 
 from gesture_assets.cli.dagster_home import prepare
-from gesture_assets.definitions import defs
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse.run_queue import RunQueue
+from gesture_assets_tests.running import definitions
 from gesture_assets_tests.unit.warehouse.test_run_queue import D8, D9, under_way
 
 
@@ -45,8 +44,8 @@ def next_in_line(instance: dg.DagsterInstance) -> list[str]:
 def nightly_tags() -> dict[str, str]:
     """The tags of the run that the schedule asks for."""
     at = datetime.fromisoformat("2026-03-10T02:00:00+00:00")
-    context = dg.build_schedule_context(scheduled_execution_time=at, repository_def=defs.get_repository_def())
-    (request,) = defs.resolve_schedule_def("nightly_schedule").evaluate_tick(context).run_requests or ()
+    context = dg.build_schedule_context(scheduled_execution_time=at, repository_def=definitions().get_repository_def())
+    (request,) = definitions().resolve_schedule_def("nightly_schedule").evaluate_tick(context).run_requests or ()
     assert request.partition_key == str(D9)
     return dict(request.tags)
 
@@ -75,14 +74,16 @@ def test_a_killed_run_is_ended_and_gives_its_place_to_the_next(
         assert next_in_line(instance) == []
         os.kill(pid, signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        assert end_killed_runs(instance, queue) == [killed]
+        assert queue.end_killed_runs(instance) == [killed]
         statuses = [instance.get_run_by_id(run_id) for run_id in (killed, alive)]
         assert [run.status.value for run in statuses if run] == ["FAILURE", "STARTED"]
         assert next_in_line(instance) == [waiting]
-        assert end_killed_runs(instance, queue) == []
+        assert queue.end_killed_runs(instance) == []
 
 
 def test_the_sensor_says_whom_it_ended(instance: dg.DagsterInstance, settings: Settings) -> None:
+    killed_runs = definitions().resolve_sensor_def("killed_runs")
+
     def tick() -> str | None:
         with dg.build_sensor_context(instance=instance) as context:
             return killed_runs.evaluate_tick(context).skip_message
@@ -101,7 +102,7 @@ def test_a_run_that_has_ended_by_itself_stays_as_it_ended(instance: dg.DagsterIn
     with under_way(queue, run_id, "nightly", D9) as pid:
         os.kill(pid, signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        assert end_killed_runs(instance, queue) == []
+        assert queue.end_killed_runs(instance) == []
     run = instance.get_run_by_id(run_id)
     assert run
     assert run.status is dg.DagsterRunStatus.SUCCESS

@@ -8,10 +8,10 @@ import duckdb
 import pytest
 
 from gesture_assets.contracts.contract import Contract
-from gesture_assets.defs.retraining import retrain_when_called_for
 from gesture_assets.models.tables import CANDIDATE_MODEL
 from gesture_assets.monitoring.tables import RETRAIN_DECISION
 from gesture_assets.settings import Settings
+from gesture_assets_tests.running import definitions
 
 DAY = date(2026, 3, 9)
 ZERO = {"DATE": DAY, "TIMESTAMP": datetime(2026, 3, 10, 2), "VARCHAR": "x", "BOOLEAN": False}
@@ -37,7 +37,7 @@ def published(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def asked() -> dg.RunRequest | dg.SkipReason:
     with dg.build_sensor_context() as context:
-        found = retrain_when_called_for(context)
+        found = definitions().resolve_sensor_def("retrain_when_called_for")(context)
     assert isinstance(found, dg.RunRequest | dg.SkipReason)
     return found
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from gesture_assets_tests.forks import ROOT, environment, in_a_process, write_world, yesterday
-from gesture_assets_tests.nights import content_hashes, warehouse
+from gesture_assets_tests.running import content_hashes, warehouse
 
 HERE = "gesture_assets_tests.assets.test_ui_backfill"
 DAYS = 30
@@ -36,7 +36,7 @@ def land(data_dir: str) -> str:
 
 def build(select: str) -> str:
     """Build a part of all days as one range; says what failed."""
-    from gesture_assets_tests.nights import failures, run_night
+    from gesture_assets_tests.running import failures, run_night
 
     return failures(run_night(yesterday() - timedelta(days=DAYS - 1), yesterday(), select=select))
 
@@ -67,7 +67,7 @@ def wait_for(what: str, is_so: Any, log: Path) -> None:
         time.sleep(1)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_backfill_of_thirty_days_from_the_ui_succeeds_as_one_run(tmp_path: Path) -> None:
     data_dir, log = tmp_path / "data", tmp_path / "dev.log"
     surroundings = environment(data_dir)

@@ -30,13 +30,14 @@ SHOWN = ("roc_auc", "pr_auc", "lift_top_20", "precision_top_20", "ece", "sum_rat
 
 def demo_model(folder: Path, size: Size) -> dict[str, Any]:
     """Train on a demo world of `size.users` and `size.days`, and judge the model and the oracle on its test part."""
-    from gesture_assets.definitions import defs
     from gesture_assets.defs.common import NOW_TAG
+
+    from gesture_assets.definitions import defs
     from gesture_assets.demo.world import write_demo_world
     from gesture_assets.models.evaluation import evaluate
     from gesture_assets.models.versions import card_of, judged_rows, known_versions, load_version
     from gesture_assets.settings import load_settings
-    from gesture_assets_tests.nights import failures, run_night, warehouse
+    from gesture_assets_tests.running import failures, run_night, warehouse
 
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=folder) as own:

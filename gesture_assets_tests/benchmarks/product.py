@@ -92,7 +92,7 @@ def timed(*, statements: bool = False) -> Iterator[Stopwatch]:
     """Time the parts of every night that runs meanwhile; with `statements`, every SQL statement as well."""
     import dagster as dg
 
-    from gesture_assets.defs import publish as publish_asset
+    from gesture_assets.nights import publishing
     from gesture_assets.publication import publish
     from gesture_assets.sources import landing_index
     from gesture_assets.warehouse import (
@@ -118,7 +118,7 @@ def timed(*, statements: bool = False) -> Iterator[Stopwatch]:
         "LandingIndex": [landing_index.LandingIndex],
         "ledger": [ledger],
         "audit": [audit, window_audit],
-        "publish": [publish, publish_asset],
+        "publish": [publish, publishing],
         "DagsterInstance": [dg.DagsterInstance],
     }
     undo: list[tuple[Any, str, Any]] = []
@@ -183,7 +183,7 @@ def run(first: date, last: date | None = None, *, tables: tuple[str, ...] = ()) 
 
     from gesture_assets.cli.dagster_home import prepare
     from gesture_assets.settings import load_settings
-    from gesture_assets_tests.nights import failures, run_night
+    from gesture_assets_tests.running import failures, run_night
 
     prepare(load_settings())
     instance = dg.DagsterInstance.get()

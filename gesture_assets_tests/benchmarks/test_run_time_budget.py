@@ -7,7 +7,7 @@ from time import process_time
 import pytest
 
 from gesture_assets.demo.world import write_demo_world
-from gesture_assets_tests.nights import failures, run_night, warehouse
+from gesture_assets_tests.running import failures, run_night, warehouse
 
 NIGHT = date(2026, 3, 9)
 # Row O21, of the processor's time: other work on the machine adds none, and on a quiet one a night takes no longer.

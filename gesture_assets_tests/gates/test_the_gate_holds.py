@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gesture_assets.records.alert_log import INCIDENTS
-from gesture_assets_tests.nights import failures, published, run_night, warehouse
+from gesture_assets_tests.running import failures, published, run_night, warehouse
 
 GOOD_DAY, BAD_DAY = date(2026, 3, 8), date(2026, 3, 9)
 CRM = "key:crm_snapshot or key:validated_subscribers or key:quarantined_subscribers"

@@ -1,30 +1,29 @@
 """What Dagster loads: the shape of the graph, the face of every asset, its gates, the job and its schedule."""
 
-import importlib
 import itertools
-import pkgutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import dagster as dg
 import pytest
 import yaml
 
-import gesture_assets.defs
 from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.contracts.contract import PROVENANCE
-from gesture_assets.definitions import defs
-from gesture_assets.defs import alerting, nightly
-from gesture_assets.defs.common import DAILY, SETTINGS
+from gesture_assets.definitions import build_definitions
+from gesture_assets.defs.assets import daily
+from gesture_assets.nights.all_steps import all_steps, training_steps
+from gesture_assets.settings import load_settings
 from gesture_assets.vocabulary.severity import WARN_ONLY, Severity
 
 ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = load_settings({})
+DAILY = daily(SETTINGS)
+defs = build_definitions(SETTINGS)
 CONTRACTS = {contract.name: contract for contract in catalogue(SETTINGS.tags).tables}
 PUBLICATION, REPORT = "published_warehouse", "validation_results"
 LAST = {PUBLICATION, REPORT}
@@ -90,16 +89,6 @@ CHECKS: list[dg.AssetCheckSpec] = [check for asset in ASSETS for check in asset.
 NIGHTLY = defs.resolve_job_def("nightly")
 SCHEDULE = defs.resolve_schedule_def("nightly_schedule")
 
-# Jobs and schedules of assets are kept by Dagster in classes that it does not export until they are resolved.
-DEFINITION_TYPES = (
-    dg.AssetsDefinition,
-    dg.JobDefinition,
-    dg.ScheduleDefinition,
-    dg.SensorDefinition,
-    type(nightly.nightly),
-    type(nightly.nightly_schedule),
-)
-
 
 def upstream(name: str) -> set[str]:
     return {dep.asset_key.to_user_string() for dep in SPECS[name].deps}
@@ -114,34 +103,6 @@ def tick(moment: str) -> list[Any]:
     at = datetime.fromisoformat(moment).astimezone(UTC)
     context = dg.build_schedule_context(scheduled_execution_time=at, repository_def=defs.get_repository_def())
     return list(SCHEDULE.evaluate_tick(context).run_requests or ())
-
-
-def unregistered(modules: Iterable[ModuleType]) -> set[str]:
-    """Definitions of `modules` that Dagster does not load."""
-    keys = set(SPECS)
-    jobs = {job.name for job in defs.jobs or ()}
-    schedules = {schedule.name for schedule in defs.schedules or ()}
-    sensors = {sensor.name for sensor in defs.sensors or ()}
-    found = set()
-    for module in modules:
-        for name, value in vars(module).items():
-            if isinstance(value, dg.AssetsDefinition):
-                own = {key.to_user_string() for key in value.keys}
-                is_loaded = own <= keys and {c.name for c in value.check_specs} <= {c.name for c in CHECKS}
-            elif isinstance(value, DEFINITION_TYPES):
-                is_loaded = value.name in jobs | schedules | sensors
-            else:
-                continue
-            if not is_loaded:
-                found.add(f"{module.__name__}.{name}")
-    return found
-
-
-def defs_modules() -> list[ModuleType]:
-    return [
-        importlib.import_module(f"gesture_assets.defs.{found.name}")
-        for found in pkgutil.iter_modules(gesture_assets.defs.__path__)
-    ]
 
 
 def test_the_definitions_are_loadable() -> None:
@@ -300,7 +261,7 @@ def test_a_night_and_a_training_that_fail_tell_people(job: str, hooks: set[str])
 def test_what_ends_a_failed_training_is_its_last_step() -> None:
     assert {name for name in LEARNT | JUDGED if not [one for one in LEARNT | JUDGED if name in upstream(one)]} == JUDGED
     (last,) = {asset.op.name for asset in ASSETS if {key.to_user_string() for key in asset.keys} == JUDGED}
-    assert last == alerting.LAST_OF_TRAINING
+    assert last == training_steps()[-1].name
 
 
 def test_the_schedule_asks_for_yesterday_at_two_in_utc() -> None:
@@ -330,14 +291,8 @@ def test_the_schedule_asks_for_nothing_before_the_first_day_is_over() -> None:
     assert tick("2024-01-01T02:00+00:00") == []
 
 
-def test_everything_that_defs_defines_is_registered() -> None:
-    modules = defs_modules()
-    assert {module.__name__.rsplit(".", 1)[-1] for module in modules} >= {"events", "features", "nightly", "publish"}
-    assert unregistered(modules) == set()
-
-
-def test_a_definition_that_nobody_registered_is_found() -> None:
-    planted = ModuleType("planted")
-    planted.forgotten = dg.asset(name="forgotten")(lambda: None)  # pyright: ignore
-    planted.forgotten_job = dg.define_asset_job("forgotten_job")  # pyright: ignore
-    assert unregistered([planted]) == {"planted.forgotten", "planted.forgotten_job"}
+def test_every_step_is_loaded_and_nothing_else_is() -> None:
+    assert {asset.op.name for asset in ASSETS} == {step.name for step in all_steps()}
+    assert {job.name for job in defs.jobs or ()} == {"nightly", "train", "explain_changes"}
+    assert {schedule.name for schedule in defs.schedules or ()} == {"nightly_schedule"}
+    assert {sensor.name for sensor in defs.sensors or ()} == {"killed_runs", "retrain_when_called_for"}

@@ -3,23 +3,23 @@
 from pathlib import Path
 
 import pytest
-from gesture_assets.defs.common import SETTINGS
 
 from gesture_assets.contracts.catalogue import catalogue
-from gesture_assets.definitions import defs
+from gesture_assets.definitions import build_definitions
 from gesture_assets.publication.coverage import READERS_OF_ALL, Evidence, edges, look
-from gesture_assets.settings import Settings
+from gesture_assets.settings import Settings, load_settings
 from gesture_assets.warehouse import ledger
-from gesture_assets_tests.assets.small_world import DAYS, land
-from gesture_assets_tests.nights import failures, run_night
+from gesture_assets_tests.running import failures, run_night
+from gesture_assets_tests.small_world import DAYS, land
 
+SETTINGS = load_settings({})
 CATALOGUE = catalogue(SETTINGS.tags)
 
 
 def test_the_graph_shows_the_edges_that_the_contracts_declare_and_no_others() -> None:
     drawn = {
         (parent.to_user_string(), node.key.to_user_string())
-        for node in defs.resolve_asset_graph().asset_nodes
+        for node in build_definitions(SETTINGS).resolve_asset_graph().asset_nodes
         for parent in node.parent_keys
     }
     declared = {(table, contract.name) for contract in CATALOGUE.tables for table in contract.upstream}

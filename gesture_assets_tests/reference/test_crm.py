@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gesture_assets_tests.nights import failures, run_night, warehouse
+from gesture_assets_tests.conftest import use_settings
+from gesture_assets_tests.running import failures, run_night, warehouse
 
 pytestmark = pytest.mark.slow
 
@@ -35,8 +36,7 @@ def night(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     source = reference / "crm" / "crm_database.sqlite"
     before = (source.stat().st_mtime_ns, source.stat().st_size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GESTURE_DATA_DIR", str(folder))
-        patch.setenv("GESTURE_PSEUDONYM_KEY", "a key for tests only")
+        use_settings(patch, folder)
         patch.setenv("GESTURE_CRM_URL", f"sqlite:///{source}")
         result = run_night(DAY, select=CRM_STEP)
         assert result.success, failures(result)

@@ -15,7 +15,8 @@ from gesture_assets.features.user_features import user_features
 from gesture_assets.rules.rule_set import load_rule_set
 from gesture_assets.rules.scorer import score
 from gesture_assets.settings import load_settings
-from gesture_assets_tests.nights import failures, published, run_night, warehouse
+from gesture_assets_tests.conftest import use_settings
+from gesture_assets_tests.running import failures, published, run_night, warehouse
 
 pytestmark = pytest.mark.slow
 
@@ -50,8 +51,7 @@ def data_dir(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     landing.mkdir(parents=True)
     shutil.copy(reference / "gesture_events" / "raw_events.csv", landing)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GESTURE_DATA_DIR", str(folder))
-        patch.setenv("GESTURE_PSEUDONYM_KEY", "a key for tests only")
+        use_settings(patch, folder)
         patch.setenv("GESTURE_RULE_SET", "scoring_reference")
         result = run_night(FIRST, LAST)
         assert result.success, failures(result)

@@ -15,7 +15,7 @@ from gesture_assets.records import alert_log
 from gesture_assets.records.opening import RECORDS
 from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse.warehouse import Warehouse
-from gesture_assets_tests.nights import published
+from gesture_assets_tests.running import published
 from gesture_assets_tests.unit.cli.test_cli import LAST, called, has_four_parts, started
 
 FIRST = "2026-03-06"

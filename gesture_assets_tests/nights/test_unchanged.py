@@ -1,19 +1,19 @@
 """What has not changed is not built again: a second run of a live night keeps its rows, and says so."""
 
-import shutil
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import duckdb
 import pytest
 
-from gesture_assets_tests.assets.small_world import DAYS, SUBSCRIBERS, TAGS, TRANSACTIONS, land, row
-from gesture_assets_tests.nights import content_hashes, failures, run_night, warehouse
+from gesture_assets.nights.runner import NightResult
+from gesture_assets.vocabulary.severity import Severity
+from gesture_assets_tests.running import content_hashes, failures, outcomes, run_night, warehouse
+from gesture_assets_tests.small_world import DAYS, SUBSCRIBERS, row, write_crm
+from gesture_assets_tests.worlds import SMALL_MOMENT
 
-NOW = datetime(2026, 3, 6, 2)
 EVENTS = {"raw_events", "quarantined_events", "landing_reconciliation", "identity_links"}
 CRM = {"crm_snapshot", "validated_subscribers", "quarantined_subscribers"}
 WHO_BUYS = {"segment_conversion", "purchase_quantiles", "data_sufficiency"}
@@ -41,46 +41,24 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def world(data_dir: Path, write_crm: Callable[..., Path]) -> Path:
-    """Four landed days and a CRM, nothing built yet."""
-    land(data_dir)
-    write_crm(SUBSCRIBERS, TAGS, TRANSACTIONS)
-    return data_dir
+def built(copied_world: Callable[[str], Path]) -> Path:
+    """The small world, every night live."""
+    return copied_world("small")
 
 
-def night(first: Any, last: Any = None, **options: Any) -> tuple[set[str], dict[str, str]]:
-    """Run it as the product does; see `said_of`."""
-    return said_of(run_night(first, last, now=NOW, **({"rebuild": False} | options)))
+def night(first: Any, last: Any = None, **options: Any) -> tuple[set[str], Mapping[str, str]]:
+    """Run it as the product does; see `kept_of`."""
+    return kept_of(run_night(first, last, now=SMALL_MOMENT, **({"rebuild": False} | options)))
 
 
-def said_of(result: dg.ExecuteInProcessResult) -> tuple[set[str], dict[str, str]]:
-    """The tables that were kept unchanged, and each table's data version."""
+def kept_of(result: NightResult) -> tuple[set[str], Mapping[str, str]]:
+    """The tables that were kept unchanged, and each table's content hash."""
     assert result.success, failures(result)
-    data = [event.step_materialization_data.materialization for event in result.get_asset_materialization_events()]
-    assert data
-    kept = {one.asset_key.to_user_string() for one in data if "skipped" in one.metadata}
-    said = {one.metadata["skipped"].value for one in data if "skipped" in one.metadata}
-    assert said <= {"unchanged"}
-    versions = {one.asset_key.to_user_string(): (one.tags or {}).get("dagster/data_version", "") for one in data}
-    return kept, versions
-
-
-@pytest.fixture(scope="module")
-def kept_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the live world is kept for the tests after the first."""
-    return tmp_path_factory.mktemp("kept") / "data"
-
-
-@pytest.fixture
-def built(world: Path, kept_folder: Path) -> Path:
-    """The same, every night live."""
-    if kept_folder.exists():
-        shutil.rmtree(world)
-        shutil.copytree(kept_folder, world, symlinks=True)
-    else:
-        assert night(DAYS[0], DAYS[3])[0] == set()
-        shutil.copytree(world, kept_folder, symlinks=True)
-    return world
+    commits = [(commit, step) for step in result.results.values() for commit in step.commits]
+    assert commits
+    kept = {commit.contract.name for commit, step in commits if step.is_unchanged}
+    assert {step.notes["skipped"] for _, step in commits if step.is_unchanged} <= {"unchanged"}
+    return kept, {commit.contract.name: commit.content_hash for commit, _ in commits}
 
 
 def attempts(data_dir: Path) -> dict[str, int]:
@@ -92,35 +70,34 @@ def attempts(data_dir: Path) -> dict[str, int]:
         return dict(counts.fetchall())
 
 
-def checks(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], tuple[bool, Any]]:
-    return {
-        (one.asset_key.to_user_string(), one.check_name): (one.passed, one.severity)
-        for one in result.get_asset_check_evaluations()
-    }
+def verdicts(result: NightResult) -> dict[tuple[str, str], tuple[bool, Severity]]:
+    return {key: (check.passed, check.severity) for key, check in outcomes(result).items()}
 
 
 def test_a_run_that_insists_builds_everything_and_the_next_one_nothing_and_reports_the_same(built: Path) -> None:
     hashes = content_hashes(built)
-    first = run_night(DAYS[3], now=NOW, rebuild=True)
-    kept, versions = said_of(first)
+    first = run_night(DAYS[3], now=SMALL_MOMENT, rebuild=True)
+    kept, versions = kept_of(first)
     assert kept == set()
     assert content_hashes(built) == hashes
     before = attempts(built)
     assert set(before.values()) == {2}
-    second = run_night(DAYS[3], now=NOW, rebuild=False)
-    again, same = said_of(second)
+    second = run_night(DAYS[3], now=SMALL_MOMENT, rebuild=False)
+    again, same = kept_of(second)
     assert again == ALL
     assert {name: versions[name] for name in ALL} == {name: same[name] for name in ALL}
     assert all(versions[name] for name in ALL)
     assert (content_hashes(built), attempts(built)) == (hashes, before)
-    assert checks(second) == checks(first)
-    assert not all(passed for passed, _ in checks(first).values()), "what warned warns again"
+    assert verdicts(second) == verdicts(first)
+    assert not all(passed for passed, _ in verdicts(first).values()), "what warned warns again"
     assert night(DAYS[3], select="raw_events", restate_reason="looking again")[0] == set()
 
 
-def test_the_days_of_a_range_are_live_for_shorter_ones_and_for_the_same(built: Path) -> None:
-    assert night(DAYS[1], DAYS[2])[0] == ALL
+def test_single_days_are_live_for_a_range_and_those_of_a_range_for_shorter_ones(built: Path) -> None:
     assert night(DAYS[0], DAYS[3])[0] == ALL
+    assert night(DAYS[1], DAYS[2], rebuild=True)[0] == set()
+    assert night(DAYS[1], DAYS[2])[0] == ALL
+    assert night(DAYS[1])[0] == ALL
 
 
 def test_a_new_file_is_built_and_so_is_all_that_follows_from_it(built: Path) -> None:
@@ -136,13 +113,14 @@ def test_a_new_file_is_built_and_so_is_all_that_follows_from_it(built: Path) -> 
 
 def test_a_file_that_is_gone_is_missed_as_ever(built: Path) -> None:
     (built / "landing" / "native" / f"events-{DAYS[3]}.csv").unlink()
-    result = run_night(DAYS[3], now=NOW, rebuild=False, select="raw_events")
+    result = run_night(DAYS[3], now=SMALL_MOMENT, rebuild=False, select="raw_events")
     assert not result.success
     assert "put the file back" in failures(result)
 
 
-def test_another_crm_is_read_and_events_stay(built: Path, write_crm: Callable[..., Path]) -> None:
-    write_crm([*SUBSCRIBERS, (5, "Hal", "hal@example.net", 4, "2026-01-01", "DE")], TAGS, TRANSACTIONS)
+def test_another_crm_is_read_and_events_stay(built: Path) -> None:
+    more = [*SUBSCRIBERS, (5, "Hal", "hal@example.net", 4, "2026-01-01", "DE")]
+    write_crm(built / "crm_database.sqlite", more)
     kept, _ = night(DAYS[3], select="*user_features")
     assert kept == EVENTS | ACTIVITY
 
@@ -204,7 +182,7 @@ def test_a_day_that_did_not_pass_is_looked_at_again(built: Path) -> None:
         )
     )
     for _ in range(2):
-        assert not run_night(DAYS[3], now=NOW, rebuild=False, select="raw_events").success
+        assert not run_night(DAYS[3], now=SMALL_MOMENT, rebuild=False, select="raw_events").success
     broken.unlink()
     assert night(DAYS[3], select="raw_events")[0] == set()
     assert night(DAYS[3], select="raw_events")[0] == EVENTS

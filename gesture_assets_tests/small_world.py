@@ -1,8 +1,11 @@
 """Four days of a world small enough to read: late and repeated events, a visit across midnight, a visitor who signs up.
 
-Belongs here: writing its files. Does not belong here: expectations (the tests), running nights (`nights.py`).
+Belongs here: writing its files. Does not belong here: expectations (the tests), running nights (`running.py`).
 """
 
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -60,3 +63,28 @@ SUBSCRIBERS = [
 ]
 TAGS = [(1, "webinar_01"), (1, "something else"), (3, "aws_course")]
 TRANSACTIONS = [(1, "2025-12-24 12:00:00", "Ada", "ada@example.com", "GB", 2)]
+
+
+def write_crm(
+    path: Path,
+    subscribers: Iterable[tuple[object, ...]] = SUBSCRIBERS,
+    tags: Iterable[tuple[object, ...]] = TAGS,
+    transactions: Iterable[tuple[object, ...]] = TRANSACTIONS,
+    *,
+    dated_tags: bool = False,
+) -> None:
+    """Write a CRM database of document 003's shape at `path`, from rows; one that is there is replaced."""
+    path.unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as con, con:
+        con.execute(
+            "create table Subscribers(mailchimp_id integer, user_full_name text, user_email text, "
+            "member_rating integer, optin_time text, country_code text)"
+        )
+        con.execute(f"create table Tags(mailchimp_id integer, tag text{', tagged_at text' if dated_tags else ''})")
+        con.execute(
+            "create table Transactions(transaction_id integer, purchased_at text, user_full_name text, "
+            "user_email text, charge_country text, product_id integer)"
+        )
+        con.executemany("insert into Subscribers values (?, ?, ?, ?, ?, ?)", subscribers)
+        con.executemany(f"insert into Tags values (?, ?{', ?' if dated_tags else ''})", tags)
+        con.executemany("insert into Transactions values (?, ?, ?, ?, ?, ?)", transactions)

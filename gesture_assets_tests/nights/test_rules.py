@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
-from gesture_assets.defs import common
-from gesture_assets_tests.nights import failures, published, run_night, warehouse
+from gesture_assets.nights import night as open_night
+from gesture_assets.nights.rules import STEPS
+from gesture_assets.settings import load_settings
+from gesture_assets_tests.running import failures, published, run_night, warehouse
 
 RULES = """
 name = "views"
@@ -43,11 +44,6 @@ def land(data_dir: Path) -> None:
     (folder / "events.csv").write_text("\n".join(lines) + "\n")
 
 
-def scored(result: dg.ExecuteInProcessResult) -> list[dg.AssetMaterialization]:
-    found = [event.materialization for event in result.get_asset_materialization_events()]
-    return [one for one in found if one.asset_key.path == ["rule_scores"]]
-
-
 @pytest.mark.slow
 def test_caps_negative_rules_and_suppressions_hold_in_the_published_file(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
@@ -74,10 +70,8 @@ def test_caps_negative_rules_and_suppressions_hold_in_the_published_file(
     assert con.execute("select page_view_count_30d from user_features where user_id = 'ada'").fetchall() == [(100,)]
     assert con.execute("select user_id from top_users order by rank").fetchall() == [("ada",), ("bob",)]
     con.close()
-    [one] = scored(result)
-    metadata = one.metadata
-    lineage = metadata["dagster/column_lineage"].value
-    made_of = {(dep.asset_key.to_user_string(), dep.column_name) for dep in lineage.deps_by_column["score"]}
+    (step,) = [step for step in STEPS if step.name == "rule_scores"]
+    made_of = set(step.column_sources(load_settings())["rule_scores"]["score"])
     assert made_of == {
         ("user_features", "page_view_count_30d"),
         ("daily_activity", "page_view_count"),
@@ -100,14 +94,14 @@ def test_caps_negative_rules_and_suppressions_hold_in_the_published_file(
     noted = con.execute("select action, object, first_date::varchar, run_id is not null from audit_log").fetchall()
     assert noted == [("new rule set", f"views {versions[1]} after {versions[0]}", "2026-03-09", True)]
     con.close()
-    assert metadata["suppressed"].value == "2 (competitor: 1; left the mailing list: 1)"
+    assert result.results["rule_scores"].notes["suppressed"] == "2 (competitor: 1; left the mailing list: 1)"
 
 
 @pytest.mark.slow
 def test_a_range_in_chunks_counts_whom_it_suppressed_over_all_its_days(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(common, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(open_night, "ROWS_AT_ONCE", 1)
     land(data_dir)
     later = "event_id,user_id,event_type,event_at,dwell_seconds\nd2,dee,page_view,2026-03-10T10:00:00Z,5\n"
     (data_dir / "landing" / "native" / "later.csv").write_text(later)
@@ -115,7 +109,6 @@ def test_a_range_in_chunks_counts_whom_it_suppressed_over_all_its_days(
     (data_dir / "rules" / "views.toml").write_text(RULES)
     (data_dir / "suppressed.csv").write_text("user_id,reason\ndee,competitor\n")
     monkeypatch.setenv("GESTURE_RULE_SET", "views")
-    result = run_night("2026-03-09", "2026-03-10")
+    result = run_night("2026-03-09", "2026-03-10", select="+rule_scores")
     assert result.success, failures(result)
-    said = {one.metadata["suppressed"].value for one in scored(result)}
-    assert said == {"4 (competitor: 2; left the mailing list: 2)"}
+    assert result.results["rule_scores"].notes["suppressed"] == "4 (competitor: 2; left the mailing list: 2)"

@@ -2,87 +2,46 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from gesture_assets.defs.common import NOW_TAG
 
 from gesture_assets.cli.console import run_info
-from gesture_assets.definitions import defs
-from gesture_assets.demo.world import write_demo_world
-from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.monitoring.tables import DRIFT, PERFORMANCE
+from gesture_assets.nights.runner import run_steps
+from gesture_assets.nights.score_changes import STEPS as SCORE_CHANGES
 from gesture_assets.records import alert_log
 from gesture_assets.records.opening import warehouse_of
 from gesture_assets.settings import load_settings
-from gesture_assets_tests.assets.test_models import run_training
-from gesture_assets_tests.nights import content_hashes, failures, run_night, warehouse
+from gesture_assets_tests.running import content_hashes, failures, run_night, warehouse
+from gesture_assets_tests.worlds import SERVED, TRAINED, copy_world
+from gesture_assets_tests.worlds import WATCHED_FEATURES as FEATURES
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning"),  # MLflow's own, about its own
 ]
 
-HORIZON = 7
-DAYS, LAST = 50, date(2026, 3, 10)
-TRAINED = date(2026, 2, 27)
-SERVED = tuple(TRAINED + timedelta(days=n) for n in range(HORIZON + 1))
 NIGHTS = tuple(SERVED[-1] + timedelta(days=n) for n in range(1, 5))
-# Few features, which a young world already knows: the others tell that its history grows.
-FEATURES = (
-    "account_balance_usd",
-    "country",
-    "gender",
-    "meeting_attended_count_7d",
-    "pricing_page_view_count_7d",
-    "primary_device",
-    "proposal_view_count_7d",
-    "rule_score",
-    "search_count_7d",
-    "video_view_count_7d",
-)
-TO_ALERTS = "+key:alerts"
-MONITORING = "key:drift_reports or key:performance_report or key:alerts"
+TO_ALERTS = "+alerts"
+MONITORING = "drift_reports or performance_report or alerts"
 KEY = "drift/number/search_count_7d"
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A world whose champion, of few features, has served from the day it was trained on until its first outcomes."""
-    data_dir = tmp_path_factory.mktemp("monitoring") / "data"
-    data_dir.mkdir()
-    left_out = [one.name for one in feature_registry(load_settings().tags) if one.name not in FEATURES]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GESTURE_DATA_DIR", str(data_dir))
-        patch.setenv("GESTURE_PSEUDONYM_KEY", "a key for tests only")
-        patch.setenv("GESTURE_LABEL_HORIZON_DAYS", str(HORIZON))
-        patch.setenv("GESTURE_EXCLUDED_FEATURES", ", ".join(left_out))
-        write_demo_world(
-            landing=data_dir / "landing",
-            crm=data_dir / "crm_database.sqlite",
-            truth=data_dir / "demo_truth.parquet",
-            users=900,
-            days=DAYS,
-            seed=5,
-            end=LAST,
-        )
-        night(LAST - timedelta(days=DAYS - 1), TRAINED, select="+key:model_scores")
-        trained = run_training(TRAINED, f"{TRAINED + timedelta(days=1)}T03:00")
-        assert trained.success, failures(trained)
-        night(SERVED[0], SERVED[-1])
-        yield data_dir
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A champion has served from the day it was trained on until its first outcomes; not to be changed."""
+    return copy_world("watched", tmp_path_factory.mktemp("watched") / "data")
 
 
 @pytest.fixture
-def copy(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def copy(copied_world: Callable[[str], Path]) -> Path:
     """A world of one's own to break."""
-    data_dir = Path(shutil.copytree(world, tmp_path / "data", symlinks=True))
-    monkeypatch.setenv("GESTURE_DATA_DIR", str(data_dir))
-    return data_dir
+    return copied_world("watched")
 
 
 def night(first: date, last: date | None = None, *, select: str = TO_ALERTS, now: datetime | None = None) -> None:
@@ -232,7 +191,7 @@ def test_the_cohort_whose_horizon_ends_that_night_is_judged_beside_its_baseline(
 def test_without_a_champion_a_training_is_called_for_once_there_are_samples(copy: Path) -> None:
     young, later = date(2026, 1, 27), TRAINED - timedelta(days=2)
     for day in (young, later):
-        night(day, select="key:drift_reports or key:performance_report", now=datetime(2026, 3, 7, 2))
+        night(day, select="drift_reports or performance_report", now=datetime(2026, 3, 7, 2))
     rows = ask(
         copy,
         f"""select as_of_date, should_retrain, reasons, training_sample_count >= 100, because
@@ -257,9 +216,7 @@ def test_a_champion_without_its_files_is_an_alarm_of_the_same_night(copy: Path) 
 
 
 def test_reasons_of_a_change_sum_to_it_for_every_user(copy: Path) -> None:
-    done = defs.resolve_job_def("explain_changes").execute_in_process(
-        partition_key=str(SERVED[-1]), tags={NOW_TAG: "2026-03-07T09:00"}, raise_on_error=False
-    )
+    done = run_steps(SCORE_CHANGES, load_settings(), [SERVED[-1]], now=datetime(2026, 3, 7, 9))
     assert done.success, failures(done)
     parts: Sequence[str] = ("late_data", "decay_and_time", "new_behaviour", "rule_edit", "model_swap", "unexplained")
     rows = ask(

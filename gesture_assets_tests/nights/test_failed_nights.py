@@ -3,22 +3,20 @@
 import errno
 import json
 import logging
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import dagster as dg
 import pytest
 
-from gesture_assets.defs import alerting
-from gesture_assets.defs.alerting import end_failures, night_failed, training_failed, training_passed
-from gesture_assets.defs.common import NOW_TAG
-from gesture_assets.errors import ContractBreach, DiskFull, GateClosed, TrainingRefused, WarehouseBusy
-from gesture_assets.monitoring.alerts import NIGHT_FAILED, Incident
+from gesture_assets.errors import ContractBreach, DiskFull, TrainingRefused, WarehouseBusy
+from gesture_assets.monitoring.alerts import NIGHT_FAILED, TRAINING_FAILED, Incident
+from gesture_assets.nights.alerts import end_failures, end_training_failures, rewrite_file, tell_of_failure
 from gesture_assets.records import alert_log
-from gesture_assets.settings import Settings
+from gesture_assets.settings import Settings, load_settings
 from gesture_assets.warehouse.lock import writer_lock
+from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets_tests.conftest import OpenSession
 from gesture_assets_tests.webhooks import Posts, listening
 
@@ -48,48 +46,21 @@ def webhook(posts: Posts, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> It
         yield url
 
 
-def run(
-    *steps: dg.OpDefinition,
-    day: date = DAY,
-    first: date | None = None,
-    now: datetime | None = None,
-    hooks: Any = frozenset({night_failed}),
-) -> dg.ExecuteInProcessResult:
-    """A run of `steps`, beside each other, for `day` or from `first` on, with the hooks of a job."""
-
-    @dg.job(hooks=set(hooks))
-    def a_job() -> None:
-        for step in steps:
-            step()
-
-    moment = now or datetime.combine(day + timedelta(days=1), datetime.min.time()).replace(hour=2)
-    days = (
-        {"dagster/partition": str(day)}
-        if first is None
-        else {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(day)}
-    )
-    result = a_job.execute_in_process(
-        tags={NOW_TAG: moment.isoformat(), **days},
-        raise_on_error=False,
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-    )
-    assert "HOOK_ERRORED" not in [event.event_type_value for event in result.all_events]
-    return result
-
-
 def fail(
-    error: BaseException | None, day: date = DAY, *, step: str = "user_features", as_ours: bool = True, **options: Any
+    error: BaseException,
+    day: date = DAY,
+    *,
+    first: date | None = None,
+    step: str = "user_features",
+    now: datetime | None = None,
+    run_id: str = "",
+    kind: str = NIGHT_FAILED,
 ) -> None:
-    """A run of one step that ends as `error` says: `as_ours` as those of the warehouse do, else raised as it is."""
-
-    @dg.op(name=step)
-    def body() -> None:
-        if error is not None and as_ours:
-            raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
-        if error is not None:
-            raise error
-
-    assert run(body, day=day, **options).success is (error is None)
+    """Tell of a run for `day`, or from `first` on, whose `step` failed with `error`."""
+    moment = now or datetime.combine(day + timedelta(days=1), datetime.min.time()).replace(hour=2)
+    days = tuple(date.fromordinal(number) for number in range((first or day).toordinal(), day.toordinal() + 1))
+    run = RunInfo(run_id or str(uuid.uuid4()), moment, days, f"alert about {step}")
+    tell_of_failure(run, load_settings(), kind, step, error)
 
 
 @pytest.fixture
@@ -143,7 +114,7 @@ def test_the_night_after_that_fails_as_well_is_the_same_alert_and_another_step_i
     fail(BREACH, DAY + timedelta(days=1))
     (one,) = known()
     assert (one.night_count, one.first_seen, one.last_seen) == (2, DAY, DAY + timedelta(days=1))
-    fail(RuntimeError("odd"), DAY + timedelta(days=1), step="top_users", as_ours=False)
+    fail(RuntimeError("odd"), DAY + timedelta(days=1), step="top_users")
     assert [one.alert.key for one in known()] == ["night/failed/top_users", "night/failed/user_features"]
     assert [len(post["alerts"]) for post in posts] == [1, 1]
 
@@ -156,7 +127,7 @@ def test_a_night_that_has_passed_resolves_it_and_an_older_one_does_not(
         assert not end_failures(session, NIGHT_FAILED, DAY - timedelta(days=1))
     with open_session(DAY, run_id="passed", now=datetime(2026, 3, 15, 2)) as session:  # mended days later
         assert end_failures(session, NIGHT_FAILED, DAY)
-        alerting.rewrite_file(session, settings, DAY)
+        rewrite_file(session, settings, DAY)
     (one,) = known()
     assert (one.is_open, one.resolved_on) == (False, DAY)
     assert in_file(settings) == []
@@ -165,14 +136,11 @@ def test_a_night_that_has_passed_resolves_it_and_an_older_one_does_not(
 def test_a_publication_that_fails_after_all_takes_its_resolution_back_in_silence(
     known: Callable, open_session: OpenSession, posts: Posts
 ) -> None:
-    @dg.op
-    def published_warehouse(context: dg.OpExecutionContext) -> None:
-        with open_session(DAY, run_id=context.run_id) as session:
-            assert end_failures(session, NIGHT_FAILED, DAY) is (attempt > 1)
-        raise BREACH
-
     for attempt in (1, 2, 3):
-        run(published_warehouse)
+        run_id = f"run-{attempt}"
+        with open_session(DAY, run_id=run_id) as session:
+            assert end_failures(session, NIGHT_FAILED, DAY) is (attempt > 1)
+        fail(BREACH, step="published_warehouse", run_id=run_id)
         (one,) = known()
         assert (one.is_open, one.night_count) == (True, attempt)
     assert len(posts) == 1
@@ -181,25 +149,10 @@ def test_a_publication_that_fails_after_all_takes_its_resolution_back_in_silence
 def test_what_fails_second_in_a_run_is_no_second_alert_and_its_publication_ends_neither(
     known: Callable, open_session: OpenSession
 ) -> None:
-    @dg.op
-    def a_step() -> None:
-        raise ValueError("one thing")
-
-    @dg.op
-    def b_step() -> None:
-        raise ValueError("its consequence")
-
-    @dg.op
-    def c_publication(context: dg.OpExecutionContext) -> None:
-        with open_session(DAY, run_id=context.run_id) as session:
-            assert not end_failures(session, NIGHT_FAILED, DAY)
-
-    ended = [
-        event.step_key
-        for event in run(a_step, b_step, c_publication).all_events
-        if event.is_step_success or event.is_step_failure
-    ]
-    assert ended == ["a_step", "b_step", "c_publication"]
+    fail(ValueError("one thing"), step="a_step", run_id="one run")
+    fail(ValueError("its consequence"), step="b_step", run_id="one run")
+    with open_session(DAY, run_id="one run") as session:
+        assert not end_failures(session, NIGHT_FAILED, DAY)
     (one,) = known()
     assert (one.is_open, one.alert.key) == (True, "night/failed/a_step")
 
@@ -212,7 +165,7 @@ def test_a_range_that_fails_names_all_of_it_and_counts_for_its_last_day(known: C
 
 
 def test_a_crash_says_its_kind_and_first_line_without_addresses(known: Callable, posts: Posts) -> None:
-    fail(ValueError(f"no ada@example.com{' x' * 400}\nselect * from secrets"), as_ours=False)
+    fail(ValueError(f"no ada@example.com{' x' * 400}\nselect * from secrets"))
     (one,) = known()
     assert one.alert.what.startswith("The night of 2026-03-09 failed: ValueError: no *** x")
     assert len(one.alert.what) < 400
@@ -220,26 +173,8 @@ def test_a_crash_says_its_kind_and_first_line_without_addresses(known: Callable,
     assert one.alert.runbook.endswith("gesture run --date 2026-03-09")
 
 
-def test_a_gate_that_stayed_closed_through_all_tries_is_said_as_such(known: Callable) -> None:
-    closed = GateClosed("user_features cannot be built.", expected="a PASS", found="FAIL", where="x", next_step="mend")
-    request = dg.RetryRequested(max_retries=0)
-    request.__cause__ = closed
-    fail(request, as_ours=False)
-    (one,) = known()
-    assert one.alert.what == "The night of 2026-03-09 failed: GateClosed: user_features cannot be built."
-    assert one.alert.runbook == "mend"
-
-
-# ---- what raises none ------------------------------------------------------------------------------------------------
-
-
-def test_an_old_day_a_night_that_passes_and_an_interrupted_run_raise_none(known: Callable, posts: Posts) -> None:
+def test_an_old_day_raises_none(known: Callable, posts: Posts) -> None:
     fail(BREACH, now=datetime(2026, 3, 12, 2))
-    fail(None)
-    interrupted = RuntimeError("Query interrupted")
-    interrupted.__cause__ = KeyboardInterrupt()
-    fail(interrupted, as_ours=False)
-    fail(KeyboardInterrupt(), as_ours=False)
     assert known() == posts == []
 
 
@@ -277,43 +212,29 @@ def test_a_full_disk_is_told_without_writing_anything(
     data_dir: Path, settings: Settings, posts: Posts, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):
-        fail(error, as_ours=False)
+        fail(error)
     assert len(posts) == 1
     assert any("ERROR night/failed/user_features" in message for message in caplog.messages)
     assert not settings.warehouse.exists()
     assert not settings.alerts_file.exists()
 
 
-def test_settings_that_cannot_be_read_raise_nothing_but_a_line_in_the_log(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, posts: Posts
-) -> None:
-    monkeypatch.setenv("GESTURE_FRESHNESS_DEADLINE", "noon")
-    with caplog.at_level(logging.WARNING):
-        fail(BREACH)
-    assert any("The failure of user_features raised no alert" in message for message in caplog.messages)
-    assert posts == []
-
-
 # ---- trainings -------------------------------------------------------------------------------------------------------
-
-OF_TRAINING = frozenset({training_failed, training_passed})
 
 
 def test_a_training_that_fails_is_an_alert_until_one_passes(known: Callable, settings: Settings) -> None:
     # It counts for the last complete night, whatever day it learns from.
     tonight = datetime(2026, 3, 10, 3)
     for _ in range(2):
-        fail(MemoryError("too much"), date(2026, 3, 1), step="candidate_model", now=tonight, hooks=OF_TRAINING)
+        fail(MemoryError("too much"), date(2026, 3, 1), step="candidate_model", now=tonight, kind=TRAINING_FAILED)
     (one,) = known()
     assert (one.alert.key, one.night_count, one.last_seen) == ("training/failed/candidate_model", 2, DAY)
     assert one.alert.what.startswith("The training of 2026-03-01 failed: MemoryError: too much")
-    fail(None, step="training_set", hooks=OF_TRAINING)
-    assert known()[0].is_open
-    fail(None, step="candidate_model", hooks=OF_TRAINING)
+    end_training_failures(RunInfo("passed", tonight, (DAY,), "candidate_model"), settings)
     assert not known()[0].is_open
     assert in_file(settings) == []
 
 
 def test_a_training_that_is_refused_is_an_answer_and_no_alert(known: Callable, posts: Posts) -> None:
-    fail(REFUSED, step="training_set", hooks=OF_TRAINING)
+    fail(REFUSED, step="training_set", kind=TRAINING_FAILED)
     assert known() == posts == []

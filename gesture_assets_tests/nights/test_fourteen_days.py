@@ -21,7 +21,7 @@ SHUFFLED = random.Random(7).sample(PAIRS, len(PAIRS))
 
 def build(folder: Path, orders: dict[str, Sequence[Sequence[date]]]) -> None:
     """Build the world in `folder` in one order after the other, and write each order's content hashes beside it."""
-    from gesture_assets_tests.nights import content_hashes, failures, run_night
+    from gesture_assets_tests.running import content_hashes, failures, run_night
 
     for name, runs in orders.items():
         for days in runs:
@@ -70,7 +70,7 @@ def in_every_order(base: str) -> dict[str, dict[str, str]]:
     return {path.stem: json.loads(path.read_text()) for path in sorted(Path(base).glob("*/*.json"))}
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_fourteen_days_are_the_same_in_whatever_order_they_are_built(tmp_path: Path) -> None:
     environment = forks.environment(tmp_path / "unused")
     built = forks.in_a_process(__name__, "in_every_order", tmp_path, environment=environment)

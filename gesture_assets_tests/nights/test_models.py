@@ -4,108 +4,89 @@ import json
 import os
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
-from datetime import date, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
-from gesture_assets.defs.common import NOW_TAG
 from typer.testing import CliRunner
 
 from gesture_assets.cli import app
-from gesture_assets.definitions import defs
-from gesture_assets.demo.world import write_demo_world
+from gesture_assets.cli.console import run_info
 from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.models.tracking import Tracking
 from gesture_assets.models.tuning import SPACE
 from gesture_assets.models.versions import load_version
+from gesture_assets.nights.runner import NightResult
+from gesture_assets.nights.steps import Markdown
 from gesture_assets.records import activations as registry
 from gesture_assets.records.opening import warehouse_of
 from gesture_assets.settings import load_settings
-from gesture_assets_tests.nights import content_hashes, failures, published, run_night, warehouse
+from gesture_assets_tests.conftest import use_settings
+from gesture_assets_tests.running import (
+    content_hashes,
+    failures,
+    outcomes,
+    published,
+    run_night,
+    run_training,
+    warehouse,
+)
+from gesture_assets_tests.worlds import CHAMPION_LAST as LAST
+from gesture_assets_tests.worlds import ROOT, copy_world, world_in_use
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning"),  # MLflow's own, about its own
 ]
 
-LAST = date(2026, 3, 10)
-DAYS = 75
-ROOT = Path(__file__).resolve().parents[2]
 TONIGHT = "model_scores+"
 
 
-def run_training(day: date, at: str, **config: Any) -> dg.ExecuteInProcessResult:
-    steps = {"candidate_model": config, "training_set": {"from_version": config.get("from_version", "")}}
-    return defs.resolve_job_def("train").execute_in_process(
-        partition_key=str(day),
-        tags={NOW_TAG: at},
-        raise_on_error=False,
-        run_config={"ops": {step: {"config": values} for step, values in steps.items()}},
-    )
-
-
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A world of 75 days, all of it live but the last; a model trained on the day before and serving since."""
-    data_dir = tmp_path_factory.mktemp("models") / "data"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GESTURE_DATA_DIR", str(data_dir))
-        patch.setenv("GESTURE_PSEUDONYM_KEY", "a key for tests only")
-        data_dir.mkdir()
-        write_demo_world(
-            landing=data_dir / "landing",
-            crm=data_dir / "crm_database.sqlite",
-            truth=data_dir / "demo_truth.parquet",
-            users=900,
-            days=DAYS,
-            seed=5,
-            end=LAST,
-        )
-        forget(data_dir / "crm_database.sqlite")
-        before = run_night(LAST - timedelta(days=DAYS - 1), LAST - timedelta(days=1))
-        assert before.success, failures(before)
-        first = published(data_dir).execute("select source, count(*) from intent_scores group by all").fetchall()
-        trained = run_training(LAST - timedelta(days=1), "2026-03-10T03:00")
-        assert trained.success, failures(trained)
-        night = run_night(LAST)
-        assert night.success, failures(night)
-        yield data_dir, dict(first)
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_world("champion", tmp_path_factory.mktemp("champion") / "data")
 
 
-def forget(crm: Path) -> None:
-    """Take 45 % of what the CRM knows out of it, each column of other people: document 002 expects 35 to 50 %."""
-    con = sqlite3.connect(crm)
-    for seed, column in ((7919, "member_rating"), (6983, "country_code"), (5737, "optin_time")):
-        con.execute(f"update Subscribers set {column} = null where mailchimp_id * {seed} % 100 < 45")
-    con.commit()
-    con.close()
+@pytest.fixture
+def world(shared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A world of 75 days whose last night is the first that a model scored; not to be changed."""
+    use_settings(monkeypatch, shared_folder)
+    return shared_folder
+
+
+@pytest.fixture
+def copy(copied_world: Callable[[str], Path]) -> Path:
+    """One of one's own to break."""
+    return copied_world("champion")
+
+
+@pytest.fixture
+def challenged(copied_world: Callable[[str], Path]) -> Path:
+    """One in which a training of the next night kept its model as challenger."""
+    return copied_world("challenged")
 
 
 def ask(data_dir: Path, query: str) -> list[tuple[Any, ...]]:
     return published(data_dir).execute(query).fetchall()
 
 
-def test_without_a_champion_the_rules_serve_and_say_so(world: tuple[Path, dict[str, int]]) -> None:
-    data_dir, before = world
-    assert set(before) <= {"rules_fallback", "suppressed"}
-    (reasons,) = ask(
-        data_dir, f"select count(*) from intent_scores where as_of_date < date '{LAST}' - 1 and source = 'model'"
+def test_without_a_champion_the_rules_serve_and_say_so(world: Path) -> None:
+    before = dict(
+        ask(world, f"select source, count(*) from intent_scores where as_of_date < date '{LAST}' group by all")
     )
-    assert reasons == (0,)
+    assert set(before) <= {"rules_fallback", "suppressed"}
 
 
-def test_everybody_is_scored_or_excluded_and_the_score_to_act_on_is_the_model_s(world: tuple[Path, Any]) -> None:
-    data_dir, _ = world
-    con = published(data_dir)
+def test_everybody_is_scored_or_excluded_and_the_score_to_act_on_is_the_model_s(world: Path) -> None:
+    con = published(world)
     scored = con.execute(f"from model_scores where as_of_date = '{LAST}'").pl()
     users = con.execute(f"select count(*) from user_features where as_of_date = '{LAST}'").fetchone()
     excluded = con.execute(
@@ -123,9 +104,8 @@ def test_everybody_is_scored_or_excluded_and_the_score_to_act_on_is_the_model_s(
     assert acted["is_disagreement"].to_list() == (acted["difference"] > 40).to_list()
 
 
-def test_reasons_sum_to_the_margin_and_say_no_number_that_is_not_there(world: tuple[Path, Any]) -> None:
-    data_dir, _ = world
-    con = published(data_dir)
+def test_reasons_sum_to_the_margin_and_say_no_number_that_is_not_there(world: Path) -> None:
+    con = published(world)
     apart = con.execute(
         f"""select max(abs(margin - total)) from model_scores join
         (select user_id, sum(contribution) as total from score_reasons where as_of_date = '{LAST}' group by all)
@@ -137,9 +117,8 @@ def test_reasons_sum_to_the_margin_and_say_no_number_that_is_not_there(world: tu
     assert dict(most) == {"up": 5, "down": 5, "rest": 0}
 
 
-def test_a_candidate_resolves_to_its_data_features_rules_code_and_runs(world: tuple[Path, Any]) -> None:
-    data_dir, _ = world
-    (row,) = published(data_dir).execute("from candidate_model").pl().rows(named=True)
+def test_a_candidate_resolves_to_its_data_features_rules_code_and_runs(world: Path) -> None:
+    (row,) = published(world).execute("from candidate_model").pl().rows(named=True)
     card = json.loads((load_settings().models / row["model_version"] / "version.json").read_text())
     card.pop("as_of_date")
     assert card["data_verdict"] in ("enough", "more would help", "too little to tell")
@@ -149,37 +128,35 @@ def test_a_candidate_resolves_to_its_data_features_rules_code_and_runs(world: tu
     assert "rule_score" in json.loads(row["features"])
     assert "purchase_count" not in json.loads(row["features"])
     figures = dict(
-        published(data_dir)
+        published(world)
         .execute("select metric, value from model_evaluation where part = 'test' and segment = 'all'")
         .fetchall()
     )
     assert figures["roc_auc"] > 0.7
-    behaviours = ask(data_dir, "select metric, is_met from model_evaluation where part = 'behaviour'")
+    behaviours = ask(world, "select metric, is_met from model_evaluation where part = 'behaviour'")
     assert len(behaviours) == 5
     assert [name for name, is_met in behaviours if not is_met] == []
-    sums = ask(data_dir, "select round(sum(gain), 9), round(sum(shap), 9) from feature_importance")
+    sums = ask(world, "select round(sum(gain), 9), round(sum(shap), 9) from feature_importance")
     assert sums == [(1.0, 1.0)]
 
 
-def test_the_days_before_keep_their_scores_and_each_score_has_one_model(world: tuple[Path, Any]) -> None:
-    data_dir, _ = world
-    rows = ask(data_dir, "select model_version, effective_from, action, reason from model_activations")
+def test_the_days_before_keep_their_scores_and_each_score_has_one_model(world: Path) -> None:
+    rows = ask(world, "select model_version, effective_from, action, reason from model_activations")
     version = rows[0][0]
     assert rows == [(version, LAST - timedelta(days=1), "promoted", "no model served before")]
-    assert ask(data_dir, "select distinct as_of_date, model_version from model_scores") == [(LAST, version)]
+    assert ask(world, "select distinct as_of_date, model_version from model_scores") == [(LAST, version)]
 
 
-def test_scoring_again_gives_the_same_rows_and_another_batch_the_same_user(world: tuple[Path, Any]) -> None:
-    data_dir, _ = world
-    before = content_hashes(data_dir)
+def test_scoring_again_gives_the_same_rows_and_another_batch_the_same_user(copy: Path) -> None:
+    before = content_hashes(copy)
     again = run_night(LAST, select="model_scores")
     assert again.success, failures(again)
-    assert content_hashes(data_dir) == before
+    assert content_hashes(copy) == before
     from gesture_assets.models.scoring import score_users
 
-    (version,) = ask(data_dir, "select distinct model_version from model_scores")[0]
+    (version,) = ask(copy, "select distinct model_version from model_scores")[0]
     model = load_version(load_settings().models, version)
-    con = published(data_dir)
+    con = published(copy)
     features = con.execute(
         f"""select f.*, r.score as rule_score from user_features f join rule_scores r using (as_of_date, user_id)
         where as_of_date = '{LAST}' order by user_id"""
@@ -191,18 +168,11 @@ def test_scoring_again_gives_the_same_rows_and_another_batch_the_same_user(world
     assert np.array_equal(everybody.sort("user_id")["margin"].to_numpy(), kept["margin"].to_numpy())
 
 
-@pytest.fixture
-def copy(world: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A world of one's own to break."""
-    data_dir = Path(shutil.copytree(world[0], tmp_path / "data", symlinks=True))
-    monkeypatch.setenv("GESTURE_DATA_DIR", str(data_dir))
-    return data_dir
-
-
 def test_a_champion_whose_files_are_gone_leaves_the_night_to_the_rules(copy: Path) -> None:
     shutil.rmtree(load_settings().models)
     result = run_night(LAST, select=TONIGHT)
     assert result.success, failures(result)
+    assert "| all tables |" in str(result.results["published_warehouse"].notes["reliability"])
     found = dict(
         ask(
             copy,
@@ -212,31 +182,42 @@ def test_a_champion_whose_files_are_gone_leaves_the_night_to_the_rules(copy: Pat
     )
     assert found["champion_unavailable"] > 100
     assert "model" not in found
-    warned = [
-        event.asset_check_evaluation_data
-        for event in result.all_events
-        if event.event_type_value == "ASSET_CHECK_EVALUATION"
-    ]
-    (serves,) = [one for one in warned if one.check_name == "the_model_serves"]
-    assert not serves.passed
+    assert [check.passed for (_, name), check in outcomes(result).items() if name == "the_model_serves"] == [False]
 
 
-def test_a_challenger_serves_only_when_it_is_better_beyond_noise_or_by_hand(copy: Path) -> None:
-    champion = ask(copy, "select model_version from model_activations")[0][0]
-    same = run_training(LAST, "2026-03-11T03:00", parameters={"n_estimators": "20"})
-    assert same.success, failures(same)
-    con = warehouse(copy)
+@pytest.fixture(scope="module")
+def forced_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, NightResult]:
+    with world_in_use("challenged", tmp_path_factory.mktemp("forced")) as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GESTURE_SEGMENT_MODELS", "primary_device")
+        result = run_training(
+            LAST, at="2026-03-11T04:00", parameters={"n_estimators": "20"}, force_reason="a trial of the board's"
+        )
+    assert result.success, failures(result)
+    return folder, result
+
+
+@pytest.fixture
+def forced(forced_once: tuple[Path, NightResult], monkeypatch: pytest.MonkeyPatch) -> tuple[Path, NightResult]:
+    """The world with a challenger, and a training whose model serves because somebody said so."""
+    use_settings(monkeypatch, forced_once[0])
+    return forced_once
+
+
+def test_a_challenger_that_is_not_better_beyond_noise_is_kept(challenged: Path) -> None:
+    champion = ask(challenged, "select model_version from model_activations")[0][0]
+    con = warehouse(challenged)
     decision, because, parent = con.execute(
         f"select decision, because, parent_version from candidate_model where as_of_date = '{LAST}'"
     ).fetchone()  # type: ignore[misc]
     con.close()
     assert (decision, parent) == ("kept", champion), because
     assert "roc_auc" in because
-    forced = run_training(
-        LAST, "2026-03-11T04:00", parameters={"n_estimators": "20"}, force_reason="a trial of the board's"
-    )
-    assert forced.success, failures(forced)
-    with warehouse_of(load_settings()).open(_run_info()) as session:
+
+
+def test_a_model_can_be_made_to_serve_by_hand(forced: tuple[Path, NightResult]) -> None:
+    folder, _ = forced
+    champion = version_of(folder)
+    with warehouse_of(load_settings()).open(run_info("a test", LAST)) as session:
         history = registry.activations(session.connection)
         assert [one.reason for one in history][-1] == "by hand: a trial of the board's"
         assert registry.champion(session.connection, LAST) == champion
@@ -254,7 +235,7 @@ def test_where_nearly_half_of_the_profiles_is_unknown_gaps_are_filled_and_flagge
     )
     assert all(0.45 < share < 0.65 for share in known)
     monkeypatch.setenv("GESTURE_MISSING_NUMBERS", "imputed")
-    trained = run_training(LAST - timedelta(days=1), "2026-03-10T04:00", force_reason="a trial of filled gaps")
+    trained = run_training(LAST - timedelta(days=1), at="2026-03-10T04:00", force_reason="a trial of filled gaps")
     assert trained.success, failures(trained)
     night = run_night(LAST, select=TONIGHT)
     assert night.success, failures(night)
@@ -290,22 +271,16 @@ def test_a_leak_is_named_and_stops_the_training(copy: Path, monkeypatch: pytest.
     from gesture_assets.models import leakage
 
     monkeypatch.setattr(leakage, "LEAK_AUC", 0.6)  # honest features tell this much
-    result = run_training(LAST, "2026-03-11T03:00")
+    result = run_training(LAST, at="2026-03-11T03:00")
     assert not result.success
     said = failures(result)
     assert "no_feature_knows_the_outcome" in said
     assert "feature=" in said
-    assert not [event for event in result.all_events if event.step_key == "candidate_model" and event.is_step_success]
-
-
-def _run_info() -> Any:
-    from gesture_assets.cli.console import run_info
-
-    return run_info("a test", LAST)
+    assert result.closed == ("candidate_model",)
 
 
 def test_too_few_days_are_refused_with_the_command(copy: Path) -> None:
-    result = run_training(LAST - timedelta(days=40), "2026-03-11T03:00")
+    result = run_training(LAST - timedelta(days=40), at="2026-03-11T03:00")
     assert not result.success
     assert "next: gesture run --from" in failures(result)
 
@@ -326,39 +301,37 @@ def version_of(data_dir: Path) -> str:
     return ask(data_dir, "select model_version from model_activations order by activation desc limit 1")[0][0]
 
 
-def test_the_test_part_is_kept_and_gives_the_figures_that_are_published(world: tuple[Path, Any]) -> None:
+def test_the_test_part_is_kept_and_gives_the_figures_that_are_published(world: Path) -> None:
     from sklearn.metrics import roc_auc_score
 
     from gesture_assets.models.versions import judged_rows, load_version
 
-    data_dir, _ = world
-    version = version_of(data_dir)
+    version = version_of(world)
     rows, model = judged_rows(load_settings().models, version), load_version(load_settings().models, version)
     counted = "select count(*), sum(label)::int from training_set where split = 'test'"
-    assert ask(data_dir, counted) == [(len(rows), rows["label"].sum())]
+    assert ask(world, counted) == [(len(rows), rows["label"].sum())]
     figures = dict(
-        ask(data_dir, "select metric, value from analytics.model_figures where part = 'test' and segment = 'all'")
+        ask(world, "select metric, value from analytics.model_figures where part = 'test' and segment = 'all'")
     )
     assert figures["roc_auc"] == pytest.approx(roc_auc_score(rows["label"], model.probabilities(rows)), abs=1e-12)
     assert figures["base_rate"] == pytest.approx(rows["label"].mean())
     points = rows["rule_score"].fill_null(0)
-    by_rules = ask(data_dir, "select value from model_evaluation where part = 'rules' and metric = 'roc_auc'")
+    by_rules = ask(world, "select value from model_evaluation where part = 'rules' and metric = 'roc_auc'")
     assert by_rules == [(pytest.approx(roc_auc_score(rows["label"], points), abs=1e-12),)]
-    gains = dict(ask(data_dir, "select part, value from model_evaluation where metric like 'roc_auc_gain%'"))
+    gains = dict(ask(world, "select part, value from model_evaluation where metric like 'roc_auc_gain%'"))
     without = ask(
-        data_dir,
+        world,
         "select value from model_evaluation where part = 'without_rule_score' and segment = 'all' "
         "and metric = 'roc_auc'",
     )
     assert gains["rules"] == pytest.approx(figures["roc_auc"] - by_rules[0][0])
     assert gains["without_rule_score"] == pytest.approx(figures["roc_auc"] - without[0][0])
-    (points_of_curve,) = ask(data_dir, "select count(*) from model_evaluation where part = 'learning_curve'")[0]
+    (points_of_curve,) = ask(world, "select count(*) from model_evaluation where part = 'learning_curve'")[0]
     assert points_of_curve >= 2
 
 
-def test_the_table_of_document_001_has_its_columns_and_the_champion(world: tuple[Path, Any]) -> None:
-    data_dir, _ = world
-    (row,) = published(data_dir).execute("from analytics.model_metrics").pl().rows(named=True)
+def test_the_table_of_document_001_has_its_columns_and_the_champion(world: Path) -> None:
+    (row,) = published(world).execute("from analytics.model_metrics").pl().rows(named=True)
     assert list(row) == [
         "id",
         "model_version",
@@ -380,17 +353,16 @@ def test_the_table_of_document_001_has_its_columns_and_the_champion(world: tuple
         "created_at",
         "updated_at",
     ]
-    assert row["model_version"] == version_of(data_dir)
+    assert row["model_version"] == version_of(world)
     assert row["is_active"]
     assert row["feature_count"] > 100
     assert [name for name, value in row.items() if value is None] == ["contact_success_rate"]
 
 
-def test_views_show_when_a_score_was_made_both_scores_and_every_reason_code(world: tuple[Path, Any]) -> None:
+def test_views_show_when_a_score_was_made_both_scores_and_every_reason_code(world: Path) -> None:
     from gesture_assets.models.reasons import REST_CODE, reason_code
 
-    data_dir, _ = world
-    con = published(data_dir)
+    con = published(world)
     scored = con.execute("from analytics.current_model_scores").pl()
     assert scored["prediction_time"].null_count() == 0
     both = con.execute("from analytics.current_intent_scores where model_score is not null").pl()
@@ -404,46 +376,38 @@ def test_views_show_when_a_score_was_made_both_scores_and_every_reason_code(worl
     assert unknown.fetchall() == []
 
 
-def pictures_of(result: dg.ExecuteInProcessResult, table: str) -> set[str]:
-    (event,) = [event for event in result.get_asset_materialization_events() if event.asset_key.path == [table]]
-    found = event.step_materialization_data.materialization.metadata
-    return {
-        name
-        for name, value in found.items()
-        if isinstance(value, dg.MarkdownMetadataValue) and "](data:image/png;base64," in (value.md_str or "")
-    }
-
-
 PICTURES = {"reliability", "lift", "roc", "precision_recall", "importance", "distribution", "learning_curve"}
 
 
-def test_a_version_trained_once_more_is_equal_whatever_came_since(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    version, models = version_of(copy), load_settings().models
-    monkeypatch.setenv("GESTURE_SEGMENT_MODELS", "primary_device")
-    later = run_training(LAST, "2026-03-11T03:00", parameters={"n_estimators": "20"}, force_reason="another serves")
-    assert later.success, failures(later)
-    segments = json.loads(candidate(copy, "segment_models"))
+def test_a_training_shows_its_pictures_and_which_segments_have_too_few_for_a_model(
+    forced: tuple[Path, NightResult],
+) -> None:
+    folder, result = forced
+    notes = result.results["candidate_model"].notes
+    shown = {name for name, note in notes.items() if isinstance(note, Markdown) and "](data:image/png;base64," in note}
+    assert shown == PICTURES
+    segments = json.loads(candidate(folder, "segment_models"))
     assert "primary_device=mobile" in segments  # of whom a world this small has too few for a model of their own
     assert {said.split(" ")[0] for said in segments.values()} == {"global:"}
-    before = content_hashes(copy)
+
+
+def test_a_version_trained_once_more_is_equal_whatever_came_since(
+    forced: tuple[Path, NightResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = forced
+    version, models = version_of(folder), load_settings().models
+    before, versions = content_hashes(folder), sorted(path.name for path in models.glob("v*"))
     # Neither other settings nor another champion matter: the card says what it was trained with.
     monkeypatch.setenv("GESTURE_EXCLUDED_FEATURES", "rule_score,event_count_7d")
     monkeypatch.setenv("GESTURE_LABEL_HORIZON_DAYS", "20")
-    again = run_training(LAST - timedelta(days=1), "2026-03-12T03:00", from_version=version)
-    assert again.success, failures(again)
-    assert pictures_of(again, "candidate_model") == PICTURES
-    after = content_hashes(copy)
-    assert {key: digest for key, digest in after.items() if before.get(key) != digest} == {}
-    assert sorted(path.name for path in models.glob("v*")) == sorted({version, newest_version(copy)})
-    assert "equals" in Tracking(load_settings().mlflow_database, load_settings().mlflow_artifacts).reproduced(version)
     said = gesture("train", "--from-version", version)
     assert f"equals {version}, difference 0" in said
+    after = content_hashes(folder)
+    assert {key: digest for key, digest in after.items() if before.get(key) != digest} == {}
+    assert sorted(path.name for path in models.glob("v*")) == versions
+    assert "equals" in Tracking(load_settings().mlflow_database, load_settings().mlflow_artifacts).reproduced(version)
     with pytest.raises(ConfigError, match="it alone"):
         gesture("train", "--from-version", version, "--params", "max_depth=3")
-
-
-def newest_version(data_dir: Path) -> str:
-    return candidate(data_dir, "model_version")
 
 
 def candidate(data_dir: Path, column: str) -> str:
@@ -454,16 +418,13 @@ def candidate(data_dir: Path, column: str) -> str:
     return found
 
 
-def test_two_versions_are_compared_on_the_newer_one_s_test_part(copy: Path) -> None:
-    old = version_of(copy)
-    trained = run_training(LAST, "2026-03-11T03:00", parameters={"n_estimators": "20", "max_depth": "3"})
-    assert trained.success, failures(trained)
-    new = newest_version(copy)
+def test_two_versions_are_compared_on_the_newer_one_s_test_part(challenged: Path) -> None:
+    old, new = version_of(challenged), candidate(challenged, "model_version")
     found = json.loads(gesture("models", "compare", new, old, "--json"))
     assert (found["older"], found["newer"]) == (old, new)
     assert found["parameters"] == {"max_depth": [6, 3], "n_estimators": [100, 20]}
     assert found["features_of_older_only"] == found["features_of_newer_only"] == []
-    con = warehouse(copy)
+    con = warehouse(challenged)
     judged = dict(
         con.execute(
             "select model_version, value from model_evaluation where part = 'test' and segment = 'all' "
@@ -482,46 +443,42 @@ def test_two_versions_are_compared_on_the_newer_one_s_test_part(copy: Path) -> N
 # ---- looking --------------------------------------------------------------------------------------------------------
 
 
-def test_a_report_is_one_file_whose_numbers_come_with_the_sql_that_gives_them(
-    world: tuple[Path, Any], tmp_path: Path
-) -> None:
-    data_dir, _ = world
+def test_a_report_is_one_file_whose_numbers_come_with_the_sql_that_gives_them(world: Path, tmp_path: Path) -> None:
     gesture("report", "model", "--out", str(tmp_path / "model.html"))
     text = (tmp_path / "model.html").read_text(encoding="utf-8")
     assert len(text) < 5_000_000
     assert "http" not in text.replace("http-equiv", "")
     boxes = re.findall(r"<dt>([^<]+)</dt><dd><strong>([^<]+)</strong>.*?<pre>(.*?)</pre>", text, re.S)
     assert len(boxes) >= 5
-    con = published(data_dir)
+    con = published(world)
     for _, shown, sql in boxes:
         assert f"{con.execute(unescape(sql)).fetchone()[0]:.3f}" == shown
     for sql in re.findall(r"<pre>(.*?)</pre>", text, re.S):
         assert con.execute(unescape(sql)).fetchall()
     assert text.count("<img alt=") == len(PICTURES) + 1  # tonight's scores too
-    assert version_of(data_dir) in text
+    assert version_of(world) in text
     gesture("report", "model", "--out", str(tmp_path / "again.html"))
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == text
     with pytest.raises(GateClosed, match="no page about the model"):
         gesture("report", "model", "--version", "v1", "--out", str(tmp_path / "none.html"))
 
 
-def test_explain_shows_rules_and_model_and_the_score_to_act_on(world: tuple[Path, Any]) -> None:
-    data_dir, _ = world
+def test_explain_shows_rules_and_model_and_the_score_to_act_on(world: Path) -> None:
     user, score, probability = ask(
-        data_dir,
+        world,
         "select user_id, model_score, probability from intent_scores where source = 'model' "
         f"and as_of_date = '{LAST}' order by probability desc, user_id limit 1",
     )[0]
     said = gesture("explain", user)
     assert f"score {score:.0f}, probability {probability:.4f}" in said
     for sentence, code in ask(
-        data_dir, f"select sentence, reason_code from score_reasons where user_id = '{user}' and as_of_date = '{LAST}'"
+        world, f"select sentence, reason_code from score_reasons where user_id = '{user}' and as_of_date = '{LAST}'"
     ):
         assert f"{sentence}\t" in said
         assert code in said
     assert f"To act on: {score:.2f}, from the model; rules and model are" in said
     excluded = ask(
-        data_dir,
+        world,
         "select user_id from intent_scores where source = 'rules_fallback' and fallback_reason = "
         f"'already_converted' and as_of_date = '{LAST}' order by 1 limit 1",
     )[0][0]
@@ -548,12 +505,9 @@ def test_why_changed_says_why_the_model_s_score_moved_as_well(copy: Path) -> Non
     assert (abs(said["change"]) > 0, said["model_swap"], said["unexplained"]) == (True, 0, 0)
 
 
-def test_the_layout_of_document_000_holds_a_model_that_plain_xgboost_reads(
-    world: tuple[Path, Any], tmp_path: Path
-) -> None:
+def test_the_layout_of_document_000_holds_a_model_that_plain_xgboost_reads(world: Path, tmp_path: Path) -> None:
     import xgboost
 
-    data_dir, _ = world
     gesture("export", "--layout", "scoring-csv", "--to", str(tmp_path))
     assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")} == {
         "data/raw_events.csv",
@@ -570,7 +524,7 @@ def test_the_layout_of_document_000_holds_a_model_that_plain_xgboost_reads(
     assert names
     found = booster.predict(xgboost.DMatrix(rows.select(names).cast(pl.Float32).to_numpy(), feature_names=names))
     assert np.array_equal(found, rows["raw_probability"].cast(pl.Float32).to_numpy())
-    kept = ask(data_dir, f"select user_id, probability from model_scores where as_of_date = '{LAST}' order by 1")
+    kept = ask(world, f"select user_id, probability from model_scores where as_of_date = '{LAST}' order by 1")
     assert rows.sort("user_id").select("user_id", "probability").rows() == kept
     metrics = json.loads((tmp_path / "models" / "training_metrics.json").read_text())
     assert metrics["test"]["roc_auc"] > 0.7
@@ -591,7 +545,7 @@ def children(tracking: Tracking, parent: str) -> list[Any]:
     return tracking.client.search_runs([tracking.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'")
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("sampler", [pytest.param("random", marks=pytest.mark.proof), "tpe"])
 def test_a_search_killed_on_its_way_goes_on_and_its_parent_has_every_trial(copy: Path, sampler: str) -> None:
     trials = 40 if sampler == "random" else 16
     command = [

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
-from gesture_assets_tests.assets.small_world import DAYS, land
-from gesture_assets_tests.nights import content_hashes, failures, run_night
+from gesture_assets.vocabulary.severity import Severity
+from gesture_assets_tests.running import content_hashes, failures, outcomes, run_night
+from gesture_assets_tests.small_world import DAYS, land
 
 ROWS, COLUMNS = "crm_row_counts_are_in_their_ranges", "crm_column_counts_are_as_expected"
 PRODUCTS, DATES = "every_product_id_is_in_its_range", "every_crm_date_begins_with_year_month_and_day"
@@ -23,34 +23,34 @@ def a_hundred(data_dir: Path, write_crm: Callable[..., Path]) -> Path:
     return write_crm(people, [(n, "webinar_01") for n in range(100)], sold)
 
 
-def said() -> tuple[bool, dict[str, dg.AssetCheckSeverity], str]:
-    """Whether the CRM's step succeeded, which of the four checks did not pass, and what it said."""
+def outcome() -> tuple[bool, dict[str, Severity], str]:
+    """Whether the CRM's step succeeded, which of the four checks did not pass, and the error."""
     result = run_night(DAYS[0], select="crm_snapshot")
-    checks = [one for one in result.get_asset_check_evaluations() if one.asset_key.to_user_string() == "crm_snapshot"]
-    assert {ROWS, COLUMNS, PRODUCTS, DATES} <= {one.check_name for one in checks}
-    failed = {one.check_name: one.severity for one in checks if not one.passed}
+    checks = {name: check for (table, name), check in outcomes(result).items() if table == "crm_snapshot"}
+    assert {ROWS, COLUMNS, PRODUCTS, DATES} <= set(checks)
+    failed = {name: check.severity for name, check in checks.items() if not check.passed}
     return result.success, failed, failures(result)
 
 
 def test_a_small_crm_warns_and_goes_live(a_hundred: Path, data_dir: Path) -> None:
-    warning = dg.AssetCheckSeverity.WARN
-    assert said() == (True, {ROWS: warning, PRODUCTS: warning}, "")
+    warning = Severity.WARN
+    assert outcome() == (True, {ROWS: warning, PRODUCTS: warning}, "")
     assert ("crm_snapshot", DAYS[0]) in content_hashes(data_dir)
 
 
 def test_settings_let_a_small_crm_pass(a_hundred: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GESTURE_CRM_ROW_RANGES", OURS)
     monkeypatch.setenv("GESTURE_CRM_PRODUCT_IDS", "1, 101")
-    assert said() == (True, {}, "")
+    assert outcome() == (True, {}, "")
 
 
 def test_settings_let_a_small_crm_stop_the_night(
     a_hundred: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GESTURE_BLOCKING_CHECKS", ROWS)
-    success, failed, message = said()
+    success, failed, message = outcome()
     assert not success
-    assert failed == {ROWS: dg.AssetCheckSeverity.ERROR, PRODUCTS: dg.AssetCheckSeverity.WARN}
+    assert failed == {ROWS: Severity.ERROR, PRODUCTS: Severity.WARN}
     assert "GESTURE_CRM_ROW_RANGES" in message
     assert content_hashes(data_dir) == {}
 
@@ -59,4 +59,4 @@ def test_a_further_column_warns(a_hundred: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("GESTURE_CRM_ROW_RANGES", OURS)
     monkeypatch.setenv("GESTURE_CRM_PRODUCT_IDS", "1, 101")
     monkeypatch.setenv("GESTURE_CRM_COLUMN_COUNTS", '{"Tags": 3}')
-    assert said() == (True, {COLUMNS: dg.AssetCheckSeverity.WARN}, "")
+    assert outcome() == (True, {COLUMNS: Severity.WARN}, "")

@@ -20,6 +20,7 @@ from gesture_assets.nights import runner
 from gesture_assets.nights.all_steps import nightly_steps
 from gesture_assets.nights.runner import NightResult
 from gesture_assets.settings import load_settings
+from gesture_assets.warehouse.audit import CheckOutcome
 
 DEFINITIONS: dict[str, dg.Definitions] = {}
 
@@ -134,6 +135,12 @@ def run_in_dagster(
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
         },
     )
+
+
+def outcomes(result: NightResult) -> dict[tuple[str, str], CheckOutcome]:
+    """(table, check) -> what the check found."""
+    commits = [commit for done in result.results.values() for commit in done.commits]
+    return {(commit.contract.name, outcome.name): outcome for commit in commits for outcome in commit.outcomes}
 
 
 def failures(result: NightResult | dg.ExecuteInProcessResult) -> str:

@@ -1,0 +1,158 @@
+"""Ranges and failures by Dagster: good days are materialised, bad ones are not, and no defect is tried again."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+
+from gesture_assets.nights import night as open_night
+from gesture_assets.sources import landing_index
+from gesture_assets_tests.running import failures, run_in_dagster, warehouse
+from gesture_assets_tests.small_world import DAYS
+from gesture_assets_tests.worlds import SMALL_MOMENT
+
+pytestmark = pytest.mark.slow
+
+LANDED = ("raw_events", "quarantined_events", "landing_reconciliation", "identity_links")
+TOO_MANY = "at_most_5_percent_of_rows_are_quarantined"
+MOMENT = datetime(2026, 3, 5, 2)
+
+
+def land(data_dir: Path, *, bad: int = 0) -> None:
+    """Four files of a day and two events each; one event of the day `bad` is nobody's."""
+    folder = data_dir / "landing" / "native"
+    folder.mkdir(parents=True)
+    for day in (1, 2, 3, 4):
+        user = "" if day == bad else "ada"
+        (folder / f"day-{day}.csv").write_text(
+            "event_id,user_id,event_type,event_at\n"
+            f"a{day},{user},page_view,2026-03-0{day}T10:00:00Z\nb{day},bob,page_view,2026-03-0{day}T11:00:00Z\n"
+        )
+
+
+def remember_little(patch: pytest.MonkeyPatch) -> None:
+    """As if each day held as many rows as may be looked at at once."""
+    patch.setattr(open_night, "ROWS_AT_ONCE", 1)
+    patch.setattr(landing_index, "KEPT_ROWS", 0)
+
+
+def four_days(instance: dg.DagsterInstance, *, select: str | None = None) -> dg.ExecuteInProcessResult:
+    return run_in_dagster("2026-03-01", "2026-03-04", select=select, now=MOMENT, instance=instance)
+
+
+def ask(data_dir: Path, query: str) -> list[tuple]:
+    with warehouse(data_dir) as con:
+        return con.execute(query).fetchall()
+
+
+def materialised(
+    instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult
+) -> dict[str | None, Mapping[str, dg.MetadataValue]]:
+    """The days of raw_events that the run told Dagster to be live, and their metadata."""
+    logs = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+    events = [log.asset_materialization for log in logs if log.asset_materialization]
+    return {event.partition: event.metadata for event in events if event.asset_key.path == ["raw_events"]}
+
+
+def test_good_days_of_a_range_are_live_and_materialised_and_the_bad_one_is_neither(data_dir: Path) -> None:
+    land(data_dir, bad=2)
+    good = {"2026-03-01", "2026-03-03", "2026-03-04"}
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = four_days(instance)
+        for table in LANDED:
+            assert instance.get_materialized_partitions(dg.AssetKey(table)) == good, table
+        for table in ("sessions", "user_features", "published_warehouse"):  # nothing is built on a night with a hole
+            assert instance.get_materialized_partitions(dg.AssetKey(table)) == set(), table
+    assert not result.success
+    assert "2026-03-02" in failures(result)
+    assert "2026-03-01" not in failures(result)
+    live = ask(data_dir, "select as_of_date::varchar, count(*) from raw_events group by all order by all")
+    assert live == [(day, 2) for day in sorted(good)]
+    verdicts = ask(data_dir, "select partition::varchar, verdict from gate_ledger where table_name = 'raw_events'")
+    assert dict(verdicts) == {**dict.fromkeys(good, "PASS"), "2026-03-02": "FAIL"}
+    assert ask(data_dir, "select count(*) from rejected.quarantined_events") == [(1,)]
+    assert not (data_dir / "gesture.duckdb").exists()
+    # The report is written by the step that failed.
+    report = json.loads((data_dir / "validation_results.json").read_text())
+    assert (report["success"], report["run_id"]) == (False, result.run_id)
+    failed = {(one["table"], one["day"]) for one in report["results"] if not one["success"]}
+    assert failed == {(table, "2026-03-02") for table in LANDED}
+    checks = [check for one in report["results"] for check in one["checks"]]
+    assert {check["name"] for check in checks if not check["passed"] and check["severity"] == "ERROR"} == {TOO_MANY}
+    # And the check shows the rows and what to do.
+    errors = [
+        check
+        for check in result.get_asset_check_evaluations()
+        if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
+    ]
+    (check,) = errors
+    assert (check.asset_key.path[-1], check.check_name) == ("landing_reconciliation", TOO_MANY)
+    metadata = {name: value.value for name, value in check.metadata.items()}
+    assert metadata["found"] == 1
+    assert "missing_user_id 1" in metadata["sample"]
+    assert "rejected.quarantined_events" in metadata["recovery"]
+
+
+def test_a_bad_day_among_chunks_of_a_range_keeps_back_nothing_but_itself(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember_little(monkeypatch)
+    land(data_dir, bad=2)
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = four_days(instance, select="raw_events")
+        told = materialised(instance, result)
+    assert list(told) == ["2026-03-01", "2026-03-03", "2026-03-04"]
+    notes = {name: told["2026-03-01"][name].value for name in ("landed", "duplicates", "quarantined_by_reason")}
+    assert notes == {"landed": 8, "duplicates": 0, "quarantined_by_reason": "missing_user_id 1"}
+    assert not result.success
+    assert "did not pass the audit for 2026-03-02; the last good version stays live" in failures(result)
+    live = "select as_of_date::varchar, count(*) from raw_events group by all order by all"
+    assert ask(data_dir, live) == [("2026-03-01", 2), ("2026-03-03", 2), ("2026-03-04", 2)]
+    checks = result.get_asset_check_evaluations()
+    names = [(check.asset_key.path[0], check.check_name) for check in checks]
+    assert len(names) == len(set(names))
+    assert [check.check_name for check in checks if not check.passed] == [TOO_MANY]
+
+
+def test_chunks_before_one_that_cannot_be_read_are_live_and_dagster_knows(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember_little(monkeypatch)
+    land(data_dir)
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert four_days(instance, select="raw_events").success
+        (data_dir / "landing" / "native" / "day-3.csv").unlink()
+        result = four_days(instance, select="raw_events")
+        assert list(materialised(instance, result)) == ["2026-03-01", "2026-03-02"]
+    assert not result.success
+    assert "day-3.csv" in failures(result)
+    attempts = "select partition::varchar, max(attempt) from gate_ledger where table_name = 'raw_events' group by all"
+    assert ask(data_dir, f"{attempts} order by all") == [
+        ("2026-03-01", 2),
+        ("2026-03-02", 2),
+        ("2026-03-03", 1),
+        ("2026-03-04", 1),
+    ]
+
+
+def test_a_closed_gate_and_a_defect_are_not_tried_again(copied_world: Callable[[str], Path]) -> None:
+    ledger = str(copied_world("small") / "warehouse.duckdb")
+
+    def spoil(column: str, value: str) -> None:
+        with duckdb.connect(ledger) as con:
+            con.execute(f"update gate_ledger set {column} = ? where table_name = 'daily_activity'", [value])
+
+    spoil("verdict", "FAIL")
+    closed = run_in_dagster(DAYS[3], now=SMALL_MOMENT, select="user_features")
+    assert "GateClosed" in failures(closed)
+    spoil("checks", "no json")
+    broken = run_in_dagster(DAYS[3], now=SMALL_MOMENT, select="user_features")
+    assert "JSONDecodeError" in failures(broken)
+    for result in (closed, broken):
+        kinds = {event.event_type_value for event in result.all_events}
+        assert "STEP_FAILURE" in kinds
+        assert not {"STEP_UP_FOR_RETRY", "STEP_RESTARTED"} & kinds
