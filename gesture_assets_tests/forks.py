@@ -48,7 +48,7 @@ def in_a_process(module: str, function: str, *arguments: object, environment: di
 
 def import_everything() -> None:
     """What a night imports, before the first fork."""
-    import dagster._core.storage.sqlite_storage  # before the definitions, which mend how it writes: as in `gesture run`
+    import dagster._core.storage.sqlite_storage
     import great_expectations
     import polars
 
