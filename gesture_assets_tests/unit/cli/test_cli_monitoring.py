@@ -16,23 +16,13 @@ from gesture_assets.records.opening import RECORDS
 from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.nights import published
-from gesture_assets_tests.unit.cli.test_cli import LAST, called, has_four_parts, started
+from gesture_assets_tests.unit.cli.commands import LAST, called, has_four_parts
 
 FIRST = "2026-03-06"
 NIGHT = date.fromisoformat(LAST)
 DRIFT = Alert("drift/number/visits", Severity.WARN, "scoring", "Visits: PSI 0.31.", "drift_reports", "look at releases")
 GONE = replace(DRIFT, key="model/unavailable", severity=Severity.ERROR, what="The champion cannot score.")
 OVER = replace(DRIFT, key="events/all/type/signup")
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A demo world and its first night; not to be changed."""
-    folder = tmp_path_factory.mktemp("watched") / "data"
-    called(folder, "demo-data", "--users", "60", "--days", "5", "--end", LAST, "--seed", "3")
-    ran = started(folder, "run")
-    assert ran.code == 0, ran.out + ran.err
-    return folder
 
 
 @pytest.fixture

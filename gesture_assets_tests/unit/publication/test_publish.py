@@ -276,8 +276,14 @@ for second in range(1, 1000):
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", [0.02, 0.3, 0.55])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(0.02, marks=pytest.mark.proof),
+        pytest.param(0.3, marks=pytest.mark.slow),
+        pytest.param(0.55, marks=pytest.mark.proof),
+    ],
+)
 def test_a_killed_publication_leaves_a_whole_file(night: Callable, settings: Settings, moment: float) -> None:
     with night(0) as session:
         publish_from(session, settings)
