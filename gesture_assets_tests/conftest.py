@@ -24,7 +24,7 @@ NOW = datetime(2026, 3, 10, 2, 0)  # a night's usual hour; the day that has just
 KEY = "a key for tests only"
 
 # Examples of a property, the same ones each time: few, or with --hypothesis-profile=full as many as `make test` wants.
-for _profile, _examples in {"fast": 6, "full": 20}.items():
+for _profile, _examples in {"fast": 6, "full": 24}.items():
     hypothesis.settings.register_profile(
         _profile, max_examples=_examples, deadline=None, derandomize=True, database=None
     )
