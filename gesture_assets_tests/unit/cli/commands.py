@@ -34,8 +34,8 @@ class Done:
 
 
 def clean_environment(data_dir: Path, **settings: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GESTURE_", "DAGSTER_"))}
-    return {**kept, "GESTURE_DATA_DIR": str(data_dir), "GESTURE_PSEUDONYM_KEY": "a key for tests only", **settings}
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("GESTURE_", "DAGSTER_"))}
+    return {**others, "GESTURE_DATA_DIR": str(data_dir), "GESTURE_PSEUDONYM_KEY": "a key for tests only", **settings}
 
 
 def started(data_dir: Path, *arguments: str, **settings: str) -> Done:
@@ -72,6 +72,6 @@ def has_four_parts(message: str) -> bool:
 
 def logged(data_dir: Path) -> list[tuple[str, str, str | None]]:
     con = duckdb.connect(str(data_dir / "warehouse.duckdb"), read_only=True)
-    found = con.execute("select action, object, reason from audit_log order by rowid").fetchall()
+    rows = con.execute("select action, object, reason from audit_log order by rowid").fetchall()
     con.close()
-    return found
+    return rows

@@ -51,7 +51,7 @@ def test_open_alerts_are_listed_with_errors_first(alarmed: Path) -> None:
 
 
 def test_resolved_alerts_are_listed_when_asked_for(alarmed: Path) -> None:
-    assert [(one["alert"], one["resolved"]) for one in open_alerts(alarmed, "--all")] == [
+    assert [(alert["alert"], alert["resolved"]) for alert in open_alerts(alarmed, "--all")] == [
         (GONE.key, ""),
         (DRIFT.key, ""),
         (OVER.key, LAST),
@@ -63,21 +63,21 @@ def test_an_acknowledged_alert_says_who_knows_of_it_and_what(alarmed: Path) -> N
     done = called(alarmed, "alerts", "ack", DRIFT.key, "--note", "a campaign in France [spring]")
     assert (done.code, done.err) == (0, "")
     assert done.out.endswith("a campaign in France [spring]\n")
-    known = {one["alert"]: (bool(one["known to"]), one["note"]) for one in open_alerts(alarmed)}
+    known = {alert["alert"]: (bool(alert["known to"]), alert["note"]) for alert in open_alerts(alarmed)}
     assert known == {GONE.key: (False, ""), DRIFT.key: (True, "a campaign in France [spring]")}
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [((OVER.key, "--note", "why"), "model/unavailable"), ((DRIFT.key, "--note", " "), "what is known of it")],
     ids=["resolved", "without a note"],
 )
 def test_only_an_open_alert_can_be_acknowledged_and_with_a_note_only(
-    alarmed: Path, words: tuple[str, ...], said: str
+    alarmed: Path, words: tuple[str, ...], message: str
 ) -> None:
     done = called(alarmed, "alerts", "ack", *words)
-    assert (done.code, has_four_parts(done.err), said in done.err) == (2, True, True)
-    assert not any(one["known to"] for one in open_alerts(alarmed))
+    assert (done.code, has_four_parts(done.err), message in done.err) == (2, True, True)
+    assert not any(alert["known to"] for alert in open_alerts(alarmed))
 
 
 def test_no_alert_is_said_in_words_and_as_json(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_no_alert_is_said_in_words_and_as_json(tmp_path: Path) -> None:
 
 def mover(world: Path, *, like: str = "u%") -> str:
     """Whose score moved most between the two days."""
-    found = (
+    movers = (
         published(world)
         .execute(
             "select a.user_id from rule_scores a join rule_scores b using (user_id) where a.as_of_date = ? "
@@ -100,8 +100,8 @@ def mover(world: Path, *, like: str = "u%") -> str:
         )
         .fetchone()
     )
-    assert found
-    return found[0]
+    assert movers
+    return movers[0]
 
 
 @pytest.mark.slow
@@ -109,20 +109,20 @@ def test_the_parts_sum_to_the_change_of_the_score_and_of_each_rule(world: Path) 
     user = mover(world)
     done = called(world, "why-changed", user, "--from", FIRST, "--to", LAST, "--json")
     assert done.code == 0, done.err
-    said = json.loads(done.out)
+    answer = json.loads(done.out)
     scores = dict(
         published(world)
         .execute("select as_of_date::varchar, score from rule_scores where user_id = ?", [user])
         .fetchall()
     )
-    rules = said["rules"]
+    rules = answer["rules"]
     assert (rules["before"], rules["after"]) == (scores[FIRST], scores[LAST])
     assert abs(rules["change"]) > 1
     assert rules["new_behaviour"] != 0
-    for row in (rules, *said["by_rule"]):
+    for row in (rules, *answer["by_rule"]):
         assert sum(row[part] for part in PARTS) == pytest.approx(row["after"] - row["before"], abs=1e-6)
-    assert sum(row["after"] for row in said["by_rule"]) == pytest.approx(scores[LAST], abs=1e-6)
-    assert "model" not in said
+    assert sum(row["after"] for row in answer["by_rule"]) == pytest.approx(scores[LAST], abs=1e-6)
+    assert "model" not in answer
 
 
 @pytest.mark.slow
@@ -149,13 +149,13 @@ def test_the_rules_that_moved_most_are_named_for_each_part(world: Path) -> None:
 @pytest.mark.slow
 def test_a_subscriber_without_events_is_explained_too(world: Path) -> None:
     user = mover(world, like="subscriber:%")
-    said = json.loads(called(world, "why-changed", user, "--from", FIRST, "--json").out)["rules"]
-    assert said["user_id"] == user
-    assert said["unexplained"] == pytest.approx(0, abs=1e-6)
+    answer = json.loads(called(world, "why-changed", user, "--from", FIRST, "--json").out)["rules"]
+    assert answer["user_id"] == user
+    assert answer["unexplained"] == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (("nobody",), 2, "'nobody' is not known"),
         (("u000001", "--from", LAST, "--to", LAST), 2, f"a day before {LAST}"),
@@ -163,16 +163,18 @@ def test_a_subscriber_without_events_is_explained_too(world: Path) -> None:
     ],
 )
 @pytest.mark.slow
-def test_users_and_days_without_scores_are_refused(world: Path, words: tuple[str, ...], code: int, said: str) -> None:
+def test_users_and_days_without_scores_are_refused(
+    world: Path, words: tuple[str, ...], code: int, message: str
+) -> None:
     done = called(world, "why-changed", *words)
-    assert (done.code, has_four_parts(done.err), said in done.err) == (code, True, True)
+    assert (done.code, has_four_parts(done.err), message in done.err) == (code, True, True)
 
 
 @pytest.mark.slow
 def test_without_days_the_newest_is_held_against_the_day_before_and_asking_changes_nothing(own_world: Path) -> None:
     before = (own_world / "warehouse.duckdb").read_bytes()
-    said = json.loads(called(own_world, "why-changed", mover(own_world), "--json").out)
-    assert (said["from"], said["to"]) == ("2026-03-08", LAST)
+    answer = json.loads(called(own_world, "why-changed", mover(own_world), "--json").out)
+    assert (answer["from"], answer["to"]) == ("2026-03-08", LAST)
     assert called(own_world, "alerts", "list").code == 0
     assert (own_world / "warehouse.duckdb").read_bytes() == before
 
@@ -184,9 +186,9 @@ def test_without_days_the_newest_is_held_against_the_day_before_and_asking_chang
 def test_a_night_leaves_its_page_and_the_command_writes_the_same(world: Path, tmp_path: Path) -> None:
     done = called(world, "report", "night", "--out", str(tmp_path / "night.html"))
     assert done.code == 0, done.err
-    kept = (world / "reports" / f"night-{LAST}.html").read_text(encoding="utf-8")
-    assert (tmp_path / "night.html").read_text(encoding="utf-8") == kept
-    assert f"<h1>Night of {LAST}</h1>" in kept
+    page = (world / "reports" / f"night-{LAST}.html").read_text(encoding="utf-8")
+    assert (tmp_path / "night.html").read_text(encoding="utf-8") == page
+    assert f"<h1>Night of {LAST}</h1>" in page
 
 
 @pytest.mark.slow

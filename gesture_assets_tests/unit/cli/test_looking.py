@@ -105,9 +105,9 @@ def test_the_global_explanation_lists_every_rule_with_its_mean(world: Path, scor
         )
     )
     place = done.table[0].index("mean_points")
-    found = {row[0]: float(row[place]) for row in done.table[1:]}
-    assert len(found) == scores("select max(rule_count) from rule_sets")[0][0]
-    assert found == pytest.approx(dict.fromkeys(found, 0.0) | expected, abs=0.0006)
+    rows = {row[0]: float(row[place]) for row in done.table[1:]}
+    assert len(rows) == scores("select max(rule_count) from rule_sets")[0][0]
+    assert rows == pytest.approx(dict.fromkeys(rows, 0.0) | expected, abs=0.0006)
 
 
 def test_an_unknown_user_is_code_2_with_near_matches(world: Path, scores: Scores) -> None:

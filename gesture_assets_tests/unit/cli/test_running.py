@@ -164,7 +164,7 @@ def test_catching_up_runs_missed_nights_and_late_files_for_a_reason_only(own_wor
 def reconciled(data_dir: Path) -> dict[tuple[str, str], tuple[int, int, int, int]]:
     """Day and file -> rows landed, live, duplicate and quarantined, counted in the tables and seen to add up."""
     con = duckdb.connect(str((data_dir / "gesture.duckdb").resolve()), read_only=True)
-    found = con.execute(
+    rows = con.execute(
         """with live as (select as_of_date, landing_file, count(*) as n from raw_events group by all),
             aside as (select as_of_date, landing_file, count(*) as n from quarantined_events group by all)
         select as_of_date::varchar, landing_file, landed_count, coalesce(live.n, 0), duplicate_count,
@@ -173,9 +173,9 @@ def reconciled(data_dir: Path) -> dict[tuple[str, str], tuple[int, int, int, int
             full join aside using (as_of_date, landing_file) order by all"""
     ).fetchall()
     con.close()
-    assert all(landed == live + twice + aside for _, _, landed, live, twice, aside in found)
-    assert len({row[:2] for row in found}) == len(found)
-    return {row[:2]: row[2:] for row in found}
+    assert all(landed == live + twice + aside for _, _, landed, live, twice, aside in rows)
+    assert len({row[:2] for row in rows}) == len(rows)
+    return {row[:2]: row[2:] for row in rows}
 
 
 def test_a_mended_description_lets_quarantined_rows_in_and_everything_still_adds_up(own_world: Path) -> None:
@@ -213,11 +213,11 @@ def test_a_mended_description_lets_quarantined_rows_in_and_everything_still_adds
     assert events.fetchall() == [("signup", "r0")]
     left = con.execute(f"select reason from quarantined_events {of_file}", [of_export[0]])
     assert left.fetchall() == [("unknown_event_type",)]
-    kept = con.execute(
+    replayed = con.execute(
         """select landing_file, reason_before, accepted, still_quarantined, quarantine_replays.reason, action
         from quarantine_replays join audit_log using (run_id, who)"""
     )
-    assert kept.fetchall() == [(*of_export, 1, 1, why, "replay")]
+    assert replayed.fetchall() == [(*of_export, 1, 1, why, "replay")]
     con.close()
     after = reconciled(own_world)
     assert {place: counts[0] for place, counts in after.items()} == {place: n for place, (n, *_) in before.items()}
@@ -227,10 +227,10 @@ def test_a_mended_description_lets_quarantined_rows_in_and_everything_still_adds
 
 
 def test_a_day_can_be_run_again_with_the_tables_that_belong_together(own_world: Path) -> None:
-    kept = called(own_world, "run", "--date", LAST, "--select", "rule_scores")
-    assert kept.code == 0, kept.out + kept.err
-    assert "rule_scores: nothing has changed, the live rows stay" in kept.out
-    assert ": staged" not in kept.out
+    unchanged = called(own_world, "run", "--date", LAST, "--select", "rule_scores")
+    assert unchanged.code == 0, unchanged.out + unchanged.err
+    assert "rule_scores: nothing has changed, the live rows stay" in unchanged.out
+    assert ": staged" not in unchanged.out
     done = called(own_world, "run", "--date", LAST, "--select", "rule_scores", "--rebuild")
     assert done.code == 0, done.out + done.err
     staged = {line.split(":")[0] for line in done.out.splitlines() if ": staged" in line}

@@ -77,7 +77,7 @@ def features_of(
     frame = lazy(events_table(*events))
     # Collected here: Polars takes seconds to plan both rooms at once.
     activity = collected(daily_activity(frame, filed_sessions(frame, frame)), DAILY_ACTIVITY)
-    found = room.user_features(
+    features = room.user_features(
         lazy(activity),
         lazy(table(links, schema_of(IDENTITY_LINKS))),
         lazy(table(subscribers, schema_of(SUBSCRIBERS))),
@@ -85,10 +85,10 @@ def features_of(
         tags=TAGS,
         include_bots=include_bots,
     )
-    return collected(found, FEATURES).sort("as_of_date", "user_id")
+    return collected(features, FEATURES).sort("as_of_date", "user_id")
 
 
-def one(events: Rows, *days: date, **others: Any) -> dict[str, Any]:
+def only_row(events: Rows, *days: date, **others: Any) -> dict[str, Any]:
     (row,) = features_of(events, *days, **others).to_dicts()
     return row
 
@@ -113,12 +113,12 @@ def test_a_window_of_n_days_holds_the_as_of_day_and_the_n_minus_1_before_it() ->
 def test_counts_in_every_window_are_those_of_a_recount() -> None:
     events = [row for row in random_events(11, 400, days=100) if not row["is_bot"]]
     days = (MONDAY + timedelta(days=60), MONDAY + timedelta(days=99))
-    found = {(row["as_of_date"], row["user_id"]): row for row in features_of(events, *days).to_dicts()}
+    features = {(row["as_of_date"], row["user_id"]): row for row in features_of(events, *days).to_dicts()}
     for day in days:
         known = [row for row in events if row["as_of_date"] <= day]
         visits = collected(sessionise(lazy(events_table(*known)))).to_dicts()
         for user in {row["user_id"] for row in known}:
-            row = found.pop((day, user))
+            row = features.pop((day, user))
             own = [(r["event_type"], (day - r["event_at"].date()).days) for r in known if r["user_id"] == user]
             begun = [(day - r["started_at"].date()).days for r in visits if r["user_id"] == user]
             for window in WINDOWS:
@@ -132,32 +132,32 @@ def test_counts_in_every_window_are_those_of_a_recount() -> None:
                 assert row[f"{name}_count"] == len(ages)
                 assert row[f"days_since_last_{name}"] == (min(ages) if ages else None)
             assert row["session_count"] == len(begun)
-    assert not found
+    assert not features
 
 
 def test_recency_counts_to_the_end_of_the_day() -> None:
-    row = one([event(-DAY), event(0)])
+    row = only_row([event(-DAY), event(0)])
     assert (row["days_since_first_event"], row["days_since_last_event"]) == (1.5, 0.5)
     assert (row["first_event_at"], row["last_event_at"]) == (event(-DAY)["event_at"], event(0)["event_at"])
 
 
 def test_rates_and_time_on_pages() -> None:
     events = [event(0, dwell_seconds=2.0, is_spam=True), event(1, dwell_seconds=3.0), event(60, is_repeat_session=True)]
-    row = one(events)
+    row = only_row(events)
     assert [row[name] for name in ("bounce_rate", "spam_rate", "repeat_session_rate")] == [0.5] * 3
     assert (row["session_count"], row["dwell_seconds_30d"], row["dwell_seconds_per_session"]) == (2, 5.0, 2.5)
 
 
 def test_a_trend_compares_this_week_with_the_three_before() -> None:
     ages = {"rising": range(7), "falling": range(7, 28), "past": range(28, 30)}
-    found = features_of([event(-DAY * age, user_id=user) for user in ages for age in ages[user]])
-    assert found.select("user_id", "engagement_trend").rows() == [("falling", -1.0), ("past", 0.0), ("rising", 1.0)]
+    features = features_of([event(-DAY * age, user_id=user) for user in ages for age in ages[user]])
+    assert features.select("user_id", "engagement_trend").rows() == [("falling", -1.0), ("past", 0.0), ("rising", 1.0)]
 
 
 def test_converted_is_who_signed_up_and_booked() -> None:
     done = {"u": ("signup", "calendar_booking"), "v": ("signup", "signup"), "w": ("calendar_booking",)}
-    found = features_of([event(0, user_id=user, event_type=name) for user in done for name in done[user]])
-    assert found.select("user_id", "is_converted").rows() == [("u", True), ("v", False), ("w", False)]
+    features = features_of([event(0, user_id=user, event_type=name) for user in done for name in done[user]])
+    assert features.select("user_id", "is_converted").rows() == [("u", True), ("v", False), ("w", False)]
 
 
 # ---- time ----
@@ -201,14 +201,14 @@ def test_a_late_event_counts_from_the_day_it_is_known() -> None:
 def test_a_visitor_is_a_user_only_from_the_moment_it_is_known() -> None:
     events = [event(0, user_id="anon:x"), event(1, user_id="anon:x"), event(DAY, user_id="u")]
     links = [link("anon:x", "u", TUESDAY)]
-    found = features_of(events, MONDAY, TUESDAY, links=links).select("as_of_date", "user_id", "event_count").rows()
-    assert found == [(MONDAY, "anon:x", 2), (TUESDAY, "u", 3)]
+    features = features_of(events, MONDAY, TUESDAY, links=links).select("as_of_date", "user_id", "event_count").rows()
+    assert features == [(MONDAY, "anon:x", 2), (TUESDAY, "u", 3)]
 
 
 def test_two_visitors_may_be_one_user() -> None:
     events = [event(0, user_id="anon:x"), event(60, user_id="anon:y"), event(120, user_id="anon:z")]
-    found = features_of(events, links=[link("anon:x", "u"), link("anon:y", "u")])
-    assert found.select("user_id", "event_count", "session_count", "active_day_count").rows() == [
+    features = features_of(events, links=[link("anon:x", "u"), link("anon:y", "u")])
+    assert features.select("user_id", "event_count", "session_count", "active_day_count").rows() == [
         ("anon:z", 1, 1, 1),
         ("u", 2, 2, 1),
     ]
@@ -217,8 +217,10 @@ def test_two_visitors_may_be_one_user() -> None:
 def test_the_first_link_ever_known_is_followed_and_no_event_counts_twice() -> None:
     events = [event(0, user_id="anon:x")]
     links = [link("anon:x", "v", WEDNESDAY), link("anon:x", "u", TUESDAY)]
-    found = features_of(events, TUESDAY, WEDNESDAY, links=links).select("as_of_date", "user_id", "event_count").rows()
-    assert sorted(found) == [(TUESDAY, "u", 1), (WEDNESDAY, "u", 1)]
+    features = (
+        features_of(events, TUESDAY, WEDNESDAY, links=links).select("as_of_date", "user_id", "event_count").rows()
+    )
+    assert sorted(features) == [(TUESDAY, "u", 1), (WEDNESDAY, "u", 1)]
 
 
 def test_bots_are_left_out_unless_they_are_wanted() -> None:
@@ -235,14 +237,14 @@ def test_ties_of_devices_go_to_the_first_in_the_alphabet() -> None:
         "d": [None],
         "e": [None, None, "tablet"],
     }
-    found = features_of(
+    features = features_of(
         [event(60 * n, user_id=user, device=device) for user in used for n, device in enumerate(used[user])]
     )
-    assert found["primary_device"].to_list() == ["desktop", "mobile", "other", None, "tablet"]
+    assert features["primary_device"].to_list() == ["desktop", "mobile", "other", None, "tablet"]
 
 
 def test_the_last_value_that_is_known_counts() -> None:
-    row = one([event(0, city="Bath", country="GB"), event(DAY, city="Köln"), event(2 * DAY)], WEDNESDAY)
+    row = only_row([event(0, city="Bath", country="GB"), event(DAY, city="Köln"), event(2 * DAY)], WEDNESDAY)
     assert (row["city"], row["country"], row["gender"]) == ("Köln", "GB", None)
 
 
@@ -250,26 +252,28 @@ def test_the_last_value_that_is_known_counts() -> None:
 
 
 def test_a_user_and_a_subscriber_are_one_where_their_addresses_agree() -> None:
-    row = one([event(0, email_key="k1")], subscribers=[subscriber(1, member_rating=5, country="GB", made_purchase=1)])
+    row = only_row(
+        [event(0, email_key="k1")], subscribers=[subscriber(1, member_rating=5, country="GB", made_purchase=1)]
+    )
     assert (row["user_id"], row["is_subscriber"], row["mailchimp_id"], row["member_rating"]) == ("u", True, 1, 5)
     assert (row["subscriber_country"], row["made_purchase"], row["event_count"]) == ("GB", 1, 1)
 
 
 def test_a_subscriber_without_events_has_a_row_of_its_own() -> None:
-    found = features_of([event(0)], subscribers=[subscriber(1)])
+    features = features_of([event(0)], subscribers=[subscriber(1)])
     columns = ("user_id", "is_subscriber", "mailchimp_id", "event_count", "bounce_rate", "days_since_last_event")
-    assert found.select(columns).rows() == [("subscriber:1", True, 1, 0, 0.0, None), ("u", False, None, 1, 1.0, 0.5)]
+    assert features.select(columns).rows() == [("subscriber:1", True, 1, 0, 0.0, None), ("u", False, None, 1, 1.0, 0.5)]
 
 
 def test_a_user_without_subscription_has_unknown_features_not_zero_ones() -> None:
-    row = one([event(0)])
+    row = only_row([event(0)])
     unknown = ("tag_count", "tag_other", "tag_jumpstart", "optin_days", "made_purchase")
     assert [row[name] for name in unknown] == [None] * 5
 
 
 def test_nobody_is_lost_where_there_are_no_events_at_all() -> None:
-    found = features_of([], subscribers=[subscriber(1), subscriber(2)])
-    assert found["user_id"].to_list() == ["subscriber:1", "subscriber:2"]
+    features = features_of([], subscribers=[subscriber(1), subscriber(2)])
+    assert features["user_id"].to_list() == ["subscriber:1", "subscriber:2"]
 
 
 OPT_INS = [
@@ -295,25 +299,29 @@ def test_opt_in_counts_from_the_day_and_not_from_the_batch() -> None:
 
 
 def test_a_profile_is_as_complete_as_the_share_of_it_that_is_known() -> None:
-    stranger = one([event(0, country="GB", device="mobile")])
+    stranger = only_row([event(0, country="GB", device="mobile")])
     known = {name for name in PROFILE if stranger[name] is not None}
     assert "country" in known
     assert stranger["profile_completeness"] == pytest.approx(len(known) / 9)
-    assert one([], subscribers=[subscriber(1, country="GB")])["profile_completeness"] == pytest.approx(4 / 9)
-    nobody = one([], subscribers=[subscriber(1, member_rating=None, country=None, optin_date=None, tag_count=None)])
+    assert only_row([], subscribers=[subscriber(1, country="GB")])["profile_completeness"] == pytest.approx(4 / 9)
+    nobody = only_row(
+        [], subscribers=[subscriber(1, member_rating=None, country=None, optin_date=None, tag_count=None)]
+    )
     assert nobody["profile_completeness"] == 0
 
 
 def test_a_rating_keeps_its_order() -> None:
-    found = features_of([], subscribers=[subscriber(n, member_rating=n) for n in range(1, 6)])
-    assert found["member_rating"].to_list() == [1, 2, 3, 4, 5]
+    features = features_of([], subscribers=[subscriber(n, member_rating=n) for n in range(1, 6)])
+    assert features["member_rating"].to_list() == [1, 2, 3, 4, 5]
 
 
 def test_tags_have_columns_and_a_new_one_lands_in_other() -> None:
-    row = one([], subscribers=[subscriber(1, tag_count=3, tag_jumpstart=1, tag_other=2)])
+    row = only_row([], subscribers=[subscriber(1, tag_count=3, tag_jumpstart=1, tag_other=2)])
     assert (row["tag_count"], row["tag_jumpstart"], row["tag_webinar_01"], row["tag_other"]) == (3, 1, 0, 2)
 
 
 def test_two_users_with_one_address_are_both_the_subscriber() -> None:
-    found = features_of([event(0, email_key="k1"), event(1, user_id="v", email_key="k1")], subscribers=[subscriber(1)])
-    assert found.select("user_id", "mailchimp_id").rows() == [("u", 1), ("v", 1)]
+    features = features_of(
+        [event(0, email_key="k1"), event(1, user_id="v", email_key="k1")], subscribers=[subscriber(1)]
+    )
+    assert features.select("user_id", "mailchimp_id").rows() == [("u", 1), ("v", 1)]
