@@ -3,28 +3,32 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-fast coverage fuzz check bench dev clean
+.PHONY: run test test-fast proof check bench dev clean
 
 # A world to look at where nothing has landed yet, then every night that is landed and not live.
 run: $(VENV)/.installed
 	$(BIN)/gesture demo-data --if-empty
 	$(BIN)/gesture run
 
-test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
-
-test-fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
-
-# How much of the pure rooms their own fast tests reach: lines and branches, at least 95 % of them.
+# Three tiers. A file's tests stay in one worker, for they share a world.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+# How much of the pure rooms the fast tests reach: lines and branches, at least 95 % of them.
 PURE := events subscribers features rules models monitoring
-coverage: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(PURE:%=--cov=gesture_assets/%) -n auto --dist loadfile --no-loadscope-reorder \
-		-m "not slow" $(PURE:%=gesture_assets_tests/unit/%) gesture_assets_tests/properties
+EXAMPLES := fast
 
-# 10,000 generated landing files through the readers: some ten minutes.
-fuzz: $(VENV)/.installed-dev
-	FUZZ_FILES=10000 $(BIN)/python -m pytest -m slow gesture_assets_tests/properties/test_readers.py
+# Each commit: two minutes.
+test-fast: $(VENV)/.installed-dev
+	$(PYTEST) -m "not slow and not proof" --hypothesis-profile=$(EXAMPLES) $(PURE:%=--cov=gesture_assets/%)
+
+# What CI runs: the fast ones with more examples, then the slow ones.
+test: EXAMPLES := full
+test: test-fast
+	$(PYTEST) -m "slow and not proof" --hypothesis-profile=$(EXAMPLES)
+
+# Before a release, on a quiet machine: random kills, the daemon, 10,000 landing files drawn anew, benchmarks.
+proof: $(VENV)/.installed-dev
+	$(PYTEST) -m proof
+	$(MAKE) bench
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 import duckdb
+import hypothesis
 import pytest
 
 from gesture_assets.records.opening import warehouse_of
@@ -22,6 +23,13 @@ from gesture_assets_tests import small_world
 NOW = datetime(2026, 3, 10, 2, 0)  # a night's usual hour; the day that has just ended is 2026-03-09
 
 KEY = "a key for tests only"
+
+# Examples of a property, the same ones each time: few, or with --hypothesis-profile=full as many as `make test` wants.
+for _profile, _examples in {"fast": 6, "full": 24}.items():
+    hypothesis.settings.register_profile(
+        _profile, max_examples=_examples, deadline=None, derandomize=True, database=None
+    )
+hypothesis.settings.load_profile("fast")
 
 OpenSession = Callable[..., AbstractContextManager[Session]]
 

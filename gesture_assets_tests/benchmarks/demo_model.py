@@ -1,7 +1,7 @@
 """How good a model of the demo world is, beside the oracle that knows what everybody is about to do.
 
 Belongs here: the world, the days that a training reads, and the figures. Does not belong here: their limits
-(`suite.py`). The whole path is the product's: landing files, warehouse, training set, `gesture train`.
+(`suite.py`). The whole path is the product's: landing files, warehouse, training set, training.
 
 Chance decides at a few hundred buyers: with 360 of them in the test part (40,000 users) the ROC AUC is known to
 ± 0.018, the sum of probabilities to ± 10 %. Smaller worlds settle nothing.
@@ -30,14 +30,11 @@ SHOWN = ("roc_auc", "pr_auc", "lift_top_20", "precision_top_20", "ece", "sum_rat
 
 def demo_model(folder: Path, size: Size) -> dict[str, Any]:
     """Train on a demo world of `size.users` and `size.days`, and judge the model and the oracle on its test part."""
-    from gesture_assets.defs.common import NOW_TAG
-
-    from gesture_assets.definitions import defs
     from gesture_assets.demo.world import write_demo_world
     from gesture_assets.models.evaluation import evaluate
     from gesture_assets.models.versions import card_of, judged_rows, known_versions, load_version
     from gesture_assets.settings import load_settings
-    from gesture_assets_tests.running import failures, run_night, warehouse
+    from gesture_assets_tests.running import failures, run_night, run_training, warehouse
 
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=folder) as own:
@@ -60,12 +57,7 @@ def demo_model(folder: Path, size: Size) -> dict[str, Any]:
         for start, end, select in nights:  # features of days that no training reads would take most of the time
             done = run_night(start, end, select=select)
             assert done.success, failures(done)
-        trained = defs.resolve_job_def("train").execute_in_process(
-            partition_key=str(LAST),
-            tags={NOW_TAG: f"{LAST + timedelta(days=1)}T03:00"},
-            raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        )
+        trained = run_training(LAST, at=f"{LAST + timedelta(days=1)}T03:00")
         assert trained.success, failures(trained)
         models = load_settings().models
         (version,) = known_versions(models)

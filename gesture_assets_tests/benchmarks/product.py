@@ -8,7 +8,9 @@ own: what it spends inside another timed part counts there.
 """
 
 import functools
+import importlib
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,15 +21,22 @@ from typing import Any
 
 import duckdb
 
+# Part -> what is timed for it: `module:name`.
 PARTS = {
-    "audit": ("StagedWindow.audit", "audit._run", "audit.audit"),
-    "hashing": ("relations.hashes", "Session.verify_unchanged"),
-    "ledger": ("Gates.require", "ledger.append"),
-    "staging": ("Staging.stage",),
-    "promotion": ("promotion.promote",),
-    "publishing": ("publish.publish",),
-    "reading files": ("LandingIndex.refresh", "LandingIndex.load"),
-    "Dagster's log": ("DagsterInstance.handle_new_event",),
+    "audit": ("gesture_assets.warehouse.window_audit:StagedWindow.audit",),
+    "hashing": (
+        "gesture_assets.warehouse.relations:hashes",
+        "gesture_assets.warehouse.session:Session.verify_unchanged",
+    ),
+    "ledger": ("gesture_assets.warehouse.gates:Gates.require", "gesture_assets.warehouse.ledger:append"),
+    "staging": ("gesture_assets.warehouse.staging:Staging.stage",),
+    "promotion": ("gesture_assets.warehouse.promotion:promote",),
+    "publishing": ("gesture_assets.publication.publish:publish",),
+    "reading files": (
+        "gesture_assets.sources.landing_index:LandingIndex.refresh",
+        "gesture_assets.sources.landing_index:LandingIndex.load",
+    ),
+    "Dagster's log": ("dagster:DagsterInstance.handle_new_event",),
 }
 KEYS = ("event_id", "user_id", "session_id", "rule_id", "mailchimp_id", "landing_line")  # tell rows of a day apart
 GATES = ("audit", "hashing", "ledger")  # what a script without gates would not do
@@ -87,50 +96,35 @@ class TimedConnection:
         return getattr(self._connection, name)
 
 
+def holders(name: str) -> list[tuple[Any, str]]:
+    """What holds the function `module:name`, as (owner, attribute): its class, or every module that imported it.
+
+    Raises `ImportError` or `AttributeError` for a name that is not there.
+    """
+    module, path = name.split(":")
+    owner: Any = importlib.import_module(module)
+    *classes, attribute = path.split(".")
+    for one in classes:
+        owner = getattr(owner, one)
+    function = getattr(owner, attribute)
+    if classes:
+        return [(owner, attribute)]
+    ours = [loaded for place, loaded in sys.modules.items() if place.startswith("gesture_assets.")]
+    return [(loaded, key) for loaded in ours for key, value in vars(loaded).items() if value is function]
+
+
 @contextmanager
 def timed(*, statements: bool = False) -> Iterator[Stopwatch]:
     """Time the parts of every night that runs meanwhile; with `statements`, every SQL statement as well."""
-    import dagster as dg
+    import gesture_assets.definitions  # every module that holds a function is there
+    from gesture_assets.warehouse import warehouse
 
-    from gesture_assets.nights import publishing
-    from gesture_assets.publication import publish
-    from gesture_assets.sources import landing_index
-    from gesture_assets.warehouse import (
-        audit,
-        gates,
-        ledger,
-        promotion,
-        relations,
-        session,
-        staging,
-        warehouse,
-        window_audit,
-    )
-
+    del gesture_assets
     watch = Stopwatch()
-    homes = {
-        "Session": [session.Session],
-        "StagedWindow": [window_audit.StagedWindow],
-        "Staging": [staging.Staging],
-        "Gates": [gates.Gates],
-        "promotion": [promotion],
-        "relations": [relations, promotion],
-        "LandingIndex": [landing_index.LandingIndex],
-        "ledger": [ledger],
-        "audit": [audit, window_audit],
-        "publish": [publish, publishing],
-        "DagsterInstance": [dg.DagsterInstance],
-    }
-    undo: list[tuple[Any, str, Any]] = []
-    for part, names in PARTS.items():
-        for name in names:
-            home, attribute = name.split(".")
-            places = [place for place in homes[home] if hasattr(place, attribute)]
-            if not places:
-                raise LookupError(f"{name}, which is timed as {part}, is gone")
-            for place in places:
-                undo.append((place, attribute, getattr(place, attribute)))
-                setattr(place, attribute, watch.wrap(part, getattr(place, attribute)))
+    places = [(part, *place) for part, names in PARTS.items() for name in names for place in holders(name)]
+    undo = [(owner, attribute, getattr(owner, attribute)) for _, owner, attribute in places]
+    for part, owner, attribute in places:
+        setattr(owner, attribute, watch.wrap(part, getattr(owner, attribute)))
     if statements:
         plain = warehouse.connect
         undo.append((warehouse, "connect", plain))
@@ -138,8 +132,8 @@ def timed(*, statements: bool = False) -> Iterator[Stopwatch]:
     try:
         yield watch
     finally:
-        for place, attribute, original in reversed(undo):
-            setattr(place, attribute, original)
+        for owner, attribute, original in reversed(undo):
+            setattr(owner, attribute, original)
 
 
 def use(data_dir: Path) -> None:
@@ -182,15 +176,19 @@ def run(first: date, last: date | None = None, *, tables: tuple[str, ...] = ()) 
     import dagster as dg
 
     from gesture_assets.cli.dagster_home import prepare
+    from gesture_assets.definitions import load_definitions
     from gesture_assets.settings import load_settings
-    from gesture_assets_tests.running import failures, run_night
+    from gesture_assets_tests.running import definitions, failures, run_in_dagster
 
-    prepare(load_settings())
+    settings = load_settings()
+    prepare(settings)
     instance = dg.DagsterInstance.get()
+    load_definitions(settings)  # as `gesture run`: with what makes Dagster's own work cheaper
+    definitions()  # those that are run are made before the clock starts
     select = " or ".join(f'key:"{table}"' for table in tables) or None
     now = datetime.combine((last or first) + timedelta(days=1), datetime.min.time()).replace(hour=2)
     started = time.perf_counter()
-    result = run_night(first, last, select=select, now=now, instance=instance)
+    result = run_in_dagster(first, last, select=select, now=now, instance=instance)
     seconds = time.perf_counter() - started
     if not result.success:
         raise RuntimeError(failures(result))

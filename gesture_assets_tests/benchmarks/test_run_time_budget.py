@@ -14,7 +14,7 @@ NIGHT = date(2026, 3, 9)
 BUDGET_SECONDS = 60
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_night_of_100_000_events_stays_within_a_minute(data_dir: Path) -> None:
     write_demo_world(
         landing=data_dir / "landing",

@@ -1,4 +1,7 @@
-"""The benchmarks at tiny sizes: they run, compare equals, and write what they found. Figures are not judged here."""
+"""The benchmarks at tiny sizes: they run, compare equals, and write what they found. Figures are not judged here.
+
+`make test` runs one small part as the command does, and one night with its parts timed; `make proof` the others.
+"""
 
 import json
 import subprocess
@@ -9,6 +12,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from gesture_assets_tests.benchmarks import product
+from gesture_assets_tests.benchmarks.__main__ import arguments
 from gesture_assets_tests.benchmarks.plain_pandas import score_file
 from gesture_assets_tests.benchmarks.suite import NOT_BY_HAND
 from gesture_assets_tests.benchmarks.world import LAST, Size, write_world
@@ -24,7 +29,36 @@ def run_suite(out: Path, *arguments: str) -> dict[str, Any]:
     return {part["part"]: part for part in json.loads(out.read_text())["parts"]}
 
 
+@pytest.mark.parametrize("name", [name for names in product.PARTS.values() for name in names])
+def test_what_is_timed_is_there(name: str) -> None:
+    assert product.holders(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("gesture_assets.warehouse.session:Session._hashes", AttributeError),
+        ("gesture_assets.warehouse.relations:no_hashes", AttributeError),
+        ("gesture_assets.warehouse.nowhere:hashes", ImportError),
+    ],
+)
+def test_a_name_that_is_not_there_is_not_passed_over(name: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"_hashes|nowhere"):
+        product.holders(name)
+
+
 @pytest.mark.slow
+def test_every_part_of_a_night_takes_time_and_together_no_more_than_the_night(data_dir: Path) -> None:
+    write_world(Size(500, 50, 1), data_dir)
+    with product.timed() as watch:
+        seconds = product.run(LAST)
+    assert set(watch.parts) == set(product.PARTS)
+    assert all(spent > 0 for spent in watch.parts.values())
+    assert sum(watch.parts.values()) < seconds["whole"]
+    assert {"whole", "sessions", "published_warehouse"} <= set(seconds)
+
+
+@pytest.mark.proof
 def test_a_night_is_compared_with_the_same_tables_made_by_hand(tmp_path: Path) -> None:
     sizes = ("--events", "4000", "--users", "200", "--days", "3")
     part = run_suite(tmp_path / "bench.json", *sizes, "--only", "night", "--keep", str(tmp_path / "worlds"))["night"]
@@ -41,7 +75,7 @@ def test_a_night_is_compared_with_the_same_tables_made_by_hand(tmp_path: Path) -
     assert part["limits"][0]["holds"] == (ratio <= 1.5)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_model_of_the_demo_world_is_beside_the_oracle_and_no_feature_is_suspected(tmp_path: Path) -> None:
     sizes = ("--users", "2000", "--days", "80")
     part = run_suite(tmp_path / "bench.json", *sizes, "--only", "demo_model")["demo_model"]
@@ -59,6 +93,7 @@ def test_a_model_of_the_demo_world_is_beside_the_oracle_and_no_feature_is_suspec
     assert figures["model"]["sum_ratio"][2] >= 0.9
 
 
+@pytest.mark.slow
 def test_models_are_compared_with_xgboost_s_own_calls(tmp_path: Path) -> None:
     part = run_suite(tmp_path / "bench.json", "--users", "600", "--only", "models")["models"]
     figures = part["figures"]
@@ -85,8 +120,11 @@ def test_plain_pandas_scores_whoever_sent_an_event(tmp_path: Path) -> None:
     assert len(duckdb.sql(f"from '{tmp_path / 'top_users.csv'}'")) == 20
 
 
-def test_an_unknown_part_is_refused_by_name() -> None:
-    command = [sys.executable, "-m", "gesture_assets_tests.benchmarks", "--only", "nights"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "unknown parts nights" in done.stderr
+def test_an_unknown_part_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--only", "nights"])
+    with pytest.raises(SystemExit) as ended:
+        arguments()
+    assert ended.value.code == 2
+    assert "unknown parts nights" in capsys.readouterr().err

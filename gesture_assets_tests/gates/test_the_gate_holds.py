@@ -57,6 +57,7 @@ def snapshot_id(data_dir: Path) -> str:
 FEATURE_DAYS = "select distinct as_of_date from user_features order by all"
 
 
+@pytest.mark.slow
 def test_a_bad_rating_reaches_nothing_until_somebody_opens_the_gate_with_a_reason(
     data_dir: Path, write_crm: Callable
 ) -> None:

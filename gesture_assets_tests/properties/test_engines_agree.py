@@ -38,7 +38,8 @@ from gesture_assets_tests.events_by_hand import (
 TAGS = ("jumpstart", "webinar_01")
 DAYS = (MONDAY, TUESDAY, WEDNESDAY, WEDNESDAY + timedelta(days=3))
 
-few = settings(max_examples=15, deadline=None, derandomize=True, database=None)
+# The engine takes longer to plan some rooms than to do their work.
+half, quarter = (settings(max_examples=settings.default.max_examples // parts) for parts in (2, 4))
 worlds = st.builds(random_events, st.integers(0, 10_000), st.integers(0, 60))
 
 Room = Callable[..., Frame]
@@ -60,20 +61,19 @@ def on_both(room: Room, *tables: pl.DataFrame, contract: Contract | None = None)
     return in_polars
 
 
-@few
 @given(worlds)
 def test_visits(events: list[dict[str, Any]]) -> None:
     assert on_both(sessionise, events_table(*events))["event_count"].sum() == len(events)
 
 
-@settings(few, max_examples=8)  # the engine takes longer to plan this than to do it
+@half
 @given(worlds, st.sampled_from(DAYS))
 def test_filed_visits(events: list[dict[str, Any]], day: date) -> None:
     known = events_table(*events).filter(pl.col("as_of_date") <= day)
     on_both(filed_sessions, known.filter(pl.col("as_of_date") >= TUESDAY), known, contract=SESSIONS)
 
 
-@settings(few, max_examples=8)
+@half
 @given(worlds)
 def test_daily_activity(events: list[dict[str, Any]]) -> None:
     history = events_table(*events)
@@ -106,7 +106,6 @@ def copies(seed: int, size: int) -> pl.DataFrame:
 landed = st.builds(copies, st.integers(0, 10_000), st.integers(1, 120))
 
 
-@few
 @given(landed)
 def test_copies_bots_and_links(rows: pl.DataFrame) -> None:
     before = rows.head(3).select("event_id")
@@ -169,7 +168,6 @@ def days_table(rebuilt: bool = False) -> pl.DataFrame:
     )
 
 
-@few
 @given(crms, st.booleans(), st.booleans())
 def test_subscribers(crm: tuple[pl.DataFrame, ...], has_dated_tags: bool, rebuilt: bool) -> None:
     def room(which: int) -> Room:
@@ -185,7 +183,7 @@ def test_subscribers(crm: tuple[pl.DataFrame, ...], has_dated_tags: bool, rebuil
 
 
 @pytest.mark.slow
-@settings(few, max_examples=4)
+@quarter
 @given(worlds, crms)
 def test_user_features(events: list[dict[str, Any]], crm: tuple[pl.DataFrame, ...]) -> None:
     history = lazy(events_table(*events))
@@ -214,7 +212,7 @@ def test_user_features(events: list[dict[str, Any]], crm: tuple[pl.DataFrame, ..
 
 
 @pytest.mark.slow
-@settings(few, max_examples=4)
+@quarter
 @given(worlds, st.integers(0, 3), st.integers(0, 3))
 def test_counting_on_from_totals_gives_what_counting_everything_gives(
     events: list[dict[str, Any]], one: int, other: int

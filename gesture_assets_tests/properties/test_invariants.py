@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gesture_assets.events import accept
@@ -23,7 +23,6 @@ from gesture_assets_tests.events_by_hand import (
     random_events,
 )
 
-few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 seeds = st.integers(0, 10_000)
 worlds = st.builds(random_events, seeds, st.integers(0, 60))
 NOBODY = pl.DataFrame(schema={"event_id": pl.String})
@@ -50,7 +49,6 @@ def copies(draw: st.DrawFn) -> pl.DataFrame:
     )
 
 
-@few
 @given(copies(), seeds)
 def test_deduplication_knows_no_order_and_nothing_to_do_twice(rows: pl.DataFrame, seed: int) -> None:
     once = deduplicated(rows)
@@ -63,7 +61,6 @@ def test_deduplication_knows_no_order_and_nothing_to_do_twice(rows: pl.DataFrame
     assert set(once.select("event_id", "received_at").rows()) == set(earliest.rows())
 
 
-@few
 @given(copies(), copies())
 def test_days_one_after_the_other_keep_what_they_would_keep_together(first: pl.DataFrame, second: pl.DataFrame) -> None:
     kept = deduplicated(first)
@@ -82,7 +79,6 @@ def filed_by_nights(events: list[dict[str, Any]], nights: list[list[date]]) -> p
     return pl.concat(frames)
 
 
-@few
 @given(worlds, seeds)
 def test_filed_visits_add_up_to_the_visits_of_all_events(events: list[dict[str, Any]], seed: int) -> None:
     dice = random.Random(seed)
@@ -103,7 +99,6 @@ def test_filed_visits_add_up_to_the_visits_of_all_events(events: list[dict[str, 
     assert dict(sums) == dict(Counter(whole["user_id"]))
 
 
-@few
 @given(worlds)
 def test_no_event_is_lost_or_counted_twice(events: list[dict[str, Any]]) -> None:
     history = lazy(events_table(*events))
@@ -116,7 +111,6 @@ def test_no_event_is_lost_or_counted_twice(events: list[dict[str, Any]]) -> None
     assert activity["session_count"].sum() == collected(sessionise(history)).height
 
 
-@few
 @given(worlds)
 def test_the_room_s_answer_does_not_depend_on_the_order_of_rows(events: list[dict[str, Any]]) -> None:
     def activity(rows: Frame) -> pl.DataFrame:

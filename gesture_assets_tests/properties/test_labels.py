@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gesture_assets.events.tables import DAILY_ACTIVITY, IDENTITY_LINKS
@@ -17,7 +17,7 @@ from gesture_assets.models.splits import draw, draws
 from gesture_assets.models.training_set import training_set
 from gesture_assets.subscribers.tables import validated_subscribers
 from gesture_assets_tests.events_by_hand import MONDAY, Frame, collected, lazy, schema_of, table
-from gesture_assets_tests.properties.test_engines_agree import few, on_both
+from gesture_assets_tests.properties.test_engines_agree import half, on_both, quarter
 
 DAYS = tuple(MONDAY + timedelta(days=14 * place) for place in range(4))
 USERS = ("u", "v", "w", "anon:x", "anon:y")
@@ -86,7 +86,7 @@ worlds = st.builds(world, st.integers(0, 10_000))
 
 
 @pytest.mark.slow
-@settings(few, max_examples=6)  # the engine takes longer to plan this than to do it
+@quarter
 @given(worlds, st.integers(20, 90), st.sampled_from((7, 30)), st.booleans())
 def test_labels(tables: tuple[pl.DataFrame, ...], until: int, horizon: int, needs_activity: bool) -> None:
     known_until = DAYS[0] + timedelta(days=until)
@@ -110,7 +110,7 @@ def test_labels(tables: tuple[pl.DataFrame, ...], until: int, horizon: int, need
     on_both(only_bots, tables[0])
 
 
-@few
+@half
 @given(worlds)
 def test_what_is_received_after_the_labelling_changes_no_label(tables: tuple[pl.DataFrame, ...]) -> None:
     known_until = DAYS[2] + timedelta(days=2)
@@ -124,7 +124,7 @@ def test_what_is_received_after_the_labelling_changes_no_label(tables: tuple[pl.
 
 
 @pytest.mark.slow
-@settings(few, max_examples=6)
+@quarter
 @given(worlds, st.sampled_from((None, 14)))
 def test_training_sets(tables: tuple[pl.DataFrame, ...], embargo: int | None) -> None:
     rows = features(*tables)
@@ -151,7 +151,6 @@ ids = st.one_of(
 )
 
 
-@few
 @given(st.lists(ids, min_size=1, max_size=30, unique=True), st.integers(0, 1_000))
 def test_a_person_is_drawn_alike_by_both_engines_and_python(people: list[str], seed: int) -> None:
     people = [who.replace("\x00", "") for who in people]  # DuckDB ends a text there

@@ -1,13 +1,15 @@
 """The readers under generated files: whatever lands, every record comes out once or the file is refused with a reason.
 
-How many records a file holds is known from how it was made, never from a reader. A short run is part of every test run;
-a longer one is marked slow, and `make fuzz` takes 10,000 files.
+How many records a file holds is known from how it was made, never from a reader. `make test-fast` and `make test` draw
+the same files each time, few and more of them; `make proof` draws 10,000 new ones. A file that fails is written to
+`files/` beside this module, where every later run reads it: commit it with what mends it.
 """
 
 import gzip
+import hashlib
 import itertools
 import json
-import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -46,10 +48,8 @@ COLUMNS = (
     "ip_address",
     "mood",
 )
-FEW = {"csv": 80, "jsonl": 50, "parquet": 40, "damaged": 50}
-# `make fuzz` has 10,000 files generated; every test run fewer of the same kinds.
-FILES = int(os.environ.get("FUZZ_FILES", "1000"))
-MANY = {"csv": FILES * 4 // 10, "jsonl": FILES // 5, "parquet": FILES // 5, "damaged": FILES // 5}
+FEW, MORE, MANY = 60, 1_000, 10_000  # files of all kinds together
+KEPT = Path(__file__).parent / "files"
 
 
 @dataclass(frozen=True)
@@ -404,37 +404,86 @@ def any_refusal_is_told(reader: tuple[duckdb.DuckDBPyConnection, Path], file: Ge
     judged(read(reader, file) or [], SECRETS[:2])
 
 
-def run(strategy: st.SearchStrategy[Generated], check: Any, reader: Any, examples: int) -> None:
-    """Show `examples` files of `strategy` to `check`."""
+def kept(file: Generated) -> Path:
+    """Write `file` where every later run reads it; its name says how many records it holds."""
+    KEPT.mkdir(exist_ok=True)
+    records = "damaged" if file.records < 0 else file.records
+    path = KEPT / f"{hashlib.sha256(file.content).hexdigest()[:8]}-{records}-{file.name}"
+    path.write_bytes(file.content)
+    return path
 
-    @settings(
-        max_examples=examples,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+
+def run(kind: str, reader: tuple[duckdb.DuckDBPyConnection, Path], count: int, *, is_drawn_anew: bool = False) -> None:
+    """Read about `count` files times the share of `kind`: the same ones each time, unless they are drawn anew.
+
+    The smallest file that fails is kept.
+    """
+    strategy, check, share = KINDS[kind]
+    failed: list[Generated] = []
+
+    @settings(max_examples=int(count * share), derandomize=not is_drawn_anew, suppress_health_check=list(HealthCheck))
     @given(strategy)
     def every(file: Generated) -> None:
-        check(reader, file)
+        try:
+            check(reader, file)
+        except Exception:
+            failed.append(file)
+            raise
 
-    every()
+    try:
+        every()
+    except Exception as error:
+        if failed:  # the last one is what Hypothesis has shrunk it to
+            error.add_note(f"kept as {kept(failed[-1])}")
+        raise
 
 
 KINDS = {
-    "csv": (csv_files(), nothing_is_lost),
-    "jsonl": (jsonl_files(), nothing_is_lost),
-    "parquet": (parquet_files(), nothing_is_lost),
-    "damaged": (damaged_files(), any_refusal_is_told),
+    "csv": (csv_files(), nothing_is_lost, 0.4),
+    "jsonl": (jsonl_files(), nothing_is_lost, 0.2),
+    "parquet": (parquet_files(), nothing_is_lost, 0.2),
+    "damaged": (damaged_files(), any_refusal_is_told, 0.2),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_record_of_a_generated_file_is_lost(reader: tuple[duckdb.DuckDBPyConnection, Path], kind: str) -> None:
-    run(*KINDS[kind], reader, FEW[kind])
+    run(kind, reader, FEW)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_record_of_many_generated_files_is_lost(reader: tuple[duckdb.DuckDBPyConnection, Path], kind: str) -> None:
-    run(*KINDS[kind], reader, MANY[kind])
+    run(kind, reader, MORE)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_record_of_newly_drawn_files_is_lost(reader: tuple[duckdb.DuckDBPyConnection, Path], kind: str) -> None:
+    run(kind, reader, MANY, is_drawn_anew=True)
+
+
+@pytest.mark.parametrize("path", sorted(KEPT.iterdir()), ids=lambda path: path.name)
+def test_no_record_of_a_file_that_failed_once_is_lost(
+    reader: tuple[duckdb.DuckDBPyConnection, Path], path: Path
+) -> None:
+    _, records, name = path.name.split("-", 2)
+    file = Generated(name, path.read_bytes(), -1 if records == "damaged" else int(records))
+    (any_refusal_is_told if file.records < 0 else nothing_is_lost)(reader, file)
+
+
+def test_a_file_that_fails_is_kept_as_small_as_it_can_be_and_is_named(
+    reader: tuple[duckdb.DuckDBPyConnection, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_reader: object, file: Generated) -> None:
+        assert file.records < 2
+
+    module = sys.modules[__name__]
+    monkeypatch.setattr(module, "KEPT", tmp_path / "files")
+    monkeypatch.setitem(KINDS, "jsonl", (jsonl_files(), refuse, 1))
+    with pytest.raises(AssertionError) as failure:
+        run("jsonl", reader, 100)
+    (path,) = (tmp_path / "files").iterdir()
+    assert f"kept as {path}" in failure.value.__notes__
+    assert path.name.split("-")[1] == "2"
+    assert len(path.read_bytes().split()) == 2

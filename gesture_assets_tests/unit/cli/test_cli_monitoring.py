@@ -1,7 +1,6 @@
 """`gesture alerts` and `gesture why-changed` on a small demo world: what they print, and what they refuse."""
 
 import json
-import shutil
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -16,23 +15,13 @@ from gesture_assets.records.opening import RECORDS
 from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.running import published
-from gesture_assets_tests.unit.cli.test_cli import LAST, called, has_four_parts, started
+from gesture_assets_tests.unit.cli.commands import LAST, called, has_four_parts
 
 FIRST = "2026-03-06"
 NIGHT = date.fromisoformat(LAST)
 DRIFT = Alert("drift/number/visits", Severity.WARN, "scoring", "Visits: PSI 0.31.", "drift_reports", "look at releases")
 GONE = replace(DRIFT, key="model/unavailable", severity=Severity.ERROR, what="The champion cannot score.")
 OVER = replace(DRIFT, key="events/all/type/signup")
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A demo world and its first night; not to be changed."""
-    folder = tmp_path_factory.mktemp("watched") / "data"
-    called(folder, "demo-data", "--users", "60", "--days", "5", "--end", LAST, "--seed", "3")
-    ran = started(folder, "run")
-    assert ran.code == 0, ran.out + ran.err
-    return folder
 
 
 @pytest.fixture
@@ -158,12 +147,6 @@ def test_the_rules_that_moved_most_are_named_for_each_part(world: Path) -> None:
 
 
 @pytest.mark.slow
-def test_without_days_the_newest_is_held_against_the_day_before(world: Path) -> None:
-    answer = json.loads(called(world, "why-changed", mover(world), "--json").out)
-    assert (answer["from"], answer["to"]) == ("2026-03-08", LAST)
-
-
-@pytest.mark.slow
 def test_a_subscriber_without_events_is_explained_too(world: Path) -> None:
     user = mover(world, like="subscriber:%")
     answer = json.loads(called(world, "why-changed", user, "--from", FIRST, "--json").out)["rules"]
@@ -188,12 +171,12 @@ def test_users_and_days_without_scores_are_refused(
 
 
 @pytest.mark.slow
-def test_asking_changes_nothing(world: Path, tmp_path: Path) -> None:
-    own = Path(shutil.copytree(world, tmp_path / "data", symlinks=True))
-    before = (own / "warehouse.duckdb").read_bytes()
-    assert called(own, "why-changed", mover(own)).code == 0
-    assert called(own, "alerts", "list").code == 0
-    assert (own / "warehouse.duckdb").read_bytes() == before
+def test_without_days_the_newest_is_held_against_the_day_before_and_asking_changes_nothing(own_world: Path) -> None:
+    before = (own_world / "warehouse.duckdb").read_bytes()
+    answer = json.loads(called(own_world, "why-changed", mover(own_world), "--json").out)
+    assert (answer["from"], answer["to"]) == ("2026-03-08", LAST)
+    assert called(own_world, "alerts", "list").code == 0
+    assert (own_world / "warehouse.duckdb").read_bytes() == before
 
 
 # ---- the page of a night -------------------------------------------------------------------------------------------

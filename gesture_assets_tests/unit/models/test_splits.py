@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gesture_assets.contracts.contract import PARTITION
@@ -28,7 +28,6 @@ from gesture_assets.models.splits import (
 from gesture_assets_tests.events_by_hand import collected, lazy
 
 FIRST = date(2026, 1, 5)
-quick = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 divisions = (
     st.tuples(st.integers(1, 98), st.integers(0, 98))
     .filter(lambda pair: sum(pair) < 100)
@@ -54,7 +53,6 @@ def split_by_time(frame: pl.DataFrame, on: list[date], **arguments: object) -> p
     return collected(time_split(lazy(frame), on, **arguments))  # pyright: ignore[reportArgumentType]
 
 
-@quick
 @given(st.integers(3, 7), st.integers(1, 80), divisions, st.integers(0, 99), st.integers(0, 40))
 def test_train_validation_and_test_follow_each_other_and_share_nobody(
     count: int, people: int, shares: Shares, seed: int, embargo: int
@@ -126,7 +124,6 @@ def test_shares_that_are_no_split_are_refused(shares: Shares) -> None:
             split()
 
 
-@quick
 @given(st.integers(1_000, 2_500), st.floats(0.02, 0.5), st.floats(0, 0.6), divisions, st.integers(0, 99))
 def test_parts_of_the_random_split_have_the_same_share_of_positives(
     people: int, positive: float, gone: float, shares: Shares, seed: int

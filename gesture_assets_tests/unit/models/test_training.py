@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gesture_assets.errors import ConfigError, ModelMismatch, TrainingRefused
@@ -127,7 +127,6 @@ def together(model: Model) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return model.margins(FRESH), model.probabilities(FRESH), model.contributions(FRESH)
 
 
-@settings(deadline=None, max_examples=50)
 @given(places=st.lists(st.integers(0, 999), min_size=1, max_size=300))
 def test_a_user_is_scored_alike_alone_in_any_batch_and_in_any_order(
     model: Model, together: tuple[np.ndarray, np.ndarray, np.ndarray], places: list[int]

@@ -147,6 +147,7 @@ def kill_a_search_in_its_eleventh_trial(storage: str) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["journal", "sqlite"])
 def test_a_search_killed_after_trial_10_makes_the_other_14_when_it_is_resumed(tmp_path: Path, form: str) -> None:
     storage = str(tmp_path / "tuning.log") if form == "journal" else f"sqlite:///{tmp_path / 'tuning.db'}"

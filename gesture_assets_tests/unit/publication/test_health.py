@@ -17,7 +17,7 @@ from gesture_assets.records.opening import RECORDS
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.warehouse import Warehouse
-from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT, VERSION, commit_good_night
+from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT, VERSION
 
 TABLES = tuple(CONTRACTS.values())
 NIGHTLY = {contract.name for contract in catalogue(Settings.model_fields["tags"].default).nightly}
@@ -25,11 +25,10 @@ Ask = Callable[..., list[tuple]]
 
 
 @pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def good(good_night_warehouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A warehouse that holds one good night, whose model serves, and a training that was refused."""
-    path = tmp_path_factory.mktemp("good") / "warehouse.duckdb"
+    path = Path(shutil.copy(good_night_warehouse, tmp_path_factory.mktemp("good")))
     with Warehouse(path, 10, create=RECORDS).open(RunInfo("run-0001", NIGHT, (DAY,), "a_night")) as session:
-        commit_good_night(session)
         registry.activate(session.connection, VERSION, since=DAY, now=NIGHT, action="promoted", reason="the first")
         audit_log.note(
             session.connection,

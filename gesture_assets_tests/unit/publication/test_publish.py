@@ -28,7 +28,7 @@ from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.session import Session
 from gesture_assets.warehouse.warehouse import Warehouse
-from gesture_assets_tests.good_night import CONTRACTS, DAY, GOOD, NIGHT, commit_good_night
+from gesture_assets_tests.good_night import CONTRACTS, DAY, GOOD, NIGHT
 
 ROOT = Path(__file__).resolve().parents[3]
 TABLES = tuple(CONTRACTS.values())
@@ -49,11 +49,10 @@ def publish_from(session: Session, settings: Settings, keep: int = 3, deadline: 
 
 
 @pytest.fixture(scope="module")
-def good_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def good_warehouse(good_night_warehouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A warehouse that holds one good night, to be copied."""
-    path = tmp_path_factory.mktemp("good") / "warehouse.duckdb"
+    path = Path(shutil.copy(good_night_warehouse, tmp_path_factory.mktemp("good")))
     with Warehouse(path, 10, create=RECORDS).open(RunInfo("run-0001", NIGHT, (DAY,), "a_night")) as session:
-        commit_good_night(session)
         alert = Alert(
             "model/unavailable", Severity.ERROR, "scoring", "It is gone.", "data/models", "gesture models list"
         )
@@ -274,8 +273,14 @@ for second in range(1, 1000):
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", [0.02, 0.3, 0.55])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(0.02, marks=pytest.mark.proof),
+        pytest.param(0.3, marks=pytest.mark.slow),
+        pytest.param(0.55, marks=pytest.mark.proof),
+    ],
+)
 def test_a_killed_publication_leaves_a_whole_file(night: Callable, settings: Settings, moment: float) -> None:
     with night(0) as session:
         publish_from(session, settings)

@@ -1,19 +1,24 @@
 """`analytics.scores_as_of`: what was said about a day at a moment, before and after it was restated."""
 
+import shutil
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import narwhals as nw
 
 from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.publication.publish import publish, read_published
 from gesture_assets.settings import Settings
-from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT, commit_good_night, good_table
+from gesture_assets_tests.conftest import OpenSession
+from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT, good_table
 
 
-def test_a_restated_day_is_what_it_was_before_and_what_it_is_after(settings: Settings, open_session) -> None:
+def test_a_restated_day_is_what_it_was_before_and_what_it_is_after(
+    settings: Settings, open_session: OpenSession, good_night_warehouse: Path
+) -> None:
     later = NIGHT + timedelta(days=2)
+    shutil.copyfile(good_night_warehouse, settings.warehouse)
     with open_session(DAY, now=NIGHT) as session:
-        commit_good_night(session)
         _publish(session, settings)
     with open_session(DAY, now=later, run_id="run-0002", restate_reason="ada was somebody else") as session:
         session.connection.execute("create schema memory.good")

@@ -17,7 +17,7 @@ from gesture_assets.reports.night_report import KEPT, keep_page, night_report
 from gesture_assets.reports.page import Page
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.warehouse import Warehouse
-from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT, commit_good_night
+from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT
 
 OF_A_CHAMPION = (
     "feature_profiles",
@@ -38,12 +38,11 @@ AskPage = Callable[..., tuple[str, duckdb.DuckDBPyConnection]]
 
 
 @pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def good(good_night_warehouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The published file of one good night."""
     folder = tmp_path_factory.mktemp("night")
-    warehouse, link = folder / "warehouse.duckdb", folder / "gesture.duckdb"
+    warehouse, link = Path(shutil.copy(good_night_warehouse, folder)), folder / "gesture.duckdb"
     with Warehouse(warehouse, 10, create=RECORDS).open(RunInfo("run-0001", NIGHT, (DAY,), "a_night")) as session:
-        commit_good_night(session)
         publish(
             session,
             contracts=tuple(CONTRACTS.values()),

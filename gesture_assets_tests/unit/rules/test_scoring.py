@@ -391,10 +391,10 @@ def values(kind: str, name: str, nullable: bool) -> st.SearchStrategy:
 
 SHIPPED = (shipped("intent"), shipped("scoring_reference"), CAPPED)
 NEEDED = {name for rule_set in SHIPPED for rule in rule_set.rules for name in rule.needs}
+half = settings(max_examples=settings.default.max_examples // 2)
 ROWS = st.fixed_dictionaries({f.name: values(f.type, f.name, f.nullable) for f in REGISTRY if f.name in NEEDED})
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.lists(ROWS, min_size=1, max_size=12), st.sampled_from(SHIPPED))
 def test_scores_stay_within_1_to_100_and_are_the_sum_of_their_parts(rows, rule_set):
     scores, contributions = scored(rule_set, users(*rows))
@@ -409,7 +409,7 @@ def test_scores_stay_within_1_to_100_and_are_the_sum_of_their_parts(rows, rule_s
     assert scores["score"].to_list() == scores["points"].clip(1, 100).to_list()
 
 
-@settings(deadline=None, max_examples=15)
+@half
 @given(st.lists(ROWS, min_size=2, max_size=12), st.sampled_from(SHIPPED), st.data())
 def test_a_users_bytes_do_not_depend_on_who_else_is_in_the_batch(rows, rule_set, data):
     everybody = users(*rows)
@@ -419,7 +419,7 @@ def test_a_users_bytes_do_not_depend_on_who_else_is_in_the_batch(rows, rule_set,
 
 
 # Few examples of many rows: planning the queries on DuckDB costs most of a second, the rows nothing.
-@settings(deadline=None, max_examples=8)
+@half
 @given(st.lists(ROWS, min_size=10, max_size=40), st.sampled_from(SHIPPED))
 def test_duckdb_and_polars_give_the_same_bytes(rows, rule_set):
     features = users(*rows)

@@ -1,5 +1,6 @@
 """A warehouse file of another version, of somebody else, or damaged: brought to ours, or refused and left as it is."""
 
+import shutil
 import sqlite3
 import struct
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 from gesture_assets.errors import ConfigError
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse.format import FORMAT, TABLE, create_file, migrate
-from gesture_assets_tests.good_night import DAY, commit_good_night
+from gesture_assets_tests.good_night import DAY
 from gesture_assets_tests.unit.publication.test_publish import publish_from
 
 
@@ -149,9 +150,10 @@ def test_what_cannot_be_opened_is_named_and_left_alone(
 
 
 @pytest.mark.slow
-def test_the_published_file_takes_the_place_of_a_lost_warehouse(open_session: Callable, settings: Settings) -> None:
-    with open_session(DAY) as session:
-        commit_good_night(session)
+def test_the_published_file_takes_the_place_of_a_lost_warehouse(
+    open_session: Callable, settings: Settings, good_night_warehouse: Path
+) -> None:
+    shutil.copyfile(good_night_warehouse, settings.warehouse)
     with open_session(DAY) as session:
         first = publish_from(session, settings)
     settings.warehouse.write_bytes(settings.published.read_bytes())  # what the message of a damaged file asks for

@@ -1,0 +1,149 @@
+"""Commands that look, on a small demo world of five nights: what they print, write and refuse. The world is shared."""
+
+import csv
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gesture_assets.contracts.catalogue import catalogue
+from gesture_assets_tests.unit.cli.commands import FORMULA, LAST, called, has_four_parts, logged
+
+pytestmark = pytest.mark.slow  # the world is built by a run
+
+Scores = Callable[[str], list[tuple]]
+
+
+def test_the_ranked_list_is_strictly_ordered(world: Path, scores: Scores) -> None:
+    done = called(world, "rank", "--n", "5")
+    assert done.code == 0, done.err
+    assert done.table[0] == ["rank", "user_id", "score", "band", "explanation", "last_event_at"]
+    rows = done.table[1:]
+    assert [row[0] for row in rows] == ["1", "2", "3", "4", "5"]
+    expected = scores(
+        "select user_id, printf('%.2f', score) from analytics.current_scores "
+        "order by score desc, last_event_at desc nulls last, user_id limit 5"
+    )
+    assert [(row[1], row[2]) for row in rows] == expected
+
+
+def test_the_ranked_list_of_an_earlier_day_can_be_asked_for_and_of_no_other(world: Path) -> None:
+    assert len(called(world, "rank", "--n", "3", "--date", "2026-03-06").table) == 4
+    done = called(world, "rank", "--date", "2026-02-01")
+    assert done.code != 0
+    assert has_four_parts(done.err)
+
+
+def test_a_formula_is_exported_as_text(world: Path, tmp_path: Path) -> None:
+    ranked, exported = tmp_path / "rank.csv", tmp_path / "scores.csv"
+    assert called(world, "rank", "--n", "50", "--csv", str(ranked)).code == 0
+    done = called(world, "export", "rule_scores", "--to", str(exported), "--date", LAST)
+    assert done.code == 0, done.err
+    for path in (ranked, exported):
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        users = {row["user_id"] for row in rows}
+        assert f"'{FORMULA}" in users
+        assert FORMULA not in users
+        assert not [row for row in rows for value in row.values() if value[:1] in ("=", "+", "@")]
+
+
+def test_an_export_holds_the_rows_of_the_table_or_of_a_day(world: Path, tmp_path: Path, scores: Scores) -> None:
+    for name in ("rule_scores", "analytics.current_scores"):
+        path = tmp_path / f"{name}.csv"
+        assert called(world, "export", name, "--to", str(path)).code == 0
+        with path.open(newline="", encoding="utf-8") as stream:
+            assert [(len(list(csv.DictReader(stream))),)] == scores(f"select count(*) from {name}")
+
+
+def test_an_export_of_no_table_is_code_2_with_the_tables(world: Path, tmp_path: Path) -> None:
+    done = called(world, "export", "rule_score", "--to", str(tmp_path / "x.csv"))
+    assert done.code == 2
+    assert "rule_scores" in done.err
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_an_export_to_a_folder_that_is_not_there_says_so(world: Path, tmp_path: Path) -> None:
+    for arguments in (("export", "rule_scores", "--to"), ("rank", "--csv")):
+        done = called(world, *arguments, str(tmp_path / "nowhere" / "x.csv"))
+        assert done.code == 2
+        assert has_four_parts(done.err)
+
+
+def test_an_export_by_day_of_a_table_without_days_says_so(world: Path, tmp_path: Path) -> None:
+    done = called(world, "export", "dim_feature", "--to", str(tmp_path / "x.csv"), "--date", LAST)
+    assert done.code == 2
+    assert has_four_parts(done.err)
+
+
+def test_an_explanation_lists_every_rule_and_sums_to_the_score(world: Path, scores: Scores) -> None:
+    [(user, score)] = scores(
+        "select user_id, points from analytics.current_scores order by score desc, user_id limit 1"
+    )
+    done = called(world, "explain", "--user-id", user)
+    assert done.code == 0, done.err
+    rows = done.table
+    assert rows[0] == ["rule", "value", "weight", "scaled", "decay", "points", "because"]
+    *rules, total = rows[1:]
+    assert total[0] == "sum"
+    assert abs(float(total[5]) - score) < 0.005
+    assert abs(sum(float(row[5]) for row in rules) - score) < 0.01 * len(rules)
+    assert len(rules) == scores("select max(rule_count) from rule_sets")[0][0]
+    assert all(row[6] for row in rules)
+
+
+def test_the_global_explanation_lists_every_rule_with_its_mean(world: Path, scores: Scores) -> None:
+    done = called(world, "explain")
+    assert done.code == 0, done.err
+    assert done.table[0][0] == "rule_id"
+    [(day, users)] = scores("select max(as_of_date), count(*) from analytics.current_scores")
+    expected = dict(
+        scores(
+            f"select rule_id, sum(points) / {users} from rule_contributions "
+            f"where as_of_date = date '{day}' group by all"
+        )
+    )
+    place = done.table[0].index("mean_points")
+    rows = {row[0]: float(row[place]) for row in done.table[1:]}
+    assert len(rows) == scores("select max(rule_count) from rule_sets")[0][0]
+    assert rows == pytest.approx(dict.fromkeys(rows, 0.0) | expected, abs=0.0006)
+
+
+def test_an_unknown_user_is_code_2_with_near_matches(world: Path, scores: Scores) -> None:
+    [(user,)] = scores("select min(user_id) from analytics.current_scores where user_id like 'u0%'")
+    done = called(world, "explain", "--user-id", user + "x")
+    assert done.code == 2
+    assert user in done.err
+    assert has_four_parts(done.err)
+
+
+def test_gates_of_a_good_night_are_all_open(world: Path) -> None:
+    done = called(world, "gates")
+    assert done.code == 0, done.err
+    assert {row[3] for row in done.table[1:]} == {"PASS"}
+    assert len(done.table[1:]) == len(catalogue(()).nightly)
+    assert {row[1] for row in called(world, "gates", "--date", "2026-03-05").table[1:]} == {"2026-03-05"}
+
+
+def test_gates_of_a_day_that_was_never_audited_are_not_open(world: Path) -> None:
+    done = called(world, "gates", "--date", "2026-01-01")
+    assert done.code == 1
+    assert has_four_parts(done.err)
+
+
+def test_catching_up_lists_the_nights_that_were_missed(own_world: Path) -> None:
+    done = called(own_world, "catchup", "--dry-run")
+    assert done.code == 0
+    missed = [(day, what) for day, what, _ in done.table[1:]]
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    assert len(missed) == (yesterday - date.fromisoformat(LAST)).days
+    assert missed[0] == (str(date.fromisoformat(LAST) + timedelta(days=1)), "nothing landed")
+
+
+def test_looking_commands_leave_no_row_in_the_audit_log_and_the_run_left_one(own_world: Path) -> None:
+    for command in (("gates",), ("quarantine", "list"), ("quarantine", "show"), ("rank",), ("catchup", "--dry-run")):
+        assert called(own_world, *command).code == 0
+    assert logged(own_world) == [("run", "*", None)]
+    assert called(own_world, "publish", "rollback").code == 1  # there is no older file: nothing happens
+    assert logged(own_world) == [("run", "*", None)]

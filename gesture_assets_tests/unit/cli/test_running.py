@@ -1,0 +1,305 @@
+"""Commands that run something, on copies of a small demo world: what is live and published afterwards, exit codes.
+
+The world's first run and a night that fails are processes of their own, as users start them; the others run in this
+one, which imports nothing anew.
+"""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
+from gesture_assets_tests.unit.cli.commands import LAST, ROOT, Done, called, has_four_parts, logged, started
+
+pytestmark = pytest.mark.slow  # each runs nights, or needs the world that one has left
+
+Scores = Callable[[str], list[tuple]]
+
+
+def test_demo_data_says_what_it_wrote_and_what_comes_next(first_run: tuple[Path, Done, Done]) -> None:
+    folder, wrote, _ = first_run
+    assert wrote.code == 0, wrote.err
+    assert "Next:  gesture run" in wrote.out
+    assert len(list((folder / "landing" / "native").glob("events-*.parquet"))) == 5
+    assert (folder / "crm_database.sqlite").exists()
+
+
+def test_demo_data_if_empty_leaves_a_landed_world_alone(own_world: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in own_world.rglob("*") if path.is_file()}
+    done = called(own_world, "demo-data", "--if-empty")
+    assert (done.code, "no demo world is written" in done.out) == (0, True)
+    assert {path: path.stat().st_mtime_ns for path in own_world.rglob("*") if path.is_file()} == before
+
+
+def test_the_first_run_publishes_every_day_and_says_where_to_look(
+    first_run: tuple[Path, Done, Done], scores: Scores
+) -> None:
+    _, _, ran = first_run
+    assert ran.code == 0, ran.out + ran.err
+    assert "nightly for 2026-03-05 to 2026-03-09" in ran.out
+    assert "gesture rank --n 20" in ran.out
+    assert scores("select count(distinct as_of_date), max(as_of_date)::varchar from rule_scores") == [(5, LAST)]
+
+
+def test_a_second_run_has_nothing_to_do(own_world: Path) -> None:
+    before = (own_world / "gesture.duckdb").resolve()
+    done = called(own_world, "run")
+    assert done.code == 0, done.err
+    assert "Nothing to do." in done.out
+    assert "nightly for" not in done.out
+    assert (own_world / "gesture.duckdb").resolve() == before
+
+
+def test_a_selection_of_nothing_known_is_code_2_with_the_names_that_are(own_world: Path) -> None:
+    done = called(own_world, "run", "--date", LAST, "--select", "user_feature")
+    assert done.code == 2
+    assert has_four_parts(done.err)
+    assert "user_features" in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    "options", [("--restate",), ("--force", "--reason", " "), ("--reason", "why"), ("--restate-crm", "--force")]
+)
+def test_an_exception_needs_a_reason_and_a_reason_an_exception(own_world: Path, options: tuple[str, ...]) -> None:
+    done = called(own_world, "run", "--date", LAST, *options)
+    assert done.code == 2
+    assert has_four_parts(done.err)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--date", "2019-01-01"),
+        ("--date", "2999-01-01"),
+        ("--from", "2026-03-09", "--to", "2026-03-05"),
+        ("--date", LAST, "--from", "2026-03-05"),
+    ],
+)
+def test_days_that_cannot_be_run_are_code_2(world: Path, arguments: tuple[str, ...]) -> None:
+    done = called(world, "run", *arguments)
+    assert done.code == 2
+    assert has_four_parts(done.err)
+    assert "nightly for" not in done.out
+
+
+def test_a_file_that_lands_late_restates_its_day_for_a_reason_and_a_rollback_goes_back(own_world: Path) -> None:
+    (own_world / "landing" / "native" / "more.csv").write_text(
+        f"event_id,user_id,event_type,event_at,received_at\nm1,newcomer,signup,{LAST}T20:00:00Z,{LAST}T20:00:00Z\n"
+    )
+    before = (own_world / "gesture.duckdb").resolve()
+    left = called(own_world, "run")
+    assert (left.code, (own_world / "gesture.duckdb").resolve()) == (0, before)
+    assert f"Files landed late for {LAST}" in left.out
+    refused = called(own_world, "run", "--date", LAST)
+    assert refused.code == 1
+    assert has_four_parts(refused.err)
+    assert f"raw_events@{LAST}: 1 added" in refused.err
+    done = called(own_world, "run", "--date", LAST, "--restate", "--reason", "the evening's file came late")
+    assert done.code == 0, done.out + done.err
+    assert [line for line in done.out.splitlines() if line.startswith("nightly for")] == [f"nightly for {LAST}"]
+    assert called(own_world, "explain", "--user-id", "newcomer").code == 0
+    assert (own_world / "gesture.duckdb").resolve() != before
+    back = called(own_world, "publish", "rollback")
+    assert back.code == 0, back.err
+    assert before.name in back.out.replace("\n", "")
+    assert (own_world / "gesture.duckdb").resolve() == before
+    assert called(own_world, "explain", "--user-id", "newcomer").code == 2
+    again = called(own_world, "publish", "rollback")
+    assert again.code == 1
+    assert has_four_parts(again.err)
+    assert logged(own_world) == [
+        ("run", "*", None),
+        ("run", "*", None),
+        ("restate", "*", "the evening's file came late"),
+        ("roll back", before.name, None),
+    ]
+
+
+def test_catching_up_runs_missed_nights_and_late_files_for_a_reason_only(own_world: Path) -> None:
+    header = "event_id,user_id,event_type,event_at,received_at\n"
+    after = [str(date.fromisoformat(LAST) + timedelta(days=n)) for n in (1, 2, 3)]
+    for day in (after[0], after[2]):
+        source = duckdb.connect()
+        source.execute(
+            f"""copy (select event_id || '-{day}' as event_id, user_id, event_type,
+            event_at::timestamp + (date '{day}' - date '{LAST}') * interval 1 day as event_at,
+            received_at::timestamp + (date '{day}' - date '{LAST}') * interval 1 day as received_at
+            from '{own_world}/landing/native/events-{LAST}.parquet' where try_cast(event_at as timestamp) is not null)
+            to '{own_world}/landing/native/events-{day}.csv' (header)"""
+        )
+        source.close()
+    late = own_world / "landing" / "native" / "late.csv"
+    late.write_text(f"{header}late,newcomer,signup,{LAST}T20:00:00Z,{LAST}T20:00:00Z\n")
+    looked = called(own_world, "catchup", "--dry-run")
+    assert looked.code == 1
+    listed = {row[0]: row[1] for row in looked.table[1:]}
+    assert [listed[day] for day in (LAST, *after)] == [
+        "files landed late",
+        "missed night",
+        "nothing landed",
+        "missed night",
+    ]
+    ran = called(own_world, "catchup")
+    assert ran.code == 1, ran.out + ran.err  # the late file is left over
+    assert 'gesture catchup --restate --reason "why"' in ran.out
+    again = {row[0]: row[1] for row in called(own_world, "catchup", "--dry-run").table[1:]}
+    assert again.get(LAST) == "files landed late"
+    assert "missed night" not in again.values()
+    why = "the evening's file came late"
+    restated = called(own_world, "catchup", "--restate", "--reason", why)
+    assert restated.code == 0, restated.out + restated.err
+    assert logged(own_world)[1:] == [("run", "*", None), ("restate", "*", why)]
+    con = duckdb.connect(str((own_world / "gesture.duckdb").resolve()), read_only=True)
+    assert con.execute("select count(distinct as_of_date) from rule_scores where user_id = 'newcomer'").fetchone() == (
+        3,
+    )
+    assert con.execute("select distinct reason from restatements").fetchall() == [(why,)]
+    con.close()
+
+
+def reconciled(data_dir: Path) -> dict[tuple[str, str], tuple[int, int, int, int]]:
+    """Day and file -> rows landed, live, duplicate and quarantined, counted in the tables and seen to add up."""
+    con = duckdb.connect(str((data_dir / "gesture.duckdb").resolve()), read_only=True)
+    rows = con.execute(
+        """with live as (select as_of_date, landing_file, count(*) as n from raw_events group by all),
+            aside as (select as_of_date, landing_file, count(*) as n from quarantined_events group by all)
+        select as_of_date::varchar, landing_file, landed_count, coalesce(live.n, 0), duplicate_count,
+            coalesce(aside.n, 0)
+        from landing_reconciliation full join live using (as_of_date, landing_file)
+            full join aside using (as_of_date, landing_file) order by all"""
+    ).fetchall()
+    con.close()
+    assert all(landed == live + twice + aside for _, _, landed, live, twice, aside in rows)
+    assert len({row[:2] for row in rows}) == len(rows)
+    return {row[:2]: row[2:] for row in rows}
+
+
+def test_a_mended_description_lets_quarantined_rows_in_and_everything_still_adds_up(own_world: Path) -> None:
+    lines = [
+        f"r{n},newcomer,{kind},{LAST}T2{n}:00:00Z,{LAST}T2{n}:00:00Z" for n, kind in enumerate(("sgnup", "nonsense"))
+    ]
+    folder = own_world / "landing" / "crm_export"
+    folder.mkdir()
+    (folder / "more.csv").write_text("\n".join(["event_id,user_id,event_type,event_at,received_at", *lines]) + "\n")
+    described = (ROOT / "gesture_assets" / "sources" / "descriptions" / "native.toml").read_text()
+    (own_world / "sources").mkdir()
+    mended = own_world / "sources" / "crm_export.toml"
+    mended.write_text(described)
+    ran = called(own_world, "run", "--date", LAST, "--restate", "--reason", "an export was forgotten")
+    assert ran.code == 0, ran.out + ran.err
+    of_export = ("crm_export/more.csv", "unknown_event_type")
+    listed = [row for row in called(own_world, "quarantine", "list").table[1:] if (row[2], row[3]) == of_export]
+    assert [(row[0], row[4], row[5]) for row in listed] == [(LAST, "2", "100.0%")]
+    shown = called(own_world, "quarantine", "show", "--file", of_export[0], "--reason", of_export[1])
+    assert "sgnup" in shown.out
+    before = reconciled(own_world)
+    early = called(own_world, "quarantine", "replay", "--reason", "nothing was mended yet")
+    assert early.code == 1
+    assert has_four_parts(early.err)
+    names = "\n".join(f'{name} = "{name}"' for name in EVENT_TYPE_NAMES)
+    mended.write_text(f'{described}\n[event_types]\n{names}\nsgnup = "signup"\n')
+    dry = called(own_world, "quarantine", "replay", "--dry-run")
+    assert [row[3:] for row in dry.table[1:] if row[1] == of_export[0]] == [["1", "1"]]
+    why = "the CRM misspells sign-ups"
+    done = called(own_world, "quarantine", "replay", "--reason", why)
+    assert done.code == 0, done.out + done.err
+    con = duckdb.connect(str((own_world / "gesture.duckdb").resolve()), read_only=True)
+    of_file = "where landing_file = ? order by all"
+    events = con.execute(f"select event_type, event_id from raw_events {of_file}", [of_export[0]])
+    assert events.fetchall() == [("signup", "r0")]
+    left = con.execute(f"select reason from quarantined_events {of_file}", [of_export[0]])
+    assert left.fetchall() == [("unknown_event_type",)]
+    replayed = con.execute(
+        """select landing_file, reason_before, accepted, still_quarantined, quarantine_replays.reason, action
+        from quarantine_replays join audit_log using (run_id, who)"""
+    )
+    assert replayed.fetchall() == [(*of_export, 1, 1, why, "replay")]
+    con.close()
+    after = reconciled(own_world)
+    assert {place: counts[0] for place, counts in after.items()} == {place: n for place, (n, *_) in before.items()}
+    assert before[LAST, of_export[0]] == (2, 0, 0, 2)
+    assert after[LAST, of_export[0]] == (2, 1, 0, 1)
+    assert [action for action, *_ in logged(own_world)] == ["run", "restate", "replay"]
+
+
+def test_a_day_can_be_run_again_with_the_tables_that_belong_together(own_world: Path) -> None:
+    unchanged = called(own_world, "run", "--date", LAST, "--select", "rule_scores")
+    assert unchanged.code == 0, unchanged.out + unchanged.err
+    assert "rule_scores: nothing has changed, the live rows stay" in unchanged.out
+    assert ": staged" not in unchanged.out
+    done = called(own_world, "run", "--date", LAST, "--select", "rule_scores", "--rebuild")
+    assert done.code == 0, done.out + done.err
+    staged = {line.split(":")[0] for line in done.out.splitlines() if ": staged" in line}
+    assert staged == {"rule_sets", "rule_scores", "rule_contributions"}
+
+
+def test_publishing_again_makes_a_new_file_of_the_newest_day(own_world: Path) -> None:
+    before = (own_world / "gesture.duckdb").resolve()
+    done = called(own_world, "publish")
+    assert done.code == 0, done.out + done.err
+    assert (own_world / "gesture.duckdb").resolve() != before
+    assert before.exists()
+    assert logged(own_world) == [("run", "*", None), ("publish", "published_warehouse", None)]
+    con = duckdb.connect(str((own_world / "gesture.duckdb").resolve()), read_only=True)
+    runs = con.execute("select run_id, command, first_date::varchar from audit_log order by rowid").fetchall()
+    published_by = con.execute("select distinct run_id from manifest").fetchall()
+    built_by = con.execute("select distinct run_id from gate_ledger").fetchall()
+    con.close()
+    assert published_by == [(runs[1][0],)]
+    assert built_by == [(runs[0][0],)]
+    assert runs[1][1:] == ("gesture publish", LAST)
+
+
+def test_a_poisoned_night_fails_loudly_and_changes_nothing_that_is_published(own_world: Path) -> None:
+    before = (own_world / "gesture.duckdb").resolve()
+    content = before.read_bytes()
+    planted = called(own_world, "demo-data", "--poison", LAST)
+    assert planted.code == 0
+    assert f"gesture run --date {LAST}" in planted.out
+
+    failed = started(own_world, "run", "--date", LAST)
+    assert failed.code == 1
+    assert "at_most_5_percent_of_rows_are_quarantined" in failed.err
+    assert "native/events-2026-03-09-poison.csv:" in failed.err
+    assert has_four_parts(failed.err)
+    assert "The published file is unchanged." in failed.err.replace("\n", " ")
+    assert "Traceback" not in failed.err
+    assert (own_world / "gesture.duckdb").resolve() == before
+    assert before.read_bytes() == content
+
+    closed = called(own_world, "gates", "--date", LAST)
+    assert closed.code == 1
+    assert "at_most_5_percent_of_rows_are_quarantined" in closed.out
+
+    refused = called(own_world, "run", "--date", LAST, "--select", "user_features")
+    assert refused.code == 1
+    assert "GateClosed: user_features cannot be built for 2026-03-09." in refused.err
+    assert has_four_parts(refused.err)
+
+    (own_world / "landing" / "native" / f"events-{LAST}-poison.csv").unlink()
+    mended = called(own_world, "run")
+    assert mended.code == 0, mended.out + mended.err
+    assert called(own_world, "gates", "--date", LAST).code == 0
+
+
+def test_a_bad_day_keeps_back_itself_and_what_follows_but_not_what_came_before(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    landing = folder / "landing" / "native"
+    landing.mkdir(parents=True)
+    header = "event_id,user_id,event_type,event_at\n"
+    # Nothing lands on the 3rd: a quiet day is no gap that stops a range.
+    for day in (1, 2, 4, 5):
+        user = "" if day == 4 else "ada"
+        row = f"e{day},{user},page_view,2026-03-0{day}T10:00:00Z\ng{day},bob,page_view,2026-03-0{day}T11:00:00Z\n"
+        (landing / f"day-{day}.csv").write_text(header + row)
+    done = called(folder, "run")
+    assert done.code == 1
+    assert "at_most_5_percent_of_rows_are_quarantined" in done.err
+    assert "2026-03-01 to 2026-03-03 are sound" in done.out
+    con = duckdb.connect(str(folder / "gesture.duckdb"), read_only=True)
+    days = con.execute("select distinct as_of_date::varchar from rule_scores order by all").fetchall()
+    assert [day for (day,) in days] == ["2026-03-01", "2026-03-02"]
