@@ -93,7 +93,7 @@ def run_info(step: str, *days: date) -> "RunInfo":
 
 def published(settings: Settings) -> Any:
     """A connection to the published file."""
-    from gesture_assets.publication.publish import read_published
+    from gesture_assets.publication.reading import read_published
 
     return read_published(settings.published)
 

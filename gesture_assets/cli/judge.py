@@ -17,7 +17,7 @@ def gates(context: typer.Context, day: Day = None) -> None:
     """What passed its audit, what did not, and what only warned. Exit code 1 when something is closed."""
     if context.invoked_subcommand:
         return
-    from gesture_assets.publication.publish import gate_report
+    from gesture_assets.publication.reading import gate_report
 
     settings = load_settings()
     rows = gate_report(settings, day.date() if day else None)

@@ -17,7 +17,7 @@ def publish(context: typer.Context) -> None:
         return
     settings = load_settings()
     from gesture_assets.contracts.catalogue import catalogue
-    from gesture_assets.publication.publish import live_days
+    from gesture_assets.publication.reading import live_days
     from gesture_assets.records.opening import warehouse_of
 
     with warehouse_of(settings).open(run_info("gesture publish", now().date())) as session:

@@ -23,7 +23,7 @@ Day = Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], he
 
 def quarantine_list(day: Day = None) -> None:
     """How many rows were set aside, by day, file and reason."""
-    from gesture_assets.publication.publish import private_ledger
+    from gesture_assets.publication.reading import private_ledger
     from gesture_assets.records import quarantine
 
     with private_ledger(load_settings()) as con:
@@ -43,7 +43,7 @@ def quarantine_show(
 ) -> None:
     """The rows themselves, personal values masked, with the place they stand in."""
     from gesture_assets.events.tables import REASONS
-    from gesture_assets.publication.publish import private_ledger
+    from gesture_assets.publication.reading import private_ledger
     from gesture_assets.records import quarantine
 
     with private_ledger(load_settings()) as con:
@@ -67,7 +67,7 @@ def quarantine_replay(
     """Read quarantined rows again and build their days, and all that follow, with those that are events now."""
     from gesture_assets.cli.run import require_reason
     from gesture_assets.contracts.catalogue import catalogue
-    from gesture_assets.publication.publish import live_days
+    from gesture_assets.publication.reading import live_days
     from gesture_assets.records import quarantine
     from gesture_assets.records.opening import warehouse_of
     from gesture_assets.sources.description import load_descriptions

@@ -142,7 +142,7 @@ def run_ranges(
 
 def _sound_days(settings: Settings, start: date, end: date) -> tuple[date, date] | None:
     """The days of a failed range before the first one that a gate rejected; later ones would count without it."""
-    from gesture_assets.publication.publish import rejected_days
+    from gesture_assets.publication.reading import rejected_days
 
     rejected = [day for day in rejected_days(settings) if start <= day <= end]
     return (start, min(rejected) - timedelta(days=1)) if rejected and min(rejected) > start else None
@@ -188,7 +188,7 @@ def require_reason(reason: str, *, asked: Mapping[str, bool], command: str) -> N
 def pending(settings: Settings, *, until: date) -> Pending:
     """What landed up to `until` and what of it is live, looking at the landing folder first."""
     from gesture_assets.contracts.catalogue import catalogue
-    from gesture_assets.publication.publish import live_days
+    from gesture_assets.publication.reading import live_days
     from gesture_assets.records.opening import warehouse_of
     from gesture_assets.sources.description import load_descriptions
     from gesture_assets.sources.landing import find_files
@@ -355,7 +355,7 @@ def where_to_look(settings: Settings) -> None:
     """What was made, and where to look next."""
     from rich.table import Table
 
-    from gesture_assets.publication.publish import read_published
+    from gesture_assets.publication.reading import read_published
 
     if not settings.published.exists():
         return

@@ -7,7 +7,7 @@ Belongs here: when Dagster looks, and what it then asks for. Does not belong her
 import dagster as dg
 
 from gesture_assets.defs.jobs import Job
-from gesture_assets.publication.publish import called_for_training
+from gesture_assets.publication.reading import called_for_training
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse.run_queue import RunQueue
 

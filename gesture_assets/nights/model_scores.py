@@ -25,9 +25,9 @@ from gesture_assets.models.tables import (
     UNAVAILABLE,
 )
 from gesture_assets.models.training import Model
+from gesture_assets.nights.judging import usable_model
 from gesture_assets.nights.night import Days, Night
 from gesture_assets.nights.steps import Built, Markdown, Step
-from gesture_assets.nights.training import usable_model
 from gesture_assets.nights.training_rows import features_on, input_names
 from gesture_assets.records import activations
 from gesture_assets.reports.plots import distribution

@@ -5,50 +5,35 @@ a model is trained or judged (`models/`), which version serves when (`records/ac
 """
 
 import json
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import cached_property
 from importlib import metadata
-from typing import Any, Literal
 
 import narwhals as nw
 import polars as pl
-from pydantic import BaseModel, Field
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.errors import ConfigError, ModelMismatch
+from gesture_assets.errors import ConfigError
 from gesture_assets.features.tables import USER_FEATURES
 from gesture_assets.frames import to_polars
-from gesture_assets.models import leakage, reasons, scoring, splits, tuning, versions
-from gesture_assets.models.behaviour import behaviours
-from gesture_assets.models.churn import Churn, churn
+from gesture_assets.models import leakage, reasons, splits, tuning, versions
 from gesture_assets.models.evaluation import (
-    Comparison,
     Evaluation,
-    LearningCurve,
-    best_threshold,
-    compare,
-    evaluate,
     importance,
-    learning_curve,
 )
-from gesture_assets.models.judgement import RULES, WITHOUT_RULES, beside_rows, decide, directions, evaluation_rows
+from gesture_assets.models.judgement import directions
 from gesture_assets.models.segments import Segment, with_segments
 from gesture_assets.models.tables import (
     CANDIDATE_MODEL,
     FEATURE_IMPORTANCE,
     FEATURE_SCREENING,
     MODEL_EVALUATION,
-    SPLITS,
     TRAINING_SET,
 )
 from gesture_assets.models.tracking import CHALLENGER, CHAMPION, REPRODUCED, REPRODUCES, Tracking
-from gesture_assets.models.training import Model, Parameters, column_of, train
-from gesture_assets.models.training_set import RULE_SCORE, training_days
+from gesture_assets.models.training import Parameters
+from gesture_assets.models.training_set import training_days
+from gesture_assets.nights.judging import Judgement, judge
 from gesture_assets.nights.night import Days, Night
-from gesture_assets.nights.rules import rule_set_of
 from gesture_assets.nights.steps import Built, Markdown, Step
 from gesture_assets.nights.training_rows import (
     input_names,
@@ -58,37 +43,11 @@ from gesture_assets.nights.training_rows import (
     possible_inputs,
     training_frame,
 )
+from gesture_assets.nights.workshop import Again, Candidate, Card, Training, Workshop
 from gesture_assets.records import activations
 from gesture_assets.reports.plots import model_pictures
 from gesture_assets.rules.tables import RULE_SCORES
 from gesture_assets.settings import Settings
-from gesture_assets.vocabulary.scoring import SEGMENTS, Missing
-
-log = logging.getLogger(__name__)
-
-Card = Mapping[str, Any]  # what a version resolves to: a row of candidate_model
-
-
-class Again(BaseModel):
-    """Which version to train once more, on its own days, features and horizon; empty: a new one."""
-
-    from_version: str = ""
-
-    def card(self, settings: Settings) -> Card:
-        """What that version resolves to; empty for a new one."""
-        return versions.card_of(settings.models, self.from_version) if self.from_version else {}
-
-
-class Training(Again):
-    """How to train: parameters by name, a search first, and letting the model serve for a reason of one's own."""
-
-    parameters: dict[str, str] = Field(default_factory=dict[str, str])
-    tune: bool = False
-    trials: int = tuning.TRIALS
-    sampler: Literal["tpe", "random"] = "tpe"
-    force_reason: str = ""
-    seed: int = 42
-
 
 # ---- the training set ----------------------------------------------------------------------------------------------
 
@@ -146,109 +105,6 @@ def _inputs(settings: Settings, source: Card) -> tuple[str, ...]:
 # ---- the candidate -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Workshop:
-    """What a training works with: the day, the options, the version it repeats (if any), and the rows, by part."""
-
-    night: Night
-    day: date
-    options: Training
-    source: Card
-    parts: pl.DataFrame
-    frame: pl.DataFrame
-    inputs: tuple[str, ...]
-
-    @cached_property
-    def pieces(self) -> dict[str, pl.DataFrame]:
-        """The rows of each part, by the split that decides."""
-        return {part: self.frame.filter(pl.col("split") == part) for part in SPLITS}
-
-    @cached_property
-    def data_hash(self) -> str:
-        """Hash of everything that the training read."""
-        return versions.digest(dict(self.night.session.inputs_read))
-
-    @cached_property
-    def missing(self) -> Missing:
-        """What stands for a missing number: what the version trained once more has, or the setting."""
-        own = self.source.get("missing_numbers") or "native" if self.source else None
-        return own or self.night.settings.missing_numbers
-
-    @cached_property
-    def segment_column(self) -> str:
-        """The column whose values may have models of their own: that of the version trained again, or the setting's."""
-        # Versions of before segments had models have none.
-        if self.source:
-            return column_of(json.loads(self.source.get("segment_models") or "{}"))
-        return self.night.settings.segment_models
-
-    @cached_property
-    def everybody(self) -> pl.DataFrame:
-        """Everybody on the day that calibrates, but those who are tested on."""
-        newest = newest_date(self.parts.filter(pl.col("split") == "validation")["feature_date"])
-        rows = splits.not_tested(self.parts, newest, day_column="feature_date")
-        return training_frame(self.night, rows, self.inputs, parts_of=(*SPLITS, splits.LEFT_OUT))
-
-    def train(
-        self,
-        parameters: Parameters,
-        *,
-        pieces: Mapping[str, pl.DataFrame] | None = None,
-        inputs: Sequence[str] | None = None,
-        level: pl.DataFrame | None = None,
-    ) -> Model:
-        """A model of the training part, calibrated on the validation part."""
-        rows, names = pieces or self.pieces, inputs or self.inputs
-        return train(
-            rows["train"],
-            "label",
-            names,
-            parameters=parameters,
-            validation=rows["validation"],
-            level=level,
-            monotone=directions(names),
-            min_rows=self.night.settings.min_training_samples,
-            missing=self.missing,
-        )
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A trained model under its name, with what is needed to judge it."""
-
-    model: Model
-    version: str
-    parameters: Parameters
-    segments: Mapping[str, Segment]
-    is_again: bool  # the same model as the version that was trained once more
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """How good a model is, what stands beside it on the same test rows, and what follows."""
-
-    parts: Mapping[str, Evaluation]
-    against_rules: Comparison
-    without_rules: Comparison
-    curve: LearningCurve
-    rows: pl.DataFrame
-    champion: str | None
-    is_promoted: bool
-    because: str
-
-    @property
-    def figures(self) -> dict[str, float]:
-        """Metric -> value on the test part, of those that have one."""
-        metrics = self.parts["test"].metrics
-        return {name: metric.value for name, metric in metrics.items() if metric.value == metric.value}
-
-    @property
-    def summary(self) -> dict[str, float]:
-        """The ROC AUC of what stands beside it, by name."""
-        return {f"{part}_roc_auc": self.parts[part].metrics["roc_auc"].value for part in (RULES, WITHOUT_RULES)}
-
-
 def candidate_model(night: Night, days: Days) -> Built:
     """Train a model, judge it beside the champion on rows that neither has seen, and let the better one serve."""
     day, options, settings = _one_day(night, days), night.options or Training(), night.settings
@@ -264,7 +120,7 @@ def candidate_model(night: Night, days: Days) -> Built:
     tags |= {REPRODUCES: options.from_version} if source else {}
     with tracking.run(f"train {day}", tags=tags) as run_id:
         candidate = _candidate(shop, tracking, run_id)
-        judgement = _judge(shop, candidate)
+        judgement = judge(shop, candidate)
         if source:
             tracking.log(run_id, tags={REPRODUCED: judgement.because})
         card = source if candidate.is_again else _card(shop, candidate, judgement, run_id)
@@ -327,61 +183,6 @@ def _candidate(shop: Workshop, tracking: Tracking, run_id: str) -> Candidate:
     version = versions.version_name(shop.night.session.run.now, model.fingerprint)
     version = shop.options.from_version if is_again else version
     return Candidate(model, version, parameters, segments, is_again, seconds)
-
-
-def _judge(shop: Workshop, candidate: Candidate) -> Judgement:
-    """Hold the candidate against the champion, the rules, and document 003's random split."""
-    night, model, test = shop.night, candidate.model, shop.pieces["test"]
-    champion = activations.champion(night.session.connection, shop.day + timedelta(days=1))
-    champion = shop.source["parent_version"] if candidate.is_again else champion
-    served = usable_model(night, champion)
-    parts, against_rules, without_rules, curve = _beside(shop, candidate)
-    behaved = behaviours(model, test, segments=SEGMENTS)
-    comparison = served and compare(
-        test["label"], served.probabilities(test), model.probabilities(test), groups=test["person_id"]
-    )
-    moved = served and _churn(night.settings, test, served, model)
-    is_promoted, because = decide(behaved, comparison, champion, churned=moved, forced=shop.options.force_reason)
-    beside = beside_rows(
-        candidate.version,
-        against_rules=against_rules,
-        without_rules=without_rules,
-        curve=curve,
-        segments=candidate.segments,
-    )
-    rows = pl.concat([evaluation_rows(candidate.version, parts, behaved), beside], how="diagonal")
-    if served and champion:
-        rows = pl.concat([rows, evaluation_rows(champion, {"test": _evaluated(served, test)})], how="diagonal")
-    judgement = Judgement(parts, against_rules, without_rules, curve, rows, champion, is_promoted, because)
-    if not shop.source:
-        return judgement
-    repeated = shop.options.from_version
-    differs = versions.largest_difference(night.settings.models, repeated, judgement.figures)
-    equals = "equals" if candidate.is_again else "does not equal"
-    return replace(judgement, because=f"{because}; {equals} {repeated}, {differs}")
-
-
-def _beside(
-    shop: Workshop, candidate: Candidate
-) -> tuple[dict[str, Evaluation], Comparison, Comparison, LearningCurve]:
-    """The model on every part; document 003's random split, the rules alone, and a model that does not read them."""
-    model, parameters, test = candidate.model, candidate.parameters, shop.pieces["test"]
-    by_chance = {part: shop.frame.filter(pl.col("random_split") == part) for part in SPLITS}
-    others = [name for name in shop.inputs if name != RULE_SCORE]
-    alone = shop.train(parameters, inputs=others, level=shop.everybody)
-    points = test[RULE_SCORE].fill_null(0) / 100
-    label, groups, own = test["label"], test["person_id"], model.probabilities(test)
-    without_members = replace(model, members={}).probabilities(test)  # beside a model that has no members either
-    parts = {part: _evaluated(model, rows) for part, rows in shop.pieces.items()}
-    parts["random_test"] = _evaluated(shop.train(parameters, pieces=by_chance), by_chance["test"])
-    parts[RULES] = evaluate(label, points, groups=groups)
-    parts[WITHOUT_RULES] = _evaluated(alone, test)
-    return (
-        parts,
-        compare(label, points, own, groups=groups),
-        compare(label, alone.probabilities(test), without_members, groups=groups),
-        learning_curve(shop.pieces["train"], "label", shop.inputs, test, parameters=parameters),
-    )
 
 
 def _card(shop: Workshop, candidate: Candidate, judgement: Judgement, run_id: str) -> Card:
@@ -482,37 +283,6 @@ def _tuned(shop: Workshop, tracking: Tracking, parent: str, parameters: Paramete
             log_trial(trial)
     tracking.log(parent, tags={"trials": str(len(search.trials)), "resumed": str(search.resumed)})
     return search.best.parameters
-
-
-def usable_model(night: Night, version: str | None) -> Model | None:
-    """The model of a version; None, and a warning, where it cannot be used."""
-    if version is None:
-        return None
-    try:
-        model = versions.load_version(night.settings.models, version)
-        versions.require_features(model, model_inputs(night.settings), version=version)
-    except ModelMismatch as error:
-        log.warning(str(error))
-        return None
-    return model
-
-
-def _churn(settings: Settings, test: pl.DataFrame, before: Model, after: Model) -> Churn:
-    """What becomes of the scores of the newest test day when the candidate takes over."""
-    rows = test.filter(pl.col("feature_date") == pl.col("feature_date").max())
-    scores = [scoring.score_users(model, rows).select("user_id", "score") for model in (before, after)]
-    return churn(scores[0], scores[1], rule_set_of(settings).bands, budget=settings.churn_budget)
-
-
-def _evaluated(model: Model, rows: pl.DataFrame) -> Evaluation:
-    probabilities = model.probabilities(rows)
-    return evaluate(
-        rows["label"],
-        probabilities,
-        segments={column: rows[column] for column in SEGMENTS},
-        threshold=best_threshold(rows["label"], probabilities),
-        groups=rows["person_id"],
-    )
 
 
 def _rule_set_version(shop: Workshop) -> str:

@@ -17,7 +17,7 @@ import duckdb
 
 from gesture_assets.contracts.contract import Contract
 from gesture_assets.errors import GateClosed
-from gesture_assets.publication.publish import private_ledger, read_published
+from gesture_assets.publication.reading import private_ledger, read_published
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.severity import Severity, severity_of
 from gesture_assets.warehouse.ledger import LEDGER, Verdict

@@ -19,7 +19,8 @@ from gesture_assets.errors import ContractBreach, GateClosed
 from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.monitoring.alerts import OPENED, Alert, Change
 from gesture_assets.publication.health import HEALTH
-from gesture_assets.publication.publish import Published, publish, read_published, rollback
+from gesture_assets.publication.publish import Published, publish, rollback
+from gesture_assets.publication.reading import read_published
 from gesture_assets.records import alert_log
 from gesture_assets.records.opening import RECORDS
 from gesture_assets.settings import Settings

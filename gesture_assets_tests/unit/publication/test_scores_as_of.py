@@ -7,7 +7,8 @@ from pathlib import Path
 import narwhals as nw
 
 from gesture_assets.features.feature_registry import feature_registry
-from gesture_assets.publication.publish import publish, read_published
+from gesture_assets.publication.publish import publish
+from gesture_assets.publication.reading import read_published
 from gesture_assets.settings import Settings
 from gesture_assets_tests.conftest import OpenSession
 from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT, good_table

@@ -1,0 +1,68 @@
+-- Every view stands on tables that have passed their audit; "current" is the newest as-of day, never the last write, so a
+-- backfill of an old day does not move it.
+
+create or replace view analytics.current_model_scores as
+select as_of_date, user_id, score, probability, percentile, confidence, model_version, model_scope, feature_hash,
+    recorded_at as prediction_time
+from model_scores where as_of_date = (select max(as_of_date) from rule_scores);
+comment on view analytics.current_model_scores is
+'One row per user whom the champion scored on the newest day. prediction_time: when the score went live (UTC).';
+
+create or replace view analytics.current_intent_scores as
+select as_of_date, user_id, score, source, scale, rule_score, model_score, difference, is_disagreement, fallback_reason
+from intent_scores where as_of_date = (select max(as_of_date) from intent_scores)
+order by score desc nulls last, probability desc nulls last, user_id;
+comment on view analytics.current_intent_scores is
+'One row per user: rules and model side by side on the newest day, how far they are apart, and the score to act on.';
+
+create or replace view analytics.reason_codes as
+with inputs as (
+    select name as feature, description as meaning, type from dim_feature
+    union all values ('rule_score', 'Points by the rules.', 'DOUBLE'))
+select 'R-' || upper(left(sha256(feature), 6)) as reason_code, feature, meaning
+from (
+    select feature, meaning from inputs
+    -- The flags of GESTURE_MISSING_NUMBERS=imputed.
+    union all select 'imputed_' || feature, 'Not known: ' || meaning from inputs
+    where type in ('SMALLINT', 'INTEGER', 'BIGINT', 'DOUBLE')
+)
+union all values ('R-000000', null, 'Where every score starts, and all that is not listed.');
+comment on view analytics.reason_codes is 'One row per reason code of score_reasons: the same in every model.';
+
+-- Trainings of one day replace each other in their tables; every version stays known.
+create or replace view analytics.model_versions as
+select distinct on (model_version) * exclude (superseded_at)
+from (select *, null::timestamp as superseded_at from candidate_model
+    union all by name select * from superseded.candidate_model)
+order by model_version, recorded_at;
+comment on view analytics.model_versions is 'One row per version that was ever trained: what it resolves to.';
+
+create or replace view analytics.model_figures as
+select distinct on (as_of_date, model_version, part, segment, metric) * exclude (superseded_at)
+from (select *, null::timestamp as superseded_at from model_evaluation
+    union all by name select * from superseded.model_evaluation)
+order by as_of_date, model_version, part, segment, metric, recorded_at desc;
+comment on view analytics.model_figures is
+'One row per training day, version, part, segment and metric; a champion is judged again on each later training day.';
+
+create or replace view analytics.model_metrics as
+with figures as (
+    pivot (select as_of_date, model_version, metric, value from analytics.model_figures
+        where part = 'test' and segment = 'all')
+    on metric in ('precision', 'recall', 'f1', 'roc_auc', 'accuracy', 'base_rate', 'mean_probability')
+    using any_value(value) group by as_of_date, model_version
+),
+activated as (
+    select model_version, min(activated_at) as deployed_at, max(activated_at) as last_activated_at,
+        bool_or(activation = newest) as is_active
+    from model_activations, (select max(activation) as newest from model_activations) group by all
+)
+select row_number() over (order by recorded_at, model_version) as id, model_version, 'xgboost' as model_type,
+    precision, recall, f1 as f1_score, roc_auc as auc_roc, accuracy, figures.base_rate as conversion_rate,
+    null::double as contact_success_rate, mean_probability as avg_prediction_score, training_samples,
+    validation_samples, json_array_length(features)::integer as feature_count, training_seconds as training_duration,
+    coalesce(is_active, false) as is_active, deployed_at, recorded_at as created_at,
+    greatest(recorded_at, last_activated_at) as updated_at
+from analytics.model_versions join figures using (as_of_date, model_version) left join activated using (model_version);
+comment on view analytics.model_metrics is
+'One row per version: its figures on its test part, in document 001''s columns. Nobody reports contacts yet.';

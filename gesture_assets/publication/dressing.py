@@ -1,0 +1,237 @@
+"""Dressing the copy: what makes the published file explain itself.
+
+Belongs here: views (`<domain>/views.sql`, and the publication's own), comments, dictionaries, the manifest. Does not
+belong here: copying, verifying and flipping (`publish.py`).
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from gesture_assets.contracts.catalogue import PACKAGE, domains
+from gesture_assets.contracts.contract import PARTITION, Contract
+from gesture_assets.features.feature_registry import Feature
+from gesture_assets.publication import health
+from gesture_assets.publication.published_schema import kept_schema
+from gesture_assets.records.activations import ACTIVATION_COLUMNS
+from gesture_assets.records.alert_log import ALERT_LOG_COLUMNS, INCIDENTS
+from gesture_assets.records.audit_log import AUDIT_LOG_COLUMNS
+from gesture_assets.records.quarantine import REPLAY_COLUMNS
+from gesture_assets.warehouse.ledger import LEDGER_COLUMNS
+from gesture_assets.warehouse.relations import comments, comments_on
+from gesture_assets.warehouse.restatement import RESTATEMENT_COLUMNS
+from gesture_assets.warehouse.transaction import transaction
+
+VIEWS = "views.sql"  # of a domain, and of the publication for all of them
+
+
+OPEN_ALERTS = f"""create or replace view analytics.open_alerts as
+select * exclude (resolved_on) from ({INCIDENTS.format(table="main.alert_log")}) where resolved_on is null
+order by severity, first_seen, alert_key;
+comment on view analytics.open_alerts is 'One row per alert that is open: since when, how often, who knows of it.'"""
+
+
+# Table -> its meaning and that of its columns: what `_dress` adds, explained inside the file.
+DICTIONARY = {
+    "dim_column": (
+        "One row per column of every table.",
+        {
+            "table_name": "Table.",
+            "position": "Place of the column, from 1.",
+            "column_name": "Column.",
+            "type": "Its type.",
+            "description": "What it says.",
+            "unit": "Unit, where it has one.",
+            "is_nullable": "Whether it may be unknown.",
+            "personal_data": "pseudonym or none.",
+        },
+    ),
+    "dim_feature": (
+        "One row per feature of user_features.",
+        {
+            "name": "Column of user_features.",
+            "type": "Its type.",
+            "description": "What it says.",
+            "feature_group": "fit (who somebody is) or engagement (what they do).",
+            "unit": "Unit, where it has one.",
+            "window_days": "Days that it looks back; null: all.",
+            "source": "Table that it is built from.",
+            "reference": "Document that asks for it.",
+            "personal_data": "pseudonym or none.",
+            "owner": "Whom to ask.",
+        },
+    ),
+    "manifest": (
+        "One row per table: what this file holds and with which verdict.",
+        {
+            "snapshot_id": "This file.",
+            "published_at": "When it was published (UTC).",
+            "run_id": "Dagster run that published.",
+            "table_name": "Table.",
+            "first_date": "Its oldest day.",
+            "as_of_date": "Its newest day.",
+            "day_count": "Days.",
+            "row_count": "Rows.",
+            "content_hash": "Hash of the newest audited rows.",
+            "verdict": "Newest verdict of the ledger.",
+            "version": "Version of the rules or the model, where there is one.",
+            "checks": "JSON: the checks behind the verdict.",
+            "schema_version": "Version of the tables and columns in this file: docs/schema_changelog.md.",
+        },
+    ),
+}
+
+
+def dress(
+    path: Path,
+    contracts: Sequence[Contract],
+    features: Sequence[Feature],
+    *,
+    snapshot_id: str,
+    run_id: str,
+    now: datetime,
+    deadline: int,
+) -> None:
+    """Add what makes the file explain itself: views, comments, dictionaries, manifest, how the nights have gone."""
+    with duckdb.connect(str(path)) as con:
+        con.execute("set TimeZone = 'UTC'")
+        with transaction(con):  # hundreds of comments, one write
+            con.execute("create schema if not exists analytics")
+            health.write(con, contracts, now=now, deadline=deadline)
+            for bookkeeping in ("landing_days", "landing_files", "warehouse_format"):  # of the private file
+                con.execute(f"drop table if exists {bookkeeping}")
+            con.execute("drop schema if exists rejected cascade")  # what did not pass is nobody else's to read
+            _write_dictionaries(con, contracts, features)
+            _write_manifest(con, contracts, snapshot_id=snapshot_id, run_id=run_id, now=now)
+            present = _comments_present(con)
+            for statement in _comments_wanted(con, contracts):
+                if statement not in present:  # the tables brought most of theirs along
+                    con.execute(statement)
+            for folder in (*domains(), "publication"):
+                views = PACKAGE / folder / VIEWS
+                if views.exists():
+                    con.execute(views.read_text(encoding="utf-8").replace("{deadline}", f"{deadline:02}"))
+            con.execute(OPEN_ALERTS)
+        con.execute("checkpoint")
+
+
+def _write_dictionaries(
+    con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract], features: Sequence[Feature]
+) -> None:
+    """The tables that explain features and columns."""
+    con.execute(
+        """create or replace table dim_feature (name varchar not null, type varchar not null,
+        description varchar not null, feature_group varchar not null, unit varchar, window_days integer,
+        source varchar not null, reference varchar not null, personal_data varchar not null,
+        owner varchar not null)"""
+    )
+    _insert(
+        con,
+        "dim_feature",
+        [
+            (
+                f.name,
+                f.type,
+                f.description,
+                f.group,
+                f.unit,
+                f.window,
+                f.source,
+                f.reference,
+                "pseudonym" if f.name == "mailchimp_id" else "none",
+                "scoring@gesture.example",
+            )
+            for f in features
+        ],
+    )
+    con.execute(
+        """create or replace table dim_column (table_name varchar not null, position integer not null,
+        column_name varchar not null, type varchar not null, description varchar not null, unit varchar,
+        is_nullable boolean not null, personal_data varchar not null)"""
+    )
+    _insert(
+        con,
+        "dim_column",
+        [
+            (contract.name, position, c.name, c.type, c.description, c.unit, c.nullable, c.personal)
+            for contract in contracts
+            for position, c in enumerate(contract.columns, start=1)
+        ],
+    )
+
+
+def _write_manifest(
+    con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract], *, snapshot_id: str, run_id: str, now: datetime
+) -> None:
+    """What the file holds, and with which verdicts."""
+    schema_version, _ = kept_schema()
+    con.execute(
+        """create or replace table manifest (snapshot_id varchar not null, published_at timestamp not null,
+        run_id varchar not null, table_name varchar not null, first_date date, as_of_date date,
+        day_count bigint not null, row_count bigint not null, content_hash varchar, verdict varchar,
+        version varchar, checks varchar, schema_version varchar not null)"""
+    )
+    for contract in contracts:
+        con.execute(
+            f"""insert into manifest
+            select ?, ?, ?, ?, first_date, coalesce(as_of_date, newest.partition), day_count, counted.row_count,
+                newest.content_hash, newest.verdict, newest.version, newest.checks, ?
+            from (select min({PARTITION}) as first_date, max({PARTITION}) as as_of_date,
+                count(distinct {PARTITION}) as day_count, count(*) as row_count from {contract.name}) as counted
+            left join (select * from gate_ledger where table_name = ?
+                qualify row_number() over (order by partition desc, attempt desc) = 1) as newest on true""",
+            [snapshot_id, now, run_id, contract.name, schema_version, contract.name],
+        )
+
+
+def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[Any, ...]]) -> None:
+    """Add `rows`, in the order of its columns, to `table` at once: a statement a row takes a hundred times as long."""
+    columns = con.table(table).columns
+    health.insert(con, table, pl.DataFrame(rows, schema=columns, orient="row", infer_schema_length=None))
+
+
+def _comments_wanted(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract]) -> Iterator[str]:
+    """`COMMENT ON` for every table of the file and its columns."""
+    with_history = con.execute("select table_name from duckdb_tables() where schema_name = 'superseded'").fetchall()
+    for contract in contracts:
+        yield from comments(contract, "main")
+        if (contract.name,) in with_history:
+            yield from comments(contract, "superseded")
+            replaced = "When another version took its place (UTC)."
+            yield from [*comments_on(f"superseded.{contract.name}", "", {"superseded_at": replaced})][1:]
+    for table, (meaning, columns) in DICTIONARY.items():
+        yield from comments_on(f"main.{table}", meaning, columns)
+    for table, meaning, columns in (
+        ("gate_ledger", "One row per audit of a table and day.", LEDGER_COLUMNS),
+        ("restatements", "One row per table and old day that changed after it was published.", RESTATEMENT_COLUMNS),
+        ("quarantine_replays", "One row per day, file and reason of rows that were let in later.", REPLAY_COLUMNS),
+        ("audit_log", "One row per command that changed something, and per new rule set.", AUDIT_LOG_COLUMNS),
+        ("model_activations", "One row per decision about which model scores.", ACTIVATION_COLUMNS),
+        (
+            "alert_log",
+            "One row per change of an alert: opened, repeated, told, acknowledged, resolved.",
+            ALERT_LOG_COLUMNS,
+        ),
+        *((table, meaning, columns) for table, (meaning, columns) in health.HEALTH.items()),
+    ):
+        yield from comments_on(f"main.{table}", meaning, {name: text for name, _, text in columns})
+
+
+def _comments_present(con: duckdb.DuckDBPyConnection) -> set[str]:
+    """The comments of the file, as the statements that make them."""
+    rows = con.execute(
+        """select schema_name || '.' || table_name, '', comment from duckdb_tables()
+        union all select schema_name || '.' || table_name, column_name, comment from duckdb_columns()"""
+    ).fetchall()
+    return {
+        statement
+        for table, column, comment in rows
+        if comment
+        for statement in (
+            [*comments_on(table, "", {column: comment})][1:] if column else comments_on(table, comment, {})
+        )
+    }

@@ -1,0 +1,58 @@
+-- Every view stands on tables that have passed their audit; "current" is the newest as-of day, never the last write, so a
+-- backfill of an old day does not move it.
+
+create or replace view analytics.current_scores as
+select * from rule_scores where as_of_date = (select max(as_of_date) from rule_scores);
+comment on view analytics.current_scores is 'One row per user: the rule scores of the newest day.';
+
+create or replace view analytics.score_history as
+select as_of_date, user_id, score, points, band, explanation, rule_set_version, recorded_at, run_id, is_backfill,
+    lag(score) over (partition by user_id order by as_of_date) as previous_score,
+    score - lag(score) over (partition by user_id order by as_of_date) as score_change
+from rule_scores;
+comment on view analytics.score_history is 'One row per user and day: how the rule scores moved.';
+
+create or replace view analytics.score_versions as
+select *, null::timestamp as superseded_at from rule_scores
+union all by name select * from superseded.rule_scores;
+comment on view analytics.score_versions is
+'One row per user, day and version: what was said when. recorded_at and superseded_at tell how long it stood.';
+
+create or replace view analytics.current_top_users as
+select * from top_users where as_of_date = (select max(as_of_date) from top_users) order by rank;
+comment on view analytics.current_top_users is 'The ranked list of the newest day.';
+
+create or replace view analytics.user_360 as
+select scores.score, scores.band, scores.explanation, features.*
+from analytics.current_features as features join analytics.current_scores as scores using (as_of_date, user_id);
+comment on view analytics.user_360 is 'One row per user: score, reasons and features of the newest day.';
+
+create or replace view analytics.current_reasons as
+select user_id, rule_id, because, value, points
+from rule_contributions
+where as_of_date = (select max(as_of_date) from rule_contributions) and points > 0
+order by user_id, points desc, rule_id;
+comment on view analytics.current_reasons is 'One row per user and rule that adds points, on the newest day.';
+
+create or replace view analytics.funnel as
+select as_of_date, count(*) as users, count(*) filter (where event_count > 0) as active_ever,
+    count(*) filter (where pricing_page_view_count > 0) as saw_prices,
+    count(*) filter (where demo_request_click_count > 0) as asked_for_a_demo,
+    count(*) filter (where signup_count > 0) as signed_up,
+    count(*) filter (where calendar_booking_count > 0) as booked_a_meeting,
+    count(*) filter (where purchase_count > 0) as bought
+from user_features group by all order by as_of_date;
+comment on view analytics.funnel is 'One row per day: how many users have ever come how far.';
+
+create or replace view analytics.bands as
+select as_of_date, band, count(*) as users, round(avg(score), 2) as mean_score
+from rule_scores group by all order by as_of_date, mean_score desc;
+comment on view analytics.bands is 'One row per day and band.';
+
+-- From recorded_at on a version was what readers found, until another one superseded it.
+create or replace macro analytics.scores_as_of(day, known_at) as table
+select * from analytics.score_versions
+where as_of_date = day::date and recorded_at <= known_at::timestamp
+    and (superseded_at is null or superseded_at > known_at::timestamp);
+comment on macro table analytics.scores_as_of is
+'One row per user: the rule scores of a day as they stood at a moment (UTC): from analytics.scores_as_of(date, timestamp).';
