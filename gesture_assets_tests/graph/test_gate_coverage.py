@@ -78,6 +78,6 @@ def test_every_reader_asks_the_ledger_about_everything_it_is_built_from(asked: s
     }
     nightly = defs.resolve_job_def("nightly").asset_layer.executable_asset_keys
     readers = {key.to_user_string() for key in nightly}
-    # What a training asks is seen where one is run: assets/test_models.py.
+    # What a training asks is seen where one is run: nights/test_models.py.
     expected = {(edge.table, step_of[edge.reader]) for edge in edges(defs, CONTRACTS) if edge.reader in readers}
     assert expected <= asked
