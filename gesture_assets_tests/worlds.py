@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -37,12 +37,6 @@ class World:
 
     fill: Callable[[Path], None]
     settings: Callable[[], Mapping[str, str]] = dict
-    ends_yesterday: bool = False
-
-
-def yesterday() -> date:
-    """The last complete day."""
-    return datetime.now(UTC).date() - timedelta(days=1)
 
 
 # ---- four days to read -----------------------------------------------------------------------------------------------
@@ -62,17 +56,6 @@ def _small(data_dir: Path) -> None:
     _land_small(data_dir)
     for day in small_world.DAYS:
         _night(day, now=SMALL_MOMENT)
-
-
-# ---- sixty users up to yesterday -------------------------------------------------------------------------------------
-
-DEMO_DAYS = 3
-
-
-def _demo(data_dir: Path) -> None:
-    """The smallest world that keeps every contract, every day of it live."""
-    _land(data_dir, users=60, days=DEMO_DAYS, end=yesterday())
-    _night(yesterday() - timedelta(days=DEMO_DAYS - 1), yesterday())
 
 
 # ---- a champion ------------------------------------------------------------------------------------------------------
@@ -141,7 +124,6 @@ def _watched(data_dir: Path) -> None:
 WORLDS = {
     "small_landed": World(_land_small),
     "small": World(_small),
-    "demo": World(_demo, ends_yesterday=True),
     "champion": World(_champion),
     "challenged": World(_challenged),
     "watched": World(_watched, _watched_settings),
@@ -155,7 +137,7 @@ def copy_world(name: str, data_dir: Path) -> Path:
     """Copy the world `name` to `data_dir`; whoever asks first for it builds it, and the others wait."""
     snapshots = SNAPSHOTS / name
     snapshots.mkdir(parents=True, exist_ok=True)
-    origin = snapshots / _digest(WORLDS[name]) / "data"
+    origin = snapshots / _code() / "data"
     is_built = origin.with_name("is_built")
     with (snapshots / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -188,18 +170,14 @@ def _in_force(name: str, data_dir: Path) -> Iterator[None]:
         yield
 
 
-def _digest(world: World) -> str:
-    """What a snapshot depends on: the package, the modules that build it, Python, yesterday where it ends then."""
-    return hashlib.sha256(f"{_code()} {yesterday() if world.ends_yesterday else ''}".encode()).hexdigest()[:16]
-
-
 @cache
 def _code() -> str:
+    """What snapshots depend on: the package, the modules that build them, Python."""
     package = [path for kind in ("*.py", "*.sql", "*.toml") for path in (ROOT / "gesture_assets").rglob(kind)]
     digest = hashlib.sha256(sys.version.encode())
     for path in sorted([*package, *(Path(__file__).with_name(name) for name in BUILT_BY)]):
         digest.update(f"{path.relative_to(ROOT)}:{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
-    return digest.hexdigest()
+    return digest.hexdigest()[:16]
 
 
 def _move_runs(origin: Path, data_dir: Path) -> None:

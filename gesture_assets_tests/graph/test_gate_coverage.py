@@ -44,7 +44,7 @@ def test_a_night_reads_what_is_declared_and_asks_for_every_table_before_it_publi
     assert result.success, failures(result)
     found = edges(look(settings), CATALOGUE.tables)
     assert [edge for edge in found if edge.gap or edge.evidence is Evidence.UNREAD] == []
-    # What a training reads is seen where one is run: assets/test_models.py.
+    # What a training reads is seen where one is run: nights/test_models.py.
     made_on_occasion = {contract.name for contract in CATALOGUE.tables if not contract.is_nightly}
     assert {edge.reader for edge in found if edge.evidence is Evidence.NEVER_AUDITED} <= made_on_occasion
     assert {(edge.table, edge.reader) for edge in found if edge.evidence is Evidence.ASKS_FOR_ALL} <= asked
