@@ -511,7 +511,13 @@ WRITER = """
 """
 
 
-@pytest.mark.parametrize("moment", [0.05, 0.21, 0.37, 0.62])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(0.21, marks=pytest.mark.slow),
+        *(pytest.param(at, marks=pytest.mark.proof) for at in (0.05, 0.37, 0.62)),
+    ],
+)
 def test_a_killed_commit_leaves_the_last_committed_state(
     open_session: Callable, settings: Settings, moment: float
 ) -> None:
