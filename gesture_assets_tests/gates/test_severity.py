@@ -7,13 +7,13 @@ import dagster as dg
 import narwhals as nw
 import pytest
 
-from gesture_assets.definitions import defs
 from gesture_assets.vocabulary.severity import WARN_ONLY, Severity
 from gesture_assets_tests.good_night import CONTRACTS, DAY, good_table
+from gesture_assets_tests.running import definitions
 
 
 def specs() -> Iterator[dg.AssetCheckSpec]:
-    for definition in defs.assets or ():
+    for definition in definitions().assets or ():
         if isinstance(definition, dg.AssetsDefinition):
             yield from definition.check_specs
 

@@ -20,6 +20,7 @@ import pytest
 
 from gesture_assets.errors import SourceError
 from gesture_assets.events import accept
+from gesture_assets.frames import to_polars
 from gesture_assets.settings import Settings
 from gesture_assets.sources import crm
 from gesture_assets.sources.description import load_descriptions
@@ -187,7 +188,7 @@ def test_what_lands_is_accepted_quarantined_or_a_duplicate_to_the_last_row(
     assert len(files) == len(TAKEN)
     index = LandingIndex(session, "a key")
     index.refresh(files)
-    rows = session.connection.sql(f"from {index.load(files, [DAY])}").pl()
+    rows = to_polars(index.load(files, [DAY]))
     accepted = accept.deduplicate(accept.accepted(lazy(rows)), lazy(table((), EVENT_SCHEMA).select("event_id")))
     nothing = dict.fromkeys(("personal_columns", "unused_columns", "found_columns"))
     dropped = rows.select("landing_file").unique().with_columns(**nothing)
@@ -215,8 +216,8 @@ def test_a_duplicate_of_an_earlier_day_is_counted_as_one(session: Session, setti
     files = landed(settings)
     index = LandingIndex(session, "a key")
     index.refresh(files)
-    first = session.connection.sql(f"from {index.load(files, [DAY])}").pl()
-    second = session.connection.sql(f"from {index.load(files, [DAY + timedelta(days=1)])}").pl()
+    first = to_polars(index.load(files, [DAY]))
+    second = to_polars(index.load(files, [DAY + timedelta(days=1)]))
     deduplicated = accept.deduplicate(accept.accepted(lazy(second)), lazy(first.select("event_id")))
     assert (first["event_id"].to_list(), second.height) == (["k1"], 2)
     assert deduplicated.collect("polars").to_native()["event_id"].to_list() == ["k2"]

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from gesture_assets.errors import SourceError
 from gesture_assets.events.tables import LANDING_RECONCILIATION
+from gesture_assets.frames import to_polars
 from gesture_assets.settings import Settings
 from gesture_assets.sources.description import SHIPPED, load_descriptions
 from gesture_assets.sources.landing import find_files
@@ -54,8 +56,8 @@ class Landing:
         )
 
     def load(self, *days: date) -> list[tuple]:
-        table = self.index.load(self.files(), days)
-        return self.con.execute(f"select as_of_date, event_id, reason from {table} order by all").fetchall()
+        landed = to_polars(self.index.load(self.files(), days).select("as_of_date", "event_id", "reason"))
+        return landed.sort(pl.all(), nulls_last=True).rows()
 
     def copies(self) -> dict[str, str | None]:
         return dict(self.con.execute("select landing_file, copy_of from warehouse.main.landing_files").fetchall())
