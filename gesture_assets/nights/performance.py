@@ -36,6 +36,7 @@ from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.scoring import SEGMENTS
 
 BOOTSTRAP = 100  # a night needs an interval, not its third digit
+FIFTHS = {"top_20": 0.2, "20_to_40": 0.4, "40_to_60": 0.6, "60_to_80": 0.8, "last_20": 1.0}  # of the model's ranking
 REPORTED = {"segment": pl.String, "metric": pl.String, "verdict": pl.String, "cohort_date": pl.Date}
 
 
@@ -175,8 +176,8 @@ def _backtests(night: Night, day: date) -> Iterator[pl.DataFrame]:
     if cohort is None:
         return
     place = pl.col("probability").rank("ordinal", descending=True) / pl.len()
-    fifths = place.cut([0.2, 0.4, 0.6, 0.8], labels=["top_20", "20_to_40", "40_to_60", "60_to_80", "last_20"])
-    band = pl.lit("top_20") if cohort.by_model.is_empty() else fifths.cast(pl.String)
+    fifth = pl.coalesce(pl.when(place <= end).then(pl.lit(name)) for name, end in FIFTHS.items())
+    band = pl.lit("top_20") if cohort.by_model.is_empty() else fifth
     for scored_by, rows in (("rules", cohort.by_rules), ("model", cohort.by_model.with_columns(band=band))):
         if len(rows):
             bands = judged.backtest(nw.from_native(rows.lazy())).collect().to_polars().sort("band")
