@@ -1,9 +1,13 @@
-"""Dagster's log in SQLite, written without waiting for the disk at every entry.
+"""Dagster's log in SQL, written without waiting for the disk at every entry.
 
 Why: a night writes more than a thousand log entries. Dagster makes a SQLAlchemy engine without a pool and a connection
 for each: it learns the dialect and compiles every statement anew, and a WAL file is flushed whenever its last
 connection closes. That costs more than a small night's work. Versions: dagster 1.13, and every one before it. Upstream:
 none is open; Dagster recommends PostgreSQL for load. Goes: when the SQLite storage keeps its engines.
+
+And the days of a range get what their checks found: Dagster notes for each check and day of it that the check is
+planned, and lets a check result stand for no day of a range, so the plans would stay for ever. Telling it an evaluation
+a day works and costs 1.4 ms each, half a minute for 60 nights. Goes: when `AssetCheckResult` takes partitions.
 
 Belongs here: the patch. Does not belong here: where the storage is (`cli/dagster_home.py`).
 """
@@ -12,7 +16,8 @@ import functools
 import os
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import date
 from typing import Any
 
 HELD = 8  # Dagster has three files, and one for each run
@@ -75,3 +80,37 @@ def _create_engine() -> Callable[..., Any]:
         return engine
 
     return kept_or_new
+
+
+COPY = """update asset_check_executions set
+(execution_status, evaluation_event, evaluation_event_timestamp, evaluation_event_storage_id) = (
+    select told.execution_status, replace(told.evaluation_event, :told, :day), told.evaluation_event_timestamp,
+        told.evaluation_event_storage_id
+    from asset_check_executions told
+    where told.run_id = :run_id and told.asset_key = :asset_key and told.check_name = :check_name
+        and told.partition = :told)
+where run_id = :run_id and asset_key = :asset_key and check_name = :check_name and partition = :day"""
+
+
+def copy_evaluations(instance: Any, run_id: str, evaluations: Sequence[tuple[Any, Sequence[date]]]) -> None:
+    """Let each stored `AssetCheckEvaluation` of the run stand for further days, which Dagster has as planned.
+
+    A storage without an SQL index keeps them as planned: what a check found is then seen at the day it was told for.
+    """
+    import sqlalchemy
+
+    copies = [
+        {
+            "run_id": run_id,
+            "asset_key": evaluation.asset_key.to_string(),
+            "check_name": evaluation.check_name,
+            "told": evaluation.partition,
+            "day": str(day),
+        }
+        for evaluation, days in evaluations
+        for day in days
+    ]
+    storage = instance.event_log_storage
+    if copies and hasattr(storage, "index_connection"):
+        with storage.index_connection() as connection:  # in a transaction of its own
+            connection.execute(sqlalchemy.text(COPY), copies)

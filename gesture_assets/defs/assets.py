@@ -12,7 +12,7 @@ from pydantic import BaseModel, create_model
 
 from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.contracts.contract import PARTITION, PROVENANCE, Contract
-from gesture_assets.defs.resource import Events
+from gesture_assets.defs.events import Event
 from gesture_assets.nights.steps import Step
 from gesture_assets.settings import Settings, default_of
 from gesture_assets.vocabulary.severity import Severity, severity_of
@@ -129,12 +129,12 @@ def _compute(step: Step) -> Any:
     """The function that Dagster calls, with a configuration where the step has options."""
     if step.options is None:
 
-        def compute(context: dg.AssetExecutionContext) -> Iterator[Events]:
+        def compute(context: dg.AssetExecutionContext) -> Iterator[Event]:
             yield from context.resources.warehouse.run_step(step, context)
 
         return compute
 
-    def configured(context: dg.AssetExecutionContext, config: Any) -> Iterator[Events]:
+    def configured(context: dg.AssetExecutionContext, config: Any) -> Iterator[Event]:
         yield from context.resources.warehouse.run_step(step, context, config.model_dump())
 
     configured.__annotations__["config"] = _config_of(step.options)

@@ -4,10 +4,13 @@ Belongs here: the translation. Does not belong here: any verdict (the audits gav
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import dagster as dg
 
+from gesture_assets.compat.dagster_storage import copy_evaluations
 from gesture_assets.contracts.contract import Contract
 from gesture_assets.errors import listing
 from gesture_assets.nights.steps import ColumnSources, Markdown, StepResult
@@ -17,22 +20,23 @@ from gesture_assets.warehouse.audit import CheckOutcome
 from gesture_assets.warehouse.commits import TableCommit
 from gesture_assets.warehouse.run_info import RunInfo
 
+Event = dg.MaterializeResult | dg.AssetCheckResult | dg.AssetCheckEvaluation | dg.Output[None]
+
 MOST_DAYS = 31  # of a range, that a materialisation lists
 MOST_SQL = 20_000  # letters of it
 
 
 def events_of(
-    result: StepResult, run: RunInfo, sources: Mapping[str, ColumnSources]
-) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    context: dg.AssetExecutionContext, result: StepResult, run: RunInfo, sources: Mapping[str, ColumnSources]
+) -> Iterator[Event]:
     """The checks of `result`, then what was materialised; nothing of a step that failed.
 
     `sources`: table -> column -> the columns (table, column) that it is made of, for Dagster's column lineage.
     """
-    for commit in result.commits:
-        for outcome in commit.outcomes:
-            yield _check_result(commit.contract, outcome)
-    if not result.step.tables:
-        yield from _own_checks(result)
+    if len(run.days) > 1:
+        yield from _checks_by_day(context, result)
+    else:
+        yield from _checks(result)
     if result.failure:
         return
     if not result.step.tables:
@@ -92,6 +96,57 @@ def metadata_of(commit: TableCommit, run: RunInfo) -> dict[str, Any]:
     if commit.sql:
         metadata["sql"] = dg.MetadataValue.md(f"```sql\n{commit.sql[:MOST_SQL]}\n```")
     return metadata
+
+
+def _checks(result: StepResult) -> Iterator[dg.AssetCheckResult]:
+    """What the checks of one day found."""
+    for commit in result.commits:
+        for outcome in commit.outcomes:
+            yield _check_result(commit.contract, outcome)
+    if not result.step.tables:
+        yield from _own_checks(result)
+
+
+def _checks_by_day(
+    context: dg.AssetExecutionContext, result: StepResult
+) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
+    """What the checks found on each day of a range: Dagster's check results know of no day in one.
+
+    So they are told as evaluations, one for all days that a check says the same of, and the outputs that Dagster waits
+    for are empty.
+    """
+    found: dict[tuple[Any, ...], tuple[dg.AssetCheckResult, list[date]]] = {}
+    for commit in result.commits:
+        for verdict in commit.days:
+            for outcome in verdict.outcomes:
+                key = (commit.contract.name, outcome.name, outcome.passed, outcome.observed)
+                if key not in found:
+                    # The SQL of every check and day would be half of what Dagster keeps.
+                    told = replace(outcome, sql="") if outcome.passed else outcome
+                    found[key] = _check_result(commit.contract, told), []
+                found[key][1].append(verdict.day)
+    if not result.step.tables:
+        found = {(check.check_name,): (check, list(result.days)) for check in _own_checks(result)}
+    evaluations = [(_evaluation(check, days[0]), days[1:]) for check, days in found.values()]
+    for evaluation, _ in evaluations:
+        yield evaluation
+    copy_evaluations(context.instance, context.run.run_id, evaluations)
+    for spec in context.assets_def.check_specs:
+        yield dg.Output(None, spec.get_python_identifier())
+
+
+def _evaluation(check: dg.AssetCheckResult, day: date) -> dg.AssetCheckEvaluation:
+    assert check.asset_key is not None
+    assert check.check_name is not None
+    return dg.AssetCheckEvaluation(
+        asset_key=check.asset_key,
+        check_name=check.check_name,
+        passed=check.passed,
+        metadata=check.metadata,
+        severity=check.severity,
+        description=check.description,
+        partition=str(day),
+    )
 
 
 def _check_result(contract: Contract, outcome: CheckOutcome) -> dg.AssetCheckResult:

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from gesture_assets.defs.events import events_of, log_good_days
+from gesture_assets.defs.events import Event, events_of, log_good_days
 from gesture_assets.errors import GateClosed, GestureError
 from gesture_assets.nights.night import open_night
 from gesture_assets.nights.steps import Step, run_step
@@ -22,8 +22,6 @@ from gesture_assets.warehouse.run_queue import RunQueue
 NOW_TAG = "gesture/now"
 MACHINE_FAILURES = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
 MOST_BUILDERS = 100  # times a step waits for runs that build what it needs
-
-Events = dg.MaterializeResult | dg.AssetCheckResult
 
 
 def run_moment(instance: dg.DagsterInstance, run: dg.DagsterRun) -> datetime:
@@ -67,7 +65,7 @@ class RunningNight:
 
     def run_step(
         self, step: Step, context: dg.AssetExecutionContext, options: Mapping[str, Any] | None = None
-    ) -> Iterator[Events]:
+    ) -> Iterator[Event]:
         """Run `step` and report it. Our errors become failures with their four parts, and are not tried again."""
         settings, exceptions = self.settings, self.exceptions
         run = RunInfo(
@@ -84,7 +82,7 @@ class RunningNight:
         try:
             with open_night(settings, run, options=chosen) as night:
                 result = run_step(step, night, when_cut_off=lambda commits: log_good_days(context, commits, run))
-            yield from events_of(result, run, step.column_sources(settings))
+            yield from events_of(context, result, run, step.column_sources(settings))
             if result.failure:
                 log_good_days(context, result.commits, run, result.notes)
                 raise result.failure

@@ -129,10 +129,11 @@ def publish(
     except BaseException:
         _sweep(folder, link)  # a copy that is of no use must not keep the disk full
         raise
+    finally:
+        con.execute(f"attach {literal(warehouse)} as warehouse")  # what went wrong is still to be written there
     part.replace(path)
     flip(link, path)
     _prune(folder, link, keep)
-    con.execute(f"attach {literal(warehouse)} as warehouse")
     log.info("published %s", path.name)
     return Published(snapshot_id, path, path.stat().st_size, newest)
 

@@ -15,7 +15,10 @@ from gesture_assets.warehouse.audit import CheckOutcome, merge_outcomes
 
 @dataclass(frozen=True)
 class DayVerdict:
-    """How one day of one table ended. `is_changed` says whether live rows were replaced."""
+    """How one day of one table ended. `is_changed` says whether live rows were replaced.
+
+    `outcomes` are those of the window that the day was audited in: its own where the whole did not pass.
+    """
 
     day: date
     passed: bool
@@ -23,6 +26,7 @@ class DayVerdict:
     content_hash: str
     attempt: int
     is_changed: bool
+    outcomes: tuple[CheckOutcome, ...] = ()
 
 
 @dataclass(frozen=True)

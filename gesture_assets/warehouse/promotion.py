@@ -90,7 +90,8 @@ def _promote(
     for day in days:
         count, digest = staged.get(day, (0, EMPTY_HASH))
         is_changed = day in good and live.get(day, EMPTY_HASH if count == 0 else None) != digest
-        verdicts.append(DayVerdict(day, day in good, count, digest, attempts[day], is_changed))
+        outcomes = audits[day][contract.name].outcomes
+        verdicts.append(DayVerdict(day, day in good, count, digest, attempts[day], is_changed, outcomes))
     passed = {verdict.day: verdict.content_hash for verdict in verdicts if verdict.passed}
     rejected = [verdict.day for verdict in verdicts if not verdict.passed]
     changed = [verdict.day for verdict in verdicts if verdict.is_changed]

@@ -224,7 +224,7 @@ class Session:
             CheckOutcome(check.name, True, check.severity, "nothing to check, the source is not configured")
             for check in contract.checks
         )
-        verdicts = tuple(DayVerdict(day, True, 0, EMPTY_HASH, attempts[day], False) for day in days)
+        verdicts = tuple(DayVerdict(day, True, 0, EMPTY_HASH, attempts[day], False, outcomes) for day in days)
         return (TableCommit(contract, verdicts, outcomes),)
 
     def ensure(self, contract: Contract) -> None:

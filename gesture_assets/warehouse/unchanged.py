@@ -22,8 +22,9 @@ from gesture_assets.contracts.contract import Contract
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse import ledger
-from gesture_assets.warehouse.audit import CheckOutcome
+from gesture_assets.warehouse.audit import CheckOutcome, merge_outcomes
 from gesture_assets.warehouse.commits import DayVerdict, TableCommit
+from gesture_assets.warehouse.ledger import Built
 from gesture_assets.warehouse.promotion import BEFORE, BUILD
 from gesture_assets.warehouse.relations import EMPTY_HASH, content
 from gesture_assets.warehouse.session import Session
@@ -148,34 +149,28 @@ def still_live(
             return None
         builds.append((table, built))
     log.info("%s: nothing has changed, the live rows stay", session.run.step)
-    return tuple(
-        TableCommit(
-            table,
-            tuple(
-                DayVerdict(day, True, built[day].row_count, built[day].content_hash, built[day].attempt, False)
-                for day in days
-            ),
-            _outcomes(table, [built[day].checks for day in days]),
-        )
-        for table, built in builds
+    return tuple(_commit(table, [(day, built[day]) for day in days]) for table, built in builds)
+
+
+def _commit(table: Contract, built: Sequence[tuple[date, Built]]) -> TableCommit:
+    """The commit that made days that are left as they are."""
+    days = tuple(
+        DayVerdict(day, True, row.row_count, row.content_hash, row.attempt, False, _outcomes(table, row.checks))
+        for day, row in built
     )
+    return TableCommit(table, days, tuple(map(merge_outcomes, zip(*(day.outcomes for day in days), strict=True))))
 
 
-def _outcomes(table: Contract, checks: Sequence[str]) -> tuple[CheckOutcome, ...]:
-    """What the checks of `table` found when the days were built; of several days, what did not pass."""
-    results: dict[str, dict[str, str]] = {}
-    for text in checks:
-        for check in json.loads(text):
-            if check["name"] not in results or not check["passed"]:
-                results[check["name"]] = check
+def _outcomes(table: Contract, checks: str) -> tuple[CheckOutcome, ...]:
+    """What the checks of `table` found when a day was built, as the ledger keeps it."""
     recovery = {check.name: check.recovery for check in table.checks}
     return tuple(
         CheckOutcome(
-            name,
-            bool(result["passed"]),
-            Severity(result["severity"]),
-            result["observed"],
-            recovery=recovery.get(name, ""),
+            check["name"],
+            bool(check["passed"]),
+            Severity(check["severity"]),
+            check["observed"],
+            recovery=recovery.get(check["name"], ""),
         )
-        for name, result in results.items()
+        for check in json.loads(checks)
     )

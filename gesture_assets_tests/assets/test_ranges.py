@@ -9,9 +9,11 @@ import dagster as dg
 import duckdb
 import pytest
 
+from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.nights import night as open_night
+from gesture_assets.nights.all_steps import nightly_steps
 from gesture_assets.sources import landing_index
-from gesture_assets_tests.running import failures, run_in_dagster, warehouse
+from gesture_assets_tests.running import definitions, failures, run_in_dagster, warehouse
 from gesture_assets_tests.small_world import DAYS
 from gesture_assets_tests.worlds import SMALL_MOMENT
 
@@ -25,7 +27,7 @@ MOMENT = datetime(2026, 3, 5, 2)
 def land(data_dir: Path, *, bad: int = 0) -> None:
     """Four files of a day and two events each; one event of the day `bad` is nobody's."""
     folder = data_dir / "landing" / "native"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for day in (1, 2, 3, 4):
         user = "" if day == bad else "ada"
         (folder / f"day-{day}.csv").write_text(
@@ -56,6 +58,42 @@ def materialised(
     logs = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
     events = [log.asset_materialization for log in logs if log.asset_materialization]
     return {event.partition: event.metadata for event in events if event.asset_key.path == ["raw_events"]}
+
+
+def statuses(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult, *tables: str) -> dict[str, set[str]]:
+    """Day -> the colours of the checks of `tables` in Dagster."""
+    by_day: dict[str, set[str]] = {}
+    for key in definitions().resolve_asset_graph().asset_check_keys:
+        if key.asset_key.path[-1] in tables:
+            for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=99):
+                if record.run_id == result.run_id:
+                    by_day.setdefault(str(record.partition), set()).add(record.status.value)
+    return by_day
+
+
+def test_each_day_of_a_range_has_its_own_colour_and_none_stays_planned(data_dir: Path) -> None:
+    land(data_dir, bad=2)
+    green = {"SUCCEEDED"}
+    with dg.DagsterInstance.ephemeral() as instance:
+        spoilt = four_days(instance)
+        colours = statuses(instance, spoilt, "landing_reconciliation")
+        assert colours.pop("2026-03-02") == {"SUCCEEDED", "FAILED"}
+        assert colours == {"2026-03-01": green, "2026-03-03": green, "2026-03-04": green}
+        land(data_dir)
+        mended = four_days(instance)
+        assert statuses(instance, mended, "landing_reconciliation") == dict.fromkeys(
+            ("2026-03-01", "2026-03-02", "2026-03-03", "2026-03-04"), green
+        )
+        every = statuses(instance, mended, *(step.name for step in nightly_steps()), *catalogue().by_name)
+        assert set(every) == {"2026-03-01", "2026-03-02", "2026-03-03", "2026-03-04"}
+        assert set.union(*every.values()) <= {"SUCCEEDED", "FAILED"}
+        assert mended.success, failures(mended)
+        # A day of its own changes nothing of the others.
+        alone = run_in_dagster("2026-03-03", now=MOMENT, instance=instance)
+        assert set(statuses(instance, alone, *catalogue().by_name)) == {"2026-03-03"}
+        for check in mended.get_asset_check_evaluations():
+            history = instance.event_log_storage.get_asset_check_execution_history(check.asset_check_key, limit=99)
+            assert next(record.run_id for record in history if record.partition == "2026-03-01") == mended.run_id
 
 
 def test_good_days_of_a_range_are_live_and_materialised_and_the_bad_one_is_neither(data_dir: Path) -> None:
@@ -113,9 +151,9 @@ def test_a_bad_day_among_chunks_of_a_range_keeps_back_nothing_but_itself(
     live = "select as_of_date::varchar, count(*) from raw_events group by all order by all"
     assert ask(data_dir, live) == [("2026-03-01", 2), ("2026-03-03", 2), ("2026-03-04", 2)]
     checks = result.get_asset_check_evaluations()
-    names = [(check.asset_key.path[0], check.check_name) for check in checks]
-    assert len(names) == len(set(names))
-    assert [check.check_name for check in checks if not check.passed] == [TOO_MANY]
+    told_once = [(check.asset_key.path[0], check.check_name, check.partition) for check in checks]
+    assert len(told_once) == len(set(told_once))
+    assert [(check.check_name, check.partition) for check in checks if not check.passed] == [(TOO_MANY, "2026-03-02")]
 
 
 def test_chunks_before_one_that_cannot_be_read_are_live_and_dagster_knows(
