@@ -62,7 +62,7 @@ def train(
     if not run_range(settings, when, when, run_id=run_id, job_name="train", config=config):
         raise typer.Exit(1)
     if from_version:
-        from gesture_assets.models.tracking import Tracking
+        from gesture_assets.records.tracking import Tracking
 
         outcome = Tracking(settings.mlflow_database, settings.mlflow_artifacts).reproduced(from_version)
         console().print(f"{from_version} was trained once more: {outcome}", highlight=False, soft_wrap=True)
@@ -227,10 +227,10 @@ def _activations(settings: Settings) -> Any:
 
 def _activate(settings: Settings, version: str, since: date | None, action: str, reason: str) -> None:
     """Note the activation, and let MLflow's alias follow."""
-    from gesture_assets.models.tracking import CHAMPION, Tracking
     from gesture_assets.models.versions import load_version
     from gesture_assets.records import activations as registry
     from gesture_assets.records.opening import warehouse_of
+    from gesture_assets.records.tracking import CHAMPION, Tracking
 
     load_version(settings.models, version)
     first = since or _newest_day(settings) + timedelta(days=1)

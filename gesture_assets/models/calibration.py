@@ -140,13 +140,6 @@ def bin_starts(rising: Floats, *, bins: int = 10) -> NDArray[np.intp]:
     return np.unique(np.searchsorted(rising, rising[places], side="left"))
 
 
-def expected_calibration_error(outcomes: ArrayLike, probabilities: ArrayLike, *, bins: int = 10) -> float:
-    """Mean distance of predicted and observed share over `reliability_bins`, weighted by rows; from 0 to 1."""
-    table = reliability_bins(outcomes, probabilities, bins=bins)
-    distance = (table["mean_probability"] - table["share_positive"]).abs().to_numpy()
-    return float(np.average(distance, weights=table["rows"].to_numpy()))
-
-
 def confidence(event_counts: ArrayLike) -> Floats:
     """How much a score is based on, from 0 (nothing seen) towards 1, by the number of events of each user.
 

@@ -197,22 +197,6 @@ def with_flags(frame: pl.DataFrame, encoding: Encoding) -> pl.DataFrame:
     )
 
 
-def other_shares(frame: pl.DataFrame, encoding: Encoding) -> dict[str, float]:
-    """Input -> share of its values (nulls aside) that are none the model knows; categories and ordinal inputs only."""
-    with_values = [column for column in encoding.inputs if column.values]
-    if not with_values:
-        return {}
-    _require(frame, [column.name for column in with_values])
-    outside = frame.select(
-        (~pl.col(column.name).cast(pl.String).drop_nulls().is_in(list(column.values)))
-        .mean()
-        .fill_null(0.0)
-        .alias(column.name)
-        for column in with_values
-    )
-    return {name: float(share) for name, share in outside.row(0, named=True).items()}
-
-
 def _category(column: pl.Series, most_values: int, fewest_rows: int) -> Input:
     counts = column.cast(pl.String).drop_nulls().alias("value").value_counts(name="rows")
     # Equally frequent values in the order of the alphabet: the rank must not depend on the order of rows.

@@ -28,7 +28,6 @@ from gesture_assets.models.matrix import (
     Matrix,
     encode,
     fit_encoding,
-    other_shares,
 )
 from gesture_assets.models.parameters import Parameters
 from gesture_assets.models.tables import GLOBAL
@@ -132,10 +131,6 @@ class Model:
         """XGBoost's name of an input (f0, f1, …) -> what its splits gained in training, members' left out."""
         gains = self.booster.get_score(importance_type="total_gain")
         return {place: float(gain) for place, gain in gains.items() if not isinstance(gain, list)}
-
-    def unknown_values(self, frame: pl.DataFrame) -> dict[str, float]:
-        """Input -> share of values that training did not know (nulls aside); `encoding` has training's own share."""
-        return other_shares(frame, self.encoding)
 
     @property
     def fingerprint(self) -> str:

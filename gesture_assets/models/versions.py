@@ -1,7 +1,7 @@
 """A model's version: its name, its hashes, its folder.
 
 Belongs here: names and hashes that a version resolves to, reading and writing its files. Does not belong here: which
-version serves (`records/activations.py`), tracking (`tracking.py`).
+version serves (`records/activations.py`), tracking (`records/tracking.py`).
 """
 
 import hashlib

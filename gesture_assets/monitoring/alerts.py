@@ -1,7 +1,8 @@
 """Alerts that people believe: one for each thing that is wrong, told once, gone when it is gone.
 
-Belongs here: what an alert says, what tonight's alarms do to those already known, telling people. Does not belong here:
-when something is wrong (`drift.py`, `performance.py`, `pipeline_health.py`), the table (`records/alert_log.py`).
+Belongs here: what an alert says, what tonight's alarms do to those already known. Does not belong here: when something
+is wrong (`drift.py`, `performance.py`, `pipeline_health.py`), the table (`records/alert_log.py`), telling people
+(`records/alert_delivery.py`).
 
 The rules of the game. An alarm that sounds again is the alert that is open already, counted. A night without it
 resolves it. Back within a week it is the same trouble, which the mending has not ended: the alert is reopened and keeps
@@ -14,22 +15,15 @@ A night or a training that failed is an alert as well. It counts attempts, of wh
 over when one has passed: no other night's alarms say anything about it.
 """
 
-import http.client
-import json
-import logging
 import math
-import os
-import urllib.request
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 from gesture_assets.vocabulary.severity import Severity
 
 REOPENED_WITHIN = 7  # nights from the resolution: a weekly pattern is one alert, and not a new one each week
-TIMEOUT_SECONDS = 5  # the night waits for nobody
 
 OPENED, REPEATED, ESCALATED, REOPENED = "opened", "repeated", "escalated", "reopened"
 RESOLVED, ACKNOWLEDGED, TOLD = "resolved", "acknowledged", "told"
@@ -38,8 +32,6 @@ NEWS = (OPENED, ESCALATED, REOPENED)  # of these, what people are told
 
 NIGHT_FAILED, TRAINING_FAILED = "night/failed/", "training/failed/"  # what their keys begin with; then the step
 FAILURES = (NIGHT_FAILED, TRAINING_FAILED)
-
-LEVELS = {Severity.ERROR: logging.ERROR, Severity.WARN: logging.WARNING}
 
 
 @dataclass(frozen=True)
@@ -163,97 +155,15 @@ def _change_by_alarm(alarm: Alert, before: Incident | None, night: date) -> Chan
     return None if is_known else Change(alarm, before.incident, night, REPEATED)
 
 
-@dataclass(frozen=True)
-class Delivery:
-    """What was told: the log's lines for the incidents that the webhook took; `failure` says why it took none."""
-
-    told: tuple[Change, ...] = ()
-    failure: str | None = None
-
-
-def deliver(
-    incidents: Iterable[Incident],
-    log: logging.Logger,
-    json_file: Path,
-    webhook: str | None,
-    *,
-    night: date,
-    timeout_seconds: float = TIMEOUT_SECONDS,
-) -> Delivery:
-    """Tell of what is open: log lines, `json_file` with all of it, and one POST with what people do not know yet.
-
-    The file holds every open incident and is replaced in one step. The webhook gets `{"text", "night", "alerts"}`;
-    chats that take incoming webhooks show the text. It is not called where there is no news. Whatever goes wrong with
-    it is a note and never fails a night; the note does not hold its address, which is a secret.
-    """
-    standing = [incident for incident in incidents if incident.is_open]
-    for incident in standing:
-        if not incident.is_acknowledged:
-            log.log(LEVELS[incident.alert.severity], _line(incident))
-    write_file(standing, json_file, night=night)
-    news = [incident for incident in standing if incident.is_news]
-    if not webhook or not news:
-        return Delivery()
-    if failure := _notify(news, log, webhook, night, timeout_seconds):
-        return Delivery(failure=failure)
-    return Delivery(tuple(Change(incident.alert, incident.incident, night, TOLD) for incident in news))
-
-
-def tell_unlogged(
-    alert: Alert, log: logging.Logger, webhook: str | None, *, night: date, timeout_seconds: float = TIMEOUT_SECONDS
-) -> None:
-    """Tell of an alert that the log of alerts cannot take: a log line and a POST. It is told as often as it sounds."""
-    incident = Incident(alert, 1, night, night, 1)
-    log.log(LEVELS[alert.severity], _line(incident))
-    if webhook:
-        _notify([incident], log, webhook, night, timeout_seconds)
-
-
-def write_file(incidents: Iterable[Incident], json_file: Path, *, night: date) -> None:
-    """Replace `json_file` with what is open, in one step."""
-    _write(_document([incident for incident in incidents if incident.is_open], night), json_file)
-
-
-def _notify(news: Sequence[Incident], log: logging.Logger, webhook: str, night: date, timeout_seconds: float) -> str:
-    """POST `news`; why that failed, empty where it did not."""
-    failure = _post(_document(news, night) | {"text": "\n".join(map(_line, news))}, webhook, timeout_seconds)
-    if failure:
-        log.warning(failure)
-    return failure or ""
-
-
-def _line(incident: Incident) -> str:
+def line_of(incident: Incident) -> str:
+    """The alert in a line, as logs and chats show it."""
     alert = incident.alert
     unit = "attempt" if is_failure(alert.key) else "night"
     nights = "" if incident.night_count == 1 else f" ({unit} {incident.night_count} since {incident.first_seen})"
     return f"{alert.severity.value} {alert.key}: {alert.what}{nights} Where: {alert.place}. Next: {alert.runbook}"
 
 
-def _document(incidents: Sequence[Incident], night: date) -> dict[str, Any]:
+def document_of(incidents: Sequence[Incident], night: date) -> dict[str, Any]:
+    """The incidents as files and webhooks take them."""
     rows = [asdict(incident) for incident in incidents]
     return {"night": str(night), "alerts": [row.pop("alert") | row for row in rows]}
-
-
-def _write(document: object, path: Path) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(document, indent=1, default=str), encoding="utf-8")
-    beside.replace(path)
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirected POST would arrive as a GET, without the alerts, and look delivered."""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
-        """Follow nothing: the redirection comes out as the error that it is here."""
-
-
-def _post(document: object, webhook: str, timeout_seconds: float) -> str | None:
-    """POST `document`; why that failed, None where it did not."""
-    body = json.dumps(document, default=str).encode()
-    try:
-        request = urllib.request.Request(webhook, body, {"Content-Type": "application/json"})
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout_seconds):
-            return None
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = str(error) if isinstance(error, OSError) else type(error).__name__  # others quote the address
-        return f"The webhook (GESTURE_ALERT_WEBHOOK) did not take the alerts: {reason}"

@@ -1,7 +1,7 @@
 """Whether the nights keep their promise: days live in time, data of the usual quality, a model that can score.
 
 Belongs here: the gate ledger and counts by day to tables of freshness, reliability, quality and training. Does not
-belong here: verdicts on a night (`warehouse/audit.py`), drift of values (`drift.py`), telling people (`alerts.py`).
+belong here: verdicts on a night (`warehouse/audit.py`), drift of values (`drift.py`), telling people (`records/`).
 
 Every day has its own deadline. What counts is when a day first went live, so an old day that is built today makes no
 table fresh, and a day that was late stays late.

@@ -1,7 +1,8 @@
 """The step of alerts, and telling people: what a night found wrong, and that a night or a training failed.
 
 Belongs here: what is alarming about a night, the path from an alarm to the log of alerts and to people. Does not belong
-here: what an alarm does to an alert (`monitoring/alerts.py`), when Dagster calls (`defs/hooks.py`).
+here: what an alarm does to an alert (`monitoring/alerts.py`), writing and sending (`records/alert_delivery.py`), when
+Dagster calls (`defs/hooks.py`).
 
 A step that fails is told by a hook of its job, as the step `alerts` of that night never comes. The step has given the
 warehouse back by then. An interrupted run calls no hook.
@@ -28,7 +29,7 @@ from gesture_assets.monitoring.tables import ALERTS, DRIFT_REPORTS, EVENT_MIX_DR
 from gesture_assets.nights.drift import NEWS
 from gesture_assets.nights.night import Days, Night
 from gesture_assets.nights.steps import Built, Step
-from gesture_assets.records import alert_log
+from gesture_assets.records import alert_delivery, alert_log
 from gesture_assets.records.opening import warehouse_of
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.personal_data import masked_sql
@@ -155,12 +156,12 @@ def _unjudged(night: Night, day: date) -> set[str]:
 
 def tell(
     session: Session, settings: Settings, night: date, news: Collection[alarms.Change]
-) -> tuple[list[alarms.Incident], alarms.Delivery]:
+) -> tuple[list[alarms.Incident], alert_delivery.Delivery]:
     """Bring the log of alerts up to date with `news` and tell people; every incident, and what became of telling."""
     connection, run = session.connection, session.run
     alert_log.append(connection, news, now=run.now, run_id=run.run_id)
     incidents = alert_log.incidents(connection)
-    delivery = alarms.deliver(incidents, log, settings.alerts_file, settings.alert_webhook, night=night)
+    delivery = alert_delivery.deliver(incidents, log, settings.alerts_file, settings.alert_webhook, night=night)
     alert_log.append(connection, delivery.told, now=run.now, run_id=run.run_id)
     return incidents, delivery
 
@@ -180,7 +181,7 @@ def end_failures(session: Session, kind: str, night: date) -> bool:
 
 def rewrite_file(session: Session, settings: Settings, night: date) -> None:
     """Leave in the file what is open now. People are told of no resolution."""
-    alarms.write_file(alert_log.incidents(session.connection), settings.alerts_file, night=night)
+    alert_delivery.write_file(alert_log.incidents(session.connection), settings.alerts_file, night=night)
 
 
 # ---- a run that failed ---------------------------------------------------------------------------------------------
@@ -214,7 +215,7 @@ def tell_of_failure(run: RunInfo, settings: Settings, kind: str, step: str, erro
             return
         except Exception as reason:
             log.warning("The log of alerts could not be written: %s", str(reason).partition("\n")[0])
-    alarms.tell_unlogged(alert, log, settings.alert_webhook, night=night)
+    alert_delivery.tell_unlogged(alert, log, settings.alert_webhook, night=night)
 
 
 def _open_alert(session: Session, settings: Settings, alert: alarms.Alert, night: date) -> None:

@@ -80,7 +80,10 @@ def run_steps(
     options: Mapping[str, Any] | None = None,
     **exceptions: Any,
 ) -> NightResult:
-    """Run `steps` in order; what stands behind a step that failed is not run. Never raises what a step raises."""
+    """Run `steps` in order; what stands behind a step that failed is not run.
+
+    The result holds the `GestureError` of each step that failed by one; any other error is a defect, and is raised.
+    """
     run_id = run_id or str(uuid.uuid4())
     results: dict[str, StepResult] = {}
     failures: dict[str, Exception] = {}

@@ -29,7 +29,6 @@ from gesture_assets.models.tables import (
     MODEL_EVALUATION,
     TRAINING_SET,
 )
-from gesture_assets.models.tracking import CHALLENGER, CHAMPION, REPRODUCED, REPRODUCES, Tracking
 from gesture_assets.models.training import Parameters
 from gesture_assets.models.training_set import training_days
 from gesture_assets.nights.judging import Judgement, judge
@@ -45,6 +44,7 @@ from gesture_assets.nights.training_rows import (
 )
 from gesture_assets.nights.workshop import Again, Candidate, Card, Training, Workshop
 from gesture_assets.records import activations
+from gesture_assets.records.tracking import CHALLENGER, CHAMPION, REPRODUCED, REPRODUCES, Tracking
 from gesture_assets.reports.plots import model_pictures
 from gesture_assets.rules.tables import RULE_SCORES
 from gesture_assets.settings import Settings

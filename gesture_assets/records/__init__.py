@@ -1,1 +1,1 @@
-"""What people and commands write: activations, alerts, the audit log, replays."""
+"""What is noted beside the tables, and who is told: activations, alerts, the audit log, replays, MLflow's runs."""

@@ -1,7 +1,7 @@
 """The alert log: every alarm, who was told, who acknowledged it, when it was gone. Append-only.
 
 Belongs here: the table, writing rows, and the incidents that follow from it. Does not belong here: what an alarm does
-to an incident, and telling people (`monitoring/alerts.py`).
+to an incident (`monitoring/alerts.py`), telling people (`alert_delivery.py`).
 """
 
 import json

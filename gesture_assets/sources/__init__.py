@@ -1,1 +1,1 @@
-"""Where data comes from: landing files, CRM, demo world. Each gives canonical frames and drops personal data."""
+"""Where data comes from: landing files and the CRM. Each gives canonical frames and drops personal data."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from gesture_assets_tests.imports import imported
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "gesture_assets"
 MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
@@ -36,19 +38,7 @@ SQL_CLOCK = re.compile(r"\b(current_(date|timestamp|time)|now\(\)|get_current_ti
 
 def imports(tree: ast.AST) -> set[str]:
     """Top-level packages that are imported anywhere in `tree`."""
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.split(".")[0])
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            found |= {
-                argument.value.split(".")[0]
-                for argument in node.args
-                if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
-            }
-    return found
+    return {name.partition(".")[0] for name in imported(tree, "gesture_assets.room")}
 
 
 def at_module_level(node: ast.AST) -> Iterator[ast.stmt]:
@@ -134,7 +124,9 @@ def test_only_defs_definitions_and_the_command_line_know_dagster() -> None:
     assert {name for name in found if not name.startswith("defs/")} == {"definitions.py", "cli/run.py"}
 
 
-@pytest.mark.parametrize("code", ["import dagster", "def f():\n  from dagster import asset", "import dagster_dbt"])
+@pytest.mark.parametrize(
+    "code", ["import dagster", "def f():\n  from dagster import asset", "import dagster_dbt", "__import__('dagster')"]
+)
 def test_an_import_of_dagster_is_found_wherever_it_is(code: str) -> None:
     assert any(package.startswith("dagster") for package in imports(ast.parse(code)))
 

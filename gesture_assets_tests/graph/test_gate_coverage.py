@@ -1,4 +1,4 @@
-"""The asset graph is what the contracts declare, and a whole night reads what it shows, each edge behind its gate."""
+"""The asset graph is what the contracts declare, and a night reads every edge to its tables, each behind its gate."""
 
 from pathlib import Path
 

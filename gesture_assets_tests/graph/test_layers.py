@@ -1,11 +1,12 @@
 """Who may stand on whom: every import goes to the same room or to a lower layer, and no circle runs inside a room."""
 
 import ast
-from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from gesture_assets_tests.imports import hidden, imported
 
 PACKAGE = Path(__file__).resolve().parents[2] / "gesture_assets"
 # From the ground up; rooms of one layer do not know each other.
@@ -34,7 +35,35 @@ LAYERS = (
 )
 HEIGHT = {room: height for height, rooms in enumerate(LAYERS) for room in rooms}
 DOMAINS = ("events", "subscribers", "features", "rules", "models", "monitoring")
-NOT_PURE = ("gesture_assets.warehouse", "dagster", "duckdb", "os.environ", "os.getenv")
+NOT_PURE = (
+    "gesture_assets.warehouse",
+    "dagster",
+    "duckdb",
+    "mlflow",
+    "sqlite3",
+    "sqlalchemy",
+    "os.environ",
+    "os.getenv",
+    # The network; `urllib.parse` only takes texts apart.
+    "urllib.request",
+    "urllib.error",
+    "urllib3",
+    "http",
+    "socket",
+    "ssl",
+    "smtplib",
+    "ftplib",
+    "requests",
+    "httpx",
+    "aiohttp",
+    # Other programs, and files beyond a folder that is given.
+    "subprocess",
+    "shutil",
+    "tempfile",
+    "fcntl",
+)
+# By name: a domain stands on the contracts, so the catalogue that collects the domains' tables cannot import one.
+COLLECTS = "gesture_assets.contracts.catalogue"
 MODULES = {
     ".".join(("gesture_assets", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
@@ -42,16 +71,16 @@ MODULES = {
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    """What is imported anywhere in `tree`, in functions and under TYPE_CHECKING too, as `package.module.name`.
+def package_of(module: str) -> str:
+    """The package that relative imports of `module` start from."""
+    path = MODULES.get(module)
+    return module if path and path.name == "__init__.py" else module.rpartition(".")[0]
 
-    `contracts/catalogue.py` finds the domains by name, which is no import statement: nothing below it knows one.
-    """
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+
+def imported_by(module: str, tree: ast.AST | None = None) -> list[str]:
+    """What `module`, or `tree` in its place, imports; the catalogue's collecting aside."""
+    names = imported(tree or TREES[module], package_of(module))
+    return [name for name in names if not (module == COLLECTS and name == "gesture_assets.")]
 
 
 def room_of(module: str) -> str:
@@ -62,7 +91,8 @@ def room_of(module: str) -> str:
 def upward(module: str, tree: ast.AST) -> list[str]:
     """Imports of `module` that go to another room which is not on a lower layer."""
     room = room_of(module)
-    ours = [name for name in imported(tree) if name.startswith("gesture_assets.") and room_of(name) != room]
+    names = imported_by(module, tree)
+    ours = [name for name in names if name.startswith("gesture_assets.") and room_of(name) != room]
     return [name for name in ours if HEIGHT[room_of(name)] >= HEIGHT[room]]
 
 
@@ -85,7 +115,20 @@ def test_every_import_goes_down() -> None:
     } == {}
 
 
-@pytest.mark.parametrize("code", ["from gesture_assets.rules.scorer import rank", "import gesture_assets.rules.lint"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from gesture_assets.rules.scorer import rank",
+        "import gesture_assets.rules.lint",
+        "from gesture_assets import rules",
+        "from ..rules.scorer import rank",
+        "from ..rules import scorer",
+        "from .. import rules",
+        "import_module('gesture_assets.rules.tables')",
+        "importlib.import_module('..rules.tables', __package__)",
+        "__import__('gesture_assets.rules')",
+    ],
+)
 def test_an_import_that_goes_up_is_found_wherever_it_is(code: str) -> None:
     for wrapped in (code, f"def f():\n  {code}", f"if TYPE_CHECKING:\n  {code}"):
         assert upward("gesture_assets.features.outliers", ast.parse(wrapped))
@@ -93,17 +136,44 @@ def test_an_import_that_goes_up_is_found_wherever_it_is(code: str) -> None:
         assert not upward("gesture_assets.rules.tables", ast.parse(wrapped))
 
 
+def test_only_the_catalogue_imports_what_cannot_be_read() -> None:
+    found = {module for module, tree in TREES.items() if hidden(tree, ours="gesture_assets")}
+    assert found == {COLLECTS}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import_module(name)",
+        "import_module(f'gesture_assets.{room}.tables')",
+        "import_module(f'{package}.tables')",
+        "import_module(f'..{room}', __package__)",
+        "__import__('gesture_assets.' + room)",
+        "importlib.import_module(name=name)",
+        "load = import_module",
+        "map(importlib.import_module, names)",
+        "from importlib import import_module as load",
+    ],
+)
+def test_an_import_that_cannot_be_read_is_found(code: str) -> None:
+    assert hidden(ast.parse(f"def f():\n  {code}"), ours="gesture_assets")
+
+
+@pytest.mark.parametrize("code", ["import_module('gesture_assets.cli')", "import_module(f'scipy.{module}')"])
+def test_an_import_by_name_that_can_be_read_passes(code: str) -> None:
+    assert not hidden(ast.parse(f"from importlib import import_module\n{code}"), ours="gesture_assets")
+
+
 @pytest.mark.parametrize("room", sorted(HEIGHT))
 def test_no_circle_runs_inside_a_room(room: str) -> None:
     modules = [module for module in MODULES if room_of(module) == room]
-    named = {
-        module: {*(names := list(imported(TREES[module]))), *(n.rpartition(".")[0] for n in names)}
-        for module in modules
-    }
+    named = {module: {*(names := imported_by(module)), *(n.rpartition(".")[0] for n in names)} for module in modules}
     assert circle({module: names & set(modules) - {module} for module, names in named.items()}) == []
 
 
 def test_a_circle_is_found() -> None:
+    beside = imported_by("gesture_assets.models.labels", ast.parse("from . import splits\nfrom .splits import cut"))
+    assert beside == ["gesture_assets.models.splits", "gesture_assets.models.splits.cut"]
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
     assert not circle({"a": {"b", "c"}, "b": {"c"}})
 
@@ -127,8 +197,20 @@ def test_a_domain_knows_neither_warehouse_nor_dagster_nor_engine_nor_environment
         "import duckdb",
         "os.environ['A']",
         "from os import getenv",
+        "import urllib.request",
+        "from urllib import request",
+        "import http.client",
+        "from socket import socket",
+        "import requests",
+        "import sqlite3",
+        "import subprocess",
+        "import tempfile",
+        "if TYPE_CHECKING:\n    from mlflow import MlflowClient",
+        "__import__('mlflow')",
+        "import_module(f'mlflow.{flavour}')",
     ],
 )
 def test_what_is_not_pure_is_found(code: str) -> None:
     assert impure(ast.parse(f"def f():\n  {code}"))
-    assert not impure(ast.parse("import os\nos.getpid()\nfrom gesture_assets.frames import Frame"))
+    pure = "import os\nos.getpid()\nfrom gesture_assets.frames import Frame\nfrom urllib.parse import quote"
+    assert not impure(ast.parse(pure))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gesture_assets.publication.published_schema import Schema, changes, kept_schema, version_after
-from gesture_assets_tests.published_schema import CHANGELOG, REFRESH, schema_now
+from gesture_assets.publication.published_schema import Schema, kept_schema
+from gesture_assets_tests.published_schema import CHANGELOG, REFRESH, changes, schema_now, version_after
 
 VERSION, KEPT = kept_schema()
 SCORES = "main.rule_scores"

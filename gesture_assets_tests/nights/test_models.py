@@ -21,13 +21,13 @@ from typer.testing import CliRunner
 from gesture_assets.cli import app
 from gesture_assets.cli.console import run_info
 from gesture_assets.errors import ConfigError, GateClosed
-from gesture_assets.models.tracking import Tracking
 from gesture_assets.models.tuning import SPACE
 from gesture_assets.models.versions import load_version
 from gesture_assets.nights.runner import NightResult
 from gesture_assets.nights.steps import Markdown
 from gesture_assets.records import activations as registry
 from gesture_assets.records.opening import warehouse_of
+from gesture_assets.records.tracking import Tracking
 from gesture_assets.settings import load_settings
 from gesture_assets_tests.conftest import use_settings
 from gesture_assets_tests.running import (

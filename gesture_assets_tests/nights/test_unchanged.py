@@ -8,33 +8,26 @@ from typing import Any
 import duckdb
 import pytest
 
+from gesture_assets.contracts.catalogue import catalogue
+from gesture_assets.nights.all_steps import nightly_steps
 from gesture_assets.nights.runner import NightResult
 from gesture_assets.vocabulary.severity import Severity
 from gesture_assets_tests.running import content_hashes, failures, outcomes, run_night, warehouse
 from gesture_assets_tests.small_world import DAYS, SUBSCRIBERS, row, write_crm
 from gesture_assets_tests.worlds import SMALL_MOMENT
 
-EVENTS = {"raw_events", "quarantined_events", "landing_reconciliation", "identity_links"}
-CRM = {"crm_snapshot", "validated_subscribers", "quarantined_subscribers"}
-WHO_BUYS = {"segment_conversion", "purchase_quantiles", "data_sufficiency"}
-OUTLIERS = {"engagement_fences", "engagement_outliers"}
-SCORES = {"rule_scores", "rule_contributions", "rule_sets"}
-ACTIVITY = {"sessions", "daily_activity", "activity_to_date"}
-MODELS = {"model_scores", "model_exclusions", "score_reasons"}
-MOVED = {"feature_profiles", "feature_statistics", "drift_reports", "event_mix_drift"}
-TURNED_OUT = {"performance_report", "score_backtest", "retrain_decision"}
-ALL = (
-    MOVED
-    | TURNED_OUT
-    | EVENTS
-    | CRM
-    | WHO_BUYS
-    | OUTLIERS
-    | SCORES
-    | MODELS
-    | ACTIVITY
-    | {"user_features", "top_users", "intent_scores"}
-)
+
+def built_with(*names: str) -> set[str]:
+    """The tables of the steps that make the tables `names`."""
+    steps = [{table.name for table in step.tables} for step in nightly_steps()]
+    return set().union(*(tables for tables in steps if tables.intersection(names)))
+
+
+EVENTS, CRM, SCORES = built_with("raw_events"), built_with("validated_subscribers"), built_with("rule_scores")
+FEATURES = built_with("user_features", *catalogue().ancestors("user_features"))
+# Alarms are looked at every night.
+ALL = {table.name for step in nightly_steps() if step.sources for table in step.tables}
+SCORED = SCORES | {name for name in ALL if "rule_scores" in catalogue().ancestors(name)}
 
 
 pytestmark = pytest.mark.slow
@@ -104,11 +97,10 @@ def test_a_new_file_is_built_and_so_is_all_that_follows_from_it(built: Path) -> 
     extra = built / "landing" / "native" / "extra.csv"
     header = "event_id,user_id,anonymous_id,event_type,event_at,received_at,email,country"
     extra.write_text(f"{header}\n{row('x', 'ada', 'page_view', f'{DAYS[3]}T20:00:00Z')}\n")
-    features = EVENTS | CRM | ACTIVITY | {"user_features"}
-    assert night(DAYS[2], select="*user_features")[0] == features, "a later day is no part of an earlier one"
+    assert night(DAYS[2], select="*user_features")[0] == FEATURES, "a later day is no part of an earlier one"
     # A range is built as a whole, or not at all.
     assert night(DAYS[2], DAYS[3], select="*user_features")[0] == CRM
-    assert night(DAYS[3], select="*user_features")[0] == features
+    assert night(DAYS[3], select="*user_features")[0] == FEATURES
 
 
 def test_a_file_that_is_gone_is_missed_as_ever(built: Path) -> None:
@@ -122,7 +114,7 @@ def test_another_crm_is_read_and_events_stay(built: Path) -> None:
     more = [*SUBSCRIBERS, (5, "Hal", "hal@example.net", 4, "2026-01-01", "DE")]
     write_crm(built / "crm_database.sqlite", more)
     kept, _ = night(DAYS[3], select="*user_features")
-    assert kept == EVENTS | ACTIVITY
+    assert kept == FEATURES - CRM - built_with("user_features")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +142,7 @@ def test_other_code_builds_again(built: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_list_of_suppressed_users_is_read_again(built: Path) -> None:
     (built / "suppressed.csv").write_text("user_id,reason\nada,asked us to\n")
-    assert night(DAYS[3])[0] == ALL - SCORES - MODELS - MOVED - TURNED_OUT - {"top_users", "intent_scores"}
+    assert night(DAYS[3])[0] == ALL - SCORED
 
 
 def test_rows_that_somebody_edited_are_built_again(built: Path) -> None:

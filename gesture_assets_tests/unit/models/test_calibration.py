@@ -9,11 +9,11 @@ from gesture_assets.errors import ConfigError
 from gesture_assets.models.calibration import (
     Calibrator,
     confidence,
-    expected_calibration_error,
     fit_calibrator,
     reliability_bins,
     to_share,
 )
+from gesture_assets_tests.calibration_error import expected_calibration_error
 
 
 def world(rows: int, shape: str = "sigmoid", seed: int = 7) -> tuple[np.ndarray, np.ndarray]:

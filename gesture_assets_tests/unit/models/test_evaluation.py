@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gesture_assets.errors import ConfigError
-from gesture_assets.models.calibration import expected_calibration_error
 from gesture_assets.models.evaluation import (
     METRICS,
     Evaluation,
@@ -21,6 +20,7 @@ from gesture_assets.models.evaluation import (
 )
 from gesture_assets.models.parameters import Parameters
 from gesture_assets.models.training import Model, train
+from gesture_assets_tests.calibration_error import expected_calibration_error
 
 
 def judged(rows: int = 3_000, seed: int = 3, digits: int = 2) -> tuple[np.ndarray, np.ndarray]:

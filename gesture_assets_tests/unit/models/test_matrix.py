@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gesture_assets.errors import ConfigError, ModelMismatch
-from gesture_assets.models.matrix import NEVER_INPUTS, Encoding, encode, fit_encoding, other_shares, with_flags
+from gesture_assets.models.matrix import NEVER_INPUTS, Encoding, encode, fit_encoding, with_flags
 
 
 def people() -> pl.DataFrame:
@@ -62,12 +62,10 @@ def test_a_column_of_nan_or_infinities_carries_nothing_either() -> None:
     assert fit_encoding(frame, ["a", "b"]).empty == ("b",)
 
 
-def test_an_unseen_category_is_other_and_counted() -> None:
+def test_an_unseen_category_is_other() -> None:
     encoding = fit_encoding(people(), ["country"], fewest_rows=1)
     tonight = pl.DataFrame({"country": ["zz", "us", None, "yy"]})
     np.testing.assert_array_equal(encode(tonight, encoding)[:, 0], np.array([2, 0, np.nan, 2], dtype=np.float32))
-    assert other_shares(tonight, encoding) == {"country": pytest.approx(2 / 3)}
-    assert other_shares(people(), encoding) == {"country": 0.0}
 
 
 def test_a_vocabulary_keeps_the_most_frequent_and_names_ties_by_the_alphabet() -> None:

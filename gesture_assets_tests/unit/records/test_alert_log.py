@@ -10,8 +10,9 @@ import duckdb
 import pytest
 
 from gesture_assets.errors import ConfigError
-from gesture_assets.monitoring.alerts import Alert, Incident, changes, deliver
+from gesture_assets.monitoring.alerts import Alert, Incident, changes
 from gesture_assets.records import alert_log, audit_log
+from gesture_assets.records.alert_delivery import deliver
 from gesture_assets.records.alert_log import INCIDENTS, TABLE, acknowledge, append, incidents, keys_of_run
 from gesture_assets.vocabulary.severity import Severity
 

@@ -1,13 +1,10 @@
 """What MLflow keeps of every training: parameters, metrics, plots, the model, and who is champion.
 
 Belongs here: writing runs and the model registry of MLflow, on SQLite, offline. Does not belong here: which version
-scores a day (`records/activations.py`: MLflow's aliases have no history), training.
+scores a day (`activations.py`: MLflow's aliases have no history), training.
 
 MLflow takes seconds to import, so only trainings and commands about models do.
 """
-
-# pyright: basic
-# MLflow is untyped, and this module only hands things to it.
 
 import json
 import tempfile
