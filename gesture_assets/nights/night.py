@@ -117,19 +117,23 @@ def open_night(settings: Settings, run: RunInfo, *, options: Any = None) -> Iter
         night = Night(session, settings, catalogue(settings.tags), run.days, options).without_quiet_days()
         try:
             yield night
-        except TrainingRefused as refusal:
-            audit_log.note(
-                session.connection,
-                now=run.now,
-                action="training refused",
-                what=run.step,
-                days=run.days,
-                reason=refusal.report,
-                run_id=run.run_id,
-            )
+        except BaseException as error:
+            if isinstance(error, TrainingRefused):
+                audit_log.note(
+                    session.connection,
+                    now=run.now,
+                    action="training refused",
+                    what=run.step,
+                    days=run.days,
+                    reason=error.report,
+                    run_id=run.run_id,
+                )
+            try:
+                validation_results.write(session.connection, settings.validation_results, run, night.days)
+            except Exception as reason:  # the step's own failure is what people are to see
+                log.warning("what the checks said was not written: %r", reason)
             raise
-        finally:
-            validation_results.write(session.connection, settings.validation_results, run, night.days)
+        validation_results.write(session.connection, settings.validation_results, run, night.days)
 
 
 def moments(night: Night, days: Days) -> Frame:

@@ -134,7 +134,8 @@ def run_step(
             return StepResult(step, night.days, live, {"skipped": "unchanged"}, is_unchanged=True)
     if tables and step.is_nightly:
         for name in step.upstream:
-            night.read_window(night.tables[name])
+            window = {"since": night.days[0], "through": night.days[-1]}
+            night.session.require(night.tables[name], **window, days=night.days)
     parts = list(night.chunks(step.rows(night))) if step.rows else [night.days]
     done: list[tuple[TableCommit, ...]] = []
     counts, last = Counter[Any](), Built()

@@ -3,7 +3,8 @@
 Belongs here: comparing what the ledger says was read with what contracts declare. Does not belong here: the checks
 (`contracts/`), asking for a gate (`warehouse/`), Dagster's picture of it.
 
-The evidence is the ledger's `input_hashes`: reading a table behind its gate leaves the key `<table>@<day>` there.
+The evidence is the ledger's `input_hashes`: a step that reads a table behind its gate leaves the key `<table>@<day>`
+there. Before a step is built the gates of all that is declared are asked, which leaves nothing.
 """
 
 import json
@@ -54,7 +55,7 @@ class Evidence(StrEnum):
 
     READ = "read in the newest audit"
     READ_BEFORE = "read in an earlier audit"
-    UNREAD = f"declared, and not read in the last {NIGHTS} audits"
+    ASKED = f"its gate was asked, and no row of it was read in the last {NIGHTS} audits"
     NEVER_AUDITED = "the reader was never audited"
     ASKS_FOR_ALL = "asks for every table by itself"
 
@@ -152,7 +153,7 @@ def _evidence(table: str, days: Sequence[AuditedDay]) -> Evidence:
         return Evidence.NEVER_AUDITED
     if table in days[0].read:
         return Evidence.READ
-    return Evidence.READ_BEFORE if any(table in day.read for day in days) else Evidence.UNREAD
+    return Evidence.READ_BEFORE if any(table in day.read for day in days) else Evidence.ASKED
 
 
 def _edge(

@@ -128,7 +128,6 @@ def publish(
             os.fsync(stream.fileno())
     except BaseException:
         _sweep(folder, link)  # a copy that is of no use must not keep the disk full
-        con.execute(f"attach {literal(warehouse)} as warehouse")  # what is said of the night is read from it
         raise
     finally:
         con.execute(f"attach {literal(warehouse)} as warehouse")  # what went wrong is still to be written there

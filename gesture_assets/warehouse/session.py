@@ -47,6 +47,7 @@ class Session:
     blocking: tuple[str, ...] = ()  # checks that would only report, and block here
     reads: list[str] = field(default_factory=list, init=False)  # tables that were read, in order, once each
     _inputs: dict[str, str] = field(default_factory=dict, init=False)
+    _verified: set[tuple[object, ...]] = field(default_factory=set, init=False)
     _gates: Gates = field(init=False)
     _staging: Staging = field(init=False)
 
@@ -71,6 +72,24 @@ class Session:
         With `through`, each landed day of the span needs its PASS, so a forgotten day is a closed gate and not a silent
         gap. Raises `GateClosed`; with a `force_reason` the closed gates are opened and the ledger says so.
         """
+        digest = self.require(contract, on=on, since=since, through=through, days=days)
+        since, through = on or since, on or through
+        self._inputs[f"{contract.name}@{through}"] = digest
+        if contract.name not in self.reads:
+            self.reads.append(contract.name)
+        after = f"{PARTITION} >= date '{since}' and " if since else ""
+        return self._select(contract, f"{after}{PARTITION} <= date '{through}'")
+
+    def require(
+        self,
+        contract: Contract,
+        *,
+        on: date | None = None,
+        since: date | None = None,
+        through: date | None = None,
+        days: Sequence[date] | None = None,
+    ) -> str:
+        """Ask for all that `read` asks for, without reading: a hash over the span, every landed day of which passed."""
         days = self.run.days if days is None else days
         if on is not None:
             since = through = on
@@ -86,15 +105,16 @@ class Session:
             self._gates.open_by_hand(contract.name, required)
             self.ensure(contract)  # what was never built is read as empty
             digest = self._gates.require(contract.name, required, built=days)
-        self.verify_unchanged(contract, required, since=since)
-        self._inputs[f"{contract.name}@{through}"] = digest
-        if contract.name not in self.reads:
-            self.reads.append(contract.name)
-        after = f"{PARTITION} >= date '{since}' and " if since else ""
-        return self._select(contract, f"{after}{PARTITION} <= date '{through}'")
+        if (asked := (contract.name, *required, since)) not in self._verified:
+            self.verify_unchanged(contract, required, since=since)
+            self._verified.add(asked)  # nobody else writes while the warehouse is open here
+        return digest
 
     def select(self, contract: Contract, where: str = "true", *, columns: Sequence[str] | None = None) -> Frame:
-        """The live rows of `contract` that answer the condition, behind no gate: for bookkeeping, not to build from."""
+        """The live rows of `contract` that answer the condition, behind no gate.
+
+        For what is judged by who reads it, such as what the training of the model in use left, and a table's own rows.
+        """
         self.ensure(contract)
         return self._select(contract, where, columns)
 
@@ -192,6 +212,7 @@ class Session:
         origin = promotion.Origin(self.run, {**self._inputs, **inputs}, keys, version)
         verdicts = promotion.promote(self.connection, contracts, by_day, origin, self.published)
         self._gates.forget()
+        self._verified.clear()
         return tuple(
             TableCommit(contract, verdicts_of_table, whole[contract.name].outcomes, sql_of_table)
             for contract, verdicts_of_table, sql_of_table in zip(contracts, verdicts, sql, strict=True)

@@ -85,7 +85,7 @@ def test_a_table_none_of_whose_checks_block_is_a_gap(monkeypatch: pytest.MonkeyP
 
 def test_what_is_declared_and_not_read_is_said_and_is_no_gap() -> None:
     found = edges([audited("shoes", ago=n) for n in range(NIGHTS)], SHOP)
-    assert evidence(found)["hides", "shoes"] is Evidence.UNREAD
+    assert evidence(found)["hides", "shoes"] is Evidence.ASKED
     assert gaps(found) == {}
     before = edges([audited("shoes"), audited("shoes", "hides", ago=1)], SHOP)
     assert evidence(before)["hides", "shoes"] is Evidence.READ_BEFORE
@@ -202,7 +202,7 @@ def test_days_before_the_last_nights_are_not_looked_at(
 ) -> None:
     for ago in range(NIGHTS + 2):
         ledger("shoes", ago, 1, "PASS", *(["hides"] if ago >= NIGHTS else []))
-    assert evidence(edges(audited_days(connection), SHOP))["hides", "shoes"] is Evidence.UNREAD
+    assert evidence(edges(audited_days(connection), SHOP))["hides", "shoes"] is Evidence.ASKED
     longer = audited_days(connection, nights=NIGHTS + 1)
     assert evidence(edges(longer, SHOP))["hides", "shoes"] is Evidence.READ_BEFORE
 
@@ -238,7 +238,7 @@ def test_the_command_says_what_was_read_and_ends_with_1_for_a_gap(open_session: 
     assert code == 0
     assert "raw_events\tdaily_activity\t" in out
     assert "sessions\tdaily_activity\t" in out
-    assert "100% of 1 edges that were read are guarded; 1 are declared and were not read, " in out
+    assert "100% of 1 edges that were read are guarded; 1 gates were asked though no row behind them was read, " in out
     with open_session(DAY) as session:
         append(session.connection, [ledger_row("daily_activity", attempt=2, read=("raw_events", "rule_scores"))])
     code, out = run_command()
