@@ -1,4 +1,4 @@
-"""The asset graph is what the contracts declare, and a night reads what stands behind each edge, or says of which it only asks."""
+"""The asset graph is what the contracts declare; a night reads what is behind each edge, or is known only to ask."""
 
 from pathlib import Path
 
