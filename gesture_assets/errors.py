@@ -80,5 +80,9 @@ class DiskFull(GestureError):
     """There was no room to write; what was live before still is."""
 
 
+class NotWritable(GestureError):
+    """A folder or file may not be written by this user: read-only, somebody else's, or no folder at all."""
+
+
 class WarehouseBusy(GestureError):
     """Another process held the warehouse for longer than we are willing to wait."""

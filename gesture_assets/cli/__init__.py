@@ -1,17 +1,20 @@
 """The `gesture` command: what the rooms can do, one line each.
 
 Belongs here: arguments, the clock, what a person sees. Does not belong here: any work of its own. Exit codes: 0 done,
-1 a gate did not pass or a run failed, 2 the arguments, settings or sources cannot be used, 3 the warehouse is busy.
+1 a gate did not pass or a run failed, 2 the arguments, settings, sources or folders cannot be used, 3 the warehouse is
+busy.
 Heavy libraries are imported where they are needed, so that `gesture --help` answers at once.
 """
 
 import sys
+from typing import NoReturn
 
 import typer
 
 from gesture_assets.cli import catchup, judge, look, models, monitoring, publishing, quarantine, report, run
 from gesture_assets.cli.console import console
-from gesture_assets.errors import ConfigError, GestureError, SourceError, WarehouseBusy
+from gesture_assets.errors import ConfigError, GestureError, NotWritable, SourceError, WarehouseBusy
+from gesture_assets.settings import default_of, settings_as_far_as_usable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -68,10 +71,20 @@ publish_app.command("rollback")(publishing.publish_rollback)
 
 
 def main() -> None:
-    """Run the command; our errors become four lines and an exit code."""
+    """Run the command; our errors become four lines and an exit code, as does what says why nothing can be written."""
     try:
         app()
     except GestureError as error:
-        console(stderr=True).print(error.report, style="red", highlight=False, markup=False, soft_wrap=True)
-        code = 3 if isinstance(error, WarehouseBusy) else 2 if isinstance(error, ConfigError | SourceError) else 1
-        sys.exit(code)
+        _end_with(error)
+    except Exception as error:
+        from gesture_assets.warehouse.space import unwritable
+
+        if refusal := unwritable("The command", default_of(settings_as_far_as_usable(), "data_dir"), error):
+            _end_with(refusal)
+        raise
+
+
+def _end_with(error: GestureError) -> NoReturn:
+    console(stderr=True).print(error.report, style="red", highlight=False, markup=False, soft_wrap=True)
+    unusable = ConfigError | SourceError | NotWritable
+    sys.exit(3 if isinstance(error, WarehouseBusy) else 2 if isinstance(error, unusable) else 1)

@@ -11,7 +11,7 @@ import typer
 
 from gesture_assets.cli.console import console, now, shown
 from gesture_assets.cli.run import Pending, day_ranges, note, pending, require_reason, run_ranges, where_to_look
-from gesture_assets.settings import load_settings
+from gesture_assets.settings import settings_as_far_as_usable
 
 MISSED, QUIET, LATE = "missed night", "nothing landed", "files landed late"
 
@@ -25,7 +25,7 @@ def catchup(
 ) -> None:
     """List and run missed nights, and the days that late files touched. Exit code 1 when something is left over."""
     require_reason(reason, asked={"--restate": restate}, command="gesture catchup")
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     until = now().date() - timedelta(days=1)
     waiting = pending(settings, until=until)
     listed = to_catch_up(waiting, until)

@@ -10,7 +10,7 @@ import typer
 
 from gesture_assets.cli.console import Day, shown
 from gesture_assets.errors import GateClosed
-from gesture_assets.settings import AWAITED, Settings, load_settings, variable_of
+from gesture_assets.settings import AWAITED, Settings, settings_as_far_as_usable, variable_of
 
 
 def gates(context: typer.Context, day: Day = None) -> None:
@@ -19,7 +19,7 @@ def gates(context: typer.Context, day: Day = None) -> None:
         return
     from gesture_assets.publication.reading import gate_report
 
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     rows = gate_report(settings, day.date() if day else None)
     if not rows:
         raise GateClosed(
@@ -39,7 +39,7 @@ def gates_coverage() -> None:
     from gesture_assets.contracts.catalogue import catalogue
     from gesture_assets.publication.coverage import Evidence, edges, look
 
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     found = edges(look(settings), catalogue(settings.tags).tables, settings.blocking_checks)
     shown(
         "What stands between tables",
@@ -64,7 +64,7 @@ def rules_lint(
     from gesture_assets.rules.lint import lint
     from gesture_assets.rules.rule_set import load_rule_set
 
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     features = feature_registry(settings.tags)
     names = [feature.name for feature in features]
     rule_set = load_rule_set(name or settings.rule_set, user_folder=settings.user_rules, features=names)
@@ -77,31 +77,34 @@ def rules_lint(
 
 
 def config_show(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
-    """Every setting, its value, and where the value comes from."""
+    """Every setting, its value, and where the value comes from; what cannot be used is marked. Exit code 2 with one."""
     import json
 
-    settings = load_settings()
-    rows = []
-    for name, info in Settings.model_fields.items():
-        value = getattr(settings, name)
-        text = "***" if value and not info.repr else value
-        text = _without_password(text) if name == "crm_url" and value else text
-        meaning = f"{info.description}{' (not read yet)' if name in AWAITED else ''}"
-        rows.append((name, text, variable_of(name, os.environ) or "default", meaning))
+    settings = settings_as_far_as_usable()
+    if unknown := settings.problems.get("data_dir"):
+        raise unknown  # a name that is no setting: it stands in no row of the table
+    rows = [_setting(settings, name) for name in Settings.model_fields]
     if as_json:
-        print(
-            json.dumps(
-                {
-                    name: {"value": text, "source": source, "description": meaning}
-                    for name, text, source, meaning in rows
-                },
-                default=str,
-                indent=2,
-            )
-        )
-        return
-    shortened = [(name, f"{len(value)} tags" if name == "tags" else value, *rest) for name, value, *rest in rows]
-    shown("Settings", ("setting", "value", "source", "meaning"), shortened)
+        kinds = ("value", "source", "description", "problem")
+        print(json.dumps({name: dict(zip(kinds, row, strict=True)) for name, *row in rows}, default=str, indent=2))
+    else:
+        shortened = [(name, f"{len(value)} tags" if name == "tags" else value, *rest) for name, value, *rest in rows]
+        shown("Settings", ("setting", "value", "source", "meaning", "problem"), shortened)
+    if settings.problems:
+        raise typer.Exit(2)
+
+
+def _setting(settings: Settings, name: str) -> tuple[Any, ...]:
+    """Name, value, source, meaning and what is wrong with the value, of a setting."""
+    info = Settings.model_fields[name]
+    source = variable_of(name, os.environ) or "default"
+    meaning = f"{info.description}{' (not read yet)' if name in AWAITED else ''}"
+    if problem := settings.problems.get(name):
+        return name, problem.found, source, meaning, f"CANNOT BE USED, expected: {problem.expected}"
+    value = getattr(settings, name)
+    text = "***" if value and not info.repr else value
+    text = _without_password(text) if name == "crm_url" and value else text
+    return name, text, source, meaning, None
 
 
 def _without_password(url: Any) -> str:

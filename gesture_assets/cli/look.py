@@ -13,7 +13,7 @@ from gesture_assets.cli.console import Day, as_of, console, published, require_f
 from gesture_assets.cli.layout import LAYOUT, copy_csv, export_layout
 from gesture_assets.errors import ConfigError
 from gesture_assets.models.tables import GLOBAL
-from gesture_assets.settings import load_settings
+from gesture_assets.settings import settings_as_far_as_usable
 
 SCORED_BY = {"model": "the model", "rules_fallback": "the rules, as the model gives none"}
 
@@ -28,7 +28,7 @@ def rank(
 
     from gesture_assets.rules.scorer import rank as ranked
 
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     con = published(settings)
     chosen = as_of(con, day, settings)
     scores = nw.from_native(con.sql(f"select * from rule_scores where as_of_date = date '{chosen}'"))
@@ -49,7 +49,7 @@ def export(
     layout: Annotated[str, typer.Option(help="scoring-csv: the files of the event scoring project instead.")] = "",
 ) -> None:
     """Write a published table as CSV that is safe to open in a spreadsheet."""
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     con = published(settings)
     if bool(table) == bool(layout) or layout not in ("", LAYOUT):
         raise ConfigError.bad_value(
@@ -95,7 +95,7 @@ def explain(
     day: Day = None,
 ) -> None:
     """Why a score is what it is: the rules and the model side by side, and the score to act on."""
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     user_id = user_id or user
     con = published(settings)
     chosen = as_of(con, day, settings)

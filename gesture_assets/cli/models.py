@@ -13,7 +13,7 @@ import typer
 from gesture_assets.cli.console import AsJson, console, now, published, run_info, shown
 from gesture_assets.cli.run import note, require_reason, run_range, where_to_look
 from gesture_assets.errors import ConfigError, GateClosed
-from gesture_assets.settings import Settings, load_settings
+from gesture_assets.settings import Settings, load_settings, settings_as_far_as_usable
 
 SAMPLERS = ("tpe", "random")
 Version = Annotated[str, typer.Argument(help="Model version, from  gesture models list.")]
@@ -33,7 +33,7 @@ def train(
 ) -> None:
     """Train a model on the days whose outcomes are known; it serves from the next night on if it is better."""
     require_reason(reason, asked={"--force": force}, command="gesture train")
-    settings = load_settings()
+    settings = load_settings()  # all of them: a search of an hour is not to fail at a setting that its last step reads
     parameters = dict(_parameter(text) for text in params or ())
     _require_known_sampler(sampler)
     if from_version and (parameters or tune or day or force):
@@ -82,7 +82,12 @@ def train(
 
 def models_list(as_json: AsJson = False) -> None:
     """Every version, oldest first, with its figures on its test part."""
-    settings = load_settings()
+    from gesture_assets.models.versions import known_versions
+
+    settings = settings_as_far_as_usable()
+    if not known_versions(settings.models):
+        print("[]" if as_json else "There is no model yet. Next:  gesture train")
+        return
     serving = {activation.model_version: activation.effective_from for activation in _activations(settings)}
     champion = _activations(settings)[-1].model_version if serving else None
     rows = [
@@ -96,13 +101,12 @@ def models_list(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    columns = list(rows[0]) if rows else ["model_version"]
-    shown("Models", columns, [list(row.values()) for row in rows])
+    shown("Models", list(rows[0]), [list(row.values()) for row in rows])
 
 
 def models_show(version: Version, as_json: AsJson = False) -> None:
     """Everything that a version resolves to."""
-    card = _cards(load_settings(), version)[0]
+    card = _cards(settings_as_far_as_usable(), version)[0]
     if as_json:
         print(json.dumps(card, indent=1))
         return
@@ -117,7 +121,7 @@ def models_compare(
     """Two versions on the test part of the newer one: figures, differences with intervals, features, parameters."""
     from gesture_assets.models.comparing import compare_versions
 
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     cards = [_cards(settings, name)[0] for name in (version, other)]
     comparison = compare_versions(settings.models, *cards)
     if as_json:
@@ -154,7 +158,7 @@ def models_activate(
     ] = None,
 ) -> None:
     """Let a version score from a day on."""
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     _cards(settings, version)
     _activate(settings, version, since.date() if since else None, "activated", reason)
 
@@ -164,7 +168,7 @@ def models_rollback(reason: Annotated[str, typer.Option(help="Why; it is kept.")
     from gesture_assets.records import activations as registry
     from gesture_assets.records.opening import warehouse_of
 
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     with warehouse_of(settings).open(run_info("gesture models rollback", now().date())) as session:
         version = registry.previous(session.connection)
     _activate(settings, version, None, "rolled back", reason)
@@ -176,7 +180,7 @@ def models_cleanup(keep: Annotated[int, typer.Option(min=1, help="Newest version
 
     from gesture_assets.models.versions import known_versions
 
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     served = {activation.model_version for activation in _activations(settings)}
     old = [version for version in known_versions(settings.models)[:-keep] if version not in served]
     for version in old:

@@ -12,7 +12,7 @@ import typer
 
 from gesture_assets.cli.console import AsJson, as_of, console, now, published, run_info, shown, unknown_user
 from gesture_assets.errors import ConfigError, ModelMismatch
-from gesture_assets.settings import load_settings
+from gesture_assets.settings import settings_as_far_as_usable
 
 MOST_RULES = 3  # of a part: those that moved most
 LEAST_MOVE = 1e-6  # points: less is arithmetic
@@ -27,7 +27,7 @@ def alerts_list(
     from gesture_assets.records import alert_log
     from gesture_assets.records.opening import warehouse_of
 
-    with warehouse_of(load_settings()).open(run_info("gesture alerts", now().date())) as session:
+    with warehouse_of(settings_as_far_as_usable()).open(run_info("gesture alerts", now().date())) as session:
         incidents = alert_log.incidents(session.connection)
     standing = sorted(
         (incident for incident in incidents if incident.is_open or with_resolved),
@@ -82,7 +82,7 @@ def alerts_ack(
             next_step=f'gesture alerts ack {key} --note "why"',
         )
     run = run_info("gesture alerts ack", now().date())
-    with warehouse_of(load_settings()).open(run) as session:
+    with warehouse_of(settings_as_far_as_usable()).open(run) as session:
         done = alert_log.acknowledge(session.connection, key, now=run.now, note=note)
     console().print(f"{key} is known to {done.acknowledged_by}: {note}", highlight=False, markup=False, soft_wrap=True)
 
@@ -105,7 +105,7 @@ def why_changed(
     from gesture_assets.nights.score_changes import between
     from gesture_assets.records.opening import warehouse_of
 
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     con = published(settings)
     last = as_of(con, later, settings)
     first = as_of(con, earlier or datetime.combine(last - timedelta(days=1), datetime.min.time()), settings)

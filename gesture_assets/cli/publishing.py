@@ -8,14 +8,14 @@ import typer
 from gesture_assets.cli.console import console, now, run_info
 from gesture_assets.cli.run import note, run_range, where_to_look
 from gesture_assets.errors import GateClosed
-from gesture_assets.settings import load_settings
+from gesture_assets.settings import settings_as_far_as_usable
 
 
 def publish(context: typer.Context) -> None:
     """Publish the newest live day again."""
     if context.invoked_subcommand:
         return
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     from gesture_assets.contracts.catalogue import catalogue
     from gesture_assets.publication.reading import live_days
     from gesture_assets.records.opening import warehouse_of
@@ -43,7 +43,7 @@ def publish_rollback() -> None:
     from gesture_assets.records import audit_log
     from gesture_assets.records.opening import warehouse_of
 
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     with warehouse_of(settings).open(run_info("gesture publish rollback", now().date())) as session:
         path = rollback(settings.data_dir / "published", settings.published, catalogue(settings.tags).tables)
         audit_log.note(session.connection, now=now(), action="roll back", what=path.name)

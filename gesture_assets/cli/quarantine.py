@@ -13,7 +13,7 @@ import typer
 from gesture_assets.cli.console import console, now, progress, run_info, shown
 from gesture_assets.cli.run import note, run_ranges, where_to_look
 from gesture_assets.errors import GateClosed
-from gesture_assets.settings import Settings, load_settings
+from gesture_assets.settings import Settings, settings_as_far_as_usable
 
 if TYPE_CHECKING:
     from gesture_assets.records.quarantine import Replay
@@ -26,7 +26,7 @@ def quarantine_list(day: Day = None) -> None:
     from gesture_assets.publication.reading import private_ledger
     from gesture_assets.records import quarantine
 
-    with private_ledger(load_settings()) as con:
+    with private_ledger(settings_as_far_as_usable()) as con:
         counts = quarantine.summary(con, day.date() if day else None)
     shown(
         "Quarantine",
@@ -46,7 +46,7 @@ def quarantine_show(
     from gesture_assets.publication.reading import private_ledger
     from gesture_assets.records import quarantine
 
-    with private_ledger(load_settings()) as con:
+    with private_ledger(settings_as_far_as_usable()) as con:
         rows = quarantine.rows(con, day=day.date() if day else None, reason=reason, file=file, limit=n)
     shown("Quarantined rows", ("day", "place", "reason", "check", "row"), rows)
     for name in dict.fromkeys(row[2] for row in rows):
@@ -76,7 +76,7 @@ def quarantine_replay(
     from gesture_assets.sources.personal import pseudonym_key
 
     require_reason("-" if dry_run else reason, asked={"replay": True}, command="gesture quarantine")
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     files = {
         file.name: file
         for file in find_files(settings.landing, load_descriptions(settings.user_sources), settings.user_sources)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gesture_assets.cli.console import Day, as_of, console, published, require_folder
-from gesture_assets.settings import load_settings
+from gesture_assets.settings import settings_as_far_as_usable
 
 
 def model(
@@ -19,7 +19,7 @@ def model(
     """Write one HTML file about a model: figures with their SQL, curves, what it goes by. It opens offline."""
     from gesture_assets.reports.model_report import model_report
 
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     require_folder(out)
     page = model_report(published(settings), settings.models, version)
     out.write_text(page.html(), encoding="utf-8")
@@ -30,7 +30,7 @@ def night(day: Day = None, out: Annotated[Path, typer.Option(help="HTML file to 
     """Write one HTML file about a night: alerts, what moved, how scores turned out. It opens offline."""
     from gesture_assets.reports.night_report import night_report
 
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     require_folder(out)
     con = published(settings)
     page = night_report(con, settings.models, as_of(con, day, settings))

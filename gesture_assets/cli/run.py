@@ -18,7 +18,7 @@ import typer
 
 from gesture_assets.cli.console import console, now, progress, run_info
 from gesture_assets.errors import ConfigError, SourceError, listing
-from gesture_assets.settings import Settings, load_settings
+from gesture_assets.settings import Settings, settings_as_far_as_usable
 
 
 def run(
@@ -34,7 +34,9 @@ def run(
 ) -> None:
     """Run the nightly: every day that is landed and not yet live, or the days given."""
     require_reason(reason, asked={"--force": force, "--restate": restate or restate_crm}, command="gesture run")
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
+    if select != "*":
+        _require_known(settings, select)
     today = now().date()
     if date_ and (from_ or to):
         raise ConfigError.bad_value(
@@ -100,7 +102,10 @@ def _run_days(
             soft_wrap=True,
         )
     if not ranges:
-        console().print("Every landed day is live. Nothing to do.", highlight=False)
+        everything = "Every other landed day is live" if waiting.notes else "Every landed day is live"
+        console().print(
+            f"{everything if waiting.landed else 'No landed day can be run'}. Nothing to do.", highlight=False
+        )
         where_to_look(settings)
         return
     given = [name for name in ("force", "restate") if exceptions[f"{name}_reason"]]
@@ -114,6 +119,13 @@ def _run_days(
     if not run_ranges(settings, ranges, select, exceptions, run_id=run_id):
         raise typer.Exit(1)
     where_to_look(settings)
+
+
+def _why_nothing_is_to_do(waiting: "Pending") -> str:
+    """That every day is live, but for those that the remarks said are left out."""
+    if not waiting.landed:
+        return "No landed day can be run."
+    return "Every other landed day is live." if waiting.notes else "Every landed day is live."
 
 
 def run_ranges(
@@ -274,10 +286,10 @@ def run_range(
         instance = _dagster_instance(settings)
         from gesture_assets.definitions import load_definitions
         from gesture_assets.warehouse.run_queue import RunQueue
-        from gesture_assets.warehouse.space import raise_disk_full
+        from gesture_assets.warehouse.space import raise_unwritable
 
-        # Dagster's own storage is on the same disk, and has no words for a full one.
-        stack.enter_context(raise_disk_full(f"The run of {start} to {end}", settings.warehouse))
+        # Dagster's own storage is on the same disk, and has no words of its own for why nothing can be written.
+        stack.enter_context(raise_unwritable(f"The run of {start} to {end}", settings.warehouse))
         queue = RunQueue.beside(settings.warehouse)
         queue.end_killed_runs(instance)
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
@@ -328,6 +340,20 @@ def run_range(
         if any(error and error.cls_name == "DagsterExecutionInterruptedError" for error in errors):
             raise typer.Exit(130)  # Ctrl-C: nothing more is wanted, and the step that was cut off still holds the lock
     return bool(result.success)
+
+
+def _require_known(settings: Settings, select: str) -> None:
+    """Refuse a selection of nothing that is known, whether or not there is a day to run."""
+    import warnings
+
+    from gesture_assets.cli.dagster_home import prepare
+
+    prepare(settings)
+    from gesture_assets.definitions import load_definitions
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Dagster announces beta and preview features that we use on purpose
+        _selected(load_definitions(settings), select)
 
 
 def _selected(definitions: Any, select: str) -> Any:
@@ -406,7 +432,7 @@ def demo_data(
     """Write a demo world: landing files and a CRM database that take the same path as real data."""
     from gesture_assets.demo.world import write_demo_world, write_poison_day
 
-    settings = load_settings()
+    settings = settings_as_far_as_usable()
     terminal = console()
     if poison:
         path = write_poison_day(landing=settings.landing, day=poison.date(), seed=seed)
@@ -453,7 +479,7 @@ def dev(
     """Start the Dagster UI and its daemon, with storage under data/dagster_home."""
     from gesture_assets.cli.dagster_home import prepare
 
-    workspace = prepare(load_settings()) / "workspace.yaml"
+    workspace = prepare(settings_as_far_as_usable()) / "workspace.yaml"
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
     os.execv(sys.executable, command)
 

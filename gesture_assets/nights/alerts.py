@@ -19,7 +19,7 @@ import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.shared import DATA_ENGINEERING
-from gesture_assets.errors import DiskFull, GestureError, TrainingRefused, WarehouseBusy
+from gesture_assets.errors import DiskFull, GestureError, NotWritable, TrainingRefused, WarehouseBusy
 from gesture_assets.frames import to_polars
 from gesture_assets.models.tables import MODEL_EXCLUSIONS, UNAVAILABLE
 from gesture_assets.monitoring import alerts as alarms
@@ -36,7 +36,7 @@ from gesture_assets.vocabulary.personal_data import masked_sql
 from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.session import Session
-from gesture_assets.warehouse.space import why_full
+from gesture_assets.warehouse.space import why_unwritable
 from gesture_assets.warehouse.warehouse import connect
 
 log = logging.getLogger(__name__)
@@ -205,8 +205,8 @@ def tell_of_failure(run: RunInfo, settings: Settings, kind: str, step: str, erro
     if run.is_backfill(night):
         return
     alert = _failure_alert(kind, step, run, causes)
-    # A log that is written on a full disk may be what breaks next.
-    if not any(isinstance(cause, DiskFull) or why_full(cause) for cause in causes):
+    # A log that is written where nothing can be may be what breaks next.
+    if not any(isinstance(cause, DiskFull | NotWritable) or why_unwritable(cause) for cause in causes):
         is_busy = any(isinstance(cause, WarehouseBusy) for cause in causes)
         patience = min(settings.lock_timeout_seconds, BUSY_SECONDS) if is_busy else settings.lock_timeout_seconds
         try:

@@ -16,7 +16,7 @@ from typing import Self
 from gesture_assets.contracts.contract import Contract
 from gesture_assets.errors import ContractBreach, GateClosed, listing
 from gesture_assets.features.feature_registry import Feature
-from gesture_assets.publication.checks import PublicationCheck, holds_what_passed, newest_day
+from gesture_assets.publication.checks import PublicationCheck, differences, holds_what_passed, newest_day
 from gesture_assets.publication.compaction import compact
 from gesture_assets.publication.dressing import dress
 from gesture_assets.vocabulary.sql import literal
@@ -44,14 +44,14 @@ class NotWhatPassed(ContractBreach):
     check: PublicationCheck
 
     @classmethod
-    def of(cls, check: PublicationCheck, path: Path) -> Self:
-        """The refusal of the file at `path` because of its failed `check`."""
+    def of(cls, check: PublicationCheck, path: Path, *, next_step: str) -> Self:
+        """The refusal of the file at `path` because of its failed `check`; `next_step` mends it."""
         refusal = cls(
             "The published file was not changed.",
             expected="a copy that holds what passed its audit",
             found=f"other row counts in {check.metadata.get('differences', 'none: it holds no day')}",
             where=str(path),
-            next_step="gesture publish",
+            next_step=next_step,
         )
         refusal.check = check
         return refusal
@@ -166,12 +166,24 @@ def _prune(folder: Path, link: Path, keep: int) -> None:
         path.unlink()
 
 
-def verify(path: Path, contracts: Sequence[Contract]) -> date:
-    """The newest day of the file at `path`, which holds what passed. Raises `NotWhatPassed` where it does not."""
+def verify(path: Path, contracts: Sequence[Contract], *, next_step: str = "") -> date:
+    """The newest day of the file at `path`, which holds what passed. Raises `NotWhatPassed` where it does not.
+
+    Its next step is to build the days again that differ, unless another is given.
+    """
     check, newest = holds_what_passed(path, contracts), newest_day(path)
     if not check.passed or newest is None:
-        raise NotWhatPassed.of(check, path)
+        raise NotWhatPassed.of(check, path, next_step=next_step or _rebuilding(path, contracts))
     return newest
+
+
+def _rebuilding(path: Path, contracts: Sequence[Contract]) -> str:
+    """The command that builds the days again on which the file at `path` differs from what passed."""
+    days = [difference.day for difference in differences(path, contracts)]
+    if not days:
+        return "gesture run"
+    first, last = min(days), max(days)
+    return f"gesture run --date {first}" if first == last else f"gesture run --from {first} --to {last}"
 
 
 def rollback(folder: Path, link: Path, contracts: Sequence[Contract]) -> Path:
@@ -186,6 +198,6 @@ def rollback(folder: Path, link: Path, contracts: Sequence[Contract]) -> Path:
             where=str(folder),
             next_step="gesture publish",
         )
-    verify(older[-1], contracts)
+    verify(older[-1], contracts, next_step="gesture publish  (a new file of what is live)")
     flip(link, older[-1])
     return older[-1]

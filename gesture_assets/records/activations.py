@@ -113,5 +113,7 @@ def previous(connection: duckdb.DuckDBPyConnection) -> str:
         expected="a version that served before the present one",
         found=history[-1] if history else "no version at all",
         where="table model_activations",
-        next_step="gesture models list",
+        next_step="gesture models list  shows what there is; a training may bring another:  gesture train"
+        if history
+        else "gesture train",
     )

@@ -1,21 +1,29 @@
-"""A full disk, said as what it is.
+"""Why nothing can be written, said as what it is: a full disk, or a place that this user may not write to.
 
-Belongs here: telling a full disk from other failures, and how much room there is and is needed. Does not belong here:
-putting things back (transactions do), deciding what to delete.
+Belongs here: telling the two from other failures, how much room there is and is needed, which place it is. Does not
+belong here: putting things back (transactions do), deciding what to delete.
 """
 
 import errno
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gesture_assets.errors import DiskFull
+from gesture_assets.errors import DiskFull, GestureError, NotWritable
 
 FULL = {
     errno.ENOSPC: "no space is left on the disk",
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the largest file size that this process may write is reached",
+}
+FORBIDDEN = {
+    errno.EROFS: "the disk is mounted read-only",
+    errno.EACCES: "this user may not",
+    errno.EPERM: "the operation is not permitted",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EEXIST: "a file stands where a folder is to be",
 }
 # DuckDB passes on the words of the operating system, or says that its share of the disk for spilling is used up.
 SIGNS = {
@@ -24,30 +32,81 @@ SIGNS = {
     "quota exceeded": errno.EDQUOT,
     "File too large": errno.EFBIG,
     "max_temp_directory_size": errno.ENOSPC,
+    "Read-only file system": errno.EROFS,
+    "readonly database": errno.EACCES,
+    "unable to open database file": errno.EACCES,
+    "Permission denied": errno.EACCES,
+    "Operation not permitted": errno.EPERM,
+    "Not a directory": errno.ENOTDIR,
 }
+# Polars gives the number in words, and the path after them; DuckDB puts the path in quotes.
+NUMBER_IN_WORDS = re.compile(r"\(os error (\d+)\)")
+PATH_IN_WORDS = re.compile(r"""\(os error \d+\): (/[^\n]+)|["'](/[^"'\n]+)["']""")
 
 
-def why_full(error: BaseException) -> str | None:
-    """Why nothing more can be written, where that is what `error` is about."""
-    if isinstance(error, OSError) and error.errno in FULL:
-        return FULL[error.errno]
-    # DuckDB's, SQLite's (Dagster's storage is on the same disk) and SQLAlchemy's errors share this name.
+def why_unwritable(error: BaseException) -> tuple[type[GestureError], str] | None:
+    """Why nothing can be written, where that is what `error` is about, and the kind of our errors that says so."""
+    number = _number_of(error)
+    if number in FULL:
+        return DiskFull, FULL[number]
+    if number in FORBIDDEN:
+        return NotWritable, FORBIDDEN[number]
+    return None
+
+
+def _number_of(error: BaseException) -> int | None:
+    """The operating system's number of `error`, or of the words in it."""
+    if isinstance(error, OSError):
+        in_words = NUMBER_IN_WORDS.search(str(error))
+        return error.errno or (int(in_words[1]) if in_words else None)
+    # DuckDB's, SQLite's (Dagster's storage is in the same folder) and SQLAlchemy's errors share this name.
     if any(kind.__name__ == "OperationalError" for kind in type(error).__mro__):
-        for sign, number in SIGNS.items():
-            if sign.lower() in str(error).lower():
-                return FULL[number]
+        text = str(error).lower()
+        return next((number for sign, number in SIGNS.items() if sign.lower() in text), None)
     return None
 
 
 @contextmanager
-def raise_disk_full(doing: str, path: Path) -> Iterator[None]:
-    """Let a full disk under `path` come out as `DiskFull`. `doing` names the step and its window."""
+def raise_unwritable(doing: str, path: Path) -> Iterator[None]:
+    """Let a full disk under `path` come out as `DiskFull`, a forbidden place as `NotWritable`.
+
+    `doing` names the step and its window.
+    """
     try:
         yield
     except Exception as error:
-        if why := why_full(error):
-            raise disk_full(doing, path, why) from error
+        if refusal := unwritable(doing, path, error):
+            raise refusal from error
         raise
+
+
+def unwritable(doing: str, path: Path, error: Exception) -> GestureError | None:
+    """Our error for `error`, where it says that nothing can be written; `path` is named where it names none."""
+    found = why_unwritable(error)
+    if found is None:
+        return None
+    kind, why = found
+    return disk_full(doing, path, why) if kind is DiskFull else not_writable(doing, _path_of(error) or path, why)
+
+
+def _path_of(error: Exception) -> Path | None:
+    """The path that `error` names."""
+    if isinstance(error, OSError) and isinstance(error.filename, str):
+        return Path(error.filename)
+    named = PATH_IN_WORDS.search(str(error))
+    return Path(named[1] or named[2]) if named else None
+
+
+def not_writable(doing: str, path: Path, why: str) -> NotWritable:
+    """The error for a place that this user may not write to."""
+    return NotWritable(
+        f"{doing} could not be finished; nothing that was live has changed.",
+        expected="a folder and files that this user may read and write",
+        found=why,
+        where=str(path),
+        next_step=f"look whose it is ( ls -ld {path.parent} ) and let this user write there, or choose another folder "
+        "(for data: GESTURE_DATA_DIR); what reads the published file works as it is, such as  gesture rank",
+    )
 
 
 def require_room(doing: str, folder: Path, byte_count: int) -> None:

@@ -23,7 +23,7 @@ from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.run_queue import RunQueue
 from gesture_assets.warehouse.schemas import AUDIT_SCHEMA, REJECTED, STAGE, STEPS, SUPERSEDED
 from gesture_assets.warehouse.session import Session
-from gesture_assets.warehouse.space import raise_disk_full
+from gesture_assets.warehouse.space import raise_unwritable
 
 Create = Callable[[duckdb.DuckDBPyConnection], None]
 OWN_TABLES: tuple[Create, ...] = (create_ledger, create_restatements, create_landed_days)
@@ -65,13 +65,13 @@ class Warehouse:
     def open(self, run: RunInfo) -> Iterator[Session]:
         """The open warehouse, for this process alone; a backfill lets the nightly pass, between any two of its steps.
 
-        Raises `WarehouseBusy` naming the holder when time is up, `DiskFull`, and `ConfigError` for a file that cannot
-        be worked with: damaged, somebody else's, or of a newer version.
+        Raises `WarehouseBusy` naming the holder when time is up, `DiskFull`, `NotWritable`, and `ConfigError` for a
+        file that cannot be worked with: damaged, somebody else's, or of a newer version.
         """
         ahead = RunQueue.beside(self.path).who_goes_first if run.is_only_backfill else lambda: None
         doing = f"{run.step} for {run.window}" if run.days else run.step
         with (
-            raise_disk_full(doing, self.path),
+            raise_unwritable(doing, self.path),
             raise_unreadable(self.path),
             self.locked(f"{run.step}, run {run.run_id[:8]}", ahead),
         ):

@@ -151,7 +151,7 @@ def test_the_command_line_asks_the_environment_only_where_a_value_comes_from() -
         for function in ast.walk(TREES["cli/judge.py"])
         if isinstance(function, ast.FunctionDef) and reads_environment(function)
     }
-    assert readers == {"config_show"}
+    assert readers == {"_setting"}
 
 
 @pytest.mark.parametrize("code", ["import os\nos.environ['A']", "import os\nos.getenv('A')", "from os import environ"])

@@ -127,9 +127,67 @@ def test_the_settings_are_shown_with_where_they_come_from_and_without_secrets(tm
     assert {name for name, entry in shown.items() if entry["description"].endswith("(not read yet)")} == set(AWAITED)
 
 
-def test_a_bad_setting_is_code_2_whatever_the_command(tmp_path: Path) -> None:
-    for command in (("config", "show"), ("rank",), ("run",)):
-        done = called(tmp_path, *command, GESTURE_TOP_USERS="none")
-        assert done.code == 2
-        assert "GESTURE_TOP_USERS cannot be used." in done.err
-    assert called(tmp_path, "config", "show", GESTURE_TOPUSERS="5").code == 2
+BAD = {"GESTURE_TOP_USERS": "many", "GESTURE_DUCKDB_THREADS": "-1", "GESTURE_ALERT_WEBHOOK": "file:///secret"}
+
+
+def test_every_setting_is_shown_with_those_that_cannot_be_used_marked(tmp_path: Path) -> None:
+    done = called(tmp_path, "config", "show", "--json", **BAD)
+    assert done.code == 2
+    shown = json.loads(done.out)
+    assert {name for name, entry in shown.items() if entry["problem"]} == {
+        "top_users",
+        "duckdb_threads",
+        "alert_webhook",
+    }
+    assert shown["top_users"]["value"] == "many"
+    assert "integer" in shown["top_users"]["problem"]
+    assert "secret" not in done.out
+    marked = [row for row in called(tmp_path, "config", "show", **BAD).table if "CANNOT BE USED" in row[-1]]
+    assert sorted(row[:3] for row in marked) == [
+        ["alert_webhook", "***", "GESTURE_ALERT_WEBHOOK"],
+        ["duckdb_threads", "-1", "GESTURE_DUCKDB_THREADS"],
+        ["top_users", "many", "GESTURE_TOP_USERS"],
+    ]
+
+
+def test_a_bad_setting_refuses_the_commands_that_use_it_and_no_others(tmp_path: Path) -> None:
+    done = called(tmp_path, "gates", GESTURE_TOP_USERS="many")
+    assert (done.code, "There is no ledger yet." in done.err) == (1, True)
+    assert called(tmp_path, "rules", "lint", **BAD).code == 0
+    done = called(tmp_path, "alerts", "list", GESTURE_DUCKDB_THREADS="-1")
+    assert done.code == 2
+    assert "GESTURE_DUCKDB_THREADS cannot be used." in done.err
+    assert called(tmp_path, "train", GESTURE_TOP_USERS="many").code == 2
+
+
+@pytest.mark.parametrize(
+    "command", [("config", "show"), ("rank",), ("rules", "lint"), ("demo-data",), ("models", "list")]
+)
+def test_a_name_that_is_no_setting_is_code_2_whatever_the_command(tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = called(tmp_path, *command, GESTURE_TOPUSERS="5")
+    assert done.code == 2
+    assert "GESTURE_TOPUSERS" in done.err
+
+
+def test_the_selection_is_checked_first(tmp_path: Path) -> None:
+    done = called(tmp_path, "run", "--select", "nosuch")
+    assert done.code == 2
+    assert "The selection 'nosuch' is not known." in done.err
+
+
+def test_without_models_the_list_says_so_and_going_back_advises_a_training(tmp_path: Path) -> None:
+    done = called(tmp_path, "models", "list")
+    assert (done.code, done.out) == (0, "There is no model yet. Next:  gesture train\n")
+    assert (called(tmp_path, "models", "list", "--json").out) == "[]\n"
+    done = called(tmp_path, "models", "rollback")
+    assert done.code == 1
+    assert "next: gesture train" in done.err
+
+
+def test_days_that_are_left_out_are_not_said_to_be_live(tmp_path: Path) -> None:
+    assert called(tmp_path, "demo-data", "--users", "5", "--days", "3", "--end", "2026-03-09").code == 0
+    done = called(tmp_path, "run", GESTURE_PARTITIONS_START="2099-01-01")
+    assert done.code == 0, done.err
+    assert "are left out (first 2026-03-0" in done.out
+    assert "No landed day can be run. Nothing to do." in done.out
+    assert "is live" not in done.out

@@ -122,7 +122,10 @@ def test_a_row_that_an_earlier_day_lost_keeps_the_copy_from_being_flipped_in(
         )
         with pytest.raises(NotWhatPassed, match=f"rule_scores@{DAY}: 2 rows, 3 passed") as refused:
             publish_from(session, settings)
+        # The night goes on in the open warehouse, to say what failed.
+        assert session.connection.execute("select count(*) from warehouse.main.rule_scores").fetchone()
     assert not refused.value.check.passed
+    assert refused.value.next_step == f"gesture run --date {DAY}"  # publishing again would be refused again
     assert not settings.published.exists()
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from gesture_assets.errors import DiskFull
-from gesture_assets.warehouse.space import raise_disk_full, require_room, why_full
+from gesture_assets.errors import DiskFull, NotWritable
+from gesture_assets.warehouse.space import raise_unwritable, require_room, why_unwritable
 from gesture_assets_tests.assets.test_crashes import good_night, hashes, in_child, whole
 from gesture_assets_tests.forks import environment, gesture, import_everything, in_a_process, run, write_world
 
@@ -30,20 +30,50 @@ HERE = "gesture_assets_tests.unit.warehouse.test_space"
         (duckdb.IOException('Could not write file "a": No space left on device'), "no space is left on the disk"),
         (duckdb.TransactionException("Failed to commit: … No space left on device"), "no space is left on the disk"),
         (duckdb.OutOfMemoryException("'max_temp_directory_size' …"), "no space is left on the disk"),
-        (OSError(errno.EACCES, "x"), None),
         (duckdb.IOException("Could not set lock on file"), None),
         (sqlite3.OperationalError("database or disk is full"), "no space is left on the disk"),
         (ValueError("No space left on device"), None),
     ],
 )
 def test_a_full_disk_is_told_from_other_failures(error: Exception, why: str | None) -> None:
-    assert why_full(error) == why
+    assert why_unwritable(error) == (why and (DiskFull, why))
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError(errno.EROFS, "x"), "the disk is mounted read-only"),
+        (OSError("Read-only file system (os error 30): /a/b.part"), "the disk is mounted read-only"),
+        (PermissionError(errno.EACCES, "x"), "this user may not"),
+        (PermissionError(errno.EPERM, "x"), "the operation is not permitted"),
+        (sqlite3.OperationalError("attempt to write a readonly database"), "this user may not"),
+        (sqlite3.OperationalError("unable to open database file"), "this user may not"),
+        (duckdb.IOException('Cannot open file "/a/b": Permission denied'), "this user may not"),
+        (duckdb.IOException('Cannot open file "/a/b": Read-only file system'), "the disk is mounted read-only"),
+        (FileNotFoundError(errno.ENOENT, "x"), None),
+        (BrokenPipeError(errno.EPIPE, "x"), None),
+    ],
+)
+def test_a_place_that_may_not_be_written_is_told_from_other_failures(error: Exception, why: str | None) -> None:
+    assert why_unwritable(error) == (why and (NotWritable, why))
+
+
+def test_the_message_names_the_path_that_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a_file"
+    file.touch()
+    with pytest.raises(NotWritable) as refused, raise_unwritable("user_features for 2026-03-09", tmp_path):
+        (file / "warehouse.lock").open("w")
+    assert str(file / "warehouse.lock") in str(refused.value)
+    query = f"copy (select 1 as one) to '{file}/x.csv'"
+    with pytest.raises(NotWritable) as refused, raise_unwritable("an export", tmp_path), duckdb.connect() as con:
+        con.execute(query)
+    assert f"where: {file}/x.csv" in str(refused.value)
 
 
 def test_the_message_says_how_much_room_there_is_and_is_needed_and_where(tmp_path: Path) -> None:
     file = tmp_path / "warehouse.duckdb"
     file.write_bytes(bytes(3_000_000))
-    with pytest.raises(DiskFull) as full, raise_disk_full("user_features for 2026-03-09", file):
+    with pytest.raises(DiskFull) as full, raise_unwritable("user_features for 2026-03-09", file):
         raise OSError(errno.ENOSPC, "No space left on device")
     doing, expected, found, where, next_step = str(full.value).split("\n  ")
     assert doing == "user_features for 2026-03-09 could not be finished; nothing that was live has changed."
@@ -63,8 +93,8 @@ def test_a_copy_that_would_not_fit_is_not_begun(tmp_path: Path) -> None:
 
 
 def test_other_errors_come_out_as_they_are(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), raise_disk_full("a step", tmp_path):
-        raise PermissionError(errno.EACCES, "x")
+    with pytest.raises(FileNotFoundError), raise_unwritable("a step", tmp_path):
+        raise FileNotFoundError(errno.ENOENT, "x")
 
 
 def limited(byte_count: int, work: Callable[[], object]) -> Callable[[], list[Any]]:
