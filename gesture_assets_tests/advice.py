@@ -35,17 +35,19 @@ def commands_in(text: str) -> list[str]:
     return [PROSE.sub("", found[0]).strip().rstrip(".") for found in COMMAND.finditer(text)]
 
 
-def refusal(command: str) -> str:
+def refusal(command: str, *, strict: bool = False) -> str:
     """Why the command line does not take `command`; empty where it does. Nothing is run.
 
-    The name of a group, a command without its arguments, and words that a message fills in by itself are let pass.
+    The name of a group, a command without its arguments, and words that a message fills in by itself are let pass;
+    not so when `strict`, for a message as a person reads it.
     """
     words = shlex.split(re.sub(r"<[^>]*>", "name", command))[1:]
+    filled_in = None if strict else FILLED_IN
     words = [PLACES.get(word, word) for word in words]
     current, path = _application(), "gesture"
     while hasattr(current, "commands") and not (current.invoke_without_command and not words):
         if not words or words[0] not in current.commands:
-            return f"{path} has no command {words[0]}" if words and words[0] != FILLED_IN else ""
+            return f"{path} has no command {words[0]}" if words and words[0] != filled_in else ""
         path = f"{path} {words[0]}"
         current, words = current.commands[words[0]], words[1:]
     if "--help" in words:
@@ -57,4 +59,5 @@ def refusal(command: str) -> str:
         if not hasattr(error, "format_message"):
             raise
         message = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
-        return "" if "Missing argument" in message or FILLED_IN in message else f"{path}: {message}"
+        is_left_open = "Missing argument" in message or FILLED_IN in message
+        return "" if is_left_open and not strict else f"{path}: {message}"

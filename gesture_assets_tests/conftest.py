@@ -13,12 +13,14 @@ import duckdb
 import hypothesis
 import pytest
 
+from gesture_assets.errors import GestureError
 from gesture_assets.records.opening import warehouse_of
 from gesture_assets.settings import Settings, load_settings
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.session import Session
 from gesture_assets.warehouse.warehouse import connect
 from gesture_assets_tests import small_world
+from gesture_assets_tests.advice import commands_in, refusal
 
 NOW = datetime(2026, 3, 10, 2, 0)  # a night's usual hour; the day that has just ended is 2026-03-09
 
@@ -60,6 +62,23 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     use_settings(monkeypatch, folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def advice_is_taken() -> Iterator[None]:
+    """Every command that an error of ours advises, while a test runs, is one that the command line takes."""
+    advised: set[str] = set()
+    build = GestureError.__init__
+
+    def noted(error: GestureError, doing: str, **parts: str) -> None:
+        build(error, doing, **parts)
+        advised.update(commands_in(error.next_step))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GestureError, "__init__", noted)
+        yield
+    refused = {command: why for command in sorted(advised) if (why := refusal(command, strict=True))}
+    assert refused == {}, "advised by an error that this test provokes, and refused by the command line"
 
 
 @pytest.fixture

@@ -43,3 +43,10 @@ def test_the_command_line_takes_what_is_advised(place: str, command: str) -> Non
 )
 def test_what_the_command_line_does_not_take_is_found(command: str) -> None:
     assert refusal(command)
+
+
+@pytest.mark.parametrize(
+    "command", ["gesture models show", "gesture quarantine 2026-03-04", "gesture rank --date soon"]
+)
+def test_a_message_as_a_person_reads_it_leaves_nothing_open(command: str) -> None:
+    assert refusal(command, strict=True)
