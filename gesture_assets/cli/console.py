@@ -126,7 +126,7 @@ def as_of(con: Any, day: datetime | None, settings: Settings) -> date:
             expected=f"a day from {newest[0]} to {newest[1]} that was published",
             found="none of that day",
             where=str(settings.published),
-            next_step=f"gesture run --date {chosen}",
+            next_step=f"leave --date out for {newest[1]}; what has landed since comes with  gesture run",
         )
     return chosen
 

@@ -167,7 +167,7 @@ def _span(first: date, last: date, settings: Settings, today: date) -> list[date
             expected=f"days from {settings.partitions_start} to {today - timedelta(days=1)}, first not after last",
             found=f"{first} to {last}",
             where="the command line",
-            next_step="give other days, or set GESTURE_PARTITIONS_START for older ones",
+            next_step="gesture catchup --dry-run  shows what has landed; GESTURE_PARTITIONS_START sets the first day",
         )
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 

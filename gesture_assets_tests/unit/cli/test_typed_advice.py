@@ -1,0 +1,61 @@
+"""What common errors advise is typed, and works: each is provoked on a world of five days."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from gesture_assets_tests.advice import commands_in
+from gesture_assets_tests.unit.cli.commands import LAST, Done, called, started
+
+pytestmark = pytest.mark.slow
+
+FIRST, EARLIER = "2026-03-05", "2026-03-01"
+
+
+def type_advice(data_dir: Path, done: Done) -> None:
+    """Type the commands after `next:` of the first error that `done` ended with; each of them works."""
+    assert done.code, done.out
+    advice = next(line for line in (done.err + done.out).splitlines() if line.strip().startswith("next: "))
+    commands = commands_in(advice)
+    assert commands, advice
+    for command in commands:
+        typed = started(data_dir, *shlex.split(command)[1:])
+        assert typed.code == 0, f"{command}: {typed.out}{typed.err}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", "--select", "nosuch"),
+        ("run", "--date", "2031-01-01"),
+        ("run", "--from", LAST, "--to", FIRST),
+        ("run", "--force"),
+        ("catchup", "--restate"),
+        ("rank", "--date", EARLIER),
+        ("report", "night", "--date", EARLIER),
+        ("explain", "nosuch"),
+        ("why-changed", "nosuch"),
+        ("gates", "--date", EARLIER),
+        ("publish", "rollback"),
+        ("models", "show", "nosuch"),
+        ("models", "compare", "a", "b"),
+    ],
+    ids=" ".join,
+)
+def test_what_an_error_advises_works(own_world: Path, command: tuple[str, ...]) -> None:
+    type_advice(own_world, called(own_world, *command))
+
+
+def test_an_empty_folder_is_filled_by_what_it_advises(tmp_path: Path) -> None:
+    type_advice(tmp_path, called(tmp_path, "run"))
+    assert list((tmp_path / "landing").glob("*/*"))
+
+
+def test_a_poisoned_day_is_mended_by_what_it_advises_once_its_file_is_removed(own_world: Path) -> None:
+    assert called(own_world, "demo-data", "--poison", LAST).code == 0
+    (poison,) = (own_world / "landing").glob("*/*poison*")
+    spoilt = started(own_world, "run", "--date", LAST)
+    assert "did not pass the audit" in spoilt.err
+    poison.unlink()
+    type_advice(own_world, spoilt)
