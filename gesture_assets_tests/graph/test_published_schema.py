@@ -18,6 +18,7 @@ def published() -> Schema:
     return schema_now()
 
 
+@pytest.mark.slow
 def test_the_published_schema_is_the_kept_one(published: Schema) -> None:
     breaking, additions = changes(KEPT, published)
     assert not breaking, f"these break readers; if they are meant:  {REFRESH} --breaking\n" + "\n".join(breaking)
@@ -31,6 +32,7 @@ def test_the_changelog_begins_with_the_version_and_its_versions_fall() -> None:
     assert numbers == sorted(set(numbers), reverse=True)
 
 
+@pytest.mark.slow
 def test_every_table_view_and_macro_is_described(published: Schema) -> None:
     kinds = {facts["kind"] for facts in published.values()}
     assert kinds == {"table", "view", "macro"}

@@ -14,6 +14,8 @@ from gesture_assets.models.training import train
 from gesture_assets.models.tuning import tune
 from gesture_assets.vocabulary.scoring import Missing
 
+pytestmark = pytest.mark.slow  # models are trained
+
 FOLDS = 5
 SEED = 42
 
@@ -97,7 +99,6 @@ def subscribers(reference: Path) -> pl.DataFrame:
     )
 
 
-@pytest.mark.slow
 def test_buyers_among_subscribers_are_found_as_well_as_published(subscribers: pl.DataFrame) -> None:
     areas, judged = cross_validated(subscribers, "made_purchase", SUBSCRIBER_FEATURES, is_tuned=True)
     say("Subscribers, tuned within each fold", areas, judged)

@@ -30,6 +30,8 @@ from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT, commit_good_night, good_table
 from gesture_assets_tests.unit.publication.test_publish import TABLES, publish_from
 
+pytestmark = pytest.mark.slow  # whole files are published
+
 NEXT = DAY + timedelta(days=1)
 
 

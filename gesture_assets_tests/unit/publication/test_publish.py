@@ -31,6 +31,8 @@ from gesture_assets.warehouse.session import Session
 from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.good_night import CONTRACTS, DAY, GOOD, NIGHT
 
+pytestmark = pytest.mark.slow  # whole files are published
+
 ROOT = Path(__file__).resolve().parents[3]
 TABLES = tuple(CONTRACTS.values())
 FEATURES = feature_registry(Settings.model_fields["tags"].default)
