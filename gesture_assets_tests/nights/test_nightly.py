@@ -9,7 +9,6 @@ from gesture_assets_tests.running import failures, published, run_night
 
 @pytest.mark.slow
 def test_a_night_publishes_scores_of_its_day_and_one_that_fails_leaves_the_file_alone(data_dir: Path) -> None:
-    # The one whole night among the fast tests: that the steps fit together.
     landing = data_dir / "landing" / "native"
     landing.mkdir(parents=True)
     (landing / "a.csv").write_text(
