@@ -171,7 +171,7 @@ def audit(connection: duckdb.DuckDBPyConnection, contract: Contract, blocking: C
     Where the structure does not hold, the other checks are reported as failed and "not evaluated": they would only
     crash. Raises `GestureError` when a check itself breaks.
     """
-    answers = _run(connection, contract)
+    answers = _run(connection, contract, contract.checks)
     structure = [_outcome(check, answers[check.name], contract.name, blocking) for check in contract.structure]
     rest = contract.checks[len(contract.structure) :]
     if not all(outcome.passed for outcome in structure):
@@ -181,14 +181,23 @@ def audit(connection: duckdb.DuckDBPyConnection, contract: Contract, blocking: C
     return Audit(contract.name, (*structure, *judged))
 
 
+def outcomes_of(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, names: Collection[str], blocking: Collection[str] = ()
+) -> dict[str, CheckOutcome]:
+    """What the checks of `contract` with these `names` find alone, where its structure is known to hold."""
+    checks = [check for check in contract.checks if check.name in names]
+    answers = _run(connection, contract, checks)
+    return {check.name: _outcome(check, answers[check.name], contract.name, blocking) for check in checks}
+
+
 def not_evaluated(contract: Contract) -> Audit:
     """The audit of a table none of whose checks could be evaluated."""
     outcomes = (CheckOutcome(c.name, False, c.severity, NOT_EVALUATED, recovery=c.recovery) for c in contract.checks)
     return Audit(contract.name, tuple(outcomes))
 
 
-def _run(connection: duckdb.DuckDBPyConnection, contract: Contract) -> dict[str, Any]:
-    """GX's answer to each check, by name."""
+def _run(connection: duckdb.DuckDBPyConnection, contract: Contract, checks: Sequence[Expectation]) -> dict[str, Any]:
+    """GX's answer to each of `checks`, by name."""
     gx = _great_expectations()
     placeholders = {"staged": AUDIT_SCHEMA, "live": LIVE, "days": f"{AUDIT_SCHEMA}.requested_days"}
     with warnings.catch_warnings():
@@ -197,7 +206,7 @@ def _run(connection: duckdb.DuckDBPyConnection, contract: Contract) -> dict[str,
             cursor.execute(f"use {AUDIT_SCHEMA}")
             batch = _batch(contract.name).get_batch()
             suite = gx.ExpectationSuite(name=contract.name)
-            for check in contract.checks:
+            for check in checks:
                 suite.add_expectation(_expectation(check, placeholders))
             results = batch.validate(suite, result_format={"result_format": "COMPLETE"})
     return {result.expectation_config.meta["name"]: result for result in results.results}

@@ -13,7 +13,7 @@ import duckdb
 
 from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.errors import GestureError, listing
-from gesture_assets.warehouse.audit import Audit, audit, not_evaluated
+from gesture_assets.warehouse.audit import Audit, audit, not_evaluated, outcomes_of
 from gesture_assets.warehouse.relations import days_sql, ensure
 from gesture_assets.warehouse.schemas import AUDIT_SCHEMA, STAGE
 
@@ -33,8 +33,9 @@ class StagedWindow:
 
     def by_day(self, days: Sequence[date], audits: Audits) -> dict[date, Audits]:
         """Day -> its audits, where `audits` are those of all `days`: halves that do not pass are halved again."""
-        passed = all(result.passed for result in audits.values())
-        if passed or len(days) == 1 or not all(result.is_structured for result in audits.values()):
+        if all(result.passed for result in audits.values()):
+            return self._reports_by_day(days, audits)
+        if len(days) == 1 or not all(result.is_structured for result in audits.values()):
             return dict.fromkeys(days, audits)
         middle = len(days) // 2
         return {
@@ -42,6 +43,28 @@ class StagedWindow:
             for half in (days[:middle], days[middle:])
             for day, audits_of_day in self.by_day(half, self.audit(half)).items()
         }
+
+    def _reports_by_day(self, days: Sequence[date], audits: Audits) -> dict[date, Audits]:
+        """Day -> its audits, where `days` pass together: a check that only reports is asked which of them it is about.
+
+        What passes for all passes for each.
+        """
+        failed = {
+            contract: [outcome.name for outcome in audits[contract.name].outcomes if not outcome.passed]
+            for contract in self.contracts
+        }
+        if len(days) == 1 or not any(failed.values()):
+            return dict.fromkeys(days, audits)
+        by_day: dict[date, Audits] = {}
+        for day in days:
+            self._show_only([day])
+            by_day[day] = dict(audits)
+            for contract, names in failed.items():
+                if names:
+                    own = outcomes_of(self.connection, contract, names, self.blocking)
+                    outcomes = (own.get(outcome.name, outcome) for outcome in audits[contract.name].outcomes)
+                    by_day[day][contract.name] = Audit(contract.name, tuple(outcomes))
+        return by_day
 
     def audit(self, days: Sequence[date]) -> Audits:
         """Audit what is staged, seen through views that hold `days` only. Raises `GestureError` for a broken check."""

@@ -124,6 +124,17 @@ def test_one_range_gives_what_single_nights_give(forwards: Built, as_one_range: 
     assert as_one_range.counts == forwards.counts
 
 
+def test_a_check_says_of_a_day_in_a_range_whether_it_fails_there(forwards: Built, as_one_range: Built) -> None:
+    found = """select table_name, partition, told.name, told.observed from (
+            select table_name, partition, unnest(from_json(checks, '[{"name": "VARCHAR", "passed": "BOOLEAN",
+                "observed": "VARCHAR"}]')) as told
+            from gate_ledger qualify row_number() over (partition by table_name, partition order by attempt desc) = 1)
+        where not told.passed order by all"""
+    alone = rows(forwards.folder, found)
+    assert len({day for _, day, *_ in alone}) > 1
+    assert rows(as_one_range.folder, found) == alone
+
+
 def test_a_backfill_of_old_days_leaves_what_is_current_alone(forwards: Built, rebuilt: Built) -> None:
     found = []
     for world in (forwards, rebuilt):
