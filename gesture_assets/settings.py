@@ -7,8 +7,9 @@ from `GESTURE_DATA_DIR`. Does not belong here: figures that are part of a contra
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -312,7 +313,7 @@ def settings_as_far_as_usable(environment: Mapping[str, str] | None = None) -> S
         problems["data_dir"] = ConfigError(
             "The environment cannot be used.",
             expected=f"settings among {listing(known, 40)}",
-            found=listing(unknown),
+            found=listing(_with_nearest(name, known) for name in unknown),
             where="the environment",
             next_step=f"unset {unknown[0]}, then  gesture config show",
         )
@@ -332,6 +333,12 @@ def settings_as_far_as_usable(environment: Mapping[str, str] | None = None) -> S
         settings.problems[field] = problem
         vars(settings).pop(field)
     return settings
+
+
+def _with_nearest(name: str, known: Collection[str]) -> str:
+    """`name`, and the name among the `known` ones that it is probably meant to be."""
+    nearest = get_close_matches(name, sorted(known), 1)
+    return f"{name} (is {nearest[0]} meant?)" if nearest else name
 
 
 def _bad_value(variable: str, field: str, value: str, message: str) -> ConfigError:

@@ -148,6 +148,13 @@ def run_ranges(
         if sound := _sound_days(settings, start, end):
             console().print(f"{sound[0]} to {sound[1]} are sound and are run without the rest.", highlight=False)
             run_range(settings, *sound, select, **exceptions)
+            console(stderr=True).print(
+                f"The days after {sound[1]} were left out, up to {ranges[-1][1]}: a gate rejected the first of them "
+                "(above). When that is mended:  gesture run",
+                style="bold red",
+                highlight=False,
+                soft_wrap=True,
+            )
         return False
     return True
 
