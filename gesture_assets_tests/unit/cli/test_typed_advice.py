@@ -20,7 +20,8 @@ def type_advice(data_dir: Path, done: Done) -> None:
     commands = commands_in(advice)
     assert commands, advice
     for command in commands:
-        typed = started(data_dir, *shlex.split(command)[1:])
+        words = shlex.split(command)[1:]
+        typed = started(data_dir, *words) if words[0] == "run" else called(data_dir, *words)
         assert typed.code == 0, f"{command}: {typed.out}{typed.err}"
 
 
