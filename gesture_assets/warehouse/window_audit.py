@@ -72,6 +72,8 @@ class StagedWindow:
         audits: Audits = {}
         crashed: dict[str, GestureError] = {}
         for contract in self.contracts:
+            ensure(self.connection, contract)  # checks may look at earlier days
+        for contract in self.contracts:
             try:
                 audits[contract.name] = audit(self.connection, contract, self.blocking)
             except GestureError as error:
@@ -104,4 +106,3 @@ class StagedWindow:
             self.connection.execute(
                 f"create or replace view {AUDIT_SCHEMA}.{contract.name} as select * from {STAGE}.{contract.name}{only}"
             )
-            ensure(self.connection, contract)

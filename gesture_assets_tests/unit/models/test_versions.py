@@ -2,7 +2,6 @@
 
 import json
 import re
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 from gesture_assets.errors import ModelMismatch
 from gesture_assets.models.tables import VERSION_PATTERN
-from gesture_assets.models.training import Model, train
+from gesture_assets.models.training import Model
 from gesture_assets.models.versions import (
     card_of,
     judged_rows,
@@ -22,25 +21,17 @@ from gesture_assets.models.versions import (
     save_version,
     version_name,
 )
-
-NOW = datetime(2026, 3, 10, 2, 0, 7)
+from gesture_assets_tests.small_model import NOW, TESTED, small_model, small_world
 
 
 @pytest.fixture(scope="module")
 def world() -> pl.DataFrame:
-    random = np.random.default_rng(1)
-    visits = random.poisson(3, 400)
-    return pl.DataFrame({"visit_count": visits, "bought": random.random(400) < visits / 12})
+    return small_world()
 
 
 @pytest.fixture(scope="module")
-def model(world: pl.DataFrame) -> Model:
-    return train(world, "bought", ["visit_count"])
-
-
-TESTED = pl.DataFrame(
-    {"user_id": ["u1"], "feature_date": [NOW.date()], "visit_count": [3], "person_id": ["p1"], "label": [1]}
-)
+def model() -> Model:
+    return small_model()
 
 
 def test_a_version_is_kept_whole_and_loads_to_the_same_bytes(model: Model, world: pl.DataFrame, tmp_path: Path) -> None:

@@ -16,26 +16,11 @@ from gesture_assets.monitoring.alerts import (
     passed,
 )
 from gesture_assets.vocabulary.severity import Severity
-
-NIGHT = date(2026, 3, 9)
-DRIFT = Alert(
-    "drift/features/country",
-    Severity.WARN,
-    "scoring@gesture.example",
-    "country drifted: PSI 0.31.",
-    "user_features",
-    "gesture drift show country",
-    {"psi": 0.31},
-)
-LATE = replace(DRIFT, key="freshness/user_features", severity=Severity.ERROR, what="Not live by six.", numbers={})
+from gesture_assets_tests.alerts_by_hand import DRIFT, LATE, NIGHT, opened
 
 
 def nights_later(nights: int) -> date:
     return NIGHT + timedelta(days=nights)
-
-
-def opened(alert: Alert = DRIFT, **values: Any) -> Incident:
-    return replace(Incident(alert, 1, NIGHT, NIGHT, 1), **values)
 
 
 def what_follows(incidents: list[Incident], tonight: list[Alert], nights: int, **options: Any) -> list[tuple[Any, ...]]:

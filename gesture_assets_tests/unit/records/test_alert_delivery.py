@@ -4,33 +4,16 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from gesture_assets.monitoring.alerts import Alert, Incident
+from gesture_assets.monitoring.alerts import Incident
 from gesture_assets.records.alert_delivery import deliver
-from gesture_assets.vocabulary.severity import Severity
+from gesture_assets_tests.alerts_by_hand import DRIFT, LATE, NIGHT, opened
 from gesture_assets_tests.webhooks import Posts, listening
 
-NIGHT = date(2026, 3, 9)
 LOG = logging.getLogger("test_alert_delivery")
-DRIFT = Alert(
-    "drift/features/country",
-    Severity.WARN,
-    "scoring@gesture.example",
-    "country drifted: PSI 0.31.",
-    "user_features",
-    "gesture drift show country",
-    {"psi": 0.31},
-)
-LATE = replace(DRIFT, key="freshness/user_features", severity=Severity.ERROR, what="Not live by six.", numbers={})
-
-
-def opened(alert: Alert = DRIFT, **values: Any) -> Incident:
-    return replace(Incident(alert, 1, NIGHT, NIGHT, 1), **values)
 
 
 @pytest.fixture
