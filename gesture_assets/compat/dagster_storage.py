@@ -9,6 +9,9 @@ And the days of a range get what their checks found: Dagster notes for each chec
 planned, and lets a check result stand for no day of a range, so the plans would stay for ever. Telling it an evaluation
 a day works and costs 1.4 ms each, half a minute for 60 nights. Goes: when `AssetCheckResult` takes partitions.
 
+And a check that stands behind a failure was never asked: Dagster keeps its plan, and shows a plan of a run that has
+ended as a check that failed. Goes: when Dagster tells checks that were not reached from those that crashed.
+
 Belongs here: the patch. Does not belong here: where the storage is (`cli/dagster_home.py`).
 """
 
@@ -90,6 +93,21 @@ COPY = """update asset_check_executions set
     where told.run_id = :run_id and told.asset_key = :asset_key and told.check_name = :check_name
         and told.partition = :told)
 where run_id = :run_id and asset_key = :asset_key and check_name = :check_name and partition = :day"""
+
+
+def forget_plans(instance: Any, run_id: str) -> None:
+    """Let no check be planned any more in a run that has ended: it has the colour that it had before."""
+    import sqlalchemy
+
+    storage = instance.event_log_storage
+    if hasattr(storage, "index_connection"):
+        with storage.index_connection() as connection:
+            connection.execute(
+                sqlalchemy.text(
+                    "delete from asset_check_executions where run_id = :run_id and execution_status = 'PLANNED'"
+                ),
+                {"run_id": run_id},
+            )
 
 
 def copy_evaluations(instance: Any, run_id: str, evaluations: Sequence[tuple[Any, Sequence[date]]]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from gesture_assets.compat.dagster_storage import forget_plans
 from gesture_assets.defs.events import Event, events_of, log_good_days
 from gesture_assets.errors import GateClosed, GestureError
 from gesture_assets.nights.night import open_night
@@ -114,7 +115,10 @@ def warehouse_resource(settings: Settings) -> dg.ResourceDefinition:
         what = f"{'backfill' if info.is_only_backfill else 'nightly'} of {info.window}" if days else "a run"
         queue = RunQueue.beside(settings.warehouse)
         with queue.register(run.run_id, what, days, goes_first=not info.is_only_backfill):
-            yield night
+            try:
+                yield night
+            finally:  # by now no step is left
+                forget_plans(context.instance, run.run_id)
 
     return warehouse
 

@@ -14,6 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from gesture_assets.compat.dagster_storage import forget_plans
 from gesture_assets.errors import GateClosed, GestureError
 from gesture_assets.warehouse.lock import Obstacle, wait_while
 
@@ -125,6 +126,7 @@ class RunQueue:
                 instance.report_run_failed(
                     run, "The process of this run is gone: it was killed, or the machine went down."
                 )
+                forget_plans(instance, run_id)
                 ended.append(run_id)
             self.forget(run_id)
         return ended

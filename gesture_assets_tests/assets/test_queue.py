@@ -9,8 +9,13 @@ from datetime import datetime
 import dagster as dg
 import pytest
 
+# What Dagster plans and how it ends has no public face either.
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
+from dagster._core.events import DagsterEvent, DagsterEventType
+
 # Which queued runs come next has no public face: this is what the daemon asks itself every few seconds.
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
 from gesture_assets.cli.dagster_home import prepare
@@ -18,6 +23,8 @@ from gesture_assets.settings import Settings
 from gesture_assets.warehouse.run_queue import RunQueue
 from gesture_assets_tests.running import definitions
 from gesture_assets_tests.unit.warehouse.test_run_queue import D8, D9, under_way
+
+CHECK = dg.AssetCheckKey(dg.AssetKey("raw_events"), "each_key_occurs_once")
 
 
 @pytest.fixture
@@ -34,6 +41,19 @@ def enter(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, tags: dict[
     origin = RemoteJobOrigin(place, "nightly")
     run = dg.DagsterRun("nightly", str(uuid.uuid4()), status=status, tags=tags, remote_job_origin=origin)
     return instance.add_run(run).run_id
+
+
+def plan_a_check(instance: dg.DagsterInstance, run_id: str) -> None:
+    """What Dagster notes of each check before a run starts."""
+    planned = AssetCheckEvaluationPlanned(asset_key=CHECK.asset_key, check_name=CHECK.name)
+    event = DagsterEvent(DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED.value, "nightly", event_specific_data=planned)
+    instance.report_dagster_event(event, run_id=run_id)
+
+
+def planned_runs(instance: dg.DagsterInstance) -> list[str]:
+    """The runs in which the check is still to be evaluated."""
+    history = instance.event_log_storage.get_asset_check_execution_history(CHECK, limit=9)
+    return [record.run_id for record in history if record.status is AssetCheckExecutionRecordStatus.PLANNED]
 
 
 def next_in_line(instance: dg.DagsterInstance) -> list[str]:
@@ -74,7 +94,10 @@ def test_a_killed_run_is_ended_and_gives_its_place_to_the_next(
         assert next_in_line(instance) == []
         os.kill(pid, signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        plan_a_check(instance, killed)
+        plan_a_check(instance, alive)
         assert queue.end_killed_runs(instance) == [killed]
+        assert planned_runs(instance) == [alive]
         statuses = [instance.get_run_by_id(run_id) for run_id in (killed, alive)]
         assert [run.status.value for run in statuses if run] == ["FAILURE", "STARTED"]
         assert next_in_line(instance) == [waiting]

@@ -87,6 +87,15 @@ def test_each_day_of_a_range_has_its_own_colour_and_none_stays_planned(data_dir:
         every = statuses(instance, mended, *(step.name for step in nightly_steps()), *catalogue().by_name)
         assert set(every) == {"2026-03-01", "2026-03-02", "2026-03-03", "2026-03-04"}
         assert set.union(*every.values()) <= {"SUCCEEDED", "FAILED"}
+        told = mended.get_asset_check_evaluations()
+        kept = [
+            (record.key, record.partition)
+            for key in {check.asset_check_key for check in told}
+            for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=99)
+            if record.run_id == mended.run_id
+        ]
+        nightly = [check for step in nightly_steps() for table in step.tables for check in table.checks]
+        assert len(kept) == len(set(kept)) >= 4 * len(nightly)
         assert mended.success, failures(mended)
         # A day of its own changes nothing of the others.
         alone = run_in_dagster("2026-03-03", now=MOMENT, instance=instance)
@@ -94,6 +103,22 @@ def test_each_day_of_a_range_has_its_own_colour_and_none_stays_planned(data_dir:
         for check in mended.get_asset_check_evaluations():
             history = instance.event_log_storage.get_asset_check_execution_history(check.asset_check_key, limit=99)
             assert next(record.run_id for record in history if record.partition == "2026-03-01") == mended.run_id
+
+
+def test_what_stands_behind_a_failure_was_not_asked_and_keeps_its_colour(data_dir: Path) -> None:
+    behind = ("sessions", "user_features", "rule_scores", "published_warehouse")
+    with dg.DagsterInstance.ephemeral() as instance:
+        land(data_dir)
+        good = run_in_dagster("2026-03-02", now=MOMENT, instance=instance)
+        before = statuses(instance, good, *behind)
+        land(data_dir, bad=2)
+        spoilt = run_in_dagster("2026-03-02", now=MOMENT, instance=instance)
+        assert not spoilt.success
+        assert statuses(instance, spoilt, *behind) == {}
+        assert statuses(instance, good, *behind) == before
+        assert statuses(instance, spoilt, "landing_reconciliation") == {"2026-03-02": {"SUCCEEDED", "FAILED"}}
+        every = statuses(instance, spoilt, *(step.name for step in nightly_steps()), *catalogue().by_name)
+        assert set.union(*every.values()) == {"SUCCEEDED", "FAILED"}
 
 
 def test_good_days_of_a_range_are_live_and_materialised_and_the_bad_one_is_neither(data_dir: Path) -> None:
