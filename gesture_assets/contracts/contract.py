@@ -5,6 +5,7 @@ looking at data (DDL). Does not belong here: the tables themselves (their own mo
 (`warehouse/audit.py`).
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import Any, Literal
 
 from gesture_assets.vocabulary.personal_data import EMAIL_PATTERN, IP_PATTERN, IPV6_PATTERN
 from gesture_assets.vocabulary.severity import Severity, severity_of
+from gesture_assets.vocabulary.sql import literal
 
 PARTITION = "as_of_date"
 
@@ -22,6 +24,16 @@ PROVENANCE = {
     "run_id": ("VARCHAR", "Dagster run that wrote the row."),
     "is_backfill": ("BOOLEAN", "Whether a newer day was already complete when the row was written."),
 }
+
+
+# A query for rows of the staged table alone, each of which is wrong by itself: its condition is its screen.
+ROWS_WHERE = re.compile(
+    r"\s*select [^{}]+\sfrom \{batch\}\s+where (?P<wrong>.+?)( group by all| order by [\w, ]+)*\s*", re.DOTALL
+)
+BEYOND_A_ROW = re.compile(
+    r"\b(avg|any_value|having|join|lag|limit|max|min|over|qualify|string_agg|sum)\b|\{(days|live|staged)\}|\bselect\b.*\bselect\b",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -46,13 +58,17 @@ class Column:
 class Expectation:
     """One Great Expectations expectation with a name that is a true sentence when it passes.
 
-    `type` is GX's own name for it and `arguments` its keywords. `recovery` is what to do when it fails.
+    `type` is GX's own name for it and `arguments` its keywords. `query` selects what is wrong: rows, or values of the
+    column in `arguments`; a check of the columns' names has none. `screen` is an aggregate over `{batch}`: only where
+    it is true may the query find something. `recovery` is what to do when it fails.
     """
 
     name: str
     type: str
     arguments: Mapping[str, Any]
     recovery: str
+    query: str = ""
+    screen: str = ""
 
     @property
     def severity(self) -> Severity:
@@ -60,31 +76,43 @@ class Expectation:
         return severity_of(self.name)
 
 
-def no_rows(name: str, sql: str, *, recovery: str) -> Expectation:
-    """No row answers `sql`.
+def no_rows(name: str, sql: str, *, recovery: str, screen: str = "") -> Expectation:
+    """No row answers `sql`, which is asked only where `screen` is true, if there is one.
 
     `{batch}` is the staged table, `{staged}` the schema of all tables staged with it, `{live}` the schema of the live
     tables and `{days}` the table of requested days (`as_of_date`). The first row is shown: select what helps a reader.
     """
-    return Expectation(name, "unexpected_rows_expectation", {"unexpected_rows_query": sql}, recovery)
+    arguments = {"unexpected_rows_query": sql}
+    if (rows := ROWS_WHERE.fullmatch(sql)) and not BEYOND_A_ROW.search(sql):
+        screen = f"bool_or({rows['wrong']})"
+    return Expectation(name, "unexpected_rows_expectation", arguments, recovery, sql, screen)
 
 
 def between(name: str, column: str, low: float | None, high: float | None, *, recovery: str) -> Expectation:
     """Every value of `column` that is not null lies in [`low`, `high`]."""
     arguments = {"column": column, "min_value": low, "max_value": high}
-    return Expectation(name, "expect_column_values_to_be_between", arguments, recovery)
+    bounds = [f"{column} {sign} {bound}" for sign, bound in ((">=", low), ("<=", high)) if bound is not None]
+    type = "expect_column_values_to_be_between"
+    return _no_value_where(f"not ({' and '.join(bounds)})", name, type, arguments, recovery)
 
 
 def filled(name: str, column: str, *, recovery: str) -> Expectation:
     """`column` is never null."""
-    return Expectation(name, "expect_column_values_to_not_be_null", {"column": column}, recovery)
+    type = "expect_column_values_to_not_be_null"
+    return _no_value_where(f"{column} is null", name, type, {"column": column}, recovery)
 
 
 def one_of(name: str, column: str, values: tuple[Any, ...], *, recovery: str) -> Expectation:
     """Every value of `column` that is not null is one of `values`."""
-    return Expectation(
-        name, "expect_column_values_to_be_in_set", {"column": column, "value_set": list(values)}, recovery
-    )
+    arguments = {"column": column, "value_set": list(values)}
+    listed = ", ".join(literal(value) if isinstance(value, str) else str(value) for value in values)
+    type = "expect_column_values_to_be_in_set"
+    return _no_value_where(f"{column} not in ({listed})", name, type, arguments, recovery)
+
+
+def _no_value_where(wrong: str, name: str, type: str, arguments: Mapping[str, Any], recovery: str) -> Expectation:
+    query = f"select {arguments['column']} from {{batch}} where {wrong}"
+    return Expectation(name, type, arguments, recovery, query, f"bool_or({wrong})")
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +209,8 @@ def _every_day_has_rows() -> Expectation:
         "every_day_has_rows",
         f"select {PARTITION} from {{days}} anti join {{batch}} using ({PARTITION})",
         recovery="land files for the day (data/landing/<source>/), then  gesture run --date DAY",
+        screen=f"count(distinct {PARTITION}) filter (where {PARTITION} in (select {PARTITION} from {{days}})) < "
+        "(select count(*) from {days})",
     )
 
 
@@ -189,6 +219,7 @@ def _every_row_belongs_to_a_requested_day() -> Expectation:
         "every_row_belongs_to_a_requested_day",
         f"select {PARTITION}, count(*) as row_count from {{batch}} anti join {{days}} using ({PARTITION}) group by all",
         recovery="a frame must hold its own days only; this is a defect of the asset",
+        screen=f"bool_or({PARTITION} is null or {PARTITION} not in (select {PARTITION} from {{days}}))",
     )
 
 
@@ -201,6 +232,7 @@ def _no_required_value_is_missing(contract: Contract) -> Expectation:
         + " + ".join(f"coalesce({name}, 0)" for name in required)
         + " > 0",
         recovery=_mend_the_source(contract),
+        screen=" or ".join(f"count({name}) < count(*)" for name in required),
     )
 
 
@@ -214,14 +246,16 @@ def _each_key_occurs_once(contract: Contract) -> Expectation:
 
 
 def _no_column_is_emptier_than_its_ceiling(contract: Contract, capped: Sequence[Column]) -> Expectation:
-    shares = " union all ".join(
-        f"select {PARTITION}, '{column.name}' as column_name, 1 - count({column.name}) / count(*) "
-        f"as null_share, {column.null_ceiling} as ceiling from {{batch}} group by {PARTITION}"
+    shares = ", ".join(
+        f"{{column_name: '{column.name}', null_share: 1 - count({column.name}) / count(*), "
+        f"ceiling: {column.null_ceiling}}}"
         for column in capped
     )
     return no_rows(
         "no_column_is_emptier_than_its_ceiling",
-        f"select * from ({shares}) where null_share > ceiling",
+        f"""select {PARTITION}, column_name, null_share, ceiling from (
+            select {PARTITION}, unnest([{shares}], recursive := true) from {{batch}} group by {PARTITION})
+        where null_share > ceiling""",
         recovery=_mend_the_source(contract),
     )
 
@@ -232,6 +266,7 @@ def _no_count_is_negative(counts: Sequence[str]) -> Expectation:
         "no_count_is_negative",
         f"select * from {{batch}} where {lowest} < 0",
         recovery="a count below zero is a defect of the asset that built the table",
+        screen=f"min({lowest}) < 0",
     )
 
 
@@ -249,6 +284,7 @@ def _no_text_holds_an_ip_or_email_address(texts: Sequence[str]) -> Expectation:
         "no_text_holds_an_ip_or_email_address",
         f"select * from ({looks}) where value_count > 0",
         recovery="leave the column out of the source's description (data/sources/<source>.toml)",
+        screen=" or ".join(f"bool_or({signs.format(name=name)})" for name in texts),
     )
 
 

@@ -5,20 +5,17 @@ reading the answers. Does not belong here: what is expected (`contracts/`), what
 (`promotion.py`). GX is imported inside the function: it takes seconds, and most commands never audit anything.
 """
 
-import logging
 import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any
 
 import duckdb
 
-from gesture_assets.compat import gx_duckdb
 from gesture_assets.contracts.contract import Contract, Expectation
 from gesture_assets.errors import GestureError, listing
 from gesture_assets.vocabulary.severity import Severity, severity_of
-from gesture_assets.warehouse.schemas import AUDIT_SCHEMA, LIVE
+from gesture_assets.warehouse.answers import Answer
 
 SHOWN_ROWS = 5
 NOT_EVALUATED = "not evaluated, the structure differs"
@@ -84,85 +81,33 @@ def merge_outcomes(outcomes: Sequence[CheckOutcome]) -> CheckOutcome:
     )
 
 
-@cache
-def _great_expectations() -> Any:
-    """GX, imported once and told to keep quiet: its progress bars and log lines are not for our users."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # GX's own imports warn about libraries it supports and we do not use
-        import great_expectations
-
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
-    return great_expectations
-
-
-@cache
-def _context() -> Any:
-    """One GX context for the process: each would make a temporary folder and write its configuration."""
-    context = _great_expectations().get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    return context
-
-
-@cache
-def _source() -> Any:
-    """GX's data source, one for the process: each would write the configuration anew."""
-    return gx_duckdb.add_source(_context(), "staged")
-
-
-@cache
-def _batch(table: str) -> Any:
-    """All rows of the staged table of this name, whichever they are by then."""
-    asset = _source().add_table_asset(name=table, table_name=table)
-    return asset.add_batch_definition_whole_table("all")
-
-
-def _expectation(check: Expectation, placeholders: dict[str, str]) -> Any:
-    """The GX object of one of our expectations; SQL gets its placeholders and GX its own `{batch}`."""
-    gx = _great_expectations()
-    arguments = dict(check.arguments)
-    if sql := arguments.get("unexpected_rows_query"):
-        for name, value in placeholders.items():
-            sql = sql.replace("{" + name + "}", value)
-        # GX formats the query: every brace that is not {batch} belongs to a pattern and is doubled.
-        arguments["unexpected_rows_query"] = sql.replace("{", "{{").replace("}", "}}").replace("{{batch}}", "{batch}")
-    name = "".join(part.capitalize() for part in check.type.split("_"))
-    return getattr(gx.expectations, name)(**arguments, meta={"name": check.name})
-
-
-def _outcome(check: Expectation, result: Any, table: str, blocking: Collection[str]) -> CheckOutcome:
+def _outcome(check: Expectation, result: Any, contract: Contract, blocking: Collection[str]) -> CheckOutcome:
     info = result.exception_info or {}
     raised = info if "raised_exception" in info else next(iter(info.values()), {})
     if raised.get("raised_exception"):
         raise GestureError(
-            f"The check {check.name} of {table} could not be evaluated.",
+            f"The check {check.name} of {contract.name} could not be evaluated.",
             expected="a check that answers pass or fail",
             found=str(raised.get("exception_message"))[:500],
-            where=f"the contract of {table}",
+            where=f"the contract of {contract.name}",
             next_step="mend the check; nothing was promoted",
         )
-    body = dict(result.result)
-    sample: tuple[dict[str, Any], ...] = ()
-    count = 0
-    if check.type == "unexpected_rows_expectation":
-        count = int(body["observed_value"])
-        rows = body.get("details", {}).get("unexpected_rows", [])
-        sample = tuple({str(k): str(v) for k, v in row.items()} for row in rows[:SHOWN_ROWS])
-        observed = f"{count:,} row{'' if count == 1 else 's'}"
-    elif "unexpected_count" in body:
-        count = int(body["unexpected_count"] or 0)  # GX counts nothing in a column that is all null
-        values = body.get("partial_unexpected_list") or []
-        sample = tuple({check.arguments["column"]: str(value)} for value in values[:SHOWN_ROWS])
-        observed = f"{count:,} of {int(body['element_count'] or 0):,} values"
-    else:
-        observed = str(body.get("observed_value"))
-        if not result.success and "column_list" in check.arguments:
-            wanted, seen = check.arguments["column_list"], body.get("observed_value") or []
-            observed = f"missing {listing(set(wanted) - set(seen))}; unexpected {listing(set(seen) - set(wanted))}" + (
-                "" if set(wanted) != set(seen) else f"; order {seen[:5]}"
-            )
-    sql = str(check.arguments.get("unexpected_rows_query", ""))
+    answer: Answer = result.result["observed_value"]
+    column = check.arguments.get("column")
+    rows = f"{answer.found:,} row{'' if answer.found == 1 else 's'}"
+    observed = (
+        f"{answer.found:,} of {answer.of:,} values" if column else rows if check.query else str(list(answer.columns))
+    )
+    if answer.columns and answer.found:
+        wanted, seen = set(contract.column_names), set(answer.columns)
+        observed = f"missing {listing(wanted - seen)}; unexpected {listing(seen - wanted)}" + (
+            "" if wanted != seen else f"; order {list(answer.columns[:5])}"
+        )
+    sample = tuple({name: str(value) for name, value in row.items()} for row in answer.rows[:SHOWN_ROWS])
     severity = severity_of(check.name, blocking)
-    return CheckOutcome(check.name, bool(result.success), severity, observed, count, sample, check.recovery, sql)
+    sql = "" if column else check.query
+    found = answer.found if check.query else 0
+    return CheckOutcome(check.name, not answer.found, severity, observed, found, sample, check.recovery, sql)
 
 
 def audit(connection: duckdb.DuckDBPyConnection, contract: Contract, blocking: Collection[str] = ()) -> Audit:
@@ -171,13 +116,13 @@ def audit(connection: duckdb.DuckDBPyConnection, contract: Contract, blocking: C
     Where the structure does not hold, the other checks are reported as failed and "not evaluated": they would only
     crash. Raises `GestureError` when a check itself breaks.
     """
-    answers = _run(connection, contract, contract.checks)
-    structure = [_outcome(check, answers[check.name], contract.name, blocking) for check in contract.structure]
+    results = _run(connection, contract, contract.checks)
+    structure = [_outcome(check, results[check.name], contract, blocking) for check in contract.structure]
     rest = contract.checks[len(contract.structure) :]
     if not all(outcome.passed for outcome in structure):
         skipped = (CheckOutcome(c.name, False, c.severity, NOT_EVALUATED, recovery=c.recovery) for c in rest)
         return Audit(contract.name, (*structure, *skipped))
-    judged = (_outcome(check, answers[check.name], contract.name, blocking) for check in rest)
+    judged = (_outcome(check, results[check.name], contract, blocking) for check in rest)
     return Audit(contract.name, (*structure, *judged))
 
 
@@ -186,8 +131,8 @@ def outcomes_of(
 ) -> dict[str, CheckOutcome]:
     """What the checks of `contract` with these `names` find alone, where its structure is known to hold."""
     checks = [check for check in contract.checks if check.name in names]
-    answers = _run(connection, contract, checks)
-    return {check.name: _outcome(check, answers[check.name], contract.name, blocking) for check in checks}
+    results = _run(connection, contract, checks)
+    return {check.name: _outcome(check, results[check.name], contract, blocking) for check in checks}
 
 
 def not_evaluated(contract: Contract) -> Audit:
@@ -197,16 +142,9 @@ def not_evaluated(contract: Contract) -> Audit:
 
 
 def _run(connection: duckdb.DuckDBPyConnection, contract: Contract, checks: Sequence[Expectation]) -> dict[str, Any]:
-    """GX's answer to each of `checks`, by name."""
-    gx = _great_expectations()
-    placeholders = {"staged": AUDIT_SCHEMA, "live": LIVE, "days": f"{AUDIT_SCHEMA}.requested_days"}
+    """GX's result of each of `checks`, by name."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # SQLAlchemy and duckdb_engine warn about each other's versions
-        with gx_duckdb.answered_by(connection) as cursor:
-            cursor.execute(f"use {AUDIT_SCHEMA}")
-            batch = _batch(contract.name).get_batch()
-            suite = gx.ExpectationSuite(name=contract.name)
-            for check in checks:
-                suite.add_expectation(_expectation(check, placeholders))
-            results = batch.validate(suite, result_format={"result_format": "COMPLETE"})
-    return {result.expectation_config.meta["name"]: result for result in results.results}
+        warnings.simplefilter("ignore")  # GX, SQLAlchemy and duckdb_engine warn about each other
+        from gesture_assets.warehouse.suites import validate
+
+        return validate(connection, contract, checks)

@@ -24,7 +24,6 @@ ELSEWHERE = {
     "cli/monitoring.py": "asks the published file whether a user was scored",
     "cli/run.py": "shows what a run has published",
     "compat/dagster_storage.py": "sets a pragma of Dagster's own SQLite",
-    "compat/gx_duckdb.py": "hands on what Great Expectations runs",
     "demo/files.py": "writes a CRM database as a shop has one",
     "nights/alerts.py": "masks a message by the expression that masks columns",
     "nights/night.py": "hands the days of the night to the engine as rows",

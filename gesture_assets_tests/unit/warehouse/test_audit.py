@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 
+import duckdb
 import pytest
 
 from gesture_assets.contracts.contract import Column, Contract, Expectation, between, filled, no_rows, one_of
@@ -112,6 +113,42 @@ def test_a_check_that_breaks_is_an_error_and_no_failed_data(open_session: Callab
             audit(session, "('a', 1)", broken)
         assert "colour" in error.value.found
         assert failed(audit(session, "('a', 1)")) == []  # the connection is as good as before
+
+
+def test_a_check_that_breaks_in_the_pass_over_all_rows_is_the_only_one_that_does(open_session: Callable) -> None:
+    broken = no_rows("codes_are_numbers", "select code from {batch} where code::integer > 9", recovery=".")
+    small = between("sizes_are_small", "size", 0, 9, recovery=".")
+    assert broken.screen
+    with open_session(DAY) as session:
+        assert failed(audit(session, "('7', 1), ('8', 10)", broken, small)) == ["sizes_are_small"]
+        with pytest.raises(GestureError, match="codes_are_numbers of codes could not be evaluated"):
+            audit(session, "('a', 1), ('b', 10)", broken, small)
+
+
+def test_a_machine_without_room_is_no_failed_check(open_session: Callable) -> None:
+    hungry = no_rows("nothing_is_large", "select list(n) from {batch}, range(size) as t(n)", recovery=".")
+    with open_session(DAY) as session:
+        session.connection.execute("set memory_limit = '60MB'; set max_temp_directory_size = '0MB'")
+        with pytest.raises(duckdb.OutOfMemoryException):
+            audit(session, "('a', 100000000)", hungry)
+
+
+@pytest.mark.parametrize(
+    ("sql", "screen"),
+    [
+        ("select code from {batch} where size < 0", "bool_or(size < 0)"),
+        ("select code, count(*) from {batch} where size < 0 group by all", "bool_or(size < 0)"),
+        ("select code from {batch} where size < 0 or code is null order by size", "bool_or(size < 0 or code is null)"),
+        ("select max(size) from {batch} where size < 0", ""),
+        ("select code from {batch} where size < 0 group by all having count(*) > 1", ""),
+        ("select code from {batch} where size < (select avg(size) from {batch})", ""),
+        ("select code from {batch} where code in (select code from {live}.codes)", ""),
+        ("select code from {batch} anti join {days} using (as_of_date) where size < 0", ""),
+        ("select code from {batch} where size < 0 limit 5", ""),
+    ],
+)
+def test_a_condition_on_single_rows_is_its_own_screen_and_no_other_query_has_one(sql: str, screen: str) -> None:
+    assert no_rows("a_check", sql, recovery=".").screen == screen
 
 
 def test_where_the_structure_fails_nothing_else_is_evaluated(open_session: Callable) -> None:
