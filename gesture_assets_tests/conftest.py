@@ -24,6 +24,8 @@ from gesture_assets_tests.advice import commands_in, refusal
 
 NOW = datetime(2026, 3, 10, 2, 0)  # a night's usual hour; the day that has just ended is 2026-03-09
 
+PURE = ("events", "subscribers", "features", "rules", "models", "monitoring")  # rooms, as the Makefile names them
+
 KEY = "a key for tests only"
 
 # Examples of a property, the same ones each time: few, or with --hypothesis-profile=full as many as `make test` wants.
@@ -34,6 +36,13 @@ for _profile, _examples in {"fast": 6, "full": 24}.items():
 hypothesis.settings.load_profile("fast")
 
 OpenSession = Callable[..., AbstractContextManager[Session]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Coverage is that of a pure room by its own tests: to follow all others as well takes as long as running them."""
+    for item in items:
+        if not set(item.path.parts) & {"properties", *PURE}:
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(scope="session")

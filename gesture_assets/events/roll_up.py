@@ -132,7 +132,7 @@ def as_totals(activity: Frame) -> Frame:
         PARTITION,
         "user_id",
         "is_bot",
-        *(nw.col(name).cast(nw.Int32) for name in COUNTS),
+        nw.col(*COUNTS).cast(nw.Int32),
         "session_dwell_seconds",
         "first_event_at",
         "last_event_at",
@@ -151,12 +151,12 @@ def add_up(totals: Frame, by: tuple[str, ...]) -> Frame:
     Adding up sums of sums gives what adding up everything gives, in any order: ties of attributes go to the greatest.
     """
     sums = totals.group_by(*by).agg(
-        *(nw.col(name).sum().cast(nw.Int32) for name in COUNTS),
+        nw.col(*COUNTS).sum().cast(nw.Int32),
         exact_seconds(nw.col("session_dwell_seconds")).alias("session_dwell_seconds"),
         nw.col("first_event_at").min(),
         nw.col("last_event_at").max(),
-        *(nw.col(f"last_{name}_date").max() for name in EVENT_TYPE_NAMES),
-        *(nw.col(f"{name}_at").max() for name in ATTRIBUTES),
+        nw.col(*(f"last_{name}_date" for name in EVENT_TYPE_NAMES)).max(),
+        nw.col(*(f"{name}_at" for name in ATTRIBUTES)).max(),
     )
     latest = sums.select(*by, *(nw.col(f"{name}_at").alias(f"{name}_latest") for name in ATTRIBUTES))
     values = (

@@ -94,7 +94,7 @@ def with_windows(totals: Frame, aged: Frame) -> Frame:
             aged.filter((nw.col("age_days") >= youngest) & (nw.col("age_days") < oldest))
             .group_by(*KEY)
             .agg(
-                *(nw.col(stem).sum().cast(nw.Int32).alias(f"{stem}_{oldest}") for stem in WINDOWED),
+                nw.col(*WINDOWED).sum().cast(nw.Int32).name.suffix(f"_{oldest}"),
                 nw.when(is_recent).then(nw.col("event_count")).sum().cast(nw.Int32).alias(f"trend_{oldest}"),
                 milliseconds(nw.col("dwell_seconds")).alias(f"dwell_{oldest}"),
             )
@@ -102,7 +102,7 @@ def with_windows(totals: Frame, aged: Frame) -> Frame:
         joined = joined.join(ring, on=list(KEY), how="left")
 
     def within(stem: str, days: int) -> nw.Expr:
-        return reduce(add, (nw.col(f"{stem}_{oldest}").fill_null(0) for oldest in WINDOWS if oldest <= days))
+        return nw.sum_horizontal(*(f"{stem}_{oldest}" for oldest in WINDOWS if oldest <= days))
 
     return joined.select(
         *columns,
@@ -242,13 +242,19 @@ def user_features(
 
 def _contracted(rows: Frame, tags: tuple[str, ...]) -> Frame:
     """`rows` in the registry's columns and types; a column that is not there is unknown, or 0 where a count."""
+    features = feature_registry(tags)
     present = set(rows.collect_schema().names())
-    columns: list[nw.Expr] = []
-    for feature in feature_registry(tags):
-        value = nw.col(feature.name) if feature.name in present else nw.lit(None)
-        value = value.cast(TYPES[feature.type])
-        if not feature.nullable:
-            value = value.fill_null(False if feature.type == "BOOLEAN" else 0)
-        columns.append(value.alias(feature.name))
+    rows = rows.with_columns(nw.lit(None).alias(feature.name) for feature in features if feature.name not in present)
+    alike: dict[tuple[str, bool], list[str]] = {}  # many columns in one expression: each costs a millisecond to write
+    for feature in features:
+        alike.setdefault((feature.type, feature.nullable), []).append(feature.name)
+    values: list[nw.Expr] = []
+    for (type, is_nullable), names in alike.items():
+        value = nw.col(*names).cast(TYPES[type])
+        values.append(value if is_nullable else value.fill_null(False if type == "BOOLEAN" else 0))
     filled = reduce(add, ((~nw.col(name).is_null()).cast(nw.Int32) for name in PROFILE))
-    return rows.select(*KEY, *columns).with_columns(profile_completeness=filled.cast(nw.Float64) * (1 / len(PROFILE)))
+    return (
+        rows.select(*KEY, *values)
+        .select(*KEY, *(feature.name for feature in features))
+        .with_columns(profile_completeness=filled.cast(nw.Float64) * (1 / len(PROFILE)))
+    )

@@ -66,6 +66,7 @@ def test_visits(events: list[dict[str, Any]]) -> None:
     assert on_both(sessionise, events_table(*events))["event_count"].sum() == len(events)
 
 
+@pytest.mark.slow
 @half
 @given(worlds, st.sampled_from(DAYS))
 def test_filed_visits(events: list[dict[str, Any]], day: date) -> None:
@@ -73,6 +74,7 @@ def test_filed_visits(events: list[dict[str, Any]], day: date) -> None:
     on_both(filed_sessions, known.filter(pl.col("as_of_date") >= TUESDAY), known, contract=SESSIONS)
 
 
+@pytest.mark.slow
 @half
 @given(worlds)
 def test_daily_activity(events: list[dict[str, Any]]) -> None:
@@ -106,6 +108,7 @@ def copies(seed: int, size: int) -> pl.DataFrame:
 landed = st.builds(copies, st.integers(0, 10_000), st.integers(1, 120))
 
 
+@pytest.mark.slow
 @given(landed)
 def test_copies_bots_and_links(rows: pl.DataFrame) -> None:
     before = rows.head(3).select("event_id")
@@ -168,6 +171,7 @@ def days_table(rebuilt: bool = False) -> pl.DataFrame:
     )
 
 
+@pytest.mark.slow
 @given(crms, st.booleans(), st.booleans())
 def test_subscribers(crm: tuple[pl.DataFrame, ...], has_dated_tags: bool, rebuilt: bool) -> None:
     def room(which: int) -> Room:

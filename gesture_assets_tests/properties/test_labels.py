@@ -151,6 +151,7 @@ ids = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(ids, min_size=1, max_size=30, unique=True), st.integers(0, 1_000))
 def test_a_person_is_drawn_alike_by_both_engines_and_python(people: list[str], seed: int) -> None:
     people = [who.replace("\x00", "") for who in people]  # DuckDB ends a text there

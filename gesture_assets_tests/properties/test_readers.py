@@ -472,6 +472,7 @@ def test_no_record_of_a_file_that_failed_once_is_lost(
     (any_refusal_is_told if file.records < 0 else nothing_is_lost)(reader, file)
 
 
+@pytest.mark.slow
 def test_a_file_that_fails_is_kept_as_small_as_it_can_be_and_is_named(
     reader: tuple[duckdb.DuckDBPyConnection, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,6 +177,7 @@ def test_what_became_known_later_changes_nothing() -> None:
     assert not features_of(events, WEDNESDAY).drop("as_of_date").equals(before.drop("as_of_date"))
 
 
+@pytest.mark.slow
 def test_several_moments_at_once_are_what_each_gives_alone() -> None:
     events, days = random_events(4, 120), (MONDAY, TUESDAY, WEDNESDAY)
     others: dict[str, Any] = {

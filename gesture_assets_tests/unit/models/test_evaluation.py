@@ -70,6 +70,7 @@ def test_users_that_tie_at_the_edge_of_the_top_count_in_part() -> None:
     assert evaluation.metrics["roc_auc"].value == 0.5
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     true = evaluate(*judged(400_000, 99), bootstrap=1).metrics
     held = dict.fromkeys(("roc_auc", "brier", "lift_top_20"), 0)
@@ -170,6 +171,7 @@ def test_rows_of_one_outcome_have_nothing_to_compare_by() -> None:
     assert comparison.verdict == "within noise"
 
 
+@pytest.mark.slow
 def test_a_challenger_is_better_only_beyond_noise() -> None:
     y, p = judged(4_000, digits=6)
     random = np.random.default_rng(2)

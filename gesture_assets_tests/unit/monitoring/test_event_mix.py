@@ -82,6 +82,7 @@ def test_an_ordinary_week_is_silent_and_steps_are_found_in_the_reference() -> No
     assert rows_of(watched, "all", "cart → pay")["rate_reference"] == pytest.approx(0.8, abs=0.06)
 
 
+@pytest.mark.slow
 def test_nights_without_an_incident_are_silent_in_the_long_run() -> None:
     assert sum(bool(alarms(mix(world(seed=seed)))) for seed in range(2, 42)) <= 1
 
@@ -198,6 +199,7 @@ def test_nothing_at_all_is_no_error() -> None:
     assert mix(world(), NIGHT + timedelta(days=100)).is_empty()
 
 
+@pytest.mark.slow
 def test_of_very_many_visitors_some_are_drawn_and_tell_the_same_story(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = world(visitors=400, change=no_cart_but_a_crash)
     everybody = mix(rows)

@@ -132,6 +132,7 @@ def test_on_calibrated_scores_the_estimate_is_near_what_comes(seed: int) -> None
     assert abs(estimates["f1"].value - actual["f1"].value) <= 0.05
 
 
+@pytest.mark.slow
 def test_the_interval_holds_what_comes_about_as_often_as_it_says() -> None:
     held: dict[str, int] = dict.fromkeys(ESTIMATED, 0)
     for seed in range(100):

@@ -200,6 +200,7 @@ def odd_world(seed: int) -> World:
     return World(events, linked, crm, earlier=MONDAY + timedelta(days=2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_parts_sum_to_the_change_and_end_at_what_was_published(seed: int) -> None:
     names = [feature.name for feature in feature_registry(TAGS)]
@@ -221,6 +222,7 @@ def test_parts_sum_to_the_change_and_end_at_what_was_published(seed: int) -> Non
     assert by_user.select(pl.col(PARTS[:4]).abs().sum()).row(0) > (0, 0, 0, 0)
 
 
+@pytest.mark.slow
 def test_one_user_alone_is_explained_like_among_all() -> None:
     world = odd_world(1)
     everybody, _ = world.explained(rules(0.5, 0.5), rules(0.3, 0.7))

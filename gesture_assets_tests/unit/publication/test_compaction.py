@@ -79,6 +79,7 @@ def test_a_file_stays_as_it_is_where_the_copy_would_not_fit(
     assert "no room to compact" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_killed_compaction_leaves_the_file_and_the_next_one_cleans_up(tmp_path: Path) -> None:
     path = wasteful(tmp_path / "killed.duckdb")
     before = content(path)

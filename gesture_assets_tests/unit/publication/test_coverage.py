@@ -142,6 +142,7 @@ def ledger_row(
     return LedgerRow(name, day, attempt, verdict, 1, "h", inputs, checks, None, "r", False, NIGHT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", READERS_OF_ALL)
 def test_each_nightly_table_can_keep_a_night_from_leaving(open_session: Callable, reader: str) -> None:
     nightly = [contract for contract in TABLES if contract.is_nightly]

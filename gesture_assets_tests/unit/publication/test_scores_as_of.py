@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import narwhals as nw
+import pytest
 
 from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.publication.publish import publish
@@ -14,6 +15,7 @@ from gesture_assets_tests.conftest import OpenSession
 from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT, good_table
 
 
+@pytest.mark.slow
 def test_a_restated_day_is_what_it_was_before_and_what_it_is_after(
     settings: Settings, open_session: OpenSession, good_night_warehouse: Path
 ) -> None:

@@ -85,6 +85,7 @@ def test_each_number_has_the_sql_that_gives_it(page_of: AskPage) -> None:
     assert text.count("<table>") + text.count("<figure>") <= len(statements(text))
 
 
+@pytest.mark.slow
 def test_the_page_is_small_loads_nothing_and_is_the_same_each_time(page_of: AskPage) -> None:
     text, _ = page_of()
     assert len(text) < 5_000_000

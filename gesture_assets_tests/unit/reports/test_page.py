@@ -66,6 +66,7 @@ def test_a_page_shows_text_as_text_and_loads_nothing() -> None:
     assert text == page.html()
 
 
+@pytest.mark.slow
 def test_pictures_are_the_same_bytes_each_time_and_small() -> None:
     for picture, redrawn in zip(pictures(), pictures(), strict=True):
         assert (picture.alt, picture.svg, picture.png) == (redrawn.alt, redrawn.svg, redrawn.png)

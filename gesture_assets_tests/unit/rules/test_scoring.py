@@ -409,6 +409,7 @@ def test_scores_stay_within_1_to_100_and_are_the_sum_of_their_parts(rows, rule_s
     assert scores["score"].to_list() == scores["points"].clip(1, 100).to_list()
 
 
+@pytest.mark.slow
 @half
 @given(st.lists(ROWS, min_size=2, max_size=12), st.sampled_from(SHIPPED), st.data())
 def test_a_users_bytes_do_not_depend_on_who_else_is_in_the_batch(rows, rule_set, data):
@@ -428,6 +429,7 @@ def test_duckdb_and_polars_give_the_same_bytes(rows, rule_set):
         assert polars.equals(duck)
 
 
+@pytest.mark.slow
 def test_duckdb_and_polars_agree_on_many_amounts_and_ages():
     amounts = [1.37 * n for n in range(1, 20_001)]
     rows = {

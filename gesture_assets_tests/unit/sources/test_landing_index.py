@@ -271,6 +271,7 @@ except DiskFull as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_a_file_is_indexed_is_told_as_one_and_the_index_stays(
     open_session: Callable, settings: Settings
 ) -> None:
