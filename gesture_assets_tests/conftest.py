@@ -124,12 +124,22 @@ def open_session(settings: Settings) -> OpenSession:
     return opened
 
 
+@pytest.fixture(scope="session")
+def duckdb_started() -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB, started once: that takes as long as most tests."""
+    with connect() as connection:
+        yield connection
+
+
 @pytest.fixture
-def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    """An in-memory DuckDB in UTC."""
-    con = connect()
-    yield con
-    con.close()
+def connection(duckdb_started: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to an empty database in memory."""
+    with duckdb_started.cursor() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute("attach ':memory:' as test")
+        connection.execute("use test")
+        yield connection
+    duckdb_started.execute("detach test")
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from gesture_assets.warehouse.run_queue import RunQueue
 from gesture_assets_tests.running import definitions
 from gesture_assets_tests.unit.warehouse.test_run_queue import D8, D9, under_way
 
+pytestmark = pytest.mark.slow
+
 CHECK = dg.AssetCheckKey(dg.AssetKey("raw_events"), "each_key_occurs_once")
 
 

@@ -13,6 +13,8 @@ from gesture_assets.monitoring.tables import RETRAIN_DECISION
 from gesture_assets.settings import Settings
 from gesture_assets_tests.running import definitions
 
+pytestmark = pytest.mark.slow
+
 DAY = date(2026, 3, 9)
 ZERO = {"DATE": DAY, "TIMESTAMP": datetime(2026, 3, 10, 2), "VARCHAR": "x", "BOOLEAN": False}
 
