@@ -19,6 +19,7 @@ from gesture_assets.nights.steps import Step, run_step
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.run_queue import RunQueue
+from gesture_assets.warehouse.warehouse import kept_open
 
 NOW_TAG = "gesture/now"
 MACHINE_FAILURES = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
@@ -114,7 +115,8 @@ def warehouse_resource(settings: Settings) -> dg.ResourceDefinition:
         info = RunInfo(run.run_id, run_moment(context.instance, run), days, "nightly")
         what = f"{'backfill' if info.is_only_backfill else 'nightly'} of {info.window}" if days else "a run"
         queue = RunQueue.beside(settings.warehouse)
-        with queue.register(run.run_id, what, days, goes_first=not info.is_only_backfill):
+        registered = queue.register(run.run_id, what, days, goes_first=not info.is_only_backfill)
+        with registered, kept_open(settings.warehouse):
             try:
                 yield night
             finally:  # by now no step is left

@@ -17,6 +17,7 @@ from gesture_assets.nights.night import open_night
 from gesture_assets.nights.steps import Step, StepResult, run_step
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.warehouse.warehouse import kept_open
 
 log = logging.getLogger(__name__)
 
@@ -89,21 +90,22 @@ def run_steps(
     failures: dict[str, Exception] = {}
     closed: list[str] = []
     lost: set[str] = set()  # tables that the run did not fill
-    for step in steps:
-        if lost.intersection(step.upstream):
-            closed.append(step.name)
-        else:
-            run = RunInfo(run_id, now, tuple(days), step.name, **exceptions)
-            try:
-                with open_night(settings, run, options=_options(step, options)) as night:
-                    results[step.name] = run_step(step, night)
-            except GestureError as error:
-                failures[step.name] = error
+    with kept_open(settings.warehouse):
+        for step in steps:
+            if lost.intersection(step.upstream):
+                closed.append(step.name)
             else:
-                if failure := results[step.name].failure:
-                    failures[step.name] = failure
-        if step.name in failures or step.name in closed:
-            lost.update(table.name for table in step.tables)
+                run = RunInfo(run_id, now, tuple(days), step.name, **exceptions)
+                try:
+                    with open_night(settings, run, options=_options(step, options)) as night:
+                        results[step.name] = run_step(step, night)
+                except GestureError as error:
+                    failures[step.name] = error
+                else:
+                    if failure := results[step.name].failure:
+                        failures[step.name] = failure
+            if step.name in failures or step.name in closed:
+                lost.update(table.name for table in step.tables)
     return NightResult(run_id, results, failures, tuple(closed))
 
 

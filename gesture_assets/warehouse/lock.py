@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,10 +67,29 @@ def wait_while(
         log.info("%s waited %.1f s for %s", waiter, time.monotonic() - started, waits_for)
 
 
+@dataclass(frozen=True)
+class HeldLock:
+    """The writer's lock while this process has it: the lock's file and the file of who is next, both open."""
+
+    descriptor: int
+    line: int
+
+    def sign(self, holder: str) -> None:
+        """Say what is being done now."""
+        _sign(self.descriptor, holder)
+
+    def is_wanted(self) -> bool:
+        """Whether somebody stands in line."""
+        if not _try(self.line):
+            return True
+        fcntl.flock(self.line, fcntl.LOCK_UN)
+        return False
+
+
 @contextmanager
 def writer_lock(
     path: Path, *, holder: str, timeout_seconds: float, ahead: Callable[[], str | None] = lambda: None
-) -> Iterator[None]:
+) -> Iterator[HeldLock]:
     """Hold the lock file at `path`, waiting up to `timeout_seconds` with growing pauses.
 
     Who waits stands in line: a holder that gives the lock back and wants it again comes after whoever is next. `ahead`
@@ -107,7 +127,7 @@ def writer_lock(
         wait_while(obstacle, waiter=holder, waits_for="the warehouse", timeout_seconds=timeout_seconds, give_up=give_up)
         fcntl.flock(line, fcntl.LOCK_UN)
         _sign(descriptor, holder)
-        yield
+        yield HeldLock(descriptor, line)
     finally:
         os.close(line)
         os.close(descriptor)  # releases the lock

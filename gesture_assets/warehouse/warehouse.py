@@ -5,8 +5,9 @@ an open warehouse (`session.py`), the file for everybody else (`publication/`).
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse.format import create_file, migrate, raise_unreadable
 from gesture_assets.warehouse.landed_days import create_landed_days
 from gesture_assets.warehouse.ledger import create_ledger
-from gesture_assets.warehouse.lock import attach_when_free, writer_lock
+from gesture_assets.warehouse.lock import HeldLock, attach_when_free, writer_lock
 from gesture_assets.warehouse.restatement import create_restatements
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.run_queue import RunQueue
@@ -55,48 +56,120 @@ class Warehouse:
         )
 
     @contextmanager
-    def locked(self, holder: str, ahead: Callable[[], str | None] = lambda: None) -> Iterator[None]:
+    def locked(self, holder: str, ahead: Callable[[], str | None] = lambda: None) -> Iterator[HeldLock]:
         """Hold the writer's lock without opening the file; `ahead` names whom to let pass before."""
         lock = self.path.with_suffix(".lock")
-        with writer_lock(lock, holder=holder, timeout_seconds=self.lock_timeout_seconds, ahead=ahead):
-            yield
+        with writer_lock(lock, holder=holder, timeout_seconds=self.lock_timeout_seconds, ahead=ahead) as held:
+            yield held
 
     @contextmanager
     def open(self, run: RunInfo) -> Iterator[Session]:
         """The open warehouse, for this process alone; a backfill lets the nightly pass, between any two of its steps.
 
-        Raises `WarehouseBusy` naming the holder when time is up, `DiskFull`, `NotWritable`, and `ConfigError` for a
-        file that cannot be worked with: damaged, somebody else's, or of a newer version.
+        Within `kept_open` it stays open for the next step. Raises `WarehouseBusy` naming the holder when time is up,
+        `DiskFull`, `NotWritable`, and `ConfigError` for a file that cannot be worked with: damaged, somebody else's, or
+        of a newer version.
         """
         ahead = RunQueue.beside(self.path).who_goes_first if run.is_only_backfill else lambda: None
         doing = f"{run.step} for {run.window}" if run.days else run.step
-        with (
-            raise_unwritable(doing, self.path),
-            raise_unreadable(self.path),
-            self.locked(f"{run.step}, run {run.run_id[:8]}", ahead),
-        ):
-            spill = self.path.with_suffix(".spill")
+        holder = f"{run.step}, run {run.run_id[:8]}"
+        with raise_unwritable(doing, self.path), raise_unreadable(self.path), ExitStack() as stack:
+            opened = _KEPT.take(self.path)
+            if opened and ahead():
+                opened.close()
+                opened = None
+            opened = opened or OpenWarehouse.of(self, run.step, holder, ahead)
+            stack.callback(opened.close)
+            opened.lock.sign(holder)
+            opened.clear()
+            yield Session(opened.connection, run, self.published, self.blocking)
+            if _KEPT.keep(self.path, opened):
+                stack.pop_all()
+
+
+@dataclass(frozen=True)
+class OpenWarehouse:
+    """The lock, the connection, and what is undone when they are given back."""
+
+    connection: duckdb.DuckDBPyConnection
+    lock: HeldLock
+    spill: Path
+    close: Callable[[], None]
+
+    @classmethod
+    def of(cls, warehouse: Warehouse, step: str, holder: str, ahead: Callable[[], str | None]) -> "OpenWarehouse":
+        """Wait for the lock and open the file of `warehouse`, for `step`."""
+        path = warehouse.path
+        with ExitStack() as stack:
+            lock = stack.enter_context(warehouse.locked(holder, ahead))
+            spill = path.with_suffix(".spill")
             shutil.rmtree(spill, ignore_errors=True)  # a killed run leaves one behind
-            connection = connect(self.threads, self.memory_limit)
-            try:
-                if not self.path.exists():
-                    create_file(self.path)
-                attach_when_free(
-                    connection, self.path, name="warehouse", holder=run.step, timeout_seconds=self.lock_timeout_seconds
-                )
-                migrate(connection, self.path)
-                # Staged rows live for minutes: compressing them costs more than all audits. What memory cannot hold
-                # goes to the spill folder.
-                connection.execute("attach ':memory:' as scratch")
-                connection.execute(f"set temp_directory = {literal(spill)}")
-                for schema in (REJECTED, SUPERSEDED, STAGE, STEPS, AUDIT_SCHEMA):
-                    connection.execute(f"create schema if not exists {schema}")
-                for create in (*OWN_TABLES, *self.create):
-                    create(connection)
-                yield Session(connection, run, self.published, self.blocking)
-            finally:
-                connection.close()
-                shutil.rmtree(spill, ignore_errors=True)
+            stack.callback(shutil.rmtree, spill, ignore_errors=True)
+            connection = stack.enter_context(connect(warehouse.threads, warehouse.memory_limit))
+            if not path.exists():
+                create_file(path)
+            attach_when_free(
+                connection, path, name="warehouse", holder=step, timeout_seconds=warehouse.lock_timeout_seconds
+            )
+            migrate(connection, path)
+            for schema in (REJECTED, SUPERSEDED):
+                connection.execute(f"create schema if not exists {schema}")
+            for create in (*OWN_TABLES, *warehouse.create):
+                create(connection)
+            return cls(connection, lock, spill, stack.pop_all().close)
+
+    def clear(self) -> None:
+        """Make the scratch database anew: what a step before has staged is of no use to the next."""
+        # Staged rows live for minutes: compressing them costs more than all audits. What memory cannot hold goes to the
+        # spill folder.
+        self.connection.execute("use memory")
+        self.connection.execute("detach database if exists scratch")
+        self.connection.execute("attach ':memory:' as scratch")
+        self.connection.execute(f"set temp_directory = {literal(self.spill)}")
+        for schema in (STAGE, STEPS, AUDIT_SCHEMA):
+            self.connection.execute(f"create schema {schema}")
+
+
+class _Kept:
+    """The warehouses that runs of this process keep open between two of their steps, by path."""
+
+    def __init__(self) -> None:
+        self._runs: Counter[Path] = Counter()
+        self._idle: dict[Path, OpenWarehouse] = {}
+
+    def take(self, path: Path) -> OpenWarehouse | None:
+        """The open warehouse, if nobody here uses it."""
+        return self._idle.pop(path, None)
+
+    def keep(self, path: Path, opened: OpenWarehouse) -> bool:
+        """Whether `opened` is kept: a run here goes on, and nobody stands in line for the lock."""
+        if not self._runs[path] or path in self._idle or opened.lock.is_wanted():
+            return False
+        self._idle[path] = opened
+        return True
+
+    @contextmanager
+    def run(self, path: Path) -> Iterator[None]:
+        self._runs[path] += 1
+        try:
+            yield
+        finally:
+            self._runs[path] -= 1
+            if not self._runs[path] and (opened := self.take(path)):
+                opened.close()
+
+
+_KEPT = _Kept()
+
+
+@contextmanager
+def kept_open(path: Path) -> Iterator[None]:
+    """Meanwhile the warehouse at `path` stays open from one step to the next, unless somebody waits for it.
+
+    Opening it takes longer than many a step. After a step that fails it is closed.
+    """
+    with raise_unwritable("a run", path), _KEPT.run(path):
+        yield
 
 
 def connect(threads: int | None = None, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
