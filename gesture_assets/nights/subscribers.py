@@ -30,7 +30,6 @@ from gesture_assets.subscribers.tables import (
     VALIDATED_SUBSCRIBERS,
 )
 from gesture_assets.subscribers.validate import subscribers_as_of
-from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.ledger import Verdict
 
 log = logging.getLogger(__name__)
@@ -79,7 +78,7 @@ def crm_subscribers(night: Night, days: Days) -> Built:
     canonical = canonical_crm(connection, content, pseudonym_key(night.settings))
     subscribers, tags, purchases = (nw.from_native(relation) for relation in canonical)
     has_dated_tags = "tagged_at" in content.tables["Tags"].columns
-    verdicts = ledger.latest(connection, VALIDATED_SUBSCRIBERS.name)
+    verdicts = night.session.latest(VALIDATED_SUBSCRIBERS.name)
     # A past day that holds a snapshot is what it was: today's CRM has nothing to say about it.
     stored_days = [
         day

@@ -18,7 +18,6 @@ from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.errors import GateClosed, listing
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.sql import literal
-from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.format import unreadable
 from gesture_assets.warehouse.ledger import LEDGER
 from gesture_assets.warehouse.lock import attach_when_free
@@ -50,7 +49,7 @@ def called_for_training(published: Path) -> TrainingCall | None:
 
 def live_days(session: Session, contracts: Sequence[Contract]) -> dict[date, str]:
     """Day -> hash of what landed that it was built from, for days on which every table has an open gate."""
-    verdicts = [ledger.latest(session.connection, contract.name) for contract in contracts]
+    verdicts = [session.latest(contract.name) for contract in contracts]
     days = (
         set.intersection(*({day for day, entry in table.items() if entry.is_open} for table in verdicts))
         if verdicts

@@ -22,18 +22,36 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Known:
+    """What need not be asked twice while the warehouse is open here, for nobody else writes: of one run's steps."""
+
+    verdicts: dict[str, Verdicts] = field(default_factory=dict[str, Verdicts])  # by table
+    verified: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])  # table, and what was asked
+    hashed: set[tuple[str, date, str]] = field(default_factory=set[tuple[str, date, str]])  # table, day, its live hash
+
+    def forget(self, *tables: str) -> None:
+        """The ledger has rows of `tables` that were not there when it was asked."""
+        for table in tables:
+            self.verdicts.pop(table, None)
+        self.verified.difference_update([asked for asked in self.verified if asked[0] in tables])
+
+
+@dataclass(frozen=True)
 class Gates:
-    """The gates as `run` finds them. Nobody else writes while the warehouse is open here."""
+    """The gates as `run` finds them."""
 
     connection: duckdb.DuckDBPyConnection
     run: RunInfo
-    _latest: dict[str, Verdicts] = field(default_factory=dict)  # by table, as far as they were asked for
+    known: Known = field(default_factory=Known)
 
     def latest(self, table: str) -> Verdicts:
         """The latest verdicts of `table`."""
-        if table not in self._latest:
-            self._latest[table] = ledger.latest(self.connection, table)
-        return self._latest[table]
+        known = self.known.verdicts
+        if not known:
+            known.update(ledger.latest(self.connection))
+        if table not in known:
+            known.update(ledger.latest(self.connection, table))
+        return known[table]
 
     def require(self, table: str, days: Sequence[date], *, built: Sequence[date]) -> str:
         """One hash over `table`@`days`, which something for the days `built` is made of. Raises `GateClosed`."""
@@ -52,9 +70,9 @@ class Gates:
         closed = [day for day in days if day not in verdicts or not verdicts[day].is_open]
         if not closed:
             return
-        attempts = ledger.next_attempts(self.connection, table, closed)
+        attempts = ledger.next_attempts(verdicts, closed)
         counts = count_rows(self.connection, f"{LIVE}.{table}", closed)
-        hashes = ledger.live_hashes(self.connection, table)
+        hashes = ledger.live_hashes(verdicts)
         self.record(
             [
                 LedgerRow.of_run(
@@ -74,8 +92,4 @@ class Gates:
     def record(self, rows: Sequence[LedgerRow]) -> None:
         """Write `rows` into the ledger."""
         ledger.append(self.connection, rows)
-        self.forget()
-
-    def forget(self) -> None:
-        """The ledger has rows that were not there when it was asked."""
-        self._latest.clear()
+        self.known.forget(*(row.table_name for row in rows))

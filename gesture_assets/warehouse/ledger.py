@@ -137,25 +137,19 @@ def append(connection: duckdb.DuckDBPyConnection, rows: Iterable[LedgerRow]) -> 
         connection.executemany(f"insert into {LEDGER} values ({marks})", values)
 
 
-def next_attempts(connection: duckdb.DuckDBPyConnection, table: str, days: Sequence[date]) -> dict[date, int]:
-    """The number of the next audit of `table` for each of `days`, from 1."""
-    attempts = dict(
-        connection.execute(
-            f"select partition, max(attempt) from {LEDGER} where table_name = ? group by all", [table]
-        ).fetchall()
-    )
-    return {day: attempts.get(day, 0) + 1 for day in days}
-
-
 @dataclass(frozen=True)
 class LatestVerdict:
-    """What the latest audit of a table and day found. `checks` are JSON."""
+    """What the latest audit of a table and day found. `checks` are JSON, of a FAIL only.
+
+    `live_hash` is the content hash of the rows that are live, those of the newest PASS; None where there was none.
+    """
 
     verdict: Verdict
     attempt: int
     row_count: int
     content_hash: str
-    checks: str
+    live_hash: str | None
+    checks: str | None
 
     @property
     def is_open(self) -> bool:
@@ -165,20 +159,36 @@ class LatestVerdict:
     @property
     def breaches(self) -> list[dict[str, str]]:
         """The failed checks that block."""
-        return [check for check in json.loads(self.checks) if not check["passed"] and check["severity"] == "ERROR"]
+        checks = json.loads(self.checks or "[]")
+        return [check for check in checks if not check["passed"] and check["severity"] == "ERROR"]
 
 
 Verdicts = dict[date, LatestVerdict]
 
 
-def latest(connection: duckdb.DuckDBPyConnection, table: str) -> Verdicts:
-    """Day -> the latest verdict of `table`."""
+def next_attempts(verdicts: Verdicts, days: Sequence[date]) -> dict[date, int]:
+    """The number of the next audit of a table for each of `days`, from 1."""
+    return {day: verdicts[day].attempt + 1 if day in verdicts else 1 for day in days}
+
+
+def latest(connection: duckdb.DuckDBPyConnection, *tables: str) -> dict[str, Verdicts]:
+    """Table -> day -> its latest verdict, of `tables`, or of all that were ever audited."""
+    only = f"where table_name in ({', '.join('?' for _ in tables)})" if tables else ""
     rows = connection.execute(
-        f"""select partition, verdict, attempt, row_count, content_hash, checks from {LEDGER} where table_name = ?
-        qualify row_number() over (partition by partition order by attempt desc) = 1""",
-        [table],
+        f"""with latest as (
+            select table_name, partition, arg_max(verdict, attempt) as verdict, max(attempt) as attempt,
+                arg_max(row_count, attempt) as row_count, arg_max(content_hash, attempt) as content_hash,
+                arg_max(content_hash, attempt) filter (where verdict = 'PASS') as live_hash
+            from {LEDGER} {only} group by all)
+        select latest.*, failed.checks from latest
+        left join (select table_name, partition, attempt, checks from {LEDGER} where verdict = 'FAIL') as failed
+            using (table_name, partition, attempt)""",
+        tables,
     ).fetchall()
-    return {day: LatestVerdict(Verdict(verdict), *rest) for day, verdict, *rest in rows}
+    verdicts: dict[str, Verdicts] = {table: {} for table in tables}
+    for table, day, verdict, *rest in rows:
+        verdicts.setdefault(table, {})[day] = LatestVerdict(Verdict(verdict), *rest)
+    return verdicts
 
 
 def built_from(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date, dict[str, str]]:
@@ -239,15 +249,9 @@ def earlier_days(hashes: Mapping[date, str], days: Sequence[date]) -> dict[date,
     return digests
 
 
-def live_hashes(connection: duckdb.DuckDBPyConnection, table: str) -> dict[date, str]:
+def live_hashes(verdicts: Verdicts) -> dict[date, str]:
     """Day -> content hash of the rows that are live: those of the newest PASS."""
-    return dict(
-        connection.execute(
-            f"select partition, arg_max(content_hash, attempt) from {LEDGER} "
-            "where table_name = ? and verdict = 'PASS' group by all",
-            [table],
-        ).fetchall()
-    )
+    return {day: entry.live_hash for day, entry in verdicts.items() if entry.live_hash is not None}
 
 
 def _culprit(
@@ -263,7 +267,7 @@ def _culprit(
         [table, min(closed), max(closed)],
     ).fetchall()
     for (name,) in sisters:
-        verdicts = latest(connection, name)
+        verdicts = latest(connection, name)[name]
         days = [day for day in closed if day in verdicts and not verdicts[day].is_open and verdicts[day].breaches]
         if days:
             return name, days
@@ -283,7 +287,7 @@ def require(
 
     Raises `GateClosed` listing what is missing or failed, and the command that repairs it.
     """
-    verdicts = latest(connection, table) if verdicts is None else verdicts
+    verdicts = latest(connection, table)[table] if verdicts is None else verdicts
     closed = {day: verdicts.get(day) for day in days if day not in verdicts or not verdicts[day].is_open}
     if closed:
         if culprit := _culprit(connection, table, closed):

@@ -5,7 +5,7 @@ Belongs here: replacing rows, rejecting them, restating published ones. Does not
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from gesture_assets.vocabulary.personal_data import masked_sql
 from gesture_assets.vocabulary.sql import identifier
 from gesture_assets.warehouse import ledger, restatement
 from gesture_assets.warehouse.commits import DayVerdict
-from gesture_assets.warehouse.ledger import LedgerRow, Verdict
+from gesture_assets.warehouse.ledger import LedgerRow, Verdict, Verdicts
 from gesture_assets.warehouse.relations import EMPTY_HASH, content, days_sql, has_table, hashes
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.schemas import LIVE, REJECTED, STAGE, SUPERSEDED
@@ -46,11 +46,12 @@ def promote(
     audits: Mapping[date, Audits],
     origin: Origin,
     published: Path | None,
+    latest: Callable[[str], Verdicts],
 ) -> list[tuple[DayVerdict, ...]]:
     """The verdicts of each of `contracts`, after one transaction: rows of good days and the ledger rows of all days.
 
-    `audits`: day -> what was found. Raises `ContractBreach` for a day that is in the file `published` and would change
-    without a reason.
+    `audits`: day -> what was found; `latest`: table -> its verdicts so far. Raises `ContractBreach` for a day that is
+    in the file `published` and would change without a reason.
     """
     old = [day for day in _good(audits) if origin.run.is_backfill(day)]
     readers_have = {
@@ -59,7 +60,14 @@ def promote(
     }
     with transaction(connection):
         results = [
-            _promote(connection, contract, audits, origin, {day: readers_have[contract.name].get(day) for day in old})
+            _promote(
+                connection,
+                contract,
+                audits,
+                origin,
+                {day: readers_have[contract.name].get(day) for day in old},
+                latest(contract.name),
+            )
             for contract in contracts
         ]
     for contract, verdicts in zip(contracts, results, strict=True):
@@ -79,13 +87,14 @@ def _promote(
     audits: Mapping[date, Audits],
     origin: Origin,
     readers_have: Mapping[date, str | None],
+    latest: Verdicts,
 ) -> tuple[DayVerdict, ...]:
     """One table; the caller owns the transaction. `readers_have`: old day -> its published hash, None for none."""
     days, good = list(audits), _good(audits)
     is_structured = audits[days[0]][contract.name].is_structured
     staged = hashes(connection, f"{STAGE}.{contract.name}", days) if is_structured else {}
-    live = _live_hashes(connection, contract, staged)
-    attempts = ledger.next_attempts(connection, contract.name, days)
+    live = _live_hashes(connection, contract, staged, latest)
+    attempts = ledger.next_attempts(latest, days)
     verdicts = []
     for day in days:
         count, digest = staged.get(day, (0, EMPTY_HASH))
@@ -128,13 +137,16 @@ def _promote(
 
 
 def _live_hashes(
-    connection: duckdb.DuckDBPyConnection, contract: Contract, staged: Mapping[date, tuple[int, str]]
+    connection: duckdb.DuckDBPyConnection,
+    contract: Contract,
+    staged: Mapping[date, tuple[int, str]],
+    latest: Verdicts,
 ) -> dict[date, str]:
     """Day -> content hash of the newest PASS; where equal rows are staged, of the rows that really are live.
 
     Otherwise a day that somebody edited by hand would pass for unchanged, and a re-run would not mend it.
     """
-    recorded = ledger.live_hashes(connection, contract.name)
+    recorded = ledger.live_hashes(latest)
     repeated = [day for day, (_, digest) in staged.items() if recorded.get(day) == digest]
     if repeated:
         live = hashes(connection, content(contract), repeated)

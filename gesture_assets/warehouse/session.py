@@ -22,8 +22,8 @@ from gesture_assets.frames import Frame
 from gesture_assets.warehouse import landed_days, ledger, promotion, relations, staging
 from gesture_assets.warehouse.audit import CheckOutcome
 from gesture_assets.warehouse.commits import DayVerdict, TableCommit
-from gesture_assets.warehouse.gates import Gates
-from gesture_assets.warehouse.ledger import LedgerRow, Verdict
+from gesture_assets.warehouse.gates import Gates, Known
+from gesture_assets.warehouse.ledger import LedgerRow, Verdict, Verdicts
 from gesture_assets.warehouse.relations import EMPTY_HASH
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.schemas import LIVE
@@ -46,14 +46,14 @@ class Session:
     published: Path | None = None  # the link that readers use: what it holds changes only for a reason
     blocking: tuple[str, ...] = ()  # checks that would only report, and block here
     reads: list[str] = field(default_factory=list, init=False)  # tables that were read, in order, once each
+    known: Known = field(default_factory=Known)
     _inputs: dict[str, str] = field(default_factory=dict, init=False)
-    _verified: set[tuple[object, ...]] = field(default_factory=set, init=False)
     _gates: Gates = field(init=False)
     _staging: Staging = field(init=False)
 
     def __post_init__(self) -> None:
         """Nothing is asked and nothing staged yet."""
-        self._gates = Gates(self.connection, self.run)
+        self._gates = Gates(self.connection, self.run, self.known)
         self._staging = Staging(self.connection)
 
     # ---- reading -------------------------------------------------------------------------------------------------
@@ -105,9 +105,9 @@ class Session:
             self._gates.open_by_hand(contract.name, required)
             self.ensure(contract)  # what was never built is read as empty
             digest = self._gates.require(contract.name, required, built=days)
-        if (asked := (contract.name, *required, since)) not in self._verified:
+        if (asked := (contract.name, *required, since)) not in self.known.verified:
             self.verify_unchanged(contract, required, since=since)
-            self._verified.add(asked)  # nobody else writes while the warehouse is open here
+            self.known.verified.add(asked)
         return digest
 
     def select(self, contract: Contract, where: str = "true", *, columns: Sequence[str] | None = None) -> Frame:
@@ -161,8 +161,7 @@ class Session:
         changed += [day for day in live if day not in verdicts]
         newest = max(days)
         if not changed and verdicts[newest].verdict is Verdict.PASS and live.get(newest):
-            _, digest = self.hashes(relations.content(contract), [newest]).get(newest, (0, ""))
-            changed = [newest] if digest != verdicts[newest].content_hash else []
+            changed = self.not_as_passed(contract, {newest: verdicts[newest].content_hash})
         if changed:
             raise ContractBreach(
                 f"{self.run.step} cannot be built for {self.run.window}.",
@@ -171,6 +170,18 @@ class Session:
                 where="data/warehouse.duckdb, which only `gesture` may write",
                 next_step=f"gesture run --date {min(changed)}",
             )
+
+    def not_as_passed(self, contract: Contract, passed: Mapping[date, str]) -> list[date]:
+        """The days whose live rows have another content hash than the one that `passed` (day -> hash)."""
+        unknown = [day for day, digest in passed.items() if (contract.name, day, digest) not in self.known.hashed]
+        live = self.hashes(relations.content(contract), unknown) if unknown else {}
+        changed = [day for day in unknown if live.get(day, (0, EMPTY_HASH))[1] != passed[day]]
+        self.known.hashed.update((contract.name, day, passed[day]) for day in unknown if day not in changed)
+        return changed
+
+    def latest(self, table: str) -> Verdicts:
+        """Day -> the latest verdict of `table`."""
+        return self._gates.latest(table)
 
     def _require(self, contract: Contract, required: Sequence[date], days: Sequence[date]) -> str:
         """The hash over `required`, once the gates are seen to be open."""
@@ -210,9 +221,13 @@ class Session:
         whole = window.audit(days)
         by_day = window.by_day(days, whole)
         origin = promotion.Origin(self.run, {**self._inputs, **inputs}, keys, version)
-        verdicts = promotion.promote(self.connection, contracts, by_day, origin, self.published)
-        self._gates.forget()
-        self._verified.clear()
+        verdicts = promotion.promote(self.connection, contracts, by_day, origin, self.published, self.latest)
+        for contract, verdicts_of_table in zip(contracts, verdicts, strict=True):
+            self.known.forget(contract.name)
+            live = {
+                (contract.name, verdict.day, verdict.content_hash) for verdict in verdicts_of_table if verdict.passed
+            }
+            self.known.hashed.update(live)
         return tuple(
             TableCommit(contract, verdicts_of_table, whole[contract.name].outcomes, sql_of_table)
             for contract, verdicts_of_table, sql_of_table in zip(contracts, verdicts, sql, strict=True)
@@ -224,7 +239,7 @@ class Session:
         For ABSENT: there is no such source and nothing to audit. Readers pass, and find no rows.
         """
         days = self.run.days if days is None else days
-        attempts = ledger.next_attempts(self.connection, contract.name, days)
+        attempts = ledger.next_attempts(self.latest(contract.name), days)
         self.ensure(contract)
         self._gates.record(
             [

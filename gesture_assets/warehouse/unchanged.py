@@ -26,7 +26,6 @@ from gesture_assets.warehouse.audit import CheckOutcome, merge_outcomes
 from gesture_assets.warehouse.commits import DayVerdict, TableCommit
 from gesture_assets.warehouse.ledger import Built
 from gesture_assets.warehouse.promotion import BEFORE, BUILD
-from gesture_assets.warehouse.relations import EMPTY_HASH, content
 from gesture_assets.warehouse.session import Session
 
 log = logging.getLogger(__name__)
@@ -114,7 +113,7 @@ def _digests(session: Session, table: str, days: Sequence[date]) -> dict[date, s
 
     Reading would refuse there, and say why.
     """
-    verdicts = ledger.latest(session.connection, table)
+    verdicts = session.latest(table)
     running = hashlib.sha256()
     digests = {}
     for day in session.required_days(through=days[-1], days=days):
@@ -141,11 +140,10 @@ def still_live(
         if {day: row.input_hashes.get(BUILD) for day, row in built.items()} != dict(keys):
             return None
         # What earlier days hold may decide what a day holds, such as which copy of an event was the first.
-        before = ledger.earlier_days(ledger.live_hashes(session.connection, table.name), days)
+        before = ledger.earlier_days(ledger.live_hashes(session.latest(table.name)), days)
         if any(row.input_hashes.get(BEFORE) != before[day] for day, row in built.items()):
             return None
-        live = session.hashes(content(table), days)
-        if any(live.get(day, (0, EMPTY_HASH)) != (row.row_count, row.content_hash) for day, row in built.items()):
+        if session.not_as_passed(table, {day: row.content_hash for day, row in built.items()}):
             return None
         builds.append((table, built))
     log.info("%s: nothing has changed, the live rows stay", session.run.step)

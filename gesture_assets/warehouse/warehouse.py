@@ -8,7 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
@@ -16,6 +16,7 @@ import duckdb
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse.format import create_file, migrate, raise_unreadable
+from gesture_assets.warehouse.gates import Known
 from gesture_assets.warehouse.landed_days import create_landed_days
 from gesture_assets.warehouse.ledger import create_ledger
 from gesture_assets.warehouse.lock import HeldLock, attach_when_free, writer_lock
@@ -82,7 +83,7 @@ class Warehouse:
             stack.callback(opened.close)
             opened.lock.sign(holder)
             opened.clear()
-            yield Session(opened.connection, run, self.published, self.blocking)
+            yield Session(opened.connection, run, self.published, self.blocking, opened.known)
             if _KEPT.keep(self.path, opened):
                 stack.pop_all()
 
@@ -95,6 +96,7 @@ class OpenWarehouse:
     lock: HeldLock
     spill: Path
     close: Callable[[], None]
+    known: Known = field(default_factory=Known)
 
     @classmethod
     def of(cls, warehouse: Warehouse, step: str, holder: str, ahead: Callable[[], str | None]) -> "OpenWarehouse":

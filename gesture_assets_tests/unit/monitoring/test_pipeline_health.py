@@ -210,7 +210,7 @@ def test_trainings_are_told_with_their_outcome_from_what_the_warehouse_holds(ope
 
         def audited(run: str, at: int, table: str, verdict: Verdict, *checks: CheckOutcome) -> None:
             moment = datetime(2026, 3, 10, at)
-            attempt = ledger.next_attempts(con, table, [day])[day]
+            attempt = ledger.next_attempts(ledger.latest(con, table)[table], [day])[day]
             row = LedgerRow(table, day, attempt, verdict, 5, "0" * 32, {}, checks, None, run, False, moment)
             ledger.append(con, [row])
 

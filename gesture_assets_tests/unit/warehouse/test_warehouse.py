@@ -411,6 +411,7 @@ def test_rows_that_were_edited_by_hand_are_noticed_and_a_rerun_mends_them(open_s
     with open_session(D9) as session:
         commit(session, GOOD)
         session.connection.execute(edit)
+    with open_session(D9) as session:
         with pytest.raises(ContractBreach, match="the rows of shoes that passed their audit"):
             read(session, since=D8, through=D9)
         commit(session, GOOD)
