@@ -4,7 +4,6 @@ Belongs here: the translation. Does not belong here: any verdict (the audits gav
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -20,7 +19,7 @@ from gesture_assets.warehouse.audit import CheckOutcome
 from gesture_assets.warehouse.commits import TableCommit
 from gesture_assets.warehouse.run_info import RunInfo
 
-Event = dg.MaterializeResult | dg.AssetCheckResult | dg.AssetCheckEvaluation | dg.Output[None]
+Event = dg.MaterializeResult | dg.AssetCheckEvaluation | dg.Output[None]
 
 MOST_DAYS = 31  # of a range, that a materialisation lists
 MOST_SQL = 20_000  # letters of it
@@ -33,10 +32,7 @@ def events_of(
 
     `sources`: table -> column -> the columns (table, column) that it is made of, for Dagster's column lineage.
     """
-    if len(run.days) > 1:
-        yield from _checks_by_day(context, result)
-    else:
-        yield from _checks(result)
+    yield from _checks(context, result)
     if result.failure:
         return
     if not result.step.tables:
@@ -98,36 +94,24 @@ def metadata_of(commit: TableCommit, run: RunInfo) -> dict[str, Any]:
     return metadata
 
 
-def _checks(result: StepResult) -> Iterator[dg.AssetCheckResult]:
-    """What the checks of one day found."""
-    for commit in result.commits:
-        for outcome in commit.outcomes:
-            yield _check_result(commit.contract, outcome)
-    if not result.step.tables:
-        yield from _own_checks(result)
-
-
-def _checks_by_day(
+def _checks(
     context: dg.AssetExecutionContext, result: StepResult
 ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
-    """What the checks found on each day of a range: Dagster's check results know of no day in one.
+    """What the checks found on each day: one evaluation for all days of which a check says the same.
 
-    So they are told as evaluations, one for all days that a check says the same of, and the outputs that Dagster waits
-    for are empty.
+    Not as Dagster's check results: these know of no day in a range, and each asks the storage for the newest
+    materialisation. The outputs that Dagster waits for are empty.
     """
-    found: dict[tuple[Any, ...], tuple[dg.AssetCheckResult, list[date]]] = {}
+    found: dict[tuple[Any, ...], tuple[dg.AssetCheckEvaluation, list[date]]] = {}
     for commit in result.commits:
         for verdict in commit.days:
             for outcome in verdict.outcomes:
                 key = (commit.contract.name, outcome.name, outcome.passed, outcome.observed)
                 if key not in found:
-                    # The SQL of every check and day would be half of what Dagster keeps.
-                    told = replace(outcome, sql="") if outcome.passed else outcome
-                    found[key] = _check_result(commit.contract, told), []
-                found[key][1].append(verdict.day)
-    if not result.step.tables:
-        found = {(check.check_name,): (check, list(result.days)) for check in _own_checks(result)}
-    evaluations = [(_evaluation(check, days[0]), days[1:]) for check, days in found.values()]
+                    found[key] = _evaluation(commit.contract, outcome, verdict.day), []
+                else:
+                    found[key][1].append(verdict.day)
+    evaluations = list(found.values()) or [(check, result.days[1:]) for check in _own_checks(result)]
     for evaluation, _ in evaluations:
         yield evaluation
     copy_evaluations(context.instance, context.run.run_id, evaluations)
@@ -135,49 +119,37 @@ def _checks_by_day(
         yield dg.Output(None, spec.get_python_identifier())
 
 
-def _evaluation(check: dg.AssetCheckResult, day: date) -> dg.AssetCheckEvaluation:
-    assert check.asset_key is not None
-    assert check.check_name is not None
-    return dg.AssetCheckEvaluation(
-        asset_key=check.asset_key,
-        check_name=check.check_name,
-        passed=check.passed,
-        metadata=check.metadata,
-        severity=check.severity,
-        description=check.description,
-        partition=str(day),
-    )
-
-
-def _check_result(contract: Contract, outcome: CheckOutcome) -> dg.AssetCheckResult:
+def _evaluation(contract: Contract, outcome: CheckOutcome, day: date) -> dg.AssetCheckEvaluation:
     metadata: dict[str, Any] = {"observed": outcome.observed, "recovery": outcome.recovery}
     if outcome.found:
         metadata["found"] = dg.MetadataValue.int(outcome.found)
     if outcome.sample:
         metadata["sample"] = dg.MetadataValue.md(markdown_table(outcome.sample))
         metadata["sample_is_cut"] = outcome.found > len(outcome.sample)
-    if outcome.sql:
+    if outcome.sql and not outcome.passed:  # the SQL of every check and day would be half of what Dagster keeps
         metadata["sql"] = dg.MetadataValue.md(f"```sql\n{outcome.sql}\n```")
-    return dg.AssetCheckResult(
-        asset_key=contract.name,
+    return dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(contract.name),
         check_name=outcome.name,
         passed=outcome.passed,
         severity=_severity(outcome.severity),
         metadata=metadata,
         description=None if outcome.passed else f"{outcome.observed}; {outcome.recovery}",
+        partition=str(day),
     )
 
 
-def _own_checks(result: StepResult) -> Iterator[dg.AssetCheckResult]:
+def _own_checks(result: StepResult) -> Iterator[dg.AssetCheckEvaluation]:
     """The checks of a step that makes a file."""
     severities = {check.name: check.severity for check in result.step.checks}
     for check in result.checks:
-        yield dg.AssetCheckResult(
-            asset_key=result.step.name,
+        yield dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey(result.step.name),
             check_name=check.name,
             passed=check.passed,
             severity=_severity(severities[check.name]),
             metadata=dict(check.metadata),
+            partition=str(result.days[0]),
         )
 
 

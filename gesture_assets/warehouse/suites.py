@@ -91,7 +91,7 @@ def validate(
         before = _ASKED.set(asked)
         try:
             names = tuple(check.name for check in checks)
-            batch = _batch(contract.name).get_batch()
+            batch = _batch().get_batch()
             results = batch.validate(_suite(contract, names), result_format=RESULT_FORMAT).results
         finally:
             _ASKED.reset(before)
@@ -109,15 +109,13 @@ def _context() -> Any:
 
 
 @cache
-def _source() -> Any:
-    """GX's data source, one for the process: each would write the configuration anew."""
-    return gx_duckdb.add_source(_context(), "staged")
+def _batch() -> Any:
+    """What is staged for the days that are asked for; which table of it, the suite says and the metric knows.
 
-
-@cache
-def _batch(table: str) -> Any:
-    """All rows of the staged table of this name, whichever they are by then."""
-    asset = _source().add_table_asset(name=table, table_name=table)
+    One for the process: GX writes its whole configuration anew for each.
+    """
+    source = gx_duckdb.add_source(_context(), "staged")
+    asset = source.add_table_asset(name="staged", table_name="requested_days")
     return asset.add_batch_definition_whole_table("all")
 
 
