@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gesture_assets_tests.benchmarks import product
+from gesture_assets_tests.benchmarks.cost import a_training, cold_night, floor, nights_in_one_run, warm_nights
 from gesture_assets_tests.benchmarks.demo_model import demo_model
 from gesture_assets_tests.benchmarks.drift import drift_report
 from gesture_assets_tests.benchmarks.history import built, copied, warm_up
@@ -139,6 +140,11 @@ RUNS: dict[str, Callable[..., Figures]] = {
         model_reasons,
         demo_model,
         drift_report,
+        nights_in_one_run,
+        cold_night,
+        a_training,
+        warm_nights,
+        floor,
     )
 }
 

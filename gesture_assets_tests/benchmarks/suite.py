@@ -36,6 +36,7 @@ NOT_COMPARED = (
     "odd_date_count",
 )
 NO_ROWS = "None"
+DAYS_TO_LEARN_FROM = 60  # of a world, before which a training is refused
 # What DuckDB may take of the four GB that the design allows at 100 M events; Python, Polars and Arrow have the rest.
 MEMORY_LIMIT = "2500MB"
 # Steps whose tables the script does not make: their time is no part of the comparison.
@@ -256,6 +257,29 @@ def fixed(bench: Bench, size: Size) -> Part:
     return Part("fixed", size, figures, limits)
 
 
+def cost(bench: Bench, size: Size) -> Part:
+    """CPU seconds of a small company's nights, beside the least that Dagster and the libraries take."""
+    names = ["nights_in_one_run", "floor", "cold_night", "warm_nights"]
+    if size.days >= DAYS_TO_LEARN_FROM:
+        names.append("a_training")
+    found = {name: bench.run(name, size) for name in names}
+    found["nothing_changed"] = found["warm_nights"].pop("nothing_changed")
+    spent = {name: run["processor_seconds"] for name, run in found.items()}
+    return Part(
+        "cost",
+        size,
+        found,
+        [
+            Limit("a cold night ÷ the floor", spent["cold_night"] / spent["floor"], 1.6),
+            Limit("CPU seconds of a warm night of 60 users", spent["warm_nights"], 4),
+            Limit("CPU seconds of a warm night in which nothing changed", spent["nothing_changed"], 1.5),
+            Limit(f"CPU seconds of {size.days} nights in one run", spent["nights_in_one_run"], 0.8 * size.days),
+            Limit("MB of run storage", found["nights_in_one_run"]["run_storage_bytes"] / 1e6, 25),
+            *(Limit("CPU seconds of a training", spent[name], 15) for name in names if name == "a_training"),
+        ],
+    )
+
+
 def models(bench: Bench, size: Size) -> Part:
     """Training, scoring and reasons of sixty features, against XGBoost's own calls on a ready matrix."""
     runs = {name: bench.run(name, size) for name in ("model_training", "model_scoring", "model_reasons")}
@@ -304,11 +328,13 @@ def drift(bench: Bench, size: Size) -> Part:
 
 
 PARTS: dict[str, Callable[[Bench, Size], Part]] = {
-    part.__name__: part for part in (fixed, night, long_history, pandas, backfill, memory, models, demo_model, drift)
+    part.__name__: part
+    for part in (fixed, cost, night, long_history, pandas, backfill, memory, models, demo_model, drift)
 }
 # The sizes for which the design makes its claims. Hours and 60 GB of disk; only worth it on a quiet machine.
 FULL = {
     "fixed": Size(0, 0, 0),
+    "cost": Size(0, 2_000, 60),
     "night": Size(50_000_000, 500_000, 120),
     "long_history": Size(50_000_000, 500_000, 120),
     "pandas": Size(5_000_000, 50_000, 1),

@@ -76,6 +76,18 @@ def test_a_night_is_compared_with_the_same_tables_made_by_hand(tmp_path: Path) -
 
 
 @pytest.mark.proof
+def test_small_nights_are_compared_with_an_empty_job(tmp_path: Path) -> None:
+    sizes = ("--events", "0", "--users", "60", "--days", "4")
+    part = run_suite(tmp_path / "bench.json", *sizes, "--only", "cost")["cost"]
+    figures, limits = part["figures"], {limit["what"]: limit["found"] for limit in part["limits"]}
+    spent = {name: run["processor_seconds"] for name, run in figures.items()}
+    assert set(spent) == {"nights_in_one_run", "floor", "cold_night", "warm_nights", "nothing_changed"}
+    assert limits["a cold night ÷ the floor"] == pytest.approx(spent["cold_night"] / spent["floor"])
+    assert spent["nothing_changed"] < spent["warm_nights"] < spent["cold_night"]
+    assert 1 < limits["MB of run storage"] < 1_000
+
+
+@pytest.mark.proof
 def test_a_model_of_the_demo_world_is_beside_the_oracle_and_no_feature_is_suspected(tmp_path: Path) -> None:
     sizes = ("--users", "2000", "--days", "80")
     part = run_suite(tmp_path / "bench.json", *sizes, "--only", "demo_model")["demo_model"]

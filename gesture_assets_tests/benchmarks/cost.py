@@ -1,0 +1,163 @@
+"""What a night of a small company costs: CPU seconds of whole commands, beside what Dagster and the libraries take.
+
+Belongs here: the runs of the part `cost` and the stub job that is its floor. Does not belong here: the limits
+(`suite.py`). The world is the demo's, for it has all that a night can have.
+"""
+
+import os
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from gesture_assets_tests.benchmarks import product
+from gesture_assets_tests.benchmarks.world import LAST, Size
+
+Figures = dict[str, Any]
+SMALL = Size(0, 60, 4)
+
+
+def _spent(work: Callable[[], object]) -> Figures:
+    """Seconds and CPU seconds of `work`."""
+    started, processor = time.perf_counter(), time.process_time()
+    work()
+    return {"seconds": time.perf_counter() - started, "processor_seconds": time.process_time() - processor}
+
+
+def _whole_process(work: Callable[[], object]) -> Figures:
+    """As `_spent`, but the CPU seconds of the process from its start, imports included."""
+    return _spent(work) | {"processor_seconds": time.process_time()}
+
+
+def _world(folder: Path, size: Size) -> Path:
+    """The demo world of `size`, written where it is not there yet."""
+    from gesture_assets.demo.world import write_demo_world
+
+    data_dir = folder / f"demo-{size.users}-{size.days}"
+    if not data_dir.exists():
+        write_demo_world(
+            landing=data_dir / "landing",
+            crm=data_dir / "crm_database.sqlite",
+            truth=data_dir / "demo_truth.parquet",
+            users=size.users,
+            days=size.days,
+            seed=7,
+            end=LAST,
+        )
+    product.use(data_dir)
+    return data_dir
+
+
+def _gesture(*arguments: str) -> None:
+    """The command, in this process."""
+    from gesture_assets.cli import main
+
+    sys.argv = ["gesture", *arguments]
+    try:
+        main()
+    except SystemExit as leaving:
+        if leaving.code:
+            raise RuntimeError(f"gesture {' '.join(arguments)} ended with {leaving.code}") from leaving
+
+
+def nights_in_one_run(folder: Path, size: Size) -> Figures:
+    """All nights of a new warehouse by one `gesture run`, and what Dagster keeps of them."""
+    data_dir = _world(folder, size)
+    for made in ("dagster_home", "published"):
+        shutil.rmtree(data_dir / made, ignore_errors=True)
+    for made in data_dir.glob("warehouse*"):
+        made.unlink()
+    first, last = LAST - timedelta(days=size.days - 1), LAST
+    found = _whole_process(lambda: _gesture("run", "--from", str(first), "--to", str(last)))
+    kept = sum(path.stat().st_size for path in (data_dir / "dagster_home").rglob("*") if path.is_file())
+    return found | {"run_storage_bytes": kept}
+
+
+def cold_night(folder: Path, size: Size) -> Figures:
+    """The last night once more, everything in it built anew, by a command of its own."""
+    _world(folder, size)
+    return _whole_process(lambda: _gesture("run", "--date", str(LAST), "--rebuild"))
+
+
+def a_training(folder: Path, size: Size) -> Figures:
+    """`gesture train` on the last day that has an outcome."""
+    _world(folder, size)
+    return _whole_process(lambda: _gesture("train"))
+
+
+def warm_nights(folder: Path, size: Size) -> Figures:
+    """A night in a process that has run one already: built anew, and with nothing changed."""
+    from gesture_assets.definitions import load_definitions
+    from gesture_assets.settings import load_settings
+    from gesture_assets_tests.running import definitions, failures, run_in_dagster
+
+    _world(folder, SMALL)
+    from gesture_assets.cli.dagster_home import prepare
+
+    prepare(load_settings())
+    load_definitions(load_settings())
+    definitions()
+    import dagster as dg
+
+    def night(day: date, *, rebuild: bool) -> None:
+        result = run_in_dagster(day, instance=dg.DagsterInstance.get(), rebuild=rebuild)
+        if not result.success:
+            raise RuntimeError(failures(result))
+
+    for before in range(SMALL.days, 0, -1):
+        night(LAST - timedelta(days=before - 1), rebuild=True)
+    anew = _spent(lambda: night(LAST, rebuild=True))
+    return anew | {"nothing_changed": _spent(lambda: night(LAST, rebuild=False))}
+
+
+def floor(folder: Path, size: Size) -> Figures:
+    """A job of as many steps, assets and checks with empty bodies, and the imports of a night."""
+    _world(folder, SMALL)
+    os.environ["DAGSTER_HOME"] = str(folder / "floor")
+    shutil.rmtree(folder / "floor", ignore_errors=True)
+    (folder / "floor").mkdir()
+    return _whole_process(_run_stub)
+
+
+def _run_stub() -> None:
+    import dagster as dg
+    import great_expectations
+    import polars
+    import xgboost
+
+    from gesture_assets.definitions import load_definitions
+    from gesture_assets.settings import load_settings
+
+    del great_expectations, polars, xgboost
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = load_definitions(load_settings())
+        nightly = whole.resolve_job_def("nightly").asset_layer.executable_asset_keys
+        assets = [asset for asset in whole.assets or () if isinstance(asset, dg.AssetsDefinition)]
+        stubs = [_stub(asset) for asset in assets if set(asset.keys) <= set(nightly)]
+        job = dg.Definitions(assets=stubs, jobs=[dg.define_asset_job("stub")], executor=dg.in_process_executor)
+        loggers = {"console": {"config": {"log_level": "CRITICAL"}}}
+        result = job.resolve_job_def("stub").execute_in_process(
+            instance=dg.DagsterInstance.get(), partition_key=str(LAST), run_config={"loggers": loggers}
+        )
+    assert result.success
+
+
+def _stub(asset: Any) -> Any:
+    """The assets and checks of `asset`, made by a step that does nothing."""
+    import dagster as dg
+
+    specs, checks = list(asset.specs), list(asset.check_specs)
+
+    @dg.multi_asset(name=asset.op.name, specs=specs, check_specs=checks, partitions_def=asset.partitions_def)
+    def nothing() -> Iterator[Any]:
+        for spec in specs:
+            yield dg.MaterializeResult(asset_key=spec.key)
+        for check in checks:
+            yield dg.AssetCheckResult(asset_key=check.asset_key, check_name=check.name, passed=True)
+
+    return nothing
