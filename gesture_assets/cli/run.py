@@ -102,10 +102,7 @@ def _run_days(
             soft_wrap=True,
         )
     if not ranges:
-        everything = "Every other landed day is live" if waiting.notes else "Every landed day is live"
-        console().print(
-            f"{everything if waiting.landed else 'No landed day can be run'}. Nothing to do.", highlight=False
-        )
+        console().print(f"{_why_nothing_is_to_do(waiting)} Nothing to do.", highlight=False)
         where_to_look(settings)
         return
     given = [name for name in ("force", "restate") if exceptions[f"{name}_reason"]]
@@ -214,6 +211,7 @@ def pending(settings: Settings, *, until: date) -> Pending:
     from gesture_assets.sources.landing_index import LandingIndex
     from gesture_assets.sources.personal import pseudonym_key
 
+    _end_killed_runs(settings)
     files = list(find_files(settings.landing, load_descriptions(settings.user_sources), settings.user_sources))
     with progress("looking at what landed"), warehouse_of(settings).open(run_info("gesture run", until)) as session:
         index = LandingIndex(session, pseudonym_key(settings))
@@ -256,6 +254,15 @@ def day_ranges(days: Sequence[date], landed: Collection[date]) -> list[tuple[dat
             ranges.append((ranges.pop()[0], day) if ranges and ranges[-1][1] == previous else (day, day))
         previous = day
     return ranges
+
+
+def _end_killed_runs(settings: Settings) -> None:
+    """Let Dagster know of runs whose process is gone, if any: people would wait for them for ever."""
+    from gesture_assets.warehouse.run_queue import RunQueue
+
+    queue = RunQueue.beside(settings.warehouse)
+    if queue.killed_runs():
+        queue.end_killed_runs(_dagster_instance(settings))
 
 
 def _dagster_instance(settings: Settings) -> Any:

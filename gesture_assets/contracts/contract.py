@@ -111,7 +111,7 @@ def one_of(name: str, column: str, values: tuple[Any, ...], *, recovery: str) ->
 
 
 def _no_value_where(wrong: str, name: str, type: str, arguments: Mapping[str, Any], recovery: str) -> Expectation:
-    query = f"select {arguments['column']} from {{batch}} where {wrong}"
+    query = f"select {PARTITION}, {arguments['column']} from {{batch}} where {wrong}"
     return Expectation(name, type, arguments, recovery, query, f"bool_or({wrong})")
 
 

@@ -199,14 +199,15 @@ LANDING_RECONCILIATION = Contract(
         ),
         no_rows(
             f"at_most_{QUARANTINE_TOLERANCE:.0%}_of_rows_are_quarantined".replace("%", "_percent"),
-            f"""select {PARTITION}, sum(quarantined_count) as quarantined, sum(landed_count) as landed,
-                round(sum(quarantined_count) / sum(landed_count), 3) as share,
-                (select string_agg(reason || ' ' || row_count, ', ' order by row_count desc) from (
-                    select reason, count(*) as row_count from {{staged}}.quarantined_events group by all)) as reasons,
-                (select string_agg(place, ', ') from (select landing_file || ':' || landing_line as place
-                    from {{staged}}.quarantined_events order by all limit 3)) as for_example
-            from {{batch}} group by {PARTITION}
-            having sum(quarantined_count) > {QUARANTINE_TOLERANCE} * sum(landed_count)""",
+            f"""select {PARTITION}, quarantined, landed, round(quarantined / landed, 3) as share, reasons, for_example
+            from (select {PARTITION}, sum(quarantined_count) as quarantined, sum(landed_count) as landed
+                from {{batch}} group by all)
+            join (select {PARTITION}, string_agg(reason || ' ' || row_count, ', ' order by row_count desc) as reasons
+                from (select {PARTITION}, reason, count(*) as row_count from {{staged}}.quarantined_events group by all)
+                group by all) using ({PARTITION})
+            join (select {PARTITION}, array_to_string(min(landing_file || ':' || landing_line, 3), ', ') as for_example
+                from {{staged}}.quarantined_events group by all) using ({PARTITION})
+            where quarantined > {QUARANTINE_TOLERANCE} * landed""",
             recovery="look at rejected.quarantined_events, mend or remove the file, then  gesture run --date DAY",
         ),
         no_rows(

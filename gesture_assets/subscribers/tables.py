@@ -210,19 +210,20 @@ def validated_subscribers(tags: tuple[str, ...]) -> Contract:
             ),
             no_rows(
                 "no_email_domain_jumps",
-                f"""with today as (select {PARTITION}, email_domain,
+                f"""with known as (
+                    select {PARTITION}, email_domain from {{batch}}
+                    union all select {PARTITION}, email_domain from {{live}}.validated_subscribers
+                    where {PARTITION} = (select max({PARTITION}) from {{live}}.validated_subscribers
+                        where {PARTITION} < (select min({PARTITION}) from {{days}}))),
+                shares as (select {PARTITION}, email_domain,
                         count(*) / sum(count(*)) over (partition by {PARTITION}) as share
-                    from {{batch}} group by {PARTITION}, email_domain),
-                before as (select max({PARTITION}) as day from {{live}}.validated_subscribers
-                    where {PARTITION} < (select min({PARTITION}) from {{days}})),
-                past as (select email_domain, count(*) / sum(count(*)) over () as share
-                    from {{live}}.validated_subscribers
-                    where {PARTITION} = (select day from before) group by email_domain)
-                select today.{PARTITION}, email_domain, today.share, coalesce(past.share, 0) as share_before
-                from today left join past using (email_domain)
-                where today.{PARTITION} = (select min({PARTITION}) from {{days}})
-                    and (select day from before) is not null
-                    and abs(today.share - coalesce(past.share, 0)) > {DOMAIN_JUMP}""",
+                    from known group by {PARTITION}, email_domain),
+                days_of as (select {PARTITION}, lag({PARTITION}) over (order by {PARTITION}) as before
+                    from (select distinct {PARTITION} from known))
+                select {PARTITION}, today.email_domain, today.share, coalesce(past.share, 0) as share_before
+                from shares as today join days_of using ({PARTITION}) semi join {{days}} using ({PARTITION})
+                left join shares as past on past.{PARTITION} = before and past.email_domain = today.email_domain
+                where before is not null and abs(today.share - coalesce(past.share, 0)) > {DOMAIN_JUMP}""",
                 recovery="look at new subscribers of that domain: a campaign, or a list that nobody asked for?",
             ),
         ),

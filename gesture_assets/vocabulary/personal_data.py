@@ -4,6 +4,8 @@ Belongs here: the patterns, and the SQL that masks what they find. Does not belo
 the door (`sources/personal.py`), the gate that looks for leaks (`contracts/contract.py`).
 """
 
+import re
+
 # Dotted quads and e-mail addresses, anchored at word ends so that version numbers with three parts do not match.
 IP_PATTERN = r"(^|[^0-9.])((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([^0-9.]|$)"
 
@@ -26,3 +28,12 @@ def masked_sql(text: str) -> str:
         head = pattern[: pattern.rindex("([^")]
         masked = rf"regexp_replace({masked}, '{head}', '\1***', 'g')"
     return masked
+
+
+# HMAC in SQL: the key, mixed with a constant, as hex digits.
+KEY_IN_SQL = re.compile(r"unhex\('[0-9a-f]+'\)")
+
+
+def without_keys(sql: str) -> str:
+    """`sql` as it may be shown: without the digits that the key of the pseudonyms can be worked out of."""
+    return KEY_IN_SQL.sub("unhex('…')", sql)

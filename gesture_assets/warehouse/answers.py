@@ -6,17 +6,19 @@ is good enough (`suites.py`). Planning a statement takes longer than running it 
 share one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import duckdb
 
-from gesture_assets.contracts.contract import Contract, Expectation
+from gesture_assets.contracts.contract import PARTITION, Contract, Expectation
 from gesture_assets.warehouse.schemas import AUDIT_SCHEMA, LIVE
 
 # More failing rows than this teach nobody anything; counts are exact whatever the cap.
 FETCHED_ROWS = 1_000
+FEW_ROWS = 5
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,28 @@ def filled_in(sql: str, table: str) -> str:
     for name, place in (places | {"days": f"{AUDIT_SCHEMA}.requested_days"}).items():
         sql = sql.replace("{" + name + "}", place)
     return sql
+
+
+def answers_by_day(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, check: Expectation, days: Collection[date]
+) -> dict[date, Answer] | None:
+    """Day -> what `check` finds of it, by the day that its rows name; None where they name none, or another one."""
+    asking = _Asking(connection, contract)
+    query = filled_in(check.query, contract.name)
+    if PARTITION not in [name for name, *_ in connection.execute(f"describe {query}").fetchall()]:
+        return None
+    found = dict(asking.rows(f"select {PARTITION}, count(*) from ({query}) group by all", len(days) + 1))
+    if not found or not set(found) <= set(days):
+        return None
+    of = dict(asking.rows(f"select {PARTITION}, count(*) from {{batch}} group by all", FETCHED_ROWS))
+    named = asking.ask(check).rows
+    answered = {}
+    for day in days:
+        rows = [row for row in named if row[PARTITION] == day]
+        if day in found and not rows:  # others have so many
+            rows = asking.named(f"select * from ({query}) where {PARTITION} = date '{day}' limit {FEW_ROWS}")
+        answered[day] = Answer(found.get(day, 0), tuple(rows), of.get(day, 0))
+    return answered
 
 
 def answers(
@@ -78,27 +102,33 @@ class _Asking:
         screens = [check for check in checks if check.screen]
         columns = ", ".join(["count(*)", *(check.screen for check in screens)])
         try:
-            counted, *raised = self._rows(f"select {columns} from {{batch}}")[0]
+            counted, *raised = self.rows(f"select {columns} from {{batch}}")[0]
         except duckdb.Error as error:
             _raise_of_machine(error)
-            return self._rows("select count(*) from {batch}")[0][0], list(checks)  # each says whether it is the one
+            return self.rows("select count(*) from {batch}")[0][0], list(checks)  # each says whether it is the one
         clean = [check for check, is_raised in zip(screens, raised, strict=True) if not is_raised]
         return counted, [check for check in checks if check not in clean]
 
     def ask(self, check: Expectation, row_count: int = 0) -> Answer:
         """What `check` finds, whatever its screen says."""
         try:
-            rows = self._rows(check.query, FETCHED_ROWS)
-            names = [name for name, *_ in self.connection.description or ()]
+            rows = self.named(check.query)
             found = len(rows)
             if found == FETCHED_ROWS:
-                found = self._rows(f"select count(*) from ({check.query})")[0][0]
+                found = self.rows(f"select count(*) from ({check.query})")[0][0]
         except duckdb.Error as error:
             _raise_of_machine(error)
             return Answer(of=row_count, error=error)
-        return Answer(found, tuple(dict(zip(names, row, strict=True)) for row in rows), row_count)
+        return Answer(found, tuple(rows), row_count)
 
-    def _rows(self, sql: str, most: int = 1) -> list[tuple[Any, ...]]:
+    def named(self, sql: str) -> list[dict[str, Any]]:
+        """The first rows that `sql` gives, each by the names of its columns."""
+        rows = self.rows(sql, FETCHED_ROWS)
+        names = [name for name, *_ in self.connection.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def rows(self, sql: str, most: int = 1) -> list[tuple[Any, ...]]:
+        """At most so many of the rows that `sql` gives."""
         return self.connection.execute(filled_in(sql, self.table)).fetchmany(most)
 
 

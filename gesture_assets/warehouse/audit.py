@@ -92,7 +92,11 @@ def _outcome(check: Expectation, result: Any, contract: Contract, blocking: Coll
             where=f"the contract of {contract.name}",
             next_step="mend the check; nothing was promoted",
         )
-    answer: Answer = result.result["observed_value"]
+    return outcome_of(check, result.result["observed_value"], contract, blocking)
+
+
+def outcome_of(check: Expectation, answer: Answer, contract: Contract, blocking: Collection[str]) -> CheckOutcome:
+    """What there is to say of `check`, which was answered so."""
     column = check.arguments.get("column")
     rows = f"{answer.found:,} row{'' if answer.found == 1 else 's'}"
     observed = (
@@ -103,7 +107,10 @@ def _outcome(check: Expectation, result: Any, contract: Contract, blocking: Coll
         observed = f"missing {listing(wanted - seen)}; unexpected {listing(seen - wanted)}" + (
             "" if wanted != seen else f"; order {list(answer.columns[:5])}"
         )
-    sample = tuple({name: str(value) for name, value in row.items()} for row in answer.rows[:SHOWN_ROWS])
+    sample = tuple(
+        {name: str(value) for name, value in row.items() if name == column or not column}
+        for row in answer.rows[:SHOWN_ROWS]
+    )
     severity = severity_of(check.name, blocking)
     sql = "" if column else check.query
     found = answer.found if check.query else 0

@@ -210,8 +210,8 @@ class Session:
         hashes of what the rows are made of beside tables that were read; `keys`: day -> the key of its build
         (`unchanged.py`); `version`: of the rules or the model.
 
-        A window that does not pass as a whole is audited in halves, down to the days: good days go live, bad ones are
-        rejected by name and their rows kept in `rejected.<table>`. The commit does not raise on bad data: look at
+        Where a window does not pass as a whole, its good days go live, and bad ones are rejected by name and their
+        rows kept in `rejected.<table>`. The commit does not raise on bad data: look at
         `bad_days`.
         """
         days = self.run.days if days is None else days
@@ -219,7 +219,7 @@ class Session:
         contracts = [contract for contract, _ in staged]
         window = StagedWindow(self.connection, contracts, days, self.blocking)
         whole = window.audit(days)
-        by_day = window.by_day(days, whole)
+        by_day = window.by_day(whole)
         origin = promotion.Origin(self.run, {**self._inputs, **inputs}, keys, version)
         verdicts = promotion.promote(self.connection, contracts, by_day, origin, self.published, self.latest)
         for contract, verdicts_of_table in zip(contracts, verdicts, strict=True):

@@ -15,6 +15,7 @@ import polars as pl
 
 from gesture_assets.contracts.contract import Contract
 from gesture_assets.frames import Frame
+from gesture_assets.vocabulary.personal_data import without_keys
 from gesture_assets.vocabulary.sql import identifier
 from gesture_assets.warehouse.schemas import STAGE, STEPS
 
@@ -35,7 +36,7 @@ class Staging:
     def stage(self, contract: Contract, frames: Frames) -> str:
         """Write the frames where they wait for their audit; returns the SQL of the last."""
         table = f"{STAGE}.{contract.name}"
-        sql = self.write(table, frames)
+        sql = without_keys(self.write(table, frames))
         (count,) = self.connection.execute(f"select count(*) from {table}").fetchone() or (0,)
         log.info("%s: staged %s rows", contract.name, f"{count:,}")
         return sql

@@ -1,4 +1,4 @@
-"""The audit of a window: as a whole where it passes, else in halves, down to the days.
+"""The audit of a window: as a whole, and where something is wrong, of each of its days.
 
 Belongs here: what an audit sees of what is staged, and telling good days from bad ones. Does not belong here: running
 a check (`audit.py`), what follows from the verdict (`promotion.py`).
@@ -13,7 +13,8 @@ import duckdb
 
 from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.errors import GestureError, listing
-from gesture_assets.warehouse.audit import Audit, audit, not_evaluated, outcomes_of
+from gesture_assets.warehouse.answers import answers_by_day
+from gesture_assets.warehouse.audit import Audit, CheckOutcome, audit, not_evaluated, outcome_of, outcomes_of
 from gesture_assets.warehouse.relations import days_sql, ensure
 from gesture_assets.warehouse.schemas import AUDIT_SCHEMA, STAGE
 
@@ -31,40 +32,52 @@ class StagedWindow:
     days: Sequence[date]
     blocking: Collection[str] = ()
 
-    def by_day(self, days: Sequence[date], audits: Audits) -> dict[date, Audits]:
-        """Day -> its audits, where `audits` are those of all `days`: halves that do not pass are halved again."""
-        if all(result.passed for result in audits.values()):
-            return self._reports_by_day(days, audits)
-        if len(days) == 1 or not all(result.is_structured for result in audits.values()):
-            return dict.fromkeys(days, audits)
-        middle = len(days) // 2
-        return {
-            day: audits_of_day
-            for half in (days[:middle], days[middle:])
-            for day, audits_of_day in self.by_day(half, self.audit(half)).items()
-        }
+    def by_day(self, whole: Audits) -> dict[date, Audits]:
+        """Day -> its audits, where `whole` are those of all days.
 
-    def _reports_by_day(self, days: Sequence[date], audits: Audits) -> dict[date, Audits]:
-        """Day -> its audits, where `days` pass together: a check that only reports is asked which of them it is about.
-
-        What passes for all passes for each.
+        A check may compare a day with those before it, so days are looked at together: what keeps one of them back is
+        found by the day that it is about, and the others are looked at again without it.
         """
-        failed = {
-            contract: [outcome.name for outcome in audits[contract.name].outcomes if not outcome.passed]
-            for contract in self.contracts
-        }
-        if len(days) == 1 or not any(failed.values()):
-            return dict.fromkeys(days, audits)
         by_day: dict[date, Audits] = {}
-        for day in days:
-            self._show_only([day])
-            by_day[day] = dict(audits)
-            for contract, names in failed.items():
-                if names:
-                    own = outcomes_of(self.connection, contract, names, self.blocking)
-                    outcomes = (own.get(outcome.name, outcome) for outcome in audits[contract.name].outcomes)
+        left, audits = list(self.days), whole
+        while left:
+            of_days = self._of_each(left, audits)
+            bad = [day for day in left if not all(result.passed for result in of_days[day].values())]
+            by_day |= {day: of_days[day] for day in bad or left}
+            left = [day for day in left if day not in by_day]
+            audits = self.audit(left) if left else {}
+        return {day: by_day[day] for day in self.days}
+
+    def _of_each(self, days: Sequence[date], audits: Audits) -> dict[date, Audits]:
+        """Day -> its audits, where `audits` are those of `days`, and of no other."""
+        by_day = {day: dict(audits) for day in days}
+        if len(days) == 1 or not all(result.is_structured for result in audits.values()):
+            return by_day
+        for contract in self.contracts:
+            failed = [outcome for outcome in audits[contract.name].outcomes if not outcome.passed]
+            if failed:
+                own = {outcome.name: self._outcomes(contract, outcome, days) for outcome in failed}
+                for day in days:
+                    outcomes = (
+                        own[outcome.name][day] if outcome.name in own else outcome
+                        for outcome in audits[contract.name].outcomes
+                    )
                     by_day[day][contract.name] = Audit(contract.name, tuple(outcomes))
         return by_day
+
+    def _outcomes(self, contract: Contract, failed: CheckOutcome, days: Sequence[date]) -> dict[date, CheckOutcome]:
+        """Day -> what a check says of it that `failed` for `days` together."""
+        check = next(check for check in contract.checks if check.name == failed.name)
+        answered = answers_by_day(self.connection, contract, check, days)
+        if answered is not None:
+            return {day: outcome_of(check, answer, contract, self.blocking) for day, answer in answered.items()}
+        # Its rows do not say of which day they are, so each day is shown alone.
+        alone: dict[date, CheckOutcome] = {}
+        for day in days:
+            self._show_only([day])
+            alone[day] = outcomes_of(self.connection, contract, [failed.name], self.blocking)[failed.name]
+        self._show_only(days)
+        return alone if not all(outcome.passed for outcome in alone.values()) else dict.fromkeys(days, failed)
 
     def audit(self, days: Sequence[date]) -> Audits:
         """Audit what is staged, seen through views that hold `days` only. Raises `GestureError` for a broken check."""

@@ -13,6 +13,7 @@ from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.monitoring.tables import TABLES as MONITORING
 from gesture_assets.nights.all_steps import nightly_steps
 from gesture_assets.settings import load_settings
+from gesture_assets_tests.conftest import KEY
 from gesture_assets_tests.running import content_hashes, definitions, failures, run_in_dagster
 from gesture_assets_tests.small_world import DAYS
 from gesture_assets_tests.worlds import SMALL_MOMENT, world_in_use
@@ -79,6 +80,13 @@ def test_every_asset_is_materialised_for_its_day_with_what_a_human_wants_to_know
         )
         assert (found[name].tags or {})["dagster/data_version"] == metadata["content_hash"].value, name
     assert "rule_set_version" in found["rule_scores"].metadata
+
+
+def test_nothing_that_dagster_keeps_tells_the_key_of_the_pseudonyms(night: Night) -> None:
+    kept = [str(record) for record in night.instance.all_logs(night.result.run_id)]
+    assert any("email_key" in record for record in kept)
+    digits = [bytes(byte ^ pad for byte in KEY.encode()).hex() for pad in (0, 0x36, 0x5C)]
+    assert not [record[:200] for record in kept if any(one in record for one in (KEY, *digits))]
 
 
 def test_columns_have_their_lineage(night: Night) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from gesture_assets.records.opening import RECORDS
+from gesture_assets.warehouse.answers import filled_in
 from gesture_assets.warehouse.audit import NOT_EVALUATED
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.warehouse import Warehouse
@@ -67,6 +68,16 @@ def test_a_planted_fault_is_caught_by_its_check_and_by_no_other(night: GoodNight
     assert audit.passed == (not caught.blocks)
     assert caught.recovery
     assert caught.observed
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_a_check_that_looks_at_its_tables_own_past_says_of_which_day_it_speaks(night: GoodNight, name: str) -> None:
+    # In a range a day is judged beside the days before it, and what is found must be told apart.
+    night.audit(name)
+    for check in CONTRACTS[name].checks:
+        if f"{{live}}.{name}" in check.query or "gate_ledger" in check.query:
+            described = night.con.execute(f"describe {filled_in(check.query, name)}").fetchall()
+            assert "as_of_date" in [column for column, *_ in described], check.name
 
 
 @pytest.mark.parametrize("name", CONTRACTS)

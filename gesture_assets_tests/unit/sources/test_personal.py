@@ -16,7 +16,7 @@ from gesture_assets.sources.personal import (
     normal_email_sql,
     pseudonym_key,
 )
-from gesture_assets.vocabulary.personal_data import masked_sql
+from gesture_assets.vocabulary.personal_data import masked_sql, without_keys
 
 
 def engine(expression: str) -> str:
@@ -46,6 +46,13 @@ def test_the_word_of_a_key_changes_with_it_and_does_not_tell_it() -> None:
 def test_the_engine_hashes_as_hmac_does(key: str) -> None:
     expected = hmac.new(key.encode(), b"ada@example.com", hashlib.sha256).hexdigest()
     assert engine(keyed_hash_sql(normal_email_sql("' Ada@Example.com '"), key)) == expected
+
+
+@pytest.mark.parametrize("key", ["short", "long " * 40])
+def test_sql_that_is_shown_does_not_tell_the_key(key: str) -> None:
+    sql = keyed_hash_sql("email", key)
+    shown = without_keys(f"select {sql} as email_key, unhex(other)")
+    assert shown == "select sha256(unhex('…') || unhex(sha256(unhex('…') || encode(email)))) as email_key, unhex(other)"
 
 
 def test_addresses_are_masked_in_texts_and_personal_fields_in_json() -> None:

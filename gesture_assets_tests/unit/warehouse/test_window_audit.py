@@ -1,0 +1,102 @@
+"""The days of a window: each has the verdict and the figures that a night of its own gives it."""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import narwhals as nw
+import pytest
+
+from gesture_assets.contracts.contract import Column, Contract, between, no_rows
+from gesture_assets.records.opening import RECORDS
+from gesture_assets.warehouse.audit import CheckOutcome
+from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.warehouse.session import Session
+from gesture_assets.warehouse.warehouse import Warehouse
+
+USUAL = "row_count_is_near_its_usual_level"
+SIZES = between("sizes_are_small", "size", 0, 99, recovery="mend the size")
+CODES = no_rows("codes_are_short", "select code from {batch} where length(code) > 5", recovery="mend the code")
+TABLE = Contract(
+    name="codes",
+    grain="One row per code and day.",
+    description="Codes.",
+    columns=(
+        Column("as_of_date", "DATE", "Day."),
+        Column("code", "VARCHAR", "Code."),
+        Column("size", "INTEGER", "Size.", True),
+    ),
+    key=("code",),
+    group="tests",
+    owner="tests@gesture.example",
+    expectations=(SIZES, CODES),
+)
+DAYS = [date(2026, 3, 1) + timedelta(days=n) for n in range(6)]
+Verdicts = Mapping[date, tuple[bool, Mapping[str, CheckOutcome]]]
+
+
+Open = Callable[[], AbstractContextManager[Session]]
+
+
+@pytest.fixture(params=[(), (USUAL, SIZES.name, CODES.name)], ids=["reports", "blocks"])
+def open_new(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """A new warehouse, in which more or fewer checks block."""
+
+    @contextmanager
+    def opened() -> Iterator[Session]:
+        path = tmp_path / f"{uuid.uuid4()}.duckdb"
+        run = RunInfo("run-0001", datetime(2026, 3, 10, 2), tuple(DAYS), "a_test")
+        with Warehouse(path, 10, blocking=request.param, create=RECORDS).open(run) as session:
+            yield session
+
+    return opened
+
+
+def committed(session: Session, counts: Mapping[date, int], *odd: str) -> Verdicts:
+    """Whether each day of `counts` (day -> rows) passed and which checks did not, with rows `odd` (SQL) besides."""
+    rows = [f"(date '{day}', 'c{n}', {n % 50})" for day, count in counts.items() for n in range(count)]
+    frame = session.connection.sql(
+        f"select day::date as as_of_date, code::varchar as code, size::integer as size "
+        f"from (values {', '.join([*rows, *odd])}) as t(day, code, size)"
+    )
+    (commit,) = session.commit((TABLE, nw.from_native(frame)), days=list(counts))
+    return {day.day: (day.passed, {one.name: one for one in day.outcomes if not one.passed}) for day in commit.days}
+
+
+def night_by_night(session: Session, counts: Mapping[date, int], odd: Mapping[date, Sequence[str]]) -> Verdicts:
+    verdicts: dict[date, tuple[bool, Mapping[str, CheckOutcome]]] = {}
+    for day, count in counts.items():
+        verdicts |= committed(session, {day: count}, *odd.get(day, ()))
+    return verdicts
+
+
+@pytest.mark.parametrize(
+    ("counts", "odd", "unusual"),
+    [
+        ((10, 10, 10, 10, 10, 40), {}, [5]),  # a jump on the last day
+        ((10, 10, 10, 10, 40, 10), {}, [4]),  # and before it
+        ((10, 10, 10, 2, 10, 30), {}, [3, 5]),
+        ((10, 10, 10, 10, 10, 10), {2: "'x', 100", 4: "'y', 200"}, []),  # values, of two days
+        ((10, 10, 10, 10, 10, 10), {1: "'a-long-code', 1"}, []),  # rows that do not say their day
+        ((10, 10, 10, 10, 10, 40), {0: "'a-long-code', 100"}, [5]),
+    ],
+)
+def test_a_day_of_a_window_has_the_verdict_of_a_night_of_its_own(
+    open_new: Open, counts: Sequence[int], odd: Mapping[int, str], unusual: list[int]
+) -> None:
+    by_day = dict(zip(DAYS, counts, strict=True))
+    odd_rows = {DAYS[n]: [f"(date '{DAYS[n]}', {values})"] for n, values in odd.items()}
+    with open_new() as session:
+        together = committed(session, by_day, *(row for rows in odd_rows.values() for row in rows))
+    with open_new() as session:
+        alone = night_by_night(session, by_day, odd_rows)
+    assert together == alone
+    assert [n for n, day in enumerate(DAYS) if USUAL in together[day][1]] == unusual
+
+
+def test_a_row_of_no_day_keeps_all_days_back(open_new: Open) -> None:
+    with open_new() as session:
+        said = committed(session, dict.fromkeys(DAYS, 3), "(date '2020-01-01', 'stray', 1)")
+    assert {passed for passed, _ in said.values()} == {False}
