@@ -138,7 +138,7 @@ def candidate_model(night: Night, days: Days) -> Built:
             parameters=candidate.parameters.as_dict(),
             metrics=judgement.figures | judgement.summary,
             tags={"decision": str(card["decision"]), "gesture_version": candidate.version},
-            images={f"pictures/{picture.name}.png": picture.png for picture in pictures},
+            images={f"pictures/{picture.name}.svg": picture.svg for picture in pictures},
         )
         if not candidate.is_again:
             _keep(shop, candidate, judgement, card, tracking, run_id)

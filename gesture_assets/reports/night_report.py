@@ -175,7 +175,12 @@ order by reports.importance desc, feature limit {MOST_SHAPES}"""
         }
         page.figure(
             beside(
-                row["feature"], row["feature"], [str(labels[place]) for place in filled], shares, of="share of users"
+                row["feature"],
+                row["feature"],
+                [str(labels[place]) for place in filled],
+                shares,
+                of="share of users",
+                by="bin" if row["edges"] else "category",
             ),
             f"select edges, categories, bin_counts from feature_profiles where as_of_date = date '{day}' "
             f"and feature = '{row['feature']}'",
@@ -240,6 +245,7 @@ where as_of_date = date '{day}' order by scored_by, conversion_rate desc"""
                 list(own),
                 {scored_by: list(own.values())},
                 of="lift over everybody",
+                by="band",
             ),
             sql,
         )
@@ -298,7 +304,7 @@ group by week order by week"""
     rows = ask(con, sql)
     lines = {name: [(row["week"], row[name]) for row in rows] for name in ("purchases", "signups")}
     if rows:
-        page.figure(over_time("conversions", "Conversions by week", lines, of="a week (the last goes on)"), sql)
+        page.figure(over_time("conversions", "Conversions by week", lines, of="number a week (the last goes on)"), sql)
     table_of(page, con, "Conversions by week", sql, "There is no activity yet.")
     table_of(
         page,
@@ -330,6 +336,7 @@ where as_of_date = date '{day}' and score is not null group by all order by at_l
                 [str(row["at_least"]) for row in rows],
                 {"users": [row["users"] for row in rows]},
                 of="users",
+                by="score, from",
             ),
             sql,
         )

@@ -7,56 +7,45 @@ A page loads nothing: style and pictures are inside, and its policy forbids the 
 """
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import duckdb
 
+# Light or dark, as the reader's browser is set. Old browsers that do not know light-dark() show plain colours.
 STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;color:#1b1b1b;background:#fff;max-width:64rem;
+:root{color-scheme:light dark;--quiet:light-dark(#555,#aaa);--line:light-dark(#ccc,#444)}
+body{font:15px/1.5 system-ui,sans-serif;color:CanvasText;background:Canvas;max-width:64rem;
 margin:2rem auto;padding:0 1rem}
-h1{font-size:1.6rem;margin:0}h2{font-size:1.2rem;margin:2.5rem 0 .5rem;border-bottom:1px solid #ccc}
+h1{font-size:1.6rem;margin:0}h2{font-size:1.2rem;margin:2.5rem 0 .5rem;border-bottom:1px solid var(--line)}
 dl{display:flex;flex-wrap:wrap;gap:1rem;margin:1rem 0}
-dl>div{border:1px solid #ccc;border-radius:4px;padding:.5rem .8rem}
-dt{color:#555}dd{margin:0}dd strong{font-size:1.3rem}table{border-collapse:collapse;margin:1rem 0}
-caption{text-align:left;font-weight:600}th,td{border:1px solid #ccc;padding:.2rem .6rem;text-align:left}
+dl>div{border:1px solid var(--line);border-radius:4px;padding:.5rem .8rem}
+dt{color:var(--quiet)}dd{margin:0}dd strong{font-size:1.3rem}table{border-collapse:collapse;margin:1rem 0}
+caption{text-align:left;font-weight:600}th,td{border:1px solid var(--line);padding:.2rem .6rem;text-align:left}
 td.number{text-align:right;font-variant-numeric:tabular-nums}figure{display:inline-block;margin:1rem 1rem 1rem 0}
-figcaption{max-width:34rem;color:#555}details{font-size:.85rem}summary{color:#555;cursor:pointer}
-pre{white-space:pre-wrap;background:#f4f4f4;padding:.5rem;margin:.2rem 0}
+figure img{max-width:100%}
+figcaption{max-width:34rem;color:var(--quiet)}details{font-size:.85rem}summary{color:var(--quiet);cursor:pointer}
+pre{white-space:pre-wrap;background:light-dark(#f4f4f4,#262626);padding:.5rem;margin:.2rem 0}
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing as SVG for pages and as PNG for the Dagster UI and MLflow, drawn when it is asked for.
-
-    `alt` says in words what can be seen; `draw` gives the bytes of a kind, svg or png.
-    """
+    """A drawing as SVG, for pages, the Dagster UI and MLflow; `alt` says in words what can be seen."""
 
     name: str
     title: str
     alt: str
-    draw: Callable[[str], bytes] = field(repr=False)
-
-    @cached_property
-    def svg(self) -> bytes:
-        """As a page shows it."""
-        return self.draw("svg")
-
-    @cached_property
-    def png(self) -> bytes:
-        """As everything else shows it."""
-        return self.draw("png")
+    svg: bytes = field(repr=False)
 
     @property
     def markdown(self) -> str:
-        """The PNG as Markdown that holds it, which is what the Dagster UI can show."""
-        return f"![{self.alt}](data:image/png;base64,{base64.b64encode(self.png).decode()})"
+        """The picture as Markdown that holds it, which is what the Dagster UI can show."""
+        return f"![{self.alt}](data:image/svg+xml;base64,{base64.b64encode(self.svg).decode()})"
 
 
 @dataclass(frozen=True)

@@ -384,7 +384,8 @@ def test_a_training_shows_its_pictures_and_which_segments_have_too_few_for_a_mod
 ) -> None:
     folder, result = forced
     notes = result.results["candidate_model"].notes
-    shown = {name for name, note in notes.items() if isinstance(note, Markdown) and "](data:image/png;base64," in note}
+    pictures = {name: note for name, note in notes.items() if "](data:image/svg+xml;base64," in str(note)}
+    shown = {name for name, note in pictures.items() if isinstance(note, Markdown)}
     assert shown == PICTURES
     segments = json.loads(candidate(folder, "segment_models"))
     assert "primary_device=mobile" in segments  # of whom a world this small has too few for a model of their own
@@ -582,7 +583,7 @@ def test_a_search_killed_on_its_way_goes_on_and_its_parent_has_every_trial(copy:
     assert {name: found[0].data.params[name] for name in SPACE} == {name: best.data.params[name] for name in SPACE}
     assert not tracking.client.search_runs([tracking.experiment_id], "attributes.status = 'RUNNING'")
     names = {one.path for one in tracking.client.list_artifacts(found[0].info.run_id, "pictures")}
-    assert names == {f"pictures/{name}.png" for name in PICTURES}
+    assert names == {f"pictures/{name}.svg" for name in PICTURES}
     (folder,) = [one.path for one in tracking.client.list_artifacts(found[0].info.run_id) if one.path.startswith("v")]
     kept = {Path(one.path).name for one in tracking.client.list_artifacts(found[0].info.run_id, folder)}
     assert kept >= {"X_test.parquet", "y_test.parquet", "training_metrics.json", "version.json"}
