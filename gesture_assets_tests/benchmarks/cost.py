@@ -1,7 +1,8 @@
 """What a night of a small company costs: CPU seconds of whole commands, beside what Dagster and the libraries take.
 
 Belongs here: the runs of the part `cost` and the stub job that is its floor. Does not belong here: the limits
-(`suite.py`). The world is the demo's, for it has all that a night can have.
+(`suite.py`). The world is the demo's, for it has all that a night can have, and ends yesterday, for commands go by the
+clock.
 """
 
 import os
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from gesture_assets_tests.benchmarks import product
-from gesture_assets_tests.benchmarks.world import LAST, Size
+from gesture_assets_tests.benchmarks.world import Size
+from gesture_assets_tests.forks import yesterday
 
 Figures = dict[str, Any]
 SMALL = Size(0, 60, 4)
@@ -37,7 +39,7 @@ def _world(folder: Path, size: Size) -> Path:
     """The demo world of `size`, written where it is not there yet."""
     from gesture_assets.demo.world import write_demo_world
 
-    data_dir = folder / f"demo-{size.users}-{size.days}"
+    data_dir = folder / f"demo-{size.users}-{size.days}-{yesterday()}"
     if not data_dir.exists():
         write_demo_world(
             landing=data_dir / "landing",
@@ -46,7 +48,7 @@ def _world(folder: Path, size: Size) -> Path:
             users=size.users,
             days=size.days,
             seed=7,
-            end=LAST,
+            end=yesterday(),
         )
     product.use(data_dir)
     return data_dir
@@ -71,7 +73,7 @@ def nights_in_one_run(folder: Path, size: Size) -> Figures:
         shutil.rmtree(data_dir / made, ignore_errors=True)
     for made in data_dir.glob("warehouse*"):
         made.unlink()
-    first, last = LAST - timedelta(days=size.days - 1), LAST
+    first, last = yesterday() - timedelta(days=size.days - 1), yesterday()
     found = _whole_process(lambda: _gesture("run", "--from", str(first), "--to", str(last)))
     kept = sum(path.stat().st_size for path in (data_dir / "dagster_home").rglob("*") if path.is_file())
     return found | {"run_storage_bytes": kept}
@@ -80,7 +82,7 @@ def nights_in_one_run(folder: Path, size: Size) -> Figures:
 def cold_night(folder: Path, size: Size) -> Figures:
     """The last night once more, everything in it built anew, by a command of its own."""
     _world(folder, size)
-    return _whole_process(lambda: _gesture("run", "--date", str(LAST), "--rebuild"))
+    return _whole_process(lambda: _gesture("run", "--date", str(yesterday()), "--rebuild"))
 
 
 def a_training(folder: Path, size: Size) -> Figures:
@@ -109,9 +111,9 @@ def warm_nights(folder: Path, size: Size) -> Figures:
             raise RuntimeError(failures(result))
 
     for before in range(SMALL.days, 0, -1):
-        night(LAST - timedelta(days=before - 1), rebuild=True)
-    anew = _spent(lambda: night(LAST, rebuild=True))
-    return anew | {"nothing_changed": _spent(lambda: night(LAST, rebuild=False))}
+        night(yesterday() - timedelta(days=before - 1), rebuild=True)
+    anew = _spent(lambda: night(yesterday(), rebuild=True))
+    return anew | {"nothing_changed": _spent(lambda: night(yesterday(), rebuild=False))}
 
 
 def floor(folder: Path, size: Size) -> Figures:
@@ -142,7 +144,7 @@ def _run_stub() -> None:
         job = dg.Definitions(assets=stubs, jobs=[dg.define_asset_job("stub")], executor=dg.in_process_executor)
         loggers = {"console": {"config": {"log_level": "CRITICAL"}}}
         result = job.resolve_job_def("stub").execute_in_process(
-            instance=dg.DagsterInstance.get(), partition_key=str(LAST), run_config={"loggers": loggers}
+            instance=dg.DagsterInstance.get(), partition_key=str(yesterday()), run_config={"loggers": loggers}
         )
     assert result.success
 
