@@ -76,6 +76,7 @@ def require_night(
             days=days,
             reader=reader,
             window=window_of(days),
+            verdicts=session.latest(contract.name),
         )
         for contract in contracts
     }
