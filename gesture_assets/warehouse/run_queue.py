@@ -50,7 +50,10 @@ class RunQueue:
 
     @contextmanager
     def register(self, run_id: str, what: str, days: Collection[date], *, goes_first: bool) -> Iterator[None]:
-        """Be known as a run under way. Nothing is done a second time for a run that this process has named before."""
+        """Be known as a run under way. Nothing is done a second time for a run that this process has named before.
+
+        A run that is broken off by an error stays among `killed_runs`: on a full disk Dagster cannot note its end.
+        """
         path = self.folder / f"{run_id}.json"
         if any(run.run_id == run_id and run.pid == os.getpid() for run in self._alive()):
             yield
@@ -58,8 +61,8 @@ class RunQueue:
         descriptor = self._write(QueuedRun(run_id, os.getpid(), what, tuple(sorted(days)), goes_first))
         try:
             yield
-        finally:
             path.unlink(missing_ok=True)
+        finally:
             os.close(descriptor)
 
     @contextmanager

@@ -134,3 +134,13 @@ def test_whoever_waits_too_long_has_the_closed_gate(queue: RunQueue) -> None:
     with under_way(queue, "r1", "backfill", D8), pytest.raises(GateClosed) as raised:
         queue.wait_for_builders("mine", [D9], refusal, waiter="a step", timeout_seconds=0.1)
     assert raised.value is refusal
+
+
+def test_a_run_that_is_broken_off_is_still_to_be_ended(queue: RunQueue) -> None:
+    with pytest.raises(ZeroDivisionError), queue.register("broken", "nightly", [D9], goes_first=True):
+        raise ZeroDivisionError
+    assert queue.killed_runs() == ["broken"]
+    assert queue.who_goes_first() is None
+    with queue.register("whole", "nightly", [D9], goes_first=True):
+        assert queue.killed_runs() == ["broken"]
+    assert queue.killed_runs() == ["broken"]
