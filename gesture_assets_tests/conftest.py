@@ -41,7 +41,7 @@ OpenSession = Callable[..., AbstractContextManager[Session]]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Coverage is that of a pure room by its own tests: to follow all others as well takes as long as running them."""
     for item in items:
-        if not set(item.path.parts) & {"properties", *PURE}:
+        if not set(item.path.relative_to(item.config.rootpath).parts) & {"properties", *PURE}:
             item.add_marker(pytest.mark.no_cover)
 
 

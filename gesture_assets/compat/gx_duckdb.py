@@ -1,6 +1,6 @@
 """Great Expectations over a DuckDB connection that is already open.
 
-Why: its data source is bound to one connection, while every audit has its own, and wants to begin and end transactions
+Why: its data source is bound to one connection, while every run has its own, and wants to begin and end transactions
 of a warehouse that is in the middle of one. Versions: great_expectations 1.24 with duckdb_engine 0.17. Upstream:
 great_expectations #10738. Goes: when a batch can be given its connection.
 

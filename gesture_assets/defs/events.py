@@ -97,7 +97,7 @@ def metadata_of(commit: TableCommit, run: RunInfo) -> dict[str, Any]:
 def _checks(
     context: dg.AssetExecutionContext, result: StepResult
 ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
-    """What the checks found on each day: one evaluation for all days of which a check says the same.
+    """What the checks found on each day: one evaluation for all days on which a check passed with the same words.
 
     Not as Dagster's check results: these know of no day in a range, and each asks the storage for the newest
     materialisation. The outputs that Dagster waits for are empty.
@@ -106,7 +106,8 @@ def _checks(
     for commit in result.commits:
         for verdict in commit.days:
             for outcome in verdict.outcomes:
-                key = (commit.contract.name, outcome.name, outcome.passed, outcome.observed)
+                # What failed shows rows of its own day.
+                key = (commit.contract.name, outcome.name, outcome.observed, outcome.passed or verdict.day)
                 if key not in found:
                     found[key] = _evaluation(commit.contract, outcome, verdict.day), []
                 else:

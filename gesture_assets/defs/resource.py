@@ -116,11 +116,11 @@ def warehouse_resource(settings: Settings) -> dg.ResourceDefinition:
         what = f"{'backfill' if info.is_only_backfill else 'nightly'} of {info.window}" if days else "a run"
         queue = RunQueue.beside(settings.warehouse)
         registered = queue.register(run.run_id, what, days, goes_first=not info.is_only_backfill)
-        with registered, kept_open(settings.warehouse):
-            try:
+        try:
+            with registered, kept_open(settings.warehouse):
                 yield night
-            finally:  # by now no step is left
-                forget_plans(context.instance, run.run_id)
+        finally:  # by now no step is left
+            forget_plans(context.instance, run.run_id)
 
     return warehouse
 

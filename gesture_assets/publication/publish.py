@@ -94,7 +94,7 @@ def publish(
     deadline: int = 6,
     days: Sequence[date] | None = None,
 ) -> Published:
-    """Copy the warehouse, dress and verify the copy, and let `link` point to it. Closes the session's warehouse.
+    """Copy the warehouse, dress and verify the copy, and let `link` point to it. The warehouse is closed meanwhile.
 
     `deadline`: hour (UTC) of the next day by which a day is to be live, for the file's tables and views about it.
     `days`: the night that must be whole (default: the days of the run). Raises `GateClosed` when a table of these has

@@ -1,7 +1,7 @@
 """One HTML file that needs nothing else: sections of numbers, tables and figures, each with the SQL behind it.
 
 Belongs here: the form of a page. Does not belong here: what a page says (`model_report.py`, `night_report.py`), drawing
-(`plots.py`).
+(`plots.py`, `charts.py`).
 
 A page loads nothing: style and pictures are inside, and its policy forbids the browser to fetch anything.
 """

@@ -51,7 +51,7 @@ def answers_by_day(
     found = dict(asking.rows(f"select {PARTITION}, count(*) from ({query}) group by all", len(days) + 1))
     if not found or not set(found) <= set(days):
         return None
-    of = dict(asking.rows(f"select {PARTITION}, count(*) from {{batch}} group by all", FETCHED_ROWS))
+    of = dict(asking.rows(f"select {PARTITION}, count(*) from {{batch}} group by all", len(days)))
     named = asking.ask(check).rows
     answered = {}
     for day in days:

@@ -1,8 +1,7 @@
-"""Audits a staged table with Great Expectations, in process and inside DuckDB.
+"""Audits of a staged table: every check with what it found, and whether that keeps the table from going live.
 
-Belongs here: turning a contract's expectations into a GX suite, running it over a connection that is already open, and
-reading the answers. Does not belong here: what is expected (`contracts/`), what follows from a verdict
-(`promotion.py`). GX is imported inside the function: it takes seconds, and most commands never audit anything.
+Belongs here: outcomes, and telling a broken check from bad data. Does not belong here: what is expected (`contracts/`),
+how it is asked and judged (`answers.py`, `suites.py`), what follows from a verdict (`promotion.py`).
 """
 
 import warnings

@@ -1,7 +1,7 @@
 """The gates of one open warehouse: what a run may read, and what it opened by hand.
 
-Belongs here: the ledger's latest verdicts, asked once a session, and opening a closed gate for a reason. Does not
-belong here: the ledger's table and its questions (`ledger.py`).
+Belongs here: the ledger's latest verdicts, asked once while the warehouse is open, and opening a closed gate for a
+reason. Does not belong here: the ledger's table and its questions (`ledger.py`).
 """
 
 import logging

@@ -129,8 +129,8 @@ class RunQueue:
                 instance.report_run_failed(
                     run, "The process of this run is gone: it was killed, or the machine went down."
                 )
-                forget_plans(instance, run_id)
                 ended.append(run_id)
+            forget_plans(instance, run_id)
             self.forget(run_id)
         return ended
 

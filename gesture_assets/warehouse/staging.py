@@ -53,6 +53,7 @@ class Staging:
                 query = "select * from frame_in_memory"
             verb = f"insert into {table} by name" if position else f"create or replace table {table} as"
             self.connection.execute(f"{verb} {query}")
+            self.connection.unregister("frame_in_memory")
         return sql
 
     def set_aside(self, name: str, frames: Frames) -> Frame:

@@ -83,7 +83,11 @@ class Warehouse:
             stack.callback(opened.close)
             opened.lock.sign(holder)
             opened.clear()
-            yield Session(opened.connection, run, self.published, self.blocking, opened.known)
+            try:
+                yield Session(opened.connection, run, self.published, self.blocking, opened.known)
+            except BaseException:
+                _KEPT.give_up(self.path)
+                raise
             if _KEPT.keep(self.path, opened):
                 stack.pop_all()
 
@@ -125,7 +129,8 @@ class OpenWarehouse:
         # Staged rows live for minutes: compressing them costs more than all audits. What memory cannot hold goes to the
         # spill folder.
         self.connection.execute("use memory")
-        self.connection.execute("detach database if exists scratch")
+        for database in ("scratch", "published"):
+            self.connection.execute(f"detach database if exists {database}")
         self.connection.execute("attach ':memory:' as scratch")
         self.connection.execute(f"set temp_directory = {literal(self.spill)}")
         for schema in (STAGE, STEPS, AUDIT_SCHEMA):
@@ -138,6 +143,7 @@ class _Kept:
     def __init__(self) -> None:
         self._runs: Counter[Path] = Counter()
         self._idle: dict[Path, OpenWarehouse] = {}
+        self._given_up: set[Path] = set()
 
     def take(self, path: Path) -> OpenWarehouse | None:
         """The open warehouse, if nobody here uses it."""
@@ -145,20 +151,28 @@ class _Kept:
 
     def keep(self, path: Path, opened: OpenWarehouse) -> bool:
         """Whether `opened` is kept: a run here goes on, and nobody stands in line for the lock."""
-        if not self._runs[path] or path in self._idle or opened.lock.is_wanted():
+        if not self._runs[path] or path in {*self._idle, *self._given_up} or opened.lock.is_wanted():
             return False
         self._idle[path] = opened
         return True
 
+    def give_up(self, path: Path) -> None:
+        """Keep nothing for the rest of a run: a step was broken off, and the run may wait before it tries again."""
+        if self._runs[path]:
+            self._given_up.add(path)
+
     @contextmanager
     def run(self, path: Path) -> Iterator[None]:
+        """Within, the warehouse at `path` is kept."""
         self._runs[path] += 1
         try:
             yield
         finally:
             self._runs[path] -= 1
-            if not self._runs[path] and (opened := self.take(path)):
-                opened.close()
+            if not self._runs[path]:
+                self._given_up.discard(path)
+                if opened := self.take(path):
+                    opened.close()
 
 
 _KEPT = _Kept()
@@ -168,7 +182,8 @@ _KEPT = _Kept()
 def kept_open(path: Path) -> Iterator[None]:
     """Meanwhile the warehouse at `path` stays open from one step to the next, unless somebody waits for it.
 
-    Opening it takes longer than many a step. After a step that fails it is closed.
+    Opening it takes longer than many a step. Once a step is broken off, it is opened and closed for each: the run may
+    wait before it tries again.
     """
     with raise_unwritable("a run", path), _KEPT.run(path):
         yield

@@ -35,16 +35,19 @@ class StagedWindow:
     def by_day(self, whole: Audits) -> dict[date, Audits]:
         """Day -> its audits, where `whole` are those of all days.
 
-        A check may compare a day with those before it, so days are looked at together: what keeps one of them back is
-        found by the day that it is about, and the others are looked at again without it.
+        A check may compare a day with those before it, so days are looked at together, and what is found is told by the
+        day that it is about. Behind the first day that is kept back, all are looked at again without it, as nights that
+        come after it do.
         """
         by_day: dict[date, Audits] = {}
         left, audits = list(self.days), whole
         while left:
             of_days = self._of_each(left, audits)
             bad = [day for day in left if not all(result.passed for result in of_days[day].values())]
-            by_day |= {day: of_days[day] for day in bad or left}
-            left = [day for day in left if day not in by_day]
+            is_about_all = not all(result.is_structured for result in audits.values())
+            judged = left if is_about_all or not bad else bad[:1]
+            by_day |= {day: of_days[day] for day in judged}
+            left = [day for day in left if day not in judged]
             audits = self.audit(left) if left else {}
         return {day: by_day[day] for day in self.days}
 

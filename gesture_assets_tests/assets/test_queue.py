@@ -127,8 +127,10 @@ def test_a_run_that_has_ended_by_itself_stays_as_it_ended(instance: dg.DagsterIn
     with under_way(queue, run_id, "nightly", D9) as pid:
         os.kill(pid, signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        plan_a_check(instance, run_id)
         assert queue.end_killed_runs(instance) == []
     run = instance.get_run_by_id(run_id)
     assert run
     assert run.status is dg.DagsterRunStatus.SUCCESS
     assert queue.killed_runs() == []
+    assert planned_runs(instance) == []

@@ -105,6 +105,25 @@ def test_each_day_of_a_range_has_its_own_colour_and_none_stays_planned(data_dir:
             assert next(record.run_id for record in history if record.partition == "2026-03-01") == mended.run_id
 
 
+def test_each_bad_day_shows_its_own_rows(data_dir: Path) -> None:
+    land(data_dir, bad=2)
+    file = data_dir / "landing" / "native" / "day-3.csv"
+    file.write_text(file.read_text().replace(",ada,", ",,"))
+    key = dg.AssetCheckKey(dg.AssetKey("landing_reconciliation"), TOO_MANY)
+    with dg.DagsterInstance.ephemeral() as instance:
+        spoilt = four_days(instance, select="raw_events")
+        history = instance.event_log_storage.get_asset_check_execution_history(key, limit=99)
+        shown = {
+            record.partition: str(record.event.dagster_event.asset_check_evaluation_data.metadata["sample"].value)
+            for record in history
+            if record.run_id == spoilt.run_id and record.status.value == "FAILED" and record.event.dagster_event
+        }
+    assert set(shown) == {"2026-03-02", "2026-03-03"}
+    for day, sample in shown.items():
+        assert f"day-{day[-1]}.csv" in sample
+        assert day in sample
+
+
 def test_what_stands_behind_a_failure_was_not_asked_and_keeps_its_colour(data_dir: Path) -> None:
     behind = ("sessions", "user_features", "rule_scores", "published_warehouse")
     with dg.DagsterInstance.ephemeral() as instance:

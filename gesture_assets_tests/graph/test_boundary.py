@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gesture_assets_tests.conftest import PURE
 from gesture_assets_tests.imports import imported
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -228,3 +229,8 @@ def test_no_file_names_a_registry_or_a_path_of_one_machine() -> None:
 def test_a_path_of_one_machine_is_found(text: str) -> None:
     assert PLACES.search(text)
     assert not PLACES.search("src/work/notes, ./root.txt, https://example.org/docs")
+
+
+def test_the_makefile_asks_the_coverage_of_the_rooms_whose_tests_are_followed() -> None:
+    makefile = (PACKAGE.parent / "Makefile").read_text(encoding="utf-8")
+    assert f"\nPURE := {' '.join(PURE)}\n" in makefile

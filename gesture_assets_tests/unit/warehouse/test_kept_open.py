@@ -1,19 +1,26 @@
-"""The warehouse of a run stays open between its steps, unless a step fails or somebody waits for it."""
+"""The warehouse of a run stays open between its steps, until a step is broken off or somebody waits for it."""
 
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 
 import duckdb
+import narwhals as nw
+import polars as pl
 import pytest
 
 from gesture_assets.records.opening import RECORDS
+from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.run_info import RunInfo
+from gesture_assets.warehouse.run_queue import RunQueue
 from gesture_assets.warehouse.schemas import STAGE, STEPS
 from gesture_assets.warehouse.warehouse import Warehouse, kept_open
 from gesture_assets_tests.forks import ROOT
+from gesture_assets_tests.unit.warehouse.test_run_queue import under_way
 
 DAY = date(2026, 3, 9)
 
@@ -62,13 +69,66 @@ def test_without_a_run_it_is_closed_after_each_use(warehouse: Warehouse) -> None
     assert is_free(warehouse)
 
 
-def test_a_step_that_fails_closes_it_and_the_next_one_opens_it_anew(warehouse: Warehouse) -> None:
+def test_once_a_step_is_broken_off_it_is_closed_after_each(warehouse: Warehouse) -> None:
     with kept_open(warehouse.path):
         with pytest.raises(ZeroDivisionError), warehouse.open(step("first")):
             raise ZeroDivisionError
         assert is_free(warehouse)
         with warehouse.open(step("second")) as second:
             assert second.connection.execute("select 1").fetchone() == (1,)
+        assert is_free(warehouse)  # the run may wait half a minute before it tries the first again
+    with kept_open(warehouse.path):
+        with warehouse.open(step("first")):
+            pass
+        assert not is_free(warehouse)
+
+
+def test_a_backfill_that_keeps_it_lets_the_nightly_pass(warehouse: Warehouse) -> None:
+    backfill = replace(step("user_features"), days=(date(2026, 3, 1),))
+    assert backfill.is_only_backfill
+    with kept_open(warehouse.path), ExitStack() as stack:
+        with warehouse.open(backfill):
+            pass
+        assert not is_free(warehouse)
+        began = time.monotonic()
+        stack.enter_context(under_way(RunQueue.beside(warehouse.path), "run-0002", "nightly", DAY, seconds=1))
+        with warehouse.open(backfill):
+            assert time.monotonic() - began > 0.9
+
+
+def test_what_a_step_had_in_memory_or_attached_is_gone_for_the_next(warehouse: Warehouse, tmp_path: Path) -> None:
+    with kept_open(warehouse.path):
+        with warehouse.open(step("first")) as first:
+            in_memory = nw.from_native(pl.DataFrame({"a": [1]}).lazy())
+            first.set_aside("a_table", in_memory)
+            first.connection.execute(f"attach '{tmp_path / 'published.duckdb'}' as published")
+        with warehouse.open(step("second")) as second:
+            for name in ("frame_in_memory", "scratch.main.a_table"):
+                with pytest.raises(duckdb.CatalogException):
+                    second.connection.execute(f"from {name}")
+            attached = second.connection.execute("select database_name from duckdb_databases()").fetchall()
+            assert ("published",) not in attached
+
+
+def test_what_is_known_of_the_ledger_lasts_while_it_stays_open(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+    latest = ledger.latest
+
+    def noted(connection: duckdb.DuckDBPyConnection, *tables: str) -> dict[str, ledger.Verdicts]:
+        asked.append(tables)
+        return latest(connection, *tables) | {"shoes": {}}
+
+    monkeypatch.setattr(ledger, "latest", noted)
+    with kept_open(warehouse.path):
+        for name in ("first", "second"):
+            with warehouse.open(step(name)) as session:
+                assert session.latest("shoes") == {}
+        assert asked == [()]
+    with warehouse.open(step("third")) as session:
+        assert session.latest("shoes") == {}
+    assert asked == [(), ()]
 
 
 def test_whoever_waits_has_it_between_two_steps(warehouse: Warehouse) -> None:

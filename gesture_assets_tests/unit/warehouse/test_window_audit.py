@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import hypothesis
+import hypothesis.strategies as st
 import narwhals as nw
 import pytest
 
@@ -78,6 +80,8 @@ def night_by_night(session: Session, counts: Mapping[date, int], odd: Mapping[da
         ((10, 10, 10, 10, 10, 40), {}, [5]),  # a jump on the last day
         ((10, 10, 10, 10, 40, 10), {}, [4]),  # and before it
         ((10, 10, 10, 2, 10, 30), {}, [3, 5]),
+        ((10, 10, 10, 40, 40, 40), {}, [3, 4, 5]),  # several in a row, each beside the good ones
+        ((10, 10, 10, 40, 40, 10), {}, [3, 4]),
         ((10, 10, 10, 10, 10, 10), {2: "'x', 100", 4: "'y', 200"}, []),  # values, of two days
         ((10, 10, 10, 10, 10, 10), {1: "'a-long-code', 1"}, []),  # rows that do not say their day
         ((10, 10, 10, 10, 10, 40), {0: "'a-long-code', 100"}, [5]),
@@ -94,6 +98,38 @@ def test_a_day_of_a_window_has_the_verdict_of_a_night_of_its_own(
         alone = night_by_night(session, by_day, odd_rows)
     assert together == alone
     assert [n for n, day in enumerate(DAYS) if USUAL in together[day][1]] == unusual
+
+
+@hypothesis.given(counts=st.lists(st.sampled_from([10, 10, 10, 3, 40]), min_size=6, max_size=6))
+@hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+def test_days_of_any_size_have_the_verdicts_of_nights(open_new: Open, counts: list[int]) -> None:
+    by_day = dict(zip(DAYS, counts, strict=True))
+    with open_new() as together, open_new() as alone:
+        assert committed(together, by_day) == night_by_night(alone, by_day, {})
+
+
+def test_each_day_shows_rows_of_its_own_however_many_another_has(open_new: Open) -> None:
+    day, other = DAYS[:2]
+    many = [f"(date '{day}', 'd{n}', {100 + n})" for n in range(1_200)]
+    with open_new() as session:
+        verdicts = committed(session, {day: 1, other: 1}, *many, f"(date '{other}', 'e', 5000)")
+    sizes = {day: failed[SIZES.name] for day, (_, failed) in verdicts.items()}
+    assert (sizes[day].found, sizes[day].observed, len(sizes[day].sample)) == (1_200, "1,200 of 1,201 values", 5)
+    assert (sizes[other].observed, sizes[other].sample) == ("1 of 2 values", ({"size": "5000"},))
+
+
+def test_what_was_rejected_or_changed_is_not_known_for_good(open_new: Open) -> None:
+    day, other = DAYS[:2]
+    with open_new() as session:
+        verdicts = committed(session, {day: 3, other: 3}, f"(date '{day}', 'c0', 1)")
+        assert [passed for passed, _ in verdicts.values()] == [False, True]
+        assert {known_day for _, known_day, _ in session.known.hashed} == {other}
+        for _ in range(2):
+            assert session.not_as_passed(TABLE, {other: "another hash"}) == [other]
+        session.read(TABLE, on=other)
+        assert session.known.verified
+        session.known.forget(TABLE.name)
+        assert (session.known.verified, TABLE.name in session.known.verdicts) == (set(), False)
 
 
 def test_a_row_of_no_day_keeps_all_days_back(open_new: Open) -> None:
