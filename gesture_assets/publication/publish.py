@@ -69,6 +69,7 @@ def require_night(
     Raises `GateClosed` naming what has not.
     """
     days = session.run.days if days is None else days
+    verdicts = ledger.latest(session.connection)  # the last gate asks anew, whatever the session knows
     return {
         contract.name: ledger.require(
             session.connection,
@@ -76,7 +77,7 @@ def require_night(
             days=days,
             reader=reader,
             window=window_of(days),
-            verdicts=session.latest(contract.name),
+            verdicts=verdicts.get(contract.name, {}),
         )
         for contract in contracts
     }
