@@ -154,6 +154,10 @@ class Contract:
         """Every expectation of the table: structure first, then what all tables share, then its own."""
         return (*self.structure, *self._shared(), *self.expectations)
 
+    def looks_back(self, check: Expectation) -> bool:
+        """Whether `check` compares a day with earlier ones of this table."""
+        return f"{{live}}.{self.name}" in check.query or "gate_ledger" in check.query
+
     @cached_property
     def structure(self) -> tuple[Expectation, ...]:
         """Column names with their order, and types. Nothing else can be judged before these two hold."""

@@ -36,20 +36,29 @@ class StagedWindow:
         """Day -> its audits, where `whole` are those of all days.
 
         A check may compare a day with those before it, so days are looked at together, and what is found is told by the
-        day that it is about. Behind the first day that is kept back, all are looked at again without it, as nights that
-        come after it do.
+        day that it is about. What is behind a day that is kept back is looked at again without it, as nights that come
+        after it do; one day at a time where a check failed that compares.
         """
         by_day: dict[date, Audits] = {}
         left, audits = list(self.days), whole
         while left:
             of_days = self._of_each(left, audits)
             bad = [day for day in left if not all(result.passed for result in of_days[day].values())]
-            is_about_all = not all(result.is_structured for result in audits.values())
-            judged = left if is_about_all or not bad else bad[:1]
+            judged = (bad[:1] if self._was_compared(audits) else bad) or left
             by_day |= {day: of_days[day] for day in judged}
             left = [day for day in left if day not in judged]
             audits = self.audit(left) if left else {}
         return {day: by_day[day] for day in self.days}
+
+    def _was_compared(self, audits: Audits) -> bool:
+        """Whether a check failed that looks at earlier days of its own table."""
+        return any(
+            contract.looks_back(check)
+            for contract in self.contracts
+            if audits[contract.name].is_structured
+            for check, outcome in zip(contract.checks, audits[contract.name].outcomes, strict=True)
+            if not outcome.passed
+        )
 
     def _of_each(self, days: Sequence[date], audits: Audits) -> dict[date, Audits]:
         """Day -> its audits, where `audits` are those of `days`, and of no other."""
