@@ -83,6 +83,7 @@ def test_once_a_step_is_broken_off_it_is_closed_after_each(warehouse: Warehouse)
         assert not is_free(warehouse)
 
 
+@pytest.mark.slow
 def test_a_backfill_that_keeps_it_lets_the_nightly_pass(warehouse: Warehouse) -> None:
     backfill = replace(step("user_features"), days=(date(2026, 3, 1),))
     assert backfill.is_only_backfill

@@ -100,6 +100,7 @@ def test_a_day_of_a_window_has_the_verdict_of_a_night_of_its_own(
     assert [n for n, day in enumerate(DAYS) if USUAL in together[day][1]] == unusual
 
 
+@pytest.mark.slow
 @hypothesis.given(counts=st.lists(st.sampled_from([10, 10, 10, 3, 40]), min_size=6, max_size=6))
 @hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 def test_days_of_any_size_have_the_verdicts_of_nights(open_new: Open, counts: list[int]) -> None:
