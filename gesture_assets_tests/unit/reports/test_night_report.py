@@ -19,6 +19,8 @@ from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT
 
+pytestmark = pytest.mark.slow
+
 OF_A_CHAMPION = (
     "feature_profiles",
     "feature_statistics",
