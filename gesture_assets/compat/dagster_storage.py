@@ -95,19 +95,12 @@ COPY = """update asset_check_executions set
 where run_id = :run_id and asset_key = :asset_key and check_name = :check_name and partition = :day"""
 
 
+FORGET = "delete from asset_check_executions where run_id = :run_id and execution_status = 'PLANNED'"
+
+
 def forget_plans(instance: Any, run_id: str) -> None:
     """Let no check be planned any more in a run that has ended: it has the colour that it had before."""
-    import sqlalchemy
-
-    storage = instance.event_log_storage
-    if hasattr(storage, "index_connection"):
-        with storage.index_connection() as connection:
-            connection.execute(
-                sqlalchemy.text(
-                    "delete from asset_check_executions where run_id = :run_id and execution_status = 'PLANNED'"
-                ),
-                {"run_id": run_id},
-            )
+    _execute(instance, FORGET, [{"run_id": run_id}])
 
 
 def copy_evaluations(instance: Any, run_id: str, evaluations: Sequence[tuple[Any, Sequence[date]]]) -> None:
@@ -115,8 +108,6 @@ def copy_evaluations(instance: Any, run_id: str, evaluations: Sequence[tuple[Any
 
     A storage without an SQL index keeps them as planned: what a check found is then seen at the day it was told for.
     """
-    import sqlalchemy
-
     copies = [
         {
             "run_id": run_id,
@@ -128,7 +119,14 @@ def copy_evaluations(instance: Any, run_id: str, evaluations: Sequence[tuple[Any
         for evaluation, days in evaluations
         for day in days
     ]
+    _execute(instance, COPY, copies)
+
+
+def _execute(instance: Any, statement: str, values: Sequence[dict[str, str]]) -> None:
+    """Run `statement` for each of `values`, together, where the storage of `instance` has an SQL index."""
+    import sqlalchemy
+
     storage = instance.event_log_storage
-    if copies and hasattr(storage, "index_connection"):
+    if values and hasattr(storage, "index_connection"):
         with storage.index_connection() as connection:  # in a transaction of its own
-            connection.execute(sqlalchemy.text(COPY), copies)
+            connection.execute(sqlalchemy.text(statement), values)

@@ -83,7 +83,7 @@ def no_rows(name: str, sql: str, *, recovery: str, screen: str = "") -> Expectat
     tables and `{days}` the table of requested days (`as_of_date`). The first row is shown: select what helps a reader.
     """
     arguments = {"unexpected_rows_query": sql}
-    if (rows := ROWS_WHERE.fullmatch(sql)) and not BEYOND_A_ROW.search(sql):
+    if not screen and (rows := ROWS_WHERE.fullmatch(sql)) and not BEYOND_A_ROW.search(sql):
         screen = f"bool_or({rows['wrong']})"
     return Expectation(name, "unexpected_rows_expectation", arguments, recovery, sql, screen)
 
@@ -270,7 +270,6 @@ def _no_count_is_negative(counts: Sequence[str]) -> Expectation:
         "no_count_is_negative",
         f"select * from {{batch}} where {lowest} < 0",
         recovery="a count below zero is a defect of the asset that built the table",
-        screen=f"min({lowest}) < 0",
     )
 
 

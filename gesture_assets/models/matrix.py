@@ -295,7 +295,8 @@ def _refuse_identifiers(features: Sequence[str]) -> None:
 
 
 def _require(frame: pl.DataFrame, features: Sequence[str]) -> None:
-    absent = sorted(set(features).difference(frame.columns), key=list(features).index)
+    columns = set(frame.columns)
+    absent = [name for name in features if name not in columns]
     if absent:
         raise ModelMismatch(
             f"A model of {len(features)} features cannot read this frame: {listing(absent)} missing.",

@@ -74,9 +74,9 @@ def answers(
     if any(answer.found or answer.error for answer in answered.values()):
         return answered
     rest = [check for check in checks if check.name not in answered]
-    row_count, screened = asking.screen(rest)
+    row_count, clean = asking.screen(rest)
     for check in rest:
-        answered[check.name] = asking.ask(check, row_count) if check in screened else Answer(of=row_count)
+        answered[check.name] = Answer(of=row_count) if check.name in clean else asking.ask(check, row_count)
     return answered
 
 
@@ -97,17 +97,16 @@ class _Asking:
         same = all(self.contracted.get(name, kind) == kind for name, kind in self.types.items())
         return Answer() if same else self.ask(check)
 
-    def screen(self, checks: Sequence[Expectation]) -> tuple[int, list[Expectation]]:
-        """The number of rows, and which of `checks` may find something in them."""
+    def screen(self, checks: Sequence[Expectation]) -> tuple[int, set[str]]:
+        """The number of rows, and which of `checks` can find nothing in them."""
         screens = [check for check in checks if check.screen]
         columns = ", ".join(["count(*)", *(check.screen for check in screens)])
         try:
             counted, *raised = self.rows(f"select {columns} from {{batch}}")[0]
         except duckdb.Error as error:
             _raise_of_machine(error)
-            return self.rows("select count(*) from {batch}")[0][0], list(checks)  # each says whether it is the one
-        clean = [check for check, is_raised in zip(screens, raised, strict=True) if not is_raised]
-        return counted, [check for check in checks if check not in clean]
+            return self.rows("select count(*) from {batch}")[0][0], set()  # each says whether it is the one
+        return counted, {check.name for check, is_raised in zip(screens, raised, strict=True) if not is_raised}
 
     def ask(self, check: Expectation, row_count: int = 0) -> Answer:
         """What `check` finds, whatever its screen says."""

@@ -75,8 +75,9 @@ class Warehouse:
         doing = f"{run.step} for {run.window}" if run.days else run.step
         holder = f"{run.step}, run {run.run_id[:8]}"
         with raise_unwritable(doing, self.path), raise_unreadable(self.path), ExitStack() as stack:
+            lets_pass = ahead() is not None
             opened = _KEPT.take(self.path)
-            if opened and ahead():
+            if opened and lets_pass:
                 opened.close()
                 opened = None
             opened = opened or OpenWarehouse.of(self, run.step, holder, ahead)

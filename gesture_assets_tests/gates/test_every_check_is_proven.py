@@ -4,19 +4,13 @@ Belongs here: planting the faults and the boundaries that the domains' modules s
 from a failed check (`unit/warehouse/test_warehouse.py`, `test_the_gate_holds.py`).
 """
 
-from collections.abc import Iterator
-
 import pytest
 
-from gesture_assets.records.opening import RECORDS
 from gesture_assets.warehouse.answers import filled_in
 from gesture_assets.warehouse.audit import NOT_EVALUATED
-from gesture_assets.warehouse.run_info import RunInfo
-from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.gates.collected import BOUNDARIES, GOOD, STATED
 from gesture_assets_tests.gates.faults import MISSING, faults_of
 from gesture_assets_tests.gates.night import GoodNight, failed
-from gesture_assets_tests.gates.world import DAY, NIGHT
 from gesture_assets_tests.good_night import CONTRACTS
 
 FAULTS = {
@@ -24,13 +18,6 @@ FAULTS = {
     for name, contract in CONTRACTS.items()
     for check, fault in faults_of(contract, GOOD[name], STATED.get(name, {})).items()
 }
-
-
-@pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoodNight]:
-    path = tmp_path_factory.mktemp("proof") / "warehouse.duckdb"
-    with Warehouse(path, 10, create=RECORDS).open(RunInfo("run-0001", NIGHT, (DAY,), "a_proof")) as session:
-        yield GoodNight(session, CONTRACTS, GOOD)
 
 
 def test_there_is_a_fault_for_every_check_and_for_nothing_else() -> None:

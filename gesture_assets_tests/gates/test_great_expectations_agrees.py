@@ -9,12 +9,11 @@ import pytest
 from gesture_assets.contracts.contract import Expectation
 from gesture_assets_tests.gates.collected import GOOD
 from gesture_assets_tests.gates.night import GoodNight
-from gesture_assets_tests.gates.test_every_check_is_proven import FAULTS, night
+from gesture_assets_tests.gates.test_every_check_is_proven import FAULTS
 from gesture_assets_tests.good_night import CONTRACTS
 
 pytestmark = pytest.mark.slow
 
-__all__ = ["night"]
 OF_COLUMNS = [
     (name, check) for name, contract in CONTRACTS.items() for check in contract.checks if "column" in check.arguments
 ]

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -11,30 +12,18 @@ import hypothesis.strategies as st
 import narwhals as nw
 import pytest
 
-from gesture_assets.contracts.contract import Column, Contract, between, no_rows
+from gesture_assets.contracts.contract import between, no_rows
 from gesture_assets.records.opening import RECORDS
 from gesture_assets.warehouse.audit import CheckOutcome
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.session import Session
 from gesture_assets.warehouse.warehouse import Warehouse
+from gesture_assets_tests.unit.warehouse.test_audit import CODES
 
 USUAL = "row_count_is_near_its_usual_level"
 SIZES = between("sizes_are_small", "size", 0, 99, recovery="mend the size")
-CODES = no_rows("codes_are_short", "select code from {batch} where length(code) > 5", recovery="mend the code")
-TABLE = Contract(
-    name="codes",
-    grain="One row per code and day.",
-    description="Codes.",
-    columns=(
-        Column("as_of_date", "DATE", "Day."),
-        Column("code", "VARCHAR", "Code."),
-        Column("size", "INTEGER", "Size.", True),
-    ),
-    key=("code",),
-    group="tests",
-    owner="tests@gesture.example",
-    expectations=(SIZES, CODES),
-)
+SHORT = no_rows("codes_are_short", "select code from {batch} where length(code) > 5", recovery="mend the code")
+TABLE = replace(CODES, may_be_empty=False, expectations=(SIZES, SHORT))
 DAYS = [date(2026, 3, 1) + timedelta(days=n) for n in range(6)]
 Verdicts = Mapping[date, tuple[bool, Mapping[str, CheckOutcome]]]
 
@@ -42,7 +31,7 @@ Verdicts = Mapping[date, tuple[bool, Mapping[str, CheckOutcome]]]
 Open = Callable[[], AbstractContextManager[Session]]
 
 
-@pytest.fixture(params=[(), (USUAL, SIZES.name, CODES.name)], ids=["reports", "blocks"])
+@pytest.fixture(params=[(), (USUAL, SIZES.name, SHORT.name)], ids=["reports", "blocks"])
 def open_new(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """A new warehouse, in which more or fewer checks block."""
 
