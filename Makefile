@@ -3,6 +3,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Tests start many processes: code that was compiled once is kept for the next, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test test-fast proof check bench dev clean
 
 # A world to look at where nothing has landed yet, then every night that is landed and not live.

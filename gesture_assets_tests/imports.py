@@ -6,6 +6,8 @@ Belongs here: finding it. Does not belong here: who may import what (`graph/test
 import ast
 from collections.abc import Iterator
 
+from gesture_assets_tests.package_source import walk
+
 BY_NAME = ("import_module", "__import__")
 
 
@@ -15,7 +17,7 @@ def imported(tree: ast.AST, package: str = "") -> Iterator[str]:
     `package` is the package of the module, from which relative imports start. A call that imports by a name that is put
     together gives what stands before the first gap; see `hidden`.
     """
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.ImportFrom):
             module = ".".join(filter(None, (_above(package, node.level), node.module)))
             yield from (f"{module}.{alias.name}" for alias in node.names)
@@ -31,10 +33,10 @@ def hidden(tree: ast.AST, *, ours: str) -> list[str]:
 
     So is the function that imports when it is given another name or handed on.
     """
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _imports(node.func)]
+    calls = [node for node in walk(tree) if isinstance(node, ast.Call) and _imports(node.func)]
     read = {id(call.func) for call in calls}
     found = [ast.unparse(call) for call in calls if _is_computed(call, ours)]
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Name | ast.Attribute) and _imports(node) and id(node) not in read:
             found.append(ast.unparse(node))
         if isinstance(node, ast.ImportFrom):
@@ -51,7 +53,7 @@ def _above(package: str, level: int) -> str:
 
 
 def _imports(function: ast.expr) -> bool:
-    return ast.unparse(function).rpartition(".")[2] in BY_NAME
+    return getattr(function, "attr", getattr(function, "id", "")) in BY_NAME
 
 
 def _named(node: ast.AST) -> str:

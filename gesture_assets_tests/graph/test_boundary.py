@@ -13,11 +13,9 @@ import pytest
 
 from gesture_assets_tests.conftest import PURE
 from gesture_assets_tests.imports import imported
+from gesture_assets_tests.package_source import TREES, dotted, walk
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = ROOT / "gesture_assets"
-MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 
 HEAVY = {"great_expectations", "xgboost", "mlflow", "pandas"}
 CLOCKS = {
@@ -66,8 +64,8 @@ def imports_on_load(tree: ast.AST) -> set[str]:
 
 def reads_environment(tree: ast.AST) -> bool:
     """Whether `os.environ`, `os.getenv` or `environ` from os is used."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.environb", "os.getenv"):
+    for node in walk(tree):
+        if isinstance(node, ast.Attribute) and dotted(node) in ("os.environ", "os.environb", "os.getenv"):
             return True
         is_of_os = isinstance(node, ast.ImportFrom) and node.module == "os"
         if is_of_os and {alias.name for alias in node.names} & {"environ", "getenv"}:  # pyright: ignore
@@ -78,17 +76,17 @@ def reads_environment(tree: ast.AST) -> bool:
 def calls_a_clock(tree: ast.AST) -> set[str]:
     """Calls that ask what time it is, in Python or in SQL."""
     found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and (name := ast.unparse(node.func)) in CLOCKS:
+    for node in walk(tree):
+        if isinstance(node, ast.Call) and (name := dotted(node.func)) in CLOCKS:
             found.add(name)
     docstrings = {
         id(node.body[0].value)
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    for node in ast.walk(tree):
+    for node in walk(tree):
         is_text = isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
         if is_text and (match := SQL_CLOCK.search(node.value)):  # pyright: ignore
             found.add(match.group(0))
@@ -142,7 +140,7 @@ def test_the_environment_is_read_by_the_settings_only() -> None:
 def test_the_command_line_asks_the_environment_only_where_a_value_comes_from() -> None:
     readers = {
         function.name
-        for function in ast.walk(TREES["cli/judge.py"])
+        for function in walk(TREES["cli/judge.py"])
         if isinstance(function, ast.FunctionDef) and reads_environment(function)
     }
     assert readers == {"_setting"}
@@ -191,7 +189,7 @@ def test_no_private_part_of_dagster_is_used() -> None:
     private = {
         name
         for name, tree in TREES.items()
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("dagster._")
     }
     assert private == set()
@@ -232,5 +230,5 @@ def test_a_path_of_one_machine_is_found(text: str) -> None:
 
 
 def test_the_makefile_asks_the_coverage_of_the_rooms_whose_tests_are_followed() -> None:
-    makefile = (PACKAGE.parent / "Makefile").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert f"\nPURE := {' '.join(PURE)}\n" in makefile

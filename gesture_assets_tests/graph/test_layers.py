@@ -2,13 +2,14 @@
 
 import ast
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import pytest
 
 from gesture_assets_tests.imports import hidden, imported
+from gesture_assets_tests.package_source import TREES as BY_PATH
+from gesture_assets_tests.package_source import dotted, walk
 
-PACKAGE = Path(__file__).resolve().parents[2] / "gesture_assets"
 # From the ground up; rooms of one layer do not know each other.
 LAYERS = (
     ("errors", "frames"),
@@ -65,16 +66,16 @@ NOT_PURE = (
 # By name: a domain stands on the contracts, so the catalogue that collects the domains' tables cannot import one.
 COLLECTS = "gesture_assets.contracts.catalogue"
 MODULES = {
-    ".".join(("gesture_assets", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
-    for path in sorted(PACKAGE.rglob("*.py"))
+    ".".join(("gesture_assets", *PurePosixPath(path).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in BY_PATH
 }
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+TREES = {module: BY_PATH[path] for module, path in MODULES.items()}
 
 
 def package_of(module: str) -> str:
     """The package that relative imports of `module` start from."""
     path = MODULES.get(module)
-    return module if path and path.name == "__init__.py" else module.rpartition(".")[0]
+    return module if path and path.endswith("__init__.py") else module.rpartition(".")[0]
 
 
 def imported_by(module: str, tree: ast.AST | None = None) -> list[str]:
@@ -180,7 +181,7 @@ def test_a_circle_is_found() -> None:
 
 def impure(tree: ast.AST) -> list[str]:
     """What `tree` imports or names that no pure function needs; `test_boundary.py` has the clock and more."""
-    names = [*imported(tree), *(ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute))]
+    names = [*imported(tree), *filter(None, map(dotted, walk(tree)))]
     return [name for name in names if f"{name}.".startswith(tuple(f"{forbidden}." for forbidden in NOT_PURE))]
 
 

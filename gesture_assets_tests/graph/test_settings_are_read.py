@@ -2,19 +2,16 @@
 
 import ast
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 
 from gesture_assets.settings import AWAITED, Settings
-
-PACKAGE = Path(__file__).resolve().parents[2] / "gesture_assets"
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+from gesture_assets_tests.package_source import TREES, walk
 
 
 def settings_read(trees: Iterable[ast.AST]) -> set[str]:
     """Attributes of what is called settings, such as `settings.tags`, and names that `default_of` is asked for."""
-    nodes = [node for tree in trees for node in ast.walk(tree)]
+    nodes = [node for tree in trees for node in walk(tree)]
     attributes = {
         node.attr
         for node in nodes
@@ -33,14 +30,10 @@ def settings_read(trees: Iterable[ast.AST]) -> set[str]:
 def paths_read() -> set[str]:
     """Settings that the settings' own properties read."""
     (settings,) = [
-        node
-        for node in TREES[PACKAGE / "settings.py"].body
-        if isinstance(node, ast.ClassDef) and node.name == "Settings"
+        node for node in TREES["settings.py"].body if isinstance(node, ast.ClassDef) and node.name == "Settings"
     ]
     return {
-        node.attr
-        for node in ast.walk(settings)
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
+        node.attr for node in walk(settings) if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
     }
 
 

@@ -5,15 +5,11 @@ Both count: a call that runs a statement, and a text that begins like one.
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[2] / "gesture_assets"
-TREES = {
-    path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
-    for path in sorted(PACKAGE.rglob("*.py"))
-}
+from gesture_assets_tests.package_source import TREES, walk
+
 # What they are there for. Beside them each domain's tables, whose expectations are queries over a staged batch.
 ROOMS = ("warehouse", "contracts", "sources", "publication")
 ELSEWHERE = {
@@ -48,13 +44,13 @@ def sql_in(tree: ast.AST) -> list[str]:
     """Calls in `tree` that run SQL, and texts that begin like a statement; no docstrings."""
     said = {
         id(node.body[0].value)
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
     found = []
-    for node in ast.walk(tree):
+    for node in walk(tree):
         is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in RUNS
         is_text = isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said
         if is_call or (is_text and STATEMENT.match(node.value)):  # pyright: ignore

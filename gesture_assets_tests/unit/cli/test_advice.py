@@ -1,28 +1,26 @@
 """Every command that a message, a recovery line or a page advises is one that the command line takes."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
 from gesture_assets_tests.advice import FILLED_IN, commands_in, refusal
-
-ROOT = Path(__file__).resolve().parents[3]
+from gesture_assets_tests.package_source import TREES, walk
 
 
 def texts() -> list[tuple[str, str]]:
     """(place, text) of every string of the package, with what is filled in replaced by a day."""
     found: list[tuple[str, str]] = []
-    for path in sorted((ROOT / "gesture_assets").rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-        inside |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
-        for node in ast.walk(tree):
+    for path, tree in TREES.items():
+        nodes = walk(tree)
+        inside = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+        inside |= {id(node.value) for node in nodes if isinstance(node, ast.Expr)}  # docstrings
+        for node in nodes:
             if isinstance(node, ast.JoinedStr):
                 parts = [part.value if isinstance(part, ast.Constant) else FILLED_IN for part in node.values]
-                found.append((f"{path.name}:{node.lineno}", "".join(map(str, parts))))
+                found.append((f"{path}:{node.lineno}", "".join(map(str, parts))))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
-                found.append((f"{path.name}:{node.lineno}", node.value))
+                found.append((f"{path}:{node.lineno}", node.value))
     return found
 
 

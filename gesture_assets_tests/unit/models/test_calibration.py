@@ -1,5 +1,7 @@
 """Probabilities that can be taken at their word: chosen on rows not fitted on, rising, never certain."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -100,11 +102,16 @@ def test_the_order_of_rows_does_not_matter() -> None:
     assert fit_calibrator(margin, outcome) == fit_calibrator(margin[order], outcome[order])
 
 
+@cache
+def fitted(choice: str) -> Calibrator:
+    return fit_calibrator(*world(4_000, "steps"), choice=choice)  # pyright: ignore[reportArgumentType]
+
+
 @pytest.mark.parametrize("choice", ["none", "sigmoid", "isotonic"])
 @settings(deadline=None)
 @given(margins=st.lists(st.floats(-60, 60, width=32), min_size=1, max_size=70))
 def test_a_probability_rises_with_the_margin_and_is_the_same_alone(choice: str, margins: list[float]) -> None:
-    calibrator = FITTED[choice]
+    calibrator = fitted(choice)
     at = np.array(sorted(margins), dtype=np.float32)
     together = calibrator.probabilities(at)
     assert (np.diff(together) >= 0).all()
@@ -113,12 +120,9 @@ def test_a_probability_rises_with_the_margin_and_is_the_same_alone(choice: str, 
     assert calibrator.probabilities(at[::-1]).tobytes() == together[::-1].tobytes()
 
 
-FITTED = {choice: fit_calibrator(*world(4_000, "steps"), choice=choice) for choice in ("none", "sigmoid", "isotonic")}  # pyright: ignore
-
-
 @pytest.mark.parametrize("choice", ["none", "sigmoid", "isotonic"])
 def test_a_calibrator_survives_its_file(choice: str) -> None:
-    assert Calibrator.from_dict(FITTED[choice].to_dict()) == FITTED[choice]
+    assert Calibrator.from_dict(fitted(choice).to_dict()) == fitted(choice)
 
 
 def test_reliability_bins_are_those_of_scikit_learn() -> None:
