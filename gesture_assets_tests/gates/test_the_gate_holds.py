@@ -144,6 +144,7 @@ def test_a_mended_crm_opens_the_gate_by_itself_and_ends_the_alert(data_dir: Path
 RATINGS = f"select member_rating, is_rebuilt from validated_subscribers where as_of_date = '{GOOD_DAY}' order by all"
 
 
+@pytest.mark.slow
 def test_a_past_day_keeps_the_snapshot_it_was_built_from_unless_a_reason_is_given(
     data_dir: Path, write_crm: Callable
 ) -> None:
@@ -162,6 +163,7 @@ def test_a_past_day_keeps_the_snapshot_it_was_built_from_unless_a_reason_is_give
     assert rows(data_dir, RATINGS) == [(1, True)] * 3
 
 
+@pytest.mark.slow
 def test_the_day_that_has_just_ended_takes_the_crm_as_it_is_now(data_dir: Path, write_crm: Callable) -> None:
     write_crm(people(3, 4, 5), [], BUYER)
     assert run_night(GOOD_DAY, select=CRM).success
@@ -170,6 +172,7 @@ def test_the_day_that_has_just_ended_takes_the_crm_as_it_is_now(data_dir: Path, 
     assert rows(data_dir, RATINGS) == [(1, False)] * 3
 
 
+@pytest.mark.slow
 def test_a_crm_that_vanishes_is_an_error_and_its_days_stay(data_dir: Path, write_crm: Callable) -> None:
     crm = write_crm(people(3, 4, 5), [], BUYER)
     assert run_night(GOOD_DAY, select=CRM).success

@@ -9,6 +9,8 @@ from gesture_assets.vocabulary.severity import Severity
 from gesture_assets_tests.running import content_hashes, failures, outcomes, run_night
 from gesture_assets_tests.small_world import DAYS, land
 
+pytestmark = pytest.mark.slow
+
 ROWS, COLUMNS = "crm_row_counts_are_in_their_ranges", "crm_column_counts_are_as_expected"
 PRODUCTS, DATES = "every_product_id_is_in_its_range", "every_crm_date_begins_with_year_month_and_day"
 OURS = '{"Subscribers": [100, 100], "Tags": [0, 200], "Transactions": [1, 10]}'

@@ -19,6 +19,8 @@ from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT, VERSION
 
+pytestmark = pytest.mark.slow
+
 TABLES = tuple(CONTRACTS.values())
 NIGHTLY = {contract.name for contract in catalogue(Settings.model_fields["tags"].default).nightly}
 Ask = Callable[..., list[tuple]]
