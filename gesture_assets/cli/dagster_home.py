@@ -30,6 +30,9 @@ concurrency:
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60
+event_log_storage:
+  module: gesture_assets.compat.dagster_event_log
+  class: StepwiseEventLog
 python_logs:
   managed_python_loggers: [gesture_assets]
   python_log_level: INFO

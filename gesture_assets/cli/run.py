@@ -350,7 +350,7 @@ def run_range(
             f"The night of {window} failed (run {result.run_id[:8]}). The published file is unchanged.",
             style="bold red",
         )
-        errors = [getattr(event.event_specific_data, "error", None) for event in failures]
+        errors = [getattr(event.event_specific_data, "error", None) for event in result.all_events]
         if any(error and error.cls_name == "DagsterExecutionInterruptedError" for error in errors):
             raise typer.Exit(130)  # Ctrl-C: nothing more is wanted, and the step that was cut off still holds the lock
     return bool(result.success)
