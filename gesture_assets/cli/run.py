@@ -351,9 +351,18 @@ def run_range(
             style="bold red",
         )
         errors = [getattr(event.event_specific_data, "error", None) for event in result.all_events]
-        if any(error and error.cls_name == "DagsterExecutionInterruptedError" for error in errors):
+        if any(map(_is_interrupted, errors)):
             raise typer.Exit(130)  # Ctrl-C: nothing more is wanted, and the step that was cut off still holds the lock
     return bool(result.success)
+
+
+def _is_interrupted(error: Any) -> bool:
+    """Whether Dagster's `error` is Ctrl-C; inside a query it is the cause of the engine's own error."""
+    while error is not None:
+        if error.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt"):
+            return True
+        error = error.cause
+    return False
 
 
 def _require_known(settings: Settings, select: str) -> None:

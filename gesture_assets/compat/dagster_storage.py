@@ -15,6 +15,7 @@ ended as a check that failed. Goes: when Dagster tells checks that were not reac
 Belongs here: the patch. Does not belong here: where the storage is (`cli/dagster_home.py`).
 """
 
+import atexit
 import functools
 import os
 import sqlite3
@@ -66,7 +67,12 @@ def _create_engine() -> Callable[..., Any]:
         for engine in engines.values():
             type(engine).dispose(engine, close=False)
 
+    def close_connections() -> None:  # or what was written last stays beside its file for good
+        for engine in engines.values():
+            type(engine).dispose(engine)
+
     os.register_at_fork(after_in_child=leave_connections)
+    atexit.register(close_connections)
 
     @functools.wraps(create_engine)
     def kept_or_new(address: str, **options: Any) -> Any:

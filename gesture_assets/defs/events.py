@@ -121,7 +121,9 @@ def _checks(
 
 
 def _evaluation(contract: Contract, outcome: CheckOutcome, day: date) -> dg.AssetCheckEvaluation:
-    metadata: dict[str, Any] = {"observed": outcome.observed, "recovery": outcome.recovery}
+    metadata: dict[str, Any] = {"observed": outcome.observed}
+    if not outcome.passed:  # the check's description has it too
+        metadata["recovery"] = outcome.recovery
     if outcome.found:
         metadata["found"] = dg.MetadataValue.int(outcome.found)
     if outcome.sample:

@@ -95,8 +95,6 @@ class RunningNight:
         except MACHINE_FAILURES:
             raise
         except Exception as error:
-            if is_interrupted(error):
-                raise dg.DagsterExecutionInterruptedError from error
             raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
 
 
@@ -125,15 +123,6 @@ def warehouse_resource(settings: Settings) -> dg.ResourceDefinition:
             forget_plans(context.instance, run.run_id)
 
     return warehouse
-
-
-def is_interrupted(error: BaseException | None) -> bool:
-    """Ctrl-C inside a query comes out as the engine's own error, with the interrupt as its cause."""
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt | dg.DagsterExecutionInterruptedError):
-            return True
-        error = error.__cause__
-    return False
 
 
 def _was_being_built(settings: Settings, run: RunInfo, refusal: GateClosed) -> bool:

@@ -112,28 +112,25 @@ class Night:
 
 @contextmanager
 def open_night(settings: Settings, run: RunInfo, *, options: Any = None) -> Iterator[Night]:
-    """The night of `run`; a refused training is noted, and what the checks said is written, however it ends."""
+    """The night of `run`; a refused training is noted, and what the checks said is written when the run ends."""
     with warehouse_of(settings).open(run) as session:
         night = Night(session, settings, catalogue(settings.tags), run.days, options).without_quiet_days()
+        session.known.at_end["what the checks said"] = lambda: validation_results.write(
+            session.connection, settings.validation_results, run, night.days
+        )
         try:
             yield night
-        except BaseException as error:
-            if isinstance(error, TrainingRefused):
-                audit_log.note(
-                    session.connection,
-                    now=run.now,
-                    action="training refused",
-                    what=run.step,
-                    days=run.days,
-                    reason=error.report,
-                    run_id=run.run_id,
-                )
-            try:
-                validation_results.write(session.connection, settings.validation_results, run, night.days)
-            except Exception as reason:  # the step's own failure is what people are to see
-                log.warning("what the checks said was not written: %r", reason)
+        except TrainingRefused as refusal:
+            audit_log.note(
+                session.connection,
+                now=run.now,
+                action="training refused",
+                what=run.step,
+                days=run.days,
+                reason=refusal.report,
+                run_id=run.run_id,
+            )
             raise
-        validation_results.write(session.connection, settings.validation_results, run, night.days)
 
 
 def moments(night: Night, days: Days) -> Frame:

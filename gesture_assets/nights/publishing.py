@@ -17,7 +17,7 @@ from gesture_assets.nights.alerts import end_failures, rewrite_file
 from gesture_assets.nights.night import Days, Night
 from gesture_assets.nights.steps import Built, Check, Markdown, Step
 from gesture_assets.publication import validation_results
-from gesture_assets.publication.checks import HOLDS_WHAT_PASSED, IS_UP_TO_DATE, holds_what_passed, is_up_to_date
+from gesture_assets.publication.checks import HOLDS_WHAT_PASSED, IS_UP_TO_DATE, is_up_to_date
 from gesture_assets.publication.publish import NotWhatPassed, Published, publish, require_night
 from gesture_assets.reports.night_report import keep_page, night_report
 from gesture_assets.reports.page import ask, markdown_table
@@ -67,7 +67,7 @@ def published_warehouse(night: Night, days: Days) -> Built:
             "window": window_of(days),
             **_health(published.path),
         },
-        checks=(holds_what_passed(published.path, night.tables.tables), is_up_to_date(published.path, run.now)),
+        checks=(published.holds, is_up_to_date(published.path, run.now)),
     )
 
 
@@ -136,8 +136,8 @@ STEPS = (
         written_results,
         group="publication",
         owner=DATA_ENGINEERING,
-        about="Every check of the day with what it observed, as JSON.\n\nEach step of a night writes the file, also "
-        "one that fails; this is its last state, once every table has passed.",
+        about="Every check of the day with what it observed, as JSON.\n\nEach run writes the file when it ends, "
+        "also one that fails; this is its state once every table has passed.",
         path="data/validation_results.json",
         kinds={"validation_results": ("json",)},
         checks=(

@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Self
@@ -30,12 +30,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Published:
-    """A published file: its snapshot id, where it is, its size, and the newest day in it."""
+    """A published file: its snapshot id, where it is, its size, the newest day in it, and how it was found to hold."""
 
     snapshot_id: str
     path: Path
     byte_count: int
     newest_day: date
+    holds: PublicationCheck
 
 
 class NotWhatPassed(ContractBreach):
@@ -125,7 +126,7 @@ def publish(
         shutil.copyfile(warehouse, part)
         dress(part, contracts, features, snapshot_id=snapshot_id, run_id=session.run.run_id, now=now, deadline=deadline)
         compact(part)  # what did not pass is not in it, and leaves room
-        newest = verify(part, contracts)
+        holds, newest = verify(part, contracts)
         with part.open("rb") as stream:
             os.fsync(stream.fileno())
     except BaseException:
@@ -137,7 +138,8 @@ def publish(
     flip(link, path)
     _prune(folder, link, keep)
     log.info("published %s", path.name)
-    return Published(snapshot_id, path, path.stat().st_size, newest)
+    holds = replace(holds, metadata={**holds.metadata, "file": path.name})  # the same bytes, by their final name
+    return Published(snapshot_id, path, path.stat().st_size, newest, holds)
 
 
 def _sweep(folder: Path, link: Path) -> None:
@@ -168,15 +170,15 @@ def _prune(folder: Path, link: Path, keep: int) -> None:
         path.unlink()
 
 
-def verify(path: Path, contracts: Sequence[Contract], *, next_step: str = "") -> date:
-    """The newest day of the file at `path`, which holds what passed. Raises `NotWhatPassed` where it does not.
+def verify(path: Path, contracts: Sequence[Contract], *, next_step: str = "") -> tuple[PublicationCheck, date]:
+    """The check that the file at `path` holds what passed, and its newest day. Raises `NotWhatPassed` if it does not.
 
     Its next step is to build the days again that differ, unless another is given.
     """
     check, newest = holds_what_passed(path, contracts), newest_day(path)
     if not check.passed or newest is None:
         raise NotWhatPassed.of(check, path, next_step=next_step or _rebuilding(path, contracts))
-    return newest
+    return check, newest
 
 
 def _rebuilding(path: Path, contracts: Sequence[Contract]) -> str:

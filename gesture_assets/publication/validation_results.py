@@ -1,7 +1,7 @@
-"""`validation_results.json`: what the last step found, for people and tools that read neither Dagster nor DuckDB.
+"""`validation_results.json`: what the last run found, for people and tools that read neither Dagster nor DuckDB.
 
 Belongs here: writing the file from the gate ledger, and holding what lies on the disk against the ledger. Does not
-belong here: any verdict. Each step writes it, also one that failed: a report that needs a good night would be missing
+belong here: any verdict. Each run writes it, also one that failed: a report that needs a good night would be missing
 when it is wanted.
 """
 

@@ -5,7 +5,7 @@ reason. Does not belong here: the ledger's table and its questions (`ledger.py`)
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -23,11 +23,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Known:
-    """What need not be asked twice while the warehouse is open here, for nobody else writes: of one run's steps."""
+    """What need not be asked twice while the warehouse is open here, for nobody else writes: of one run's steps.
+
+    `at_end`: by name, what is done before it is closed, be it after a failure.
+    """
 
     verdicts: dict[str, Verdicts] = field(default_factory=dict[str, Verdicts])  # by table
     verified: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])  # table, and what was asked
     hashed: set[tuple[str, date, str]] = field(default_factory=set[tuple[str, date, str]])  # table, day, its live hash
+    at_end: dict[str, Callable[[], object]] = field(default_factory=dict[str, Callable[[], object]])
 
     def forget(self, *tables: str) -> None:
         """The ledger has rows of `tables` that were not there when it was asked."""

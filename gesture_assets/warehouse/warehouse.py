@@ -4,11 +4,12 @@ Belongs here: the writer's lock, the file, its bookkeeping tables, a connection.
 an open warehouse (`session.py`), the file for everybody else (`publication/`).
 """
 
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -26,6 +27,8 @@ from gesture_assets.warehouse.run_queue import RunQueue
 from gesture_assets.warehouse.schemas import AUDIT_SCHEMA, REJECTED, STAGE, STEPS, SUPERSEDED
 from gesture_assets.warehouse.session import Session
 from gesture_assets.warehouse.space import raise_unwritable
+
+log = logging.getLogger(__name__)
 
 Create = Callable[[duckdb.DuckDBPyConnection], None]
 OWN_TABLES: tuple[Create, ...] = (create_ledger, create_restatements, create_landed_days)
@@ -101,7 +104,7 @@ class OpenWarehouse:
     lock: HeldLock
     spill: Path
     close: Callable[[], None]
-    known: Known = field(default_factory=Known)
+    known: Known
 
     @classmethod
     def of(cls, warehouse: Warehouse, step: str, holder: str, ahead: Callable[[], str | None]) -> "OpenWarehouse":
@@ -123,7 +126,9 @@ class OpenWarehouse:
                 connection.execute(f"create schema if not exists {schema}")
             for create in (*OWN_TABLES, *warehouse.create):
                 create(connection)
-            return cls(connection, lock, spill, stack.pop_all().close)
+            known = Known()
+            stack.callback(_finish, known)
+            return cls(connection, lock, spill, stack.pop_all().close, known)
 
     def clear(self) -> None:
         """Make the scratch database anew: what a step before has staged is of no use to the next."""
@@ -188,6 +193,15 @@ def kept_open(path: Path) -> Iterator[None]:
     """
     with raise_unwritable("a run", path), _KEPT.run(path):
         yield
+
+
+def _finish(known: Known) -> None:
+    """Do what is to be done before the warehouse is closed; how a run ended matters more than what fails here."""
+    for name, finish in known.at_end.items():
+        try:
+            finish()
+        except Exception as reason:
+            log.warning("%s was not written: %r", name, reason)
 
 
 def connect(threads: int | None = None, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from gesture_assets.cli import app
+from gesture_assets_tests import small_world
 from gesture_assets_tests.assets.test_crashes import dagster_runs, hashes, in_child, whole
 from gesture_assets_tests.forks import (
     end_of,
@@ -196,3 +199,14 @@ def test_an_interrupted_run_ends_and_does_not_wait_for_itself(tmp_path: Path) ->
     found = in_a_process(HERE, "interrupted", tmp_path, environment=environment(tmp_path))
     assert found["interrupted"] in (130, -signal.SIGTERM), found["said"]
     assert found["next"] == 0, found["said"]
+
+
+@pytest.mark.slow
+def test_an_interrupted_query_is_an_interrupted_run(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise RuntimeError("Query interrupted") from KeyboardInterrupt()  # as DuckDB hands on what a signal raises
+
+    monkeypatch.setattr("gesture_assets.defs.resource.run_step", interrupted)
+    small_world.land(data_dir, days=small_world.DAYS[:1])
+    done = CliRunner().invoke(app, ["run", "--date", str(small_world.DAYS[0]), "--select", "raw_events"])
+    assert done.exit_code == 130, done.output

@@ -53,7 +53,7 @@ def whole(data_dir: Path) -> str:
     from gesture_assets.publication.publish import verify
     from gesture_assets.settings import load_settings
 
-    return str(verify((data_dir / "gesture.duckdb").resolve(), catalogue(load_settings().tags).tables))
+    return str(verify((data_dir / "gesture.duckdb").resolve(), catalogue(load_settings().tags).tables)[1])
 
 
 def in_child(work: Callable[[], Any], log: Path) -> Any:

@@ -14,7 +14,6 @@ from gesture_assets.monitoring.alerts import Incident
 from gesture_assets.records import alert_log
 from gesture_assets.settings import Settings, load_settings, settings_as_far_as_usable
 from gesture_assets_tests.conftest import OpenSession
-from gesture_assets_tests.running import run_in_dagster
 
 DAY = date(2026, 3, 9)
 BREACH = ContractBreach("Ratings are wrong.", expected="1 to 5", found="9", where="the CRM", next_step="fix the CRM")
@@ -91,18 +90,6 @@ def test_an_interrupted_run_tells_nobody(known: Callable) -> None:
     interrupted.__cause__ = KeyboardInterrupt()
     run("user_features", interrupted)
     run("user_features", KeyboardInterrupt())
-    assert known() == []
-
-
-def test_a_query_that_is_interrupted_ends_the_run_as_interrupted(
-    known: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*_: object, **__: object) -> None:
-        raise RuntimeError("Query interrupted") from KeyboardInterrupt()
-
-    monkeypatch.setattr("gesture_assets.defs.resource.run_step", interrupted)
-    with pytest.raises(dg.DagsterExecutionInterruptedError):
-        run_in_dagster(DAY, select="crm_snapshot")
     assert known() == []
 
 

@@ -1,6 +1,7 @@
 """Dagster's SQLite files are written without waiting, whichever was there first: the patch or the storage."""
 
 import sqlite3
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
@@ -59,6 +60,27 @@ def test_an_engine_is_kept_with_its_connection_once_the_first_has_connected(
     second.dispose()  # as Dagster does after every use
     assert second.pool.checkedin() == 1
     assert storage.create_engine(address(home, "runs.db"), poolclass=NullPool) is second
+
+
+def test_nothing_stays_beside_a_file_when_the_process_ends(home: Path) -> None:
+    code = f"""
+import os, sys, types
+os.environ["DAGSTER_HOME"] = {str(home)!r}
+import sqlalchemy
+from sqlalchemy import NullPool
+from gesture_assets.compat.dagster_storage import write_without_waiting
+write_without_waiting()
+module = sys.modules["dagster.of_a_test"] = types.ModuleType("dagster.of_a_test")
+vars(module)["create_engine"] = sqlalchemy.create_engine
+for _ in range(2):  # the second engine is one that is kept
+    with module.create_engine({address(home, "runs.db")!r}, poolclass=NullPool).connect() as connection:
+        connection.exec_driver_sql("pragma journal_mode = wal")
+        connection.exec_driver_sql("create table if not exists of_a_test (a integer)")
+print(*sorted(os.listdir({str(home)!r})))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "runs.db-wal" in done.stdout
+    assert [path.name for path in home.iterdir()] == ["runs.db"]
 
 
 def test_an_engine_that_has_a_pool_is_none_of_ours(home: Path, storage: types.ModuleType) -> None:
