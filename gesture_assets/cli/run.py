@@ -341,10 +341,7 @@ def run_range(
         )
     if not result.success:
         failures = [event for event in result.all_node_events if event.event_type_value == "STEP_FAILURE"]
-        for event in failures:
-            data = event.event_specific_data
-            failure = getattr(data, "user_failure_data", None)
-            text = failure.description if failure else str(getattr(data, "error_display_string", event.message))
+        for text in dict.fromkeys(map(_words_of, failures)):  # an interrupted run says so once
             console(stderr=True).print(text, style="red", highlight=False, markup=False, soft_wrap=True)
         console(stderr=True).print(
             f"The night of {window} failed (run {result.run_id[:8]}). The published file is unchanged.",
@@ -354,6 +351,13 @@ def run_range(
         if any(map(_is_interrupted, errors)):
             raise typer.Exit(130)  # Ctrl-C: nothing more is wanted, and the step that was cut off still holds the lock
     return bool(result.success)
+
+
+def _words_of(failed: Any) -> str:
+    """What the step of the event `failed` says of its failure: our errors in their own words."""
+    data = failed.event_specific_data
+    failure = getattr(data, "user_failure_data", None)
+    return failure.description if failure else str(getattr(data, "error_display_string", failed.message))
 
 
 def _is_interrupted(error: Any) -> bool:

@@ -4,7 +4,7 @@ Belongs here: the translation between a Dagster run and a night. Does not belong
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from gesture_assets.warehouse.warehouse import kept_open
 
 NOW_TAG = "gesture/now"
 MACHINE_FAILURES = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
+INTERRUPTED = "The run was interrupted. Next: gesture run"
 MOST_BUILDERS = 100  # times a step waits for runs that build what it needs
 
 
@@ -64,11 +65,17 @@ class RunningNight:
 
     settings: Settings
     exceptions: Exceptions
+    interrupts: list[BaseException] = field(default_factory=list[BaseException])  # the run is asked to end
 
     def run_step(
         self, step: Step, context: dg.AssetExecutionContext, options: Mapping[str, Any] | None = None
     ) -> Iterator[Event]:
-        """Run `step` and report it. Our errors become failures with their four parts, and are not tried again."""
+        """Run `step` and report it. Our errors become failures with their four parts, and are not tried again.
+
+        Nor is what was interrupted, as Dagster's retries would have it, and no step is begun after that.
+        """
+        if self.interrupts:
+            raise dg.Failure(INTERRUPTED, allow_retries=False) from self.interrupts[0]
         settings, exceptions = self.settings, self.exceptions
         run = RunInfo(
             run_id=context.run.run_id,
@@ -94,7 +101,13 @@ class RunningNight:
             raise dg.Failure(error.report, allow_retries=False) from error
         except MACHINE_FAILURES:
             raise
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
+            self.interrupts.append(interrupt)
+            raise dg.Failure(INTERRUPTED, allow_retries=False) from interrupt
         except Exception as error:
+            if isinstance(error.__cause__, KeyboardInterrupt | dg.DagsterExecutionInterruptedError):  # of a query
+                self.interrupts.append(error.__cause__)
+                raise dg.Failure(INTERRUPTED, allow_retries=False) from error
             raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
 
 

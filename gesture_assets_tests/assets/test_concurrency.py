@@ -10,10 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
 from gesture_assets.cli import app
+from gesture_assets.nights.steps import Step
 from gesture_assets_tests import small_world
 from gesture_assets_tests.assets.test_crashes import dagster_runs, hashes, in_child, whole
 from gesture_assets_tests.forks import (
@@ -202,11 +204,19 @@ def test_an_interrupted_run_ends_and_does_not_wait_for_itself(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_an_interrupted_query_is_an_interrupted_run(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object, **__: object) -> None:
-        raise RuntimeError("Query interrupted") from KeyboardInterrupt()  # as DuckDB hands on what a signal raises
+@pytest.mark.parametrize("how", ["in a query", "between two"])
+def test_an_interrupted_step_is_not_tried_again_and_none_is_begun_after_it(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    begun: list[str] = []
+
+    def interrupted(step: Step, *_: object, **__: object) -> None:
+        begun.append(step.name)
+        if how == "in a query":  # as DuckDB hands on what a signal raises
+            raise RuntimeError("Query interrupted") from KeyboardInterrupt()
+        raise dg.DagsterExecutionInterruptedError
 
     monkeypatch.setattr("gesture_assets.defs.resource.run_step", interrupted)
     small_world.land(data_dir, days=small_world.DAYS[:1])
-    done = CliRunner().invoke(app, ["run", "--date", str(small_world.DAYS[0]), "--select", "raw_events"])
-    assert done.exit_code == 130, done.output
+    done = CliRunner().invoke(app, ["run", "--date", str(small_world.DAYS[0])])
+    assert (done.exit_code, len(begun)) == (130, 1), done.output
