@@ -1,8 +1,8 @@
 """Dagster's own storage under the data folder.
 
 Belongs here: the folder and its dagster.yaml. Does not belong here: how its SQLite files are written
-(`compat/dagster_storage.py`), what Dagster runs (`definitions.py`). `prepare` is called before Dagster is imported, for
-it reads DAGSTER_HOME then.
+(`compat/dagster_storage.py`, `compat/dagster_event_log.py`), what Dagster runs (`definitions.py`). `prepare` is called
+before Dagster is imported, for it reads DAGSTER_HOME then.
 """
 
 import fcntl

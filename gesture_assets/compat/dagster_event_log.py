@@ -160,21 +160,17 @@ def _once(events: Sequence[EventLogEntry]) -> Iterator[EventLogEntry]:
     The tags of the run stand at its start. An output's metadata are those of the materialisation. Of an asset's
     materialisations, one for each day of a range, the last has what is `LONG` and the same for all.
     """
-    last = {event.get_dagster_event().asset_key: event for event in events if _kind(event) is MATERIALIZED}
+    last = {event.get_dagster_event().asset_key: event for event in events if event.dagster_event_type is MATERIALIZED}
     for event in events:
         told = event.get_dagster_event()._replace(logging_tags={})
         data: Any = told.event_specific_data
-        if _kind(event) is DagsterEventType.STEP_OUTPUT:
+        if event.dagster_event_type is DagsterEventType.STEP_OUTPUT:
             told = told._replace(event_specific_data=data._replace(metadata={}))
-        elif _kind(event) is EVALUATED:
+        elif event.dagster_event_type is EVALUATED:
             told = told._replace(step_handle=None, node_handle=None, message=None)
-        elif _kind(event) is MATERIALIZED and last[told.asset_key] is not event:
+        elif event.dagster_event_type is MATERIALIZED and last[told.asset_key] is not event:
             short = {name: value for name, value in data.materialization.metadata.items() if name not in LONG}
             told = told._replace(
                 event_specific_data=data._replace(materialization=data.materialization.with_metadata(short))
             )
         yield event._replace(dagster_event=told)
-
-
-def _kind(event: EventLogEntry) -> DagsterEventType | None:
-    return event.dagster_event_type

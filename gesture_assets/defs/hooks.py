@@ -8,7 +8,7 @@ import logging
 
 import dagster as dg
 
-from gesture_assets.defs.resource import run_days, run_moment
+from gesture_assets.defs.resource import is_interrupted, run_days, run_moment
 from gesture_assets.monitoring.alerts import NIGHT_FAILED, TRAINING_FAILED
 from gesture_assets.nights.alerts import end_training_failures, tell_of_failure
 from gesture_assets.nights.all_steps import training_steps
@@ -48,7 +48,7 @@ def _failure_hook(name: str, kind: str, settings: Settings) -> dg.HookDefinition
     @dg.failure_hook(name=name)
     def tell(context: dg.HookContext) -> None:
         run, error = _run_of(context), context.op_exception
-        if run is None or _is_interrupted(error):  # whoever interrupts a run knows of it
+        if run is None or is_interrupted(error):  # whoever interrupts a run knows of it
             return
         try:
             tell_of_failure(run, settings, kind, context.step_key, error)
@@ -64,12 +64,3 @@ def _run_of(context: dg.HookContext) -> RunInfo | None:
     if run is None or not days:
         return None
     return RunInfo(run.run_id, run_moment(context.instance, run), days, f"alert about {context.step_key}")
-
-
-def _is_interrupted(error: BaseException | None) -> bool:
-    """Ctrl-C inside a query comes out as the engine's own error, with the interrupt as its cause."""
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt | dg.DagsterExecutionInterruptedError):
-            return True
-        error = error.__cause__
-    return False

@@ -23,6 +23,7 @@ from gesture_assets.warehouse.warehouse import kept_open
 
 NOW_TAG = "gesture/now"
 MACHINE_FAILURES = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
+INTERRUPTS = (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)
 INTERRUPTED = "The run was interrupted. Next: gesture run"
 MOST_BUILDERS = 100  # times a step waits for runs that build what it needs
 
@@ -101,14 +102,20 @@ class RunningNight:
             raise dg.Failure(error.report, allow_retries=False) from error
         except MACHINE_FAILURES:
             raise
-        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
-            self.interrupts.append(interrupt)
-            raise dg.Failure(INTERRUPTED, allow_retries=False) from interrupt
-        except Exception as error:
-            if isinstance(error.__cause__, KeyboardInterrupt | dg.DagsterExecutionInterruptedError):  # of a query
-                self.interrupts.append(error.__cause__)
+        except (Exception, *INTERRUPTS) as error:
+            if is_interrupted(error):
+                self.interrupts.append(error)
                 raise dg.Failure(INTERRUPTED, allow_retries=False) from error
             raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
+
+
+def is_interrupted(error: BaseException | None) -> bool:
+    """Ctrl-C inside a query comes out as the engine's own error, with the interrupt as its cause."""
+    while error is not None:
+        if isinstance(error, INTERRUPTS):
+            return True
+        error = error.__cause__
+    return False
 
 
 def warehouse_resource(settings: Settings) -> dg.ResourceDefinition:
