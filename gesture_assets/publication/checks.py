@@ -53,15 +53,14 @@ def differences(path: Path, contracts: Sequence[Contract]) -> tuple[Difference, 
     """
     result = []
     with closing(duckdb.connect(str(path), read_only=True)) as con:
+        found: dict[str, dict[date, int]] = {}
+        for table, day, count in con.execute(
+            "select table_name, partition, arg_max(row_count, attempt) from gate_ledger where verdict = 'PASS' group by all"
+        ).fetchall():
+            found.setdefault(table, {})[day] = count
         for contract in contracts:
             counted = dict(con.execute(f"select {PARTITION}, count(*) from {contract.name} group by all").fetchall())
-            passed = dict(
-                con.execute(
-                    "select partition, arg_max(row_count, attempt) from gate_ledger "
-                    "where table_name = ? and verdict = 'PASS' group by all",
-                    [contract.name],
-                ).fetchall()
-            )
+            passed = found.get(contract.name, {})
             result += [
                 Difference(contract.name, day, counted.get(day, 0), passed.get(day, 0))
                 for day in sorted({*counted, *passed})

@@ -184,6 +184,7 @@ class LandingIndex:
             )
             if days:
                 con.executemany(f"insert into {DAYS} values (?, ?, ?)", [(digest, day, count) for day, count in days])
+        self.session.known.forget_landed_days()
 
     def _delete(self, name: str) -> None:
         con = self.session.connection
@@ -210,6 +211,7 @@ class LandingIndex:
         )
         if not live:
             self._delete(name)
+            self.session.known.forget_landed_days()
             log.info("%s is gone from the landing folder before it went live, and is forgotten", name)
 
     def _open(self, file: LandingFile, digest: str, *, indexed_at: object) -> OpenFile:

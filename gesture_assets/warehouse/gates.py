@@ -11,6 +11,7 @@ from datetime import date
 
 import duckdb
 
+from gesture_assets.contracts.contract import Contract
 from gesture_assets.errors import listing
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.ledger import LedgerRow, Verdict, Verdicts
@@ -21,7 +22,7 @@ from gesture_assets.warehouse.schemas import LIVE
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Known:
     """What need not be asked twice while the warehouse is open here, for nobody else writes: of one run's steps.
 
@@ -29,8 +30,13 @@ class Known:
     """
 
     verdicts: dict[str, Verdicts] = field(default_factory=dict[str, Verdicts])  # by table
+    digests: dict[tuple[str, Sequence[date]], dict[date, str]] = field(
+        default_factory=dict[tuple[str, Sequence[date]], dict[date, str]]
+    )  # by table and days that are built: day -> a hash over what passed up to it
     verified: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])  # table, and what was asked
     hashed: set[tuple[str, date, str]] = field(default_factory=set[tuple[str, date, str]])  # table, day, its live hash
+    ensured: set[Contract] = field(default_factory=set[Contract])  # tables that are there, as their contracts have them
+    landed_days: frozenset[date] | None = None
     at_end: dict[str, Callable[[], object]] = field(default_factory=dict[str, Callable[[], object]])
 
     def forget(self, *tables: str) -> None:
@@ -38,6 +44,12 @@ class Known:
         for table in tables:
             self.verdicts.pop(table, None)
         self.verified.difference_update([asked for asked in self.verified if asked[0] in tables])
+        self.digests = {asked: found for asked, found in self.digests.items() if asked[0] not in tables}
+
+    def forget_landed_days(self) -> None:
+        """The index of what landed has changed."""
+        self.landed_days = None
+        self.digests.clear()
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,6 @@ def create_landed_days(connection: duckdb.DuckDBPyConnection) -> None:
     create_table(connection, LANDED_DAYS, LANDED_DAYS_COLUMNS)
 
 
-def landed_days(connection: duckdb.DuckDBPyConnection) -> set[date]:
+def landed_days(connection: duckdb.DuckDBPyConnection) -> frozenset[date]:
     """Every day on which something landed, as far as the index knows."""
-    return {day for (day,) in connection.execute(f"select distinct {PARTITION} from {LANDED_DAYS}").fetchall()}
+    return frozenset(day for (day,) in connection.execute(f"select distinct {PARTITION} from {LANDED_DAYS}").fetchall())

@@ -131,9 +131,11 @@ class Session:
         """`table@day`, the last that was read -> a hash over all that was."""
         return MappingProxyType(self._inputs)
 
-    def landed_days(self) -> set[date]:
+    def landed_days(self) -> frozenset[date]:
         """Every day on which something landed, as far as the index knows."""
-        return landed_days.landed_days(self.connection)
+        if self.known.landed_days is None:
+            self.known.landed_days = landed_days.landed_days(self.connection)
+        return self.known.landed_days
 
     def required_days(
         self, *, through: date, since: date | None = None, days: Sequence[date] | None = None
@@ -217,6 +219,8 @@ class Session:
         days = self.run.days if days is None else days
         sql = [self._staging.stage(contract, frames) for contract, frames in staged]
         contracts = [contract for contract, _ in staged]
+        for contract in contracts:
+            self.ensure(contract)  # checks may look at earlier days
         window = StagedWindow(self.connection, contracts, days, self.blocking)
         whole = window.audit(days)
         by_day = window.by_day(whole)
@@ -265,7 +269,9 @@ class Session:
 
     def ensure(self, contract: Contract) -> None:
         """Create the live table, or add the columns that its contract has gained; a changed type is refused."""
-        relations.ensure(self.connection, contract)
+        if contract not in self.known.ensured:
+            relations.ensure(self.connection, contract)
+            self.known.ensured.add(contract)
 
     def set_aside(self, name: str, frames: Frames) -> Frame:
         """The rows of `frames` as a table that lives as long as the session: for what is read more than once."""

@@ -113,15 +113,19 @@ def _digests(session: Session, table: str, days: Sequence[date]) -> dict[date, s
 
     Reading would refuse there, and say why.
     """
+    asked, known = (table, tuple(days)), session.known.digests
+    if asked in known:
+        return known[asked]
     verdicts = session.latest(table)
     running = hashlib.sha256()
-    digests = {}
+    digests: dict[date, str] = {}
     for day in session.required_days(through=days[-1], days=days):
         latest = verdicts.get(day)
         if latest is None or not latest.is_open:
             break
         running.update(f"{day}:{latest.verdict}:{latest.content_hash};".encode())
         digests[day] = running.copy().hexdigest()
+    known[asked] = digests
     return digests
 
 

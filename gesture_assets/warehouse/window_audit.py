@@ -15,7 +15,7 @@ from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.errors import GestureError, listing
 from gesture_assets.warehouse.answers import answers_by_day
 from gesture_assets.warehouse.audit import Audit, CheckOutcome, audit, not_evaluated, outcome_of, outcomes_of
-from gesture_assets.warehouse.relations import days_sql, ensure
+from gesture_assets.warehouse.relations import days_sql
 from gesture_assets.warehouse.schemas import AUDIT_SCHEMA, STAGE
 
 log = logging.getLogger(__name__)
@@ -96,8 +96,6 @@ class StagedWindow:
         self._show_only(days)
         audits: Audits = {}
         crashed: dict[str, GestureError] = {}
-        for contract in self.contracts:
-            ensure(self.connection, contract)  # checks may look at earlier days
         for contract in self.contracts:
             try:
                 audits[contract.name] = audit(self.connection, contract, self.blocking)
