@@ -3,7 +3,7 @@
 Belongs here: the measurements of a day against a reference, and one report of them. Does not belong here: the
 statistics themselves (`statistics.py`), the reference (`reference.py`), what is done about it.
 
-    report = judge(feature_drift(reference, features, day), feature_drift(scores, model_scores, day),
+    report = judge(feature_drift(reference, count(features, reference), day),
                    outcome_drift(judged_then, matured_now, day), importance=importance)
 """
 
@@ -18,7 +18,7 @@ import polars as pl
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import SHOWN
 from gesture_assets.frames import Frame, to_polars
-from gesture_assets.monitoring.reference import Feature, Reference, Values, count
+from gesture_assets.monitoring.reference import Feature, Reference, Values
 from gesture_assets.monitoring.statistics import (
     EFFECT,
     FEWEST_ROWS,
@@ -70,16 +70,15 @@ REPORT = {
 }
 
 
-def feature_drift(reference: Reference, frame: Frame, day: date) -> pl.DataFrame:
+def feature_drift(reference: Reference, found: Mapping[str, Values], day: date) -> pl.DataFrame:
     """The columns `MEASURED` of every feature of `reference` (or score), in its order.
 
-    `frame` holds the rows of `day`, as a table rather than a long query: it is read once a feature. Of the reference
-    the rows of `day` itself are left out; if there are no others, n_reference is 0. Raises `ModelMismatch` where a
-    feature is missing.
+    `found`: what `count` found of them on `day`. Of the reference the rows of `day` itself are left out; if there are
+    no others, n_reference is 0.
     """
     others = reference.other_days(day)
     rows = [
-        {PARTITION: day, **_compared(feature, feature.sample(others), count(frame, feature.name, feature.kind))}
+        {PARTITION: day, **_compared(feature, feature.sample(others), found[feature.name])}
         for feature in reference.features
     ]
     return pl.DataFrame(rows, schema=MEASURED)

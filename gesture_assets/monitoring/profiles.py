@@ -15,8 +15,7 @@ from types import MappingProxyType
 import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.frames import Frame
-from gesture_assets.monitoring.reference import Feature, Reference, Values, count
+from gesture_assets.monitoring.reference import Feature, Reference, Values
 from gesture_assets.monitoring.statistics import FLOOR
 
 # A row per feature and day.
@@ -59,12 +58,9 @@ STATISTICS = {
 }
 
 
-def profile(reference: Reference, frame: Frame, day: date) -> pl.DataFrame:
-    """The columns `PROFILE` of every feature of `reference`: `frame` holds the rows of `day`, as a table."""
-    rows = [
-        {PARTITION: day, **_profiled(feature, count(frame, feature.name, feature.kind))}
-        for feature in reference.features
-    ]
+def profile(reference: Reference, found: Mapping[str, Values], day: date) -> pl.DataFrame:
+    """The columns `PROFILE` of every feature of `reference`; `found`: what `count` found of them on `day`."""
+    rows = [{PARTITION: day, **_profiled(feature, found[feature.name])} for feature in reference.features]
     return pl.DataFrame(rows, schema=PROFILE)
 
 

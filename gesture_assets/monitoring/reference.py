@@ -1,6 +1,6 @@
 """The reference that drift is measured against: what the active model was trained on, frozen.
 
-Belongs here: counting the values of a feature in the engine, the reference made of such counts, its bins. Does not
+Belongs here: counting the values of features, the reference made of such counts, its bins. Does not
 belong here: the statistics (`statistics.py`), the verdict (`drift.py`), which rows a model was trained on (`models/`).
 
 A reference keeps, by feature and training day, how often each value occurs. That is all that exact statistics need: the
@@ -30,6 +30,7 @@ Kind = Literal["number", "category", "score"]
 # Beside a model's own files: what it was trained on, how far that had moved by the day of the training, and what it
 # said of the rows that it was judged by, with outcomes.
 FROZEN, KNOWN, JUDGED = "drift_reference.parquet", "drift_known.parquet", "drift_outcomes.parquet"
+COLUMNS_AT_ONCE = 60  # of a frame, in memory together: a million users' are half a gigabyte
 BINS = 10
 MOST_CATEGORIES = 50  # beyond these a category is too rare to have a bin of its own
 TAIL = 0.01  # the share at either end that says nothing about how wide a distribution is
@@ -199,13 +200,13 @@ class Reference:
 def freeze(rows: Frame, features: Sequence[str], *, day: str = PARTITION, is_score: bool = False) -> Reference:
     """The reference of `rows`, those a model was trained on; `day` is the column of their feature day.
 
-    `rows` is a table rather than a long query: it is read once a feature. Of scores (`is_score`) give the rows that the
-    model did not learn from: it is surer of those it did. Raises `ModelMismatch` for a feature that `rows` lacks,
-    `ConfigError` for one that is neither number, truth nor text, or where there are no rows.
+    Of scores (`is_score`) give the rows that the model did not learn from: it is surer of those it did. Raises
+    `ModelMismatch` for a feature that `rows` lacks, `ConfigError` for one that is neither number, truth nor text, or
+    where there are no rows.
     """
     kinds: dict[str, Kind] = {name: _kind(rows, name) for name in features}
-    days = to_polars(rows.select(day).unique())[day].cast(pl.Date).sort().to_list()
-    if not days:
+    table = to_polars(rows.select(day, *kinds)).sort(day)
+    if table.is_empty():
         raise ConfigError.bad_value(
             "The reference of drift",
             expected="the rows that the model was trained on",
@@ -213,39 +214,52 @@ def freeze(rows: Frame, features: Sequence[str], *, day: str = PARTITION, is_sco
             where="the training set",
             next_step="gesture models list, and train anew:  gesture train",
         )
-    frozen: list[Feature] = []
-    for name, kind in kinds.items():
-        by_day = [count(rows.filter(nw.col(day) == feature_day), name, kind) for feature_day in days]
-        frozen.append(_joined(name, "score" if is_score else kind, by_day))
-    return Reference(tuple(days), tuple(frozen))
+    days = tuple(table[day].cast(pl.Date).unique(maintain_order=True))
+    by_day = table.partition_by(day, maintain_order=True)
+    return Reference(
+        days,
+        tuple(
+            _joined(name, "score" if is_score else kind, [_count(part[name], kind) for part in by_day])
+            for name, kind in kinds.items()
+        ),
+    )
 
 
-def count(frame: Frame, name: str, kind: Kind) -> Values:
-    """How often each value of a column occurs; NaN and infinities are missing, as they are to a model.
+def count(frame: Frame, reference: Reference) -> dict[str, Values]:
+    """How often each value of the features of `reference` occurs in `frame`, whose columns are read some at a time.
 
-    Counted by the engine. Only a column of floats, whose values hardly repeat, is fetched as it is, without the rest of
-    its rows, and sorted: that is its count, in half the time. Raises `ModelMismatch` where the column is missing or is
-    text where `kind` says numbers, or the other way round.
+    NaN and infinities are missing, as they are to a model. Raises `ModelMismatch` where a column is missing, or is text
+    where the reference has numbers, or the other way round.
     """
-    if (_kind(frame, name) == "category") != (kind == "category"):
-        raise ModelMismatch(
-            f"Drift of {name} cannot be measured.",
-            expected=f"a {kind}, as in the reference",
-            found=str(frame.collect_schema()[name]),
-            where="the frame of features given",
-            next_step="give the feature the type it had in training, or train anew:  gesture train",
-        )
-    if kind != "category" and frame.collect_schema()[name].is_float():
-        numbers = to_polars(frame.select(name))[name].cast(pl.Float64).to_numpy()
+    for feature in reference.features:
+        if (_kind(frame, feature.name) == "category") != (feature.kind == "category"):
+            raise ModelMismatch(
+                f"Drift of {feature.name} cannot be measured.",
+                expected=f"a {feature.kind}, as in the reference",
+                found=str(frame.collect_schema()[feature.name]),
+                where="the frame of features given",
+                next_step="give the feature the type it had in training, or train anew:  gesture train",
+            )
+    return {
+        feature.name: _count(table[feature.name], feature.kind)
+        for start in range(0, len(reference.features), COLUMNS_AT_ONCE)
+        for features in [reference.features[start : start + COLUMNS_AT_ONCE]]
+        for table in [to_polars(frame.select(*(feature.name for feature in features)))]
+        for feature in features
+    }
+
+
+def _count(column: pl.Series, kind: Kind) -> Values:
+    """The values of `column`; floats, which hardly repeat, are sorted: that is their count, in half the time."""
+    if kind != "category" and column.dtype.is_float():
+        numbers = column.cast(pl.Float64).to_numpy()
         filled = np.sort(numbers[np.isfinite(numbers)])
         starts = np.flatnonzero(np.diff(filled, prepend=np.nan))
         return Values(filled[starts], np.diff(starts, append=len(filled)), len(numbers) - len(filled))
-    value = nw.col(name).cast(nw.String if kind == "category" else nw.Float64)
-    counted = frame.select(value=value).group_by("value").agg(nw.len().cast(nw.Int64).alias("row_count"))
-    table = to_polars(counted)
-    missing = table.filter(pl.col("value").is_null())["row_count"].sum()
-    table = table.drop_nulls().sort("value")
-    return Values(table["value"].to_numpy(), table["row_count"].to_numpy(), int(missing))
+    values = column.cast(pl.String if kind == "category" else pl.Float64).drop_nulls().alias("value")
+    counted = values.value_counts(name="row_count").sort("value")
+    counts = counted["row_count"].cast(pl.Int64).to_numpy()
+    return Values(counted["value"].to_numpy(), counts, len(column) - len(values))
 
 
 def _kind(frame: Frame, name: str) -> Kind:

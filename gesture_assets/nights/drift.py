@@ -25,7 +25,7 @@ from gesture_assets.models.versions import card_of, load_version
 from gesture_assets.monitoring.drift import feature_drift, judge, outcome_drift
 from gesture_assets.monitoring.event_mix import COUNTED, CURRENT_DAYS, REFERENCE_DAYS, event_mix, of_events
 from gesture_assets.monitoring.profiles import WINDOWS, feature_statistics, profile
-from gesture_assets.monitoring.reference import FROZEN, JUDGED, KNOWN, Reference, freeze
+from gesture_assets.monitoring.reference import FROZEN, JUDGED, KNOWN, Reference, count, freeze
 from gesture_assets.monitoring.statistics import ALARMS
 from gesture_assets.monitoring.tables import DRIFT_REPORTS, EVENT_MIX_DRIFT, FEATURE_PROFILES, FEATURE_STATISTICS
 from gesture_assets.nights.cohorts import matured_cohort
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 # A training learns from days a horizon ago, and people go on: what had moved by its day is news once it moves farther.
 FARTHER = 1.5
 NEWS = (nw.col("verdict").is_in(ALARMS), nw.col("importance") > 0, ~nw.col("was_known"))
-COLUMNS_AT_ONCE = 60  # features in memory together: a million users' are half a gigabyte
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def _freeze(night: Night, folder: Path, model: Model) -> None:
     users = labels.exclusions(night.read(USER_FEATURES, on=trained_on))
     could_buy = users.filter(nw.col("reason").is_null()).select("user_id")
     then = features_on(night, trained_on).join(could_buy, on="user_id", how="semi")
-    known = pl.concat([measured for _, measured in _by_columns(features, then, trained_on)])
+    known = feature_drift(features, count(then, features), trained_on)
     effects = known.select("feature", known_effect="effect", known_missing_effect="missing_effect")
     for frame, name in (
         (pl.concat([features.to_frame(), scores]), FROZEN),
@@ -138,10 +137,12 @@ def _measured(night: Night, day: date, baseline: Baseline) -> tuple[pl.DataFrame
     """Profiles of a day and its drift report, of everybody whom the champion scored."""
     scored = night.read(MODEL_SCORES, on=day)
     frame = features_on(night, day).join(scored.select("user_id"), on="user_id", how="semi")
-    profiles, measured = map(list, zip(*_by_columns(baseline.features, frame, day), strict=True))
-    scores = nw.from_native(to_polars(scored.select("probability")).lazy())
-    profiles.append(profile(baseline.scores, scores, day))
-    measured.append(feature_drift(baseline.scores, scores, day))
+    profiles: list[pl.DataFrame] = []
+    measured: list[pl.DataFrame] = []
+    for reference, rows in ((baseline.features, frame), (baseline.scores, scored)):
+        found = count(rows, reference)
+        profiles.append(profile(reference, found, day))
+        measured.append(feature_drift(reference, found, day))
     if cohort := matured_cohort(night, day):
         came = nw.from_native(cohort.by_model.lazy())
         measured.append(outcome_drift(nw.from_native(baseline.outcomes.lazy()), came, day))
@@ -150,16 +151,6 @@ def _measured(night: Night, day: date, baseline: Baseline) -> tuple[pl.DataFrame
     was_known = [pl.col(now).fill_null(0.0) <= FARTHER * pl.col(then) for now, then in effects]
     report = report.with_columns(was_known=pl.all_horizontal(was_known).fill_null(value=False))
     return pl.concat(profiles), report.sort("rank")
-
-
-def _by_columns(reference: Reference, frame: Frame, day: date) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Profiles and measurements of the rows of `day`, some features at a time."""
-    by_name = {feature.name: feature for feature in reference.features}
-    for start in range(0, len(by_name), COLUMNS_AT_ONCE):
-        names = tuple(by_name)[start : start + COLUMNS_AT_ONCE]
-        part = Reference(reference.days, tuple(by_name[name] for name in names))
-        rows = nw.from_native(to_polars(frame.select(*names)).lazy())
-        yield profile(part, rows, day), feature_drift(part, rows, day)
 
 
 def _statistics(night: Night, profiles: Sequence[pl.DataFrame]) -> Iterator[pl.DataFrame]:

@@ -55,7 +55,8 @@ def differences(path: Path, contracts: Sequence[Contract]) -> tuple[Difference, 
     with closing(duckdb.connect(str(path), read_only=True)) as con:
         found: dict[str, dict[date, int]] = {}
         for table, day, count in con.execute(
-            "select table_name, partition, arg_max(row_count, attempt) from gate_ledger where verdict = 'PASS' group by all"
+            "select table_name, partition, arg_max(row_count, attempt) from gate_ledger "
+            "where verdict = 'PASS' group by all"
         ).fetchall():
             found.setdefault(table, {})[day] = count
         for contract in contracts:

@@ -20,7 +20,7 @@ import narwhals as nw
 import polars as pl
 
 from gesture_assets.monitoring.drift import feature_drift, judge
-from gesture_assets.monitoring.reference import freeze
+from gesture_assets.monitoring.reference import count, freeze
 from gesture_assets_tests.benchmarks.models import FEATURES, TRAINED, frame_of
 from gesture_assets_tests.benchmarks.world import Size
 
@@ -64,7 +64,9 @@ def drift_report(folder: Path, size: Size, python: str = sys.executable) -> Figu
         con.unregister("frame")
         tonight = nw.from_native(con.table("user_features"))
         cpu = time.process_time()
-        ours, report = _timed(lambda: judge(feature_drift(reference, tonight, TONIGHT), importance={}))
+        ours, report = _timed(
+            lambda: judge(feature_drift(reference, count(tonight, reference), TONIGHT), importance={})
+        )
         cpu = time.process_time() - cpu
     paths = folder / "reference_rows.parquet", folder / "current_rows.parquet"
     for path, frame in zip(paths, (then, now), strict=True):

@@ -28,9 +28,13 @@ def frozen(rows: pl.DataFrame, **options: Any) -> Reference:
     return freeze(lazy(rows.with_columns(as_of_date=TRAINED)), rows.columns, **options)
 
 
+def drift_of(reference: Reference, rows: Frame, day: date = TONIGHT) -> pl.DataFrame:
+    return feature_drift(reference, count(rows, reference), day)
+
+
 def report(then: pl.DataFrame, now: pl.DataFrame, importance: dict[str, float] | None = None) -> pl.DataFrame:
     used = dict.fromkeys(then.columns, 0.1) if importance is None else importance
-    return judge(feature_drift(frozen(then), lazy(now), TONIGHT), importance=used)
+    return judge(drift_of(frozen(then), lazy(now)), importance=used)
 
 
 def only(then: Any, now: Any) -> dict[str, Any]:
@@ -137,11 +141,11 @@ def test_a_day_is_never_compared_with_itself() -> None:
     rows = pl.DataFrame({"as_of_date": [days[0]] * 300 + [days[1]] * 400, "x": [0] * 300 + [7] * 400})
     reference = freeze(lazy(rows), ["x"])
     tonight = lazy(rows.filter(pl.col("as_of_date") == TONIGHT))
-    of_itself = feature_drift(reference, tonight, TONIGHT).row(0, named=True)
+    of_itself = drift_of(reference, tonight).row(0, named=True)
     assert (of_itself["n_reference"], of_itself["statistic"]) == (300, 1.0)
-    assert feature_drift(reference, tonight, TONIGHT + timedelta(days=1)).row(0, named=True)["n_reference"] == 700
+    assert drift_of(reference, tonight, TONIGHT + timedelta(days=1)).row(0, named=True)["n_reference"] == 700
     alone = freeze(tonight, ["x"])
-    judged = judge(feature_drift(alone, tonight, TONIGHT), importance={})
+    judged = judge(drift_of(alone, tonight), importance={})
     assert judged.select("n_reference", "verdict").row(0) == (0, "too_few_rows")
 
 
@@ -161,7 +165,7 @@ def test_a_reference_is_the_same_after_a_rest_in_a_file(tmp_path: Path) -> None:
     assert again.days == reference.days
     assert again.to_frame().equals(reference.to_frame())
     night = TONIGHT + timedelta(days=1)
-    assert feature_drift(again, lazy(rows), night).equals(feature_drift(reference, lazy(rows), night))
+    assert drift_of(again, lazy(rows), night).equals(drift_of(reference, lazy(rows), night))
     assert reference.features[0].sample().missing == 200
 
 
@@ -169,7 +173,8 @@ def test_bins_are_tenths_of_the_reference_with_open_ends() -> None:
     feature = frozen(pl.DataFrame({"x": range(1, 101)})).features[0]
     assert feature.edges[1:].tolist() == [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
     assert feature.edges[0] == pytest.approx(1)
-    values = count(lazy(pl.DataFrame({"x": [-5, 1, 10, 11, 100, 101, 1_000_000, None]})), "x", "number")
+    frozen_x = frozen(pl.DataFrame({"x": range(1, 101)}))
+    values = count(lazy(pl.DataFrame({"x": [-5, 1, 10, 11, 100, 101, 1_000_000, None]})), frozen_x)["x"]
     assert feature.histogram(values).tolist() == [1, 2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 2, 1]
 
 
@@ -186,8 +191,8 @@ def test_both_engines_count_alike() -> None:
     reference = frozen(rows)
     with duckdb.connect() as con:
         con.register("tonight", rows.to_arrow())
-        in_duckdb = feature_drift(reference, nw.from_native(con.table("tonight")), TONIGHT)
-    assert in_duckdb.equals(feature_drift(reference, lazy(rows), TONIGHT))
+        in_duckdb = drift_of(reference, nw.from_native(con.table("tonight")))
+    assert in_duckdb.equals(drift_of(reference, lazy(rows)))
     assert in_duckdb["psi"].to_list() == [0.0] * 4
 
 
@@ -196,8 +201,8 @@ def test_a_score_is_measured_as_a_number_and_always_matters() -> None:
     reference = frozen(scores, is_score=True)
     moved = scores.select(pl.col("probability") * 2)
     drift = judge(
-        feature_drift(reference, lazy(moved), TONIGHT),
-        feature_drift(frozen(normal(2000)), lazy(normal(2000, seed=2)), TONIGHT),
+        drift_of(reference, lazy(moved)),
+        drift_of(frozen(normal(2000)), lazy(normal(2000, seed=2))),
         importance={"f0": 1.0},
     )
     assert drift.row(0, named=True)["kind"] == "score"
@@ -242,9 +247,9 @@ def test_without_matured_outcomes_there_is_no_verdict() -> None:
 def test_what_cannot_be_compared_is_refused() -> None:
     reference = frozen(normal(300))
     with pytest.raises(ModelMismatch, match="f0 is missing"):
-        feature_drift(reference, lazy(pl.DataFrame({"other": [1]})), TONIGHT)
+        drift_of(reference, lazy(pl.DataFrame({"other": [1]})))
     with pytest.raises(ModelMismatch, match="expected: a number, as in the reference"):
-        feature_drift(reference, lazy(pl.DataFrame({"f0": ["text"]})), TONIGHT)
+        drift_of(reference, lazy(pl.DataFrame({"f0": ["text"]})))
     with pytest.raises(ConfigError, match="a number, true and false, or text"):
         freeze(lazy(pl.DataFrame({"as_of_date": [TRAINED], "seen": [TRAINED]})), ["seen"])
     with pytest.raises(ConfigError, match="no row"):
@@ -257,7 +262,7 @@ def nights(count_: int, *, features: int, rows: int, shift: float = 0.0) -> tupl
     alarmed = naive = 0
     for seed in range(1, count_ + 1):
         tonight = normal(rows, columns=features, seed=seed, shift=shift)
-        drift = judge(feature_drift(reference, lazy(tonight), TONIGHT), importance={})
+        drift = judge(drift_of(reference, lazy(tonight)), importance={})
         wanted = drift.filter(pl.col("feature") == "f0") if shift else drift
         alarmed += wanted["verdict"].is_in(ALARMS).any()
         naive += (drift["p_value"] < 0.05).any()

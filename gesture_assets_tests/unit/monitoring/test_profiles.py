@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from gesture_assets.monitoring.profiles import PROFILE, STATISTICS, WINDOWS, feature_statistics, profile
-from gesture_assets.monitoring.reference import Frame, Reference, freeze
+from gesture_assets.monitoring.reference import Frame, Reference, count, freeze
 from gesture_assets.monitoring.statistics import population_stability_index
 
 TODAY = date(2026, 3, 9)
@@ -22,12 +22,16 @@ def frozen(rows: pl.DataFrame) -> Reference:
     return freeze(lazy(rows.with_columns(as_of_date=TODAY - timedelta(days=100))), rows.columns)
 
 
+def profile_of(reference: Reference, rows: Frame, day: date) -> pl.DataFrame:
+    return profile(reference, count(rows, reference), day)
+
+
 TRAINED = pl.DataFrame({"visits": range(1, 11), "country": ["de"] * 6 + ["us"] * 4})
 
 
 def test_a_profile_holds_the_day_in_a_row_a_feature() -> None:
     tonight = pl.DataFrame({"visits": [0, 2, 2, 99, None], "country": ["us", "us", "br", None, "de"]})
-    profiled = profile(frozen(TRAINED), lazy(tonight), TODAY)
+    profiled = profile_of(frozen(TRAINED), lazy(tonight), TODAY)
     assert profiled.schema == PROFILE
     visits, country = profiled.to_dicts()
     assert {name: visits[name] for name in ("as_of_date", "kind", "row_count", "missing_count", "distinct_count")} == {
@@ -46,15 +50,15 @@ def test_a_profile_holds_the_day_in_a_row_a_feature() -> None:
 
 
 def test_an_empty_day_has_a_profile_too() -> None:
-    profiled = profile(frozen(TRAINED), lazy(TRAINED.clear()), TODAY)
+    profiled = profile_of(frozen(TRAINED), lazy(TRAINED.clear()), TODAY)
     assert profiled.select("row_count", "mean").rows() == [(0, None), (0, None)]
-    profile(frozen(TRAINED), lazy(pl.DataFrame({"visits": [None], "country": ["de"]}, schema=TRAINED.schema)), TODAY)
+    profile_of(frozen(TRAINED), lazy(pl.DataFrame({"visits": [None], "country": ["de"]}, schema=TRAINED.schema)), TODAY)
 
 
 def history(days: int, reference: Reference) -> tuple[pl.DataFrame, list[list[int]]]:
     values = [[10 + back % 3, 20, 30 - back % 2] * (1 + back % 4) for back in range(days)]
     frames = [lazy(pl.DataFrame({"visits": visits}).with_columns(country=pl.lit("de"))) for visits in values]
-    profiles = [profile(reference, rows, TODAY - timedelta(days=back)) for back, rows in enumerate(frames)]
+    profiles = [profile_of(reference, rows, TODAY - timedelta(days=back)) for back, rows in enumerate(frames)]
     return pl.concat(profiles), values
 
 
@@ -84,7 +88,7 @@ def test_missing_values_are_held_against_the_window_too() -> None:
     reference = frozen(TRAINED)
     days = [pl.DataFrame({"visits": [1, None], "country": ["de", "de"]}), TRAINED.select("visits", "country")]
     profiles = pl.concat(
-        [profile(reference, lazy(rows), TODAY - timedelta(days=back)) for back, rows in enumerate(days)]
+        [profile_of(reference, lazy(rows), TODAY - timedelta(days=back)) for back, rows in enumerate(days)]
     )
     row = feature_statistics(profiles, TODAY).filter(pl.col("feature") == "visits").row(0, named=True)
     assert (row["missing_share"], row["baseline_missing_share"], row["missing_shift"]) == (0.5, 0.0, 0.5)
@@ -92,13 +96,15 @@ def test_missing_values_are_held_against_the_window_too() -> None:
 
 def test_profiles_of_another_reference_give_means_and_no_psi() -> None:
     rows = pl.DataFrame({"visits": [1, 2, 3], "country": ["de"] * 3})
-    earlier = profile(frozen(pl.DataFrame({"visits": [7, 8], "country": ["us"] * 2})), lazy(rows), TODAY - timedelta(1))
-    today = profile(frozen(TRAINED), lazy(rows), TODAY)
+    earlier = profile_of(
+        frozen(pl.DataFrame({"visits": [7, 8], "country": ["us"] * 2})), lazy(rows), TODAY - timedelta(1)
+    )
+    today = profile_of(frozen(TRAINED), lazy(rows), TODAY)
     statistics = feature_statistics(pl.concat([earlier, today]), TODAY).filter(pl.col("window") == "weekly")
     assert statistics.filter(pl.col("feature") == "visits").select("baseline_mean", "psi").row(0) == (2.0, None)
     assert statistics["psi"].to_list() == [None, None]
 
 
 def test_a_first_day_has_rows_without_a_baseline() -> None:
-    statistics = feature_statistics(profile(frozen(TRAINED), lazy(TRAINED), TODAY), TODAY)
+    statistics = feature_statistics(profile_of(frozen(TRAINED), lazy(TRAINED), TODAY), TODAY)
     assert statistics.select("day_count", "baseline_mean", "psi").unique().rows() == [(0, None, None)]
