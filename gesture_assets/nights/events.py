@@ -132,12 +132,13 @@ def filed_sessions(night: Night, days: Days) -> Built:
     earliest, has_own = new.select(nw.col("event_at").min(), nw.col("source_session_id").count()).collect().row(0)
     since = None if has_own or earliest is None else (earliest - sessionise.REACH).date()
     seen = night.read(RAW_EVENTS, since=since, through=days[-1])
-    return Built({SESSIONS: sessionise.filed_sessions(new, seen)})
+    return Built({SESSIONS: night.session.query(sessionise.filed_sessions, new, seen)})
 
 
 def daily_activity(night: Night, days: Days) -> Built:
     """Count what each user added to each day."""
-    return Built({DAILY_ACTIVITY: roll_up.daily_activity(night.read_window(RAW_EVENTS), night.read_window(SESSIONS))})
+    events, sessions = night.read_window(RAW_EVENTS), night.read_window(SESSIONS)
+    return Built({DAILY_ACTIVITY: night.session.query(roll_up.daily_activity, events, sessions)})
 
 
 def activity_to_date(night: Night, days: Days) -> Built:

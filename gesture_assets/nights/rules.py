@@ -69,7 +69,7 @@ def rule_scores(night: Night, days: Days) -> Built:
     features = night.read_window(USER_FEATURES)
     without = _suppressions(night, features, rules)
     suppressed = without.group_by("reason").agg(users=nw.len()).collect().rows() if without is not None else []
-    scores, contributions = score(_with_day_caps(night, days, features, rules), rules, without)
+    scores, contributions = night.session.query(score, _with_day_caps(night, days, features, rules), rules, without)
     # Most rules say nothing of most users: a row for each would be most of the warehouse.
     contributions = contributions.filter(nw.col("points") != 0)
     digest = _suppression_list(night)[1]

@@ -103,7 +103,8 @@ def crm_subscribers(night: Night, days: Days) -> Built:
             )
         )
         snapshot_days = night.session.set_aside("snapshot_days", moments)
-        validated, quarantined = subscribers_as_of(
+        validated, quarantined = night.session.query(
+            subscribers_as_of,
             subscribers,
             tags,
             purchases,
@@ -178,9 +179,12 @@ def who_buys(night: Night, days: Days) -> Built:
     subscribers = night.read_window(VALIDATED_SUBSCRIBERS)
     return Built(
         {
-            SEGMENT_CONVERSION: exploration.segment_conversion(subscribers),
-            PURCHASE_QUANTILES: exploration.purchase_quantiles(subscribers),
-            DATA_SUFFICIENCY: exploration.data_sufficiency(subscribers),
+            table: night.session.query(build, subscribers)
+            for table, build in (
+                (SEGMENT_CONVERSION, exploration.segment_conversion),
+                (PURCHASE_QUANTILES, exploration.purchase_quantiles),
+                (DATA_SUFFICIENCY, exploration.data_sufficiency),
+            )
         }
     )
 

@@ -5,11 +5,12 @@ Belongs here: what callers do with an open warehouse. Does not belong here: how 
 (`contracts/`), Dagster (`defs/`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
+from typing import ParamSpec, TypeVar
 
 import duckdb
 import narwhals as nw
@@ -19,17 +20,20 @@ from gesture_assets.contracts.catalogue import ancestors
 from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.errors import ContractBreach, GateClosed, listing
 from gesture_assets.frames import Frame
-from gesture_assets.warehouse import landed_days, ledger, promotion, relations, staging
+from gesture_assets.warehouse import landed_days, ledger, promotion, queries, relations, staging
 from gesture_assets.warehouse.audit import CheckOutcome
 from gesture_assets.warehouse.commits import DayVerdict, TableCommit
 from gesture_assets.warehouse.gates import Gates, Known
 from gesture_assets.warehouse.ledger import LedgerRow, Verdict, Verdicts
+from gesture_assets.warehouse.named_steps import NamedSteps
 from gesture_assets.warehouse.relations import EMPTY_HASH
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.schemas import LIVE
 from gesture_assets.warehouse.staging import Frames, Staging
 from gesture_assets.warehouse.window_audit import StagedWindow
 
+P = ParamSpec("P")
+R = TypeVar("R")
 NONE: Mapping[str, str] = MappingProxyType({})
 NO_KEYS: Mapping[date, str] = MappingProxyType({})
 
@@ -49,12 +53,14 @@ class Session:
     known: Known = field(default_factory=Known)
     _inputs: dict[str, str] = field(default_factory=dict, init=False)
     _gates: Gates = field(init=False)
+    _steps: NamedSteps = field(init=False)
     _staging: Staging = field(init=False)
 
     def __post_init__(self) -> None:
         """Nothing is asked and nothing staged yet."""
         self._gates = Gates(self.connection, self.run, self.known)
-        self._staging = Staging(self.connection)
+        self._steps = NamedSteps(self.connection)
+        self._staging = Staging(self._steps)
 
     # ---- reading -------------------------------------------------------------------------------------------------
 
@@ -281,6 +287,10 @@ class Session:
         """`frame` in memory, about `rows` rows at a time (`staging.in_parts`)."""
         return staging.in_parts(frame, by=by, rows=rows)
 
+    def query(self, build: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What `build` returns of its frames; its SQL is written once (`queries.py`)."""
+        return queries.query(self._steps, build, *args, **kwargs)
+
     def name_step(self, name: str, frame: Frame) -> Frame:
-        """`frame` as a named part of the query that it goes into (`Staging.name_step`)."""
-        return self._staging.name_step(name, frame)
+        """`frame` as a named part of the query that it goes into (`NamedSteps.name_step`)."""
+        return self._steps.name_step(name, frame)

@@ -1,13 +1,12 @@
 """Frames become tables of the scratch database, where nobody reads them before they have passed.
 
-Belongs here: writing frames, named parts of queries, rows that are set aside for the session. Does not belong here:
-auditing what is staged (`window_audit.py`), letting it go live (`promotion.py`).
+Belongs here: writing frames, rows that are set aside for the session. Does not belong here: what a query is put
+together from (`named_steps.py`), auditing what is staged (`window_audit.py`), letting it go live (`promotion.py`).
 """
 
 import logging
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import duckdb
 import narwhals as nw
@@ -16,22 +15,24 @@ import polars as pl
 from gesture_assets.contracts.contract import Contract
 from gesture_assets.frames import Frame
 from gesture_assets.vocabulary.personal_data import without_keys
-from gesture_assets.vocabulary.sql import identifier
-from gesture_assets.warehouse.schemas import STAGE, STEPS
+from gesture_assets.warehouse.named_steps import NamedSteps
+from gesture_assets.warehouse.schemas import STAGE
 
 log = logging.getLogger(__name__)
-
-NAMED_STEP = re.compile(rf"\b{re.escape(STEPS)}\.(\w+)")
 
 Frames = Frame | Iterable[Frame]
 
 
 @dataclass(frozen=True)
 class Staging:
-    """The scratch database of one open warehouse, and the SQL of each named step of a query."""
+    """The scratch database of one open warehouse, and the named steps of its queries."""
 
-    connection: duckdb.DuckDBPyConnection
-    steps: dict[str, str] = field(default_factory=dict)
+    steps: NamedSteps
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """To the warehouse and the scratch database."""
+        return self.steps.connection
 
     def stage(self, contract: Contract, frames: Frames) -> str:
         """Write the frames where they wait for their audit; returns the SQL of the last."""
@@ -47,7 +48,7 @@ class Staging:
         for position, frame in enumerate([frames] if isinstance(frames, nw.LazyFrame) else frames):
             native = frame.to_native()
             if isinstance(native, duckdb.DuckDBPyRelation):
-                sql = query = self.with_steps(native.sql_query())
+                sql = query = self.steps.with_steps(native.sql_query())
             else:
                 self.connection.register("frame_in_memory", frame.collect().to_arrow())
                 query = "select * from frame_in_memory"
@@ -61,31 +62,6 @@ class Staging:
         table = f"scratch.main.{name}"
         self.write(table, frames)
         return nw.from_native(self.connection.table(table))
-
-    def name_step(self, name: str, frame: Frame) -> Frame:
-        """`frame` as a named part of the query that it goes into, a CTE.
-
-        Each further step binds everything below it again. Bound against an empty table of the same columns, a query of
-        many steps is planned in a fraction of the time, and reads like one.
-        """
-        relation = frame.to_native()
-        columns = ", ".join(
-            f"{identifier(column)} {kind}" for column, kind in zip(relation.columns, relation.types, strict=True)
-        )
-        step = f"{name}_{len(self.steps) + 1}"
-        self.connection.execute(f"create table {STEPS}.{step} ({columns})")
-        self.steps[step] = relation.sql_query()
-        return nw.from_native(self.connection.table(f"{STEPS}.{step}"))
-
-    def with_steps(self, query: str) -> str:
-        """`query`, and before it the named steps that it is made of."""
-        used, named = [], set(NAMED_STEP.findall(query))
-        for step, sql in reversed(self.steps.items()):
-            if step in named:
-                used.append(f"{step} as ({sql})")
-                named.update(NAMED_STEP.findall(sql))
-        steps = f"with {', '.join(reversed(used))} " if used else ""
-        return NAMED_STEP.sub(r"\1", steps + query)
 
 
 def in_parts(frame: Frame, *, by: str, rows: int) -> Iterator[pl.DataFrame]:

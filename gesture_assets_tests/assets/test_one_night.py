@@ -13,6 +13,7 @@ from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.monitoring.tables import TABLES as MONITORING
 from gesture_assets.nights.all_steps import nightly_steps
 from gesture_assets.settings import load_settings
+from gesture_assets.warehouse import queries
 from gesture_assets_tests.conftest import KEY
 from gesture_assets_tests.running import content_hashes, definitions, failures, run_in_dagster
 from gesture_assets_tests.small_world import DAYS
@@ -54,6 +55,12 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
         result = run_in_dagster(DAY, now=SMALL_MOMENT, instance=instance)
         assert result.success, failures(result)
         yield Night(folder, by_runner, result, instance, definitions())
+
+
+def test_what_is_written_once_is_what_its_function_writes(night: Night) -> None:
+    kept = {key[0].__name__: query for key, query in queries.kept.items()}  # pyright: ignore[reportAttributeAccessIssue]
+    assert len(kept) >= 7, kept.keys()
+    assert [name for name, query in kept.items() if query.again() != query] == []
 
 
 def test_dagster_and_the_plain_runner_build_the_same_rows(night: Night) -> None:

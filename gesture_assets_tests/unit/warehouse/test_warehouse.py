@@ -541,22 +541,3 @@ def test_a_killed_commit_leaves_the_last_committed_state(
         assert [attempt for _, attempt, _, _ in recorded] == list(range(1, len(recorded) + 1))
         assert commit(session, GOOD, SCORES) == ()
         assert live(session, "worn") == GOOD
-
-
-def test_named_steps_of_a_query_give_what_the_query_gives_and_are_written_once(open_session: Callable) -> None:
-    with open_session(D9) as session:
-        numbers = nw.from_native(session.connection.sql("select range as n, range % 3 as part from range(30)"))
-
-        def query(name_step: Callable[[str, nw.LazyFrame[Any]], nw.LazyFrame[Any]]) -> nw.LazyFrame[Any]:
-            even = name_step("even", numbers.filter(nw.col("n") % 2 == 0))
-            sums = name_step("sums", even.group_by("part").agg(nw.col("n").sum().alias("sum")))
-            return even.join(sums, on="part", how="left").select("n", "sum").sort("n")
-
-        plain = session.set_aside("plain", query(lambda _, frame: frame)).collect().rows()
-        named = session.set_aside("named", query(session.name_step)).collect().rows()
-        assert named == plain
-        assert named[:2] == [(0, 60), (2, 70)]
-        sql = session._staging.with_steps(query(session.name_step).to_native().sql_query())
-        assert sql.startswith("with even_3 as (")
-        assert sql.count('"range"(30)') == 1
-        assert "even_1 as" not in sql
