@@ -38,12 +38,9 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# Beside baselines, at a size that takes minutes: make bench EVENTS=5000000 USERS=50000 DAYS=120 ARGS="--only night"
-EVENTS ?= 1000000
-USERS ?= 10000
-DAYS ?= 120
+# Beside baselines, at a size that takes minutes: make bench ARGS="--only night --events 5000000 --users 50000"
 bench: $(VENV)/.installed-dev
-	$(BIN)/python -m gesture_assets_tests.benchmarks --events $(EVENTS) --users $(USERS) --days $(DAYS) $(ARGS)
+	$(BIN)/python -m gesture_assets_tests.benchmarks $(ARGS)
 
 dev: $(VENV)/.installed
 	$(BIN)/gesture dev

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,16 @@ from rich.table import Table
 from gesture_assets_tests.benchmarks.suite import FULL, PARTS, ROOT, Bench, Part
 from gesture_assets_tests.benchmarks.world import Size
 
+USUAL = Size(1_000_000, 10_000, 120)
 DETAILS = 12  # shares that are shown of a night
 
 
 def arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(prog="make bench", description="Measure the nightly beside baselines.")
-    parser.add_argument("--events", type=int, default=1_000_000, help="events in all (default: %(default)s)")
-    parser.add_argument("--users", type=int, default=10_000, help="users (default: %(default)s)")
-    parser.add_argument("--days", type=int, default=120, help="days of history, the night included")
+    parser.add_argument("--events", type=int, help=f"events in all (default: {USUAL.events:,})")
+    parser.add_argument("--users", type=int, help=f"users (default: {USUAL.users:,}; of cost the demo world's)")
+    parser.add_argument("--days", type=int, help=f"days, the night included (default: {USUAL.days}; likewise)")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, of %(default)s")
     parser.add_argument("--full", action="store_true", help="the sizes of the design's claims: hours, 60 GB of disk")
     parser.add_argument(
@@ -51,7 +53,9 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         bench = Bench(folder, given.repeat, given.statements, lambda text: console.print(text, style="dim"))
         for name in given.only.split(","):
-            size = FULL[name] if given.full else Size(given.events, given.users, given.days)
+            size = FULL[name] if given.full or name == "cost" else USUAL
+            asked = {"events": given.events, "users": given.users, "days": given.days}
+            size = replace(size, **{what: number for what, number in asked.items() if number is not None})
             part = PARTS[name](bench, size)
             parts.append(part)
             show(part, console)

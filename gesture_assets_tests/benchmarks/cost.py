@@ -69,10 +69,11 @@ def _gesture(*arguments: str) -> None:
 def nights_in_one_run(folder: Path, size: Size) -> Figures:
     """All nights of a new warehouse by one `gesture run`, and what Dagster keeps of them."""
     data_dir = _world(folder, size)
-    for made in ("dagster_home", "published"):
-        shutil.rmtree(data_dir / made, ignore_errors=True)
-    for made in data_dir.glob("warehouse*"):
-        made.unlink()
+    for made in (data_dir / "dagster_home", data_dir / "published", *data_dir.glob("warehouse*")):
+        if made.is_dir():
+            shutil.rmtree(made)
+        else:
+            made.unlink(missing_ok=True)
     first, last = yesterday() - timedelta(days=size.days - 1), yesterday()
     found = _whole_process(lambda: _gesture("run", "--from", str(first), "--to", str(last)))
     kept = sum(path.stat().st_size for path in (data_dir / "dagster_home").rglob("*") if path.is_file())
