@@ -4,14 +4,14 @@ Belongs here: reading what features are built from, a part of a long range at a 
 feature is (`features/`).
 """
 
-from datetime import date, timedelta
+from datetime import date
 
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.events.tables import ACTIVITY_TO_DATE, DAILY_ACTIVITY, IDENTITY_LINKS
 from gesture_assets.features import outliers
-from gesture_assets.features.feature_registry import WINDOWS, feature_registry
+from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.features.tables import ENGAGEMENT_FENCES, ENGAGEMENT_OUTLIERS, METRICS, USER_FEATURES
 from gesture_assets.features.user_features import user_features as features_of
 from gesture_assets.frames import Frame
@@ -33,7 +33,7 @@ def user_features(night: Night, days: Days) -> Built:
         moments(night, days),
         tags=night.settings.tags,
         include_bots=night.settings.include_bots,
-        since=first - timedelta(days=max(WINDOWS) - 1),
+        days=days,
         totals=night.read(ACTIVITY_TO_DATE, on=totals_day) if totals_day else None,
         totals_day=totals_day,
         name_step=night.session.name_step,
