@@ -80,6 +80,10 @@ class DiskFull(GestureError):
     """There was no room to write; what was live before still is."""
 
 
+class NotEnoughMemory(GestureError):
+    """A statement needed more memory than the engine may take; what was live before still is."""
+
+
 class NotWritable(GestureError):
     """A folder or file may not be written by this user: read-only, somebody else's, or no folder at all."""
 

@@ -158,8 +158,8 @@ class Settings(BaseModel):
     duckdb_threads: int | None = Field(None, ge=1, description="Threads of the engine. Unset: all cores.")
     duckdb_memory_limit: str | None = Field(
         None,
-        description='Memory limit of the engine. With "2500MB" a night on top of 100 million events peaks below 4 GB. '
-        "Unset: 80 %.",
+        description="Memory that the engine may take, such as 4GB; what does not fit is put aside on disk. Unset: a "
+        "quarter of the machine, 2 GB at most and 500 MB at least.",
     )
 
     @field_validator("crm_row_ranges", "crm_column_counts", mode="before")

@@ -178,5 +178,10 @@ def activity_to_date(activity: Frame, earlier: Frame | None, day: date) -> Frame
     """The totals of every user at the end of `day`: those of an `earlier` month and the `activity` known since."""
     rows = as_totals(activity)
     everything = rows if earlier is None else nw.concat([earlier.select(*ACTIVITY_TO_DATE.column_names), rows])
-    totals = add_up(everything, ("user_id", "is_bot")).with_columns(nw.lit(day).cast(nw.Date).alias(PARTITION))
+    return totals_of(everything, day)
+
+
+def totals_of(rows: Frame, day: date) -> Frame:
+    """`rows` in the columns of `activity_to_date`, all of them known by `day`, added up to that day's."""
+    totals = add_up(rows, ("user_id", "is_bot")).with_columns(nw.lit(day).cast(nw.Date).alias(PARTITION))
     return totals.select(*ACTIVITY_TO_DATE.column_names)

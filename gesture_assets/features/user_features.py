@@ -7,15 +7,15 @@ Constants are multiplied by, never divided by: Polars does the former in both ca
 Whole numbers are cast before they meet a fraction: in SQL text 0.333 is a decimal, and makes the product one.
 """
 
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
 from functools import reduce
 from operator import add
 
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.events.roll_up import add_up, as_totals, commonest_device, milliseconds
+from gesture_assets.events.roll_up import add_up, as_totals, commonest_device, milliseconds, totals_of
 from gesture_assets.events.tables import ACTIVITY_TO_DATE
 from gesture_assets.features.feature_registry import PROFILE, WINDOWS, feature_registry
 from gesture_assets.frames import Frame, whole_days
@@ -135,8 +135,8 @@ def activity_features(
     recent = name_step("recent_activity", recent.with_columns(age_days=whole_days("activity_date", PARTITION)))
     active = (
         activity.filter(nw.col("event_count") > 0)
-        .select(*KEY, "activity_date")
-        .unique(subset=[*KEY, "activity_date"], keep="any")
+        .group_by(*KEY, "activity_date")  # for `unique`, DuckDB is asked to number the rows
+        .agg(nw.len())
         .with_columns(age_days=whole_days("activity_date", PARTITION))
         .group_by(*KEY)
         .agg(
@@ -197,7 +197,7 @@ def user_features(
     *,
     tags: tuple[str, ...],
     include_bots: bool = False,
-    since: date | None = None,
+    days: Sequence[date] = (),
     totals: Frame | None = None,
     totals_day: date | None = None,
     name_step: NameStep = unnamed,
@@ -209,7 +209,7 @@ def user_features(
     `validated_subscribers` of these days. Users and subscribers are one person where their e-mail keys agree; a
     subscriber without any event has a row of its own. Counts without events are 0, what is unknown is null.
 
-    Arguments that spare work and change nothing: `since`, the first day a window can hold; `totals`, the rows of
+    Arguments that spare work and change nothing: `days`, those of the moments, in order; `totals`, the rows of
     `activity_to_date` of `totals_day`, from which lifetimes are counted on (it lies on or before the first moment);
     `name_step`, which names parts of the query.
     """
@@ -219,12 +219,16 @@ def user_features(
     if totals is not None:
         totals = totals if include_bots else totals.filter(~nw.col("is_bot"))
         added = nw.concat([totals.select(*ACTIVITY_TO_DATE.column_names), added.filter(nw.col(PARTITION) > totals_day)])
+    if len(days) > 1:
+        # What the first moment knows, all know: added up once, and not looked at again row by row for each of them.
+        by_all = totals_of(added.filter(nw.col(PARTITION) <= days[0]), days[0])
+        added = nw.concat([name_step("known_by_all", by_all), added.filter(nw.col(PARTITION) > days[0])])
     named = known_by(links, moments)
     active = activity_features(
         name_step("known_activity", resolve_identities(known_by(activity, moments), named)),
         name_step("known_totals", resolve_identities(known_by(added, moments), named)),
         moments,
-        since=since,
+        since=days[0] - timedelta(days=max(WINDOWS) - 1) if days else None,
         name_step=name_step,
     )
     active = name_step("active_users", active)

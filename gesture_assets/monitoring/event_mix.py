@@ -1,7 +1,7 @@
 """What people do, this week against the weeks before: which events, which steps after which, how many, how many new.
 
-Belongs here: counts by day, user and event type to rates, their tests and verdicts. Does not belong here: reading
-events, the incidents somebody knows of. For sources of few events a day and of many.
+Belongs here: visitor-days to rates, their tests and verdicts. Does not belong here: counting visitor-days
+(`visitor_days.py`), the incidents somebody knows of. For sources of few events a day and of many.
 
 The unit is the visitor-day: a user on a day, who did something or did not. Events come in bursts (a user who looks at a
 product looks at ten), and a test that counts each cries wolf every night; whether somebody did it at all that day does
@@ -17,17 +17,15 @@ payment" is a step, and the share that takes it is watched by segment.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from math import log
 from typing import Any, cast
 
-import narwhals as nw
+import numpy as np
 import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.features.user_features import NameStep, unnamed
-from gesture_assets.frames import Frame, concat, to_polars
-from gesture_assets.models.splits import PRIME, draws
+from gesture_assets.models.splits import PRIME
 from gesture_assets.monitoring.statistics import (
     EFFECT,
     FEWEST_ROWS,
@@ -41,6 +39,7 @@ from gesture_assets.monitoring.statistics import (
     verdict,
     welch_p_value,
 )
+from gesture_assets.monitoring.visitor_days import EPOCH, NEVER, Counted, Numbers, Rows, Visits, starts_of
 
 CURRENT_DAYS, REFERENCE_DAYS = 7, 28
 FEWEST_THEN, FEWEST_NOW = 20, 5  # visitor-days: with fewer no difference at all would pass the exact test
@@ -52,17 +51,12 @@ MOST_TYPES = 40  # of event types by visitor-days; the rest is `other`
 PRECONDITION = 0.9  # of the visitor-days with an event, to call another one the step before it
 TWICE = 2.0  # a volume doubled or halved; one that grows by 15 % a week stays below it
 NOTHING = 10.0  # the effect of a volume that came from nothing or went to it
-EVERYBODY, OTHER, UNKNOWN = "all", "other", "unknown"
+EVERYBODY, OTHER = "all", "other"
 NEW_VISITORS, EVENTS = "new_visitors", "events"
 EVERY_VISIT, EVERY_EVENT = (NEW_VISITORS, NEW_VISITORS), (EVENTS, EVENTS)  # kind and name of what has all users
-USER = ("segment", "user_id", "is_current")
-VISIT = (*USER, "day")
 
 ThenNow = tuple[float, float]  # in the reference, in the current window
 Sums = Mapping[tuple[str, bool, str, str], Mapping[str, Any]]
-
-# Input: a row per day, user, segment and event type, from `of_events`.
-COUNTED = ("day", "user_id", "segment", "event_type", "event_count")
 
 # A row per segment (`all` is everybody) and thing watched.
 EVENT_MIX = {
@@ -87,39 +81,33 @@ EVENT_MIX = {
 }
 
 
-def of_events(
-    events: Frame, *, event_type: str = "event_name", segment: str = "device", keep: Sequence[str] = ()
-) -> Frame:
-    """The columns `COUNTED` of rows like those of `raw_events`, for each value of the columns `keep` before them."""
-    named = events.select(
-        *keep, "user_id", day=nw.col("event_at").cast(nw.Date), segment=nw.col(segment), event_type=nw.col(event_type)
+def event_mix(counted: Counted, night: date) -> pl.DataFrame:
+    """The columns `EVENT_MIX` at the end of `night`, alarms first. Verdicts are over all rows of the night at once."""
+    last = (night - EPOCH).days
+    end = last - CURRENT_DAYS
+    start = end - REFERENCE_DAYS
+    named, everybody = (
+        rows.where((rows.known <= last) & (rows.day > start) & (rows.day <= last))
+        for rows in (counted.rows, counted.everybody)
     )
-    counted = named.group_by(*keep, *COUNTED[:-1]).agg(nw.len().cast(nw.Int64).alias("event_count"))
-    return counted.select(*keep, *COUNTED)
-
-
-def event_mix(counts: Frame, night: date, *, first_days: Frame | None = None, keep: NameStep = unnamed) -> pl.DataFrame:
-    """The columns `EVENT_MIX` at the end of `night`, alarms first; `counts` has the columns `COUNTED`.
-
-    `first_days`: user_id and first_day, when each user was first seen; without it `counts` holds everything ever seen.
-    Verdicts are over all rows of the night at once. `keep` works a frame out once that is used more than once.
-    """
-    end = night - timedelta(days=CURRENT_DAYS)
-    start = end - timedelta(days=REFERENCE_DAYS)
-    first_days = first_days or counts.group_by("user_id").agg(nw.col("day").min().alias("first_day"))
-    named = counts.filter(nw.col("day") > start, nw.col("day") <= night).with_columns(
-        segment=nw.col("segment").fill_null(UNKNOWN), is_current=nw.col("day") > end
-    )
-    types = _types(named)
+    types, codes = _types(named, counted.types)
     if not types:
         return pl.DataFrame(schema=EVENT_MIX)
-    did = keep("did", _actions(_sampled(named, keep), types))
-    steps = _steps(did, types)
+    first_days = counted.first_day(last)
+    is_drawn = _drawn(counted, named)
+    watched = [(EVERYBODY, Visits.of(everybody.where(is_drawn[everybody.user]), codes, first_days, end))]
+    watched += [
+        (counted.segments[segment], Visits.of(rows, codes, first_days, end))
+        for segment, rows in named.where(is_drawn[named.user]).by_segment()
+        if counted.segments[segment] != EVERYBODY
+    ]
+    steps = _steps(watched[0][1], types)
+    sums = {(segment, *key): row for segment, visits in watched for key, row in _sums_by_user(visits, types, steps)}
     # Where the weeks before were not seen whole, people would seem to begin what they did all along. To tell a new
     # visitor from an old one takes as long again.
-    age = (start - _first_day(first_days)).days + 1
+    age = start - int(first_days.min(initial=NEVER)) + 1
     has_reference, has_known_visitors = age >= 0, age >= REFERENCE_DAYS
-    rows = [*_rates(_sums_by_user(did, first_days, steps, keep), types, steps), *_volumes(named)]
+    rows = [*_rates(sums, types, steps), *_volumes(named, counted.segments, end)]
     tested = [row for row in rows if "tested" in row]
     for row, p_value in zip(tested, exact_p_values([row["tested"] for row in tested]), strict=True):
         row["p_value"] = p_value
@@ -137,111 +125,78 @@ def event_mix(counts: Frame, night: date, *, first_days: Frame | None = None, ke
     return pl.DataFrame(rows, schema=EVENT_MIX)
 
 
-def _types(named: Frame) -> list[str]:
-    """The event types to watch, the most frequent first."""
-    by_type = to_polars(named.group_by("event_type").agg(nw.len().alias("rows")))
-    names = by_type.sort(["rows", "event_type"], descending=[True, False])["event_type"].to_list()
-    return names if len(names) <= MOST_TYPES else [*names[: MOST_TYPES - 1], OTHER]
+def _types(named: Rows, names: Sequence[str]) -> tuple[list[str], Numbers]:
+    """The event types to watch, the most frequent first, and which of them each code of `names` is."""
+    # What became known in parts is there more than once.
+    distinct = named.event_type[starts_of(named.segment, named.user, named.day, named.event_type)]
+    counts = np.bincount(distinct, minlength=len(names))
+    ordered = [names[code] for code in sorted(range(len(names)), key=lambda code: (-counts[code], names[code]))]
+    types = ordered[: np.count_nonzero(counts)]
+    if len(types) > MOST_TYPES:
+        types = [*types[: MOST_TYPES - 1], OTHER]
+    places = {name: place for place, name in enumerate(types)}
+    return types, np.array([places.get(name, places.get(OTHER, 0)) for name in names], np.int64)
 
 
-def _sampled(named: Frame, keep: NameStep) -> Frame:
-    """`named`, of no more than about `MOST_VISITORS` visitors."""
-    visitors = keep("visitors", named.select("user_id").unique())
-    count = to_polars(visitors.select(nw.len().alias("visitors")))["visitors"][0]
-    if count <= MOST_VISITORS:
-        return named
-    drawn = draws(visitors, column="user_id").filter(nw.col("draw") < MOST_VISITORS * PRIME // count)
-    return named.join(drawn.select("user_id"), on="user_id", how="semi")
+def _drawn(counted: Counted, named: Rows) -> Numbers:
+    """By user: whether they are looked at, of `named` no more than about `MOST_VISITORS`."""
+    visitors = np.count_nonzero(np.bincount(named.user))
+    if visitors <= MOST_VISITORS:
+        return np.ones(len(counted.users), np.bool_)
+    return counted.draws < MOST_VISITORS * PRIME // visitors
 
 
-def _actions(named: Frame, types: Sequence[str]) -> Frame:
-    """What visitors did: a row per segment (everybody is one), user, day and event type, with its `events`."""
-    is_watched = nw.col("event_type").is_in(types)
-    rows = named.with_columns(event_type=nw.when(is_watched).then(nw.col("event_type")).otherwise(nw.lit(OTHER)))
-    by_segment = rows.filter(nw.col("segment") != EVERYBODY)
-    both = nw.concat([by_segment, rows.with_columns(segment=nw.lit(EVERYBODY))])
-    return both.group_by(*VISIT, "event_type").agg(nw.col("event_count").sum().cast(nw.Float64).alias("events"))
-
-
-def _steps(did: Frame, types: Sequence[str]) -> dict[str, str]:
+def _steps(everybody: Visits, types: Sequence[str]) -> dict[str, str]:
     """Type -> the step before it: the rarest type that nearly always goes with it and is more frequent."""
-    reference = did.filter(nw.col("segment") == EVERYBODY, ~nw.col("is_current")).select("user_id", "day", "event_type")
-    pairs = reference.join(reference.rename({"event_type": "other"}), on=["user_id", "day"], how="inner")
-    counted = to_polars(pairs.group_by("event_type", "other").agg(nw.len().cast(nw.Int64).alias("days")))
-    days_together = {
-        (event_type, second_type): days
-        for event_type, second_type, days in counted.select("event_type", "other", "days").rows()
-    }
-    days = {name: days_together.get((name, name), 0) for name in types}
+    kinds, visits = np.unique(everybody.did[~everybody.is_current], return_counts=True)
+    did = (kinds[:, None] >> np.arange(len(types)) & 1).astype(np.float64)
+    days_together = did.T @ (did * visits[:, None])
+    days = {name: days_together[place, place] for place, name in enumerate(types)}
     steps: dict[str, str] = {}
-    for after, with_it in days.items():
+    for place, (after, with_it) in enumerate(days.items()):
         before = [
             name
-            for name in types
-            if days[name] > with_it >= FEWEST_THEN and days_together.get((name, after), 0) >= PRECONDITION * with_it
+            for other, name in enumerate(types)
+            if days[name] > with_it >= FEWEST_THEN and days_together[other, place] >= PRECONDITION * with_it
         ]
         if before:
             steps[after] = min(before, key=days.__getitem__)
     return steps
 
 
-def _sums_by_user(did: Frame, first_days: Frame, steps: Mapping[str, str], keep: NameStep) -> Sums:
-    """Sums over users of x and y, see `_Rate`, by segment, window and what is watched (kind and name).
+def _sums_by_user(
+    visits: Visits, types: Sequence[str], steps: Mapping[str, str]
+) -> Iterator[tuple[tuple[bool, str, str], dict[str, Any]]]:
+    """Sums over persons of x and y, see `_Rate`, by window and what is watched (kind and name).
 
-    Only of users who did it, because most did few of the types; of all users are EVERY_VISIT and EVERY_EVENT.
+    Only of persons who did it, because most did few of the types; of all persons are EVERY_VISIT and EVERY_EVENT.
     """
-    is_new = nw.when(nw.col("day") == nw.col("first_day")).then(nw.lit(1)).otherwise(nw.lit(0))
-    visits = did.group_by(*VISIT).agg(nw.col("events").sum()).join(first_days, on="user_id", how="left")
-    users = keep(
-        "users",
-        visits.with_columns(is_new=is_new)
-        .group_by(*USER)
-        .agg(nw.len().cast(nw.Float64).alias("days"), nw.col("events").sum(), nw.col("is_new").sum().cast(nw.Float64)),
-    )
-    by_type = keep(
-        "by_type",
-        did.group_by(*USER, "event_type")
-        .agg(nw.len().cast(nw.Float64).alias("days_with"), nw.col("events").sum().alias("events_with"))
-        .join(users, on=list(USER), how="inner"),
-    )
-    before = did.select(*VISIT, before="event_type")
-    after = did.filter(nw.col("event_type").is_in(list(steps))).with_columns(
-        before=nw.col("event_type").replace_strict(steps, default=None, return_dtype=nw.String)
-    )
-    taken = (
-        after.join(before, on=[*VISIT, "before"], how="inner")
-        .group_by(*USER, "event_type", "before")
-        .agg(nw.len().cast(nw.Float64).alias("taken"))
-        .join(by_type.select(*USER, "days_with", before="event_type"), on=[*USER, "before"], how="inner")
-    )
+    places = {name: place for place, name in enumerate(types)}
+    days, events = visits.days[:, None], visits.events_with.sum(axis=1)[:, None]
+    pairs = [(places[after], places[before]) for after, before in steps.items()]
+    taken = np.array([visits.taken(before, after) for after, before in pairs]).reshape(len(pairs), len(days)).T
     watched = (
-        (users, NEW_VISITORS, nw.lit(NEW_VISITORS), "days", "is_new"),
-        (users, EVENTS, nw.lit(EVENTS), "events", "events"),
-        (by_type, "type", nw.col("event_type"), "days", "days_with"),
-        (by_type, "mix", nw.col("event_type"), "events", "events_with"),
-        (taken, "step", nw.col("event_type"), "days_with", "taken"),
+        (NEW_VISITORS, (NEW_VISITORS,), days, visits.new[:, None], np.ones_like(days)),
+        (EVENTS, (EVENTS,), events, events, np.ones_like(days)),
+        ("type", types, days, visits.days_with, visits.days_with > 0),
+        ("mix", types, events, visits.events_with, visits.days_with > 0),
+        ("step", tuple(steps), visits.days_with[:, [before for _, before in pairs]], taken, taken > 0),
     )
-    x, y = nw.col("x"), nw.col("y")
-    sums = (
-        concat(
-            [
-                frame.select("segment", "is_current", kind=nw.lit(kind), name=name, x=nw.col(base), y=nw.col(part))
-                for frame, kind, name, base, part in watched
-            ]
-        )
-        .group_by("segment", "is_current", "kind", "name")
-        .agg(
-            nw.len().alias("users"),
-            (y > 0).sum().cast(nw.Int64).alias("who"),
-            x.sum(),
-            y.sum(),
-            (x * x).sum().alias("xx"),
-            (x * y).sum().alias("xy"),
-            (y * y).sum().alias("yy"),
-        )
-    )
-    rows = to_polars(sums).rows(named=True)
-    return {(row["segment"], row["is_current"], row["kind"], row["name"]): row for row in rows}
+    for is_current in (False, True):
+        whose = visits.is_current_person == is_current
+        for kind, names, base, part, did in watched:
+            x, y = base[whose] * did[whose], part[whose]
+            sums = {
+                "users": did[whose].sum(axis=0),
+                "who": (y > 0).sum(axis=0),
+                "x": x.sum(axis=0),
+                "y": y.sum(axis=0),
+                "xx": (x * x).sum(axis=0),
+                "xy": (x * y).sum(axis=0),
+                "yy": (y * y).sum(axis=0),
+            }
+            for place, name in enumerate(names):
+                yield (is_current, kind, name), {letters: float(of_all[place]) for letters, of_all in sums.items()}
 
 
 def _rates(sums: Sums, types: Sequence[str], steps: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -344,21 +299,18 @@ def _mix(rates: Sequence[_Rate]) -> dict[str, Any]:
     }
 
 
-def _volumes(named: Frame) -> Iterator[dict[str, Any]]:
+def _volumes(named: Rows, segments: Sequence[str], end: int) -> Iterator[dict[str, Any]]:
     """Events a day by segment, of which the days differ among themselves: Welch's test of the two windows' days."""
-    counted = to_polars(
-        named.group_by("segment", "is_current", "day").agg(nw.col("event_count").sum().cast(nw.Float64).alias("events"))
-    )
-    everybody = counted.group_by("is_current", "day").agg(pl.lit(EVERYBODY).alias("segment"), pl.col("events").sum())
-    days = pl.concat([counted.filter(pl.col("segment") != EVERYBODY), everybody.select(counted.columns)])
-    days = days.sort("day")  # a standard deviation depends on the order in its last bit
-    for (segment,), part in sorted(days.partition_by("segment", as_dict=True).items()):
+    length = CURRENT_DAYS + REFERENCE_DAYS
+    cells = named.segment * length + named.day - (end - REFERENCE_DAYS + 1)
+    by_day = np.bincount(cells, named.events, minlength=len(segments) * length).reshape(len(segments), length)
+    volumes = {name: days for name, days in zip(segments, by_day, strict=True) if days.any()}
+    for segment, days in sorted((volumes | {EVERYBODY: by_day.sum(axis=0)}).items()):
         windows: list[Moments] = []
-        for is_current, length in ((False, REFERENCE_DAYS), (True, CURRENT_DAYS)):
-            eventful = part.filter(pl.col("is_current") == is_current)["events"]
-            # A day without a row is a day without events.
-            events = pl.concat([eventful, pl.Series([0.0] * (length - len(eventful)), dtype=pl.Float64)])
-            windows.append(Moments(cast("float", events.mean()), cast("float", events.std()), length))
+        for part in (days[:REFERENCE_DAYS], days[REFERENCE_DAYS:]):
+            # A day without a row is a day without events; a standard deviation depends on the order in its last bit.
+            events = pl.concat(pl.Series(some, dtype=pl.Float64) for some in (part[part > 0], part[part == 0]))
+            windows.append(Moments(cast("float", events.mean()), cast("float", events.std()), len(part)))
         reference, current = windows
         varies = bool(reference.deviation or current.deviation)
         ratio = current.mean / reference.mean if current.mean and reference.mean else None
@@ -376,10 +328,6 @@ def _volumes(named: Frame) -> Iterator[dict[str, Any]]:
             "effect": abs(log(ratio)) / log(TWICE) if ratio else NOTHING,
             "is_enough": True,
         }
-
-
-def _first_day(first_days: Frame) -> date:
-    return to_polars(first_days.select(nw.col("first_day").min()))["first_day"][0] or date.max
 
 
 def _sentence(row: dict[str, Any]) -> str:

@@ -23,11 +23,12 @@ from gesture_assets.models.tables import FEATURE_IMPORTANCE, MODEL_SCORES, NO_CH
 from gesture_assets.models.training import Model
 from gesture_assets.models.versions import card_of, load_version
 from gesture_assets.monitoring.drift import feature_drift, judge, outcome_drift
-from gesture_assets.monitoring.event_mix import COUNTED, CURRENT_DAYS, REFERENCE_DAYS, event_mix, of_events
+from gesture_assets.monitoring.event_mix import CURRENT_DAYS, REFERENCE_DAYS, event_mix
 from gesture_assets.monitoring.profiles import WINDOWS, feature_statistics, profile
 from gesture_assets.monitoring.reference import FROZEN, JUDGED, KNOWN, Reference, count, freeze
 from gesture_assets.monitoring.statistics import ALARMS
 from gesture_assets.monitoring.tables import DRIFT_REPORTS, EVENT_MIX_DRIFT, FEATURE_PROFILES, FEATURE_STATISTICS
+from gesture_assets.monitoring.visitor_days import Counted, of_events
 from gesture_assets.nights.cohorts import matured_cohort
 from gesture_assets.nights.night import Days, Night
 from gesture_assets.nights.steps import Built, Step
@@ -173,19 +174,10 @@ def _mixes(night: Night) -> Iterator[pl.DataFrame]:
     if not night.settings.include_bots:
         events, seen = events.filter(~nw.col("is_bot")), seen.filter(~nw.col("is_bot"))
     # Counted once for all days of the run; by filing day, because a day knows nothing that became known after it.
-    counts = night.session.set_aside("event_counts", of_events(events, keep=(PARTITION,)))
-    first = seen.group_by(PARTITION, "user_id").agg(nw.col("activity_date").min().alias("first_day"))
-    firsts = night.session.set_aside("first_days", first)
-
-    def keep(name: str, frame: Frame) -> Frame:
-        return night.session.set_aside(f"mix_{name}", frame)
-
+    first_days = seen.group_by(PARTITION, "user_id").agg(nw.col("activity_date").min().alias("first_day"))
+    counted = Counted.of(of_events(events, keep=(PARTITION,)), first_days)
     for day in night.days:
-        known = nw.col(PARTITION) <= nw.lit(day).cast(nw.Date)
-        in_time = counts.filter(known, nw.col("day") > nw.lit(day - length).cast(nw.Date))
-        rows = keep("counts", in_time.group_by(*COUNTED[:-1]).agg(nw.col("event_count").sum()))
-        since = keep("first_days", firsts.filter(known).group_by("user_id").agg(nw.col("first_day").min()))
-        yield event_mix(rows, day, first_days=since, keep=keep)
+        yield event_mix(counted, day)
 
 
 def _moved(rows: Sequence[pl.DataFrame], day: date) -> str:

@@ -4,12 +4,15 @@ Belongs here: reading what features are built from, a part of a long range at a 
 feature is (`features/`).
 """
 
-from datetime import date, timedelta
+from datetime import date
 
+import narwhals as nw
+
+from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.events.tables import ACTIVITY_TO_DATE, DAILY_ACTIVITY, IDENTITY_LINKS
 from gesture_assets.features import outliers
-from gesture_assets.features.feature_registry import WINDOWS, feature_registry
-from gesture_assets.features.tables import ENGAGEMENT_FENCES, ENGAGEMENT_OUTLIERS, USER_FEATURES
+from gesture_assets.features.feature_registry import feature_registry
+from gesture_assets.features.tables import ENGAGEMENT_FENCES, ENGAGEMENT_OUTLIERS, METRICS, USER_FEATURES
 from gesture_assets.features.user_features import user_features as features_of
 from gesture_assets.frames import Frame
 from gesture_assets.nights.events import newest_totals
@@ -30,7 +33,7 @@ def user_features(night: Night, days: Days) -> Built:
         moments(night, days),
         tags=night.settings.tags,
         include_bots=night.settings.include_bots,
-        since=first - timedelta(days=max(WINDOWS) - 1),
+        days=days,
         totals=night.read(ACTIVITY_TO_DATE, on=totals_day) if totals_day else None,
         totals_day=totals_day,
         name_step=night.session.name_step,
@@ -44,10 +47,22 @@ def activity_so_far(night: Night) -> dict[date, int]:
     return {day: sum(rows for earlier, rows in counts.items() if earlier <= day) for day in night.days}
 
 
+def users_so_far(night: Night) -> dict[date, int]:
+    """Day -> rows of features at most: everybody who was active by then, and every subscriber."""
+    activity = night.select(DAILY_ACTIVITY, f"{PARTITION} <= date '{night.days[-1]}'")
+    first_days = activity.group_by("user_id").agg(nw.col(PARTITION).min())
+    new_users = dict(first_days.group_by(PARTITION).agg(nw.len()).collect().rows())
+    subscribers = night.counts(VALIDATED_SUBSCRIBERS)
+    return {
+        day: subscribers.get(day, 0) + sum(users for first, users in new_users.items() if first <= day)
+        for day in night.days
+    }
+
+
 def engagement_outliers(night: Night, days: Days) -> Built:
     """Find what is unusual among the active users of each day."""
     parts: list[tuple[Frame, Frame]] = []
-    for part in night.chunks(night.counts(USER_FEATURES)):
+    for part in night.chunks(night.counts(USER_FEATURES), columns=len(METRICS)):
 
         def set_aside(name: str, frame: Frame, first: date = part[0]) -> Frame:
             return night.session.set_aside(f"{name}_{first:%Y%m%d}", frame)
@@ -64,7 +79,7 @@ STEPS = (
         "user_features",
         user_features,
         (USER_FEATURES,),
-        rows=activity_so_far,
+        rows=users_so_far,
         column_sources=lambda settings: {USER_FEATURES.name: feature_sources(feature_registry(settings.tags))},
     ),
     Step("engagement_outliers", engagement_outliers, (ENGAGEMENT_FENCES, ENGAGEMENT_OUTLIERS)),

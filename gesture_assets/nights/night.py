@@ -29,7 +29,9 @@ from gesture_assets.warehouse.session import Session
 log = logging.getLogger(__name__)
 
 Days = Sequence[date]
-ROWS_AT_ONCE = 4_000_000  # that are staged at once: staged rows are not compressed
+# Values (rows × columns) that are staged at once: staged rows are not compressed. Of the widest table these are two
+# groups of rows as the file keeps them (122,880); rows that come in smaller numbers cost three times as much each.
+CELLS_AT_ONCE = 86_000_000
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,16 @@ class Night:
         """Day -> live rows of `contract`, over the span of the days."""
         return self.session.live_counts(contract.name, self.days)
 
-    def chunks(self, counts: Mapping[date, int]) -> Iterator[tuple[date, ...]]:
-        """The days in pieces that hold about `ROWS_AT_ONCE` rows by `counts` (day -> rows), a day at least.
+    def chunks(self, counts: Mapping[date, int], *, columns: int) -> Iterator[tuple[date, ...]]:
+        """The days in pieces of about `CELLS_AT_ONCE` values, a day at least: `counts` (day -> rows) of `columns`.
 
         Planning a query costs the same for one day as for many, and many large days at once would not fit in memory.
         """
+        most = CELLS_AT_ONCE // columns
         chunk: list[date] = []
         filled = 0
         for day in self.days:
-            if chunk and filled + counts.get(day, 0) > ROWS_AT_ONCE:
+            if chunk and filled + counts.get(day, 0) > most:
                 yield tuple(chunk)
                 chunk, filled = [], 0
             chunk.append(day)

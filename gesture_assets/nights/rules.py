@@ -86,6 +86,12 @@ def rule_scores(night: Night, days: Days) -> Built:
     )
 
 
+def _contributions_at_most(night: Night) -> dict[date, int]:
+    """Day -> rows of contributions, if every rule said something of every user."""
+    rules = len(_rules(night).rules)
+    return {day: users * rules for day, users in night.counts(USER_FEATURES).items()}
+
+
 def _said_of_suppressed(night: Night, counts: Counter[Any]) -> Mapping[str, Any]:
     reasons = "; ".join(f"{reason}: {users}" for reason, users in sorted(counts.items()))
     return {"suppressed": f"{counts.total()} ({reasons})" if reasons else "0"}
@@ -112,7 +118,7 @@ def _with_day_caps(night: Night, days: Days, features: Frame, rules: RuleSet) ->
     if not rules.day_caps:
         return features
     caps = [cap.column for cap in rules.day_caps]
-    parts = night.chunks(activity_so_far(night))
+    parts = night.chunks(activity_so_far(night), columns=len(caps))
     capped = night.session.set_aside("day_capped_counts", (_day_capped(night, part, rules) for part in parts))
     # The contributions read this once a rule, so it is worked out once.
     needed = dict.fromkeys((*KEYS, "last_event_at", *(name for rule in rules.rules for name in rule.needs)))
@@ -167,7 +173,7 @@ STEPS = (
         rule_scores,
         (RULE_SCORES, RULE_CONTRIBUTIONS, RULE_SETS),
         sources=_made_of,
-        rows=lambda night: night.counts(USER_FEATURES),
+        rows=_contributions_at_most,
         summary=_said_of_suppressed,
         column_sources=_column_sources,
         code_version=_code_version,

@@ -65,8 +65,8 @@ class Step:
     """Tables that are built together, and the function that builds them for some days.
 
     `sources`: day -> what the step reads beside tables, from which it follows whether anything has changed; a step that
-    is always built has none. `rows`: day -> rows, by which a long range is cut into parts that fit in memory.
-    `look_first` is done before anything is asked. `summary` turns the counts of all parts into notes.
+    is always built has none. `rows`: day -> rows of the widest table, by which a long range is cut into parts that fit
+    in memory. `look_first` is done before anything is asked. `summary` turns the counts of all parts into notes.
     """
 
     name: str
@@ -136,7 +136,9 @@ def run_step(
         for name in step.upstream:
             window = {"since": night.days[0], "through": night.days[-1]}
             night.session.require(night.tables[name], **window, days=night.days)
-    parts = list(night.chunks(step.rows(night))) if step.rows else [night.days]
+    parts = [night.days]
+    if step.rows and len(night.days) > 1:
+        parts = list(night.chunks(step.rows(night), columns=max(len(table.columns) for table in tables)))
     done: list[tuple[TableCommit, ...]] = []
     counts, last = Counter[Any](), Built()
     try:

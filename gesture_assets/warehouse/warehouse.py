@@ -21,6 +21,7 @@ from gesture_assets.warehouse.gates import Known
 from gesture_assets.warehouse.landed_days import create_landed_days
 from gesture_assets.warehouse.ledger import create_ledger
 from gesture_assets.warehouse.lock import HeldLock, attach_when_free, writer_lock
+from gesture_assets.warehouse.memory import limit_memory, raise_not_enough_memory
 from gesture_assets.warehouse.restatement import create_restatements
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.run_queue import RunQueue
@@ -71,13 +72,18 @@ class Warehouse:
         """The open warehouse, for this process alone; a backfill lets the nightly pass, between any two of its steps.
 
         Within `kept_open` it stays open for the next step. Raises `WarehouseBusy` naming the holder when time is up,
-        `DiskFull`, `NotWritable`, and `ConfigError` for a file that cannot be worked with: damaged, somebody else's, or
-        of a newer version.
+        `DiskFull`, `NotWritable`, `NotEnoughMemory`, and `ConfigError` for a file that cannot be worked with: damaged,
+        somebody else's, or of a newer version.
         """
         ahead = RunQueue.beside(self.path).who_goes_first if run.is_only_backfill else lambda: None
         doing = f"{run.step} for {run.window}" if run.days else run.step
         holder = f"{run.step}, run {run.run_id[:8]}"
-        with raise_unwritable(doing, self.path), raise_unreadable(self.path), ExitStack() as stack:
+        with (
+            raise_not_enough_memory(doing, self.path),
+            raise_unwritable(doing, self.path),
+            raise_unreadable(self.path),
+            ExitStack() as stack,
+        ):
             lets_pass = ahead() is not None
             opened = _KEPT.take(self.path)
             if opened and lets_pass:
@@ -116,6 +122,7 @@ class OpenWarehouse:
             shutil.rmtree(spill, ignore_errors=True)  # a killed run leaves one behind
             stack.callback(shutil.rmtree, spill, ignore_errors=True)
             connection = stack.enter_context(connect(warehouse.threads, warehouse.memory_limit))
+            connection.execute(f"set temp_directory = {literal(spill)}")  # once it was used it cannot be changed
             if not path.exists():
                 create_file(path)
             attach_when_free(
@@ -138,7 +145,6 @@ class OpenWarehouse:
         for database in ("scratch", "published"):
             self.connection.execute(f"detach database if exists {database}")
         self.connection.execute("attach ':memory:' as scratch")
-        self.connection.execute(f"set temp_directory = {literal(self.spill)}")
         for schema in (STAGE, STEPS, AUDIT_SCHEMA):
             self.connection.execute(f"create schema {schema}")
 
@@ -212,6 +218,5 @@ def connect(threads: int | None = None, memory_limit: str | None = None) -> duck
     connection.execute("set autoload_known_extensions = false")
     if threads:
         connection.execute(f"set threads = {threads}")
-    if memory_limit:
-        connection.execute(f"set memory_limit = {literal(memory_limit)}")
+    limit_memory(connection, memory_limit)
     return connection

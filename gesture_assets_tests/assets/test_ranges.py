@@ -37,8 +37,8 @@ def land(data_dir: Path, *, bad: int = 0) -> None:
 
 
 def remember_little(patch: pytest.MonkeyPatch) -> None:
-    """As if each day held as many rows as may be looked at at once."""
-    patch.setattr(open_night, "ROWS_AT_ONCE", 1)
+    """As if each day held as many values as may be looked at at once."""
+    patch.setattr(open_night, "CELLS_AT_ONCE", 1)
     patch.setattr(landing_index, "KEPT_ROWS", 0)
 
 

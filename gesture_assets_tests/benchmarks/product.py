@@ -92,6 +92,12 @@ class TimedConnection:
         """A further connection to the same database, timed as well."""
         return TimedConnection(self._connection.cursor(), self._watch)
 
+    def __enter__(self) -> "TimedConnection":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 

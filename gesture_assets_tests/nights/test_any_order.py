@@ -81,8 +81,8 @@ def as_one_range(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 
 def remember_little(patch: pytest.MonkeyPatch) -> None:
-    """As if each day held as many rows as may be looked at at once."""
-    patch.setattr(open_night, "ROWS_AT_ONCE", 1)
+    """As if each day held as many values as may be looked at at once."""
+    patch.setattr(open_night, "CELLS_AT_ONCE", 1)
     patch.setattr(landing_index, "KEPT_ROWS", 0)
 
 

@@ -101,7 +101,7 @@ def test_caps_negative_rules_and_suppressions_hold_in_the_published_file(
 def test_a_range_in_chunks_counts_whom_it_suppressed_over_all_its_days(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(open_night, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(open_night, "CELLS_AT_ONCE", 1)
     land(data_dir)
     later = "event_id,user_id,event_type,event_at,dwell_seconds\nd2,dee,page_view,2026-03-10T10:00:00Z,5\n"
     (data_dir / "landing" / "native" / "later.csv").write_text(later)

@@ -3,29 +3,25 @@
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import narwhals as nw
 import polars as pl
 import pytest
 
-from gesture_assets.monitoring.event_mix import event_mix, of_events
+from gesture_assets.monitoring.event_mix import event_mix
 from gesture_assets.monitoring.statistics import ALARMS
+from gesture_assets.monitoring.visitor_days import Counted, of_events
 from gesture_assets.sources.description import load_descriptions
 
 FIRST, LAST = date(2024, 2, 26), date(2024, 6, 10)
 
 
 def watched(con: duckdb.DuckDBPyConnection, counts: str) -> pl.DataFrame:
-    """Every night's rows; what is used more than once becomes a table, as the warehouse does it."""
-
-    def keep(name: str, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-        con.execute(f"create or replace table kept_{name} as {frame.to_native().sql_query()}")
-        return nw.from_native(con.table(f"kept_{name}"))
-
+    """Every night's rows."""
+    counted = Counted.of(nw.from_native(con.table(counts)))
     nights = [FIRST + timedelta(days=after) for after in range((LAST - FIRST).days + 1)]
-    return pl.concat([event_mix(nw.from_native(con.table(counts)), night, keep=keep) for night in nights])
+    return pl.concat([event_mix(counted, night) for night in nights])
 
 
 @pytest.fixture(scope="module")
@@ -105,5 +101,5 @@ def test_with_canonical_event_types_an_incident_is_found_by_what_people_do(
     events = nw.from_native(shop.sql("from events join names using (event_name)"))
     counts = of_events(events, event_type="event_type").to_native().sql_query()
     shop.execute(f"create table canonical as {counts}")
-    found = event_mix(nw.from_native(shop.table("canonical")), date(2024, 5, 22))
+    found = event_mix(Counted.of(nw.from_native(shop.table("canonical"))), date(2024, 5, 22))
     assert ("mobile", "chat_message") in alarms(found, FIRST, LAST).select("segment", "name").rows()

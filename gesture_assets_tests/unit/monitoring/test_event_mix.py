@@ -11,14 +11,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from gesture_assets.monitoring.event_mix import (
-    COUNTED,
-    EVENT_MIX,
-    FEWEST_OF_NEW,
-    event_mix,
-    of_events,
-)
+from gesture_assets.monitoring.event_mix import EVENT_MIX, FEWEST_OF_NEW, event_mix
 from gesture_assets.monitoring.statistics import ALARMS
+from gesture_assets.monitoring.visitor_days import COUNTED, Counted, of_events
 
 NIGHT = date(2026, 3, 9)
 SCHEMA = {"day": pl.Date, "user_id": pl.String, "segment": pl.String, "event_type": pl.String, "event_count": pl.Int64}
@@ -31,7 +26,7 @@ def lazy(rows: list[Row]) -> nw.LazyFrame[Any]:
 
 
 def mix(rows: list[Row], night: date = NIGHT) -> pl.DataFrame:
-    watched = event_mix(lazy(rows), night)
+    watched = event_mix(Counted.of(lazy(rows)), night)
     assert watched.schema == EVENT_MIX
     return watched
 
@@ -158,7 +153,7 @@ def test_a_crowd_of_new_visitors_is_a_shift() -> None:
         pl.DataFrame(old + crowd, schema=SCHEMA, orient="row").group_by("user_id").agg(first_day=pl.col("day").min())
     )
     lately = [row for row in old + crowd if row[0] > NIGHT - timedelta(days=35)]
-    with_first_days = event_mix(lazy(lately), NIGHT, first_days=nw.from_native(first_days.lazy()))
+    with_first_days = event_mix(Counted.of(lazy(lately), nw.from_native(first_days.lazy())), NIGHT)
     assert rows_of(with_first_days, "all", "new_visitors")["rate_current"] == row["rate_current"]
 
 
@@ -228,10 +223,10 @@ def test_both_engines_and_both_sources_tell_the_same() -> None:
         .group_by("day", "user_id", "segment", "event_type")
         .agg(pl.col("event_count").sum())
     )
-    of_polars = event_mix(nw.from_native(table.lazy()), NIGHT)
+    of_polars = event_mix(Counted.of(nw.from_native(table.lazy())), NIGHT)
     with duckdb.connect() as con:
         con.register("counts", table.to_arrow())
-        of_duckdb = event_mix(nw.from_native(con.table("counts")), NIGHT)
+        of_duckdb = event_mix(Counted.of(nw.from_native(con.table("counts"))), NIGHT)
     assert_frame_equal(of_duckdb, of_polars, rel_tol=1e-12)
     events = table.select(
         "user_id",
@@ -245,6 +240,17 @@ def test_both_engines_and_both_sources_tell_the_same() -> None:
     )
     again = of_events(nw.from_native(events.lazy())).collect().to_polars()
     assert again.sort(again.columns).equals(table.select(COUNTED).sort(again.columns))
+
+
+def test_a_night_among_others_knows_what_it_would_have_known_alone() -> None:
+    rows = world(visitors=8)
+    in_part_late = pl.Series([day + timedelta(days=n % 11 // 9) for n, (day, *_) in enumerate(rows)])
+    filed = pl.DataFrame(rows, schema=SCHEMA, orient="row").with_columns(as_of_date=in_part_late)
+    counted = Counted.of(nw.from_native(filed.lazy()))
+    for night in (NIGHT - timedelta(days=3), NIGHT - timedelta(days=1), NIGHT):
+        known = filed.filter(pl.col("as_of_date") <= night).drop("as_of_date")
+        assert filed.filter(pl.col("day") == night).height - known.filter(pl.col("day") == night).height > 0
+        assert event_mix(counted, night).equals(event_mix(Counted.of(nw.from_native(known.lazy())), night))
 
 
 def test_moments_become_days() -> None:
