@@ -4,7 +4,7 @@ Belongs here: the SQL from a source's columns to ours, what makes a row acceptab
 one. Does not belong here: reading files (`readers.py`), deduplication and bots (`events/`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,13 +16,14 @@ from gesture_assets.sources.description import (
     TIME_COLUMNS,
     SourceDescription,
 )
-from gesture_assets.sources.landing_file import QUARANTINED_TEXT, LandingFile
+from gesture_assets.sources.landing_file import QUARANTINED_TEXT
 from gesture_assets.sources.personal import EMAIL, is_personal, keyed_hash_sql, masked_json_sql, normal_email_sql
 from gesture_assets.sources.readers import Reading
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.vocabulary.personal_data import IP_PATTERN, IPV6_PATTERN, masked_sql
 from gesture_assets.vocabulary.sql import identifier, literal
 
+FILE = '" file"'  # a column beside those of the file, whose headers begin with no space
 # A time outside is a sender's "never" or a wrong unit, and some of them cannot even be added to.
 FIRST_TIME, LAST_TIME = "1970-01-02", "2200-01-01"
 LARGEST_NUMBER = 1e15  # more seconds, percent or dollars than there are, and whole numbers are exact up to here
@@ -63,7 +64,7 @@ class Fields:
         """The column as it is written; empty where there is nothing."""
         return f"coalesce(({self.expressions.get(name) or 'null'})::varchar, '')"
 
-    def meanings(self, accepted: str) -> str:
+    def meanings(self, rows: str) -> str:
         """Named queries, one for each of `MEANINGS`: what each value that is written in the column stands for.
 
         A column has few values and many rows: what is dear to find out is asked once a value.
@@ -72,7 +73,7 @@ class Fields:
             f"""{name}_meanings as (
             select written, {meaning(self)} from (
                 select written, {change.format(self._cleaned(name, "written"))} as word
-                from (select {self.written(name)} as written from {accepted} union select '')))"""
+                from (select {self.written(name)} as written from {rows} union select '')))"""
             for name, (change, meaning) in MEANINGS.items()
         )
 
@@ -151,41 +152,54 @@ MEANINGS: Mapping[str, tuple[str, Callable[[Fields], str]]] = {
 }
 
 
-def canonical_sql(
-    file: LandingFile,
-    reading: Reading,
-    expressions: Mapping[str, str | None],
-    *,
-    key: str,
-    indexed_at: datetime,
-    lacks_ids: bool,
-    imputed_dwell: float | None,
-) -> str:
-    """A query for the rows of `file` in our columns, each with `reason` (null: none), `filing_day` and `masked_row`.
+@dataclass(frozen=True)
+class Shape:
+    """All that the rows of a file depend on, beside the rows themselves: files of one shape are read by one query.
 
-    `expressions` give our columns in terms of the file's. `key` makes the pseudonyms, `indexed_at` is the arrival of
-    rows without a clock of arrival, `imputed_dwell` (seconds) stands for a missing time on a page.
+    `columns` are those of their `Reading`, `expressions` give our columns in terms of them. `key` makes the pseudonyms,
+    `indexed_at` is the arrival of rows where there is no clock of arrival, `imputed_dwell` (seconds) stands for a
+    missing time on a page.
     """
-    fields = Fields(file.source, expressions)
+
+    source: SourceDescription
+    format: str
+    columns: Mapping[str, str]
+    types: Mapping[str, str | None]
+    expressions: Mapping[str, str | None]
+    key: str
+    indexed_at: datetime | None
+    lacks_ids: bool
+    imputed_dwell: float | None
+
+
+def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
+    """A query for the rows of files of one shape (name -> rows) in our columns.
+
+    Each has a `reason` against it or none, `filing_day`, and where there is a reason `masked_row`.
+    """
+    source, key = shape.source, shape.key
+    fields = Fields(source, shape.expressions)
     # Masking is dear: the columns are carried along, and only refused rows are written out.
-    is_text = file.format != "jsonl"
-    carried = {header: f"raw_{number}" for number, header in enumerate(reading.columns)} if is_text else {}
-    raw = ", ".join(f"{reading.columns[header]} as {name}" for header, name in carried.items()) or "document"
+    is_text = shape.format != "jsonl"
+    carried = {header: f"raw_{number}" for number, header in enumerate(shape.columns)} if is_text else {}
+    raw = ", ".join(f"{shape.columns[header]} as {name}" for header, name in carried.items()) or "document"
     broken = "broken" if is_text else masked_json_sql("broken")
-    masked_row = f"left(coalesce({broken}, {masked_sql(_masked_document(file, carried))}), {QUARANTINED_TEXT})"
-    has_arrival = expressions.get("received_at") is not None
-    arrival = "received_at" if has_arrival else f"timestamp '{indexed_at:%Y-%m-%d %H:%M:%S}'"
+    masked_row = f"left(coalesce({broken}, {masked_sql(_masked_document(shape, carried))}), {QUARANTINED_TEXT})"
+    has_arrival = shape.indexed_at is None
+    arrival = "received_at" if has_arrival else f"timestamp '{shape.indexed_at:%Y-%m-%d %H:%M:%S}'"
     dwell, is_imputed = "dwell_seconds", "false"
-    if imputed_dwell is not None:
-        dwell, is_imputed = f"coalesce(dwell_seconds, {imputed_dwell!r}::double)", "dwell_seconds is null"
+    if shape.imputed_dwell is not None:
+        dwell, is_imputed = f"coalesce(dwell_seconds, {shape.imputed_dwell!r}::double)", "dwell_seconds is null"
     bounded = ", ".join(
         f"if({name} between timestamp '{FIRST_TIME}' and timestamp '{LAST_TIME}', {name}, null) as {name}"
         for name in TIME_COLUMNS
     )
     joined = " ".join(f"left join {name}_meanings on written_{name} = {name}_meanings.written" for name in MEANINGS)
+    rows = _union(f"select {literal(name)} as {FILE}, * from {reading.rows}" for name, reading in readings.items())
+    unnumbered = _union(f"select * from {reading.unnumbered}" for reading in readings.values())
     return f"""(
     with read as not materialized (
-        select line, broken, {_event_id(file, reading, fields, lacks_ids=lacks_ids)} as event_id,
+        select {FILE} as landing_file, line, broken, {_event_id(shape, fields)} as event_id,
             {fields.pseudonym("user_id", key)} as known_user_id,
             {fields.pseudonym("anonymous_id", key)} as anonymous_id,
             {", ".join(f"{fields.written(name)} as written_{name}" for name in MEANINGS)},
@@ -197,16 +211,16 @@ def canonical_sql(
             {", ".join(f"{fields.flag(name)} as {name}" for name in FLAG_COLUMNS)},
             {", ".join(f"{fields.number(name)} as {name}" for name in NUMBER_COLUMNS)},
             {", ".join(f"{fields.integer(name)} as {name}" for name in INTEGER_COLUMNS)},
-            {_properties(file.source, reading)} as properties, {raw}
-        from {reading.rows}
-    ), {fields.meanings(reading.accepted)}, fields as (
+            {_properties(shape)} as properties, {raw}
+        from {rows}
+    ), {fields.meanings(unnumbered)}, fields as (
         select *, {", ".join(map(fields.time, TIME_COLUMNS))} from read {joined}
     ), timed as (select * replace ({bounded}) from fields), judged as (
         select *, coalesce(known_user_id, 'anon:' || anonymous_id) as user_id,
             {_reason(arrival, has_arrival=has_arrival)} as reason
         from timed
     )
-    select {literal(file.name)} as landing_file, '{file.source.name}' as source, line::bigint as landing_line, reason,
+    select landing_file, '{source.name}' as source, line::bigint as landing_line, reason,
         case when reason is null then greatest(event_at::date, coalesce(received_at, event_at)::date)
             when received_at is not null then received_at::date
             when event_at is not null and reason <> 'future_ts' then event_at::date end as filing_day,
@@ -230,17 +244,20 @@ def holds_ip(text: str) -> str:
                     or case when contains({text}, ':') then regexp_matches({text}, '{IPV6_PATTERN}') else false end)"""
 
 
-def _event_id(file: LandingFile, reading: Reading, fields: Fields, *, lacks_ids: bool) -> str:
+def _union(selects: Iterable[str]) -> str:
+    return f"({' union all '.join(selects)})"
+
+
+def _event_id(shape: Shape, fields: Fields) -> str:
     event_id = fields.text("event_id")
-    if not lacks_ids:
+    if not shape.lacks_ids:
         return event_id
     # Identical rows of one file are separate events; the n-th copy in another file is the same event.
-    columns = ", ".join(
-        f"{identifier(header)} := ({expression})::varchar" for header, expression in reading.columns.items()
-    )
-    document = "document" if file.format == "jsonl" else f"to_json(struct_pack({columns}))::varchar"
+    columns = ", ".join(f"{identifier(header)} := ({value})::varchar" for header, value in shape.columns.items())
+    document = "document" if shape.format == "jsonl" else f"to_json(struct_pack({columns}))::varchar"
     content = f"md5({document})"
-    return f"coalesce({event_id}, {content} || '-' || row_number() over (partition by {content} order by line))"
+    copy = f"row_number() over (partition by {FILE}, {content} order by line)"
+    return f"coalesce({event_id}, {content} || '-' || {copy})"
 
 
 def _reason(arrival: str, *, has_arrival: bool) -> str:
@@ -258,9 +275,11 @@ def _reason(arrival: str, *, has_arrival: bool) -> str:
             end"""
 
 
-def _properties(source: SourceDescription, reading: Reading) -> str:
+def _properties(shape: Shape) -> str:
     pairs = ", ".join(
-        f"{literal(name)}, ({reading.columns[name]})::varchar" for name in source.properties if name in reading.columns
+        f"{literal(name)}, ({shape.columns[name]})::varchar"
+        for name in shape.source.properties
+        if name in shape.columns
     )
     return f"json_object({pairs})::varchar" if pairs else "null::varchar"
 
@@ -299,9 +318,9 @@ def _in_sql(expression: str, words: Sequence[str]) -> str:
     return f"{expression} in ({', '.join(literal(word) for word in words)})"
 
 
-def _masked_document(file: LandingFile, columns: Mapping[str, str]) -> str:
+def _masked_document(shape: Shape, columns: Mapping[str, str]) -> str:
     """The row as JSON, personal columns as ***, for the quarantine."""
-    if file.format == "jsonl":
+    if shape.format == "jsonl":
         return masked_json_sql("document")
     fields = ", ".join(
         f"{identifier(header)} := "

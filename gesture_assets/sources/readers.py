@@ -7,7 +7,8 @@ not belong here: what a column means and what makes a row acceptable (`canonical
 import csv
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from gesture_assets.sources.personal import is_personal
 from gesture_assets.sources.uneven_csv import has_blank_lines, refused_end, write_evenly
 from gesture_assets.vocabulary.sql import identifier, literal
 
+BUFFER = 4 * LONGEST_LINE  # bytes that a thread reads of a text file at once
 # What the engine says where line ends are of several kinds, which its reader of quoted fields refuses.
 SEVERAL_LINE_ENDS = "invalid state"
 
@@ -28,13 +30,13 @@ SEVERAL_LINE_ENDS = "invalid state"
 class Reading:
     """The rows of a file: a relation `rows` with its own columns, `line`, and `broken` (the text of no row, or null).
 
-    `accepted` is the same without what is broken, and without lines: cheaper to read where only values count.
+    `unnumbered` are the same without lines and refused records: cheaper to read where only values count.
     `columns` are the headers in lower case with the SQL that gives each, `types` those with their type, where the
     format shows one.
     """
 
     rows: str
-    accepted: str
+    unnumbered: str
     columns: Mapping[str, str]
     types: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
 
@@ -45,8 +47,35 @@ def read_rows(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
     Raises `SourceError` for a header that cannot be used, and what the engine raises for content that is of no such
     format.
     """
-    reader = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}[file.format]
-    return reader(connection, file, table)
+    if file.format == "parquet":
+        return _read_parquet(connection, file)
+    reader = {"csv": _read_csv, "jsonl": _read_jsonl}[file.format]
+    if file.path.stat().st_size > BUFFER:
+        return reader(connection, file, table)
+    with one_thread(connection):
+        return reader(connection, file, table)
+
+
+def drop_rows(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Let go of what `read_rows` has read into `table`."""
+    connection.execute(f"drop table if exists {table}")
+    _drop_rejects(connection, _rejects(table))
+
+
+@contextmanager
+def one_thread(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Work with one thread, where there are few rows in a piece: a second one costs more than it does."""
+    threads = connection.execute("select current_setting('threads')").fetchone()
+    connection.execute("set threads = 1")
+    try:
+        yield
+    finally:
+        connection.execute(f"set threads = {threads[0] if threads else 1}")
+
+
+def _rejects(table: str) -> str:
+    """The name of the table of refused records beside `table`."""
+    return table.rsplit(".", 1)[-1] + "_rejects"
 
 
 def normal(header: str) -> str:
@@ -57,7 +86,7 @@ def normal(header: str) -> str:
 def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
     delimiter = "\t" if ".tsv" in file.path.name else file.source.delimiter
     options = f"delim={literal(delimiter)}, quote='\"', escape='\"', auto_detect=false, all_varchar=true"
-    options += f", max_line_size={LONGEST_LINE}, buffer_size={4 * LONGEST_LINE}"
+    options += f", max_line_size={LONGEST_LINE}, buffer_size={BUFFER}"
     header = _first_line(file)
     if not header.strip():
         raise refusal(file, expected="a header in the first line", found="nothing readable there")
@@ -66,7 +95,7 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise refusal(file, expected="column names that occur once", found=f"{listing(repeated)} more than once")
     columns = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names) + "}"
-    rejects = table.rsplit(".", 1)[-1] + "_rejects"
+    rejects = _rejects(table)
 
     def read(path: Path) -> None:
         _drop_rejects(connection, rejects)
@@ -155,12 +184,12 @@ def _is_uneven(connection: duckdb.DuckDBPyConnection, rejects: str, path: Path) 
 
 
 def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
-    rejects = table.rsplit(".", 1)[-1] + "_rejects"
+    rejects = _rejects(table)
     _drop_rejects(connection, rejects)
     connection.execute(
         f"""create or replace table {table} as select text
         from read_csv({literal(file.path)}, delim='\x01', quote='', escape='', header=false, auto_detect=false,
-            columns={{'text': 'VARCHAR'}}, max_line_size={LONGEST_LINE}, buffer_size={4 * LONGEST_LINE},
+            columns={{'text': 'VARCHAR'}}, max_line_size={LONGEST_LINE}, buffer_size={BUFFER},
             strict_mode=false, store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
     )
     # CASE, because AND would ask for the type of what is no JSON.
@@ -169,15 +198,15 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
         select if({is_object}, text, '{{}}') as document, line, if({is_object}, null, text) as broken
         from {_numbered(connection, table, rejects, header_lines=0)} where text is not null and trim(text) <> ''
         union all select '{{}}', line, text from {_refused(rejects)})"""
-    accepted = f"(select text as document from {table} where {is_object})"
+    unnumbered = f"(select if({is_object}, text, '{{}}') as document from {table})"
     paths = {path for names in file.source.columns.values() for path in names} | set(file.source.properties)
     paths |= {"context.ip"}
     return Reading(
-        rows, accepted, {path: f"json_extract_string(document, {literal('$.' + path)})" for path in sorted(paths)}
+        rows, unnumbered, {path: f"json_extract_string(document, {literal('$.' + path)})" for path in sorted(paths)}
     )
 
 
-def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
+def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> Reading:
     path = literal(file.path)
     described = connection.execute(f"describe from read_parquet({path})").fetchall()
     names = {row[0]: row[1] for row in described}
@@ -199,6 +228,6 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile, tabl
     )
     rows = f"""(select {selected}, file_row_number + 1 as line, null::varchar as broken
         from read_parquet({path}, file_row_number=true))"""
-    accepted = f"(select {selected} from read_parquet({path}))"
+    unnumbered = f"(select {selected} from read_parquet({path}))"
     columns = {normal(name): identifier(name) for name in names}
-    return Reading(rows, accepted, columns, {normal(name): kind for name, kind in names.items()})
+    return Reading(rows, unnumbered, columns, {normal(name): kind for name, kind in names.items()})
