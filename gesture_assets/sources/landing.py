@@ -158,7 +158,8 @@ def _opened(
         lacks_ids,
         imputed,
     )
-    rows = connection.execute(f"select count(*) from {reading.unnumbered}").fetchone() or (0,)
+    counted = reading.unnumbered if file.format == "parquet" else table
+    rows = connection.execute(f"select count(*) from {counted}").fetchone() or (0,)
     return OpenFile(file, reading, shape, table, rows[0], personal, unused, {**reading.types, **dict.fromkeys(keys)})
 
 

@@ -198,7 +198,7 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
         select if({is_object}, text, '{{}}') as document, line, if({is_object}, null, text) as broken
         from {_numbered(connection, table, rejects, header_lines=0)} where text is not null and trim(text) <> ''
         union all select '{{}}', line, text from {_refused(rejects)})"""
-    unnumbered = f"(select if({is_object}, text, '{{}}') as document from {table})"
+    unnumbered = f"(select text as document from {table} where {is_object})"
     paths = {path for names in file.source.columns.values() for path in names} | set(file.source.properties)
     paths |= {"context.ip"}
     return Reading(
