@@ -12,6 +12,7 @@ import narwhals as nw
 import polars as pl
 
 from gesture_assets.contracts.contract import Contract
+from gesture_assets.events import accept
 from gesture_assets.events.tables import RAW_EVENTS
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.vocabulary.features import DEVICES
@@ -123,3 +124,8 @@ def random_events(seed: int, size: int, *, days: int = 4, users: str = "uvwx") -
             )
         )
     return made
+
+
+def deduplicate(events: Frame, filed_before: Frame) -> Frame:
+    """The events that stay, as a night puts it together."""
+    return accept.without(events, accept.copies(events, filed_before))

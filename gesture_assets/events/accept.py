@@ -15,6 +15,7 @@ BOT_EVENTS_PER_MINUTE = 30
 BOT_EVENTS_WITHOUT_DWELL = 100
 
 ANONYMOUS_PREFIX = "anon:"
+ROW = ("landing_file", "landing_line")  # tells landed rows apart
 
 
 def accepted(landed: Frame) -> Frame:
@@ -22,22 +23,26 @@ def accepted(landed: Frame) -> Frame:
     return landed.filter(nw.col("reason").is_null())
 
 
-def deduplicate(events: Frame, filed_before: Frame) -> Frame:
-    """One row per event id: the copy that was received first, then the first in file and line.
+def copies(events: Frame, filed_before: Frame) -> Frame:
+    """File and line of the rows that repeat an event: all but the one received first, then first in file and line.
 
-    `filed_before` holds the `event_id`s that earlier days already have; further copies of those are duplicates too.
+    `filed_before` holds the `event_id`s that earlier days already have; further copies of those are copies too.
     """
-    order = ("received_at", "landing_file", "landing_line")
+    order, row = ("received_at", *ROW), [*ROW]
     # Numbering every row costs a sort; nearly all ids occur once, so only those that do not are numbered.
     repeated = events.group_by("event_id").agg(nw.len().alias("copies")).filter(nw.col("copies") > 1).select("event_id")
-    single = events.join(repeated, on="event_id", how="anti")
-    copies = events.join(repeated, on="event_id", how="semi")
-    first = (
-        copies.with_columns(copy=nw.col("event_id").cum_count().over("event_id", order_by=order)).filter(
-            nw.col("copy") == 1
-        )
-    ).drop("copy")
-    return nw.concat([single, first]).join(filed_before, on="event_id", how="anti")
+    further = (
+        events.join(repeated, on="event_id", how="semi")
+        .with_columns(copy=nw.col("event_id").cum_count().over("event_id", order_by=order))
+        .filter(nw.col("copy") > 1)
+    )
+    known = events.join(filed_before, on="event_id", how="semi")
+    return nw.concat([further.select(*row), known.select(*row)]).unique(subset=row, keep="any")
+
+
+def without(events: Frame, copies: Frame) -> Frame:
+    """`events` but the rows that `copies` names."""
+    return events.join(copies, on=list(ROW), how="anti")
 
 
 def flag_bots(events: Frame) -> Frame:
@@ -46,32 +51,25 @@ def flag_bots(events: Frame) -> Frame:
     Judged per user and day on which the events became known, so a flag never depends on later days.
     """
     who = (PARTITION, "user_id")
-    minute = nw.col("event_at").dt.truncate("1m")
-    pace = (
-        events.with_columns(minute=minute)
-        .group_by(*who, "minute")
-        .agg(
-            nw.len().alias("in_minute"),
-            # A time that we put in is no sign of a reader.
-            nw.when(~nw.col("is_dwell_imputed")).then(nw.col("dwell_seconds")).sum().alias("dwell"),
-            nw.col("is_bot_agent").max().alias("is_bot_agent"),
-        )
-        .group_by(*who)
-        .agg(
-            nw.col("in_minute").max().alias("busiest_minute"),
-            nw.col("in_minute").sum().alias("in_day"),
-            nw.col("dwell").sum().alias("dwell_in_day"),
-            nw.col("is_bot_agent").max().alias("has_bot_agent"),
-        )
-        .with_columns(
-            is_bot=nw.col("has_bot_agent")
-            | (nw.col("busiest_minute") > BOT_EVENTS_PER_MINUTE)
-            | ((nw.col("in_day") >= BOT_EVENTS_WITHOUT_DWELL) & (nw.col("dwell_in_day") == 0))
-        )
-        .filter(nw.col("is_bot"))
-        .select(*who, "is_bot")
+    days = events.group_by(*who).agg(
+        nw.len().alias("in_day"),
+        # A time that we put in is no sign of a reader.
+        nw.when(~nw.col("is_dwell_imputed")).then(nw.col("dwell_seconds")).sum().alias("dwell_in_day"),
+        nw.col("is_bot_agent").max().alias("has_bot_agent"),
     )
-    return events.join(pace, on=list(who), how="left").with_columns(nw.col("is_bot").fill_null(False))
+    idle = (nw.col("in_day") >= BOT_EVENTS_WITHOUT_DWELL) & (nw.col("dwell_in_day") == 0)
+    # Few users have as many events in a day as a machine has in a minute: only theirs are counted by minutes.
+    busy = days.filter(nw.col("in_day") > BOT_EVENTS_PER_MINUTE).select(*who)
+    hasty = (
+        events.join(busy, on=list(who), how="semi")
+        .with_columns(minute=nw.col("event_at").dt.truncate("1m"))
+        .group_by(*who, "minute")
+        .agg(nw.len().alias("in_minute"))
+        .filter(nw.col("in_minute") > BOT_EVENTS_PER_MINUTE)
+    )
+    bots = nw.concat([days.filter(nw.col("has_bot_agent") | idle).select(*who), hasty.select(*who)])
+    flagged = bots.unique(subset=list(who), keep="any").with_columns(is_bot=nw.lit(True))
+    return events.join(flagged, on=list(who), how="left").with_columns(nw.col("is_bot").fill_null(False))
 
 
 def raw_events(events: Frame) -> Frame:

@@ -17,7 +17,7 @@ from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import ModelMismatch
 from gesture_assets.events.tables import DAILY_ACTIVITY, RAW_EVENTS
 from gesture_assets.features.tables import USER_FEATURES
-from gesture_assets.frames import Frame, to_polars
+from gesture_assets.frames import to_polars
 from gesture_assets.models import labels
 from gesture_assets.models.tables import FEATURE_IMPORTANCE, MODEL_SCORES, NO_CHAMPION, TRAINING_SET
 from gesture_assets.models.training import Model

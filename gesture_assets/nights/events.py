@@ -61,8 +61,10 @@ def landed_events(night: Night, days: Days) -> Built:
     index, files = landing(night).index, landing(night).files
     digests = index.landed_days()
     landed = index.load(files, days)
-    first_copies = accept.deduplicate(accept.accepted(landed), _ids_of_earlier_days(night, days, landed))
-    events = night.session.set_aside("accepted", first_copies)
+    accepted = accept.accepted(landed)
+    # Copies are few: naming them costs less than writing all other rows anew.
+    copies = night.session.set_aside("copies", accept.copies(accepted, _ids_of_earlier_days(night, days, landed)))
+    events = accept.without(accepted, copies)
     return Built(
         {
             RAW_EVENTS: accept.raw_events(accept.flag_bots(events)),

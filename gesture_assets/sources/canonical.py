@@ -4,7 +4,7 @@ Belongs here: the SQL from a source's columns to ours, what makes a row acceptab
 one. Does not belong here: reading files (`readers.py`), deduplication and bots (`events/`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,13 +16,14 @@ from gesture_assets.sources.description import (
     TIME_COLUMNS,
     SourceDescription,
 )
-from gesture_assets.sources.landing_file import QUARANTINED_TEXT, LandingFile
+from gesture_assets.sources.landing_file import QUARANTINED_TEXT
 from gesture_assets.sources.personal import EMAIL, is_personal, keyed_hash_sql, masked_json_sql, normal_email_sql
 from gesture_assets.sources.readers import Reading
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.vocabulary.personal_data import IP_PATTERN, IPV6_PATTERN, masked_sql
 from gesture_assets.vocabulary.sql import identifier, literal
 
+FILE = '" file"'  # a column beside those of the file, whose headers begin with no space
 # A time outside is a sender's "never" or a wrong unit, and some of them cannot even be added to.
 FIRST_TIME, LAST_TIME = "1970-01-02", "2200-01-01"
 LARGEST_NUMBER = 1e15  # more seconds, percent or dollars than there are, and whole numbers are exact up to here
@@ -53,10 +54,28 @@ class Fields:
 
     def text(self, name: str) -> str:
         """The column as text, trimmed; null where empty, or the source's constant."""
-        expression = self.expressions.get(name)
-        constant = self.source.constants.get(name)
-        cleaned = f"nullif(trim(({expression})::varchar), '')" if expression else "null::varchar"
+        return self._cleaned(name, f"({self.expressions.get(name) or 'null'})::varchar")
+
+    def _cleaned(self, name: str, written: str) -> str:
+        cleaned, constant = f"nullif(trim({written}), '')", self.source.constants.get(name)
         return f"coalesce({cleaned}, {literal(constant)})" if constant is not None else cleaned
+
+    def written(self, name: str) -> str:
+        """The column as it is written; empty where there is nothing."""
+        return f"coalesce(({self.expressions.get(name) or 'null'})::varchar, '')"
+
+    def meanings(self, rows: str) -> str:
+        """Named queries, one for each of `MEANINGS`: what each value that is written in the column stands for.
+
+        A column has few values and many rows: what is dear to find out is asked once a value.
+        """
+        return ", ".join(
+            f"""{name}_meanings as (
+            select written, {meaning(self)} from (
+                select written, {change.format(self._cleaned(name, "written"))} as word
+                from (select {self.written(name)} as written from {rows} union select '')))"""
+            for name, (change, meaning) in MEANINGS.items()
+        )
 
     def flag(self, name: str) -> str:
         """The column as true or false, from the words people write for them; null for any other."""
@@ -66,14 +85,16 @@ class Fields:
             f"when {word} in ('0', 'false', 'f', 'no', 'n', '0.0') then false end"
         )
 
+    def written_time(self, name: str) -> str:
+        """The column as it is written, and what a plain cast takes it for, as the two columns that `time` reads."""
+        expression = self.expressions.get(name) or "null::timestamp"
+        return f"{expression} as written_{name}, try_cast(({expression})::varchar as timestamp) as plain_{name}"
+
     def time(self, name: str) -> str:
-        """The column as a UTC timestamp."""
-        expression = self.expressions.get(name)
-        if not expression:
-            return "null::timestamp"
+        """The column as a UTC timestamp, from the columns of `written_time`."""
         # Parquet keeps its types: a timestamp there needs no parsing.
-        parsed = _time_sql(f"trim(({expression})::varchar)", self.source)
-        return f"if(typeof({expression}) = 'TIMESTAMP', try_cast({expression} as timestamp), {parsed})"
+        parsed = _time_sql(f"written_{name}", f"plain_{name}", self.source)
+        return f"if(typeof(written_{name}) = 'TIMESTAMP', try_cast(written_{name} as timestamp), {parsed}) as {name}"
 
     def pseudonym(self, name: str, key: str) -> str:
         """The column as an id; one that is an e-mail address is hashed with `key`."""
@@ -85,103 +106,121 @@ class Fields:
     def email_key(self, key: str) -> str:
         """The hash with `key` of the e-mail address, null where it is none."""
         email = normal_email_sql(self.text("email"))
-        return f"if(regexp_full_match({email}, '{EMAIL.strip('^$')}'), {keyed_hash_sql(email, key)}, null)"
+        is_email = f"regexp_full_match({email}, '{EMAIL.strip('^$')}')"
+        return f"if(contains({self.text('email')}, '@') and {is_email}, {keyed_hash_sql(email, key)}, null)"
 
     def event_type(self) -> str:
-        """Our name for the event's type, null for a type that nothing is mapped to."""
+        """The event's type in the source's words, and our name for it, null for a type that nothing is mapped to."""
         names = {name.lower(): ours for name, ours in self.source.event_types.items()}
         names = names or {name: name for name in EVENT_TYPE_NAMES}
         mapped = " ".join(f"when {literal(name)} then '{ours}'" for name, ours in names.items())
-        return f"case lower({self.text('event_type')}) {mapped} end"
+        return f"word as event_name, case word {mapped} end as event_type"
 
     def device(self) -> str:
         """Our name for the device; null where nothing is said of it, "other" for any other word."""
-        word = f"lower({self.text('device')})"
-        families = " ".join(f"when {_in_sql(word, words)} then '{name}'" for name, words in DEVICES.items())
-        return f"case when {self.text('device')} is null then null {families} else 'other' end"
+        families = " ".join(f"when {_in_sql('word', words)} then '{name}'" for name, words in DEVICES.items())
+        return f"case when word is null then null {families} else 'other' end as device"
 
     def country(self) -> str:
         """The country by ISO 3166 alpha-2; null for what is no such code."""
-        country = f"upper({self.text('country')})"
-        return (
-            f"case when {country} = 'UK' then 'GB'\n"
-            f"                when regexp_full_match({country}, '[A-Z][A-Z]') then {country} end"
-        )
+        return "case when word = 'UK' then 'GB' when regexp_full_match(word, '[A-Z][A-Z]') then word end as country"
 
-    def agent(self) -> str:
-        """The user agent in lower case; it is read and never kept."""
-        return f"lower({self.text('user_agent')})"
+    def user_agent(self) -> str:
+        """What a user agent tells; it is read and never kept. Its family is "bot" for one that says so."""
+        families = " ".join(f"when regexp_matches(word, '{pattern}') then '{name}'" for pattern, name in AGENT_FAMILIES)
+        return f"""coalesce(regexp_matches(word, '{BOT_AGENTS}'), false) as is_bot_agent,
+                case when word is null then null {families} else 'other' end as user_agent_family"""
 
-    def agent_family(self) -> str:
-        """The family of the user agent, "bot" for one that says so; null where there is none."""
-        agent = self.agent()
-        families = " ".join(
-            f"when regexp_matches({agent}, '{pattern}') then '{name}'" for pattern, name in AGENT_FAMILIES
-        )
-        return f"case when {agent} is null then null {families} else 'other' end"
+    def number(self, name: str) -> str:
+        """The column as a finite double."""
+        expression = self.expressions.get(name) or "null::varchar"
+        # Parquet keeps its types here too.
+        parsed = f"try_cast({self.text(name)} as double)"
+        return finite_sql(f"if(typeof({expression}) = 'DOUBLE', try_cast({expression} as double), {parsed})")
 
-    def numbers(self) -> list[str]:
-        """The columns of numbers and of whole numbers, each with its name."""
-        fractions = [f"{number_sql(self.text(name))} as {name}" for name in NUMBER_COLUMNS]
-        return fractions + [
-            f"try_cast(try_cast({self.text(name)} as double) as integer) as {name}" for name in INTEGER_COLUMNS
-        ]
+    def integer(self, name: str) -> str:
+        """The column as a whole number."""
+        return f"try_cast(try_cast({self.text(name)} as double) as integer)"
 
 
-def canonical_sql(
-    file: LandingFile,
-    reading: Reading,
-    expressions: Mapping[str, str | None],
-    *,
-    key: str,
-    indexed_at: datetime,
-    lacks_ids: bool,
-    imputed_dwell: float | None,
-) -> str:
-    """A query for the rows of `file` in our columns, each with `reason` (null: none), `filing_day` and `masked_row`.
+# Column -> how its text is brought to one case, and what is read from the `word` that this gives.
+MEANINGS: Mapping[str, tuple[str, Callable[[Fields], str]]] = {
+    "event_type": ("lower({})", Fields.event_type),
+    "device": ("lower({})", Fields.device),
+    "country": ("upper({})", Fields.country),
+    "user_agent": ("lower({})", Fields.user_agent),
+}
 
-    `expressions` give our columns in terms of the file's. `key` makes the pseudonyms, `indexed_at` is the arrival of
-    rows without a clock of arrival, `imputed_dwell` (seconds) stands for a missing time on a page.
+
+@dataclass(frozen=True)
+class Shape:
+    """All that the rows of a file depend on, beside the rows themselves: files of one shape are read by one query.
+
+    `columns` are those of their `Reading`, `expressions` give our columns in terms of them. `key` makes the pseudonyms,
+    `indexed_at` is the arrival of rows where there is no clock of arrival, `imputed_dwell` (seconds) stands for a
+    missing time on a page.
     """
-    fields = Fields(file.source, expressions)
+
+    source: SourceDescription
+    format: str
+    columns: Mapping[str, str]
+    types: Mapping[str, str | None]
+    expressions: Mapping[str, str | None]
+    key: str
+    indexed_at: datetime | None
+    lacks_ids: bool
+    imputed_dwell: float | None
+
+
+def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
+    """A query for the rows of files of one shape (name -> rows) in our columns.
+
+    Each has a `reason` against it or none, `filing_day`, and where there is a reason `masked_row`.
+    """
+    source, key = shape.source, shape.key
+    fields = Fields(source, shape.expressions)
     # Masking is dear: the columns are carried along, and only refused rows are written out.
-    is_text = file.format != "jsonl"
-    carried = {header: f"raw_{number}" for number, header in enumerate(reading.columns)} if is_text else {}
-    raw = ", ".join(f"{reading.columns[header]} as {name}" for header, name in carried.items()) or "document"
+    is_text = shape.format != "jsonl"
+    carried = {header: f"raw_{number}" for number, header in enumerate(shape.columns)} if is_text else {}
+    raw = ", ".join(f"{shape.columns[header]} as {name}" for header, name in carried.items()) or "document"
     broken = "broken" if is_text else masked_json_sql("broken")
-    masked_row = f"left(coalesce({broken}, {masked_sql(_masked_document(file, carried))}), {QUARANTINED_TEXT})"
-    has_arrival = expressions.get("received_at") is not None
-    arrival = "received_at" if has_arrival else f"timestamp '{indexed_at:%Y-%m-%d %H:%M:%S}'"
+    masked_row = f"left(coalesce({broken}, {masked_sql(_masked_document(shape, carried))}), {QUARANTINED_TEXT})"
+    has_arrival = shape.indexed_at is None
+    arrival = "received_at" if has_arrival else f"timestamp '{shape.indexed_at:%Y-%m-%d %H:%M:%S}'"
     dwell, is_imputed = "dwell_seconds", "false"
-    if imputed_dwell is not None:
-        dwell, is_imputed = f"coalesce(dwell_seconds, {imputed_dwell!r}::double)", "dwell_seconds is null"
+    if shape.imputed_dwell is not None:
+        dwell, is_imputed = f"coalesce(dwell_seconds, {shape.imputed_dwell!r}::double)", "dwell_seconds is null"
     bounded = ", ".join(
         f"if({name} between timestamp '{FIRST_TIME}' and timestamp '{LAST_TIME}', {name}, null) as {name}"
         for name in TIME_COLUMNS
     )
+    joined = " ".join(f"left join {name}_meanings on written_{name} = {name}_meanings.written" for name in MEANINGS)
+    rows = _union(f"select {literal(name)} as {FILE}, * from {reading.rows}" for name, reading in readings.items())
+    unnumbered = _union(f"select * from {reading.unnumbered}" for reading in readings.values())
     return f"""(
-    with fields as (
-        select line, broken, {_event_id(file, reading, fields, lacks_ids=lacks_ids)} as event_id,
+    with read as not materialized (
+        select {FILE} as landing_file, line, broken, {_event_id(shape, fields)} as event_id,
             {fields.pseudonym("user_id", key)} as known_user_id,
-            {fields.pseudonym("anonymous_id", key)} as anonymous_id, lower({fields.text("event_type")}) as event_name,
-            {fields.event_type()} as event_type,
-            {fields.time("event_at")} as event_at, {fields.time("received_at")} as received_at,
-            {fields.text("source_session_id")} as source_session_id, {fields.device()} as device,
-            {fields.country()} as country,
+            {fields.pseudonym("anonymous_id", key)} as anonymous_id,
+            {", ".join(f"{fields.written(name)} as written_{name}" for name in MEANINGS)},
+            {", ".join(map(fields.written_time, TIME_COLUMNS))},
+            {fields.text("source_session_id")} as source_session_id,
             {fields.text("city")} as city, lower({fields.text("gender")}) as gender,
             lower({fields.text("channel")}) as channel, lower({fields.text("lifecycle")}) as lifecycle,
             {fields.email_key(key)} as email_key,
             {", ".join(f"{fields.flag(name)} as {name}" for name in FLAG_COLUMNS)},
-            coalesce(regexp_matches({fields.agent()}, '{BOT_AGENTS}'), false) as is_bot_agent,
-            {fields.agent_family()} as user_agent_family,
-            {", ".join(fields.numbers())}, {_properties(file.source, reading)} as properties, {raw}
-        from {reading.rows}
+            {", ".join(f"{fields.number(name)} as {name}" for name in NUMBER_COLUMNS)},
+            {", ".join(f"{fields.integer(name)} as {name}" for name in INTEGER_COLUMNS)},
+            {_properties(shape)} as properties, {raw}
+        from {rows}
+    ), {fields.meanings(unnumbered)}, fields as (
+        select *, {", ".join(map(fields.time, TIME_COLUMNS))} from read {joined}
     ), timed as (select * replace ({bounded}) from fields), judged as (
         select *, coalesce(known_user_id, 'anon:' || anonymous_id) as user_id,
             {_reason(arrival, has_arrival=has_arrival)} as reason
         from timed
     )
-    select {literal(file.name)} as landing_file, '{file.source.name}' as source, line::bigint as landing_line, reason,
+    select landing_file, '{source.name}' as source, line::bigint as landing_line, reason,
         case when reason is null then greatest(event_at::date, coalesce(received_at, event_at)::date)
             when received_at is not null then received_at::date
             when event_at is not null and reason <> 'future_ts' then event_at::date end as filing_day,
@@ -194,26 +233,31 @@ def canonical_sql(
     from judged)"""
 
 
-def number_sql(text: str) -> str:
-    """A finite double from text. Not a number is more than any, so it fails as the infinite does."""
-    number = f"try_cast({text} as double)"
+def finite_sql(number: str) -> str:
+    """The SQL expression `number` where it is one. Not a number is more than any, so it fails as the infinite does."""
     return f"if(abs({number}) <= {LARGEST_NUMBER}, {number}, null)"
 
 
 def holds_ip(text: str) -> str:
     """Whether the SQL expression `text` holds an IP address."""
-    return f"(regexp_matches({text}, '{IP_PATTERN}') or regexp_matches({text}, '{IPV6_PATTERN}'))"
+    return f"""(case when contains({text}, '.') then regexp_matches({text}, '{IP_PATTERN}') else false end
+                    or case when contains({text}, ':') then regexp_matches({text}, '{IPV6_PATTERN}') else false end)"""
 
 
-def _event_id(file: LandingFile, reading: Reading, fields: Fields, *, lacks_ids: bool) -> str:
+def _union(selects: Iterable[str]) -> str:
+    return f"({' union all '.join(selects)})"
+
+
+def _event_id(shape: Shape, fields: Fields) -> str:
     event_id = fields.text("event_id")
-    if not lacks_ids:
+    if not shape.lacks_ids:
         return event_id
     # Identical rows of one file are separate events; the n-th copy in another file is the same event.
-    columns = ", ".join(f"{identifier(header)} := {expression}" for header, expression in reading.columns.items())
-    document = "document" if file.format == "jsonl" else f"to_json(struct_pack({columns}))::varchar"
+    columns = ", ".join(f"{identifier(header)} := ({value})::varchar" for header, value in shape.columns.items())
+    document = "document" if shape.format == "jsonl" else f"to_json(struct_pack({columns}))::varchar"
     content = f"md5({document})"
-    return f"coalesce({event_id}, {content} || '-' || row_number() over (partition by {content} order by line))"
+    copy = f"row_number() over (partition by {FILE}, {content} order by line)"
+    return f"coalesce({event_id}, {content} || '-' || {copy})"
 
 
 def _reason(arrival: str, *, has_arrival: bool) -> str:
@@ -231,22 +275,27 @@ def _reason(arrival: str, *, has_arrival: bool) -> str:
             end"""
 
 
-def _properties(source: SourceDescription, reading: Reading) -> str:
+def _properties(shape: Shape) -> str:
     pairs = ", ".join(
-        f"{literal(name)}, {reading.columns[name]}" for name in source.properties if name in reading.columns
+        f"{literal(name)}, ({shape.columns[name]})::varchar"
+        for name in shape.source.properties
+        if name in shape.columns
     )
     return f"json_object({pairs})::varchar" if pairs else "null::varchar"
 
 
-def _time_sql(text: str, source: SourceDescription) -> str:
-    """A UTC timestamp from text: an offset counts where there is one, else the source's time zone."""
-    zone = literal(source.time_zone)
+def _time_sql(written: str, plain: str, source: SourceDescription) -> str:
+    """A UTC timestamp from text: an offset counts where there is one, else the source's time zone.
+
+    `plain` is the text as a cast takes it: where that reads back as what is `written`, there is nothing else in it.
+    """
+    text = f"trim({written}::varchar)"
     local = (
         f"try_strptime({text}, {literal(source.timestamp_format)})"
         if source.timestamp_format
         else f"try_cast({text} as timestamp)"
     )
-    naive = local if source.time_zone == "UTC" else f"(({local} at time zone {zone}) at time zone 'UTC')"
+    naive = _utc_sql(local, source)
     if source.timestamp_format:
         return naive
     offset = r"\d{2}:?\d{2}.*(Z|z|[+-]\d{2}(:?\d{2})?)$"
@@ -254,18 +303,24 @@ def _time_sql(text: str, source: SourceDescription) -> str:
     unit = f"case when {digits} > 17 then 1e9 when {digits} > 14 then 1e6 when {digits} > 11 then 1e3 else 1 end"
     epoch = f"to_timestamp(try_cast({text} as double) / {unit})"
     return (
-        f"case when regexp_matches({text}, '{offset}') then try_cast({text} as timestamptz) at time zone 'UTC' "
+        f"case when {plain}::varchar = {written}::varchar then {_utc_sql(plain, source)} "
+        f"when regexp_matches({text}, '{offset}') then try_cast({text} as timestamptz) at time zone 'UTC' "
         rf"when regexp_full_match({text}, '\d{{9,19}}(\.\d+)?') then {epoch} at time zone 'UTC' else {naive} end"
     )
+
+
+def _utc_sql(local: str, source: SourceDescription) -> str:
+    zone = literal(source.time_zone)
+    return local if source.time_zone == "UTC" else f"(({local} at time zone {zone}) at time zone 'UTC')"
 
 
 def _in_sql(expression: str, words: Sequence[str]) -> str:
     return f"{expression} in ({', '.join(literal(word) for word in words)})"
 
 
-def _masked_document(file: LandingFile, columns: Mapping[str, str]) -> str:
+def _masked_document(shape: Shape, columns: Mapping[str, str]) -> str:
     """The row as JSON, personal columns as ***, for the quarantine."""
-    if file.format == "jsonl":
+    if shape.format == "jsonl":
         return masked_json_sql("document")
     fields = ", ".join(
         f"{identifier(header)} := "

@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from gesture_assets.errors import SourceError, listing
-from gesture_assets.sources.canonical import canonical_sql, holds_ip, number_sql
+from gesture_assets.sources.canonical import Shape, canonical_sql, finite_sql, holds_ip
 from gesture_assets.sources.description import SourceDescription, description_of
 from gesture_assets.sources.landing_file import CHUNK, LandingFile, refusal
 from gesture_assets.sources.personal import is_personal
@@ -34,13 +34,35 @@ NEEDED_COLUMNS = ("event_type", "event_at", "user_id")
 
 @dataclass(frozen=True)
 class OpenFile:
-    """A file whose rows can be selected: `sql` gives them, canonical, with `reason` and a nullable `filing_day`."""
+    """A file whose rows can be selected: `sql` gives them, canonical, with `reason` and a nullable `filing_day`.
+
+    Those of a text file are in the scratch file, in `table`, until `drop_rows` lets go of them.
+    """
 
     file: LandingFile
-    sql: str
+    reading: Reading
+    shape: Shape
+    table: str
+    row_count: int
     personal_columns: tuple[str, ...] = field(default=())
     unused_columns: tuple[str, ...] = field(default=())
     found_columns: Mapping[str, str | None] = field(default_factory=dict)  # with the type, where the format shows one
+
+    @property
+    def sql(self) -> str:
+        """A query for the rows."""
+        return rows_sql(self)
+
+
+def rows_sql(*files: OpenFile) -> str:
+    """A query for the rows of `files`: one for all that are of the same shape."""
+    shapes: list[tuple[Shape, dict[str, Reading]]] = []
+    for opened in files:
+        readings = next((found for shape, found in shapes if shape == opened.shape), None)
+        if readings is None:
+            shapes.append((opened.shape, readings := {}))
+        readings[opened.file.name] = opened.reading
+    return f"({' union all '.join(f'select * from {canonical_sql(*alike)}' for alike in shapes)})"
 
 
 def find_files(
@@ -122,13 +144,23 @@ def _opened(
     personal, unused = _unmapped(connection, file, reading, keys)
     event_id = expressions.get("event_id")
     is_blank = f"nullif(nullif(trim(({event_id})::varchar), '') is null, false)"
-    lacks_ids = event_id is None or _has_values(connection, reading.rows, is_blank)
+    lacks_ids = event_id is None or _has_values(connection, reading.unnumbered, is_blank)
     dwell = expressions.get("dwell_seconds")
-    imputed = _typical_dwell(connection, reading.rows, dwell) if "dwell_seconds" in file.source.impute else None
-    sql = canonical_sql(
-        file, reading, expressions, key=key, indexed_at=indexed_at, lacks_ids=lacks_ids, imputed_dwell=imputed
+    imputed = _typical_dwell(connection, reading.unnumbered, dwell) if "dwell_seconds" in file.source.impute else None
+    shape = Shape(
+        file.source,
+        file.format,
+        headers,
+        reading.types,
+        expressions,
+        key,
+        indexed_at if expressions.get("received_at") is None else None,
+        lacks_ids,
+        imputed,
     )
-    return OpenFile(file, sql, personal, unused, {**reading.types, **dict.fromkeys(keys)})
+    counted = reading.unnumbered if file.format == "parquet" else table
+    rows = connection.execute(f"select count(*) from {counted}").fetchone() or (0,)
+    return OpenFile(file, reading, shape, table, rows[0], personal, unused, {**reading.types, **dict.fromkeys(keys)})
 
 
 def _require_columns(file: LandingFile, headers: Mapping[str, str], expressions: Mapping[str, str | None]) -> None:
@@ -162,7 +194,7 @@ def _unmapped(
     unmapped = [header for header in columns if header not in mapped]
     personal = [header for header in unmapped if is_personal(header)]
     if file.format == "jsonl":
-        personal = [header for header in personal if _has_values(connection, reading.rows, columns[header])]
+        personal = [header for header in personal if _has_values(connection, reading.unnumbered, columns[header])]
     others = [header for header in unmapped if header not in personal]
     personal += _ip_columns(connection, reading.rows, columns, others)
     unused = [] if file.format == "jsonl" else sorted(header for header in unmapped if header not in personal)
@@ -186,8 +218,8 @@ def _check_compression(file: LandingFile) -> None:
 
 
 def _has_values(connection: duckdb.DuckDBPyConnection, rows: str, expression: str) -> bool:
-    """Whether `expression` is not null in any readable row."""
-    query = f"select 1 from {rows} where broken is null and {expression} is not null limit 1"
+    """Whether `expression` is not null in any of the rows."""
+    query = f"select 1 from {rows} where {expression} is not null limit 1"
     return connection.execute(query).fetchone() is not None
 
 
@@ -228,6 +260,6 @@ def _typical_dwell(connection: duckdb.DuckDBPyConnection, rows: str, dwell: str 
     """The median of a file's dwell times in seconds, those below zero left out; 30 where there are none."""
     if dwell is None:
         return DWELL_WHERE_ALL_IS_MISSING
-    number = number_sql(f"nullif(trim(({dwell})::varchar), '')")
+    number = finite_sql(f"try_cast(nullif(trim(({dwell})::varchar), '') as double)")
     medians = connection.execute(f"select median(dwell) from (select {number} as dwell from {rows}) where dwell >= 0")
     return next((value for (value,) in medians.fetchall() if value is not None), DWELL_WHERE_ALL_IS_MISSING)

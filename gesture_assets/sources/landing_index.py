@@ -7,19 +7,25 @@ bytes is noted and not loaded.
 """
 
 import hashlib
+import itertools
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from types import MappingProxyType
 
+import duckdb
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import SourceError, listing
 from gesture_assets.frames import Frame
-from gesture_assets.sources.landing import LandingFile, OpenFile, content_hash, open_file, readable
+from gesture_assets.sources.landing import LandingFile, OpenFile, content_hash, open_file, readable, rows_sql
 from gesture_assets.sources.personal import build_word
+from gesture_assets.sources.readers import drop_rows, one_thread
+from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse.landed_days import LANDED_DAYS
 from gesture_assets.warehouse.run_info import window_of
 from gesture_assets.warehouse.schemas import LIVE
@@ -28,8 +34,38 @@ from gesture_assets.warehouse.transaction import transaction
 
 log = logging.getLogger(__name__)
 
-KEPT_ROWS = 4_000_000  # of text files, which are slow to read, in case the session asks for them again
-FILES, DAYS, LANDED = f"{LIVE}.landing_files", LANDED_DAYS, "scratch.main.landed"
+# Rows that stay in memory, about half a kB each: a file that was read for the index is not read again for its days.
+KEPT_ROWS = 2_500_000
+# Rows of files that are put into our words by one statement: the engine writes few rows at the price of many.
+ROWS_TOGETHER = 1_000_000
+ROW_GROUP = 122_880  # rows that the engine writes as one piece
+TABLE_NUMBERS = itertools.count(1)  # of all indexes: two may share a scratch file
+NO_DATES: Mapping[str, date] = MappingProxyType({})
+FILES, DAYS = f"{LIVE}.landing_files", LANDED_DAYS
+
+
+@dataclass(frozen=True)
+class NewFile:
+    """A file that the index does not know as it is: `opened`, unless it is a copy of another."""
+
+    file: LandingFile
+    digest: str
+    size: int
+    modified_ns: int
+    indexed_at: datetime
+    copy_of: str | None = None
+    opened: OpenFile | None = None
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file as the index knows it. `file_date` is the day of its rows without a usable time."""
+
+    file: LandingFile
+    digest: str
+    file_date: date
+    indexed_at: datetime
+    row_count: int
 
 
 @dataclass
@@ -38,7 +74,9 @@ class LandingIndex:
 
     session: Session
     key: str
-    _opened: dict[str, OpenFile] = field(default_factory=dict)
+    _kept: dict[str, str] = field(default_factory=dict[str, str])  # content hash -> table that has the file's rows
+    _table_rows: dict[str, int] = field(default_factory=dict[str, int])
+    _views: dict[str, set[str]] = field(default_factory=dict[str, set[str]])  # what was loaded -> tables it is made of
 
     def __post_init__(self) -> None:
         """Create the index where there is none."""
@@ -64,8 +102,7 @@ class LandingIndex:
         added: list[str] = []
         # A changed file may have been the original of copies, which then count themselves: look until none is new.
         while new := self._new(present):
-            for name, size, modified_ns in new:
-                self._index(present[name], size, modified_ns)
+            self._index([(present[name], size, modified_ns) for name, size, modified_ns in new])
             added += [name for name, _, _ in new]
         if added:
             log.info("indexed %s landing files: %s", len(added), listing(added))
@@ -89,7 +126,22 @@ class LandingIndex:
             or known[name][2] not in (None, present[name].source.digest)
         ]
 
-    def _index(self, file: LandingFile, size: int, modified_ns: int) -> None:
+    def _index(self, new: Sequence[tuple[LandingFile, int, int]]) -> None:
+        """Index files, given with size and time, in their order; those before one that cannot be read are indexed."""
+        waiting: list[NewFile] = []
+        try:
+            for file, size, modified_ns in new:
+                waiting += self._look_at(file, size, modified_ns, waiting)
+                if sum(seen.opened.row_count for seen in waiting if seen.opened) >= ROWS_TOGETHER:
+                    together, waiting = waiting, []
+                    self._count(together)
+        except SourceError:
+            self._count(waiting)
+            raise
+        self._count(waiting)
+
+    def _look_at(self, file: LandingFile, size: int, modified_ns: int, waiting: Sequence[NewFile]) -> Iterator[NewFile]:
+        """`file`, opened, or as the copy of another that is known or `waiting`; nothing where it was only touched."""
         con, now = self.session.connection, self.session.run.now
         digest = content_hash(file)
         before = con.execute(
@@ -104,28 +156,63 @@ class LandingIndex:
             return
         if before:  # read by a mended description, it is no later than it was
             now = before[0]
-        original = con.execute(
-            f"select landing_file from {FILES} where content_hash = ? and copy_of is null and landing_file <> ?",
-            [digest, file.name],
-        ).fetchone()
-        if original:
-            self._store(file, digest, size, modified_ns, [], original[0], None, now)
-            log.warning("%s holds the same bytes as %s and is not loaded again", file.name, original[0])
-            return
-        opened = self._open(file, digest, indexed_at=now)
-        with readable(file):
-            counts = con.execute(f"select filing_day, count(*) from {opened.sql} group by all order by all").fetchall()
-        dated = [(day, count) for day, count in counts if day is not None]
-        undated = sum(count for day, count in counts if day is None)
-        if (
-            undated
-            and not dated
-            and con.execute(f"select 1 from {opened.sql} where reason = 'future_ts' limit 1").fetchone()
-        ):
+        originals = [seen.file.name for seen in waiting if seen.digest == digest and not seen.copy_of]
+        known = con.execute(
+            f"select landing_file from {FILES} where content_hash = ? and copy_of is null", [digest]
+        ).fetchall()
+        superseded = {file.name, *(seen.file.name for seen in waiting)}
+        if originals := originals + [name for (name,) in known if name not in superseded]:
+            yield NewFile(file, digest, size, modified_ns, now, copy_of=originals[0])
+        else:
+            yield NewFile(file, digest, size, modified_ns, now, opened=self._open(file, digest, indexed_at=now))
+
+    def _count(self, together: Sequence[NewFile]) -> None:
+        """Note on which days the rows of files lie, in the order of the files."""
+        opened = {seen.digest: seen.opened for seen in together if seen.opened}
+        rows, counts = "", dict[str, list[tuple[date | None, int, int]]]()
+        if opened:
+            try:
+                with readable(together[0].file):
+                    rows = self._keep(opened) or rows_sql(*opened.values())
+                    counts = self._counts(rows)
+            except (SourceError, duckdb.IOException):
+                if len(together) == 1:
+                    raise
+                for seen in together:  # the first that cannot be read is the one to name
+                    self._count([seen])
+                return
+        for seen in together:
+            days = self._filed(seen, rows, counts.get(seen.file.name, [])) if seen.opened else []
+            self._store(seen, days)
+            if seen.copy_of:
+                log.warning("%s holds the same bytes as %s and is not loaded again", seen.file.name, seen.copy_of)
+        for file in opened.values():
+            drop_rows(self.session.connection, file.table)
+
+    def _counts(self, rows: str) -> dict[str, list[tuple[date | None, int, int]]]:
+        """File -> day, rows that are filed there, and those of them that come from the future."""
+        counts: dict[str, list[tuple[date | None, int, int]]] = {}
+        for name, *entry in self.session.connection.execute(
+            f"""select landing_file, filing_day, count(*), count(*) filter (reason = 'future_ts')
+            from {rows} group by all order by all"""
+        ).fetchall():
+            counts.setdefault(name, []).append(tuple(entry))
+        return counts
+
+    def _filed(
+        self, seen: NewFile, rows: str, counts: Sequence[tuple[date | None, int, int]]
+    ) -> list[tuple[date, int]]:
+        """The days of a file with their rows; those without a usable time are put under one of them."""
+        file, con = seen.file, self.session.connection
+        dated = [(day, count) for day, count, _ in counts if day is not None]
+        undated = sum(count for day, count, _ in counts if day is None)
+        if undated and not dated and any(ahead for _, _, ahead in counts):
             # Times that can be read, of a clock that is wrong: rows for the quarantine of the day they landed.
-            dated, undated = [(now.date(), undated)], 0
+            return [(seen.indexed_at.date(), undated)]
         if undated and not dated:
-            first = con.execute(f"select reason, masked_row from {opened.sql} limit 1").fetchone()
+            first = con.execute(
+                f"select reason, masked_row from {rows} where landing_file = ? limit 1", [file.name]
+            ).fetchone()
             raise SourceError(
                 f"The landing file {file.name} cannot be read as {file.source.name}; nothing of it was loaded.",
                 expected="at least one row with a readable time",
@@ -134,7 +221,7 @@ class LandingIndex:
                 where=str(file.path),
                 next_step=f"set timestamp_format or columns in data/sources/{file.source.name}.toml, then  gesture run",
             )
-        self._store(file, digest, size, modified_ns, self._with_undated(dated, undated), None, opened, now)
+        return self._with_undated(dated, undated)
 
     @staticmethod
     def _with_undated(dated: Sequence[tuple[date, int]], undated: int) -> list[tuple[date, int]]:
@@ -144,19 +231,11 @@ class LandingIndex:
         file_day = max(dated, key=lambda entry: (entry[1], -entry[0].toordinal()))[0]
         return [(day, count + (undated if day == file_day else 0)) for day, count in dated]
 
-    def _store(
-        self,
-        file: LandingFile,
-        digest: str,
-        size: int,
-        modified_ns: int,
-        days: list[tuple[date, int]],
-        copy_of: str | None,
-        opened: OpenFile | None,
-        indexed_at: datetime,
-    ) -> None:
-        con = self.session.connection
+    def _store(self, seen: NewFile, days: Sequence[tuple[date, int]]) -> None:
+        con, file, opened = self.session.connection, seen.file, seen.opened
         file_day = max(days, key=lambda entry: (entry[1], -entry[0].toordinal()))[0] if days else None
+        if opened and seen.digest in self._kept:
+            self._file_undated(self._kept[seen.digest], file, file_day)
         personal = ", ".join(opened.personal_columns) or None if opened else None
         unused = ", ".join(opened.unused_columns) or None if opened else None
         columns = json.dumps(opened.found_columns, sort_keys=True) if opened else None
@@ -167,15 +246,15 @@ class LandingIndex:
                 [
                     file.name,
                     file.source.name,
-                    digest,
-                    size,
-                    modified_ns,
+                    seen.digest,
+                    seen.size,
+                    seen.modified_ns,
                     sum(count for _, count in days),
                     min((day for day, _ in days), default=None),
                     max((day for day, _ in days), default=None),
                     file_day,
-                    indexed_at,
-                    copy_of,
+                    seen.indexed_at,
+                    seen.copy_of,
                     personal,
                     unused,
                     file.source.digest,
@@ -183,7 +262,9 @@ class LandingIndex:
                 ],
             )
             if days:
-                con.executemany(f"insert into {DAYS} values (?, ?, ?)", [(digest, day, count) for day, count in days])
+                con.executemany(
+                    f"insert into {DAYS} values (?, ?, ?)", [(seen.digest, day, count) for day, count in days]
+                )
         self.session.known.forget_landed_days()
 
     def _delete(self, name: str) -> None:
@@ -214,44 +295,58 @@ class LandingIndex:
             self.session.known.forget_landed_days()
             log.info("%s is gone from the landing folder before it went live, and is forgotten", name)
 
-    def _open(self, file: LandingFile, digest: str, *, indexed_at: object) -> OpenFile:
-        if digest not in self._opened:
-            self._make_room()
-            table = f"scratch.main.rows_{digest[:16]}"
-            self._opened[digest] = open_file(
-                self.session.connection,
-                file,
-                table=table,
-                key=self.key,
-                indexed_at=indexed_at,  # pyright: ignore[reportArgumentType]
-            )
-        return self._opened[digest]
+    def _open(self, file: LandingFile, digest: str, *, indexed_at: datetime) -> OpenFile:
+        table = f"scratch.main.read_{digest[:16]}"
+        return open_file(self.session.connection, file, table=table, key=self.key, indexed_at=indexed_at)
 
-    def _make_room(self) -> None:
-        """Forget the files that were opened first where the rows of all are too many to keep."""
-        con = self.session.connection
-        held = dict(
-            con.execute(
-                "select table_name, estimated_size from duckdb_tables() where database_name = 'scratch' "
-                "and schema_name = 'main' and table_name like 'rows@_%' escape '@'"
-            ).fetchall()
-        )
-        while self._opened and sum(held.values()) > KEPT_ROWS:
-            digest = next(iter(self._opened))
-            del self._opened[digest]
-            table = f"rows_{digest[:16]}"
-            held.pop(table, None)
-            con.execute(f"drop table if exists scratch.main.{table}")
+    def _keep(self, opened: Mapping[str, OpenFile], undated: Mapping[str, date] = NO_DATES) -> str | None:
+        """Put the rows of files (content hash -> file) into a table that is kept, and return it.
+
+        None where they are too many, and can be read again in part, as Parquet can. `undated`: content hash -> day of
+        rows without a usable time.
+        """
+        con, rows = self.session.connection, sum(file.row_count for file in opened.values())
+        is_text = any(file.file.format != "parquet" for file in opened.values())
+        held = sum(self._table_rows.values())
+        self._kept = {digest: table for digest, table in self._kept.items() if digest not in opened}
+        if held + rows > KEPT_ROWS and (held or not is_text):
+            return None
+        table = f"scratch.main.rows_{next(TABLE_NUMBERS)}"
+        few = rows < 2 * ROW_GROUP * len(opened)
+        with one_thread(con) if few else nullcontext():
+            con.execute(f"create table {table} as from {rows_sql(*opened.values())}")
+        self._table_rows[table] = rows
+        for digest, file in opened.items():
+            self._kept[digest] = table
+            self._file_undated(table, file.file, undated.get(digest))
+            drop_rows(con, file.table)
+        return table
+
+    def _file_undated(self, table: str, file: LandingFile, day: date | None) -> None:
+        """File the rows of `file` that have no usable time, among those of `table`, under `day`."""
+        if day:
+            update = f"update {table} set filing_day = ? where filing_day is null and landing_file = ?"
+            self.session.connection.execute(update, [day, file.name])
+
+    def _make_room(self, rows: int, needed: Iterable[str]) -> None:
+        """Let go of tables, the oldest first, until `rows` more may be kept; never of those that are `needed`."""
+        for table in sorted(set(self._table_rows) - set(needed), key=list(self._table_rows).index):
+            if sum(self._table_rows.values()) + rows <= KEPT_ROWS:
+                return
+            self.session.connection.execute(f"drop table {table}")
+            del self._table_rows[table]
+            self._kept = {digest: kept for digest, kept in self._kept.items() if kept != table}
 
     def load(self, files: Iterable[LandingFile], days: Sequence[date], *, table: str = "landed") -> Frame:
-        """Read every landed row that is filed under `days`, or between them, into a table of the scratch file.
+        """Every landed row that is filed under `days`, or between them, as a view of the scratch file.
 
         Raises `SourceError` when a file with rows of these days is gone: rebuilding without it would lose them.
         """
         con = self.session.connection
         present = {file.name: file for file in files}
         wanted = con.execute(
-            f"""select files.landing_file, files.content_hash, files.file_date, files.indexed_at, sum(days.row_count)
+            f"""select files.landing_file, files.content_hash, files.file_date, files.indexed_at, files.row_count,
+                sum(days.row_count)
             from {FILES} as files join {DAYS} as days using (content_hash)
             where files.copy_of is null and days.{PARTITION} between ? and ? group by all order by all""",
             [min(days), max(days)],
@@ -266,10 +361,7 @@ class LandingIndex:
                 where="data/landing",
                 next_step="land a file (README, 'Bring your own data'), then  gesture run",
             )
-        window = f"{PARTITION} between date '{min(days)}' and date '{max(days)}'"
-        landed = f"scratch.main.{table}"
-        con.execute(f"drop table if exists {landed}")
-        for name, digest, file_date, indexed_at, count in wanted:
+        for name, *_, count in wanted:
             if name not in present:
                 raise SourceError(
                     f"{self.session.run.step} cannot be built for {window_of(days)}.",
@@ -279,13 +371,45 @@ class LandingIndex:
                     next_step="put the file back, then  gesture run; "
                     'or leave it out on purpose:  gesture run --from … --to … --force --reason "why"',
                 )
-            opened = self._open(present[name], digest, indexed_at=indexed_at)
-            rows = f"""select coalesce(filing_day, date '{file_date}') as {PARTITION}, * exclude (filing_day)
-                from {opened.sql}"""
-            verb = f"create table {landed} as" if name == wanted[0][0] else f"insert into {landed}"
-            with readable(present[name]):
-                con.execute(f"{verb} select * from ({rows}) where {window}")
-        return nw.from_native(con.table(landed))
+        landed, window = f"scratch.main.{table}", f"filing_day between date '{min(days)}' and date '{max(days)}'"
+        apart = f"{landed}_apart"
+        con.execute(f"drop table if exists {apart}")
+        asked = [KnownFile(present[name], *known) for name, *known, _ in wanted]
+        others = set[str]().union(*(tables for name, tables in self._views.items() if name != table))
+        for together in _in_batches([known for known in asked if known.digest not in self._kept]):
+            needed = {self._kept[known.digest] for known in asked if known.digest in self._kept}
+            self._make_room(sum(known.row_count for known in together), others | needed)
+            self._read(together, apart, window)
+        shown = f"select filing_day as {PARTITION}, * exclude (filing_day) from"
+        names: dict[str, list[str]] = {}
+        for known in asked:
+            names.setdefault(self._kept.get(known.digest, apart), []).append(literal(known.file.name))
+        parts = [
+            f"{shown} {place} where {window} and landing_file in ({', '.join(files)})" for place, files in names.items()
+        ]
+        con.execute(f"create or replace view {landed} as {' union all '.join(parts)}")
+        self._views[table] = set(names) - {apart}
+        return nw.from_native(con.sql(f"from {landed}"))
+
+    def _read(self, files: Sequence[KnownFile], apart: str, window: str) -> None:
+        """Read files that are not kept: to be kept, or where they are too many the rows of `window` into `apart`."""
+        con = self.session.connection
+        opened = {known.digest: self._open(known.file, known.digest, indexed_at=known.indexed_at) for known in files}
+        file_dates = {known.digest: known.file_date for known in files}
+        try:
+            with readable(files[0].file):
+                if not self._keep(opened, file_dates):
+                    for digest, file in opened.items():
+                        rows = f"select * from {_dated(file, file_dates[digest])} where {window}"
+                        con.execute(f"create table if not exists {apart} as from ({rows}) limit 0")
+                        con.execute(f"insert into {apart} {rows}")
+        except (SourceError, duckdb.IOException):
+            if len(files) == 1:
+                raise
+            for known in files:  # the first that cannot be read is the one to name
+                self._read([known], apart, window)
+        for file in opened.values():
+            drop_rows(con, file.table)
 
     def dropped_columns(self) -> Frame:
         """One row per file: what was found in it, and what was not taken."""
@@ -305,8 +429,13 @@ class LandingIndex:
         if not row:
             return None
         digest, file_date, indexed_at = row
-        opened = self._open(file, digest, indexed_at=indexed_at)
-        return f"select * replace (coalesce(filing_day, date '{file_date}') as filing_day) from {opened.sql}"
+        if digest not in self._kept:
+            opened = self._open(file, digest, indexed_at=indexed_at)
+            self._make_room(opened.row_count, set[str]().union(*self._views.values()))
+            with readable(file):
+                if not self._keep({digest: opened}, {digest: file_date}):
+                    return f"from {_dated(opened, file_date)}"
+        return f"from {self._kept[digest]} where landing_file = {literal(file.name)}"
 
     def row_counts(self) -> dict[date, int]:
         """Day -> rows that landed for it, copies of files not counted."""
@@ -339,3 +468,20 @@ class LandingIndex:
             "group by all order by all"
         ).fetchall()
         return {day: hashlib.sha256(text.encode()).hexdigest()[:16] for day, text in rows}
+
+
+def _in_batches(files: Iterable[KnownFile]) -> Iterator[list[KnownFile]]:
+    """`files` in their order, as many together as hold `ROWS_TOGETHER`."""
+    batch: list[KnownFile] = []
+    for known in files:
+        batch.append(known)
+        if sum(one.row_count for one in batch) >= ROWS_TOGETHER:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _dated(file: OpenFile, day: date) -> str:
+    """The rows of `file`, those without a usable time filed under `day`."""
+    return f"(select * replace (coalesce(filing_day, date '{day}') as filing_day) from {file.sql})"

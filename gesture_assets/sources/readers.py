@@ -7,7 +7,8 @@ not belong here: what a column means and what makes a row acceptable (`canonical
 import csv
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from gesture_assets.sources.personal import is_personal
 from gesture_assets.sources.uneven_csv import has_blank_lines, refused_end, write_evenly
 from gesture_assets.vocabulary.sql import identifier, literal
 
+BUFFER = 4 * LONGEST_LINE  # bytes that a thread reads of a text file at once
 # What the engine says where line ends are of several kinds, which its reader of quoted fields refuses.
 SEVERAL_LINE_ENDS = "invalid state"
 
@@ -28,11 +30,13 @@ SEVERAL_LINE_ENDS = "invalid state"
 class Reading:
     """The rows of a file: a relation `rows` with its own columns, `line`, and `broken` (the text of no row, or null).
 
+    `unnumbered` are the same without lines and refused records: cheaper to read where only values count.
     `columns` are the headers in lower case with the SQL that gives each, `types` those with their type, where the
     format shows one.
     """
 
     rows: str
+    unnumbered: str
     columns: Mapping[str, str]
     types: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
 
@@ -43,8 +47,35 @@ def read_rows(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
     Raises `SourceError` for a header that cannot be used, and what the engine raises for content that is of no such
     format.
     """
-    reader = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}[file.format]
-    return reader(connection, file, table)
+    if file.format == "parquet":
+        return _read_parquet(connection, file)
+    reader = {"csv": _read_csv, "jsonl": _read_jsonl}[file.format]
+    if file.path.stat().st_size > BUFFER:
+        return reader(connection, file, table)
+    with one_thread(connection):
+        return reader(connection, file, table)
+
+
+def drop_rows(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Let go of what `read_rows` has read into `table`."""
+    connection.execute(f"drop table if exists {table}")
+    _drop_rejects(connection, _rejects(table))
+
+
+@contextmanager
+def one_thread(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Work with one thread, where there are few rows in a piece: a second one costs more than it does."""
+    threads = connection.execute("select current_setting('threads')").fetchone()
+    connection.execute("set threads = 1")
+    try:
+        yield
+    finally:
+        connection.execute(f"set threads = {threads[0] if threads else 1}")
+
+
+def _rejects(table: str) -> str:
+    """The name of the table of refused records beside `table`."""
+    return table.rsplit(".", 1)[-1] + "_rejects"
 
 
 def normal(header: str) -> str:
@@ -55,7 +86,7 @@ def normal(header: str) -> str:
 def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
     delimiter = "\t" if ".tsv" in file.path.name else file.source.delimiter
     options = f"delim={literal(delimiter)}, quote='\"', escape='\"', auto_detect=false, all_varchar=true"
-    options += f", max_line_size={LONGEST_LINE}, buffer_size={4 * LONGEST_LINE}"
+    options += f", max_line_size={LONGEST_LINE}, buffer_size={BUFFER}"
     header = _first_line(file)
     if not header.strip():
         raise refusal(file, expected="a header in the first line", found="nothing readable there")
@@ -64,14 +95,14 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise refusal(file, expected="column names that occur once", found=f"{listing(repeated)} more than once")
     columns = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names) + "}"
-    rejects = table.rsplit(".", 1)[-1] + "_rejects"
+    rejects = _rejects(table)
 
     def read(path: Path) -> None:
         _drop_rejects(connection, rejects)
         connection.execute(
-            f"""create or replace table {table} as select *, row_number() over () as accepted_number
-            from read_csv({literal(path)}, {options}, header=true, columns={columns}, store_rejects=true,
-                rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
+            f"""create or replace table {table} as select *
+            from read_csv({literal(path)}, {options}, header=true, columns={columns},
+                store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
         )
 
     try:
@@ -93,12 +124,9 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
     own = ", ".join(identifier(name) for name in names)
     # Text that cannot be split into columns cannot be masked by column either.
     text = "'*** (hidden: the file has columns of personal data)'" if any(map(is_personal, names)) else "text"
-    rows = f"""(
-        with {_refused_sql(rejects, header_lines=1)}
-        select {own}, accepted_number + 1 + coalesce(refused_before, 0) as line, null::varchar as broken
-        from {table} asof left join shift on accepted_number > accepted_before
-        union all select {texts}, line, {text} from refused)"""
-    return Reading(rows, {name: identifier(name) for name in names}, dict.fromkeys(names))
+    rows = f"""(select {own}, line, null::varchar as broken from {_numbered(connection, table, rejects, header_lines=1)}
+        union all select {texts}, line, {text} from {_refused(rejects)})"""
+    return Reading(rows, table, {name: identifier(name) for name in names}, dict.fromkeys(names))
 
 
 def _first_line(file: LandingFile) -> str:
@@ -121,18 +149,27 @@ def _drop_rejects(connection: duckdb.DuckDBPyConnection, rejects: str) -> None:
         connection.execute(f"drop table if exists {leftover}")
 
 
-def _refused_sql(rejects: str, *, header_lines: int) -> str:
-    """Two named queries: the refused records with their text, and by how much they shift the numbers of what follows.
+def _refused(rejects: str) -> str:
+    """The refused records of a file, with their text."""
+    text = "coalesce(trim(min(csv_line), chr(10) || chr(13)), '')"
+    return f"(select line, {text} as text from {rejects} group by line)"
 
-    Of refused records that follow each other only the last has a shift, or rows behind them would match several.
+
+def _numbered(connection: duckdb.DuckDBPyConnection, table: str, rejects: str, *, header_lines: int) -> str:
+    """The records that were read into `table`, in the order of their file, with the line of each.
+
+    Where they stand in the table tells it, and how many were refused before. Of refused records that follow each other
+    only the last has a shift, or rows behind them would match several.
     """
-    return f"""refused as (
-            select line, coalesce(trim(min(csv_line), chr(10) || chr(13)), '') as text from {rejects} group by line),
-        shift as (
+    if not connection.execute(f"select 1 from {rejects} limit 1").fetchone():
+        return f"(select *, rowid + {1 + header_lines} as line from {table})"
+    return f"""(
+        select accepted.* exclude (place), place + {header_lines} + coalesce(refused_before, 0) as line
+        from (select *, rowid + 1 as place from {table}) as accepted asof left join (
             select accepted_before, max(refused_before) as refused_before from (
                 select line - row_number() over (order by line) - {header_lines} as accepted_before,
-                    row_number() over (order by line) as refused_before from refused)
-            group by accepted_before)"""
+                    row_number() over (order by line) as refused_before from {_refused(rejects)})
+            group by accepted_before) on place > accepted_before)"""
 
 
 def _is_uneven(connection: duckdb.DuckDBPyConnection, rejects: str, path: Path) -> bool:
@@ -147,46 +184,50 @@ def _is_uneven(connection: duckdb.DuckDBPyConnection, rejects: str, path: Path) 
 
 
 def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
-    rejects = table.rsplit(".", 1)[-1] + "_rejects"
+    rejects = _rejects(table)
     _drop_rejects(connection, rejects)
     connection.execute(
-        f"""create or replace table {table} as select text, row_number() over () as accepted_number
+        f"""create or replace table {table} as select text
         from read_csv({literal(file.path)}, delim='\x01', quote='', escape='', header=false, auto_detect=false,
-            columns={{'text': 'VARCHAR'}}, max_line_size={LONGEST_LINE}, buffer_size={4 * LONGEST_LINE},
+            columns={{'text': 'VARCHAR'}}, max_line_size={LONGEST_LINE}, buffer_size={BUFFER},
             strict_mode=false, store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
     )
     # CASE, because AND would ask for the type of what is no JSON.
     is_object = "case when json_valid(text) then json_type(text) = 'OBJECT' else false end"
     rows = f"""(
-        with {_refused_sql(rejects, header_lines=0)}
-        select if({is_object}, text, '{{}}') as document, accepted_number + coalesce(refused_before, 0) as line,
-            if({is_object}, null, text) as broken
-        from {table} asof left join shift on accepted_number > accepted_before
-        where text is not null and trim(text) <> ''
-        union all select '{{}}', line, text from refused)"""
+        select if({is_object}, text, '{{}}') as document, line, if({is_object}, null, text) as broken
+        from {_numbered(connection, table, rejects, header_lines=0)} where text is not null and trim(text) <> ''
+        union all select '{{}}', line, text from {_refused(rejects)})"""
+    unnumbered = f"(select text as document from {table} where {is_object})"
     paths = {path for names in file.source.columns.values() for path in names} | set(file.source.properties)
     paths |= {"context.ip"}
-    return Reading(rows, {path: f"json_extract_string(document, {literal('$.' + path)})" for path in sorted(paths)})
+    return Reading(
+        rows, unnumbered, {path: f"json_extract_string(document, {literal('$.' + path)})" for path in sorted(paths)}
+    )
 
 
-def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
-    scan = f"read_parquet({literal(file.path)}, file_row_number=true)"
-    described = connection.execute(f"describe select * exclude (file_row_number) from {scan}").fetchall()
+def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> Reading:
+    path = literal(file.path)
+    described = connection.execute(f"describe from read_parquet({path})").fetchall()
     names = {row[0]: row[1] for row in described}
     headers = [normal(name) for name in names]
     if repeated := sorted({name for name in headers if headers.count(name) > 1}):
         raise refusal(file, expected="column names that occur once", found=f"{listing(repeated)} more than once")
     zone = file.source.time_zone
     local = "" if zone == "UTC" else f" at time zone {literal(zone)} at time zone 'UTC'"
-    # Times become UTC, without a zone they are the source's own; everything else becomes text.
+    # Times become UTC, without a zone they are the source's own; fractions stay, everything else becomes text.
     selected = ", ".join(
         f"({identifier(name)} at time zone 'UTC') as {identifier(name)}"
         if kind == "TIMESTAMP WITH TIME ZONE"
         else f"(try_cast({identifier(name)} as timestamp){local}) as {identifier(name)}"
         if kind.startswith(("TIMESTAMP", "DATE"))
+        else identifier(name)
+        if kind == "DOUBLE"
         else f"{identifier(name)}::varchar as {identifier(name)}"
         for name, kind in names.items()
     )
-    rows = f"(select {selected}, file_row_number + 1 as line, null::varchar as broken from {scan})"
+    rows = f"""(select {selected}, file_row_number + 1 as line, null::varchar as broken
+        from read_parquet({path}, file_row_number=true))"""
+    unnumbered = f"(select {selected} from read_parquet({path}))"
     columns = {normal(name): identifier(name) for name in names}
-    return Reading(rows, columns, {normal(name): kind for name, kind in names.items()})
+    return Reading(rows, unnumbered, columns, {normal(name): kind for name, kind in names.items()})

@@ -44,6 +44,39 @@ LASTING = (
 SECONDS = "sum(round(coalesce({}, 0) * 1000)::bigint)::bigint"
 
 
+def landed_sql(rows: str, headers: list[str], day: date, key: str) -> str:
+    """The rows of files, `rows` with `file_row_number`, in the words of the product, each with what is against it."""
+    email = normal_email_sql("email")
+    families = " ".join(f"when regexp_matches(agent, '{p}') then '{name}'" for p, name in AGENT_FAMILIES)
+    types = ", ".join(f"'{name}'" for name in EVENT_TYPE_NAMES)
+    fields = ", ".join(
+        f"{h} := if({h} is null, null, '***')" if h in ("email", "user_agent") else f"{h} := {h}::varchar"
+        for h in headers
+    )
+    return f"""
+        with rows as (
+            select *, file_row_number + 1 as landing_line, lower(trim(event_type)) as event_name,
+                coalesce(user_id, 'anon:' || anonymous_id) as who, lower(user_agent) as agent,
+                if({email} like '%_@_%.__%', {keyed_hash_sql(email, key)}, null) as email_key
+            from {rows}
+        ), judged as (
+            select *, case when who is null then 'missing_user_id' when event_name is null then 'missing_event_type'
+                when event_name not in ({types}) then 'unknown_event_type'
+                when event_at is null then 'unparsable_timestamp'
+                when received_at is null then 'unparsable_received_at'
+                when event_at > received_at + interval 5 minute then 'future_ts'
+                when event_at < received_at - interval 365 day then 'too_old' end as reason
+            from rows)
+        select date '{day}' as as_of_date, event_id, who as user_id, user_id as known_user_id, anonymous_id,
+            event_name as event_type, event_name, event_at, received_at, 'native' as source,
+            lower(device) as device, upper(country) as country, city, lower(gender) as gender, email_key,
+            regexp_matches(agent, '{BOT_AGENTS}') as is_bot_agent, case {families} else 'other' end
+            as user_agent_family, dwell_seconds, false as is_dwell_imputed, scroll_depth_pct, account_balance_usd,
+            'native/events-{day}.parquet' as landing_file, landing_line, reason,
+            if(reason is not null, {masked_sql(f"to_json(struct_pack({fields}))::varchar")}, null) as masked_row
+        from judged"""
+
+
 class Script:
     """The script of one night over the warehouse file of `data_dir`; `key` makes the pseudonyms."""
 
@@ -98,38 +131,9 @@ class Script:
     def landed_events(self) -> None:
         """Files to events, the rows set aside, and the account of both."""
         path = self.data_dir / "landing" / "native" / f"events-{self.day}.parquet"
-        email = normal_email_sql("email")
-        families = " ".join(f"when regexp_matches(agent, '{p}') then '{name}'" for p, name in AGENT_FAMILIES)
         headers = [row[0] for row in self.con.execute(f"describe from '{path}'").fetchall()]
-        types = ", ".join(f"'{name}'" for name in EVENT_TYPE_NAMES)
-        fields = ", ".join(
-            f"{h} := if({h} is null, null, '***')" if h in ("email", "user_agent") else f"{h} := {h}::varchar"
-            for h in headers
-        )
-        self.con.execute(
-            f"""create or replace temp table landed as
-            with rows as (
-                select *, file_row_number + 1 as landing_line, lower(trim(event_type)) as event_name,
-                    coalesce(user_id, 'anon:' || anonymous_id) as who, lower(user_agent) as agent,
-                    if({email} like '%_@_%.__%', {keyed_hash_sql(email, self.key)}, null) as email_key
-                from read_parquet('{path}', file_row_number=true)
-            ), judged as (
-                select *, case when who is null then 'missing_user_id' when event_name is null then 'missing_event_type'
-                    when event_name not in ({types}) then 'unknown_event_type'
-                    when event_at is null then 'unparsable_timestamp'
-                    when received_at is null then 'unparsable_received_at'
-                    when event_at > received_at + interval 5 minute then 'future_ts'
-                    when event_at < received_at - interval 365 day then 'too_old' end as reason
-                from rows)
-            select date '{self.day}' as as_of_date, event_id, who as user_id, user_id as known_user_id, anonymous_id,
-                event_name as event_type, event_name, event_at, received_at, 'native' as source,
-                lower(device) as device, upper(country) as country, city, lower(gender) as gender, email_key,
-                regexp_matches(agent, '{BOT_AGENTS}') as is_bot_agent, case {families} else 'other' end
-                as user_agent_family, dwell_seconds, false as is_dwell_imputed, scroll_depth_pct, account_balance_usd,
-                'native/events-{self.day}.parquet' as landing_file, landing_line, reason,
-                if(reason is not null, {masked_sql(f"to_json(struct_pack({fields}))::varchar")}, null) as masked_row
-            from judged"""
-        )
+        rows = f"read_parquet('{path}', file_row_number=true)"
+        self.con.execute(f"create or replace temp table landed as {landed_sql(rows, headers, self.day, self.key)}")
         self.con.execute(
             f"""create or replace temp table accepted as
             with late as (select min(event_at::date) as since from landed

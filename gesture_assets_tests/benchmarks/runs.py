@@ -11,10 +11,22 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from datetime import datetime
+from datetime import time as time_of_day
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import narwhals as nw
+
+from gesture_assets.records.opening import warehouse_of
+from gesture_assets.settings import load_settings
+from gesture_assets.sources.description import load_descriptions
+from gesture_assets.sources.landing import find_files
+from gesture_assets.sources.landing_index import LandingIndex
+from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets_tests.benchmarks import product
+from gesture_assets_tests.benchmarks.by_hand import landed_sql
 from gesture_assets_tests.benchmarks.cost import a_training, cold_night, floor, nights_in_one_run, warm_nights
 from gesture_assets_tests.benchmarks.demo_model import demo_model
 from gesture_assets_tests.benchmarks.drift import drift_report
@@ -24,6 +36,7 @@ from gesture_assets_tests.benchmarks.world import LAST, Size, write_world
 
 Figures = dict[str, Any]
 SHOWN_STATEMENTS = 25
+KEY = "a key for benchmarks only"
 
 
 def history(folder: Path, size: Size) -> Figures:
@@ -88,6 +101,35 @@ def from_files(folder: Path, size: Size, *, form: str) -> Figures:
     return {"seconds": seconds, "steps": steps, "parts": parts | {"building tables": seconds - sum(parts.values())}}
 
 
+def landing(folder: Path, size: Size) -> Figures:
+    """A CSV file a day to canonical rows, counted: by the index and the load of one step, and by one statement.
+
+    By hand no row has its line, and times are taken as the reader takes them.
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        data_dir = Path(own) / "data"
+        write_world(size, data_dir, form="csv")
+        product.use(data_dir)
+        settings = load_settings()
+        run = RunInfo("benchmark", datetime.combine(LAST, time_of_day(23)), tuple(size.dates), "landed_events")
+        with warehouse_of(settings).open(run) as session:
+            started, processor = time.perf_counter(), time.process_time()
+            files = list(find_files(settings.landing, load_descriptions(settings.user_sources), settings.user_sources))
+            index = LandingIndex(session, KEY)
+            index.refresh(files)
+            rows = index.load(files, size.dates).select(nw.len()).collect().item()
+            ours = {"seconds": time.perf_counter() - started, "processor_seconds": time.process_time() - processor}
+        con = duckdb.connect()
+        started, processor = time.perf_counter(), time.process_time()
+        csv = f"read_csv({[str(file.path) for file in files]})"
+        headers = [row[0] for row in con.execute(f"describe from {csv}").fetchall()]
+        query = landed_sql(f"(select *, 0 as file_row_number from {csv})", headers, LAST, KEY)
+        con.execute(f"create table landed as {query}")
+        by_hand = {"seconds": time.perf_counter() - started, "processor_seconds": time.process_time() - processor}
+        con.close()
+    return {"landing": {**ours, "rows": rows}, "by_hand": by_hand}
+
+
 def by_pandas(folder: Path, size: Size) -> Figures:
     """The same events, from the CSV file to scores by plain pandas."""
     import pandas as pd  # paid for before the clock starts
@@ -133,6 +175,7 @@ RUNS: dict[str, Callable[..., Figures]] = {
         night,
         night_by_hand,
         from_files,
+        landing,
         by_pandas,
         backfill,
         model_training,

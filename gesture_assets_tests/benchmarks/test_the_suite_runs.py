@@ -106,6 +106,16 @@ def test_a_model_of_the_demo_world_is_beside_the_oracle_and_no_feature_is_suspec
 
 
 @pytest.mark.slow
+def test_landing_is_compared_with_one_statement(tmp_path: Path) -> None:
+    sizes = ("--events", "3000", "--users", "100", "--days", "3")
+    part = run_suite(tmp_path / "bench.json", *sizes, "--only", "landing")["landing"]
+    figures = part["figures"]
+    assert 2_500 < figures["landing"]["rows"] < 3_500
+    assert all(figures[name]["processor_seconds"] > 0 for name in ("landing", "by_hand"))
+    assert len(part["limits"]) == 2
+
+
+@pytest.mark.slow
 def test_models_are_compared_with_xgboost_s_own_calls(tmp_path: Path) -> None:
     part = run_suite(tmp_path / "bench.json", "--users", "600", "--only", "models")["models"]
     figures = part["figures"]

@@ -27,6 +27,7 @@ from gesture_assets_tests.events_by_hand import (
     WEDNESDAY,
     Frame,
     collected,
+    deduplicate,
     event,
     events_table,
     lazy,
@@ -112,7 +113,7 @@ landed = st.builds(copies, st.integers(0, 10_000), st.integers(1, 120))
 @given(landed)
 def test_copies_bots_and_links(rows: pl.DataFrame) -> None:
     before = rows.head(3).select("event_id")
-    kept = on_both(accept.deduplicate, rows, before)
+    kept = on_both(deduplicate, rows, before)
     assert kept["event_id"].is_unique().all()
     judged = on_both(lambda events: accept.raw_events(accept.flag_bots(events)), kept, contract=RAW_EVENTS)
     assert judged.height == kept.height

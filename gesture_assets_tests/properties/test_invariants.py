@@ -9,7 +9,6 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gesture_assets.events import accept
 from gesture_assets.events.roll_up import daily_activity
 from gesture_assets.events.sessionise import filed_sessions, sessionise
 from gesture_assets.events.tables import DAILY_ACTIVITY, SESSIONS
@@ -17,6 +16,7 @@ from gesture_assets_tests.events_by_hand import (
     MONDAY,
     Frame,
     collected,
+    deduplicate,
     event,
     events_table,
     lazy,
@@ -29,7 +29,7 @@ NOBODY = pl.DataFrame(schema={"event_id": pl.String})
 
 
 def deduplicated(rows: pl.DataFrame, before: pl.DataFrame = NOBODY) -> pl.DataFrame:
-    return collected(accept.deduplicate(lazy(rows), lazy(before)))
+    return collected(deduplicate(lazy(rows), lazy(before)))
 
 
 @st.composite
@@ -44,7 +44,7 @@ def copies(draw: st.DrawFn) -> pl.DataFrame:
                 landing_file=f"{file}.csv",
                 landing_line=line,
             )
-            for line, (number, minutes, file) in enumerate(keys)
+            for line, (number, minutes, file) in enumerate(keys, start=2)
         )
     )
 

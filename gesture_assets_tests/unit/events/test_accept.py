@@ -9,7 +9,7 @@ import pytest
 
 from gesture_assets.events import accept
 from gesture_assets.events.tables import IDENTITY_LINKS, LANDING_RECONCILIATION, QUARANTINED_EVENTS, REASONS
-from gesture_assets_tests.events_by_hand import MONDAY, NOON, TUESDAY, Frame, event, events_table, lazy
+from gesture_assets_tests.events_by_hand import MONDAY, NOON, TUESDAY, Frame, deduplicate, event, events_table, lazy
 
 
 def landed(*rows: dict[str, Any]) -> Frame:
@@ -38,7 +38,7 @@ def test_of_three_copies_the_one_received_first_is_kept() -> None:
         {"event_id": "e", "received_at": second(2)},
         {"event_id": "f"},
     )
-    deduplicated = accept.deduplicate(events, ids())
+    deduplicated = deduplicate(events, ids())
     assert rows(deduplicated, "event_id", "landing_line") == [("e", 3), ("f", 5)]
 
 
@@ -48,21 +48,21 @@ def test_of_copies_received_at_once_the_first_in_file_and_line_is_kept() -> None
         {"event_id": "e", "landing_file": "a.csv", "landing_line": 10},
         {"event_id": "e", "landing_file": "a.csv", "landing_line": 9},
     )
-    assert rows(accept.deduplicate(events, ids()), "landing_file", "landing_line") == [("a.csv", 9)]
+    assert rows(deduplicate(events, ids()), "landing_file", "landing_line") == [("a.csv", 9)]
 
 
 def test_a_copy_of_an_earlier_day_is_no_event() -> None:
     events = landed({"event_id": "e"}, {"event_id": "f"}, {"event_id": "f"}, {"event_id": "g"})
-    assert rows(accept.deduplicate(events, ids("e", "f", "x")), "event_id") == [("g",)]
+    assert rows(deduplicate(events, ids("e", "f", "x")), "event_id") == [("g",)]
 
 
 def test_events_that_differ_are_all_kept() -> None:
-    assert rows(accept.deduplicate(landed({}, {}, {}), ids()), "event_id") == [("e2",), ("e3",), ("e4",)]
+    assert rows(deduplicate(landed({}, {}, {}), ids()), "event_id") == [("e2",), ("e3",), ("e4",)]
 
 
 def test_a_refused_row_takes_no_event_s_place() -> None:
     both = landed({"event_id": "e", "reason": "too_old", "received_at": second(0)}, {"event_id": "e"})
-    assert rows(accept.deduplicate(accept.accepted(both), ids()), "event_id", "landing_line") == [("e", 3)]
+    assert rows(deduplicate(accept.accepted(both), ids()), "event_id", "landing_line") == [("e", 3)]
 
 
 def bots(*events: dict[str, Any]) -> set[tuple]:
@@ -169,7 +169,7 @@ def test_every_landed_row_is_accounted_for_by_file_and_day() -> None:
             }
         )
     )
-    events = accept.deduplicate(accept.accepted(everything), ids())
+    events = deduplicate(accept.accepted(everything), ids())
     frame = accept.reconciliation(everything, events, files)
     assert tuple(frame.collect_schema().names()) == LANDING_RECONCILIATION.column_names
     counts = ("landed_count", "accepted_count", "duplicate_count", "quarantined_count", "late_count")

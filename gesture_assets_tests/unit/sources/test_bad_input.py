@@ -27,7 +27,7 @@ from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.landing import LandingFile, content_hash, find_files
 from gesture_assets.sources.landing_index import LandingIndex
 from gesture_assets.warehouse.session import Session
-from gesture_assets_tests.events_by_hand import EVENT_SCHEMA, lazy, table
+from gesture_assets_tests.events_by_hand import EVENT_SCHEMA, deduplicate, lazy, table
 
 DAY = date(2026, 3, 9)
 HEADER = "event_id,user_id,event_type,event_at"
@@ -189,7 +189,7 @@ def test_what_lands_is_accepted_quarantined_or_a_duplicate_to_the_last_row(
     index = LandingIndex(session, "a key")
     index.refresh(files)
     rows = to_polars(index.load(files, [DAY]))
-    accepted = accept.deduplicate(accept.accepted(lazy(rows)), lazy(table((), EVENT_SCHEMA).select("event_id")))
+    accepted = deduplicate(accept.accepted(lazy(rows)), lazy(table((), EVENT_SCHEMA).select("event_id")))
     nothing = dict.fromkeys(("personal_columns", "unused_columns", "found_columns"))
     dropped = rows.select("landing_file").unique().with_columns(**nothing)
     counts = accept.reconciliation(lazy(rows), accepted, lazy(dropped)).collect("polars").to_native()
@@ -218,7 +218,7 @@ def test_a_duplicate_of_an_earlier_day_is_counted_as_one(session: Session, setti
     index.refresh(files)
     first = to_polars(index.load(files, [DAY]))
     second = to_polars(index.load(files, [DAY + timedelta(days=1)]))
-    deduplicated = accept.deduplicate(accept.accepted(lazy(second)), lazy(first.select("event_id")))
+    deduplicated = deduplicate(accept.accepted(lazy(second)), lazy(first.select("event_id")))
     assert (first["event_id"].to_list(), second.height) == (["k1"], 2)
     assert deduplicated.collect("polars").to_native()["event_id"].to_list() == ["k2"]
 
