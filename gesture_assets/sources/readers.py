@@ -7,7 +7,7 @@ not belong here: what a column means and what makes a row acceptable (`canonical
 import csv
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,7 +94,8 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
     names = [name or f"column_{position}" for position, name in enumerate(names)]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise refusal(file, expected="column names that occur once", found=f"{listing(repeated)} more than once")
-    columns = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names) + "}"
+    own = own_names(names)
+    columns = "{" + ", ".join(f"{name}: 'VARCHAR'" for name in own.values()) + "}"
     rejects = _rejects(table)
 
     def read(path: Path) -> None:
@@ -120,13 +121,16 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
             f"""update {rejects} set csv_line = replace(trim(csv_line, chr(10))[2:-{len(tail) + 1}], '""', '"')
             where starts_with(csv_line, '"') and ends_with(trim(csv_line, chr(10)), {literal(tail)})"""
         )
-    texts = ", ".join(f"null::varchar as {identifier(name)}" for name in names)
-    own = ", ".join(identifier(name) for name in names)
     # Text that cannot be split into columns cannot be masked by column either.
     text = "'*** (hidden: the file has columns of personal data)'" if any(map(is_personal, names)) else "text"
-    rows = f"""(select {own}, line, null::varchar as broken from {_numbered(connection, table, rejects, header_lines=1)}
-        union all select {texts}, line, {text} from {_refused(rejects)})"""
-    return Reading(rows, table, {name: identifier(name) for name in names}, dict.fromkeys(names))
+    rows = f"""(select *, null::varchar as broken from {_numbered(connection, table, rejects, header_lines=1)}
+        union all by name select line, {text} as broken from {_refused(rejects)})"""
+    return Reading(rows, table, own, dict.fromkeys(names))
+
+
+def own_names(headers: Iterable[str]) -> dict[str, str]:
+    """Header -> the name of its column here: what a file calls its columns is none of ours, such as `line`."""
+    return {header: f"column_{place}" for place, header in enumerate(headers, 1)}
 
 
 def _first_line(file: LandingFile) -> str:
@@ -216,18 +220,21 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> R
     zone = file.source.time_zone
     local = "" if zone == "UTC" else f" at time zone {literal(zone)} at time zone 'UTC'"
     # Times become UTC, without a zone they are the source's own; fractions stay, everything else becomes text.
+    own = own_names(headers)
     selected = ", ".join(
-        f"({identifier(name)} at time zone 'UTC') as {identifier(name)}"
-        if kind == "TIMESTAMP WITH TIME ZONE"
-        else f"(try_cast({identifier(name)} as timestamp){local}) as {identifier(name)}"
-        if kind.startswith(("TIMESTAMP", "DATE"))
-        else identifier(name)
-        if kind == "DOUBLE"
-        else f"{identifier(name)}::varchar as {identifier(name)}"
+        (
+            f"({identifier(name)} at time zone 'UTC')"
+            if kind == "TIMESTAMP WITH TIME ZONE"
+            else f"(try_cast({identifier(name)} as timestamp){local})"
+            if kind.startswith(("TIMESTAMP", "DATE"))
+            else identifier(name)
+            if kind == "DOUBLE"
+            else f"{identifier(name)}::varchar"
+        )
+        + f" as {own[normal(name)]}"
         for name, kind in names.items()
     )
     rows = f"""(select {selected}, file_row_number + 1 as line, null::varchar as broken
         from read_parquet({path}, file_row_number=true))"""
     unnumbered = f"(select {selected} from read_parquet({path}))"
-    columns = {normal(name): identifier(name) for name in names}
-    return Reading(rows, unnumbered, columns, {normal(name): kind for name, kind in names.items()})
+    return Reading(rows, unnumbered, own, {normal(name): kind for name, kind in names.items()})

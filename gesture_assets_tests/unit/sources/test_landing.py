@@ -203,6 +203,18 @@ def test_lines_stay_right_after_several_refused_rows(landing: Landing) -> None:
     assert landing.reasons("native/a.csv", content) == list(enumerate(expected, start=2))
 
 
+@pytest.mark.parametrize("header", ["line", "broken", "rowid", "place", "column_1", "written", "reason", "raw_1"])
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_header_that_is_a_name_of_ours_moves_no_line(landing: Landing, header: str, form: str) -> None:
+    path = landing.write("native/one.csv", f"{header},{HEADER}\n7,e1,u,page_view,{GOOD}\nx,e2,u,odd,{GOOD}\n")
+    if form == "parquet":
+        landing.connection.execute(f"copy (from '{path}') to '{path.with_suffix('.parquet')}'")
+    rows = landing.rows(f"native/one.{form}")
+    assert [(row["event_id"], row["reason"]) for row in rows] == [("e1", None), ("e2", "unknown_event_type")]
+    assert [row["landing_line"] for row in rows] == ([2, 3] if form == "csv" else [1, 2])
+    assert json.loads(rows[1]["masked_row"])[header] == "x"
+
+
 def test_a_field_with_line_ends_is_one_record(landing: Landing) -> None:
     content = f'{HEADER}\ne,"u\nv\nw",page_view,{GOOD}\ne,,page_view,{GOOD}\ne,u\ne,u,page_view,{GOOD}\n'
     rows = landing.rows("native/a.csv", content)
