@@ -99,7 +99,11 @@ def outcome_of(check: Expectation, answer: Answer, contract: Contract, blocking:
     column = check.arguments.get("column")
     rows = f"{answer.found:,} row{'' if answer.found == 1 else 's'}"
     observed = (
-        f"{answer.found:,} of {answer.of:,} values" if column else rows if check.query else str(list(answer.columns))
+        f"{answer.found:,} of {answer.of:,} values"
+        if column
+        else rows
+        if check.query
+        else f"{len(answer.columns)} columns"
     )
     if answer.columns and answer.found:
         wanted, seen = set(contract.column_names), set(answer.columns)
