@@ -7,6 +7,7 @@ from `GESTURE_DATA_DIR`. Does not belong here: figures that are part of a contra
 
 import json
 import os
+import re
 from collections.abc import Collection, Mapping
 from datetime import date
 from difflib import get_close_matches
@@ -161,6 +162,13 @@ class Settings(BaseModel):
         description="Memory that the engine may take, such as 4GB; what does not fit is put aside on disk. Unset: a "
         "quarter of the machine, 2 GB at most and 500 MB at least.",
     )
+
+    @field_validator("duckdb_memory_limit")
+    @classmethod
+    def _a_size(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"(?i)\s*\d+(\.\d+)?\s*([KMGT]i?)?B\s*", value):
+            raise ValueError("a number and its unit, such as 4GB or 800MB")
+        return value
 
     @field_validator("crm_row_ranges", "crm_column_counts", mode="before")
     @classmethod

@@ -133,7 +133,7 @@ def _types(named: Rows, names: Sequence[str]) -> tuple[list[str], Numbers]:
     ordered = [names[code] for code in sorted(range(len(names)), key=lambda code: (-counts[code], names[code]))]
     types = ordered[: np.count_nonzero(counts)]
     if len(types) > MOST_TYPES:
-        types = [*types[: MOST_TYPES - 1], OTHER]
+        types = [*[name for name in types if name != OTHER][: MOST_TYPES - 1], OTHER]
     places = {name: place for place, name in enumerate(types)}
     return types, np.array([places.get(name, places.get(OTHER, 0)) for name in names], np.int64)
 

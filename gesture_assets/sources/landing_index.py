@@ -211,7 +211,8 @@ class LandingIndex:
             return [(seen.indexed_at.date(), undated)]
         if undated and not dated:
             first = con.execute(
-                f"select reason, masked_row from {rows} where landing_file = ? limit 1", [file.name]
+                f"select reason, masked_row from {rows} where landing_file = ? order by landing_line limit 1",
+                [file.name],
             ).fetchone()
             raise SourceError(
                 f"The landing file {file.name} cannot be read as {file.source.name}; nothing of it was loaded.",

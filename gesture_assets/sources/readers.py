@@ -234,7 +234,8 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> R
         + f" as {own[normal(name)]}"
         for name, kind in names.items()
     )
-    rows = f"""(select {selected}, file_row_number + 1 as line, null::varchar as broken
-        from read_parquet({path}, file_row_number=true))"""
+    has_own = "file_row_number" in headers  # which the engine's number of a row cannot stand beside
+    number, option = ("row_number() over ()", "") if has_own else ("file_row_number + 1", ", file_row_number=true")
+    rows = f"(select {selected}, {number} as line, null::varchar as broken from read_parquet({path}{option}))"
     unnumbered = f"(select {selected} from read_parquet({path}))"
     return Reading(rows, unnumbered, own, {normal(name): kind for name, kind in names.items()})

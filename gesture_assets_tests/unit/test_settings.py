@@ -128,6 +128,7 @@ UNUSABLE = {
     "tfidf_max_features_desc": "many",
     "retry_count": "-1",
     "duckdb_threads": "many",
+    "duckdb_memory_limit": "80 %",
 }
 
 

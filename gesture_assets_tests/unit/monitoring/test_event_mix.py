@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from gesture_assets.monitoring.event_mix import EVENT_MIX, FEWEST_OF_NEW, event_mix
+from gesture_assets.monitoring.event_mix import EVENT_MIX, FEWEST_OF_NEW, MOST_TYPES, event_mix
 from gesture_assets.monitoring.statistics import ALARMS
 from gesture_assets.monitoring.visitor_days import COUNTED, Counted, of_events
 
@@ -251,6 +251,20 @@ def test_a_night_among_others_knows_what_it_would_have_known_alone() -> None:
         known = filed.filter(pl.col("as_of_date") <= night).drop("as_of_date")
         assert filed.filter(pl.col("day") == night).height - known.filter(pl.col("day") == night).height > 0
         assert event_mix(counted, night).equals(event_mix(Counted.of(nw.from_native(known.lazy())), night))
+
+
+def test_a_type_that_is_called_other_is_one_of_the_others() -> None:
+    names = ["other", *(f"t{n:02}" for n in range(MOST_TYPES + 4))]
+    rows = [
+        (NIGHT - timedelta(days=back), f"u{user}", "web", name, 1)
+        for back in range(20)
+        for place, name in enumerate(names)
+        for user in range(60 - place)
+    ]
+    watched = mix(rows).filter(pl.col("segment") == "all", pl.col("kind") == "type")
+    assert watched.height == watched["name"].n_unique() == MOST_TYPES
+    assert "t38" in watched["name"]
+    assert "t39" not in watched["name"]
 
 
 def test_moments_become_days() -> None:

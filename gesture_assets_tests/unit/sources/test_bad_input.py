@@ -69,8 +69,8 @@ REFUSED: list[tuple[str, bytes, tuple[str, ...]]] = [
     ("twice.csv", b"user_id,USER_ID,event_type,event_at\n", ("column names that occur once", "user_id more than once")),
     (
         "other_times.csv",
-        f"{HEADER}\ne,u,page_view,09/03/26\n".encode(),
-        ("at least one row with a readable time", "set timestamp_format"),
+        f"{HEADER}\ne,u,page_view,09/03/26\nf,u,page_view,soon\n".encode(),
+        ("at least one row with a readable time", "09/03/26", "set timestamp_format"),
     ),
 ]
 # File, its bytes, how many records it holds and how many of these are quarantined.

@@ -203,7 +203,9 @@ def test_lines_stay_right_after_several_refused_rows(landing: Landing) -> None:
     assert landing.reasons("native/a.csv", content) == list(enumerate(expected, start=2))
 
 
-@pytest.mark.parametrize("header", ["line", "broken", "rowid", "place", "column_1", "written", "reason", "raw_1"])
+@pytest.mark.parametrize(
+    "header", ["line", "broken", "rowid", "place", "column_1", "file_row_number", "reason", "raw_1"]
+)
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_a_header_that_is_a_name_of_ours_moves_no_line(landing: Landing, header: str, form: str) -> None:
     path = landing.write("native/one.csv", f"{header},{HEADER}\n7,e1,u,page_view,{GOOD}\nx,e2,u,odd,{GOOD}\n")
