@@ -194,12 +194,12 @@ def pandas(bench: Bench, size: Size) -> Part:
         {"from_csv": ours, "from_parquet": parquet, "pandas": theirs},
         [
             Limit(
-                "times faster than plain pandas, both from CSV", theirs["seconds"] / ours["seconds"], 20, is_floor=True
+                "times faster than plain pandas, both from CSV", theirs["seconds"] / ours["seconds"], 3, is_floor=True
             ),
             Limit(
                 "times faster from Parquet than plain pandas from CSV",
                 theirs["seconds"] / parquet["seconds"],
-                20,
+                3,
                 is_floor=True,
             ),
         ],
