@@ -204,7 +204,8 @@ def freeze(rows: Frame, features: Sequence[str], *, day: str = PARTITION, is_sco
     `ModelMismatch` for a feature that `rows` lacks, `ConfigError` for one that is neither number, truth nor text, or
     where there are no rows.
     """
-    kinds: dict[str, Kind] = {name: _kind(rows, name) for name in features}
+    schema = rows.collect_schema()
+    kinds: dict[str, Kind] = {name: _kind(schema, name) for name in features}
     table = to_polars(rows.select(day, *kinds)).sort(day)
     if table.is_empty():
         raise ConfigError.bad_value(
@@ -231,12 +232,13 @@ def count(frame: Frame, reference: Reference) -> dict[str, Values]:
     NaN and infinities are missing, as they are to a model. Raises `ModelMismatch` where a column is missing, or is text
     where the reference has numbers, or the other way round.
     """
+    schema = frame.collect_schema()  # once: the engine describes a wide table anew each time
     for feature in reference.features:
-        if (_kind(frame, feature.name) == "category") != (feature.kind == "category"):
+        if (_kind(schema, feature.name) == "category") != (feature.kind == "category"):
             raise ModelMismatch(
                 f"Drift of {feature.name} cannot be measured.",
                 expected=f"a {feature.kind}, as in the reference",
-                found=str(frame.collect_schema()[feature.name]),
+                found=str(schema[feature.name]),
                 where="the frame of features given",
                 next_step="give the feature the type it had in training, or train anew:  gesture train",
             )
@@ -262,8 +264,7 @@ def _count(column: pl.Series, kind: Kind) -> Values:
     return Values(counted["value"].to_numpy(), counts, len(column) - len(values))
 
 
-def _kind(frame: Frame, name: str) -> Kind:
-    schema = frame.collect_schema()
+def _kind(schema: nw.Schema, name: str) -> Kind:
     if name not in schema:
         raise ModelMismatch(
             f"Drift cannot be measured: {name} is missing.",
