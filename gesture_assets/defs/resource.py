@@ -22,7 +22,7 @@ from gesture_assets.warehouse.run_queue import RunQueue
 from gesture_assets.warehouse.warehouse import kept_open
 
 NOW_TAG = "gesture/now"
-MACHINE_FAILURES = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
+MACHINE_FAILURES = (OSError, MemoryError, duckdb.IOException)
 INTERRUPTS = (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)
 INTERRUPTED = "The run was interrupted. Next: gesture run"
 MOST_BUILDERS = 100  # times a step waits for runs that build what it needs
