@@ -24,6 +24,7 @@ from gesture_assets.settings import load_settings
 from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.landing import find_files
 from gesture_assets.sources.landing_index import LandingIndex
+from gesture_assets.sources.personal import pseudonym_key
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets_tests.benchmarks import product
 from gesture_assets_tests.benchmarks.by_hand import landed_sql
@@ -36,7 +37,6 @@ from gesture_assets_tests.benchmarks.world import LAST, Size, write_world
 
 Figures = dict[str, Any]
 SHOWN_STATEMENTS = 25
-KEY = "a key for benchmarks only"
 
 
 def history(folder: Path, size: Size) -> Figures:
@@ -115,7 +115,8 @@ def landing(folder: Path, size: Size) -> Figures:
         with warehouse_of(settings).open(run) as session:
             started, processor = time.perf_counter(), time.process_time()
             files = list(find_files(settings.landing, load_descriptions(settings.user_sources), settings.user_sources))
-            index = LandingIndex(session, KEY)
+            key = pseudonym_key(settings)
+            index = LandingIndex(session, key)
             index.refresh(files)
             rows = index.load(files, size.dates).select(nw.len()).collect().item()
             ours = {"seconds": time.perf_counter() - started, "processor_seconds": time.process_time() - processor}
@@ -123,7 +124,7 @@ def landing(folder: Path, size: Size) -> Figures:
         started, processor = time.perf_counter(), time.process_time()
         csv = f"read_csv({[str(file.path) for file in files]})"
         headers = [row[0] for row in con.execute(f"describe from {csv}").fetchall()]
-        query = landed_sql(f"(select *, 0 as file_row_number from {csv})", headers, LAST, KEY)
+        query = landed_sql(f"(select *, 0 as file_row_number from {csv})", headers, LAST, key)
         con.execute(f"create table landed as {query}")
         by_hand = {"seconds": time.perf_counter() - started, "processor_seconds": time.process_time() - processor}
         con.close()
