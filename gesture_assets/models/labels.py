@@ -8,13 +8,11 @@ up later is the person they turned out to be, and a purchase that arrived late i
 until its horizon is over even where the purchase is already there: else young days would hold buyers only.
 """
 
-from datetime import date
-
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.events.roll_up import last_known
-from gesture_assets.features.user_features import KEY, NameStep, resolve_identities, unnamed
+from gesture_assets.features.user_features import KEY, NameStep, known_by, resolve_identities, unnamed
 from gesture_assets.frames import Frame
 
 HORIZON_DAYS = 30
@@ -64,8 +62,8 @@ def labels(
     activity: Frame,
     links: Frame,
     subscribers: Frame,
+    labelling: Frame,
     *,
-    known_until: date,
     horizon: int = HORIZON_DAYS,
     conversion: str = CONVERSION,
     include_bots: bool = False,
@@ -75,25 +73,24 @@ def labels(
 ) -> Frame:
     """One row per row of `features` (`user_features` of the as-of days), in `COLUMNS`; `name_step` names its steps.
 
-    `activity` and `links` are `daily_activity` and `identity_links` up to `known_until`, the day at whose end this is
-    worked out; later rows are not looked at. `subscribers` are `validated_subscribers` of the as-of days and of the
-    days they mature on: a purchase that only the CRM knows lies between the two. Where the latter are not given, only
-    events count.
+    `labelling` is one row with the `as_of_date` at whose end this is worked out. `activity` and `links` are
+    `daily_activity` and `identity_links` up to it; later rows are not looked at. `subscribers` are
+    `validated_subscribers` of the as-of days and of the days they mature on: a purchase that only the CRM knows lies
+    between the two. Where the latter are not given, only events count.
 
     `label` is 1 when the person's first `conversion` falls on one of the `horizon` days after the as-of day, else 0;
-    null while `is_mature` is false (`matures_on` after `known_until`). `person_id` is who the user turned out to be:
+    null while `is_mature` is false (`matures_on` after the labelling). `person_id` is who the user turned out to be:
     two ids of one person share it. `exclusion_reason` is the first that holds of `REASONS`, as in `exclusions`, but a
     conversion before the as-of day counts whenever it became known: a second purchase is not what is learnt. Flagged
     bots' conversions count only where `include_bots`, as in the features.
     """
-    until = nw.lit(known_until).cast(nw.Date)
-    known_activity = _as_known_by(activity, until)
-    known_links = _as_known_by(links, until)
-    all_people = name_step("everybody", resolve_identities(known_activity, known_links))
+    labelling = labelling.select(PARTITION)
+    known_links = known_by(links, labelling)
+    all_people = name_step("everybody", resolve_identities(known_by(activity, labelling), known_links))
     people = all_people if include_bots else all_people.filter(~nw.col("is_bot"))
     facts = dict.fromkeys((*KEY, "mailchimp_id", "made_purchase", "event_count", f"{conversion}_count"))
     emails = name_step("emails", _emails(people))
-    rows = name_step("persons", _persons(features.select(*facts), known_links, subscribers, emails, until))
+    rows = name_step("persons", _persons(features.select(*facts), known_links, subscribers, emails, labelling))
     rows = rows.join(_first_conversions(people, conversion), on="person_id", how="left").with_columns(
         matures_on=nw.col(PARTITION).dt.offset_by(f"{horizon}d").cast(nw.Date),
         is_inactive=_is_inactive() & nw.lit(needs_activity),
@@ -101,8 +98,8 @@ def labels(
     )
     rows = name_step("purchases", _with_crm_purchases(name_step("outcomes", rows), subscribers, conversion))
     converted_on = nw.col("converted_on")
-    rows = rows.with_columns(
-        is_mature=nw.col("matures_on") <= until,
+    rows = rows.join(labelling.rename({PARTITION: "labelled_on"}), how="cross").with_columns(
+        is_mature=nw.col("matures_on") <= nw.col("labelled_on"),
         is_converted=nw.col("had_converted")
         | (nw.col("bought_before") > 0)
         | (converted_on <= nw.col(PARTITION)).fill_null(False),
@@ -117,15 +114,6 @@ def labels(
         exclusion_reason=_reason(~nw.col("is_mature")),
     )
     return rows.with_columns(is_eligible=nw.col("exclusion_reason").is_null()).select(*COLUMNS)
-
-
-def _as_known_by(rows: Frame, until: nw.Expr) -> Frame:
-    """`rows` as they were known by `until`, which becomes their as-of day."""
-    return (
-        rows.rename({PARTITION: "known_date"})
-        .filter(nw.col("known_date") <= until)
-        .with_columns(until.alias(PARTITION))
-    )
 
 
 def _emails(people: Frame) -> Frame:
@@ -144,7 +132,7 @@ def _first_conversions(people: Frame, conversion: str) -> Frame:
     return first.rename({"user_id": "person_id"})
 
 
-def _persons(features: Frame, links: Frame, subscribers: Frame, emails: Frame, until: nw.Expr) -> Frame:
+def _persons(features: Frame, links: Frame, subscribers: Frame, emails: Frame, labelling: Frame) -> Frame:
     """The rows of `features` with `person_id` and the person's `email_key`, as far as it is known.
 
     A subscriber without events who came later, under the same address, is that user.
@@ -154,9 +142,9 @@ def _persons(features: Frame, links: Frame, subscribers: Frame, emails: Frame, u
     )
     owners = emails.group_by("email_key").agg(nw.col("person_id").min().alias("owner_id"))
     crm = crm.join(owners.rename({"email_key": "crm_key"}), on="crm_key", how="left")
-    as_of = features.rename({PARTITION: "feature_date"}).with_columns(until.alias(PARTITION), own_id=nw.col("user_id"))
+    as_of = features.rename({PARTITION: "feature_date"}).with_columns(own_id=nw.col("user_id"))
     resolved = (
-        resolve_identities(as_of, links)
+        resolve_identities(as_of.join(labelling, how="cross"), links)
         .drop(PARTITION)
         .rename({"feature_date": PARTITION, "user_id": "resolved_id", "own_id": "user_id"})
     )

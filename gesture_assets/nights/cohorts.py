@@ -13,7 +13,7 @@ from gesture_assets.frames import to_polars
 from gesture_assets.models.tables import MODEL_SCORES
 from gesture_assets.monitoring.performance import matured
 from gesture_assets.nights.night import Night
-from gesture_assets.nights.training_rows import features_on, outcomes
+from gesture_assets.nights.training_rows import outcomes
 from gesture_assets.rules.tables import RULE_SCORES
 from gesture_assets.vocabulary.scoring import SEGMENTS
 
@@ -38,7 +38,7 @@ def matured_cohort(night: Night, day: date, *, ago: int = 0) -> Cohort | None:
     if not has_features(night, scored_on):
         return None
     known = outcomes(night, [scored_on], day, night.settings.label_horizon_days)
-    segments = features_on(night, scored_on).select("user_id", *SEGMENTS)
+    segments = night.read(USER_FEATURES, on=scored_on).select("user_id", *SEGMENTS)
     by_model = matured(night.read(MODEL_SCORES, on=scored_on), known)
     by_rules = matured(night.read(RULE_SCORES, on=scored_on), known)
     model = to_polars(by_model.join(segments, on="user_id", how="left")).sort("user_id")

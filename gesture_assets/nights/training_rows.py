@@ -17,7 +17,7 @@ from gesture_assets.models import labels
 from gesture_assets.models.matrix import FLAG
 from gesture_assets.models.tables import SPLITS
 from gesture_assets.models.training_set import RULE_SCORE, with_rule_score
-from gesture_assets.nights.night import Night
+from gesture_assets.nights.night import Night, moments
 from gesture_assets.rules.tables import RULE_SCORES
 from gesture_assets.settings import Settings
 from gesture_assets.subscribers.tables import VALIDATED_SUBSCRIBERS
@@ -56,12 +56,13 @@ def outcomes(night: Night, days: Collection[date], known_until: date, horizon: i
     """`labels.labels` of everybody of `days`, as known by the end of `known_until`, as a table."""
     as_of = sorted(set(days))
     crm = sorted({*as_of, *(day + timedelta(days=horizon) for day in as_of)})
-    labelled = labels.labels(
+    labelled = night.session.query(
+        labels.labels,
         concat([night.read(USER_FEATURES, on=day) for day in as_of]),
         night.read(DAILY_ACTIVITY, through=known_until),
         night.read(IDENTITY_LINKS, through=known_until),
         concat([night.read(VALIDATED_SUBSCRIBERS, on=day) for day in crm]),
-        known_until=known_until,
+        moments(night, [known_until]),
         horizon=horizon,
         include_bots=night.settings.include_bots,
         name_step=night.session.name_step,

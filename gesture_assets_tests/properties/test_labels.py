@@ -82,6 +82,11 @@ def features(activity: pl.DataFrame, links: pl.DataFrame, subscribers: pl.DataFr
     return collected(frame, user_features(()))
 
 
+def end_of(day: date) -> pl.DataFrame:
+    """The moment of a labelling."""
+    return pl.DataFrame({"as_of_date": [day]})
+
+
 worlds = st.builds(world, st.integers(0, 10_000))
 
 
@@ -93,9 +98,9 @@ def test_labels(tables: tuple[pl.DataFrame, ...], until: int, horizon: int, need
     rows = features(*tables)
 
     def room(*frames: Frame) -> Frame:
-        return labels(*frames, known_until=known_until, horizon=horizon, needs_activity=needs_activity)
+        return labels(*frames, horizon=horizon, needs_activity=needs_activity)
 
-    results = on_both(room, rows, *tables)
+    results = on_both(room, rows, *tables, end_of(known_until))
     key = ["as_of_date", "user_id"]
     assert results.select(key).sort(key).rows() == rows.select(key).sort(key).rows()
     is_mature = results["matures_on"] <= known_until
@@ -117,7 +122,7 @@ def test_what_is_received_after_the_labelling_changes_no_label(tables: tuple[pl.
     rows = features(*tables)
 
     def labelled(activity: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
-        return collected(labels(*map(lazy, (rows, activity, links, tables[2])), known_until=known_until))
+        return collected(labels(*map(lazy, (rows, activity, links, tables[2], end_of(known_until)))))
 
     is_known = pl.col("as_of_date") <= known_until
     assert labelled(*tables[:2]).equals(labelled(tables[0].filter(is_known), tables[1].filter(is_known)))
@@ -129,7 +134,7 @@ def test_what_is_received_after_the_labelling_changes_no_label(tables: tuple[pl.
 def test_training_sets(tables: tuple[pl.DataFrame, ...], embargo: int | None) -> None:
     rows = features(*tables)
     scores = rows.select("as_of_date", "user_id", score=pl.col("event_count") * 1.5)
-    labelled = collected(labels(*map(lazy, (rows, *tables)), known_until=DAYS[-1] + timedelta(days=30)))
+    labelled = collected(labels(*map(lazy, (rows, *tables, end_of(DAYS[-1] + timedelta(days=30))))))
     rows = rows.select("as_of_date", "user_id", "event_count")
 
     def room(*frames: Frame) -> Frame:

@@ -83,7 +83,7 @@ def labelled(
         lazy(table(activity, schema_of(DAILY_ACTIVITY))),
         lazy(table(links, schema_of(IDENTITY_LINKS))),
         lazy(table(subscribers, schema_of(SUBSCRIBERS))),
-        known_until=known_until,
+        lazy(pl.DataFrame({"as_of_date": [known_until]})),
         **arguments,
     )
     return collected(frame).sort("as_of_date", "user_id")
