@@ -7,15 +7,14 @@ Constants are multiplied by, never divided by: Polars does the former in both ca
 Whole numbers are cast before they meet a fraction: in SQL text 0.333 is a decimal, and makes the product one.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import date, timedelta
+from collections.abc import Callable
 from functools import reduce
 from operator import add
 
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.events.roll_up import add_up, as_totals, commonest_device, milliseconds, totals_of
+from gesture_assets.events.roll_up import add_up, as_totals, commonest_device, milliseconds
 from gesture_assets.events.tables import ACTIVITY_TO_DATE
 from gesture_assets.features.feature_registry import PROFILE, WINDOWS, feature_registry
 from gesture_assets.frames import Frame, whole_days
@@ -117,22 +116,20 @@ def unnamed(_: str, frame: Frame) -> Frame:
     return frame
 
 
-def activity_features(
-    activity: Frame, totals: Frame, moments: Frame, *, since: date | None = None, name_step: NameStep = unnamed
+def activity_counts(
+    activity: Frame, links: Frame, added: Frame, moments: Frame, *, name_step: NameStep = unnamed
 ) -> Frame:
-    """Counts, recency, visits and last known attributes per moment and user, from what was known by the moment.
+    """Counts over each window and ever, moments and last known attributes per moment and user, from what was known.
 
-    `activity` are rows of `daily_activity`, `totals` rows of `activity_to_date` that add up to the same. A window of n
-    days holds the as-of day and the n - 1 days before it. `since` is the first day that a window can hold; it only
-    spares the engine a look at older rows.
+    `activity` are rows of `daily_activity`, `added` rows of `activity_to_date` that add up to the same. A window of n
+    days holds the as-of day and the n - 1 days before it.
     """
-    ever = add_up(totals, KEY).join(moments, on=PARTITION, how="left")
-    ever = ever.with_columns(
-        whole_days(f"last_{name}_date", PARTITION).alias(f"days_since_last_{name}") for name in EVENT_TYPE_NAMES
-    )
-    ever = name_step("lifetimes", ever)
-    recent = activity if since is None else activity.filter(nw.col("activity_date") >= since)
-    recent = name_step("recent_activity", recent.with_columns(age_days=whole_days("activity_date", PARTITION)))
+    named = known_by(links, moments)
+    activity = name_step("known_activity", resolve_identities(known_by(activity, moments), named))
+    added = name_step("known_totals", resolve_identities(known_by(added, moments), named))
+    ever = name_step("lifetimes", add_up(added, KEY))
+    recent = activity.with_columns(age_days=whole_days("activity_date", PARTITION))
+    recent = name_step("recent_activity", recent.filter(nw.col("age_days") < max(WINDOWS)))
     active = (
         activity.filter(nw.col("event_count") > 0)
         .group_by(*KEY, "activity_date")  # for `unique`, DuckDB is asked to number the rows
@@ -148,11 +145,15 @@ def activity_features(
         )
     )
     windows = name_step("windows", with_windows(ever, recent))
-    active = name_step("active_days", active)
-    joined = name_step("lifetimes_and_windows", windows.join(active, on=list(KEY), how="left"))
+    return windows.join(name_step("active_days", active), on=list(KEY), how="left")
+
+
+def _activity_features(counts: Frame, moments: Frame) -> Frame:
+    """What follows from rows of `activity_counts`: recency, rates, trends."""
     week = nw.col("event_count_7d").cast(nw.Float64)
     before = (nw.col("event_count_28d") - nw.col("event_count_7d")).cast(nw.Float64)
-    return joined.with_columns(
+    return counts.join(moments, on=PARTITION, how="left").with_columns(
+        *(whole_days(f"last_{name}_date", PARTITION).alias(f"days_since_last_{name}") for name in EVENT_TYPE_NAMES),
         days_since_first_event=_days_between("first_event_at", "as_of"),
         days_since_last_event=_days_between("last_event_at", "as_of"),
         repeat_session_rate=_rate("repeat_session_count", "session_count"),
@@ -197,9 +198,8 @@ def user_features(
     *,
     tags: tuple[str, ...],
     include_bots: bool = False,
-    days: Sequence[date] = (),
     totals: Frame | None = None,
-    totals_day: date | None = None,
+    newer: Frame | None = None,
     name_step: NameStep = unnamed,
 ) -> Frame:
     """One row per moment and user known by then, in the columns of the contract.
@@ -209,34 +209,40 @@ def user_features(
     `validated_subscribers` of these days. Users and subscribers are one person where their e-mail keys agree; a
     subscriber without any event has a row of its own. Counts without events are 0, what is unknown is null.
 
-    Arguments that spare work and change nothing: `days`, those of the moments, in order; `totals`, the rows of
-    `activity_to_date` of `totals_day`, from which lifetimes are counted on (it lies on or before the first moment);
-    `name_step`, which names parts of the query.
+    What spares work and changes nothing: `totals` are the rows of `activity_to_date` of a day on or before the first
+    moment, and `newer` the rows of `activity` since, from which lifetimes are counted on; `name_step` names parts of
+    the query.
     """
-    if not include_bots:
-        activity = activity.filter(~nw.col("is_bot"))
-    added = as_totals(activity)
-    if totals is not None:
-        totals = totals if include_bots else totals.filter(~nw.col("is_bot"))
-        added = nw.concat([totals.select(*ACTIVITY_TO_DATE.column_names), added.filter(nw.col(PARTITION) > totals_day)])
-    if len(days) > 1:
-        # What the first moment knows, all know: added up once, and not looked at again row by row for each of them.
-        by_all = totals_of(added.filter(nw.col(PARTITION) <= days[0]), days[0])
-        added = nw.concat([name_step("known_by_all", by_all), added.filter(nw.col(PARTITION) > days[0])])
-    named = known_by(links, moments)
-    active = activity_features(
-        name_step("known_activity", resolve_identities(known_by(activity, moments), named)),
-        name_step("known_totals", resolve_identities(known_by(added, moments), named)),
-        moments,
-        since=days[0] - timedelta(days=max(WINDOWS) - 1) if days else None,
-        name_step=name_step,
-    )
-    active = name_step("active_users", active)
+    known = without_bots(activity, include_bots)
+    added = added_activity(activity, totals, newer, include_bots=include_bots)
+    counts = activity_counts(known, links, added, moments, name_step=name_step)
+    counts = name_step("lifetimes_and_windows", counts)
+    return features_of_counts(counts, subscribers, moments, tags=tags, name_step=name_step)
+
+
+def without_bots(rows: Frame, include_bots: bool) -> Frame:
+    """`rows`, unless bots are included without those that are flagged."""
+    return rows if include_bots else rows.filter(~nw.col("is_bot"))
+
+
+def added_activity(activity: Frame, totals: Frame | None, newer: Frame | None, *, include_bots: bool) -> Frame:
+    """Rows of `activity_to_date` that add up to `activity`: the `totals` of a day and what is `newer`, if given."""
+    if totals is None or newer is None:
+        return as_totals(without_bots(activity, include_bots))
+    totals, newer = without_bots(totals, include_bots), without_bots(newer, include_bots)
+    return nw.concat([totals.select(*ACTIVITY_TO_DATE.column_names), as_totals(newer)])
+
+
+def features_of_counts(
+    counts: Frame, subscribers: Frame, moments: Frame, *, tags: tuple[str, ...], name_step: NameStep = unnamed
+) -> Frame:
+    """`user_features` from rows of `activity_counts`, however those were counted."""
+    active = name_step("active_users", _activity_features(counts, moments))
     crm = subscriber_features(subscribers, tags).join(moments.select(PARTITION), on=PARTITION, how="semi")
     crm = name_step("subscribers", crm)
     by_email = [PARTITION, "email_key"]
     both = active.join(crm, on=by_email, how="left").with_columns(is_subscriber=~nw.col("mailchimp_id").is_null())
-    emails_of_users = active.filter(~nw.col("email_key").is_null()).select(*by_email)
+    emails_of_users = counts.filter(~nw.col("email_key").is_null()).select(*by_email)
     alone = crm.join(emails_of_users, on=by_email, how="anti").with_columns(
         user_id=nw.concat_str([nw.lit("subscriber:"), nw.col("mailchimp_id").cast(nw.String)]),
         is_subscriber=nw.lit(True),

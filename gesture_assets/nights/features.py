@@ -4,6 +4,7 @@ Belongs here: reading what features are built from, a part of a long range at a 
 feature is (`features/`).
 """
 
+from collections.abc import Iterator
 from datetime import date
 
 import narwhals as nw
@@ -12,7 +13,9 @@ from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.events.tables import ACTIVITY_TO_DATE, DAILY_ACTIVITY, IDENTITY_LINKS
 from gesture_assets.features import outliers
 from gesture_assets.features.feature_registry import feature_registry
+from gesture_assets.features.range_counts import RangeCounts
 from gesture_assets.features.tables import ENGAGEMENT_FENCES, ENGAGEMENT_OUTLIERS, METRICS, USER_FEATURES
+from gesture_assets.features.user_features import added_activity, features_of_counts, without_bots
 from gesture_assets.features.user_features import user_features as features_of
 from gesture_assets.frames import Frame
 from gesture_assets.nights.events import newest_totals
@@ -24,21 +27,28 @@ from gesture_assets.subscribers.tables import VALIDATED_SUBSCRIBERS
 
 def user_features(night: Night, days: Days) -> Built:
     """Work out what was known about every user at the end of each day."""
-    first, last = days[0], days[-1]
+    session, include_bots = night.session, night.settings.include_bots
+    first, last = night.span[0], night.span[-1]
+    activity, links = night.read(DAILY_ACTIVITY, through=last), night.read(IDENTITY_LINKS, through=last)
+    people = (night.read_window(VALIDATED_SUBSCRIBERS), moments(night, days))
+    named = {"tags": night.settings.tags, "name_step": session.name_step}
     totals_day = newest_totals(night, through=first)
-    features = features_of(
-        night.read(DAILY_ACTIVITY, through=last),
-        night.read(IDENTITY_LINKS, through=last),
-        night.read_window(VALIDATED_SUBSCRIBERS),
-        moments(night, days),
-        tags=night.settings.tags,
-        include_bots=night.settings.include_bots,
-        days=days,
-        totals=night.read(ACTIVITY_TO_DATE, on=totals_day) if totals_day else None,
-        totals_day=totals_day,
-        name_step=night.session.name_step,
-    )
-    return Built({USER_FEATURES: features})
+    totals = night.read(ACTIVITY_TO_DATE, on=totals_day) if totals_day else None
+    newer = activity.filter(nw.col(PARTITION) > totals_day) if totals_day else None
+    if first == last:
+        spared = {"totals": totals, "newer": newer, "include_bots": include_bots}
+        return Built({USER_FEATURES: session.query(features_of, activity, links, *people, **spared, **named)})
+
+    def begin() -> RangeCounts:
+        added = added_activity(activity, totals, newer, include_bots=include_bots)
+        return RangeCounts(without_bots(activity, include_bots), links, added, night.span)
+
+    def features() -> Iterator[Frame]:
+        counts = night.once((RangeCounts, night.span), begin)
+        with session.in_memory(counts.of(days)) as frame:
+            yield session.query(features_of_counts, frame, *people, **named)
+
+    return Built({USER_FEATURES: features()})
 
 
 def activity_so_far(night: Night) -> dict[date, int]:

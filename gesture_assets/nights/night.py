@@ -29,9 +29,7 @@ from gesture_assets.warehouse.session import Session
 log = logging.getLogger(__name__)
 
 Days = Sequence[date]
-# Values (rows × columns) that are staged at once: staged rows are not compressed. Of the widest table these are two
-# groups of rows as the file keeps them (122,880); rows that come in smaller numbers cost three times as much each.
-CELLS_AT_ONCE = 86_000_000
+CELLS_AT_ONCE = 30_000_000  # values (rows × columns) that are staged: they take 4 to 16 bytes each, and are sorted
 
 
 @dataclass(frozen=True)
@@ -43,11 +41,16 @@ class Night:
     tables: Catalogue
     days: tuple[date, ...]
     options: Any = None  # of the step, where it has some
+    span: tuple[date, ...] = ()  # all days of the step, where `days` are a part of them
     memo: dict[Any, Any] = field(default_factory=dict[Any, Any])
 
     def for_days(self, days: Days) -> "Night":
         """The same night, building `days` only."""
         return replace(self, days=tuple(days))
+
+    def part(self, days: Days) -> "Night":
+        """The same night, building `days` of all that the step builds."""
+        return replace(self, days=tuple(days), span=self.span or self.days)
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
         """What `make` returns; asked again for `key`, the night remembers."""

@@ -143,7 +143,7 @@ def run_step(
     counts, last = Counter[Any](), Built()
     try:
         for days in parts:
-            part = night.for_days(days)
+            part = night.part(days)
             last = step.build(part, days)
             done.append(_commit(last, part, keys))
             counts.update(last.counts)

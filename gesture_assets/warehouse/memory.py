@@ -16,6 +16,7 @@ from gesture_assets.vocabulary.sql import literal
 
 SHARE = 1 / 4  # of the machine's memory: Python, Polars and what else runs there have the rest
 LEAST, MOST = 500_000_000, 2_000_000_000  # bytes; with more a night is no faster
+WIDE = 100  # columns
 ENGINES_SHARE = 0.8  # that DuckDB takes by itself, of the machine or of the container that it runs in
 UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
@@ -28,6 +29,24 @@ def limit_memory(connection: duckdb.DuckDBPyConnection, limit: str | None) -> No
         of_machine = float(number) * UNITS[unit] / ENGINES_SHARE
         limit = f"{round(min(max(of_machine * SHARE, LEAST), MOST) / 1e6)}MB"
     connection.execute(f"set memory_limit = {literal(limit)}")
+
+
+@contextmanager
+def writing(connection: duckdb.DuckDBPyConnection, columns: int) -> Iterator[None]:
+    """One thread while a table of so many `columns` is written, where they are many.
+
+    Each thread holds a group of 122,880 rows for itself: of a wide table several threads take twice the memory and half
+    as much processor time again, and are hardly done sooner.
+    """
+    (threads,) = connection.execute("select current_setting('threads')").fetchone() or (1,)
+    if columns < WIDE or threads == 1:
+        yield
+        return
+    connection.execute("set threads = 1")
+    try:
+        yield
+    finally:
+        connection.execute(f"set threads = {threads}")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from gesture_assets.vocabulary.sql import identifier
 from gesture_assets.warehouse import ledger, restatement
 from gesture_assets.warehouse.commits import DayVerdict
 from gesture_assets.warehouse.ledger import LedgerRow, Verdict, Verdicts
+from gesture_assets.warehouse.memory import writing
 from gesture_assets.warehouse.relations import EMPTY_HASH, content, days_sql, has_table, hashes
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.schemas import LIVE, REJECTED, STAGE, SUPERSEDED
@@ -191,12 +192,13 @@ def _replace(connection: duckdb.DuckDBPyConnection, contract: Contract, days: Se
         )
     connection.execute(f"delete from {live} where {window}")
     newest_complete = run.now.date() - timedelta(days=1)
-    connection.execute(
-        f"""insert into {live} by name select *, ?::timestamp as recorded_at, ? as run_id,
-        {PARTITION} < ?::date as is_backfill from {STAGE}.{contract.name} where {window}
-        order by {", ".join(dict.fromkeys((PARTITION, *contract.key)))}""",
-        [run.now, run.run_id, newest_complete],
-    )
+    with writing(connection, len(contract.columns)):
+        connection.execute(
+            f"""insert into {live} by name select *, ?::timestamp as recorded_at, ? as run_id,
+            {PARTITION} < ?::date as is_backfill from {STAGE}.{contract.name} where {window}
+            order by {", ".join(dict.fromkeys((PARTITION, *contract.key)))}""",
+            [run.now, run.run_id, newest_complete],
+        )
 
 
 def _clear_rejected(connection: duckdb.DuckDBPyConnection, contract: Contract, days: Collection[date]) -> None:

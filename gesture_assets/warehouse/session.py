@@ -6,6 +6,7 @@ Belongs here: what callers do with an open warehouse. Does not belong here: how 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -282,6 +283,10 @@ class Session:
     def set_aside(self, name: str, frames: Frames) -> Frame:
         """The rows of `frames` as a table that lives as long as the session: for what is read more than once."""
         return self._staging.set_aside(name, frames)
+
+    def in_memory(self, rows: pl.DataFrame) -> AbstractContextManager[Frame]:
+        """`rows` as a frame of the engine, which reads them where they are (`staging.in_memory`)."""
+        return staging.in_memory(self.connection, rows)
 
     def in_parts(self, frame: Frame, *, by: str, rows: int) -> Iterator[pl.DataFrame]:
         """`frame` in memory, about `rows` rows at a time (`staging.in_parts`)."""

@@ -6,6 +6,7 @@ together from (`named_steps.py`), auditing what is staged (`window_audit.py`), l
 
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import duckdb
@@ -15,11 +16,13 @@ import polars as pl
 from gesture_assets.contracts.contract import Contract
 from gesture_assets.frames import Frame
 from gesture_assets.vocabulary.personal_data import without_keys
+from gesture_assets.warehouse.memory import writing
 from gesture_assets.warehouse.named_steps import NamedSteps
 from gesture_assets.warehouse.schemas import STAGE
 
 log = logging.getLogger(__name__)
 
+IN_MEMORY = "frame_in_memory"
 Frames = Frame | Iterable[Frame]
 
 
@@ -37,7 +40,8 @@ class Staging:
     def stage(self, contract: Contract, frames: Frames) -> str:
         """Write the frames where they wait for their audit; returns the SQL of the last."""
         table = f"{STAGE}.{contract.name}"
-        sql = without_keys(self.write(table, frames))
+        with writing(self.connection, len(contract.columns)):
+            sql = without_keys(self.write(table, frames))
         (count,) = self.connection.execute(f"select count(*) from {table}").fetchone() or (0,)
         log.info("%s: staged %s rows", contract.name, f"{count:,}")
         return sql
@@ -46,15 +50,14 @@ class Staging:
         """Make `table` of the frames, one after the other; returns the SQL of the last."""
         sql = ""
         for position, frame in enumerate([frames] if isinstance(frames, nw.LazyFrame) else frames):
+            verb = f"insert into {table} by name" if position else f"create or replace table {table} as"
             native = frame.to_native()
             if isinstance(native, duckdb.DuckDBPyRelation):
-                sql = query = self.steps.with_steps(native.sql_query())
+                sql = self.steps.with_steps(native.sql_query())
+                self.connection.execute(f"{verb} {sql}")
             else:
-                self.connection.register("frame_in_memory", frame.collect().to_arrow())
-                query = "select * from frame_in_memory"
-            verb = f"insert into {table} by name" if position else f"create or replace table {table} as"
-            self.connection.execute(f"{verb} {query}")
-            self.connection.unregister("frame_in_memory")
+                with in_memory(self.connection, pl.DataFrame(frame.collect().to_arrow())) as rows:
+                    self.connection.execute(f"{verb} {rows.to_native().sql_query()}")
         return sql
 
     def set_aside(self, name: str, frames: Frames) -> Frame:
@@ -62,6 +65,16 @@ class Staging:
         table = f"scratch.main.{name}"
         self.write(table, frames)
         return nw.from_native(self.connection.table(table))
+
+
+@contextmanager
+def in_memory(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -> Iterator[Frame]:
+    """`rows` as a frame of the engine, which reads them where they are."""
+    connection.register(IN_MEMORY, rows.to_arrow())
+    try:
+        yield nw.from_native(connection.sql(f"from {IN_MEMORY}"))
+    finally:
+        connection.unregister(IN_MEMORY)
 
 
 def in_parts(frame: Frame, *, by: str, rows: int) -> Iterator[pl.DataFrame]:
