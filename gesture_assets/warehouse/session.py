@@ -24,7 +24,7 @@ from gesture_assets.warehouse import landed_days, ledger, promotion, queries, re
 from gesture_assets.warehouse.audit import CheckOutcome
 from gesture_assets.warehouse.commits import DayVerdict, TableCommit
 from gesture_assets.warehouse.gates import Gates, Known
-from gesture_assets.warehouse.ledger import LedgerRow, Verdict, Verdicts
+from gesture_assets.warehouse.ledger import Built, LedgerRow, Verdict, Verdicts
 from gesture_assets.warehouse.named_steps import NamedSteps
 from gesture_assets.warehouse.relations import EMPTY_HASH
 from gesture_assets.warehouse.run_info import RunInfo
@@ -190,6 +190,10 @@ class Session:
     def latest(self, table: str) -> Verdicts:
         """Day -> the latest verdict of `table`."""
         return self._gates.latest(table)
+
+    def built_with(self, table: str, days: Sequence[date]) -> dict[date, Built]:
+        """Day -> what made it, for those of `days` whose latest audit of `table` passed."""
+        return self._gates.built_with(table, days)
 
     def _require(self, contract: Contract, required: Sequence[date], days: Sequence[date]) -> str:
         """The hash over `required`, once the gates are seen to be open."""
