@@ -14,7 +14,8 @@ import duckdb
 from gesture_assets.contracts.contract import Contract
 from gesture_assets.errors import listing
 from gesture_assets.warehouse import ledger
-from gesture_assets.warehouse.ledger import Built, LedgerRow, Verdict, Verdicts
+from gesture_assets.warehouse.commits import DayVerdict
+from gesture_assets.warehouse.ledger import Built, LatestVerdict, LedgerRow, Verdict, Verdicts
 from gesture_assets.warehouse.relations import EMPTY_HASH, count_rows
 from gesture_assets.warehouse.run_info import RunInfo, window_of
 from gesture_assets.warehouse.schemas import LIVE
@@ -48,6 +49,16 @@ class Known:
             self.built.pop(table, None)
         self.verified.difference_update([asked for asked in self.verified if asked[0] in tables])
         self.digests = {asked: found for asked, found in self.digests.items() if asked[0] not in tables}
+
+    def committed(self, table: str, verdicts: Sequence[DayVerdict]) -> None:
+        """The ledger has `verdicts` on `table`, the newest of their days; what failed is asked for once it is read."""
+        known = self.verdicts.get(table)
+        self.forget(table)
+        for verdict in verdicts:
+            if verdict.passed:
+                self.hashed.add((table, verdict.day, verdict.content_hash))
+        if known is not None and all(verdict.passed for verdict in verdicts):
+            self.verdicts[table] = known | {verdict.day: LatestVerdict.of_pass(verdict) for verdict in verdicts}
 
     def forget_landed_days(self) -> None:
         """The index of what landed has changed."""

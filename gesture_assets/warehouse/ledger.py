@@ -18,6 +18,7 @@ import duckdb
 
 from gesture_assets.errors import GateClosed, listing
 from gesture_assets.warehouse.audit import CheckOutcome
+from gesture_assets.warehouse.commits import DayVerdict
 from gesture_assets.warehouse.relations import create_table
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.schemas import LIVE
@@ -150,6 +151,12 @@ class LatestVerdict:
     content_hash: str
     live_hash: str | None
     checks: str | None
+
+    @classmethod
+    def of_pass(cls, verdict: DayVerdict) -> Self:
+        """What the ledger says of a day that has just passed as `verdict`."""
+        digest = verdict.content_hash
+        return cls(Verdict.PASS, verdict.attempt, verdict.row_count, digest, digest, None)
 
     @property
     def is_open(self) -> bool:

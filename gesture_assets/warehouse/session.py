@@ -237,11 +237,7 @@ class Session:
         origin = promotion.Origin(self.run, {**self._inputs, **inputs}, keys, version)
         verdicts = promotion.promote(self.connection, contracts, by_day, origin, self.published, self.latest)
         for contract, verdicts_of_table in zip(contracts, verdicts, strict=True):
-            self.known.forget(contract.name)
-            live = {
-                (contract.name, verdict.day, verdict.content_hash) for verdict in verdicts_of_table if verdict.passed
-            }
-            self.known.hashed.update(live)
+            self.known.committed(contract.name, verdicts_of_table)
         return tuple(
             TableCommit(contract, verdicts_of_table, whole[contract.name].outcomes, sql_of_table)
             for contract, verdicts_of_table, sql_of_table in zip(contracts, verdicts, sql, strict=True)
