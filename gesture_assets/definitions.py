@@ -5,6 +5,7 @@ import warnings
 
 import dagster as dg
 
+from gesture_assets.compat.dagster_resources import keep_resources
 from gesture_assets.compat.dagster_storage import write_without_waiting
 from gesture_assets.defs.assets import asset_of
 from gesture_assets.defs.jobs import jobs, nightly_schedule
@@ -36,6 +37,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
 def load_definitions(settings: Settings) -> dg.Definitions:
     """`build_definitions` in a process that is to run them: with what makes Dagster's own work cheaper."""
     write_without_waiting()
+    keep_resources()
     # Libraries and a run's events stay until the end; looking through them again and again takes a tenth of a night.
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)

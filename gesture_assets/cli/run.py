@@ -84,35 +84,38 @@ def _run_days(
     settings: Settings, today: date, days: Sequence[date], select: str, exceptions: Mapping[str, Any]
 ) -> None:
     """Run `days`, or what is landed and not live; a range that a bad day spoils is run up to that day."""
-    waiting = pending(settings, until=today - timedelta(days=1))
-    if days:
-        landed = [day for day in days if day in waiting.landed]
-        ranges = [(landed[0], landed[-1])] if landed else [(days[0], days[-1])]
-    else:
-        ranges = day_ranges(sorted(waiting.missing), waiting.landed)
-    for remark in waiting.notes:
-        console().print(remark, style="yellow", highlight=False, markup=False)
-    if waiting.touched and not days:
-        console().print(
-            f"Files landed late for {listing(waiting.touched)}, already published: these stay as they are until  "
-            'gesture catchup --restate --reason "why"',
-            style="yellow",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+    from gesture_assets.warehouse.warehouse import kept_open
+
+    with kept_open(settings.warehouse):
+        waiting = pending(settings, until=today - timedelta(days=1))
+        if days:
+            landed = [day for day in days if day in waiting.landed]
+            ranges = [(landed[0], landed[-1])] if landed else [(days[0], days[-1])]
+        else:
+            ranges = day_ranges(sorted(waiting.missing), waiting.landed)
+        for remark in waiting.notes:
+            console().print(remark, style="yellow", highlight=False, markup=False)
+        if waiting.touched and not days:
+            console().print(
+                f"Files landed late for {listing(waiting.touched)}, already published: these stay as they are until  "
+                'gesture catchup --restate --reason "why"',
+                style="yellow",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+        if not ranges:
+            console().print(f"{_why_nothing_is_to_do(waiting)} Nothing to do.", highlight=False)
+            where_to_look(settings)
+            return
+        given = [name for name in ("force", "restate") if exceptions[f"{name}_reason"]]
+        run_id = note(
+            settings,
+            action=" and ".join(given) or "run",
+            what=select,
+            days=[day for span in ranges for day in span],
+            reason=exceptions["restate_reason"] or exceptions["force_reason"],
         )
-    if not ranges:
-        console().print(f"{_why_nothing_is_to_do(waiting)} Nothing to do.", highlight=False)
-        where_to_look(settings)
-        return
-    given = [name for name in ("force", "restate") if exceptions[f"{name}_reason"]]
-    run_id = note(
-        settings,
-        action=" and ".join(given) or "run",
-        what=select,
-        days=[day for span in ranges for day in span],
-        reason=exceptions["restate_reason"] or exceptions["force_reason"],
-    )
     if not run_ranges(settings, ranges, select, exceptions, run_id=run_id):
         raise typer.Exit(1)
     where_to_look(settings)

@@ -11,6 +11,7 @@ Dagster's own configuration names this class (`cli/dagster_home.py`). A home tha
 Belongs here: the storage. Does not belong here: where its files are, what is told (`defs/events.py`).
 """
 
+import json
 import os
 import sqlite3
 import threading
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from dagster import DagsterEventType
+from dagster import AssetKey, DagsterEventType
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
 from dagster._core.storage.event_log import SqliteEventLogStorage
@@ -29,6 +30,7 @@ from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable as 
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as Events
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._serdes import ConfigurableClassData
+from sqlalchemy import bindparam
 
 PLANNED, EVALUATED = DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED, DagsterEventType.ASSET_CHECK_EVALUATION
 MATERIALIZED = DagsterEventType.ASSET_MATERIALIZATION
@@ -38,12 +40,31 @@ HELD = {PLANNED, EVALUATED, *ASSETS, DagsterEventType.STEP_OUTPUT}
 
 LONG = {"sql", "days", "dagster/column_lineage"}  # of a materialisation's metadata
 
-EVALUATE = Checks.update().where(
-    Checks.c.run_id == sqlalchemy.bindparam("of_run"),
-    Checks.c.asset_key == sqlalchemy.bindparam("of_asset"),
-    Checks.c.check_name == sqlalchemy.bindparam("of_check"),
-    Checks.c.partition.is_not_distinct_from(sqlalchemy.bindparam("of_partition")),
+# A check that was evaluated, as `_evaluation` tells it: where it stands, and what was found.
+PLACE = {
+    "run_id": bindparam("of_run"),
+    "asset_key": bindparam("of_asset"),
+    "check_name": bindparam("of_check"),
+    "partition": bindparam("of_partition"),
+}
+FOUND = {
+    "execution_status": bindparam("status"),
+    "evaluation_event": bindparam("event"),
+    "evaluation_event_timestamp": bindparam("at"),
+    "evaluation_event_storage_id": bindparam("event_id"),
+    "materialization_event_storage_id": bindparam("target"),
+}
+EVALUATE = (
+    Checks.update().where(*(Checks.c[name].is_not_distinct_from(value) for name, value in PLACE.items())).values(FOUND)
 )
+UNPLANNED = Checks.insert().values(PLACE | FOUND)
+# What Dagster asks of every table that a step reads; to put its own query together takes longer than to run it.
+IS_WIPED = "select 1 from asset_keys where asset_key = ? and asset_details is not null"
+LATEST_TAGS = """select latest.partition, tags.key, tags.value from (
+    select partition, max(id) as id from event_logs
+    where asset_key = ? and dagster_event_type = ? and partition in (select value from json_each(?))
+    group by partition) as latest
+join asset_event_tags as tags on tags.event_id = latest.id where tags.key in (select value from json_each(?))"""
 
 
 class StepwiseEventLog(SqliteEventLogStorage):
@@ -75,6 +96,28 @@ class StepwiseEventLog(SqliteEventLogStorage):
                 self._held.append(event)
         else:
             super().store_event(event)
+
+    def get_latest_tags_by_partition(
+        self,
+        asset_key: AssetKey,
+        event_type: DagsterEventType,
+        tag_keys: Sequence[str],
+        asset_partitions: Sequence[str] | None = None,
+        before_cursor: int | None = None,
+        after_cursor: int | None = None,
+    ) -> Mapping[str, Mapping[str, str]]:
+        """Partition -> tags of its newest event; of a wiped asset, and for cursors, by Dagster's own query."""
+        if asset_partitions is not None and before_cursor is None and after_cursor is None:
+            key, tags = asset_key.to_string(), {partition: dict[str, str]() for partition in asset_partitions}
+            values = (key, event_type.value, json.dumps(list(asset_partitions)), json.dumps(list(tag_keys)))
+            with self.index_connection() as connection:
+                if not connection.exec_driver_sql(IS_WIPED, (key,)).fetchone():
+                    for partition, name, value in connection.exec_driver_sql(LATEST_TAGS, values):
+                        tags[partition][name] = value
+                    return {partition: found for partition, found in tags.items() if found}
+        return super().get_latest_tags_by_partition(
+            asset_key, event_type, tag_keys, asset_partitions, before_cursor, after_cursor
+        )
 
     def dispose(self) -> None:
         """Leave nothing unwritten."""
@@ -112,46 +155,70 @@ class StepwiseEventLog(SqliteEventLogStorage):
         """Events of one run and their rows, to the run's file and to the index of all runs."""
         with super()._connect(run_id) as connection:
             connection.execute(Events.insert(), [row for _, row in told])
-        with super()._connect(INDEX_SHARD_NAME) as connection:
-            for event, row in told:
-                if event.dagster_event_type is not DagsterEventType.STEP_OUTPUT:
-                    inserted: Any = connection.execute(Events.insert(), row).inserted_primary_key
-                    self._index(connection, event, row, inserted[0])
+        indexed = [(event, row) for event, row in told if event.dagster_event_type is not DagsterEventType.STEP_OUTPUT]
+        if indexed:
+            with super()._connect(INDEX_SHARD_NAME) as connection:
+                self._index(connection, *zip(*indexed, strict=True))
 
-    def _index(self, connection: Any, event: EventLogEntry, row: dict[str, Any], event_id: int) -> None:
-        """What Dagster looks up by asset or check."""
-        found: Any = event.get_dagster_event().event_specific_data
-        if event.dagster_event_type in ASSETS:
-            self._store_asset_event_tags(connection, [event], [event_id])
-            self._store_asset_event(connection, event, event_id)
-            return
-        values = {
+    def _index(self, connection: Any, events: Sequence[EventLogEntry], rows: Sequence[dict[str, Any]]) -> None:
+        """The events and what Dagster looks up by asset or check, many in a statement."""
+        first: Any = connection.execute(Events.insert(), rows[0]).inserted_primary_key[0]
+        # Nobody else writes before this transaction ends: the numbers that follow are free.
+        ids = range(first, first + len(rows))
+        if len(rows) > 1:
+            connection.execute(
+                Events.insert(), [row | {"id": number} for row, number in zip(rows[1:], ids[1:], strict=True)]
+            )
+        of_assets = [place for place, event in enumerate(events) if event.dagster_event_type in ASSETS]
+        if of_assets:
+            told = [events[place] for place in of_assets]
+            self._store_asset_event_tags(connection, told, [ids[place] for place in of_assets])
+            for place in of_assets:
+                self._store_asset_event(connection, events[place], ids[place])
+        of_checks = list(zip(events, rows, ids, strict=True))
+        planned = [plan for told in of_checks if told[0].dagster_event_type is PLANNED for plan in _plans(*told)]
+        if planned:
+            connection.execute(Checks.insert(), planned)
+        evaluated = [_evaluation(*told) for told in of_checks if told[0].dagster_event_type is EVALUATED]
+        if evaluated and connection.execute(EVALUATE, evaluated).rowcount != len(evaluated):
+            for values in evaluated:  # some that nobody planned
+                if not connection.execute(EVALUATE, values).rowcount:
+                    connection.execute(UNPLANNED, values)
+
+    def _has_asset_key_col_on_connection(self, conn: Any, column_name: str) -> bool:
+        return True  # of every file that this class has made; Dagster reads the schema for each event
+
+
+def _plans(event: EventLogEntry, row: Mapping[str, Any], event_id: int) -> Iterator[dict[str, Any]]:
+    """The rows of a planned check, one a day, without its event, which a range would repeat for every day."""
+    found: Any = event.get_dagster_event().event_specific_data
+    for day in found.partitions_subset.get_partition_keys() if found.partitions_subset else [None]:
+        yield {
+            "asset_key": found.asset_key.to_string(),
+            "check_name": found.check_name,
+            "run_id": event.run_id,
+            "partition": day,
             "execution_status": Status.PLANNED.value,
             "evaluation_event_timestamp": row["timestamp"],
             "evaluation_event_storage_id": event_id,
         }
-        key = {"asset_key": found.asset_key.to_string(), "check_name": found.check_name, "run_id": event.run_id}
-        if event.dagster_event_type is PLANNED:  # without its event, which a range would repeat for every day
-            days = found.partitions_subset.get_partition_keys() if found.partitions_subset else [None]
-            connection.execute(Checks.insert(), [key | values | {"partition": day} for day in days])
-            return
-        target = found.target_materialization_data
-        values |= {
-            "execution_status": (Status.SUCCEEDED if found.passed else Status.FAILED).value,
-            "evaluation_event": row["event"],
-            "materialization_event_storage_id": target.storage_id if target else None,
-        }
-        where = {
-            "of_run": event.run_id,
-            "of_asset": key["asset_key"],
-            "of_check": found.check_name,
-            "of_partition": found.partition,
-        }
-        if not connection.execute(EVALUATE.values(**values), where).rowcount:
-            connection.execute(Checks.insert(), key | values | {"partition": found.partition})
 
-    def _has_asset_key_index_cols_on_connection(self, conn: Any) -> bool:
-        return True  # of every file that this class has made; Dagster reads the schema for each event
+
+def _evaluation(event: EventLogEntry, row: Mapping[str, Any], event_id: int) -> dict[str, Any]:
+    """What `PLACE` and `FOUND` stand for."""
+    found: Any = event.get_dagster_event().event_specific_data
+    target = found.target_materialization_data
+    return {
+        "of_run": event.run_id,
+        "of_asset": found.asset_key.to_string(),
+        "of_check": found.check_name,
+        "of_partition": found.partition,
+        "status": (Status.SUCCEEDED if found.passed else Status.FAILED).value,
+        "event": row["event"],
+        "at": row["timestamp"],
+        "event_id": event_id,
+        "target": target.storage_id if target else None,
+    }
 
 
 def _once(events: Sequence[EventLogEntry]) -> Iterator[EventLogEntry]:

@@ -5,8 +5,6 @@ Belongs here: what leaves the warehouse, behind every gate. Does not belong here
 """
 
 import logging
-from contextlib import closing
-from pathlib import Path
 
 import duckdb
 
@@ -17,7 +15,7 @@ from gesture_assets.nights.alerts import end_failures, rewrite_file
 from gesture_assets.nights.night import Days, Night
 from gesture_assets.nights.steps import Built, Check, Markdown, Step
 from gesture_assets.publication import validation_results
-from gesture_assets.publication.checks import HOLDS_WHAT_PASSED, IS_UP_TO_DATE, is_up_to_date
+from gesture_assets.publication.checks import HOLDS_WHAT_PASSED, IS_UP_TO_DATE, as_an_analyst, is_up_to_date
 from gesture_assets.publication.publish import NotWhatPassed, Published, publish, require_night
 from gesture_assets.reports.night_report import keep_page, night_report
 from gesture_assets.reports.page import ask, markdown_table
@@ -57,35 +55,35 @@ def published_warehouse(night: Night, days: Days) -> Built:
         return Built(checks=(refusal.check,), failure=refusal)
     if is_mended:
         rewrite_file(night.session, settings, days[-1])
+    with as_an_analyst(published.path) as connection:
+        page, health = _page(connection, settings, published), _health(connection)
     return Built(
         notes={
-            "page": _page(settings, published),
+            "page": page,
             "snapshot_id": published.snapshot_id,
             "file": published.path.name,
             "size_mb": round(published.byte_count / 1e6, 1),
             "newest_day": str(published.newest_day),
             "window": window_of(days),
-            **_health(published.path),
+            **health,
         },
-        checks=(published.holds, is_up_to_date(published.path, run.now)),
+        checks=(published.holds, is_up_to_date(published.newest_day, run.now)),
     )
 
 
-def _page(settings: Settings, published: Published) -> str:
+def _page(connection: duckdb.DuckDBPyConnection, settings: Settings, published: Published) -> str:
     """Write the page about the newest night: its name, or why there is none. The published file is out already."""
     try:
-        with closing(duckdb.connect(str(published.path), read_only=True)) as connection:
-            page = night_report(connection, settings.models, published.newest_day)
+        page = night_report(connection, settings.models, published.newest_day)
         return keep_page(page, settings.data_dir / "reports", published.newest_day).name
     except Exception as error:
         log.warning("The page of the night was not written: %r. Next: gesture report night", error)
         return f"none: {error!r}"
 
 
-def _health(path: Path) -> dict[str, Markdown]:
+def _health(connection: duckdb.DuckDBPyConnection) -> dict[str, Markdown]:
     """Reliability and the state of the model as tables; nothing of what has no rows."""
-    with closing(duckdb.connect(str(path), read_only=True)) as connection:
-        answers = {name: ask(connection, sql) for name, sql in HEALTH.items()}
+    answers = {name: ask(connection, sql) for name, sql in HEALTH.items()}
     return {name: Markdown(markdown_table(rows)) for name, rows in answers.items() if rows}
 
 

@@ -46,51 +46,56 @@ class Difference:
         return f"{self.table}@{self.day}: {self.row_count:,} rows, {self.passed_count:,} passed"
 
 
-def differences(path: Path, contracts: Sequence[Contract]) -> tuple[Difference, ...]:
-    """Where the file at `path`, opened as an analyst would, differs from its own ledger, in order of tables and days.
+def as_an_analyst(path: Path) -> closing[duckdb.DuckDBPyConnection]:
+    """The file at `path`, opened as an analyst would: a process that wrote to it might find more than is in it."""
+    return closing(duckdb.connect(str(path), read_only=True))
 
-    Raises `duckdb.Error` where it cannot be opened or lacks a table or a view.
+
+def differences(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract]) -> tuple[Difference, ...]:
+    """Where the file that `con` has open differs from its own ledger, in order of tables and days.
+
+    Raises `duckdb.Error` where it lacks a table or a view.
     """
     result = []
-    with closing(duckdb.connect(str(path), read_only=True)) as con:
-        found: dict[str, dict[date, int]] = {}
-        for table, day, count in con.execute(
-            "select table_name, partition, arg_max(row_count, attempt) from gate_ledger "
-            "where verdict = 'PASS' group by all"
-        ).fetchall():
-            found.setdefault(table, {})[day] = count
-        for contract in contracts:
-            counted = dict(con.execute(f"select {PARTITION}, count(*) from {contract.name} group by all").fetchall())
-            passed = found.get(contract.name, {})
-            result += [
-                Difference(contract.name, day, counted.get(day, 0), passed.get(day, 0))
-                for day in sorted({*counted, *passed})
-                if counted.get(day, 0) != passed.get(day, 0)
-            ]
-        con.execute("select * from analytics.current_scores limit 1")
+    found: dict[str, dict[date, int]] = {}
+    for table, day, count in con.execute(
+        "select table_name, partition, arg_max(row_count, attempt) from gate_ledger where verdict = 'PASS' group by all"
+    ).fetchall():
+        found.setdefault(table, {})[day] = count
+    for contract in contracts:
+        counted = dict(con.execute(f"select {PARTITION}, count(*) from {contract.name} group by all").fetchall())
+        passed = found.get(contract.name, {})
+        result += [
+            Difference(contract.name, day, counted.get(day, 0), passed.get(day, 0))
+            for day in sorted({*counted, *passed})
+            if counted.get(day, 0) != passed.get(day, 0)
+        ]
+    con.execute("select * from analytics.current_scores limit 1")
     return tuple(result)
 
 
-def newest_day(path: Path) -> date | None:
-    """The newest day of any table in the file at `path`, by its manifest; None of a file without rows."""
-    with closing(duckdb.connect(str(path), read_only=True)) as con:
-        ((newest,),) = con.execute("select max(as_of_date) from manifest").fetchall()
+def newest_day(con: duckdb.DuckDBPyConnection) -> date | None:
+    """The newest day of any table in the file that `con` has open, by its manifest; None of a file without rows."""
+    ((newest,),) = con.execute("select max(as_of_date) from manifest").fetchall()
     return newest
 
 
-def holds_what_passed(path: Path, contracts: Sequence[Contract]) -> PublicationCheck:
-    """Whether the file at `path` holds a day, and of each day of `contracts` as many rows as passed their audit."""
-    wrong = differences(path, contracts)
-    newest = newest_day(path)
+def holds_what_passed(path: Path, contracts: Sequence[Contract]) -> tuple[PublicationCheck, date | None]:
+    """Whether the file at `path` holds a day, and of each day of `contracts` as many rows as passed; its newest day.
+
+    Raises `duckdb.Error` where it cannot be opened or lacks a table or a view.
+    """
+    with as_an_analyst(path) as con:
+        wrong, newest = differences(con, contracts), newest_day(con)
     metadata = {"file": path.name, "tables": len(contracts), "newest_day": str(newest)}
     if wrong:
         metadata["differences"] = listing(difference.in_short for difference in wrong)
-    return PublicationCheck(HOLDS_WHAT_PASSED, not wrong and newest is not None, metadata=metadata)
+    return PublicationCheck(HOLDS_WHAT_PASSED, not wrong and newest is not None, metadata=metadata), newest
 
 
-def is_up_to_date(path: Path, now: datetime) -> PublicationCheck:
-    """Whether the file at `path` ends with the day before `now` (UTC), or later."""
-    newest, last_complete = newest_day(path), now.date() - timedelta(days=1)
+def is_up_to_date(newest: date | None, now: datetime) -> PublicationCheck:
+    """Whether a file whose `newest` day this is ends with the day before `now` (UTC), or later."""
+    last_complete = now.date() - timedelta(days=1)
     return PublicationCheck(
         IS_UP_TO_DATE,
         newest is not None and newest >= last_complete,

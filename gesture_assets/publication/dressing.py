@@ -24,6 +24,7 @@ from gesture_assets.records.quarantine import REPLAY_COLUMNS
 from gesture_assets.warehouse.ledger import LEDGER_COLUMNS
 from gesture_assets.warehouse.relations import comments, comments_on
 from gesture_assets.warehouse.restatement import RESTATEMENT_COLUMNS
+from gesture_assets.warehouse.schemas import LIVE, SUPERSEDED
 from gesture_assets.warehouse.transaction import transaction
 
 VIEWS = "views.sql"  # of a domain, and of the publication for all of them
@@ -99,7 +100,7 @@ def dress(
     """Add what makes the file explain itself: views, comments, dictionaries, manifest, how the nights have gone."""
     with duckdb.connect(str(path)) as con:
         con.execute("set TimeZone = 'UTC'")
-        with transaction(con):  # hundreds of comments, one write
+        with transaction(con):
             con.execute("create schema if not exists analytics")
             health.write(con, contracts, now=now, deadline=deadline)
             for bookkeeping in ("landing_days", "landing_files", "warehouse_format"):  # of the private file
@@ -107,10 +108,7 @@ def dress(
             con.execute("drop schema if exists rejected cascade")  # what did not pass is nobody else's to read
             _write_dictionaries(con, contracts, features)
             _write_manifest(con, contracts, snapshot_id=snapshot_id, run_id=run_id, now=now)
-            present = _comments_present(con)
-            for statement in _comments_wanted(con, contracts):
-                if statement not in present:  # the tables brought most of theirs along
-                    con.execute(statement)
+            _write_comments(con)
             for folder in (*domains(), "publication"):
                 views = PACKAGE / folder / VIEWS
                 if views.exists():
@@ -175,17 +173,32 @@ def _write_manifest(
         day_count bigint not null, row_count bigint not null, content_hash varchar, verdict varchar,
         version varchar, checks varchar, schema_version varchar not null)"""
     )
-    for contract in contracts:
-        con.execute(
-            f"""insert into manifest
-            select ?, ?, ?, ?, first_date, coalesce(as_of_date, newest.partition), day_count, counted.row_count,
-                newest.content_hash, newest.verdict, newest.version, newest.checks, ?
-            from (select min({PARTITION}) as first_date, max({PARTITION}) as as_of_date,
-                count(distinct {PARTITION}) as day_count, count(*) as row_count from {contract.name}) as counted
-            left join (select * from gate_ledger where table_name = ?
-                qualify row_number() over (order by partition desc, attempt desc) = 1) as newest on true""",
-            [snapshot_id, now, run_id, contract.name, schema_version, contract.name],
-        )
+    counted = " union all ".join(
+        f"""select {position} as position, '{contract.name}' as table_name, min({PARTITION}) as first_date,
+            max({PARTITION}) as as_of_date, count(distinct {PARTITION}) as day_count, count(*) as row_count
+        from {contract.name}"""
+        for position, contract in enumerate(contracts)
+    )
+    con.execute(
+        f"""insert into manifest
+        select ?, ?, ?, table_name, first_date, coalesce(as_of_date, newest.partition), day_count, counted.row_count,
+            newest.content_hash, newest.verdict, newest.version, newest.checks, ?
+        from ({counted}) as counted left join (select * from gate_ledger
+            qualify row_number() over (partition by table_name order by partition desc, attempt desc) = 1) as newest
+            using (table_name) order by position""",
+        [snapshot_id, now, run_id, schema_version],
+    )
+
+
+def _write_comments(con: duckdb.DuckDBPyConnection) -> None:
+    """`COMMENT ON` for the tables that only the published file has."""
+    own = DICTIONARY | {
+        table: (meaning, {name: text for name, _, text in columns})
+        for table, (meaning, columns) in health.HEALTH.items()
+    }
+    for table, (meaning, columns) in own.items():
+        for statement in comments_on(f"main.{table}", meaning, columns):
+            con.execute(statement)
 
 
 def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[Any, ...]]) -> None:
@@ -194,17 +207,26 @@ def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[Any, ..
     health.insert(con, table, pl.DataFrame(rows, schema=columns, orient="row", infer_schema_length=None))
 
 
+def explain(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract]) -> None:
+    """Give each table of the open warehouse, and its columns, the comments that it lacks: its copies have them too."""
+    present = _comments_present(con)
+    missing = [statement for statement in _comments_wanted(con, contracts) if statement not in present]
+    with transaction(con):  # at first hundreds, in one write
+        for statement in missing:
+            con.execute(statement)
+
+
 def _comments_wanted(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract]) -> Iterator[str]:
-    """`COMMENT ON` for every table of the file and its columns."""
-    with_history = con.execute("select table_name from duckdb_tables() where schema_name = 'superseded'").fetchall()
+    """`COMMENT ON` for every table of the warehouse that is published, and its columns."""
+    with_history = con.execute(
+        "select table_name from duckdb_tables() where database_name = 'warehouse' and schema_name = 'superseded'"
+    ).fetchall()
     for contract in contracts:
-        yield from comments(contract, "main")
+        yield from comments(contract, LIVE)
         if (contract.name,) in with_history:
-            yield from comments(contract, "superseded")
+            yield from comments(contract, SUPERSEDED)
             replaced = "When another version took its place (UTC)."
-            yield from [*comments_on(f"superseded.{contract.name}", "", {"superseded_at": replaced})][1:]
-    for table, (meaning, columns) in DICTIONARY.items():
-        yield from comments_on(f"main.{table}", meaning, columns)
+            yield from [*comments_on(f"{SUPERSEDED}.{contract.name}", "", {"superseded_at": replaced})][1:]
     for table, meaning, columns in (
         ("gate_ledger", "One row per audit of a table and day.", LEDGER_COLUMNS),
         ("restatements", "One row per table and old day that changed after it was published.", RESTATEMENT_COLUMNS),
@@ -216,16 +238,17 @@ def _comments_wanted(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contrac
             "One row per change of an alert: opened, repeated, told, acknowledged, resolved.",
             ALERT_LOG_COLUMNS,
         ),
-        *((table, meaning, columns) for table, (meaning, columns) in health.HEALTH.items()),
     ):
-        yield from comments_on(f"main.{table}", meaning, {name: text for name, _, text in columns})
+        yield from comments_on(f"{LIVE}.{table}", meaning, {name: text for name, _, text in columns})
 
 
 def _comments_present(con: duckdb.DuckDBPyConnection) -> set[str]:
-    """The comments of the file, as the statements that make them."""
+    """The comments of the warehouse, as the statements that make them."""
     rows = con.execute(
-        """select schema_name || '.' || table_name, '', comment from duckdb_tables()
-        union all select schema_name || '.' || table_name, column_name, comment from duckdb_columns()"""
+        """select 'warehouse.' || schema_name || '.' || table_name, '', comment from duckdb_tables()
+        where database_name = 'warehouse'
+        union all select 'warehouse.' || schema_name || '.' || table_name, column_name, comment from duckdb_columns()
+        where database_name = 'warehouse'"""
     ).fetchall()
     return {
         statement

@@ -16,9 +16,9 @@ from typing import Self
 from gesture_assets.contracts.contract import Contract
 from gesture_assets.errors import ContractBreach, GateClosed, listing
 from gesture_assets.features.feature_registry import Feature
-from gesture_assets.publication.checks import PublicationCheck, differences, holds_what_passed, newest_day
+from gesture_assets.publication.checks import PublicationCheck, as_an_analyst, differences, holds_what_passed
 from gesture_assets.publication.compaction import compact
-from gesture_assets.publication.dressing import dress
+from gesture_assets.publication.dressing import dress, explain
 from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.run_info import window_of
@@ -118,6 +118,7 @@ def publish(
     path = folder / f"gesture-{snapshot_id}.duckdb"
     part = path.with_name(path.name + ".tmp")
     con = session.connection
+    explain(con, contracts)
     con.execute("checkpoint warehouse")
     con.execute("use memory")
     con.execute("detach warehouse")  # a copy of a file that is open could miss its last pages
@@ -175,7 +176,7 @@ def verify(path: Path, contracts: Sequence[Contract], *, next_step: str = "") ->
 
     Its next step is to build the days again that differ, unless another is given.
     """
-    check, newest = holds_what_passed(path, contracts), newest_day(path)
+    check, newest = holds_what_passed(path, contracts)
     if not check.passed or newest is None:
         raise NotWhatPassed.of(check, path, next_step=next_step or _rebuilding(path, contracts))
     return check, newest
@@ -183,7 +184,8 @@ def verify(path: Path, contracts: Sequence[Contract], *, next_step: str = "") ->
 
 def _rebuilding(path: Path, contracts: Sequence[Contract]) -> str:
     """The command that builds the days again on which the file at `path` differs from what passed."""
-    days = [difference.day for difference in differences(path, contracts)]
+    with as_an_analyst(path) as con:
+        days = [difference.day for difference in differences(con, contracts)]
     if not days:
         return "gesture run"
     first, last = min(days), max(days)

@@ -14,7 +14,8 @@ import duckdb
 from gesture_assets.contracts.contract import Contract
 from gesture_assets.errors import listing
 from gesture_assets.warehouse import ledger
-from gesture_assets.warehouse.ledger import LedgerRow, Verdict, Verdicts
+from gesture_assets.warehouse.commits import DayVerdict
+from gesture_assets.warehouse.ledger import Built, LatestVerdict, LedgerRow, Verdict, Verdicts
 from gesture_assets.warehouse.relations import EMPTY_HASH, count_rows
 from gesture_assets.warehouse.run_info import RunInfo, window_of
 from gesture_assets.warehouse.schemas import LIVE
@@ -33,6 +34,8 @@ class Known:
     digests: dict[tuple[str, Sequence[date]], dict[date, str]] = field(
         default_factory=dict[tuple[str, Sequence[date]], dict[date, str]]
     )  # by table and days that are built: day -> a hash over what passed up to it
+    built: dict[str, dict[date, Built]] = field(default_factory=dict[str, dict[date, Built]])  # by table, of `built_on`
+    built_on: date | None = None
     verified: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])  # table, and what was asked
     hashed: set[tuple[str, date, str]] = field(default_factory=set[tuple[str, date, str]])  # table, day, its live hash
     ensured: set[Contract] = field(default_factory=set[Contract])  # tables that are there, as their contracts have them
@@ -43,8 +46,19 @@ class Known:
         """The ledger has rows of `tables` that were not there when it was asked."""
         for table in tables:
             self.verdicts.pop(table, None)
+            self.built.pop(table, None)
         self.verified.difference_update([asked for asked in self.verified if asked[0] in tables])
         self.digests = {asked: found for asked, found in self.digests.items() if asked[0] not in tables}
+
+    def committed(self, table: str, verdicts: Sequence[DayVerdict]) -> None:
+        """The ledger has `verdicts` on `table`, the newest of their days; what failed is asked for once it is read."""
+        known = self.verdicts.get(table)
+        self.forget(table)
+        for verdict in verdicts:
+            if verdict.passed:
+                self.hashed.add((table, verdict.day, verdict.content_hash))
+        if known is not None and all(verdict.passed for verdict in verdicts):
+            self.verdicts[table] = known | {verdict.day: LatestVerdict.of_pass(verdict) for verdict in verdicts}
 
     def forget_landed_days(self) -> None:
         """The index of what landed has changed."""
@@ -68,6 +82,17 @@ class Gates:
         if table not in known:
             known.update(ledger.latest(self.connection, table))
         return known[table]
+
+    def built_with(self, table: str, days: Sequence[date]) -> dict[date, Built]:
+        """Day -> what made it, for those of `days` whose latest audit of `table` passed."""
+        if len(days) > 1:  # of a long range all tables together would not be small
+            return ledger.built_with(self.connection, days, table)[table]
+        (day,), known = days, self.known
+        if known.built_on != day:
+            known.built, known.built_on = ledger.built_with(self.connection, days), day
+        if table not in known.built:
+            known.built |= ledger.built_with(self.connection, days, table)
+        return known.built[table]
 
     def require(self, table: str, days: Sequence[date], *, built: Sequence[date]) -> str:
         """One hash over `table`@`days`, which something for the days `built` is made of. Raises `GateClosed`."""

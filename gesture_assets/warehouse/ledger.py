@@ -18,6 +18,7 @@ import duckdb
 
 from gesture_assets.errors import GateClosed, listing
 from gesture_assets.warehouse.audit import CheckOutcome
+from gesture_assets.warehouse.commits import DayVerdict
 from gesture_assets.warehouse.relations import create_table
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.schemas import LIVE
@@ -151,6 +152,12 @@ class LatestVerdict:
     live_hash: str | None
     checks: str | None
 
+    @classmethod
+    def of_pass(cls, verdict: DayVerdict) -> Self:
+        """What the ledger says of a day that has just passed as `verdict`."""
+        digest = verdict.content_hash
+        return cls(Verdict.PASS, verdict.attempt, verdict.row_count, digest, digest, None)
+
     @property
     def is_open(self) -> bool:
         """Whether readers pass."""
@@ -213,20 +220,23 @@ class Built:
     checks: str
 
 
-def built_with(connection: duckdb.DuckDBPyConnection, table: str, days: Sequence[date]) -> dict[date, Built]:
-    """Day -> what made it, for those of `days` whose latest audit passed."""
+def built_with(
+    connection: duckdb.DuckDBPyConnection, days: Sequence[date], *tables: str
+) -> dict[str, dict[date, Built]]:
+    """Table -> day -> what made it, for those of `days` whose latest audit passed; of `tables`, or of all."""
+    only = f"and table_name in ({', '.join('?' for _ in tables)})" if tables else ""
     rows = connection.execute(
-        f"""select partition, attempt, row_count, content_hash, input_hashes, checks from (
-            select * from {LEDGER} where table_name = ? and partition between ? and ?
-            qualify row_number() over (partition by partition order by attempt desc) = 1)
+        f"""select table_name, partition, attempt, row_count, content_hash, input_hashes, checks from (
+            select * from {LEDGER} where partition between ? and ? {only}
+            qualify row_number() over (partition by table_name, partition order by attempt desc) = 1)
         where verdict = 'PASS'""",
-        [table, min(days), max(days)],
+        [min(days), max(days), *tables],
     ).fetchall()
-    return {
-        day: Built(attempt, count, digest, json.loads(inputs), checks)
-        for day, attempt, count, digest, inputs, checks in rows
-        if day in days
-    }
+    built: dict[str, dict[date, Built]] = {table: {} for table in tables}
+    for table, day, attempt, count, digest, inputs, checks in rows:
+        if day in days:
+            built.setdefault(table, {})[day] = Built(attempt, count, digest, json.loads(inputs), checks)
+    return built
 
 
 def latest_version(connection: duckdb.DuckDBPyConnection, table: str) -> str | None:

@@ -42,10 +42,12 @@ def ensure(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
     The table and the one of its replaced versions change together: a process killed in between leaves neither.
     """
     with transaction(connection):
-        if has_table(connection, f"{LIVE}.{contract.name}"):
-            _widen(connection, contract)
-        else:
+        try:
+            described = connection.execute(f"describe {LIVE}.{contract.name}").fetchall()
+        except duckdb.CatalogException:
             _create(connection, contract)
+        else:
+            _widen(connection, contract, described)
 
 
 def _create(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
@@ -59,10 +61,9 @@ def _create(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
         )
 
 
-def _widen(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
-    """Bring the live table to its contract, as far as that loses nothing."""
+def _widen(connection: duckdb.DuckDBPyConnection, contract: Contract, described: Sequence[Sequence[str]]) -> None:
+    """Bring the live table, which DuckDB has as `described`, to its contract, as far as that loses nothing."""
     table, history = f"{LIVE}.{contract.name}", f"{SUPERSEDED}.{contract.name}"
-    described = connection.execute(f"describe {table}").fetchall()
     types = {row[0]: row[1] for row in described}
     required = {row[0] for row in described if row[2] == "NO"}
     for column in contract.columns:
@@ -104,14 +105,13 @@ def days_sql(days: Sequence[date]) -> str:
 
 def count_rows(connection: duckdb.DuckDBPyConnection, table: str, days: Sequence[date]) -> dict[date, int]:
     """Day -> rows of `table`, for the span of `days`; none of a table that is not there."""
-    if not days or not has_table(connection, table):
+    if not days:
         return {}
-    return dict(
-        connection.execute(
-            f"select {PARTITION}, count(*) from {table} where {PARTITION} between ? and ? group by all",
-            [min(days), max(days)],
-        ).fetchall()
-    )
+    counted = f"select {PARTITION}, count(*) from {table} where {PARTITION} between ? and ? group by all"
+    try:
+        return dict(connection.execute(counted, [min(days), max(days)]).fetchall())
+    except duckdb.CatalogException:
+        return {}
 
 
 def hashes(connection: duckdb.DuckDBPyConnection, table: str, days: Sequence[date]) -> dict[date, tuple[int, str]]:

@@ -25,7 +25,7 @@ from gesture_assets.warehouse import landed_days, ledger, promotion, queries, re
 from gesture_assets.warehouse.audit import CheckOutcome
 from gesture_assets.warehouse.commits import DayVerdict, TableCommit
 from gesture_assets.warehouse.gates import Gates, Known
-from gesture_assets.warehouse.ledger import LedgerRow, Verdict, Verdicts
+from gesture_assets.warehouse.ledger import Built, LedgerRow, Verdict, Verdicts
 from gesture_assets.warehouse.named_steps import NamedSteps
 from gesture_assets.warehouse.relations import EMPTY_HASH
 from gesture_assets.warehouse.run_info import RunInfo
@@ -192,6 +192,10 @@ class Session:
         """Day -> the latest verdict of `table`."""
         return self._gates.latest(table)
 
+    def built_with(self, table: str, days: Sequence[date]) -> dict[date, Built]:
+        """Day -> what made it, for those of `days` whose latest audit of `table` passed."""
+        return self._gates.built_with(table, days)
+
     def _require(self, contract: Contract, required: Sequence[date], days: Sequence[date]) -> str:
         """The hash over `required`, once the gates are seen to be open."""
         # What stands behind it is asked first: a table that passed is no good once its own input has failed.
@@ -234,11 +238,7 @@ class Session:
         origin = promotion.Origin(self.run, {**self._inputs, **inputs}, keys, version)
         verdicts = promotion.promote(self.connection, contracts, by_day, origin, self.published, self.latest)
         for contract, verdicts_of_table in zip(contracts, verdicts, strict=True):
-            self.known.forget(contract.name)
-            live = {
-                (contract.name, verdict.day, verdict.content_hash) for verdict in verdicts_of_table if verdict.passed
-            }
-            self.known.hashed.update(live)
+            self.known.committed(contract.name, verdicts_of_table)
         return tuple(
             TableCommit(contract, verdicts_of_table, whole[contract.name].outcomes, sql_of_table)
             for contract, verdicts_of_table, sql_of_table in zip(contracts, verdicts, sql, strict=True)

@@ -140,7 +140,7 @@ def still_live(
         return None
     builds = []
     for table in tables:
-        built = ledger.built_with(session.connection, table.name, days)
+        built = session.built_with(table.name, days)
         if {day: row.input_hashes.get(BUILD) for day, row in built.items()} != dict(keys):
             return None
         # What earlier days hold may decide what a day holds, such as which copy of an event was the first.

@@ -25,6 +25,7 @@ from gesture_assets_tests.forks import (
 
 HERE = "gesture_assets_tests.assets.test_crashes"
 WAREHOUSE, PUBLISH = "gesture_assets.warehouse", "gesture_assets.publication.publish"
+DRESSING = "gesture_assets.publication.dressing"
 # Each step of a night's writing, and the moments around and inside it.
 MOMENTS = {
     "before the first table is staged": (f"{WAREHOUSE}.staging", "Staging.stage", "before", 1),
@@ -35,9 +36,10 @@ MOMENTS = {
     "in a promotion, when the first of four tables is in": (f"{WAREHOUSE}.promotion", "_replace", "after", 1),
     "in a promotion, when the ledger rows are in": (f"{WAREHOUSE}.promotion", "ledger.append", "after", 4),
     "after a promotion": (f"{WAREHOUSE}.promotion", "promote", "after", 3),
+    "while the warehouse is explained": (DRESSING, "comments", "after", 3),
     "before the copy": (PUBLISH, "shutil.copyfile", "before", 1),
     "after the copy": (PUBLISH, "shutil.copyfile", "after", 1),
-    "while the copy is dressed": ("gesture_assets.publication.dressing", "comments", "after", 3),
+    "while the copy is dressed": (DRESSING, "_insert", "after", 1),
     "after the copy is dressed": (PUBLISH, "dress", "after", 1),
     "when the copy is verified and has no name": (PUBLISH, "verify", "after", 1),
     "when it has its name and is not flipped in": (PUBLISH, "flip", "before", 1),
@@ -117,7 +119,7 @@ def killed_at_each_step(root: str) -> dict[str, Any]:
     assert run(lambda: good_night(1, steps="commit"), log) == 0, log.read_text()
     found: dict[str, Any] = {"undisturbed": in_child(lambda: hashes(committed), log)}
     for number, (moment, (module, function, when, nth)) in enumerate(MOMENTS.items()):
-        # A publication writes nothing to the warehouse: what is killed there may find its tables committed.
+        # A publication writes no rows to the warehouse: what is killed there may find its tables committed.
         origin, steps = (base, "commit publish") if module.startswith(WAREHOUSE) else (committed, "publish")
         data_dir = at(shutil.copytree(origin, folder / str(number), symlinks=True))
 

@@ -117,6 +117,33 @@ def test_checks_and_materialisations_are_found_by_whoever_looks_them_up(home: Pa
         assert another.get_materialized_partitions(dg.AssetKey("visits")) == {DAY}
 
 
+def test_the_newest_version_of_each_day_is_found_until_the_asset_is_wiped(home: Path) -> None:
+    visits, version = dg.AssetKey("visits"), "dagster/data_version"
+
+    def versions(instance: dg.DagsterInstance, *days: str) -> dict[str, dict[str, str]]:
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+        found = instance.event_log_storage.get_latest_tags_by_partition(visits, kind, [version], asset_partitions=days)
+        return {day: dict(tags) for day, tags in found.items()}
+
+    def materialise(instance: dg.DagsterInstance, day: str, digest: str) -> None:
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(visits, partition=day, tags={version: digest, "another": "tag"})
+        )
+
+    with dg.DagsterInstance.get() as instance:
+        assert versions(instance, DAY, NEXT) == {}
+        materialise(instance, DAY, "a")
+        materialise(instance, NEXT, "b")
+        materialise(instance, DAY, "c")
+        assert versions(instance, DAY, NEXT) == {DAY: {version: "c"}, NEXT: {version: "b"}}
+        assert versions(instance, NEXT) == {NEXT: {version: "b"}}
+        assert versions(instance) == {}
+        instance.wipe_assets([visits])
+        assert versions(instance, DAY, NEXT) == {}
+        materialise(instance, NEXT, "d")
+        assert versions(instance, DAY, NEXT) == {NEXT: {version: "d"}}
+
+
 def test_what_a_range_has_planned_stands_at_each_of_its_days(home: Path) -> None:
     span = {"dagster/asset_partition_range_start": DAY, "dagster/asset_partition_range_end": NEXT}
     with dg.DagsterInstance.get() as instance:

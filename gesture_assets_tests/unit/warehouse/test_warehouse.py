@@ -20,6 +20,7 @@ import pytest
 from gesture_assets.contracts.contract import Column, Contract, between
 from gesture_assets.errors import ConfigError, ContractBreach, GateClosed
 from gesture_assets.settings import Settings
+from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.commits import join_commits
 from gesture_assets.warehouse.ledger import Verdict
 from gesture_assets.warehouse.session import Session
@@ -103,6 +104,18 @@ def test_a_rerun_with_the_same_rows_changes_none_and_counts_the_attempt(open_ses
         assert [day.is_changed for day in again.days] == [False]
         assert live(session, columns="*") == before
         assert verdicts(session) == [(D9, 1, "PASS", 2), (D9, 2, "PASS", 2)]
+
+
+def test_an_open_warehouse_knows_what_the_ledger_says_after_each_commit(open_session: Callable) -> None:
+    good, bad = [(D8, "clog", 40), (D9, "boot", 42)], [(D8, "clog", 40), (D9, "boot", 99)]
+    with open_session(D8, D9) as session:
+        for rows in (good, good, bad, [(D8, "clog", 41), (D9, "boot", 42)], bad, good):
+            session.latest("shoes")
+            commit(session, rows)
+            assert session.latest("shoes") == ledger.latest(session.connection, "shoes")["shoes"]
+            built = session.built_with("shoes", [D8, D9])
+            assert built == ledger.built_with(session.connection, [D8, D9], "shoes")["shoes"]
+            assert session.built_with("shoes", [D9]) == {day: made for day, made in built.items() if day == D9}
 
 
 def test_other_rows_replace_their_day_and_only_their_day(open_session: Callable) -> None:
