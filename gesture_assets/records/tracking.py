@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gesture_assets.compat import mlflow_requirements
 from gesture_assets.models.training import Model
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Tracking:
         from mlflow import xgboost as flavour
 
         requirements = [f"xgboost-cpu=={xgboost.__version__}"]  # given: to work them out takes MLflow seconds
-        with mlflow.start_run(run_id=run_id):
+        with mlflow.start_run(run_id=run_id), mlflow_requirements.taken_as_given():
             flavour.log_model(
                 model.booster,
                 name="model",
