@@ -9,6 +9,7 @@ Belongs here: the patch. Does not belong here: logging models (`records/tracking
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -16,9 +17,10 @@ def taken_as_given() -> Iterator[None]:
     """Meanwhile requirements are written down as they are given."""
     from mlflow.utils import environment
 
-    check = environment.warn_dependency_requirement_mismatches
-    environment.warn_dependency_requirement_mismatches = lambda model_requirements: None
+    module: Any = environment  # which does not export what it calls
+    check = module.warn_dependency_requirement_mismatches
+    module.warn_dependency_requirement_mismatches = lambda model_requirements: None
     try:
         yield
     finally:
-        environment.warn_dependency_requirement_mismatches = check
+        module.warn_dependency_requirement_mismatches = check

@@ -89,7 +89,9 @@ class Sample:
             top = np.ceil(TOP * total - 1e-9)
             firsts = np.column_stack([top, total[:, None] * np.arange(DECILES + 1) / DECILES])
             # The hits among the first rows by falling probability; of equal ones so many as their share.
-            among = np.array([np.interp(*row) for row in zip(firsts, rows_at, hits_at, strict=True)])
+            among: Floats = np.array(
+                [np.interp(*row) for row in zip(firsts, rows_at, hits_at, strict=True)], dtype=np.float64
+            )
             in_top, by_decile = among[:, 0], np.diff(among[:, 1:])
             # Row by row: the last bit of a matrix product depends on how many rows it has.
             losses = np.array([[row @ self.log_losses, row @ self.squares] for row in weights])
