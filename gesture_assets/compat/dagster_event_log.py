@@ -32,6 +32,8 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import bindparam
 
+from gesture_assets.compat.dagster_packing import pack, unpack
+
 PLANNED, EVALUATED = DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED, DagsterEventType.ASSET_CHECK_EVALUATION
 MATERIALIZED = DagsterEventType.ASSET_MATERIALIZATION
 ASSETS = (MATERIALIZED, DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
@@ -67,6 +69,17 @@ LATEST_TAGS = """select latest.partition, tags.key, tags.value from (
 join asset_event_tags as tags on tags.event_id = latest.id where tags.key in (select value from json_each(?))"""
 
 
+class Packed(sqlalchemy.types.TypeDecorator[str]):
+    """A text that may have been packed when it was written."""
+
+    impl = sqlalchemy.Text
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: object) -> str | None:
+        """The text."""
+        return unpack(value)
+
+
 class StepwiseEventLog(SqliteEventLogStorage):
     """Dagster's storage at its default place, whose events are held until the next that is no part of many.
 
@@ -77,6 +90,8 @@ class StepwiseEventLog(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._held: list[EventLogEntry] = []
         self._holding = threading.RLock()
+        # Whoever reads these columns in this process, of whichever storage, is given texts.
+        Events.c.event.type = Checks.c.evaluation_event.type = Packed()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -144,6 +159,10 @@ class StepwiseEventLog(SqliteEventLogStorage):
             Events.metadata.create_all(connection)
             connection.exec_driver_sql("create table alembic_version (version_num varchar(32) not null primary key)")
             connection.exec_driver_sql("insert into alembic_version values (?)", (version,))
+
+    def _event_to_row(self, event: EventLogEntry) -> dict[str, Any]:
+        row = super()._event_to_row(event)
+        return row | {"event": pack(row["event"])}
 
     def _write_held(self) -> None:
         with self._holding:

@@ -24,6 +24,8 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
+from gesture_assets.compat.dagster_packing import replaced
+
 HELD = 8  # Dagster has three files, and one for each run
 
 
@@ -135,4 +137,7 @@ def _execute(instance: Any, statement: str, values: Sequence[dict[str, str]]) ->
     storage = instance.event_log_storage
     if values and hasattr(storage, "index_connection"):
         with storage.index_connection() as connection:  # in a transaction of its own
+            driver = connection.connection.driver_connection
+            if isinstance(driver, sqlite3.Connection):
+                driver.create_function("replace", 3, replaced, deterministic=True)
             connection.execute(sqlalchemy.text(statement), values)

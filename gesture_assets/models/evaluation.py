@@ -187,13 +187,11 @@ def compare(
     order = np.lexsort((outcome, second, first)) if codes is None else np.arange(len(outcome))
     outcome, first, second = outcome[order], first[order], second[order]
     samples = [Sample(outcome, probability, threshold) for probability in (first, second)]
-    points = [sample.measure()[: len(METRICS)] for sample in samples]
-    replicates = np.empty((bootstrap, len(METRICS)))
+    points = [sample.measure()[0, : len(METRICS)] for sample in samples]
     with np.errstate(invalid="ignore"):  # two infinite lifts have no difference, in a replicate nor among all rows
-        for number, weight in enumerate(replicate_weights(len(outcome), codes, bootstrap, seed)):
-            measured = [sample.measure(weight)[: len(METRICS)] for sample in samples]
-            replicates[number] = measured[1] - measured[0]
-        differences = estimates(points[1] - points[0], replicates)
+        weights = replicate_weights(len(outcome), codes, bootstrap, seed)
+        replicates = [samples[1].measure(drawn) - samples[0].measure(drawn) for drawn in weights]
+        differences = estimates(points[1] - points[0], np.concatenate(replicates))
     metrics = {
         name: Difference(float(points[0][place]), float(points[1][place]), differences[place])
         for place, name in enumerate(METRICS)
@@ -296,10 +294,13 @@ def importance(
     gains = [part.total_gain() for part in (model, *model.members.values())]
     gain = np.array([sum(by_input.get(f"f{place}", 0.0) for by_input in gains) for place in range(matrix.shape[1])])
     base = _log_loss(model, matrix, scopes, outcome)
-    rise = np.empty(matrix.shape[1])
+    rise = np.zeros(matrix.shape[1])
     for place in range(matrix.shape[1]):
+        shuffled = random.permutation(len(outcome))  # for inputs that no split reads too: others keep their draws
+        if not any(f"f{place}" in by_input for by_input in gains):
+            continue
         values = matrix[:, place].copy()
-        matrix[:, place] = values[random.permutation(len(values))]
+        matrix[:, place] = values[shuffled]
         rise[place] = _log_loss(model, matrix, scopes, outcome) - base
         matrix[:, place] = values
     shap = np.abs(model.contributions_of(matrix, scopes)[:, :-1]).mean(axis=0, dtype=np.float64)
@@ -324,10 +325,8 @@ def _evaluate(
         outcome, probability = outcome[order], probability[order]
     sample = Sample(outcome, probability, threshold)
     point = sample.measure()
-    replicates = np.empty((bootstrap, len(point)))
-    for number, weight in enumerate(replicate_weights(len(outcome), codes, bootstrap, seed)):
-        replicates[number] = sample.measure(weight)
-    intervals = estimates(point, replicates)
+    weights = replicate_weights(len(outcome), codes, bootstrap, seed)
+    intervals = estimates(point[0], np.concatenate([point[:0], *map(sample.measure, weights)]))
     return Evaluation(
         rows=len(outcome),
         positives=int(outcome.sum()),

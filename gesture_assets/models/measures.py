@@ -3,15 +3,15 @@
 Belongs here: arithmetic on outcomes and probabilities. Does not belong here: what is evaluated or compared
 (`evaluation.py`), calibration by bin (`calibration.py`).
 
-A bootstrap replicate is a weight per row, so rows are sorted once and a replicate costs a few passes over them.
+A bootstrap replicate is a weight per row, so rows are sorted once and replicates cost a few passes over them, many at a
+time: of some hundred rows a pass costs less than asking for it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from gesture_assets.models.calibration import Floats, bin_starts
 
@@ -34,6 +34,7 @@ METRICS = (
 SMALLER_IS_BETTER = frozenset({"log_loss", "brier", "ece"})
 TOP = 0.2  # the share of users that a sales team gets round to, by document 002
 DECILES = 10
+AT_ONCE = 20_000  # weights of rows that are measured together: few enough to stay near the processor
 
 
 @dataclass(frozen=True)
@@ -60,58 +61,71 @@ class Sample:
         rising = bin_starts(self.p[::-1])
         self.bin_starts = np.sort(rows - np.append(rising[1:], rows))
 
-    def measure(self, weight: Floats | None = None) -> Floats:
-        """The metrics in the order of `METRICS`, then the lift of each decile. `weight`: by the rows as given."""
-        weights = np.ones(len(self.y)) if weight is None else weight[self.order]
+    def measure(self, weights: Floats | None = None) -> Floats:
+        """A row for each row of `weights`: the metrics in the order of `METRICS`, then the lift of each decile.
+
+        `weights`: by the rows as given, in columns; by default one row, of ones.
+        """
+        weights = np.ones((1, len(self.y))) if weights is None else np.take(weights, self.order, axis=1)
         weighted_y, weighted_p = weights * self.y, weights * self.p
-        cumulated, hits = np.cumsum(weights), np.cumsum(weighted_y)
-        total, positives = cumulated[-1], hits[-1]
+        cumulated, hits = np.cumsum(weights, axis=1), np.cumsum(weighted_y, axis=1)
+        total, positives = cumulated[:, -1], hits[:, -1]
         negatives = total - positives
-        hits_at = np.append(0.0, hits[self.tie_ends])
-        rows_at = np.append(0.0, cumulated[self.tie_ends])
+        hits_at = np.pad(np.take(hits, self.tie_ends, axis=1), ((0, 0), (1, 0)))
+        rows_at = np.pad(np.take(cumulated, self.tie_ends, axis=1), ((0, 0), (1, 0)))
         new_hits, new_rows = np.diff(hits_at), np.diff(rows_at)
         with np.errstate(divide="ignore", invalid="ignore"):
-            area = ((new_rows - new_hits) * (hits_at[1:] + hits_at[:-1])).sum() / 2
-            precisions = np.divide(hits_at[1:], rows_at[1:], out=np.zeros(len(new_hits)), where=rows_at[1:] > 0)
+            area = ((new_rows - new_hits) * (hits_at[:, 1:] + hits_at[:, :-1])).sum(axis=1) / 2
+            hits_upto, rows_upto = hits_at[:, 1:], rows_at[:, 1:]
+            precisions = np.divide(hits_upto, rows_upto, out=np.zeros(new_hits.shape), where=rows_upto > 0)
             called_weight, true_weight = (
-                (cumulated[self.called - 1], hits[self.called - 1]) if self.called else (0.0, 0.0)
+                (cumulated[:, self.called - 1], hits[:, self.called - 1]) if self.called else np.zeros((2, len(total)))
             )
             false_weight = called_weight - true_weight
             calibration_gap = np.abs(
-                np.add.reduceat(weighted_p, self.bin_starts) - np.add.reduceat(weighted_y, self.bin_starts)
-            ).sum()
+                np.add.reduceat(weighted_p, self.bin_starts, axis=1)
+                - np.add.reduceat(weighted_y, self.bin_starts, axis=1)
+            ).sum(axis=1)
             top = np.ceil(TOP * total - 1e-9)
-            in_top = _hits_among(top, rows_at, hits_at)
-            by_decile = np.diff(_hits_among(total * np.arange(DECILES + 1) / DECILES, rows_at, hits_at))
-            metrics: list[Any] = [
-                area / np.float64(positives * negatives),
-                (new_hits * precisions).sum() / positives,
-                np.float64(true_weight) / called_weight,
+            firsts = np.column_stack([top, total[:, None] * np.arange(DECILES + 1) / DECILES])
+            # The hits among the first rows by falling probability; of equal ones so many as their share.
+            among: Floats = np.array(
+                [np.interp(*row) for row in zip(firsts, rows_at, hits_at, strict=True)], dtype=np.float64
+            )
+            in_top, by_decile = among[:, 0], np.diff(among[:, 1:])
+            # Row by row: the last bit of a matrix product depends on how many rows it has.
+            losses = np.array([[row @ self.log_losses, row @ self.squares] for row in weights])
+            metrics = [
+                area / (positives * negatives),
+                (new_hits * precisions).sum(axis=1) / positives,
+                true_weight / called_weight,
                 true_weight / positives,
                 2 * true_weight / (called_weight + positives),
                 (true_weight + negatives - false_weight) / total,
-                (weights @ self.log_losses) / total,
-                (weights @ self.squares) / total,
+                losses[:, 0] / total,
+                losses[:, 1] / total,
                 calibration_gap / total,
                 in_top / top,
                 (in_top / top) / ((positives - in_top) / (total - top)),
-                weighted_p.sum() / positives,
+                weighted_p.sum(axis=1) / positives,
             ]
-            return np.array([*metrics, *(by_decile * DECILES / positives)])
-
-
-def _hits_among(first: ArrayLike, rows_at: Floats, hits_at: Floats) -> Floats:
-    """The hits among the `first` rows by falling probability; of equal ones so many as their share."""
-    return np.asarray(np.interp(np.asarray(first, dtype=np.float64), rows_at, hits_at))
+            return np.column_stack([*metrics, by_decile * DECILES / positives[:, None]])
 
 
 def replicate_weights(rows: int, codes: Codes | None, bootstrap: int, seed: int) -> Iterator[Floats]:
-    """How often each row is drawn, replicate by replicate; rows of one group together."""
+    """How often each row is drawn, a row for each replicate, some replicates at a time; rows of one group together."""
     random = np.random.default_rng(seed)
     units = rows if codes is None else int(codes.max()) + 1
-    for _ in range(bootstrap):
-        draws = np.bincount(random.integers(0, units, units), minlength=units).astype(np.float64)
-        yield draws if codes is None else draws[codes]
+    at_once = max(1, AT_ONCE // rows)
+    for start in range(0, bootstrap, at_once):
+        draws = np.array(
+            [
+                np.bincount(random.integers(0, units, units), minlength=units)
+                for _ in range(min(at_once, bootstrap - start))
+            ],
+            dtype=np.float64,
+        )
+        yield draws if codes is None else np.take(draws, codes, axis=1)
 
 
 def estimates(point: Floats, replicates: Floats) -> list[Estimate]:

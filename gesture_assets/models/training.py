@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gesture_assets.compat.lean_imports import UNUSED_BY_XGBOOST, absent
 from gesture_assets.errors import ConfigError, ModelMismatch, TrainingRefused
 from gesture_assets.models.calibration import Calibrator, Choice, Floats, fit_calibrator, to_share
 from gesture_assets.models.matrix import (
@@ -105,7 +106,8 @@ class Model:
 
     def contributions_of(self, matrix: Matrix, scopes: pl.Series) -> Matrix:
         """As `contributions`, from an encoded matrix and the scope of each row."""
-        import xgboost
+        with absent(UNUSED_BY_XGBOOST):
+            import xgboost
 
         nothing = np.empty((0, len(self.encoding.inputs) + 1), dtype=np.float32)
         return self._by_scope(
@@ -148,7 +150,8 @@ class Model:
     @classmethod
     def load(cls, folder: Path) -> "Model":
         """The model that `save` wrote; its predictions are the same to the last bit. Raises `ModelMismatch`."""
-        import xgboost
+        with absent(UNUSED_BY_XGBOOST):
+            import xgboost
 
         missing = [name for name in (BOOSTER_FILE, MODEL_FILE) if not (folder / name).is_file()]
         description: dict[str, Any] = {} if missing else json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
@@ -272,7 +275,8 @@ def fit_booster(
     threads: int | None = None,
 ) -> "xgboost.Booster":
     """XGBoost's own fit on an encoded matrix."""
-    import xgboost
+    with absent(UNUSED_BY_XGBOOST):
+        import xgboost
 
     if threads is None and matrix.size < ONE_THREAD:
         threads = 1

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal
 
 import narwhals as nw
@@ -159,42 +160,40 @@ class Reference:
 
         `number` or `text` holds the value; both are null in the one row that counts missing values.
         """
-        parts = [
-            pl.DataFrame(
-                {
-                    "feature": feature.name,
-                    "kind": feature.kind,
-                    "feature_date": day,
-                    ("text" if feature.kind == "category" else "number"): [*sample.values.tolist(), None],
-                    "row_count": [*sample.counts.tolist(), sample.missing],
-                },
-                schema_overrides=SCHEMA,
-            )
-            for feature in self.features
-            for place, day in enumerate(self.days)
-            for sample in [feature.sample(np.arange(len(self.days)) == place)]
-        ]
-        return pl.concat([pl.DataFrame(schema=SCHEMA), *parts], how="diagonal")
+        columns: dict[str, list[Any]] = {name: [] for name in SCHEMA}
+        for feature in self.features:
+            for place, day in enumerate(self.days):
+                sample = feature.sample(np.arange(len(self.days)) == place)
+                values, rows = [*sample.values.tolist(), None], len(sample.values) + 1
+                is_text = feature.kind == "category"
+                columns["feature"] += [feature.name] * rows
+                columns["kind"] += [feature.kind] * rows
+                columns["feature_date"] += [day] * rows
+                columns["number"] += [None] * rows if is_text else values
+                columns["text"] += values if is_text else [None] * rows
+                columns["row_count"] += [*sample.counts.tolist(), sample.missing]
+        return pl.DataFrame(columns, schema=SCHEMA)
 
     @classmethod
     def from_frame(cls, frame: pl.DataFrame) -> "Reference":
-        """The reference that `to_frame` wrote."""
+        """The reference that `to_frame` wrote; of each feature and day the rows stand together."""
         days = tuple(frame["feature_date"].unique().sort())
-        features: list[Feature] = []
-        for part in frame.partition_by("feature", maintain_order=True):
-            kind: Kind = part["kind"][0]
-            column = "text" if kind == "category" else "number"
-            by_day = {
-                day[0]: Values(
-                    filled[column].to_numpy(),
-                    filled["row_count"].to_numpy(),
-                    int(rows.filter(pl.col(column).is_null())["row_count"].sum()),
-                )
-                for day, rows in part.partition_by("feature_date", as_dict=True).items()
-                for filled in [rows.drop_nulls(column)]
-            }
-            features.append(_joined(part["feature"][0], kind, [by_day[day] for day in days]))
-        return cls(days, tuple(features))
+        counts = frame["row_count"].to_numpy()
+        columns = {name: (frame[name].to_numpy(), frame[name].is_not_null().to_numpy()) for name in ("number", "text")}
+        group = ("feature", "feature_date")
+        starts = frame.select(pl.struct(group).rle_id().is_first_distinct().arg_true()).to_series()
+        heads = frame[starts].select(*group, "kind").rows()
+        by_feature: dict[str, dict[date, Values]] = {}
+        kinds: dict[str, Kind] = {}
+        for (start, end), (name, day, kind) in zip(pairwise([*starts, len(frame)]), heads, strict=True):
+            values, is_filled = (column[start:end] for column in columns["text" if kind == "category" else "number"])
+            found = counts[start:end]
+            sample = Values(values[is_filled], found[is_filled], int(found[~is_filled].sum()))
+            by_feature.setdefault(name, {})[day] = sample
+            kinds[name] = kind
+        return cls(
+            days, tuple(_joined(name, kinds[name], [of[day] for day in days]) for name, of in by_feature.items())
+        )
 
 
 def freeze(rows: Frame, features: Sequence[str], *, day: str = PARTITION, is_score: bool = False) -> Reference:

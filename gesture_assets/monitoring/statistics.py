@@ -16,6 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gesture_assets.compat.scipy_tails import hypergeometric_tails, kolmogorov_smirnov_tail
+
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Verdict = Literal["drift", "moderate", "stable", "too_few_rows"]
@@ -85,7 +87,7 @@ def chi_square(reference: ArrayLike, current: ArrayLike, *, design_effect: float
         return 0.0, 1.0
     expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
     statistic = float(np.sum((table - expected) ** 2 / expected)) / design_effect
-    return statistic, float(_scipy("stats").chi2.sf(statistic, table.shape[1] - 1))
+    return statistic, float(_special().chdtrc(table.shape[1] - 1, statistic))
 
 
 def distances(
@@ -120,26 +122,23 @@ def ks_p_value(statistic: float, reference_rows: int, current_rows: int) -> floa
     Ties, as counts have them, make it larger than it is: the test errs on the side of silence.
     """
     rows = max(1, round(reference_rows * current_rows / (reference_rows + current_rows)))
-    return float(_scipy("stats").kstwo.sf(statistic, rows))
+    return kolmogorov_smirnov_tail(statistic, rows)
 
 
 def normal_p_value(z: float) -> float:
     """The two-sided p-value of a standard normal statistic."""
-    return float(2 * _scipy("special").ndtr(-abs(z)))
+    return float(2 * _special().ndtr(-abs(z)))
 
 
 def welch_p_value(reference: Moments, current: Moments) -> float:
     """The two-sided p-value of Welch's test that two means are equal; one of the samples varies."""
-    test = _scipy("stats").ttest_ind_from_stats(
-        current.mean,
-        current.deviation,
-        current.size,
-        reference.mean,
-        reference.deviation,
-        reference.size,
-        equal_var=False,
-    )
-    return float(test.pvalue)
+    variances = [np.square(sample.deviation) / sample.size for sample in (current, reference)]
+    total = variances[0] + variances[1]
+    with np.errstate(divide="ignore", invalid="ignore"):  # a sample of one row has no degree of freedom
+        parts = [part**2 / (sample.size - 1) for part, sample in zip(variances, (current, reference), strict=True)]
+        freedom = total**2 / (parts[0] + parts[1])
+    freedom = 1.0 if np.isnan(freedom) else freedom
+    return float(2 * _special().stdtr(freedom, -abs((current.mean - reference.mean) / np.sqrt(total))))
 
 
 def exact_p_values(tables: Sequence[tuple[int, int, int, int]]) -> list[float]:
@@ -149,9 +148,7 @@ def exact_p_values(tables: Sequence[tuple[int, int, int, int]]) -> list[float]:
     new events.
     """
     yes, rows, reference_yes, reference_rows = np.array(tables, dtype=np.int64).reshape(-1, 4).T
-    population = (rows + reference_rows, yes + reference_yes, rows)
-    hypergeom = _scipy("stats").hypergeom
-    tails = np.minimum(hypergeom.cdf(yes, *population), hypergeom.sf(yes - 1, *population))
+    tails = np.minimum(*hypergeometric_tails(yes, rows + reference_rows, yes + reference_yes, rows))
     return np.fmin(1.0, 2 * tails).tolist()  # of no rows the tails are NaN
 
 
@@ -160,8 +157,11 @@ def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
 
     Source: Benjamini and Hochberg (1995).
     """
-    tested = [p for p in p_values if p is not None]
-    q_values = iter(_scipy("stats").false_discovery_control(np.clip(tested, 0, 1)).tolist() if tested else [])
+    tested = np.clip(np.array([p for p in p_values if p is not None], dtype=np.float64), 0, 1)
+    order = np.argsort(tested)
+    rising = tested[order] * (len(tested) / np.arange(1, len(tested) + 1))
+    tested[order] = np.clip(np.minimum.accumulate(rising[::-1])[::-1], 0, 1)
+    q_values = iter(tested.tolist())
     return [None if p is None else next(q_values) for p in p_values]
 
 
@@ -174,9 +174,9 @@ def verdict(effect: float, q_value: float | None, *, is_enough: bool) -> Verdict
     return "drift" if effect > MAJOR else "moderate"
 
 
-def _scipy(module: str) -> Any:
-    """A module of SciPy, which publishes no types; imported when it is first needed, as that takes a second."""
-    return import_module(f"scipy.{module}")
+def _special() -> Any:
+    """SciPy's special functions, which have no types; imported when they are first needed."""
+    return import_module("scipy.special")
 
 
 def _shares(reference: ArrayLike, current: ArrayLike) -> tuple[Floats, Floats]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gesture_assets.compat import mlflow_database, mlflow_requirements
 from gesture_assets.models.training import Model
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Tracking:
             MLFLOW_DISABLE_TELEMETRY.set(True)
 
             self.database.parent.mkdir(parents=True, exist_ok=True)
+            mlflow_database.create_database(self.database)
             mlflow.set_tracking_uri(self.uri)
             mlflow.set_registry_uri(self.uri)
             self._clients.append(mlflow.MlflowClient(self.uri, self.uri))
@@ -131,7 +133,7 @@ class Tracking:
         from mlflow import xgboost as flavour
 
         requirements = [f"xgboost-cpu=={xgboost.__version__}"]  # given: to work them out takes MLflow seconds
-        with mlflow.start_run(run_id=run_id):
+        with mlflow.start_run(run_id=run_id), mlflow_requirements.taken_as_given():
             flavour.log_model(
                 model.booster,
                 name="model",

@@ -18,6 +18,7 @@ from gesture_assets.models.evaluation import (
     importance,
     learning_curve,
 )
+from gesture_assets.models.measures import Sample, replicate_weights
 from gesture_assets.models.parameters import Parameters
 from gesture_assets.models.training import Model, train
 from gesture_assets_tests.calibration_error import expected_calibration_error
@@ -99,6 +100,14 @@ def test_no_judgement_fails_and_every_value_is_in_its_range(rows: list[tuple[int
         assert math.isnan(estimate.value) or -1e-12 <= estimate.value <= 1 + 1e-12
         assert math.isnan(estimate.low) or estimate.low <= estimate.high
     assert math.isnan(evaluation.metrics["roc_auc"].value) == (len(set(y)) == 1)
+
+
+def test_replicates_measured_together_are_each_what_they_are_alone() -> None:
+    y, p = (values.astype(float) for values in judged(300))
+    sample = Sample(y, p, 0.2)
+    (together,) = replicate_weights(len(y), np.arange(300) // 2, 40, 1)
+    alone = np.concatenate([sample.measure(drawn[None]) for drawn in together])
+    assert np.array_equal(sample.measure(together).view(np.int64), alone.view(np.int64))
 
 
 def test_segments_are_judged_alone_and_small_ones_named() -> None:
