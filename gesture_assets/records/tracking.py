@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gesture_assets.compat import mlflow_database, mlflow_requirements
+from gesture_assets.compat import mlflow_requirements
 from gesture_assets.models.training import Model
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ class Tracking:
             MLFLOW_DISABLE_TELEMETRY.set(True)
 
             self.database.parent.mkdir(parents=True, exist_ok=True)
-            mlflow_database.create_database(self.database)
             mlflow.set_tracking_uri(self.uri)
             mlflow.set_registry_uri(self.uri)
             self._clients.append(mlflow.MlflowClient(self.uri, self.uri))
