@@ -2,28 +2,33 @@
 
 A function that only puts expressions together writes the same SQL whenever its frames have the same columns and its
 other arguments are equal. To write it takes longer than to run it on a small night, so it is kept as long as the
-process lives. A function that looks at rows is refused: it is given none.
+process lives, and beside the warehouse for the next one. A function that looks at rows is refused: it is given none.
 
 Belongs here: writing such SQL, keeping it. Does not belong here: what a function asks, the steps themselves
 (`named_steps.py`).
 """
 
 import inspect
+import json
 import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import duckdb
 import narwhals as nw
 
 from gesture_assets.frames import Frame
+from gesture_assets.warehouse import query_shelf
 from gesture_assets.warehouse.named_steps import NamedSteps, columns_of
 from gesture_assets.warehouse.schemas import STEPS
 
 NAME_STEP = "name_step"  # an argument that names parts of the query: no part of what is asked
+OURS = "gesture_assets."  # functions whose code is that of the product
+ADDRESS = " at 0x"  # in the text of what has no text of its own
 DRAWN = re.compile(r"\b(?:unnamed_relation|row_index)_[0-9a-f]{8,}\b")  # names that are others each time
 
 Columns = Mapping[str, str]
@@ -47,11 +52,11 @@ kept: dict[tuple[object, ...], Query] = {}
 _writing = threading.Lock()
 
 
-def query(steps: NamedSteps, build: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """What `build` returns of its frames, as named steps of `steps`."""
+def query(steps: NamedSteps, shelf: Path | None, build: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """What `build` returns of its frames, as named steps of `steps`; `shelf`: where queries are kept on disk."""
     given = inspect.signature(build).bind(*args, **kwargs).arguments
     frames = {name: value for name, value in given.items() if isinstance(value, nw.LazyFrame)}
-    found = _query_of(build, frames, {name: value for name, value in given.items() if name not in frames})
+    found = _query_of(shelf, build, frames, {name: value for name, value in given.items() if name not in frames})
     inputs = ", ".join(
         f"input_{place} as not materialized ({frame.to_native().sql_query()})"
         for place, frame in enumerate(frames.values(), 1)
@@ -63,14 +68,24 @@ def query(steps: NamedSteps, build: Callable[P, R], *args: P.args, **kwargs: P.k
     return tuple(results) if len(results) > 1 else results[0]  # pyright: ignore[reportReturnType]
 
 
-def _query_of(build: Callable[..., Any], frames: Mapping[str, Frame], others: Mapping[str, Any]) -> Query:
+def _query_of(
+    shelf: Path | None, build: Callable[..., Any], frames: Mapping[str, Frame], others: Mapping[str, Any]
+) -> Query:
     """The query that `build(**frames, **others)` writes."""
     columns = {name: columns_of(frame) for name, frame in frames.items()}
     listed = [(name, *of_frame.items()) for name, of_frame in columns.items()]
-    key = (build, *listed, *((name, repr(value)) for name, value in others.items() if name != NAME_STEP))
+    asked = [*listed, *((name, repr(value)) for name, value in others.items() if name != NAME_STEP)]
+    key = (build, *asked)
     with _writing:
         if key not in kept:
-            kept[key] = _write(build, columns, others)
+            what = json.dumps([build.__module__, build.__qualname__, asked])
+            if shelf is None or not build.__module__.startswith(OURS) or ADDRESS in what:
+                kept[key] = _write(build, columns, others)
+            elif written := query_shelf.find(shelf, what):
+                kept[key] = Query(*written, partial(_write, build, columns, others))
+            else:
+                kept[key] = _write(build, columns, others)
+                query_shelf.put(shelf, what, (kept[key].sql, tuple(map(dict, kept[key].columns))))
         return kept[key]
 
 

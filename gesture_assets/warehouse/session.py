@@ -52,6 +52,7 @@ class Session:
     blocking: tuple[str, ...] = ()  # checks that would only report, and block here
     reads: list[str] = field(default_factory=list, init=False)  # tables that were read, in order, once each
     known: Known = field(default_factory=Known)
+    shelf: Path | None = None  # the folder of written queries
     _inputs: dict[str, str] = field(default_factory=dict, init=False)
     _gates: Gates = field(init=False)
     _steps: NamedSteps = field(init=False)
@@ -294,7 +295,7 @@ class Session:
 
     def query(self, build: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """What `build` returns of its frames; its SQL is written once (`queries.py`)."""
-        return queries.query(self._steps, build, *args, **kwargs)
+        return queries.query(self._steps, self.shelf, build, *args, **kwargs)
 
     def name_step(self, name: str, frame: Frame) -> Frame:
         """`frame` as a named part of the query that it goes into (`NamedSteps.name_step`)."""

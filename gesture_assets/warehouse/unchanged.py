@@ -15,7 +15,6 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from functools import cache
-from pathlib import Path
 
 from gesture_assets.contracts.catalogue import ancestors, domains, domains_of
 from gesture_assets.contracts.contract import Contract
@@ -23,6 +22,7 @@ from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.audit import CheckOutcome, merge_outcomes
+from gesture_assets.warehouse.code_digest import PACKAGE, code_digest
 from gesture_assets.warehouse.commits import DayVerdict, TableCommit
 from gesture_assets.warehouse.ledger import Built
 from gesture_assets.warehouse.promotion import BEFORE, BUILD
@@ -30,9 +30,6 @@ from gesture_assets.warehouse.session import Session
 
 log = logging.getLogger(__name__)
 
-PACKAGE = Path(__file__).parents[1]
-CODE = ("*.py", "*.sql", "*.toml")
-VIEWS = "views.sql"  # which the publication makes anew each night: no row depends on it
 IMPORTED = re.compile(r"^\s*(?:from|import) gesture_assets\.(\w+)", re.MULTILINE)
 # What any row depends on, beside the domains of its table and of all tables behind it.
 ROOMS: tuple[str, ...] = ("compat", "contracts", "nights", "sources", "vocabulary", "warehouse", "frames.py")
@@ -48,20 +45,6 @@ OPERATIONAL = {
     "duckdb_threads",
     "duckdb_memory_limit",
 }
-
-
-@cache
-def code_digest(rooms: frozenset[str], package: Path = PACKAGE) -> str:
-    """One hash over the code, SQL, rule sets and source descriptions of `rooms` (folders or modules) of `package`."""
-    digest = hashlib.sha256()
-    for path in sorted(path for room in rooms for path in _files(package / room)):
-        digest.update(f"{path.relative_to(package).as_posix()}:".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-def _files(room: Path) -> list[Path]:
-    return [path for pattern in CODE for path in room.rglob(pattern) if path.name != VIEWS] if room.is_dir() else [room]
 
 
 def rooms_behind(tables: Collection[str]) -> frozenset[str]:

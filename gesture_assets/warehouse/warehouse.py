@@ -94,7 +94,14 @@ class Warehouse:
             opened.lock.sign(holder)
             opened.clear()
             try:
-                yield Session(opened.connection, run, self.published, self.blocking, opened.known)
+                yield Session(
+                    opened.connection,
+                    run,
+                    self.published,
+                    self.blocking,
+                    opened.known,
+                    self.path.with_suffix(".queries"),
+                )
             except BaseException:
                 _KEPT.give_up(self.path)
                 raise

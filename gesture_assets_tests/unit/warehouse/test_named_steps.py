@@ -81,3 +81,17 @@ def test_a_named_step_is_not_taken_for_an_empty_table(open_session: Callable) ->
         with pytest.raises(duckdb.InvalidInputException, match="has no rows before"):
             step.select(nw.len()).collect()
         assert len(session.set_aside("rows", step).collect()) == 30
+
+
+def test_what_an_earlier_process_wrote_is_read(open_session: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "OURS", "gesture_assets_tests.")
+    monkeypatch.setattr(queries, "kept", {})
+    with open_session(D9) as session:
+        numbers = numbers_of(session)
+        written = rows(session, session.query(largest, numbers, 17, name_step=session.name_step))
+        (anew,) = queries.kept.values()
+    monkeypatch.setattr(queries, "kept", {})
+    monkeypatch.setattr(queries, "_write", lambda *_: pytest.fail("written again"))
+    with open_session(D9) as session:
+        assert rows(session, session.query(largest, numbers_of(session), 17, name_step=session.name_step)) == written
+    assert list(queries.kept.values()) == [anew]

@@ -1,0 +1,62 @@
+"""Written queries in a folder beside the warehouse: what one command has written, the next need not write again.
+
+They are worth nothing but time: the folder may be deleted, a file that cannot be read or written is as if it were not
+there, and none is read by other code, or beside another version of what writes SQL, than it was written by.
+
+Belongs here: the files. Does not belong here: what a query is and when it is the same (`queries.py`).
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from contextlib import suppress
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from gesture_assets.warehouse.code_digest import PACKAGE, code_digest
+
+log = logging.getLogger(__name__)
+
+WRITERS = ("duckdb", "narwhals")
+
+Written = tuple[tuple[str, ...], tuple[dict[str, str], ...]]  # the SQL of each frame, and its columns
+
+
+def find(shelf: Path, what: str) -> Written | None:
+    """What was put on `shelf` as `what` by this code."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(_path(shelf, what).read_bytes())
+        if found["what"] == what:
+            return tuple(found["sql"]), tuple(found["columns"])
+    return None
+
+
+def put(shelf: Path, what: str, written: Written) -> None:
+    """Keep `written` on `shelf`; what other code put there goes."""
+    path = _path(shelf, what)
+    sql, columns = written
+    try:
+        if not path.parent.exists():
+            shutil.rmtree(shelf, ignore_errors=True)
+            path.parent.mkdir(parents=True)
+        new = path.with_suffix(f".{os.getpid()}")
+        new.write_text(json.dumps({"what": what, "sql": sql, "columns": columns}), encoding="utf-8")
+        new.replace(path)
+    except OSError as reason:
+        log.debug("a query is not kept: %r", reason)
+
+
+def _path(shelf: Path, what: str) -> Path:
+    return shelf / _code()[:32] / f"{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"
+
+
+@cache
+def _code() -> str:
+    rooms = frozenset(
+        path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    )
+    versions = [metadata.version(name) for name in WRITERS]
+    return hashlib.sha256(json.dumps([code_digest(rooms), versions]).encode()).hexdigest()

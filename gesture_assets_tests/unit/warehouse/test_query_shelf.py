@@ -1,0 +1,49 @@
+"""A query that one process has written is read by the next; what is not as it should be is as if it were not there."""
+
+from pathlib import Path
+
+import pytest
+
+from gesture_assets.warehouse import query_shelf
+from gesture_assets.warehouse.query_shelf import find, put
+
+WRITTEN = (("select 'ö' as a", "select 1 as n"), ({"a": "VARCHAR"}, {"n": "INTEGER"}))
+
+
+def test_what_was_put_is_found_with_its_columns_in_order(tmp_path: Path) -> None:
+    assert find(tmp_path / "shelf", "a") is None
+    put(tmp_path / "shelf", "a", WRITTEN)
+    put(tmp_path / "shelf", "b", (("select 2 as y, 1 as x",), ({"y": "INTEGER", "x": "INTEGER"},)))
+    assert find(tmp_path / "shelf", "a") == WRITTEN
+    found = find(tmp_path / "shelf", "b")
+    assert found is not None
+    assert list(found[1][0]) == ["y", "x"]
+    assert find(tmp_path / "shelf", "c") is None
+    assert [path.suffix for path in (tmp_path / "shelf").rglob("*") if path.is_file()] == [".json"] * 2
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b'{"what": "a"}', b'{"what": "b", "sql": [], "columns": []}', b"\xff"]
+)
+def test_a_damaged_file_is_not_read_and_replaced(tmp_path: Path, damage: bytes) -> None:
+    put(tmp_path, "a", WRITTEN)
+    (path,) = tmp_path.rglob("*.json")
+    path.write_bytes(damage)
+    assert find(tmp_path, "a") is None
+    put(tmp_path, "a", WRITTEN)
+    assert find(tmp_path, "a") == WRITTEN
+
+
+def test_other_code_reads_nothing_of_it_and_clears_it_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "a", WRITTEN)
+    monkeypatch.setattr(query_shelf, "_code", lambda: "another version's" * 3)
+    assert find(tmp_path, "a") is None
+    put(tmp_path, "b", WRITTEN)
+    assert len(list(tmp_path.rglob("*.json"))) == 1
+
+
+def test_a_shelf_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "shelf").write_text("a file")
+    put(tmp_path / "shelf", "a", WRITTEN)
+    assert find(tmp_path / "shelf", "a") is None
+    assert (tmp_path / "shelf").read_text() == "a file"
