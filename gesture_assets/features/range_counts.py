@@ -47,7 +47,9 @@ class RangeCounts:
         first_links = _first_links(links)
         frames = (added.with_columns(milliseconds=_milliseconds("session_dwell_seconds")), recent, visits)
         ever, recent, visits = (_stints(to_polars(frame), first_links, days) for frame in frames)
-        visits = _apart(visits, len(days))
+        has_other_ids = pl.col("user_id").is_in(first_links["known_user_id"].unique().implode())
+        apart = _apart(visits.filter(has_other_ids), len(days))
+        visits = pl.concat([visits.filter(~has_other_ids).select(apart.columns), apart])
 
         self._place = {day: place for place, day in enumerate(days)}
         self._names = ever["user_id"].unique().sort()  # whoever did anything is in what was added up
@@ -142,7 +144,7 @@ def _apart(visits: pl.DataFrame, day_count: int) -> pl.DataFrame:
     held = held.with_columns(is_held=(pl.col("change").cum_sum() > 0).over(*key))
     turns = held.filter(pl.col("is_held") != pl.col("is_held").shift(1, fill_value=False).over(*key))
     turns = turns.with_columns(start="at", stop=pl.col("at").shift(-1).over(*key).fill_null(day_count))
-    return turns.filter("is_held")
+    return turns.filter("is_held").select(*key, "start", "stop")
 
 
 # ---- states --------------------------------------------------------------------------------------------------------
