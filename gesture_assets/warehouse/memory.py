@@ -38,15 +38,16 @@ def writing(connection: duckdb.DuckDBPyConnection, columns: int) -> Iterator[Non
     Each thread holds a group of 122,880 rows for itself: of a wide table several threads take twice the memory and half
     as much processor time again, and are hardly done sooner.
     """
-    (threads,) = connection.execute("select current_setting('threads')").fetchone() or (1,)
-    if columns < WIDE or threads == 1:
+    if columns < WIDE:
         yield
         return
-    connection.execute("set threads = 1")
-    try:
-        yield
-    finally:
-        connection.execute(f"set threads = {threads}")
+    with connection.cursor() as beside:  # whatever becomes of the transaction
+        (threads,) = beside.execute("select current_setting('threads')").fetchone() or (1,)
+        beside.execute("set threads = 1")
+        try:
+            yield
+        finally:
+            beside.execute(f"set threads = {threads}")
 
 
 @contextmanager

@@ -3,10 +3,11 @@
 from datetime import date, datetime
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from gesture_assets.errors import NotEnoughMemory
-from gesture_assets.warehouse.memory import LEAST, MOST, UNITS
+from gesture_assets.warehouse.memory import LEAST, MOST, UNITS, WIDE, writing
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.warehouse import Warehouse, connect
 
@@ -49,3 +50,24 @@ def test_what_is_larger_than_the_limit_is_put_aside_on_disk(tmp_path: Path) -> N
         )
         assert session.connection.execute("select count(*) from scratch.main.large").fetchone() == (3_000_000,)
         assert list((tmp_path / "warehouse.spill").iterdir())
+
+
+def test_a_wide_table_is_written_by_one_thread_even_where_that_fails() -> None:
+    def threads() -> int:
+        return connection.cursor().execute("select current_setting('threads')").fetchall()[0][0]
+
+    with connect(threads=2) as connection:
+        connection.execute("create table numbers (n integer not null)")
+        with writing(connection, WIDE - 1):
+            assert threads() == 2
+        connection.execute("begin")
+        meanwhile: list[int] = []
+
+        def fail() -> None:
+            with writing(connection, WIDE):
+                meanwhile.append(threads())
+                connection.execute("insert into numbers values (null)")
+
+        with pytest.raises(duckdb.ConstraintException):
+            fail()
+        assert (meanwhile, threads()) == ([1], 2)
