@@ -35,6 +35,7 @@ from sqlalchemy import bindparam
 from gesture_assets.compat.dagster_packing import pack, unpack
 
 PLANNED, EVALUATED = DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED, DagsterEventType.ASSET_CHECK_EVALUATION
+OUTPUT = DagsterEventType.STEP_OUTPUT
 MATERIALIZED = DagsterEventType.ASSET_MATERIALIZATION
 ASSETS = (MATERIALIZED, DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
 # Told many at a time, and followed at once by one that is not: a step's start or end, a run's.
@@ -89,6 +90,7 @@ class StepwiseEventLog(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._held: list[EventLogEntry] = []
+        self._unindexed: list[tuple[EventLogEntry, dict[str, Any]]] = []  # in their run's file already
         self._holding = threading.RLock()
         # Whoever reads these columns in this process, of whichever storage, is given texts.
         Events.c.event.type = Checks.c.evaluation_event.type = Packed()
@@ -165,19 +167,25 @@ class StepwiseEventLog(SqliteEventLogStorage):
         return row | {"event": pack(row["event"])}
 
     def _write_held(self) -> None:
+        """Write what is held, of one run after the other; what could not be written is held, and tried again."""
         with self._holding:
-            held, self._held = self._held, []
-            for run_id, events in groupby(held, lambda event: event.run_id):
-                self._write(run_id, [(event, self._event_to_row(event)) for event in _once(list(events))])
-
-    def _write(self, run_id: str, told: Sequence[tuple[EventLogEntry, dict[str, Any]]]) -> None:
-        """Events of one run and their rows, to the run's file and to the index of all runs."""
-        with super()._connect(run_id) as connection:
-            connection.execute(Events.insert(), [row for _, row in told])
-        indexed = [(event, row) for event, row in told if event.dagster_event_type is not DagsterEventType.STEP_OUTPUT]
-        if indexed:
-            with super()._connect(INDEX_SHARD_NAME) as connection:
-                self._index(connection, *zip(*indexed, strict=True))
+            while self._held or self._unindexed:
+                if not self._unindexed:
+                    run_id, events = next(groupby(list(self._held), lambda event: event.run_id))
+                    events = list(events)
+                    told = [(event, self._event_to_row(event)) for event in _once(events)]
+                    with super()._connect(run_id) as connection:
+                        connection.execute(Events.insert(), [row for _, row in told])
+                    del self._held[: len(events)]
+                    self._unindexed = [
+                        (event, row)
+                        for event, row in told
+                        if event.dagster_event_type is not DagsterEventType.STEP_OUTPUT
+                    ]
+                if self._unindexed:
+                    with super()._connect(INDEX_SHARD_NAME) as connection:
+                        self._index(connection, *zip(*self._unindexed, strict=True))
+                    self._unindexed = []
 
     def _index(self, connection: Any, events: Sequence[EventLogEntry], rows: Sequence[dict[str, Any]]) -> None:
         """The events and what Dagster looks up by asset or check, many in a statement."""

@@ -30,7 +30,11 @@ def unpack(stored: bytes | str | None) -> str | None:
     """What was packed, or `stored` itself where it is a text: of a home, or by a storage, that packs nothing."""
     if not isinstance(stored, bytes):
         return stored
-    return zlib.decompressobj(-WINDOW, _examples()).decompress(stored.removeprefix(FORM)).decode()
+    if not stored.startswith(FORM):
+        raise ValueError(
+            f"an event in Dagster's storage is packed in a form that this version does not know: {stored[:1]}"
+        )
+    return zlib.decompressobj(-WINDOW, _examples()).decompress(stored[len(FORM) :]).decode()
 
 
 def replaced(stored: bytes | str | None, before: str, after: str) -> bytes | str | None:

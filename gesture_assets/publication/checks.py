@@ -75,7 +75,7 @@ def differences(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract]) -
 
 
 def newest_day(con: duckdb.DuckDBPyConnection) -> date | None:
-    """The newest day of any table in the file that `con` has open, by its manifest; None of a file without rows."""
+    """The newest day of any table in the file that `con` has open, by its manifest; None where no day has a verdict."""
     ((newest,),) = con.execute("select max(as_of_date) from manifest").fetchall()
     return newest
 

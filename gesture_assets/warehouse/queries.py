@@ -1,8 +1,9 @@
 """Queries that are written once: the SQL of a function of frames, for every call with frames of the same columns.
 
 A function that only puts expressions together writes the same SQL whenever its frames have the same columns and its
-other arguments are equal. To write it takes longer than to run it on a small night, so it is kept as long as the
-process lives, and beside the warehouse for the next one. A function that looks at rows is refused: it is given none.
+other arguments the same text (`repr`). To write it takes longer than to run it on a small night, so it is kept as long
+as the process lives, and beside the warehouse for the next one. A function that looks at rows is refused: it is given
+none.
 
 Belongs here: writing such SQL, keeping it. Does not belong here: what a function asks, the steps themselves
 (`named_steps.py`).
@@ -28,7 +29,7 @@ from gesture_assets.warehouse.schemas import STEPS
 
 NAME_STEP = "name_step"  # an argument that names parts of the query: no part of what is asked
 OURS = "gesture_assets."  # functions whose code is that of the product
-ADDRESS = " at 0x"  # in the text of what has no text of its own
+NAMELESS = (" at 0x", "<locals>")  # in the text of what another process cannot know by its text
 DRAWN = re.compile(r"\b(?:unnamed_relation|row_index)_[0-9a-f]{8,}\b")  # names that are others each time
 
 Columns = Mapping[str, str]
@@ -79,7 +80,7 @@ def _query_of(
     with _writing:
         if key not in kept:
             what = json.dumps([build.__module__, build.__qualname__, asked])
-            if shelf is None or not build.__module__.startswith(OURS) or ADDRESS in what:
+            if shelf is None or not build.__module__.startswith(OURS) or any(sign in what for sign in NAMELESS):
                 kept[key] = _write(build, columns, others)
             elif written := query_shelf.find(shelf, what):
                 kept[key] = Query(*written, partial(_write, build, columns, others))

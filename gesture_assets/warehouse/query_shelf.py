@@ -12,15 +12,15 @@ import logging
 import os
 import shutil
 from contextlib import suppress
-from functools import cache
-from importlib import metadata
 from pathlib import Path
+
+import duckdb
+import narwhals as nw
 
 from gesture_assets.warehouse.code_digest import PACKAGE, code_digest
 
 log = logging.getLogger(__name__)
 
-WRITERS = ("duckdb", "narwhals")
 
 Written = tuple[tuple[str, ...], tuple[dict[str, str], ...]]  # the SQL of each frame, and its columns
 
@@ -29,8 +29,9 @@ def find(shelf: Path, what: str) -> Written | None:
     """What was put on `shelf` as `what` by this code."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         found = json.loads(_path(shelf, what).read_bytes())
-        if found["what"] == what:
-            return tuple(found["sql"]), tuple(found["columns"])
+        sql, columns = tuple(map(str, found["sql"])), tuple(map(dict, found["columns"]))
+        if found["what"] == what and len(sql) == len(columns) > 0:
+            return sql, columns
     return None
 
 
@@ -50,13 +51,17 @@ def put(shelf: Path, what: str, written: Written) -> None:
 
 
 def _path(shelf: Path, what: str) -> Path:
-    return shelf / _code()[:32] / f"{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"
+    return shelf / CODE[:32] / f"{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"
 
 
-@cache
-def _code() -> str:
+def written_by(package: Path = PACKAGE) -> str:
+    """One hash over the code of `package` and the versions of the libraries that write SQL."""
     rooms = frozenset(
-        path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+        path.name for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
     )
-    versions = [metadata.version(name) for name in WRITERS]
-    return hashlib.sha256(json.dumps([code_digest(rooms), versions]).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps([code_digest(rooms, package), duckdb.__version__, nw.__version__]).encode()
+    ).hexdigest()
+
+
+CODE = written_by()  # when this process began: files that change while it lives are not what it runs

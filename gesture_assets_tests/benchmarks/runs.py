@@ -28,7 +28,14 @@ from gesture_assets.sources.personal import pseudonym_key
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets_tests.benchmarks import product
 from gesture_assets_tests.benchmarks.by_hand import landed_sql
-from gesture_assets_tests.benchmarks.cost import a_training, cold_night, floor, nights_in_one_run, warm_nights
+from gesture_assets_tests.benchmarks.cost import (
+    a_training,
+    cold_night,
+    cold_night_of_new_code,
+    floor,
+    nights_in_one_run,
+    warm_nights,
+)
 from gesture_assets_tests.benchmarks.demo_model import demo_model
 from gesture_assets_tests.benchmarks.drift import drift_report
 from gesture_assets_tests.benchmarks.history import built, copied, warm_up
@@ -186,6 +193,7 @@ RUNS: dict[str, Callable[..., Figures]] = {
         drift_report,
         nights_in_one_run,
         cold_night,
+        cold_night_of_new_code,
         a_training,
         warm_nights,
         floor,

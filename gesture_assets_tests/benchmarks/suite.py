@@ -273,7 +273,7 @@ def fixed(bench: Bench, size: Size) -> Part:
 
 def cost(bench: Bench, size: Size) -> Part:
     """CPU seconds of a small company's nights, beside the least that Dagster and the libraries take."""
-    names = ["nights_in_one_run", "floor", "cold_night", "warm_nights"]
+    names = ["nights_in_one_run", "floor", "cold_night", "cold_night_of_new_code", "warm_nights"]
     if size.days >= DAYS_TO_LEARN_FROM:
         names.append("a_training")
     found = {name: bench.run(name, size) for name in names}
@@ -288,6 +288,7 @@ def cost(bench: Bench, size: Size) -> Part:
             Limit("CPU seconds of a warm night of 60 users", spent["warm_nights"], 4),
             Limit("CPU seconds of a warm night in which nothing changed", spent["nothing_changed"], 1.5),
             Limit(f"CPU seconds of {size.days} nights in one run", spent["nights_in_one_run"], 0.8 * size.days),
+            Limit(f"GB at most during {size.days} nights", found["nights_in_one_run"]["peak_bytes"] / 1e9, 1.2),
             Limit("MB of run storage", found["nights_in_one_run"]["run_storage_bytes"] / 1e6, 25),
             *(Limit("CPU seconds of a training", spent[name], 15) for name in names if name == "a_training"),
         ],

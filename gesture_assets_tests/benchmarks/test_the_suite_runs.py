@@ -81,7 +81,14 @@ def test_small_nights_are_compared_with_an_empty_job(tmp_path: Path) -> None:
     part = run_suite(tmp_path / "bench.json", *sizes, "--only", "cost")["cost"]
     figures, limits = part["figures"], {limit["what"]: limit["found"] for limit in part["limits"]}
     spent = {name: run["processor_seconds"] for name, run in figures.items()}
-    assert set(spent) == {"nights_in_one_run", "floor", "cold_night", "warm_nights", "nothing_changed"}
+    assert set(spent) == {
+        "nights_in_one_run",
+        "floor",
+        "cold_night",
+        "cold_night_of_new_code",
+        "warm_nights",
+        "nothing_changed",
+    }
     assert limits["a cold night ÷ the floor"] == pytest.approx(spent["cold_night"] / spent["floor"])
     assert spent["nothing_changed"] < spent["warm_nights"] < spent["cold_night"]
     assert 1 < limits["MB of run storage"] < 1_000

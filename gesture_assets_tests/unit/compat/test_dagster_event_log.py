@@ -212,3 +212,24 @@ def schema(file: Path) -> tuple[list[tuple[Any, ...]], ...]:
     )
     with closing(sqlite3.connect(file)) as connection:
         return tuple(connection.execute(question).fetchall() for question in questions)
+
+
+@pytest.mark.parametrize("home", ["ours"], indirect=True)
+def test_what_could_not_be_written_is_held_and_written_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = ["the index is locked"]
+    index = StepwiseEventLog._index
+
+    def refuse_once(self: StepwiseEventLog, *told: Any) -> None:
+        if refusals:
+            raise TimeoutError(refusals.pop())
+        index(self, *told)
+
+    with dg.DagsterInstance.get() as instance:
+        monkeypatch.setattr(StepwiseEventLog, "_index", refuse_once)
+        with pytest.raises(TimeoutError, match="the index is locked"):
+            run(instance)
+        (record,) = instance.get_run_records()
+        kinds = told(instance, record.dagster_run.run_id)
+        (row,) = checks(instance, "odd")
+    assert kinds == 2 * ["ASSET_MATERIALIZATION_PLANNED"] + 2 * ["ASSET_CHECK_EVALUATION_PLANNED"]
+    assert row == (DAY, Status.PLANNED, False)

@@ -1,11 +1,12 @@
 """A query that one process has written is read by the next; what is not as it should be is as if it were not there."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from gesture_assets.warehouse import query_shelf
-from gesture_assets.warehouse.query_shelf import find, put
+from gesture_assets.warehouse.query_shelf import CODE, PACKAGE, find, put, written_by
 
 WRITTEN = (("select 'ö' as a", "select 1 as n"), ({"a": "VARCHAR"}, {"n": "INTEGER"}))
 
@@ -23,7 +24,16 @@ def test_what_was_put_is_found_with_its_columns_in_order(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"{", b"[]", b'{"what": "a"}', b'{"what": "b", "sql": [], "columns": []}', b"\xff"]
+    "damage",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"what": "a"}',
+        b'{"what": "b", "sql": ["select 1"], "columns": [{}]}',
+        b'{"what": "a", "sql": [], "columns": []}',
+        b"\xff",
+    ],
 )
 def test_a_damaged_file_is_not_read_and_replaced(tmp_path: Path, damage: bytes) -> None:
     put(tmp_path, "a", WRITTEN)
@@ -36,7 +46,7 @@ def test_a_damaged_file_is_not_read_and_replaced(tmp_path: Path, damage: bytes) 
 
 def test_other_code_reads_nothing_of_it_and_clears_it_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, "a", WRITTEN)
-    monkeypatch.setattr(query_shelf, "_code", lambda: "another version's" * 3)
+    monkeypatch.setattr(query_shelf, "CODE", "another version's" * 3)
     assert find(tmp_path, "a") is None
     put(tmp_path, "b", WRITTEN)
     assert len(list(tmp_path.rglob("*.json"))) == 1
@@ -47,3 +57,14 @@ def test_a_shelf_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     put(tmp_path / "shelf", "a", WRITTEN)
     assert find(tmp_path / "shelf", "a") is None
     assert (tmp_path / "shelf").read_text() == "a file"
+
+
+@pytest.mark.parametrize("changed", ["features/user_features.py", "frames.py", "events/views.sql", None])
+def test_code_that_writes_other_sql_is_other_code(tmp_path: Path, changed: str | None) -> None:
+    package = tmp_path / "gesture_assets"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    if changed:
+        with (package / changed).open("a") as file:
+            file.write("\n")
+    # Views are made anew by each publication: no query of a step reads them.
+    assert (written_by(package) == CODE) is (changed is None or changed.endswith("views.sql"))
