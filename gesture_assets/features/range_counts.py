@@ -19,6 +19,7 @@ import numpy.typing as npt
 import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.errors import ContractBreach
 from gesture_assets.events.roll_up import COUNTS
 from gesture_assets.events.tables import ATTRIBUTES
 from gesture_assets.features.feature_registry import WINDOWS
@@ -159,12 +160,30 @@ class _Amounts:
         row, place = np.nonzero(matrix)
         self.shape, self.kind = (len(columns), size), kind
         self.number, self.cell = matrix[row, place], place * size + stints["user"].to_numpy()[row]
+        _refuse_overflow(self.number, self.cell, columns, size)
         self._bounds = np.searchsorted(row, np.arange(len(matrix) + 1))
 
     def of(self, rows: Numbers) -> Numbers:
         """The places of the numbers of `rows`."""
         first, count = self._bounds[rows], np.diff(self._bounds)[rows]
         return np.arange(int(count.sum())) + np.repeat(first - np.cumsum(count) + count, count)
+
+
+def _refuse_overflow(number: Numbers, cell: Numbers, columns: Sequence[str], size: int) -> None:
+    """Raise `ContractBreach` where the sum of a user could be more than the kind of `number` holds."""
+    most = np.iinfo(number.dtype).max
+    if np.abs(number, dtype=np.float64).sum() < most:
+        return
+    sums = np.bincount(cell, np.abs(number, dtype=np.float64))
+    if sums.max() >= most:
+        column = columns[int(sums.argmax()) // size]
+        raise ContractBreach(
+            "What a user did cannot be added up.",
+            expected=f"{column} of a user to be less than {most:,} in all",
+            found=f"{sums.max():,.0f}",
+            where="daily_activity",
+            next_step="find the value that cannot be true:  select * from daily_activity order by dwell_seconds desc",
+        )
 
 
 class _ByDay:

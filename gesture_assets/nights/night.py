@@ -67,8 +67,10 @@ class Night:
         return self.session.read(self.contract(contract), days=self.days, **window)
 
     def read_window(self, contract: Contract) -> Frame:
-        """The rows of the days that are being built."""
-        return self.read(contract, since=self.days[0], through=self.days[-1])
+        """The rows of the days that are being built; days between them that are left out may have some."""
+        rows = self.read(contract, since=self.days[0], through=self.days[-1])
+        has_gaps = (self.days[-1] - self.days[0]).days >= len(self.days)
+        return rows.filter(nw.col(PARTITION).is_in(self.days)) if has_gaps else rows
 
     def select(self, contract: Contract, where: str = "true") -> Frame:
         """See `Session.select`."""

@@ -234,8 +234,11 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
 
 
 def finite_sql(number: str) -> str:
-    """The SQL expression `number` where it is one. Not a number is more than any, so it fails as the infinite does."""
-    return f"if(abs({number}) <= {LARGEST_NUMBER}, {number}, null)"
+    """The SQL expression `number` where it is one. Not a number is more than any, so it fails as the infinite does.
+
+    Zero has no sign: of two zeros that are equal, which one is the greatest would depend on the order of rows.
+    """
+    return f"case when abs({number}) <= {LARGEST_NUMBER} then if({number} = 0, 0::double, {number}) end"
 
 
 def holds_ip(text: str) -> str:

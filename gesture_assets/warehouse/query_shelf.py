@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -27,31 +26,37 @@ Written = tuple[tuple[str, ...], tuple[dict[str, str], ...]]  # the SQL of each 
 
 def find(shelf: Path, what: str) -> Written | None:
     """What was put on `shelf` as `what` by this code."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads(_path(shelf, what).read_bytes())
-        sql, columns = tuple(map(str, found["sql"])), tuple(map(dict, found["columns"]))
-        if found["what"] == what and len(sql) == len(columns) > 0:
-            return sql, columns
-    return None
+    try:
+        digest, text = _path(shelf, what).read_text(encoding="utf-8").split("\n", 1)
+    except (OSError, ValueError):
+        return None
+    if digest != _digest(what, text):
+        return None
+    sql, columns = json.loads(text)
+    return tuple(sql), tuple(columns)
 
 
 def put(shelf: Path, what: str, written: Written) -> None:
     """Keep `written` on `shelf`; what other code put there goes."""
-    path = _path(shelf, what)
-    sql, columns = written
+    path, text = _path(shelf, what), json.dumps(written)
     try:
         if not path.parent.exists():
             shutil.rmtree(shelf, ignore_errors=True)
             path.parent.mkdir(parents=True)
         new = path.with_suffix(f".{os.getpid()}")
-        new.write_text(json.dumps({"what": what, "sql": sql, "columns": columns}), encoding="utf-8")
+        new.write_text(f"{_digest(what, text)}\n{text}", encoding="utf-8")
         new.replace(path)
     except OSError as reason:
         log.debug("a query is not kept: %r", reason)
 
 
 def _path(shelf: Path, what: str) -> Path:
-    return shelf / CODE[:32] / f"{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"
+    return shelf / CODE[:32] / f"{_digest(what)[:32]}.json"
+
+
+def _digest(*texts: str) -> str:
+    """Of the first line of a file: what was written, and that it is still that."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def written_by(package: Path = PACKAGE) -> str:

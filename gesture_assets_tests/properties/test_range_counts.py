@@ -5,9 +5,11 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gesture_assets.errors import ContractBreach
 from gesture_assets.events.roll_up import activity_to_date
 from gesture_assets.events.tables import ATTRIBUTES, DAILY_ACTIVITY, IDENTITY_LINKS
 from gesture_assets.features.range_counts import RangeCounts
@@ -88,3 +90,11 @@ def test_range_counts(made: tuple[pl.DataFrame, pl.DataFrame, list[date]], inclu
         counts = pl.concat([counting.of(part) for part in parts])
         found = features_of_counts(lazy(counts), nobody, moments, tags=())
         assert collected(found, CONTRACT).equals(expected)
+
+
+def test_sums_that_are_too_large_are_refused_by_name() -> None:
+    activity, links, days = world(2)
+    far = activity.with_columns(dwell_seconds=pl.lit(4e15))
+    frames = (lazy(far), lazy(links), added_activity(lazy(far), None, None, include_bots=True))
+    with pytest.raises(ContractBreach, match="milliseconds of a user to be less than 9,223,372"):
+        RangeCounts(*frames, days)

@@ -1,6 +1,7 @@
 """A query that one process has written is read by the next; what is not as it should be is as if it were not there."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,22 +24,21 @@ def test_what_was_put_is_found_with_its_columns_in_order(tmp_path: Path) -> None
     assert [path.suffix for path in (tmp_path / "shelf").rglob("*") if path.is_file()] == [".json"] * 2
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b'{"what": "a"}',
-        b'{"what": "b", "sql": ["select 1"], "columns": [{}]}',
-        b'{"what": "a", "sql": [], "columns": []}',
-        b"\xff",
-    ],
-)
-def test_a_damaged_file_is_not_read_and_replaced(tmp_path: Path, damage: bytes) -> None:
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "half": lambda whole: whole[: len(whole) // 2],
+    "no text": lambda _: b"\xff",
+    "deep": lambda _: b"[" * 200_000,
+    "another digit": lambda whole: whole.replace(b"select 1", b"select 2"),
+    "of another query": lambda whole: b"0" * 64 + whole[64:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_not_read_and_replaced(tmp_path: Path, damage: str) -> None:
     put(tmp_path, "a", WRITTEN)
     (path,) = tmp_path.rglob("*.json")
-    path.write_bytes(damage)
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
     assert find(tmp_path, "a") is None
     put(tmp_path, "a", WRITTEN)
     assert find(tmp_path, "a") == WRITTEN
