@@ -12,7 +12,7 @@ from gesture_assets.nights import night as open_night
 from gesture_assets.settings import load_settings
 from gesture_assets.sources import landing_index
 from gesture_assets_tests.running import content_hashes, failures, published, run_night, warehouse
-from gesture_assets_tests.small_world import DAYS
+from gesture_assets_tests.small_world import DAYS, land
 from gesture_assets_tests.worlds import SMALL_MOMENT, world_in_use
 
 pytestmark = pytest.mark.slow
@@ -212,3 +212,18 @@ def test_the_night_says_which_days_late_events_belong_to(copied_world: Callable[
     assert (with_late["late_events"], with_late["days_of_late_events"]) == (1, str(D0))
     assert (without["late_events"], without["days_of_late_events"]) == (0, "none")
     assert (with_late["duplicates"], without["duplicates"]) == (0, 2)
+
+
+def test_a_quiet_day_that_was_asked_for_by_itself_does_not_spoil_a_range_over_it(
+    data_dir: Path, write_crm: Callable[..., Path]
+) -> None:
+    before, quiet, after = DAYS[:3]
+    land(data_dir, days=(before, after))
+    people = [(n, f"No. {n}", f"n{n}@example.com", 3, "2026-02-20", "GB") for n in range(100)]
+    write_crm(people, transactions=[(n, "2026-02-25", "", f"n{n}@example.com", "GB", n) for n in range(1, 9)])
+    assert not run_night(quiet).success
+    assert ("validated_subscribers", quiet) in content_hashes(data_dir)
+    run_night(before, after).raise_failure()
+    live = content_hashes(data_dir)
+    for table in ("user_features", "top_users"):
+        assert sorted(day for name, day in live if name == table) == [before, after]
