@@ -202,6 +202,7 @@ def pandas(bench: Bench, size: Size) -> Part:
                 3,
                 is_floor=True,
             ),
+            Limit("GB at most, from CSV", ours["peak_bytes"] / 1e9, 2.5),
         ],
     )
 
