@@ -320,6 +320,7 @@ def run_range(
         info = replace(info, run_id=run_id) if run_id else info
         first = not info.is_only_backfill
         stack.enter_context(queue.register(info.run_id, f"{job_name} of {window}", info.days, goes_first=first))
+        readers_have = settings.published.resolve()
         result = job.execute_in_process(
             instance=instance,
             run_id=info.run_id,
@@ -346,9 +347,10 @@ def run_range(
         failures = [event for event in result.all_node_events if event.event_type_value == "STEP_FAILURE"]
         for text in dict.fromkeys(map(_words_of, failures)):  # an interrupted run says so once
             console(stderr=True).print(text, style="red", highlight=False, markup=False, soft_wrap=True)
+        is_new = settings.published.resolve() != readers_have
+        readers = "What had been made by then is published." if is_new else "The published file is unchanged."
         console(stderr=True).print(
-            f"The night of {window} failed (run {result.run_id[:8]}). The published file is unchanged.",
-            style="bold red",
+            f"The night of {window} failed (run {result.run_id[:8]}). {readers}", style="bold red"
         )
         errors = [getattr(event.event_specific_data, "error", None) for event in result.all_events]
         if any(map(_is_interrupted, errors)):

@@ -24,7 +24,7 @@ from gesture_assets.warehouse.warehouse import kept_open
 NOW_TAG = "gesture/now"
 MACHINE_FAILURES = (OSError, MemoryError, duckdb.IOException)
 INTERRUPTS = (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)
-INTERRUPTED = "The run was interrupted. Next: gesture run"
+INTERRUPTED = "The run was interrupted. Next: the same command once more"
 MOST_BUILDERS = 100  # times a step waits for runs that build what it needs
 
 
