@@ -39,7 +39,7 @@ OUTPUT = DagsterEventType.STEP_OUTPUT
 MATERIALIZED = DagsterEventType.ASSET_MATERIALIZATION
 ASSETS = (MATERIALIZED, DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
 # Told many at a time, and followed at once by one that is not: a step's start or end, a run's.
-HELD = {PLANNED, EVALUATED, *ASSETS, DagsterEventType.STEP_OUTPUT}
+HELD = {PLANNED, EVALUATED, *ASSETS, OUTPUT}
 
 LONG = {"sql", "days", "dagster/column_lineage"}  # of a materialisation's metadata
 
@@ -171,17 +171,13 @@ class StepwiseEventLog(SqliteEventLogStorage):
         with self._holding:
             while self._held or self._unindexed:
                 if not self._unindexed:
-                    run_id, events = next(groupby(list(self._held), lambda event: event.run_id))
-                    events = list(events)
+                    run_id, of_run = next(groupby(self._held, lambda event: event.run_id))
+                    events = list(of_run)
                     told = [(event, self._event_to_row(event)) for event in _once(events)]
                     with super()._connect(run_id) as connection:
                         connection.execute(Events.insert(), [row for _, row in told])
                     del self._held[: len(events)]
-                    self._unindexed = [
-                        (event, row)
-                        for event, row in told
-                        if event.dagster_event_type is not DagsterEventType.STEP_OUTPUT
-                    ]
+                    self._unindexed = [(event, row) for event, row in told if event.dagster_event_type is not OUTPUT]
                 if self._unindexed:
                     with super()._connect(INDEX_SHARD_NAME) as connection:
                         self._index(connection, *zip(*self._unindexed, strict=True))
@@ -258,7 +254,7 @@ def _once(events: Sequence[EventLogEntry]) -> Iterator[EventLogEntry]:
     for event in events:
         told = event.get_dagster_event()._replace(logging_tags={})
         data: Any = told.event_specific_data
-        if event.dagster_event_type is DagsterEventType.STEP_OUTPUT:
+        if event.dagster_event_type is OUTPUT:
             told = told._replace(event_specific_data=data._replace(metadata={}))
         elif event.dagster_event_type is EVALUATED:
             told = told._replace(step_handle=None, node_handle=None, message=None)

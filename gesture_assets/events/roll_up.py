@@ -31,9 +31,14 @@ SESSION_SUMS = (
 )
 
 
+def whole_milliseconds(seconds: nw.Expr) -> nw.Expr:
+    """`seconds` as whole milliseconds: they add up to the same whatever the order of rows, which floats do not."""
+    return (seconds.fill_null(0) * 1000).round(0).cast(nw.Int64)
+
+
 def milliseconds(seconds: nw.Expr) -> nw.Expr:
-    """The sum of `seconds` as whole milliseconds: the same whatever the order of rows, which sums of floats are not."""
-    return (seconds.fill_null(0) * 1000).round(0).cast(nw.Int64).sum().cast(nw.Int64)
+    """The sum of `seconds` as whole milliseconds."""
+    return whole_milliseconds(seconds).sum().cast(nw.Int64)
 
 
 def exact_seconds(seconds: nw.Expr) -> nw.Expr:
@@ -178,10 +183,5 @@ def activity_to_date(activity: Frame, earlier: Frame | None, day: date) -> Frame
     """The totals of every user at the end of `day`: those of an `earlier` month and the `activity` known since."""
     rows = as_totals(activity)
     everything = rows if earlier is None else nw.concat([earlier.select(*ACTIVITY_TO_DATE.column_names), rows])
-    return totals_of(everything, day)
-
-
-def totals_of(rows: Frame, day: date) -> Frame:
-    """`rows` in the columns of `activity_to_date`, all of them known by `day`, added up to that day's."""
-    totals = add_up(rows, ("user_id", "is_bot")).with_columns(nw.lit(day).cast(nw.Date).alias(PARTITION))
+    totals = add_up(everything, ("user_id", "is_bot")).with_columns(nw.lit(day).cast(nw.Date).alias(PARTITION))
     return totals.select(*ACTIVITY_TO_DATE.column_names)

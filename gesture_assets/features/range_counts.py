@@ -20,7 +20,7 @@ import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import ContractBreach
-from gesture_assets.events.roll_up import COUNTS
+from gesture_assets.events.roll_up import COUNTS, whole_milliseconds
 from gesture_assets.events.tables import ATTRIBUTES
 from gesture_assets.features.feature_registry import WINDOWS
 from gesture_assets.features.user_features import DWELL_DAYS, TREND_DAYS, WINDOWED
@@ -41,16 +41,14 @@ class RangeCounts:
         """The arguments are those of `activity_counts`; nothing that is known after the last of `days` matters."""
         oldest = nw.lit(days[0] - timedelta(days=max(WINDOWS) - 1)).cast(nw.Date)
         recent = activity.filter(nw.col("activity_date") >= oldest).select(
-            PARTITION, "user_id", "activity_date", *WINDOWED, milliseconds=_milliseconds("dwell_seconds")
+            PARTITION, "user_id", "activity_date", *WINDOWED, milliseconds=whole_milliseconds(nw.col("dwell_seconds"))
         )
         visits = activity.filter(nw.col("event_count") > 0).group_by("user_id", "activity_date")
         visits = visits.agg(nw.col(PARTITION).min())
         first_links = _first_links(links)
-        frames = (added.with_columns(milliseconds=_milliseconds("session_dwell_seconds")), recent, visits)
-        ever, recent, visits = (_stints(to_polars(frame), first_links, days) for frame in frames)
-        has_other_ids = pl.col("user_id").is_in(first_links["known_user_id"].unique().implode())
-        apart = _apart(visits.filter(has_other_ids), len(days))
-        visits = pl.concat([visits.filter(~has_other_ids).select(apart.columns), apart])
+        added = added.with_columns(milliseconds=whole_milliseconds(nw.col("session_dwell_seconds")))
+        ever, recent, visits = (_stints(to_polars(frame), first_links, days) for frame in (added, recent, visits))
+        visits = _apart(visits, first_links, len(days))
 
         self._place = {day: place for place, day in enumerate(days)}
         self._names = ever["user_id"].unique().sort()  # whoever did anything is in what was added up
@@ -105,10 +103,6 @@ class RangeCounts:
 # ---- who has a row, and when ---------------------------------------------------------------------------------------
 
 
-def _milliseconds(seconds: str) -> nw.Expr:
-    return (nw.col(seconds).fill_null(0) * 1000).round(0).cast(nw.Int64)
-
-
 def _first_links(links: Frame) -> pl.DataFrame:
     """`anonymous_user_id`, `known_user_id` and `linked_date`, the day on which the first link of each was known."""
     in_order = to_polars(links).sort(PARTITION, "linked_at", "user_id")
@@ -136,16 +130,19 @@ def _place(when: pl.Expr, days: Sequence[date]) -> pl.Expr:
     return pl.lit(pl.Series(days)).search_sorted(when.fill_null(date.max)).cast(pl.Int64)
 
 
-def _apart(visits: pl.DataFrame, day_count: int) -> pl.DataFrame:
+def _apart(visits: pl.DataFrame, first_links: pl.DataFrame, day_count: int) -> pl.DataFrame:
     """Stints of users' dates, none of which overlap: a date on which two ids of one person were active is one."""
     key = ("user_id", "activity_date")
-    begun = visits.select(*key, at="start", change=pl.lit(1))
-    ended = visits.select(*key, at="stop", change=pl.lit(-1))
+    has_other_ids = pl.col("user_id").is_in(first_links["known_user_id"].unique().implode())
+    alone, several = visits.filter(~has_other_ids), visits.filter(has_other_ids)
+    begun = several.select(*key, at="start", change=pl.lit(1))
+    ended = several.select(*key, at="stop", change=pl.lit(-1))
     held = pl.concat([begun, ended]).group_by(*key, "at").agg(pl.col("change").sum()).sort(*key, "at")
     held = held.with_columns(is_held=(pl.col("change").cum_sum() > 0).over(*key))
     turns = held.filter(pl.col("is_held") != pl.col("is_held").shift(1, fill_value=False).over(*key))
     turns = turns.with_columns(start="at", stop=pl.col("at").shift(-1).over(*key).fill_null(day_count))
-    return turns.filter("is_held").select(*key, "start", "stop")
+    columns = (*key, "start", "stop")
+    return pl.concat([alone.select(columns), turns.filter("is_held").select(columns)])
 
 
 # ---- states --------------------------------------------------------------------------------------------------------
@@ -165,7 +162,8 @@ class _Amounts:
 
     def of(self, rows: Numbers) -> Numbers:
         """The places of the numbers of `rows`."""
-        first, count = self._bounds[rows], np.diff(self._bounds)[rows]
+        first = self._bounds[rows]
+        count = self._bounds[rows + 1] - first
         return np.arange(int(count.sum())) + np.repeat(first - np.cumsum(count) + count, count)
 
 
@@ -201,10 +199,10 @@ class _ByDay:
 class _State(ABC):
     """Numbers, a row for each of `names` and a column for each user, as they are at the end of a day."""
 
-    def __init__(self, names: Iterable[str], before: Numbers) -> None:
-        """`before`: as they are before the first day."""
-        self.names, self.kind = tuple(names), before.dtype
-        self._before, self._values, self._next = before, before.copy(), 0
+    def __init__(self, names: Iterable[str], shape: tuple[int, int], kind: Kind, before: int) -> None:
+        """`before`: what each of them is before the first day."""
+        self.names, self.kind = tuple(names), kind
+        self._before, self._values, self._next = before, np.full(shape, before, kind), 0
 
     def at(self, place: int) -> Numbers:
         """The numbers at the end of the day of `place`; days before the last one asked for are counted anew."""
@@ -225,7 +223,7 @@ class _Sums(_State):
 
     def __init__(self, names: Iterable[str], amounts: _Amounts, places: pl.DataFrame, day_count: int) -> None:
         """`places`: from `start` to before `stop` each row of the amounts counts."""
-        super().__init__(names, np.zeros(amounts.shape, amounts.kind))
+        super().__init__(names, amounts.shape, amounts.kind, 0)
         self._amounts = amounts
         start, stop = (places[column].to_numpy() for column in ("start", "stop"))
         is_in = start < stop
@@ -243,7 +241,7 @@ class _Greatest(_State):
 
     def __init__(self, stints: pl.DataFrame, columns: Sequence[str], size: int, day_count: int) -> None:
         """`columns` of whole numbers or nulls; `size`: how many users there are."""
-        super().__init__(columns, np.full((len(columns), size), NEVER))
+        super().__init__(columns, (len(columns), size), np.int64, NEVER)
         self._columns = [stints[column].fill_null(NEVER).to_numpy() for column in columns]
         self._user, self._start, self._stop = (stints[name].to_numpy() for name in ("user", "start", "stop"))
         self._begun, self._ended = (_ByDay(place, day_count) for place in (self._start, self._stop))

@@ -46,10 +46,6 @@ class Night:
     span: tuple[date, ...] = ()  # all days of the step, where `days` are a part of them
     memo: dict[Any, Any] = field(default_factory=dict[Any, Any])
 
-    def for_days(self, days: Days) -> "Night":
-        """The same night, building `days` only."""
-        return replace(self, days=tuple(days))
-
     def part(self, days: Days) -> "Night":
         """The same night, building `days` of all that the step builds."""
         return replace(self, days=tuple(days), span=self.span or self.days)
@@ -109,7 +105,7 @@ class Night:
             return self
         quiet = [str(day) for day in self.days if day not in landed]
         log.warning("nothing landed on %s: left out", listing(quiet))
-        return self.for_days(busy)
+        return replace(self, days=busy)
 
     def table(self, contract: Contract, *rows: pl.DataFrame) -> Frame:
         """`rows` in the columns and types of `contract`; a column that they lack is null."""

@@ -80,13 +80,13 @@ def _query_of(
     with _writing:
         if key not in kept:
             what = json.dumps([build.__module__, build.__qualname__, asked])
-            if shelf is None or not build.__module__.startswith(OURS) or any(sign in what for sign in NAMELESS):
-                kept[key] = _write(build, columns, others)
-            elif written := query_shelf.find(shelf, what):
-                kept[key] = Query(*written, partial(_write, build, columns, others))
-            else:
-                kept[key] = _write(build, columns, others)
-                query_shelf.put(shelf, what, (kept[key].sql, tuple(map(dict, kept[key].columns))))
+            if not build.__module__.startswith(OURS) or any(sign in what for sign in NAMELESS):
+                shelf = None
+            write = partial(_write, build, columns, others)
+            written = query_shelf.find(shelf, what) if shelf else None
+            kept[key] = found = Query(*written, write) if written else write()
+            if shelf and not written:
+                query_shelf.put(shelf, what, (found.sql, tuple(map(dict, found.columns))))
         return kept[key]
 
 

@@ -287,7 +287,7 @@ class Session:
 
     def in_memory(self, rows: pl.DataFrame) -> AbstractContextManager[Frame]:
         """`rows` as a frame of the engine, which reads them where they are (`staging.in_memory`)."""
-        return staging.in_memory(self.connection, rows)
+        return staging.in_memory(self.connection, rows.to_arrow())
 
     def in_parts(self, frame: Frame, *, by: str, rows: int) -> Iterator[pl.DataFrame]:
         """`frame` in memory, about `rows` rows at a time (`staging.in_parts`)."""

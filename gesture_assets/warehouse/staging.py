@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import duckdb
 import narwhals as nw
 import polars as pl
+import pyarrow as pa
 
 from gesture_assets.contracts.contract import Contract
 from gesture_assets.frames import Frame
@@ -56,7 +57,7 @@ class Staging:
                 sql = self.steps.with_steps(native.sql_query())
                 self.connection.execute(f"{verb} {sql}")
             else:
-                with in_memory(self.connection, pl.DataFrame(frame.collect().to_arrow())) as rows:
+                with in_memory(self.connection, frame.collect().to_arrow()) as rows:
                     self.connection.execute(f"{verb} {rows.to_native().sql_query()}")
         return sql
 
@@ -68,9 +69,9 @@ class Staging:
 
 
 @contextmanager
-def in_memory(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -> Iterator[Frame]:
+def in_memory(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> Iterator[Frame]:
     """`rows` as a frame of the engine, which reads them where they are."""
-    connection.register(IN_MEMORY, rows.to_arrow())
+    connection.register(IN_MEMORY, rows)
     try:
         yield nw.from_native(connection.sql(f"from {IN_MEMORY}"))
     finally:
