@@ -13,6 +13,8 @@ from pathlib import Path
 import duckdb
 
 from gesture_assets.vocabulary.sql import literal
+from gesture_assets.warehouse.format import attach
+from gesture_assets.warehouse.warehouse import connect
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +48,9 @@ def compact(path: Path, *, smallest_bytes: int = SMALLEST_BYTES) -> bool:
         return False
     beside = path.with_name(path.name + ".tmp-compact")
     try:
-        with duckdb.connect() as connection:
-            for name, where, options in (("old", path, " (read_only)"), ("new", beside, "")):
-                connection.execute(f"attach {literal(where)} as {name}{options}")
+        with connect() as connection:
+            connection.execute(f"attach {literal(path)} as old (read_only)")
+            attach(connection, beside, "new")
             connection.execute("copy from database old to new")
             connection.execute("checkpoint new")
         with beside.open("rb") as stream:

@@ -21,11 +21,13 @@ from gesture_assets.records.activations import ACTIVATION_COLUMNS
 from gesture_assets.records.alert_log import ALERT_LOG_COLUMNS, INCIDENTS
 from gesture_assets.records.audit_log import AUDIT_LOG_COLUMNS
 from gesture_assets.records.quarantine import REPLAY_COLUMNS
+from gesture_assets.warehouse.format import attach
 from gesture_assets.warehouse.ledger import LEDGER_COLUMNS
 from gesture_assets.warehouse.relations import comments, comments_on
 from gesture_assets.warehouse.restatement import RESTATEMENT_COLUMNS
 from gesture_assets.warehouse.schemas import LIVE, SUPERSEDED
 from gesture_assets.warehouse.transaction import transaction
+from gesture_assets.warehouse.warehouse import connect
 
 VIEWS = "views.sql"  # of a domain, and of the publication for all of them
 
@@ -98,8 +100,9 @@ def dress(
     deadline: int,
 ) -> None:
     """Add what makes the file explain itself: views, comments, dictionaries, manifest, how the nights have gone."""
-    with duckdb.connect(str(path)) as con:
-        con.execute("set TimeZone = 'UTC'")
+    with connect() as con:
+        attach(con, path, "copy")
+        con.execute("use copy")
         with transaction(con):
             con.execute("create schema if not exists analytics")
             health.write(con, contracts, now=now, deadline=deadline)

@@ -19,8 +19,8 @@ from gesture_assets.features.feature_registry import Feature
 from gesture_assets.publication.checks import PublicationCheck, as_an_analyst, differences, holds_what_passed
 from gesture_assets.publication.compaction import compact
 from gesture_assets.publication.dressing import dress, explain
-from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse import ledger
+from gesture_assets.warehouse.format import attach
 from gesture_assets.warehouse.run_info import window_of
 from gesture_assets.warehouse.session import Session
 from gesture_assets.warehouse.space import require_room
@@ -134,7 +134,7 @@ def publish(
         _sweep(folder, link)  # a copy that is of no use must not keep the disk full
         raise
     finally:
-        con.execute(f"attach {literal(warehouse)} as warehouse")  # what went wrong is still to be written there
+        attach(con, warehouse, "warehouse")  # what went wrong is still to be written there
     part.replace(path)
     flip(link, path)
     _prune(folder, link, keep)

@@ -14,6 +14,7 @@ from types import MappingProxyType
 import duckdb
 
 from gesture_assets.errors import ConfigError, listing
+from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse.relations import create_table
 from gesture_assets.warehouse.schemas import LIVE
 from gesture_assets.warehouse.transaction import transaction
@@ -25,11 +26,23 @@ FORMAT_COLUMNS = (
     ("version", "INTEGER not null", "Format of the file."),
     ("written_by", "VARCHAR not null", "Who brought it to that."),
 )
+# Rows that the engine writes as one piece; its own are 122,880. What is less than a piece is written a second time with
+# the next rows, and at a checkpoint pieces are merged where fewer than three whole ones stand between two that are not:
+# with wide tables, which have few rows a night, a quarter of the file. So pieces are small.
+ROW_GROUP = 16_384
 FORMAT = 1  # counts up whenever an older version of this code could not work with the file any more
 
 Migration = Callable[[duckdb.DuckDBPyConnection], None]
 # Format -> what turns it into the next one. Files of format 0 are those from before the table; they differ in nothing.
 MIGRATIONS: Mapping[int, Migration] = MappingProxyType({0: lambda connection: None})
+
+
+def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    """Attach a file of ours to be written, as `name`.
+
+    Whoever writes it by another way merges all of its row groups into larger ones at the next checkpoint.
+    """
+    connection.execute(f"attach {literal(path)} as {name} (row_group_size {ROW_GROUP})")
 
 
 def create_file(path: Path) -> None:

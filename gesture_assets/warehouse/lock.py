@@ -20,7 +20,7 @@ import duckdb
 
 from gesture_assets.errors import GestureError, WarehouseBusy
 from gesture_assets.vocabulary.sql import literal
-from gesture_assets.warehouse.format import unreadable
+from gesture_assets.warehouse.format import attach, unreadable
 
 log = logging.getLogger(__name__)
 
@@ -150,8 +150,10 @@ def attach_when_free(
 
     def obstacle() -> Obstacle | None:
         try:
-            mode = " (read_only)" if read_only else ""
-            connection.execute(f"attach {literal(path)} as {name}{mode}")
+            if read_only:
+                connection.execute(f"attach {literal(path)} as {name} (read_only)")
+            else:
+                attach(connection, path, name)
         except duckdb.Error as error:
             if "Could not set lock" not in str(error):
                 if refusal := unreadable(path, error):

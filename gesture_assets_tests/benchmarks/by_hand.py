@@ -130,9 +130,10 @@ class Script:
 
     def landed_events(self) -> None:
         """Files to events, the rows set aside, and the account of both."""
-        path = self.data_dir / "landing" / "native" / f"events-{self.day}.parquet"
+        (path,) = (self.data_dir / "landing" / "native").glob(f"events-{self.day}.*")
         headers = [row[0] for row in self.con.execute(f"describe from '{path}'").fetchall()]
-        rows = f"read_parquet('{path}', file_row_number=true)"
+        numbered = f"(select row_number() over () as file_row_number, * from '{path}')"
+        rows = numbered if path.suffix == ".csv" else f"read_parquet('{path}', file_row_number=true)"
         self.con.execute(f"create or replace temp table landed as {landed_sql(rows, headers, self.day, self.key)}")
         self.con.execute(
             f"""create or replace temp table accepted as

@@ -6,6 +6,7 @@ printed as JSON in the last line. Times are in seconds; imports are paid for bef
 """
 
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -108,6 +109,23 @@ def from_files(folder: Path, size: Size, *, form: str) -> Figures:
     return {"seconds": seconds, "steps": steps, "parts": parts | {"building tables": seconds - sum(parts.values())}}
 
 
+def from_files_by_hand(folder: Path, size: Size, *, form: str) -> Figures:
+    """The same events by the hand-written script, in the warehouse of a tiny night before."""
+    from gesture_assets_tests.benchmarks.by_hand import Script
+
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        data_dir = Path(own) / "data"
+        before = Size(2_000, 100, 2)
+        write_world(before, data_dir)
+        product.use(data_dir)
+        product.run(before.dates[0])
+        shutil.rmtree(data_dir / "landing")
+        write_world(size, data_dir, form=form)
+        script = Script.of(data_dir, LAST)
+        steps = script.run()
+    return {"seconds": steps.pop("whole"), "steps": steps}
+
+
 def landing(folder: Path, size: Size) -> Figures:
     """A CSV file a day to canonical rows, counted: by the index and the load of one step, and by one statement.
 
@@ -183,6 +201,7 @@ RUNS: dict[str, Callable[..., Figures]] = {
         night,
         night_by_hand,
         from_files,
+        from_files_by_hand,
         landing,
         by_pandas,
         backfill,

@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from gesture_assets.publication.compaction import LARGEST_FREE_SHARE, compact, free_share
+from gesture_assets.warehouse.format import ROW_GROUP
 
 ROWS = "select range as n, 'text ' || range as said, random() as noise from range(150000)"
 
@@ -51,6 +52,14 @@ def content(path: Path) -> dict[str, Any]:
         }
 
 
+def pieces(path: Path, table: str) -> list[int]:
+    """Rows of each row group of `table`, in their order."""
+    query = f"""select sum(count)::bigint from pragma_storage_info('{table}')
+    where segment_type <> 'VALIDITY' and column_id = 0 group by row_group_id order by row_group_id"""
+    with duckdb.connect(str(path), read_only=True) as con:
+        return [row[0] for row in con.execute(query).fetchall()]
+
+
 def test_a_file_with_much_free_space_is_rewritten_whole(tmp_path: Path) -> None:
     path = wasteful(tmp_path / "it's.duckdb")
     before, size = content(path), path.stat().st_size
@@ -59,6 +68,7 @@ def test_a_file_with_much_free_space_is_rewritten_whole(tmp_path: Path) -> None:
     assert content(path) == before
     assert path.stat().st_size < 0.8 * size
     assert free_share(path) <= 0.02
+    assert max(pieces(path, "kept")) == ROW_GROUP
     assert not compact(path, smallest_bytes=0)
     assert [file.name for file in tmp_path.iterdir()] == ["it's.duckdb"]
 

@@ -26,10 +26,12 @@ from gesture_assets.records.opening import RECORDS
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.personal_data import EMAIL_PATTERN, IP_PATTERN, IPV6_PATTERN
 from gesture_assets.vocabulary.severity import Severity
+from gesture_assets.warehouse.format import ROW_GROUP
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.session import Session
 from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.good_night import CONTRACTS, DAY, GOOD, NIGHT
+from gesture_assets_tests.unit.publication.test_compaction import pieces
 
 pytestmark = pytest.mark.slow  # whole files are published
 
@@ -362,3 +364,13 @@ def test_scores_that_were_edited_by_hand_are_not_published(night: Callable, sett
         with pytest.raises(ContractBreach, match="the rows of rule_scores that passed their audit"):
             publish_from(session, settings)
     assert not settings.published.exists()
+
+
+def test_pieces_of_rows_stay_as_they_were_written(night: Callable, settings: Settings) -> None:
+    """One writer by another way than `format.attach`, and a checkpoint writes the whole file again."""
+    with night() as session:
+        session.connection.execute(f"create table warehouse.main.long as select n from range({4 * ROW_GROUP}) as t(n)")
+        publish_from(session, settings)
+        session.connection.execute("create table warehouse.main.longer as from warehouse.main.long")
+    for path, table in ((settings.warehouse, "long"), (settings.warehouse, "longer"), (settings.published, "long")):
+        assert pieces(path.resolve(), table) == [ROW_GROUP] * 4, (path.name, table)
