@@ -4,13 +4,25 @@ Belongs here: building it with the product in ranges, and laying it out. Does no
 (`world.py`), measuring (`product.py`).
 """
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.models.tables import FEATURE_IMPORTANCE, TRAINING_SET
+from gesture_assets.models.training import train
+from gesture_assets.models.versions import save_version, version_name
+from gesture_assets.nights.drift import _freeze
+from gesture_assets.nights.night import open_night
+from gesture_assets.nights.training_rows import model_inputs, training_frame
+from gesture_assets.records.activations import activate
+from gesture_assets.settings import load_settings
+from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets_tests.benchmarks import product
 from gesture_assets_tests.benchmarks.world import LAST, Size, write_world
 
@@ -18,6 +30,7 @@ from gesture_assets_tests.benchmarks.world import LAST, Size, write_world
 WHOLE_DAYS = 3
 BASE = ("raw_events", "sessions", "daily_activity", "activity_to_date")
 EVENTS_AT_ONCE = 10_000_000  # in one range of the history
+LEARNS_FROM = 20_000  # people
 
 
 def warm_up() -> None:
@@ -74,3 +87,37 @@ def copied(history: Path, folder: Path) -> Iterator[Path]:
         yield data_dir
     finally:
         shutil.rmtree(data_dir.parent, ignore_errors=True)
+
+
+def let_a_champion_serve() -> None:
+    """Train a model of all inputs on people of the last whole day, and let it score from then on.
+
+    Who of them bought is drawn by their visits to pricing pages: what a model costs does not depend on what it knows.
+    """
+    settings = load_settings()
+    inputs = model_inputs(settings)
+    before = LAST - timedelta(days=1)
+    run = RunInfo("a champion", datetime.combine(LAST, datetime.min.time()), (before,), "training")
+    with open_night(settings, run) as night:
+        con = night.session.connection
+        for contract in (TRAINING_SET, FEATURE_IMPORTANCE):
+            night.session.ensure(contract)
+        chance = "0.02 + least(pricing_page_view_count_30d, 10) * 0.05"
+        con.execute(
+            f"""insert into warehouse.main.training_set by name
+            select {PARTITION}, user_id, {PARTITION} as feature_date, user_id as person_id,
+                ((hash(user_id) >> 12) / 4503599627370496.0 < {chance})::int as label, {PARTITION} as matures_on,
+                if(hash(user_id) % 4 = 0, 'test', 'train') as split, split as random_split,
+                now()::timestamp as recorded_at, 'a champion' as run_id, false as is_backfill
+            from warehouse.main.user_features where {PARTITION} = date '{before}'
+            order by md5(user_id) limit {LEARNS_FROM}"""
+        )
+        placed = con.execute("select user_id, feature_date, person_id, label, split from warehouse.main.training_set")
+        rows = training_frame(night, placed.pl().sort("user_id"), inputs, parts_of=("train", "test"))
+        model = train(rows, "label", inputs)
+        version = version_name(run.now, model.fingerprint)
+        card = {PARTITION: before, "model_version": version, "features": json.dumps(inputs)}
+        folder = save_version(model, card, settings.models, figures={}, tested=rows.drop("split").head(1))
+        _freeze(night, folder, model)  # what drift is measured against
+        con.execute("delete from warehouse.main.training_set")  # no gate has seen it
+        activate(con, version, since=LAST, now=run.now, action="activated", reason="a benchmark")

@@ -39,7 +39,7 @@ from gesture_assets_tests.benchmarks.cost import (
 )
 from gesture_assets_tests.benchmarks.demo_model import demo_model
 from gesture_assets_tests.benchmarks.drift import drift_report
-from gesture_assets_tests.benchmarks.history import built, copied, warm_up
+from gesture_assets_tests.benchmarks.history import built, copied, let_a_champion_serve, warm_up
 from gesture_assets_tests.benchmarks.models import model_reasons, model_scoring, model_training
 from gesture_assets_tests.benchmarks.world import LAST, Size, write_world
 
@@ -55,11 +55,12 @@ def history(folder: Path, size: Size) -> Figures:
 
 
 def night(folder: Path, size: Size, *, statements: bool = False) -> Figures:
-    """The last night, by the product."""
+    """The last night, by the product, with a model that scores."""
     past = built(size, folder)
     warm_up()
     with copied(past, folder) as data_dir:
         product.use(data_dir)
+        let_a_champion_serve()
         with product.timed(statements=statements) as watch:
             processor = time.process_time()
             steps = product.run(LAST)

@@ -141,6 +141,7 @@ def night(bench: Bench, size: Size) -> Part:
         {"history": history, "night": ours, "by_hand": by_hand, "differences": differences, "not_by_hand": left_out},
         [
             Limit("night ÷ the same tables by hand, without gates", compared / by_hand["seconds"], 1.5),
+            Limit("whole night with a champion ÷ by hand without one", ours["seconds"] / by_hand["seconds"], 1.8),
             Limit("share of all gates in the night", gates, 0.35),
         ],
     )
