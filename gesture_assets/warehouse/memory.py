@@ -13,9 +13,10 @@ import duckdb
 
 from gesture_assets.errors import NotEnoughMemory
 from gesture_assets.vocabulary.sql import literal
+from gesture_assets.warehouse.run_info import RunInfo
 
 SHARE = 1 / 4  # of the machine's memory: Python, Polars and what else runs there have the rest
-LEAST, MOST = 500_000_000, 2_000_000_000  # bytes; with more a night is no faster
+LEAST, MOST = 500_000_000, 2_000_000_000  # bytes; more helps where hundreds of thousands of users are counted a night
 WIDE = 100  # columns
 ENGINES_SHARE = 0.8  # that DuckDB takes by itself, of the machine or of the container that it runs in
 UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -32,13 +33,13 @@ def limit_memory(connection: duckdb.DuckDBPyConnection, limit: str | None) -> No
 
 
 @contextmanager
-def writing(connection: duckdb.DuckDBPyConnection, columns: int) -> Iterator[None]:
-    """One thread while a table of so many `columns` is written, where they are many.
+def writing(connection: duckdb.DuckDBPyConnection, columns: int, run: RunInfo) -> Iterator[None]:
+    """One thread while a table of so many `columns` is written, where they are many and the days of `run` are too.
 
-    Each thread holds a group of 122,880 rows for itself: of a wide table several threads take twice the memory and half
-    as much processor time again, and are hardly done sooner.
+    The parts of a range have few rows, and each thread holds a group of them for itself: several take twice the memory
+    and half as much processor time again, and are hardly done sooner. A night by itself is one part, however large.
     """
-    if columns < WIDE:
+    if columns < WIDE or len(run.days) < 2:
         yield
         return
     with connection.cursor() as beside:  # whatever becomes of the transaction

@@ -192,7 +192,7 @@ def _replace(connection: duckdb.DuckDBPyConnection, contract: Contract, days: Se
         )
     connection.execute(f"delete from {live} where {window}")
     newest_complete = run.now.date() - timedelta(days=1)
-    with writing(connection, len(contract.columns)):
+    with writing(connection, len(contract.columns), run):
         connection.execute(
             f"""insert into {live} by name select *, ?::timestamp as recorded_at, ? as run_id,
             {PARTITION} < ?::date as is_backfill from {STAGE}.{contract.name} where {window}

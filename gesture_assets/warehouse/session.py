@@ -229,7 +229,7 @@ class Session:
         `bad_days`.
         """
         days = self.run.days if days is None else days
-        sql = [self._staging.stage(contract, frames) for contract, frames in staged]
+        sql = [self._staging.stage(contract, frames, self.run) for contract, frames in staged]
         contracts = [contract for contract, _ in staged]
         for contract in contracts:
             self.ensure(contract)  # checks may look at earlier days

@@ -19,6 +19,7 @@ from gesture_assets.frames import Frame
 from gesture_assets.vocabulary.personal_data import without_keys
 from gesture_assets.warehouse.memory import writing
 from gesture_assets.warehouse.named_steps import NamedSteps
+from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.schemas import STAGE
 
 log = logging.getLogger(__name__)
@@ -38,10 +39,10 @@ class Staging:
         """To the warehouse and the scratch database."""
         return self.steps.connection
 
-    def stage(self, contract: Contract, frames: Frames) -> str:
+    def stage(self, contract: Contract, frames: Frames, run: RunInfo) -> str:
         """Write the frames where they wait for their audit; returns the SQL of the last."""
         table = f"{STAGE}.{contract.name}"
-        with writing(self.connection, len(contract.columns)):
+        with writing(self.connection, len(contract.columns), run):
             sql = without_keys(self.write(table, frames))
         (count,) = self.connection.execute(f"select count(*) from {table}").fetchone() or (0,)
         log.info("%s: staged %s rows", contract.name, f"{count:,}")

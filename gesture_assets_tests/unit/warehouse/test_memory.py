@@ -1,6 +1,7 @@
 """Memory: what the engine takes where nobody says, and what is said where that is too little."""
 
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -52,19 +53,22 @@ def test_what_is_larger_than_the_limit_is_put_aside_on_disk(tmp_path: Path) -> N
         assert list((tmp_path / "warehouse.spill").iterdir())
 
 
-def test_a_wide_table_is_written_by_one_thread_even_where_that_fails() -> None:
+def test_a_wide_table_of_a_range_is_written_by_one_thread_even_where_that_fails() -> None:
     def threads() -> int:
         return connection.cursor().execute("select current_setting('threads')").fetchall()[0][0]
 
     with connect(threads=2) as connection:
         connection.execute("create table numbers (n integer not null)")
-        with writing(connection, WIDE - 1):
-            assert threads() == 2
+        night = RunInfo("run-0001", NIGHT, (DAY,), "a_step")
+        part = replace(night, days=(DAY - timedelta(days=1), DAY))
+        for columns, run in ((WIDE - 1, part), (WIDE, night)):
+            with writing(connection, columns, run):
+                assert threads() == 2
         connection.execute("begin")
         meanwhile: list[int] = []
 
         def fail() -> None:
-            with writing(connection, WIDE):
+            with writing(connection, WIDE, part):
                 meanwhile.append(threads())
                 connection.execute("insert into numbers values (null)")
 
