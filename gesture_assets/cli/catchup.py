@@ -10,10 +10,19 @@ from typing import Annotated
 import typer
 
 from gesture_assets.cli.console import console, now, shown
-from gesture_assets.cli.run import Pending, day_ranges, note, pending, require_reason, run_ranges, where_to_look
+from gesture_assets.cli.run import (
+    Pending,
+    day_ranges,
+    note,
+    pending,
+    publish_day,
+    require_reason,
+    run_ranges,
+    where_to_look,
+)
 from gesture_assets.settings import settings_as_far_as_usable
 
-MISSED, QUIET, LATE = "missed night", "nothing landed", "files landed late"
+MISSED, QUIET, LATE, UNPUBLISHED = "missed night", "nothing landed", "files landed late", "live, not published"
 
 
 def catchup(
@@ -41,7 +50,7 @@ def catchup(
         raise typer.Exit(int(any(what != QUIET for _, what in listed)))
     from gesture_assets.warehouse.run_queue import RunQueue
 
-    days = [day for day, what in listed if what != QUIET and (restate or what != LATE)]
+    days = [day for day, what in listed if what == MISSED or (restate and what == LATE)]
     if restate and waiting.touched:
         # Every later day counts the touched one's history.
         days = [day for day in sorted(waiting.landed) if day >= min(days)]
@@ -51,6 +60,8 @@ def catchup(
         )
         exceptions = {"force_reason": "", "restate_reason": reason if restate else ""}
         done = run_ranges(settings, day_ranges(days, waiting.landed), "*", exceptions, run_id=run_id)
+    if not days and waiting.unpublished:
+        done = publish_day(settings, max(waiting.live))
     if done:
         where_to_look(settings)
     if waiting.touched and not restate:
@@ -65,9 +76,10 @@ def catchup(
 
 
 def to_catch_up(waiting: Pending, until: date) -> list[tuple[date, str]]:
-    """Day and what is wrong with it, in order: missed nights up to `until`, landed days before, late files."""
-    what_is_wrong = dict.fromkeys(waiting.missing, MISSED) | dict.fromkeys(waiting.touched, LATE)
-    day = waiting.newest_live or min(waiting.landed, default=until)
+    """Day and what is wrong with it, in order; missed nights and quiet days up to `until`."""
+    what_is_wrong = dict.fromkeys(waiting.unpublished, UNPUBLISHED) | dict.fromkeys(waiting.touched, LATE)
+    what_is_wrong |= dict.fromkeys(waiting.missing, MISSED)
+    day = max(waiting.live, default=min(waiting.landed, default=until))
     while day < until:
         day += timedelta(days=1)
         what_is_wrong.setdefault(day, MISSED if day in waiting.landed else QUIET)

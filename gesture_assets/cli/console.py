@@ -98,6 +98,15 @@ def published(settings: Settings) -> Any:
     return read_published(settings.published)
 
 
+def say_remarks(settings: Settings) -> None:
+    """Say beside a list what it cannot say itself: that it is late, that a night failed."""
+    from gesture_assets.contracts.catalogue import catalogue
+    from gesture_assets.publication.reading import remarks
+
+    for remark in remarks(settings, catalogue(settings.tags).nightly, now()):
+        console(stderr=True).print(remark, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
 def shown(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table on a terminal; tab-separated lines in a pipe."""
     terminal = console()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gesture_assets.cli.console import Day, shown
+from gesture_assets.cli.console import Day, say_remarks, shown
 from gesture_assets.errors import GateClosed
 from gesture_assets.settings import AWAITED, Settings, settings_as_far_as_usable, variable_of
 
@@ -30,6 +30,8 @@ def gates(context: typer.Context, day: Day = None) -> None:
             next_step="gesture gates",
         )
     shown("Gates", ("table", "day", "attempt", "verdict", "rows", "not passed"), rows)
+    if settings.published.exists():
+        say_remarks(settings)
     if any(row[3] == "FAIL" for row in rows):
         raise typer.Exit(1)
 

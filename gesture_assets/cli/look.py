@@ -9,7 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
-from gesture_assets.cli.console import Day, as_of, console, published, require_folder, shown, unknown_user, write_csv
+from gesture_assets.cli.console import (
+    Day,
+    as_of,
+    console,
+    published,
+    require_folder,
+    say_remarks,
+    shown,
+    unknown_user,
+    write_csv,
+)
 from gesture_assets.cli.layout import LAYOUT, copy_csv, export_layout
 from gesture_assets.errors import ConfigError
 from gesture_assets.models.tables import GLOBAL
@@ -36,6 +46,7 @@ def rank(
     top = ranked(scores, n).select(*columns).sort("rank").collect()
     rows = [(*row[:2], f"{row[2]:.2f}", *row[3:]) for row in top.rows()]
     shown(f"Top {len(rows)} of {chosen}", columns, rows)
+    say_remarks(settings)
     if csv:
         write_csv(csv, columns, rows)
 
@@ -101,9 +112,10 @@ def explain(
     chosen = as_of(con, day, settings)
     if user_id is None:
         _explain_rules(con, chosen)
-        return
-    _explain_score(con, chosen, user_id)
-    _explain_model(con, chosen, user_id)
+    else:
+        _explain_score(con, chosen, user_id)
+        _explain_model(con, chosen, user_id)
+    say_remarks(settings)
 
 
 def _explain_rules(con: Any, day: date) -> None:

@@ -6,7 +6,7 @@ Belongs here: the two commands. Does not belong here: how a file is published (`
 import typer
 
 from gesture_assets.cli.console import console, now, run_info
-from gesture_assets.cli.run import note, run_range, where_to_look
+from gesture_assets.cli.run import publish_day, where_to_look
 from gesture_assets.errors import GateClosed
 from gesture_assets.settings import settings_as_far_as_usable
 
@@ -30,8 +30,7 @@ def publish(context: typer.Context) -> None:
             where=str(settings.warehouse),
             next_step="gesture run",
         )
-    run_id = note(settings, action="publish", what="published_warehouse", days=[max(live)])
-    if not run_range(settings, max(live), max(live), "published_warehouse", run_id=run_id):
+    if not publish_day(settings, max(live)):
         raise typer.Exit(1)
     where_to_look(settings)
 

@@ -20,6 +20,8 @@ from gesture_assets.cli.console import console, now, progress, run_info
 from gesture_assets.errors import ConfigError, SourceError, listing
 from gesture_assets.settings import Settings, settings_as_far_as_usable
 
+PUBLICATION = 'key:"published_warehouse" or key:"validation_results"'  # the steps that build nothing
+
 
 def run(
     date_: Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="One day.")] = None,
@@ -104,6 +106,12 @@ def _run_days(
                 markup=False,
                 soft_wrap=True,
             )
+        if not ranges and waiting.unpublished:
+            say_unpublished(waiting)
+            if not publish_day(settings, max(waiting.live)):
+                raise typer.Exit(1)
+            where_to_look(settings)
+            return
         if not ranges:
             console().print(f"{_why_nothing_is_to_do(waiting)} Nothing to do.", highlight=False)
             where_to_look(settings)
@@ -119,6 +127,23 @@ def _run_days(
     if not run_ranges(settings, ranges, select, exceptions, run_id=run_id):
         raise typer.Exit(1)
     where_to_look(settings)
+
+
+def say_unpublished(waiting: "Pending") -> None:
+    """That days are live and readers do not have them."""
+    days = sorted(waiting.unpublished)
+    console().print(
+        f"{listing(days)} passed every gate and {'is' if len(days) == 1 else 'are'} not published: a run ended before.",
+        style="yellow",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def publish_day(settings: Settings, day: date) -> bool:
+    """Publish what is live, whose newest day is `day`, and the report on its checks. Whether it succeeded."""
+    run_id = note(settings, action="publish", what="published_warehouse", days=[day])
+    return run_range(settings, day, day, PUBLICATION, run_id=run_id)
 
 
 def _why_nothing_is_to_do(waiting: "Pending") -> str:
@@ -181,14 +206,15 @@ def _span(first: date, last: date, settings: Settings, today: date) -> list[date
 
 @dataclass(frozen=True)
 class Pending:
-    """What is to be done: landed days, those that are not live, and those live before further files came for them."""
+    """What is to be done: landed days, those that are not live, those live before further files came for them."""
 
     landed: frozenset[date]
     missing: frozenset[date]
     touched: frozenset[date]
     notes: tuple[str, ...]
-    newest_live: date | None = None
+    live: frozenset[date] = frozenset()
     row_counts: Mapping[date, int] = field(default_factory=dict)  # landed rows by day
+    unpublished: frozenset[date] = frozenset()  # live, and readers do not have them: a run was killed before
 
 
 def require_reason(reason: str, *, asked: Mapping[str, bool], command: str) -> None:
@@ -207,7 +233,7 @@ def require_reason(reason: str, *, asked: Mapping[str, bool], command: str) -> N
 def pending(settings: Settings, *, until: date) -> Pending:
     """What landed up to `until` and what of it is live, looking at the landing folder first."""
     from gesture_assets.contracts.catalogue import catalogue
-    from gesture_assets.publication.reading import live_days
+    from gesture_assets.publication.reading import live_days, unpublished_days
     from gesture_assets.records.opening import warehouse_of
     from gesture_assets.sources.description import load_descriptions
     from gesture_assets.sources.landing import find_files
@@ -220,7 +246,10 @@ def pending(settings: Settings, *, until: date) -> Pending:
         index = LandingIndex(session, pseudonym_key(settings))
         index.refresh(files)
         landed = index.landed_days()
-        live = live_days(session, catalogue(settings.tags).nightly)
+        nightly = catalogue(settings.tags).nightly
+        live = live_days(session, nightly)
+        verdicts = {table.name: session.latest(table.name) for table in nightly}
+        unpublished = unpublished_days(session.connection, live, verdicts, settings.published)
         row_counts = index.row_counts()
     if not landed:
         raise SourceError(
@@ -240,11 +269,17 @@ def pending(settings: Settings, *, until: date) -> Pending:
         notes.append(f"{len(late)} landed days are not over yet and wait (first {min(late)}).")
     usable = {day for day in landed if settings.partitions_start <= day <= until}
     differs = {day for day in usable if day in live and landed[day] not in live[day].split(",")}
-    # The newest complete day may still grow; what is older has been read.
-    touched = {day for day in differs if day < until}
+    # The newest complete day may still grow; what is older has been read, where it was published.
+    touched = {day for day in differs if day < until and day not in unpublished}
     missing = {day for day in usable if day not in live} | (differs - touched)
     return Pending(
-        frozenset(usable), frozenset(missing), frozenset(touched), tuple(notes), max(live, default=None), row_counts
+        frozenset(usable),
+        frozenset(missing),
+        frozenset(touched),
+        tuple(notes),
+        frozenset(live),
+        row_counts,
+        frozenset(unpublished & usable - missing),
     )
 
 

@@ -6,10 +6,10 @@ publishing (`publish.py`).
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -19,8 +19,9 @@ from gesture_assets.errors import GateClosed, listing
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse.format import unreadable
-from gesture_assets.warehouse.ledger import LEDGER
+from gesture_assets.warehouse.ledger import LEDGER, Verdicts, latest
 from gesture_assets.warehouse.lock import attach_when_free
+from gesture_assets.warehouse.restatement import published_hashes
 from gesture_assets.warehouse.session import Session
 from gesture_assets.warehouse.warehouse import Warehouse, connect
 
@@ -49,16 +50,59 @@ def called_for_training(published: Path) -> TrainingCall | None:
 
 def live_days(session: Session, contracts: Sequence[Contract]) -> dict[date, str]:
     """Day -> hash of what landed that it was built from, for days on which every table has an open gate."""
-    verdicts = [session.latest(contract.name) for contract in contracts]
-    days = (
-        set.intersection(*({day for day, entry in table.items() if entry.is_open} for table in verdicts))
-        if verdicts
-        else set()
-    )
+    days = _open_days([session.latest(contract.name) for contract in contracts])
     inputs = session.connection.execute(
         f"select partition, arg_max(input_hashes, attempt) from {LEDGER} where table_name = 'raw_events' group by all"
     ).fetchall()
     return {day: json.loads(text).get("landing", "") for day, text in inputs if day in days}
+
+
+def _open_days(verdicts: Sequence[Verdicts]) -> set[date]:
+    """The days on which every table is open."""
+    days = [{day for day, entry in table.items() if entry.is_open} for table in verdicts]
+    return set[date].intersection(*days) if days else set()
+
+
+def unpublished_days(
+    connection: duckdb.DuckDBPyConnection, live: Collection[date], verdicts: Mapping[str, Verdicts], link: Path
+) -> set[date]:
+    """Of the `live` days those of which the file at `link` does not hold what passed; `verdicts`: by table."""
+    try:
+        published = {table: published_hashes(connection, link, table) for table in verdicts}
+    except duckdb.Error:  # it cannot be read: nobody has anything
+        return set(live)
+    return {
+        day for day in live if any(verdicts[name][day].live_hash != has.get(day) for name, has in published.items())
+    }
+
+
+def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) -> list[str]:
+    """What readers of the published file should know and the file cannot say, a line each: it is late, a night failed.
+
+    The private file says nothing while a run has it open; that is not waited for.
+    """
+    with closing(read_published(settings.published)) as con:
+        (newest,) = con.execute(f"select max({PARTITION}) from rule_scores").fetchone() or (None,)
+    found: list[str] = []
+    with closing(connect()) as con:
+        try:
+            con.execute(f"attach {literal(settings.warehouse)} as warehouse (read_only)")
+            verdicts = latest(con)
+        except duckdb.Error:
+            verdicts = {}
+        nightly = {table.name: verdicts.get(table.name, {}) for table in contracts}
+        failed = sorted({day for table in verdicts.values() for day, entry in table.items() if not entry.is_open})
+        if failed:
+            found.append(f"Not passed: {listing(failed)}. Why:  gesture gates --date {failed[-1]}")
+        if waiting := unpublished_days(con, _open_days(list(nightly.values())), nightly, settings.published):
+            found.append(f"Live and not published: {listing(sorted(waiting))}. Next:  gesture run")
+    due = (now - timedelta(days=1, hours=settings.freshness_deadline)).date()
+    if newest is None or newest < due:
+        found.append(
+            f"LATE: {due} was due by {settings.freshness_deadline:02}:00 UTC, the newest published day is {newest}. "
+            "Next:  gesture catchup --dry-run"
+        )
+    return found
 
 
 def read_published(link: Path) -> duckdb.DuckDBPyConnection:

@@ -4,13 +4,16 @@ The world's first run and a night that fails are processes of their own, as user
 one, which imports nothing anew.
 """
 
+import json
+import sys
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from gesture_assets.cli.console import say_remarks
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets_tests.unit.cli.commands import LAST, ROOT, Done, called, has_four_parts, logged, started
 
@@ -254,6 +257,40 @@ def test_publishing_again_makes_a_new_file_of_the_newest_day(own_world: Path) ->
     assert runs[1][1:] == ("gesture publish", LAST)
 
 
+@pytest.mark.parametrize("command", ["run", "catchup"])
+def test_a_night_that_was_killed_before_its_publication_is_published_next_time(
+    own_world: Path, scores: Scores, command: str
+) -> None:
+    before = (own_world / "gesture.duckdb").resolve()
+    results = (own_world / "validation_results.json").read_bytes()
+    (own_world / "validation_results.json").unlink()
+    with duckdb.connect(str(before)) as con:  # as it was before the last day was built
+        con.execute(f"delete from gate_ledger where partition = '{LAST}'")
+    for looking in ("rank", "explain", "gates"):
+        said = called(own_world, looking).err
+        assert f"Live and not published: {LAST}. Next:  gesture run" in said
+    listed = called(own_world, "catchup", "--dry-run")
+    assert (listed.code, [LAST, "live, not published"] in [row[:2] for row in listed.table]) == (1, True)
+
+    done = called(own_world, command)
+    assert done.code == 0, done.out + done.err
+    assert (own_world / "gesture.duckdb").resolve() != before
+    assert json.loads((own_world / "validation_results.json").read_text()).keys() == json.loads(results).keys()
+    assert "not published" not in called(own_world, "rank").err
+    assert "Nothing to do." in called(own_world, "run").out
+
+
+def test_a_list_that_is_late_says_so_and_one_in_time_does_not(own_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = datetime.fromisoformat(LAST)
+    for hours, is_late in ((24 + 5, False), (48 + 5, False), (48 + 7, True)):
+        monkeypatch.setattr(
+            sys.modules[say_remarks.__module__], "now", lambda hours=hours: last + timedelta(hours=hours)
+        )
+        said = called(own_world, "rank").err
+        assert ("LATE" in said) == is_late
+        assert f"the newest published day is {LAST}" in said or not is_late
+
+
 def test_a_poisoned_night_fails_loudly_and_changes_nothing_that_is_published(own_world: Path) -> None:
     before = (own_world / "gesture.duckdb").resolve()
     content = before.read_bytes()
@@ -275,6 +312,10 @@ def test_a_poisoned_night_fails_loudly_and_changes_nothing_that_is_published(own
     assert closed.code == 1
     assert "at_most_5_percent_of_rows_are_quarantined" in closed.out
 
+    for looking in (("rank",), ("explain",), ("gates", "--date", LAST)):
+        said = called(own_world, *looking).err
+        assert f"Not passed: {LAST}. Why:  gesture gates --date {LAST}" in said
+
     refused = called(own_world, "run", "--date", LAST, "--select", "user_features")
     assert refused.code == 1
     assert "GateClosed: user_features cannot be built for 2026-03-09." in refused.err
@@ -284,6 +325,7 @@ def test_a_poisoned_night_fails_loudly_and_changes_nothing_that_is_published(own
     mended = called(own_world, "run")
     assert mended.code == 0, mended.out + mended.err
     assert called(own_world, "gates", "--date", LAST).code == 0
+    assert "Not passed" not in called(own_world, "rank").err
 
 
 def test_a_bad_day_keeps_back_itself_and_what_follows_but_not_what_came_before(tmp_path: Path) -> None:
