@@ -45,7 +45,7 @@ def refusal(command: str, *, strict: bool = False) -> str:
     filled_in = None if strict else FILLED_IN
     words = [PLACES.get(word, word) for word in words]
     current, path = _application(), "gesture"
-    while hasattr(current, "commands") and not (current.invoke_without_command and not words):
+    while hasattr(current, "commands") and not (current.invoke_without_command and "".join(words[:1])[:1] in ("", "-")):
         if not words or words[0] not in current.commands:
             return f"{path} has no command {words[0]}" if words and words[0] != filled_in else ""
         path = f"{path} {words[0]}"

@@ -46,9 +46,9 @@ def rank(
     top = ranked(scores, n).select(*columns).sort("rank").collect()
     rows = [(*row[:2], f"{row[2]:.2f}", *row[3:]) for row in top.rows()]
     shown(f"Top {len(rows)} of {chosen}", columns, rows)
-    say_remarks(settings)
     if csv:
         write_csv(csv, columns, rows)
+    say_remarks(settings)
 
 
 def export(
