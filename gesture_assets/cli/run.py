@@ -48,10 +48,24 @@ def run(
             where="the command line",
             next_step="gesture run --help",
         )
+    if to and not from_:
+        raise ConfigError.bad_value(
+            "--to",
+            expected="--from with it, or --date for one day",
+            found="--to alone",
+            where="the command line",
+            next_step=f"gesture run --date {to.date()}",
+        )
+    if rebuild and not (date_ or from_):
+        raise ConfigError.bad_value(
+            "--rebuild",
+            expected="the days that are to be built again",
+            found="none: without days only what is not live is run",
+            where="the command line",
+            next_step=f"gesture run --date {today - timedelta(days=1)} --rebuild",
+        )
     first = date_ or from_
     last = date_ or to or (datetime.combine(today - timedelta(days=1), datetime.min.time()) if from_ else None)
-    if to and not from_:
-        first = to
     days = _span(first.date(), last.date(), settings, today) if first and last else []
     from gesture_assets.warehouse.run_queue import RunQueue
 

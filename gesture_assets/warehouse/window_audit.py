@@ -107,13 +107,7 @@ class StagedWindow:
         audits |= {contract.name: not_evaluated(contract) for contract in self.contracts if contract.name in crashed}
         if len(days) == len(self.days):
             for name, result in audits.items():
-                breaches = listing(outcome.in_short for outcome in result.breaches)
-                log.info(
-                    "%s: %s checks %s",
-                    name,
-                    len(result.outcomes),
-                    f"failed {breaches}" if result.breaches else "passed",
-                )
+                log.info("%s: %s", name, _in_words(result))
         return audits
 
     def _show_only(self, days: Sequence[date]) -> None:
@@ -129,3 +123,12 @@ class StagedWindow:
             self.connection.execute(
                 f"create or replace view {AUDIT_SCHEMA}.{contract.name} as select * from {STAGE}.{contract.name}{only}"
             )
+
+
+def _in_words(found: Audit) -> str:
+    """`18 checks passed`, `1 of 18 checks failed: …`, or `warned: …` where nothing else did not pass."""
+    count, others = len(found.outcomes), [outcome for outcome in found.outcomes if not outcome.passed]
+    if not others:
+        return f"{count} checks passed"
+    named, verb = (found.breaches, "failed") if found.breaches else (others, "warned")
+    return f"{len(named)} of {count} checks {verb}: {listing(outcome.in_short for outcome in named)}"

@@ -80,6 +80,8 @@ def test_an_exception_needs_a_reason_and_a_reason_an_exception(own_world: Path, 
         ("--date", "2999-01-01"),
         ("--from", "2026-03-09", "--to", "2026-03-05"),
         ("--date", LAST, "--from", "2026-03-05"),
+        ("--to", LAST),
+        ("--rebuild",),
     ],
 )
 def test_days_that_cannot_be_run_are_code_2(world: Path, arguments: tuple[str, ...]) -> None:
