@@ -7,7 +7,7 @@ Heavy libraries are imported where they are needed, so that `gesture --help` ans
 """
 
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -22,6 +22,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Who is about to buy, why, and whether tonight's answer can be trusted.",
 )
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib import metadata
+
+        print(f"gesture_assets {metadata.version('gesture_assets')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Options that belong to no command."""
 
 
 def _group(name: str, meaning: str, *, callback: bool = False) -> typer.Typer:

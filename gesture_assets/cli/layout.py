@@ -60,7 +60,7 @@ def copy_csv(con: Any, query: str, path: Path) -> int:
         for name, kind, *_ in fields
     )
     target = str(path).replace("'", "''")
-    copied = con.execute(f"copy (select {selected} from ({query}) order by all) to '{target}' (header)")
+    copied = con.execute(f"copy (select {selected} from ({query}) order by all) to '{target}' (format csv, header)")
     return copied.fetchone()[0]
 
 

@@ -3,7 +3,7 @@
 Belongs here: questions of the salesperson and the analyst. Does not belong here: how a score is made (`rules/`).
 """
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,11 +25,12 @@ from gesture_assets.errors import ConfigError
 from gesture_assets.models.tables import GLOBAL
 from gesture_assets.settings import settings_as_far_as_usable
 
+OTHER_FORMATS = (".parquet", ".json", ".jsonl", ".ndjson", ".xlsx", ".xls", ".duckdb", ".gz", ".zip")
 SCORED_BY = {"model": "the model", "rules_fallback": "the rules, as the model gives none"}
 
 
 def rank(
-    n: Annotated[int, typer.Option(min=1, help="Length of the list.")] = 20,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Length of the list.")] = 20,
     day: Day = None,
     csv: Annotated[Path | None, typer.Option(help="Write it as CSV as well; safe to open in a spreadsheet.")] = None,
 ) -> None:
@@ -56,7 +57,10 @@ def export(
     table: Annotated[
         str, typer.Argument(help="Table or view of the published file, such as validated_subscribers.")
     ] = "",
-    day: Day = None,
+    day: Annotated[
+        datetime | None,
+        typer.Option("--date", formats=["%Y-%m-%d"], help="One day; default: every row, of a layout the newest day."),
+    ] = None,
     layout: Annotated[str, typer.Option(help="scoring-csv: the files of the event scoring project instead.")] = "",
 ) -> None:
     """Write a published table as CSV that is safe to open in a spreadsheet."""
@@ -93,6 +97,14 @@ def export(
             next_step=f"gesture export {table} --to {to}",
         )
     require_folder(to)
+    if to.suffix.lower() in OTHER_FORMATS:
+        raise ConfigError.bad_value(
+            "--to",
+            expected="the name of a CSV file",
+            found=to.name,
+            where="the command line",
+            next_step=f"gesture export {table} --to {to.with_suffix('.csv')}",
+        )
     where = f"where as_of_date = date '{day.date()}'" if day else ""
     written = copy_csv(con, f"from {table} {where}", to)
     console().print(f"Wrote {written:,} rows to {to}", highlight=False)

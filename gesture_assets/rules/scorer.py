@@ -116,7 +116,7 @@ def global_explanation(contributions: Frame, rule_set: RuleSet, users: int) -> p
             "group_name",
             "weight",
             mean_points=pl.col("points").fill_null(0.0) / max(users, 1),
-            share_of_users=pl.col("has_points").fill_null(0) / max(users, 1),
+            share_of_users=pl.col("has_points").cast(pl.Float64).fill_null(0.0) / max(users, 1),  # no whole numbers
             mean_share_of_score=pl.col("share").fill_null(0.0) / max(scored_users, 1),
         )
         .sort("mean_points", "rule_id", descending=[True, False])

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,11 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     assert shown.code == 0
     for command in ("run", "demo-data", "dev", "rank", "explain", "gates", "export", "rules", "publish", "config"):
         assert command in shown.out
+
+
+def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
+    done = called(tmp_path, "--version")
+    assert (done.code, done.out) == (0, f"gesture_assets {metadata.version('gesture_assets')}\n")
 
 
 def test_an_unknown_command_or_option_is_code_2(tmp_path: Path) -> None:

@@ -64,6 +64,14 @@ def test_an_export_of_no_table_is_code_2_with_the_tables(world: Path, tmp_path: 
     assert not (tmp_path / "x.csv").exists()
 
 
+def test_an_export_in_another_format_is_refused_with_the_name_that_works(world: Path, tmp_path: Path) -> None:
+    done = called(world, "export", "rule_sets", "--to", str(tmp_path / "sets.parquet"))
+    assert done.code == 2
+    assert has_four_parts(done.err)
+    assert f"next: gesture export rule_sets --to {tmp_path / 'sets.csv'}" in done.err
+    assert called(world, "export", "rule_sets", "--to", str(tmp_path / "sets.csv")).code == 0
+
+
 def test_an_export_to_a_folder_that_is_not_there_says_so(world: Path, tmp_path: Path) -> None:
     for arguments in (("export", "rule_scores", "--to"), ("rank", "--csv")):
         done = called(world, *arguments, str(tmp_path / "nowhere" / "x.csv"))
@@ -108,6 +116,16 @@ def test_the_global_explanation_lists_every_rule_with_its_mean(world: Path, scor
     rows = {row[0]: float(row[place]) for row in done.table[1:]}
     assert len(rows) == scores("select max(rule_count) from rule_sets")[0][0]
     assert rows == pytest.approx(dict.fromkeys(rows, 0.0) | expected, abs=0.0006)
+    shares = dict(
+        scores(
+            f"select rule_id, count(*) filter (points > 0) / {users} from rule_contributions "
+            f"where as_of_date = date '{day}' group by all"
+        )
+    )
+    place = done.table[0].index("share_of_users")
+    said = {row[0]: float(row[place]) for row in done.table[1:]}
+    assert said == pytest.approx(dict.fromkeys(rows, 0.0) | shares, abs=0.0006)
+    assert any(0 < share < 1 for share in said.values())
 
 
 def test_an_unknown_user_is_code_2_with_near_matches(world: Path, scores: Scores) -> None:
