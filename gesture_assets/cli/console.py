@@ -4,6 +4,7 @@ Belongs here: what several commands share. Does not belong here: a command.
 """
 
 import logging
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 Day = Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="One day; default: the newest.")]
 
+# ANSI escape sequences, then the control characters that are left; tabs and line ends are text.
+CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
@@ -36,10 +40,19 @@ def unknown_user(con: Any, user: str, *days: date, next_step: str) -> ConfigErro
 
 
 def console(*, stderr: bool = False) -> Any:
-    """The terminal, or what stands for it."""
+    """The terminal, or what stands for it. It shows text as it is: an id may look like markup."""
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    class Terminal(Console):
+        def render_str(self, text: str, **options: Any) -> Any:
+            return super().render_str(plain(text), **options)
+
+    return Terminal(stderr=stderr, markup=False, emoji=False)
+
+
+def plain(text: str) -> str:
+    """`text` without what a terminal takes for an order: escape sequences and control characters."""
+    return CONTROL.sub("", text)
 
 
 def now() -> datetime:
@@ -113,7 +126,7 @@ def shown(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     if not terminal.is_terminal:
         print("\t".join(columns))
         for row in rows:
-            print("\t".join("" if value is None else str(value) for value in row))
+            print("\t".join("" if value is None else " ".join(plain(str(value)).split("\t")) for value in row))
         return
     from rich.table import Table
 
@@ -147,6 +160,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]])
     require_folder(path)
 
     def safe(value: Any) -> Any:
+        value = plain(value) if isinstance(value, str) else value
         return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
     with path.open("w", newline="", encoding="utf-8") as stream:

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from gesture_assets.cli.console import console
+from gesture_assets.cli.console import CONTROL, console
 from gesture_assets.errors import ConfigError
 
 LAYOUT = "scoring-csv"
@@ -50,15 +50,16 @@ OF_TOP = (
 )
 
 
+def _cell_sql(name: str) -> str:
+    """A column of text as it may stand in a spreadsheet: nothing orders a terminal, nothing is a formula (OWASP)."""
+    text = f"regexp_replace({name}, '{CONTROL.pattern}', '', 'g')"
+    return f"if(left({text}, 1) in ('=', '+', '-', '@', chr(9), chr(13)), '''' || {text}, {text}) as {name}"
+
+
 def copy_csv(con: Any, query: str, path: Path) -> int:
-    """Write the rows of `query` as CSV in which no cell is a formula to a spreadsheet (OWASP); how many they are."""
+    """Write the rows of `query` as CSV that is safe to open; how many they are."""
     fields = con.execute(f"describe {query}").fetchall()
-    selected = ", ".join(
-        f"if(left({name}, 1) in ('=', '+', '-', '@', chr(9), chr(13)), '''' || {name}, {name}) as {name}"
-        if kind == "VARCHAR"
-        else name
-        for name, kind, *_ in fields
-    )
+    selected = ", ".join(_cell_sql(name) if kind == "VARCHAR" else name for name, kind, *_ in fields)
     target = str(path).replace("'", "''")
     copied = con.execute(f"copy (select {selected} from ({query}) order by all) to '{target}' (format csv, header)")
     return copied.fetchone()[0]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from gesture_assets.contracts.catalogue import catalogue
@@ -126,6 +127,33 @@ def test_the_global_explanation_lists_every_rule_with_its_mean(world: Path, scor
     said = {row[0]: float(row[place]) for row in done.table[1:]}
     assert said == pytest.approx(dict.fromkeys(rows, 0.0) | shares, abs=0.0006)
     assert any(0 < share < 1 for share in said.values())
+
+
+MARKED = "[/b]\x1b[31mred\x1b[0m\x07 [bold]boss[/]"
+
+
+def test_an_id_that_looks_like_markup_or_orders_a_terminal_is_shown_as_text(
+    own_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with duckdb.connect(str((own_world / "gesture.duckdb").resolve())) as con:
+        first = f"select arg_max(user_id, score) from rule_scores where as_of_date = '{LAST}'"
+        [(first,)] = con.execute(first).fetchall()
+        for table in ("rule_scores", "rule_contributions", "intent_scores", "user_features"):
+            con.execute(f"update {table} set user_id = ? where user_id = ?", [MARKED, first])
+    shown_as = "[/b]red [bold]boss[/]"
+    for terminal in ("", "1"):
+        monkeypatch.setenv("FORCE_COLOR", terminal)
+        for command in (("rank", "--csv", str(tmp_path / "rank.csv")), ("explain", MARKED)):
+            done = called(own_world, *command)
+            assert (done.code, done.err.count("Traceback")) == (0, 0)
+            assert "\x1b[31mred" not in done.out
+            assert "\x07" not in done.out
+            assert shown_as.split()[0] in done.out or (command[0], terminal) == ("explain", "")
+    assert called(own_world, "export", "rule_scores", "--to", str(tmp_path / "all.csv")).code == 0
+    for name in ("rank.csv", "all.csv"):
+        written = (tmp_path / name).read_text()
+        assert shown_as in written
+        assert "\x1b" not in written
 
 
 def test_an_unknown_user_is_code_2_with_near_matches(world: Path, scores: Scores) -> None:
