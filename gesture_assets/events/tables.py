@@ -21,14 +21,15 @@ AS_OF = Column(PARTITION, "DATE", "Day on which the row became known: the later 
 
 REASONS = {
     "unreadable_row": "the row cannot be split into columns, or is no JSON object",
-    "missing_user_id": "neither a user nor an anonymous id",
+    "missing_user_id": "neither a user nor an anonymous id, or a word such as null or undefined instead",
     "missing_event_type": "no event type",
     "unknown_event_type": "an event type that the source's description does not map",
     "unparsable_timestamp": "the event's time cannot be read",
     "unparsable_received_at": "the time of arrival cannot be read",
     "future_ts": f"the event is dated more than {MINUTES_AHEAD} minutes after its arrival",
     "too_old": f"the event is dated more than {OLDEST_DAYS} days before its arrival",
-    "personal_id": "the id is an IP address",
+    "personal_id": "an id is an IP address",
+    "inexact_id": "an id is a number that was rounded: a double beyond 2^53, or written as 1.23E+16",
 }
 
 RAW_EVENTS = Contract(

@@ -11,16 +11,25 @@ from datetime import datetime
 from gesture_assets.events.tables import MINUTES_AHEAD, OLDEST_DAYS
 from gesture_assets.sources.description import (
     FLAG_COLUMNS,
+    ID_COLUMNS,
     INTEGER_COLUMNS,
     NUMBER_COLUMNS,
     TIME_COLUMNS,
     SourceDescription,
 )
+from gesture_assets.sources.ids import fault_sql, id_sql
 from gesture_assets.sources.landing_file import QUARANTINED_TEXT
-from gesture_assets.sources.personal import EMAIL, is_personal, keyed_hash_sql, masked_json_sql, normal_email_sql
+from gesture_assets.sources.personal import (
+    is_personal,
+    keyed_hash_sql,
+    masked_json_sql,
+    may_be_email_sql,
+    normal_email_sql,
+    plain_email_sql,
+)
 from gesture_assets.sources.readers import Reading
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
-from gesture_assets.vocabulary.personal_data import IP_PATTERN, IPV6_PATTERN, masked_sql
+from gesture_assets.vocabulary.personal_data import masked_sql
 from gesture_assets.vocabulary.sql import identifier, literal
 
 FILE = '" file"'  # a column beside those of the file, whose headers begin with no space
@@ -96,18 +105,22 @@ class Fields:
         parsed = _time_sql(f"written_{name}", f"plain_{name}", self.source)
         return f"if(typeof(written_{name}) = 'TIMESTAMP', try_cast(written_{name} as timestamp), {parsed}) as {name}"
 
-    def pseudonym(self, name: str, key: str) -> str:
-        """The column as an id; one that is an e-mail address is hashed with `key`."""
-        plain = self.text(name)
-        is_email = f"regexp_full_match({plain}, '{EMAIL.strip('^$')}')"
-        hashed = f"'email:' || left({keyed_hash_sql(normal_email_sql(plain), key)}, 32)"
-        return f"if(contains({plain}, '@') and {is_email}, {hashed}, {plain})"
+    def id(self, name: str, key: str) -> str:
+        """The column as an id, null where it is missing; one that is an e-mail address is hashed with the `key`."""
+        constant, found = self.source.constants.get(name), self.expressions.get(name)
+        read = id_sql(f"({found})::varchar", missing=self.source.missing, key=key) if found else "null::varchar"
+        return f"coalesce({read}, {literal(constant)})" if constant is not None else read
+
+    def id_fault(self) -> str:
+        """The reason against the ids of an event, null where there is none."""
+        found = [text for name in ID_COLUMNS if (text := self.expressions.get(name))]
+        return f"coalesce({', '.join(fault_sql(f'({text})::varchar') for text in found)}, null)" if found else "null"
 
     def email_key(self, key: str) -> str:
         """The hash with `key` of the e-mail address, null where it is none."""
-        email = normal_email_sql(self.text("email"))
-        is_email = f"regexp_full_match({email}, '{EMAIL.strip('^$')}')"
-        return f"if(contains({self.text('email')}, '@') and {is_email}, {keyed_hash_sql(email, key)}, null)"
+        email = self.text("email")
+        keyed = keyed_hash_sql(normal_email_sql(plain_email_sql(email)), key)
+        return f"if({may_be_email_sql(email)}, {keyed}, null)"
 
     def event_type(self) -> str:
         """The event's type in the source's words, and our name for it, null for a type that nothing is mapped to."""
@@ -200,11 +213,11 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
     return f"""(
     with read as not materialized (
         select {FILE} as landing_file, line, broken, {_event_id(shape, fields)} as event_id,
-            {fields.pseudonym("user_id", key)} as known_user_id,
-            {fields.pseudonym("anonymous_id", key)} as anonymous_id,
+            {fields.id("user_id", key)} as known_user_id,
+            {fields.id("anonymous_id", key)} as anonymous_id, {fields.id_fault()} as id_fault,
             {", ".join(f"{fields.written(name)} as written_{name}" for name in MEANINGS)},
             {", ".join(map(fields.written_time, TIME_COLUMNS))},
-            {fields.text("source_session_id")} as source_session_id,
+            {fields.id("source_session_id", key)} as source_session_id,
             {fields.text("city")} as city, lower({fields.text("gender")}) as gender,
             lower({fields.text("channel")}) as channel, lower({fields.text("lifecycle")}) as lifecycle,
             {fields.email_key(key)} as email_key,
@@ -241,18 +254,12 @@ def finite_sql(number: str) -> str:
     return f"case when abs({number}) <= {LARGEST_NUMBER} then if({number} = 0, 0::double, {number}) end"
 
 
-def holds_ip(text: str) -> str:
-    """Whether the SQL expression `text` holds an IP address."""
-    return f"""(case when contains({text}, '.') then regexp_matches({text}, '{IP_PATTERN}') else false end
-                    or case when contains({text}, ':') then regexp_matches({text}, '{IPV6_PATTERN}') else false end)"""
-
-
 def _union(selects: Iterable[str]) -> str:
     return f"({' union all '.join(selects)})"
 
 
 def _event_id(shape: Shape, fields: Fields) -> str:
-    event_id = fields.text("event_id")
+    event_id = fields.id("event_id", shape.key)
     if not shape.lacks_ids:
         return event_id
     # Identical rows of one file are separate events; the n-th copy in another file is the same event.
@@ -268,7 +275,7 @@ def _reason(arrival: str, *, has_arrival: bool) -> str:
     ahead, oldest = f"interval {MINUTES_AHEAD} minute", f"interval {OLDEST_DAYS} day"
     return f"""case when broken is not null then 'unreadable_row'
                 when coalesce(known_user_id, anonymous_id) is null then 'missing_user_id'
-                when {holds_ip("known_user_id")} or {holds_ip("anonymous_id")} then 'personal_id'
+                when id_fault is not null then id_fault
                 when event_name is null then 'missing_event_type'
                 when event_type is null then 'unknown_event_type'
                 when event_at is null then 'unparsable_timestamp'

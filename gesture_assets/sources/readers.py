@@ -22,6 +22,7 @@ from gesture_assets.sources.uneven_csv import has_blank_lines, refused_end, writ
 from gesture_assets.vocabulary.sql import identifier, literal
 
 BUFFER = 4 * LONGEST_LINE  # bytes that a thread reads of a text file at once
+WHOLE_FLOATS = 2**24
 # What the engine says where line ends are of several kinds, which its reader of quoted fields refuses.
 SEVERAL_LINE_ENDS = "invalid state"
 
@@ -219,7 +220,7 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> R
         raise refusal(file, expected="column names that occur once", found=f"{listing(repeated)} more than once")
     zone = file.source.time_zone
     local = "" if zone == "UTC" else f" at time zone {literal(zone)} at time zone 'UTC'"
-    # Times become UTC, without a zone they are the source's own; fractions stay, everything else becomes text.
+    # Times become UTC, without a zone they are the source's own.
     own = own_names(headers)
     selected = ", ".join(
         (
@@ -227,9 +228,7 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> R
             if kind == "TIMESTAMP WITH TIME ZONE"
             else f"(try_cast({identifier(name)} as timestamp){local})"
             if kind.startswith(("TIMESTAMP", "DATE"))
-            else identifier(name)
-            if kind == "DOUBLE"
-            else f"{identifier(name)}::varchar"
+            else _value_of(identifier(name), kind)
         )
         + f" as {own[normal(name)]}"
         for name, kind in names.items()
@@ -239,3 +238,16 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> R
     rows = f"(select {selected}, {number} as line, null::varchar as broken from read_parquet({path}{option}))"
     unnumbered = f"(select {selected} from read_parquet({path}))"
     return Reading(rows, unnumbered, own, {normal(name): kind for name, kind in names.items()})
+
+
+def _value_of(value: str, kind: str) -> str:
+    """A value of Parquet that is no time: doubles stay, everything else becomes text, the same for equal values."""
+    if kind == "DOUBLE":
+        return value
+    if kind == "BLOB":  # text of a writer that did not say so; what is none stays as it can be written
+        return f"coalesce(try(decode({value})), {value}::varchar)"
+    if kind == "FLOAT":  # beyond this it is not exact, and must not look so
+        return f"if(abs({value}) < {WHOLE_FLOATS}, {value}::varchar, format('{{:.8e}}', {value}))"
+    if kind.startswith("DECIMAL") and not kind.endswith(",0)"):
+        return f"rtrim(rtrim({value}::varchar, '0'), '.')"
+    return f"{value}::varchar"

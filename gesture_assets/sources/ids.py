@@ -1,0 +1,62 @@
+"""Ids of users, visitors, events and visits: one text for one id, none for what names nobody, no address.
+
+Belongs here: the SQL that reads an id, and what is held against it. Does not belong here: which column holds it
+(`columns.py`), what an address is (`personal.py`).
+"""
+
+from collections.abc import Collection
+
+from gesture_assets.sources.personal import (
+    holds_ip,
+    keyed_hash_sql,
+    may_be_email_sql,
+    normal_email_sql,
+    plain_email_sql,
+)
+from gesture_assets.vocabulary.missing_values import is_missing_sql, unpadded_sql
+
+# Nearly every id is of letters and figures, one of which is no zero: no missing word, no address, no fraction is. All
+# others are looked at closely, which costs a few times as much.
+ORDINARY = "[A-Za-z0_-]*[1-9][A-Za-z0-9_-]*"
+WHOLE_NUMBERS = 2**53  # doubles are exact up to here
+# A number that was written short: whoever wrote it may have left out figures, and then two people have one id.
+SHORT_NUMBER = r"\s*[+-]?\d+(\.\d+[eE]\+?|[eE]\+)\d+\s*"
+
+
+def id_sql(text: str, *, missing: Collection[str], key: str) -> str:
+    """The SQL expression `text` as an id, null where it is missing; one that is an e-mail address is hashed with `key`.
+
+    `missing`: words that name nobody in this source, beside those that never do. 700.0 is 700, however it came about.
+    """
+    cleaned = unpadded_sql(text)
+    hashed = f"'email:' || left({keyed_hash_sql(normal_email_sql(plain_email_sql(cleaned)), key)}, 32)"
+    whole = rf"regexp_replace({cleaned}, '^([+-]?\d+)\.0+$', '\1')"
+    return (
+        f"case when {_is_ordinary(text)} then {text} when {is_missing_sql(text, missing)} then null "
+        f"when {may_be_email_sql(text)} then {hashed} else {whole} end"
+    )
+
+
+def fault_sql(text: str) -> str:
+    """The reason against the SQL expression `text` as an id, null where there is none."""
+    return f"""case when {_is_ordinary(text)} or {may_be_email_sql(text)} then null
+                when {holds_ip(text)} then 'personal_id'
+                when regexp_full_match({text}, '{SHORT_NUMBER}') then 'inexact_id' end"""
+
+
+def filled_sql(text: str, missing: Collection[str]) -> str:
+    """The SQL expression `text`, null where it is missing."""
+    return f"case when {_is_ordinary(text)} then {text} when not {is_missing_sql(text, missing)} then {text} end"
+
+
+def double_as_id_sql(number: str) -> str:
+    """The double `number` as text: whole numbers as such, and those that are not exact as what no id may be."""
+    return (
+        f"case when isnan({number}) or isinf({number}) then null when abs({number}) > {WHOLE_NUMBERS - 1} "
+        f"then format('{{:.16e}}', {number}) when {number} = trunc({number}) then {number}::bigint::varchar "
+        f"else {number}::varchar end"
+    )
+
+
+def _is_ordinary(text: str) -> str:
+    return f"regexp_full_match({text}, '{ORDINARY}')"
