@@ -28,6 +28,7 @@ from gesture_assets.sources.personal import (
     plain_email_sql,
 )
 from gesture_assets.sources.readers import Reading
+from gesture_assets.sources.times import first_reading_sql, is_local_sql, time_sql
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.vocabulary.personal_data import masked_sql
 from gesture_assets.vocabulary.sql import identifier, literal
@@ -102,7 +103,7 @@ class Fields:
     def time(self, name: str) -> str:
         """The column as a UTC timestamp, from the columns of `written_time`."""
         # Parquet keeps its types: a timestamp there needs no parsing.
-        parsed = _time_sql(f"written_{name}", f"plain_{name}", self.source)
+        parsed = time_sql(f"written_{name}", f"plain_{name}", self.source)
         return f"if(typeof(written_{name}) = 'TIMESTAMP', try_cast(written_{name} as timestamp), {parsed}) as {name}"
 
     def id(self, name: str, key: str) -> str:
@@ -169,9 +170,9 @@ MEANINGS: Mapping[str, tuple[str, Callable[[Fields], str]]] = {
 class Shape:
     """All that the rows of a file depend on, beside the rows themselves: files of one shape are read by one query.
 
-    `columns` are those of their `Reading`, `expressions` give our columns in terms of them. `key` makes the pseudonyms,
-    `indexed_at` is the arrival of rows where there is no clock of arrival, `imputed_dwell` (seconds) stands for a
-    missing time on a page.
+    `columns` are those of their `Reading`, `expressions` give our columns in terms of them. `local_times` are those of
+    our columns of time that carry no zone by their type. `key` makes the pseudonyms, `indexed_at` is the arrival of
+    rows where there is no clock of arrival, `imputed_dwell` (seconds) stands for a missing time on a page.
     """
 
     source: SourceDescription
@@ -180,6 +181,7 @@ class Shape:
     types: Mapping[str, str | None]
     expressions: Mapping[str, str | None]
     key: str
+    local_times: frozenset[str]
     indexed_at: datetime | None
     lacks_ids: bool
     imputed_dwell: float | None
@@ -228,7 +230,9 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
         from {rows}
     ), {fields.meanings(unnumbered)}, fields as (
         select *, {", ".join(map(fields.time, TIME_COLUMNS))} from read {joined}
-    ), timed as (select * replace ({bounded}) from fields), judged as (
+    ), bounded as (select * replace ({bounded}) from fields), timed as (
+        select * {_replaced_hours(shape)} from bounded
+    ), judged as (
         select *, coalesce(known_user_id, 'anon:' || anonymous_id) as user_id,
             {_reason(arrival, has_arrival=has_arrival)} as reason
         from timed
@@ -270,6 +274,16 @@ def _event_id(shape: Shape, fields: Fields) -> str:
     return f"coalesce({event_id}, {content} || '-' || {copy})"
 
 
+def _replaced_hours(shape: Shape) -> str:
+    """An hour that clocks showed twice is the first of the two where the second would be after its arrival."""
+    written = shape.expressions.get("event_at")
+    if shape.source.time_zone == "UTC" or shape.indexed_at is not None or written is None:
+        return ""
+    is_local = "true" if "event_at" in shape.local_times else is_local_sql("written_event_at", shape.source)
+    first = first_reading_sql("event_at", shape.source)
+    return f"replace (case when event_at > received_at and {is_local} then {first} else event_at end as event_at)"
+
+
 def _reason(arrival: str, *, has_arrival: bool) -> str:
     """Why a row is no event; null where it is one."""
     ahead, oldest = f"interval {MINUTES_AHEAD} minute", f"interval {OLDEST_DAYS} day"
@@ -292,36 +306,6 @@ def _properties(shape: Shape) -> str:
         if name in shape.columns
     )
     return f"json_object({pairs})::varchar" if pairs else "null::varchar"
-
-
-def _time_sql(written: str, plain: str, source: SourceDescription) -> str:
-    """A UTC timestamp from text: an offset counts where there is one, else the source's time zone.
-
-    `plain` is the text as a cast takes it: where that reads back as what is `written`, there is nothing else in it.
-    """
-    text = f"trim({written}::varchar)"
-    local = (
-        f"try_strptime({text}, {literal(source.timestamp_format)})"
-        if source.timestamp_format
-        else f"try_cast({text} as timestamp)"
-    )
-    naive = _utc_sql(local, source)
-    if source.timestamp_format:
-        return naive
-    offset = r"\d{2}:?\d{2}.*(Z|z|[+-]\d{2}(:?\d{2})?)$"
-    digits = f"length(split_part({text}, '.', 1))"
-    unit = f"case when {digits} > 17 then 1e9 when {digits} > 14 then 1e6 when {digits} > 11 then 1e3 else 1 end"
-    epoch = f"to_timestamp(try_cast({text} as double) / {unit})"
-    return (
-        f"case when {plain}::varchar = {written}::varchar then {_utc_sql(plain, source)} "
-        f"when regexp_matches({text}, '{offset}') then try_cast({text} as timestamptz) at time zone 'UTC' "
-        rf"when regexp_full_match({text}, '\d{{9,19}}(\.\d+)?') then {epoch} at time zone 'UTC' else {naive} end"
-    )
-
-
-def _utc_sql(local: str, source: SourceDescription) -> str:
-    zone = literal(source.time_zone)
-    return local if source.time_zone == "UTC" else f"(({local} at time zone {zone}) at time zone 'UTC')"
 
 
 def _in_sql(expression: str, words: Sequence[str]) -> str:

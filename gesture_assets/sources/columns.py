@@ -17,6 +17,16 @@ def expressions_of(file: LandingFile, reading: Reading) -> dict[str, str | None]
     return {name: _first_filled(file, reading, name) for name in file.source.columns}
 
 
+def local_times(file: LandingFile, reading: Reading) -> frozenset[str]:
+    """Our columns of time that are times of the source's own zone by their type; text says so in each row."""
+    return frozenset(
+        name
+        for name in TIME_COLUMNS
+        if (headers := _headers(file, reading, name))
+        and all(_is_time(reading, header) and "TIME ZONE" not in (reading.types[header] or "") for header in headers)
+    )
+
+
 def _headers(file: LandingFile, reading: Reading, name: str) -> Sequence[str]:
     """Those headers of the file that may hold our column `name`; of JSON lines the paths, as the description says."""
     given = file.source.columns.get(name, ())

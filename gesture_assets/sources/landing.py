@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from gesture_assets.errors import SourceError, listing
 from gesture_assets.sources.canonical import Fields, Shape, canonical_sql, finite_sql
-from gesture_assets.sources.columns import expressions_of
+from gesture_assets.sources.columns import expressions_of, local_times
 from gesture_assets.sources.description import SourceDescription, description_of
 from gesture_assets.sources.landing_file import CHUNK, LandingFile, refusal
 from gesture_assets.sources.personal import holds_ip, is_personal
@@ -154,6 +154,7 @@ def _opened(
         reading.types,
         expressions,
         key,
+        local_times(file, reading),
         indexed_at if expressions.get("received_at") is None else None,
         lacks_ids,
         imputed,

@@ -379,6 +379,117 @@ def test_a_time_becomes_utc(landing: Landing, written: str, utc: datetime) -> No
     assert (row["event_at"], row["reason"]) == (utc, None)
 
 
+ZONED = [
+    *("2026-03-09 10:00:00 UTC", "2026-03-09 10:00:00.000 UTC", "2026-03-09 10:00:00 GMT", "2026-03-09T10:00:00 utc"),
+    *("2026-03-09T10:00Z", "2026-03-09T10Z", "2026-03-09 10:00 UTC", "2026-03-09T10:00:00z", "2026-03-09t10:00:00Z"),
+    *("20260309T100000Z", "20260309T1000Z", "20260309T100000.000Z", "20260309 100000 UTC", "20260309100000Z"),
+    *("2026-03-09T11:00:00+01", "2026-03-09T11:00+01:00", "20260309T110000+0100", "2026-03-09 11:00:00 +0100"),
+    *("2026-03-09 11:00:00 UTC+1", "2026-03-09 11:00:00 GMT+01:00", "2026-03-09 15:30:00 UTC+05:30"),
+    *("2026-03-09 05:30:00-0430", "2026/03/09 10:00:00 UTC", "2026-03-09 10:00:00,000 UTC", "2026-03-09T10:00:00.0Z"),
+    *("2026-03-09 11:00:00 Europe/Berlin", "2026-03-09 06:00:00 America/New_York", "1773050400", "1773050400000"),
+]
+LOCAL = [
+    *("2026-03-09 11:00:00", "2026-03-09T11:00:00", "2026-03-09 11:00", "2026-03-09T11", "20260309T110000"),
+    *("20260309T1100", "20260309 110000", "20260309110000", "2026/03/09 11:00:00", "2026-03-09 11:00:00.000"),
+    *("2026-03-09 11:00:00,000", " 2026-03-09 11:00:00 "),
+]
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "UTC"])
+@pytest.mark.parametrize("written", ZONED)
+def test_a_time_that_says_its_zone_is_of_that_zone(landing: Landing, written: str, zone: str) -> None:
+    row = landing.row("id,user,type,at", f'e,u,page_view,"{written}"', described(time_zone=zone), folder="shop")
+    assert (row["event_at"], row["reason"]) == (datetime(2026, 3, 9, 10), None)
+
+
+@pytest.mark.parametrize("written", LOCAL)
+def test_a_time_that_says_no_zone_is_of_the_source_s(landing: Landing, written: str) -> None:
+    for zone, hour in (("Europe/Berlin", 10), ("UTC", 11)):
+        row = landing.row("id,user,type,at", f'e,u,page_view,"{written}"', described(time_zone=zone), folder="shop")
+        assert (row["event_at"], row["reason"]) == (datetime(2026, 3, 9, hour), None)
+
+
+@pytest.mark.parametrize("written", ["2026-11-27", "20261127", "2026/11/27", "2026-11-27 00:00:00"])
+def test_a_day_without_time_begins_where_the_source_is(landing: Landing, written: str) -> None:
+    for zone, begin in (("Europe/Berlin", datetime(2026, 11, 26, 23)), ("America/New_York", datetime(2026, 11, 27, 5))):
+        content = f"id,user,type,at\ne,u,page_view,{written}\nf,u,page_view,2026-11-27T12:00:00Z\n"
+        rows = landing.rows("shop/a.csv", content, described(time_zone=zone, columns=described().columns))
+        assert rows[0]["event_at"] == begin
+
+
+@pytest.mark.parametrize(
+    ("timestamp_format", "written"),
+    [
+        ("%d.%m.%Y %H:%M %z", "09.03.2026 12:00 +0200"),
+        ("%d.%m.%Y %H:%M%z", "09.03.2026 12:00+02:00"),
+        ("%d.%m.%Y %H:%M %Z", "09.03.2026 10:00 UTC"),
+        ("%d.%m.%Y %H:%M %Z", "09.03.2026 06:00 America/New_York"),
+        ("%d.%m.%Y %H:%M UTC", "09.03.2026 10:00 UTC"),
+        ("%Y%m%dT%H%M%SZ", "20260309T100000Z"),
+        ("%Y-%m-%d %H:%M:%S GMT", "2026-03-09 10:00:00 GMT"),
+        ("%Y-%m-%d %H:%M:%S-04:30", "2026-03-09 05:30:00-04:30"),
+        ("%Y-%m-%d %H:%M:%S+00", "2026-03-09 10:00:00+00"),
+        ("100%%z %d.%m.%Y %H:%M", "100%z 09.03.2026 11:00"),
+        ("%d.%m.%Y %H:%M", "09.03.2026 11:00"),
+    ],
+)
+def test_a_zone_in_a_format_counts_more_than_the_source_s(
+    landing: Landing, timestamp_format: str, written: str
+) -> None:
+    mine = described(timestamp_format=timestamp_format, time_zone="Europe/Berlin")
+    row = landing.row("id,user,type,at", f"e,u,page_view,{written}", mine, folder="shop")
+    assert (row["event_at"], row["reason"]) == (datetime(2026, 3, 9, 10), None)
+
+
+AUTUMN = [
+    ("2026-10-25T02:30:00", "2026-10-25T00:30:05Z", datetime(2026, 10, 25, 0, 30)),
+    ("2026-10-25 02:30:00", "2026-10-25 00:30:00 UTC", datetime(2026, 10, 25, 0, 30)),
+    ("2026-10-25T02:30:00", "2026-10-25T01:30:05Z", datetime(2026, 10, 25, 1, 30)),
+    ("2026-10-25T02:30:00", "2026-10-25T01:29:59Z", datetime(2026, 10, 25, 0, 30)),
+    ("2026-10-25T02:59:59", "2026-10-25T01:00:01Z", datetime(2026, 10, 25, 0, 59, 59)),
+    ("2026-10-25T02:59:59", "2026-10-25T02:00:01", datetime(2026, 10, 25, 0, 59, 59)),
+    ("2026-10-25T02:30:00", "2026-10-27T00:00:00Z", datetime(2026, 10, 25, 1, 30)),
+    ("2026-10-25T01:30:00", "2026-10-24T23:30:05Z", datetime(2026, 10, 24, 23, 30)),
+    ("2026-10-25T03:10:00", "2026-10-25T02:10:04Z", datetime(2026, 10, 25, 2, 10)),
+    ("2026-10-25T03:02:00", "2026-10-25T02:00:00Z", datetime(2026, 10, 25, 2, 2)),
+    ("2026-10-25T01:30:00Z", "2026-10-25T01:29:59Z", datetime(2026, 10, 25, 1, 30)),
+    ("2026-10-25T02:30:00+01:00", "2026-10-25T01:29:59Z", datetime(2026, 10, 25, 1, 30)),
+    ("1792891800", "2026-10-25T01:29:59Z", datetime(2026, 10, 25, 1, 30)),
+]
+
+
+@pytest.mark.parametrize(("written", "received", "utc"), AUTUMN)
+def test_an_hour_that_a_clock_shows_twice_is_not_after_its_arrival(
+    landing: Landing, written: str, received: str, utc: datetime
+) -> None:
+    columns = {**described().columns, "received_at": ("sent",)}
+    mine = described(columns=columns, time_zone="Europe/Berlin")
+    row = landing.row("id,user,type,at,sent", f"e,u,page_view,{written},{received}", mine, folder="shop")
+    assert (row["event_at"], row["reason"]) == (utc, None)
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown", "arrival", "utc"),
+    [
+        ("America/New_York", "2026-11-01 01:30:00", "2026-11-01 05:31:00", datetime(2026, 11, 1, 5, 30)),
+        ("America/New_York", "2026-11-01 01:30:00", "2026-11-01 06:31:00", datetime(2026, 11, 1, 6, 30)),
+        ("Australia/Lord_Howe", "2026-04-05 01:45:00", "2026-04-04 14:46:00", datetime(2026, 4, 4, 14, 45)),
+    ],
+)
+def test_such_an_hour_is_read_alike_where_its_column_is_typed(
+    landing: Landing, zone: str, shown: str, arrival: str, utc: datetime
+) -> None:
+    columns = {**described().columns, "received_at": ("sent",)}
+    path = landing.folder / "shop" / "a.parquet"
+    path.parent.mkdir()
+    landing.connection.execute(
+        f"""copy (select 'e' as id, 'u' as user, 'page_view' as type, timestamp '{shown}' as at,
+            timestamptz '{arrival}+00' as sent) to '{path}' (format parquet)"""
+    )
+    mine = described(columns=columns, time_zone=zone)
+    assert landing.rows("shop/a.parquet", None, mine)[0]["event_at"] == utc
+
+
 @pytest.mark.parametrize(
     "written",
     [
