@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from gesture_assets.events.tables import MINUTES_AHEAD, OLDEST_DAYS
+from gesture_assets.events.tables import MINUTES_AHEAD, NUMBERS_AND_FLAGS, OLDEST_DAYS
 from gesture_assets.sources.description import (
     FLAG_COLUMNS,
     ID_COLUMNS,
@@ -19,6 +19,7 @@ from gesture_assets.sources.description import (
 )
 from gesture_assets.sources.ids import fault_sql, id_sql
 from gesture_assets.sources.landing_file import QUARANTINED_TEXT
+from gesture_assets.sources.numbers import finite_sql, number_sql
 from gesture_assets.sources.personal import (
     is_personal,
     keyed_hash_sql,
@@ -30,13 +31,13 @@ from gesture_assets.sources.personal import (
 from gesture_assets.sources.readers import Reading
 from gesture_assets.sources.times import first_reading_sql, is_local_sql, time_sql
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
+from gesture_assets.vocabulary.missing_values import is_missing_sql
 from gesture_assets.vocabulary.personal_data import masked_sql
 from gesture_assets.vocabulary.sql import identifier, literal
 
 FILE = '" file"'  # a column beside those of the file, whose headers begin with no space
 # A time outside is a sender's "never" or a wrong unit, and some of them cannot even be added to.
 FIRST_TIME, LAST_TIME = "1970-01-02", "2200-01-01"
-LARGEST_NUMBER = 1e15  # more seconds, percent or dollars than there are, and whole numbers are exact up to here
 
 BOT_AGENTS = "bot|crawl|spider|slurp|headless|python-requests|curl/|wget|scrapy|phantomjs|monitoring"
 AGENT_FAMILIES = (
@@ -149,12 +150,22 @@ class Fields:
         """The column as a finite double."""
         expression = self.expressions.get(name) or "null::varchar"
         # Parquet keeps its types here too.
-        parsed = f"try_cast({self.text(name)} as double)"
+        parsed = number_sql(self.text(name), self.source)
         return finite_sql(f"if(typeof({expression}) = 'DOUBLE', try_cast({expression} as double), {parsed})")
 
     def integer(self, name: str) -> str:
-        """The column as a whole number."""
-        return f"try_cast(try_cast({self.text(name)} as double) as integer)"
+        """The column as a whole number; what has a fraction is none."""
+        number = number_sql(self.text(name), self.source)
+        return f"if({number} = trunc({number}), try_cast({number} as integer), null)"
+
+    def unreadable(self) -> str:
+        """The columns that are filled and cannot be read, their names in one text; null where there is none."""
+        cells = [
+            f"case when {name} is null and not {is_missing_sql(self.text(name))} then '{name}' end"
+            for name in NUMBERS_AND_FLAGS
+            if self.expressions.get(name)
+        ]
+        return f"nullif(concat_ws(' ', {', '.join(cells)}), '')" if cells else "null::varchar"
 
 
 # Column -> how its text is brought to one case, and what is read from the `word` that this gives.
@@ -226,6 +237,7 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
             {", ".join(f"{fields.flag(name)} as {name}" for name in FLAG_COLUMNS)},
             {", ".join(f"{fields.number(name)} as {name}" for name in NUMBER_COLUMNS)},
             {", ".join(f"{fields.integer(name)} as {name}" for name in INTEGER_COLUMNS)},
+            {fields.unreadable()} as unreadable,
             {_properties(shape)} as properties, {raw}
         from {rows}
     ), {fields.meanings(unnumbered)}, fields as (
@@ -246,16 +258,9 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
         lifecycle, email_key, is_repeat_session, is_bounce, is_spam, is_bot_agent, user_agent_family,
         {dwell} as dwell_seconds, {is_imputed} as is_dwell_imputed,
         {", ".join(name for name in (*NUMBER_COLUMNS, *INTEGER_COLUMNS) if name != "dwell_seconds")}, properties,
+        unreadable,
         case when reason is not null then {masked_sql(masked_row)} end as masked_row
     from judged)"""
-
-
-def finite_sql(number: str) -> str:
-    """The SQL expression `number` where it is one. Not a number is more than any, so it fails as the infinite does.
-
-    Zero has no sign: of two zeros that are equal, which one is the greatest would depend on the order of rows.
-    """
-    return f"case when abs({number}) <= {LARGEST_NUMBER} then if({number} = 0, 0::double, {number}) end"
 
 
 def _union(selects: Iterable[str]) -> str:

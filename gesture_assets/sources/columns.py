@@ -6,10 +6,11 @@ value means (`canonical.py`), reading files (`readers.py`).
 
 from collections.abc import Mapping, Sequence
 
-from gesture_assets.sources.description import ID_COLUMNS, TIME_COLUMNS
+from gesture_assets.sources.description import ID_COLUMNS, INTEGER_COLUMNS, NUMBER_COLUMNS, TIME_COLUMNS
 from gesture_assets.sources.ids import double_as_id_sql, filled_sql
 from gesture_assets.sources.landing_file import LandingFile
 from gesture_assets.sources.readers import Reading, normal
+from gesture_assets.vocabulary.sql import literal
 
 
 def expressions_of(file: LandingFile, reading: Reading) -> dict[str, str | None]:
@@ -41,6 +42,9 @@ def _first_filled(file: LandingFile, reading: Reading, name: str) -> str | None:
             header: double_as_id_sql(sql) if reading.types.get(header) == "DOUBLE" else sql
             for header, sql in values.items()
         }
+    if name in (*NUMBER_COLUMNS, *INTEGER_COLUMNS) and file.source.decimal == ",":
+        keeps_doubles = len(values) == 1 and name in NUMBER_COLUMNS
+        values = {header: _with_comma(file, reading, header, keeps_doubles=keeps_doubles) for header in values}
     if not values:
         return None
     if len(values) == 1:
@@ -50,6 +54,17 @@ def _first_filled(file: LandingFile, reading: Reading, name: str) -> str | None:
         if all(_is_time(reading, header) for header in values):
             return f"coalesce({', '.join(values.values())})"
     return f"coalesce({', '.join(filled_sql(f'({sql})::varchar', file.source.missing) for sql in values.values())})"
+
+
+def _with_comma(file: LandingFile, reading: Reading, header: str, *, keeps_doubles: bool) -> str:
+    """A number of a source that writes a decimal comma, with one; what is no text has a point until here."""
+    sql, kind = reading.columns[header], reading.types.get(header) or "VARCHAR"
+    if file.format == "jsonl":
+        is_text = f"json_type(document, {literal('$.' + header)}) = 'VARCHAR'"
+        return f"if({is_text}, {sql}, replace({sql}, '.', ','))"
+    if kind in ("VARCHAR", "BLOB") or (kind == "DOUBLE" and keeps_doubles):
+        return sql
+    return f"replace(({sql})::varchar, '.', ',')"
 
 
 def _times(reading: Reading, values: Mapping[str, str]) -> Mapping[str, str]:

@@ -57,6 +57,7 @@ class SourceDescription(BaseModel):
     delimiter: str = Field(",", min_length=1, max_length=1)
     time_zone: str = "UTC"  # of times that carry no offset
     timestamp_format: str = ""  # strptime; empty: ISO 8601, or seconds (also milli, micro, nano) since 1970
+    decimal: Literal[".", ","] = "."  # the sign before a fraction; with a comma, points stand between thousands
     columns: dict[str, tuple[str, ...]]
     missing: tuple[str, ...] = ()  # words that stand for a missing id here, beside null, undefined and their kin
     constants: dict[str, str] = {}

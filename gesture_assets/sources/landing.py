@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from gesture_assets.errors import SourceError, listing
-from gesture_assets.sources.canonical import Fields, Shape, canonical_sql, finite_sql
+from gesture_assets.sources.canonical import Fields, Shape, canonical_sql
 from gesture_assets.sources.columns import expressions_of, local_times
 from gesture_assets.sources.description import SourceDescription, description_of
 from gesture_assets.sources.landing_file import CHUNK, LandingFile, refusal
@@ -145,8 +145,10 @@ def _opened(
     personal, unused = _unmapped(connection, file, reading, keys)
     is_blank = f"nullif({Fields(file.source, expressions).id('event_id', key)} is null, false)"
     lacks_ids = expressions.get("event_id") is None or _has_values(connection, reading.unnumbered, is_blank)
-    dwell = expressions.get("dwell_seconds")
-    imputed = _typical_dwell(connection, reading.unnumbered, dwell) if "dwell_seconds" in file.source.impute else None
+    imputed = None
+    if "dwell_seconds" in file.source.impute:
+        number = Fields(file.source, expressions).number("dwell_seconds")
+        imputed = _typical_dwell(connection, reading.unnumbered, number)
     shape = Shape(
         file.source,
         file.format,
@@ -249,10 +251,7 @@ def _ip_columns(
     return [header for header, is_hit in zip(unmapped, hits or (), strict=False) if is_hit]
 
 
-def _typical_dwell(connection: duckdb.DuckDBPyConnection, rows: str, dwell: str | None) -> float:
+def _typical_dwell(connection: duckdb.DuckDBPyConnection, rows: str, number: str) -> float:
     """The median of a file's dwell times in seconds, those below zero left out; 30 where there are none."""
-    if dwell is None:
-        return DWELL_WHERE_ALL_IS_MISSING
-    number = finite_sql(f"try_cast(nullif(trim(({dwell})::varchar), '') as double)")
     medians = connection.execute(f"select median(dwell) from (select {number} as dwell from {rows}) where dwell >= 0")
     return next((value for (value,) in medians.fetchall() if value is not None), DWELL_WHERE_ALL_IS_MISSING)

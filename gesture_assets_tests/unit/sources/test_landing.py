@@ -836,6 +836,86 @@ def test_numbers_and_flags_are_read_or_null(landing: Landing) -> None:
 def test_a_number_beyond_all_sense_is_none(landing: Landing, written: str) -> None:
     row = landing.row(f"{HEADER},dwell_seconds,account_balance_usd", f"e,u,page_view,{GOOD},{written},{written}")
     assert (row["dwell_seconds"], row["account_balance_usd"], row["reason"]) == (None, None, None)
+    is_said = written in ("1e308", "1e400", "much")
+    assert row["unreadable"] == ("dwell_seconds account_balance_usd" if is_said else None)
+
+
+@pytest.mark.parametrize("written", ["12,5", "1.234,56", "1,234.56", "12.5 s", "45%", "$3", "0x10", "twelve", "1.2.3"])
+def test_a_number_that_cannot_be_read_is_said_to_be_one(landing: Landing, written: str) -> None:
+    header = "event_id,user_id,event_type,timestamp,time_on_page_sec,recent_pages_viewed,bounce_flag,spam_flag"
+    row = landing.row(header, f'e,u,page_view,2026-03-09,"{written}","{written}",maybe,null', folder="scoring_csv")
+    assert (row["dwell_seconds"], row["recent_pages_viewed"], row["is_bounce"], row["is_spam"]) == (None,) * 4
+    assert (row["unreadable"], row["reason"]) == ("is_bounce dwell_seconds recent_pages_viewed", None)
+
+
+def test_half_a_page_is_no_count_of_pages(landing: Landing) -> None:
+    header = "event_id,user_id,event_type,timestamp,recent_pages_viewed,recent_pricing_views"
+    row = landing.row(header, "e,u,page_view,2026-03-09,2.5,3.0", folder="scoring_csv")
+    assert (row["recent_pages_viewed"], row["recent_pricing_views"]) == (None, 3)
+    assert row["unreadable"] == "recent_pages_viewed"
+
+
+WITH_COMMA = [
+    ("12,5", 12.5),
+    ("1.234,56", 1234.56),
+    ("1.234", 1234),
+    ("-1.234.567,8", -1234567.8),
+    ("1234,5", 1234.5),
+    ("1 234,5", 1234.5),
+    ("1\u00a0234,5", 1234.5),
+    ("1\u202f234,5", 1234.5),
+    ("1'234,5", 1234.5),
+    ("7", 7),
+    (",5", 0.5),
+    ("1,5e3", 1500),
+    (" 12,5 ", 12.5),
+    ("12.5", None),
+    ("1,234.56", None),
+    ("1.23,4", None),
+    ("12,", None),
+    ("12,5,6", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("written", "number"), WITH_COMMA)
+def test_a_source_may_write_a_decimal_comma(landing: Landing, written: str, number: float | None) -> None:
+    columns = {**described().columns, "account_balance_usd": ("balance",), "dwell_seconds": ("seconds", "time")}
+    german = described(columns=columns, delimiter=";", decimal=",", impute={"dwell_seconds": "median"})
+    content = f"id;user;type;at;balance;seconds;time\ne;u;page_view;2026-03-09;{written};;7,5\n"
+    content += "f;u;page_view;2026-03-09;1,5;;\n"
+    rows = landing.rows("shop/a.csv", content, german)
+    assert (rows[0]["account_balance_usd"], rows[0]["reason"]) == (number, None)
+    assert rows[0]["unreadable"] == ("account_balance_usd" if number is None and written else None)
+    assert [row["dwell_seconds"] for row in rows] == [7.5, 7.5], "the median of a file reads its numbers as well"
+
+
+def test_numbers_that_are_no_text_have_no_decimal_comma(landing: Landing) -> None:
+    columns = {
+        **described().columns,
+        "account_balance_usd": ("balance",),
+        "dwell_seconds": ("seconds", "time"),
+        "recent_pages_viewed": ("pages",),
+    }
+    german = described(columns=columns, decimal=",")
+    document = (
+        '{"id": "e", "user": "u", "type": "page_view", "at": "2026-03-09", "seconds": %s, "balance": %s, "pages": 3}\n'
+    )
+    lines = document % ("1.234", "12.5") + document % ('"1.234"', '"12,5"') + document % ("null", "1.5E3")
+    rows = landing.rows("shop/a.jsonl", lines, german)
+    shown = ("dwell_seconds", "account_balance_usd", "recent_pages_viewed", "unreadable")
+    assert [tuple(row[name] for name in shown) for row in rows] == [
+        (1.234, 12.5, 3, None),
+        (1234, 12.5, 3, None),
+        (None, 1500, 3, None),
+    ]
+    path = landing.folder / "shop" / "a.parquet"
+    landing.connection.execute(
+        f"""copy (select 'u' as user, 'page_view' as type, date '2026-03-09' as "at", 1.234::double as seconds,
+            '1,5' as time, 12.500::decimal(9, 3) as balance, 3.0::double as pages) to '{path}' (format parquet)"""
+    )
+    (row,) = landing.rows("shop/a.parquet", None, german)
+    assert tuple(row[name] for name in shown) == (1.234, 12.5, 3, None)
 
 
 @pytest.mark.parametrize(
