@@ -19,8 +19,9 @@ from gesture_assets.vocabulary.missing_values import is_missing_sql, unpadded_sq
 # others are looked at closely, which costs a few times as much.
 ORDINARY = "[A-Za-z0_-]*[1-9][A-Za-z0-9_-]*"
 WHOLE_NUMBERS = 2**53  # doubles are exact up to here
-# A number that was written short: whoever wrote it may have left out figures, and then two people have one id.
-SHORT_NUMBER = r"\s*[+-]?\d+(\.\d+[eE]\+?|[eE]\+)\d+\s*"
+# A double that is not exact, or a number that was written short: whoever wrote it left out figures, and then two people
+# have one id.
+ROUNDED = r"\s*[+-]?(\d+(\.\d+[eE]\+?|[eE]\+)\d+|(\d{17,}|9\d{15})\.0+)\s*"
 
 
 def id_sql(text: str, *, missing: Collection[str], key: str) -> str:
@@ -41,7 +42,7 @@ def fault_sql(text: str) -> str:
     """The reason against the SQL expression `text` as an id, null where there is none."""
     return f"""case when {_is_ordinary(text)} or {may_be_email_sql(text)} then null
                 when {holds_ip(text)} then 'personal_id'
-                when regexp_full_match({text}, '{SHORT_NUMBER}') then 'inexact_id' end"""
+                when regexp_full_match({text}, '{ROUNDED}') then 'inexact_id' end"""
 
 
 def filled_sql(text: str, missing: Collection[str]) -> str:

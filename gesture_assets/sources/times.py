@@ -100,8 +100,10 @@ def _any_sql(text: str, source: SourceDescription) -> str:
         f"({part}.year || '-' || {part}.month || {part}.month_too || '-' || {part}.day || {part}.day_too || ' ' || "
         f"{clock} || '.' || {part}.fraction || '0')"
     )
+    # What a name says beside an offset is no more than that: +0100 CET, +01:00[Europe/Berlin], GMT+0100 (CET).
+    zone = rf"regexp_replace({part}.zone, '([\dZz])\s*(\[.*\]|\(.*\)|\s[A-Za-z]+)$', '\1')"
     # UTC+1 and GMT+01:00 are +01:00.
-    zone = rf"regexp_replace({part}.zone, '(?i)^(Z|UTC|GMT|UT)\s*', '')"
+    zone = rf"regexp_replace({zone}, '(?i)^(?:Z|UTC|GMT|UT)(?:\s*([+-])|$)', '\1')"
     offset = rf"regexp_replace({zone}, '^([+-])(\d)(\D|$)', '\10\2\3')"
     return (
         f"case when {part}.zone = '' then {utc_sql(f'try_cast({base} as timestamp)', source)} "

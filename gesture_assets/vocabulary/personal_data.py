@@ -23,7 +23,7 @@ LETTERS = "A-Za-z\u0080-\U0010ffff"
 EMAIL_PATTERN = (
     rf"[{LETTERS}0-9._%+!#$*^~`\x27-]+"
     "[@\uff20\ufe6b]"
-    rf"[{LETTERS}0-9.-]+\.[{LETTERS}][{LETTERS}0-9-]+"
+    rf"[{LETTERS}0-9.-]+\.(?:xn--[a-z0-9-]+|[{LETTERS}]{{2,}})"
 )
 
 

@@ -131,6 +131,10 @@ BOUNDARIES: list[tuple[str, str, set[str]]] = [
             ("city = '203.0.113.7' where rowid = 0", {ADDRESS}),
             ("city = 'from 2001:db8:0:1:1:1:1:1 today' where rowid = 0", {ADDRESS}),
             ("city = 'v1.2.3 at 10:05:33' where rowid = 0", set()),
+            ("city = 'jörg@bücher.example' where rowid = 0", {ADDRESS}),
+            ("city = 'by o''brien@пример.рф' where rowid = 0", {ADDRESS}),
+            ("city = 'ann@b.xn--p1ai' where rowid = 0", {ADDRESS}),
+            ("city = 'u@ga@1773050400.a1b2' where rowid = 0", set()),
         )
     ),
 ]
