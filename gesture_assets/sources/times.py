@@ -9,15 +9,17 @@ import re
 from gesture_assets.sources.description import SourceDescription
 from gesture_assets.vocabulary.sql import literal
 
-# What nearly every time with a zone looks like, and the engine reads.
-WITH_OFFSET = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)"
+# What nearly every time looks like, and the engine reads: without a zone, in UTC, with an offset.
+LOCAL = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?"
+IN_UTC = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z| UTC)"
+WITH_OFFSET = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?[+-]\d{2}(:?\d{2})?"
 EPOCH = r"\d{9,13}(\.\d+)?|\d{15,19}(\.\d+)?"  # 14 figures would be a year from 2286 on: they are a day and a time
-# Any other: with or without signs between its parts, some of which may be missing.
+# Any other: parts of the clock may be missing, or the signs between them.
 ANY = (
-    r"(?i)^(\d{4})(?:[-/](\d{1,2})[-/](\d{1,2})|(\d{2})(\d{2}))"
+    r"(?i)^(\d{4})[-/](\d{1,2})[-/](\d{1,2})"
     r"(?:[T ]*(\d{1,2})(?::?(\d{2})(?::?(\d{2})(?:[.,](\d+))?)?)?)?\s*([^\d\s].*)?$"
 )
-NAMES = "['year', 'month', 'day', 'month_too', 'day_too', 'hour', 'minute', 'second', 'fraction', 'zone']"
+ZONE = 8  # the group that holds it
 OFFSET = r"^([+-]\d{1,2})(?::?(\d{2}))?$"
 # What a format of strptime ends with, in its own letters, where all its times are of one zone.
 FIXED_ZONE = re.compile(r"(?i)(?:Z|UTC|GMT|UT|([+-]\d{2}):?(\d{2})?)$")
@@ -36,9 +38,11 @@ def time_sql(written: str, plain: str, source: SourceDescription) -> str:
     epoch = f"to_timestamp(try_cast({text} as double) / {unit})"
     return (
         f"case when {plain}::varchar = {written}::varchar then {utc_sql(plain, source)} "
+        f"when regexp_full_match({text}, '{LOCAL}') then {utc_sql(plain, source)} "
+        f"when regexp_full_match({text}, '{IN_UTC}') then {plain} "
         f"when regexp_full_match({text}, '{WITH_OFFSET}') then try_cast({text} as timestamptz) at time zone 'UTC' "
         f"when regexp_full_match({text}, '{EPOCH}') then {epoch} at time zone 'UTC' "
-        f"when regexp_matches({text}, '{ANY}') then {_any_sql(text, source)} "
+        f"when regexp_matches({_with_dashes(text)}, '{ANY}') then {_any_sql(text, source)} "
         f"else {utc_sql(f'try_cast({text} as timestamp)', source)} end"
     )
 
@@ -55,8 +59,8 @@ def is_local_sql(written: str, source: SourceDescription) -> str:
         return str(not _has_zone(source.timestamp_format)).lower()
     text = f"trim({written}::varchar)"
     return (
-        f"not (regexp_full_match({text}, '{WITH_OFFSET}|{EPOCH}') or "
-        f"regexp_extract({text}, '{ANY}', {NAMES}).zone <> '')"
+        f"not (regexp_full_match({text}, '{IN_UTC}|{WITH_OFFSET}|{EPOCH}') or "
+        f"regexp_extract({_with_dashes(text)}, '{ANY}', {ZONE}) <> '')"
     )
 
 
@@ -93,20 +97,23 @@ def _formatted_sql(text: str, source: SourceDescription) -> str:
     return utc_sql(parsed, source)
 
 
+def _with_dashes(text: str) -> str:
+    return rf"regexp_replace({text}, '^(\d{{4}})(\d{{2}})(\d{{2}})', '\1-\2-\3')"
+
+
 def _any_sql(text: str, source: SourceDescription) -> str:
-    part = f"regexp_extract({text}, '{ANY}', {NAMES})"
-    clock = " || ':' || ".join(f"coalesce(nullif({part}.{name}, ''), '00')" for name in ("hour", "minute", "second"))
-    base = (
-        f"({part}.year || '-' || {part}.month || {part}.month_too || '-' || {part}.day || {part}.day_too || ' ' || "
-        f"{clock} || '.' || {part}.fraction || '0')"
-    )
+    dashed = _with_dashes(text)
+    base = rf"regexp_replace({dashed}, '{ANY}', '\1-\2-\3 \4:\5:\6.\70')"
+    for gap, filled in ((" :", " 00:"), ("::", ":00:"), (":.", ":00.")):
+        base = f"replace({base}, '{gap}', '{filled}')"
+    written = f"regexp_extract({dashed}, '{ANY}', {ZONE})"
     # What a name says beside an offset is no more than that: +0100 CET, +01:00[Europe/Berlin], GMT+0100 (CET).
-    zone = rf"regexp_replace({part}.zone, '([\dZz])\s*(\[.*\]|\(.*\)|\s[A-Za-z]+)$', '\1')"
+    zone = rf"regexp_replace({written}, '([\dZz])\s*(\[.*\]|\(.*\)|\s[A-Za-z]+)$', '\1')"
     # UTC+1 and GMT+01:00 are +01:00.
     zone = rf"regexp_replace({zone}, '(?i)^(?:Z|UTC|GMT|UT)(?:\s*([+-])|$)', '\1')"
     offset = rf"regexp_replace({zone}, '^([+-])(\d)(\D|$)', '\10\2\3')"
     return (
-        f"case when {part}.zone = '' then {utc_sql(f'try_cast({base} as timestamp)', source)} "
+        f"case when {written} = '' then {utc_sql(f'try_cast({base} as timestamp)', source)} "
         f"when {zone} = '' then try_cast({base} as timestamp) "
         f"when regexp_matches({zone}, '{OFFSET}') then try_cast({base} || {offset} as timestamptz) at time zone 'UTC' "
         f"else try_cast({base} || ' ' || {zone} as timestamptz) at time zone 'UTC' end"
