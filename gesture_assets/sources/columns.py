@@ -7,7 +7,7 @@ value means (`canonical.py`), reading files (`readers.py`).
 from collections.abc import Mapping, Sequence
 
 from gesture_assets.sources.description import ID_COLUMNS, INTEGER_COLUMNS, NUMBER_COLUMNS, TIME_COLUMNS
-from gesture_assets.sources.ids import double_as_id_sql, filled_sql
+from gesture_assets.sources.ids import filled_sql, typed_id_sql
 from gesture_assets.sources.landing_file import LandingFile
 from gesture_assets.sources.readers import Reading, normal
 from gesture_assets.vocabulary.sql import literal
@@ -38,10 +38,7 @@ def _headers(file: LandingFile, reading: Reading, name: str) -> Sequence[str]:
 def _first_filled(file: LandingFile, reading: Reading, name: str) -> str | None:
     values = {header: reading.columns[header] for header in _headers(file, reading, name)}
     if name in ID_COLUMNS:
-        values = {
-            header: double_as_id_sql(sql) if reading.types.get(header) == "DOUBLE" else sql
-            for header, sql in values.items()
-        }
+        values = {header: typed_id_sql(sql, reading.types.get(header) or "VARCHAR") for header, sql in values.items()}
     if name in (*NUMBER_COLUMNS, *INTEGER_COLUMNS) and file.source.decimal == ",":
         keeps_doubles = len(values) == 1 and name in NUMBER_COLUMNS
         values = {header: _with_comma(file, reading, header, keeps_doubles=keeps_doubles) for header in values}

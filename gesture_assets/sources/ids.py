@@ -18,7 +18,7 @@ from gesture_assets.vocabulary.missing_values import is_missing_sql, unpadded_sq
 # Nearly every id is of letters and figures, one of which is no zero: no missing word, no address, no fraction is. All
 # others are looked at closely, which costs a few times as much.
 ORDINARY = "[A-Za-z0_-]*[1-9][A-Za-z0-9_-]*"
-WHOLE_NUMBERS = 2**53  # doubles are exact up to here
+WHOLE_DOUBLES, WHOLE_FLOATS = 2**53, 2**24  # whole numbers are exact up to here
 # A double that is not exact, or a number that was written short: whoever wrote it left out figures, and then two people
 # have one id.
 ROUNDED = r"\s*[+-]?(\d+(\.\d+[eE]\+?|[eE]\+)\d+|(\d{17,}|9\d{15})\.0+)\s*"
@@ -50,13 +50,23 @@ def filled_sql(text: str, missing: Collection[str]) -> str:
     return f"case when {_is_ordinary(text)} then {text} when not {is_missing_sql(text, missing)} then {text} end"
 
 
-def double_as_id_sql(number: str) -> str:
-    """The double `number` as text: whole numbers as such, and those that are not exact as what no id may be."""
-    return (
-        f"case when isnan({number}) or isinf({number}) then null when abs({number}) > {WHOLE_NUMBERS - 1} "
-        f"then format('{{:.16e}}', {number}) when {number} = trunc({number}) then {number}::bigint::varchar "
-        f"else {number}::varchar end"
-    )
+def typed_id_sql(value: str, kind: str) -> str:
+    """A value of a column of the type `kind` as the text of an id: numbers that are equal have one text.
+
+    One that is not exact becomes what no id may be.
+    """
+    if kind == "DOUBLE":
+        return (
+            f"case when isnan({value}) or isinf({value}) then null when abs({value}) > {WHOLE_DOUBLES - 1} "
+            f"then format('{{:.16e}}', {value}) when {value} = trunc({value}) then {value}::bigint::varchar "
+            f"else {value}::varchar end"
+        )
+    if kind == "FLOAT":  # which is text by now
+        number = f"try_cast({value} as double)"
+        return f"if(abs({number}) > {WHOLE_FLOATS - 1}, format('{{:.8e}}', {number}), {value})"
+    if kind.startswith("DECIMAL") and not kind.endswith(",0)"):
+        return f"rtrim(rtrim({value}, '0'), '.')"
+    return value
 
 
 def _is_ordinary(text: str) -> str:

@@ -22,7 +22,6 @@ from gesture_assets.sources.uneven_csv import has_blank_lines, refused_end, writ
 from gesture_assets.vocabulary.sql import identifier, literal
 
 BUFFER = 4 * LONGEST_LINE  # bytes that a thread reads of a text file at once
-WHOLE_FLOATS = 2**24
 # What the engine says where line ends are of several kinds, which its reader of quoted fields refuses.
 SEVERAL_LINE_ENDS = "invalid state"
 
@@ -241,13 +240,9 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> R
 
 
 def _value_of(value: str, kind: str) -> str:
-    """A value of Parquet that is no time: doubles stay, everything else becomes text, the same for equal values."""
+    """A value of Parquet that is no time: doubles stay, everything else becomes text."""
     if kind == "DOUBLE":
         return value
     if kind == "BLOB":  # text of a writer that did not say so; what is none stays as it can be written
         return f"coalesce(try(decode({value})), {value}::varchar)"
-    if kind == "FLOAT":  # beyond this it is not exact, and must not look so
-        return f"if(abs({value}) < {WHOLE_FLOATS}, {value}::varchar, format('{{:.8e}}', {value}))"
-    if kind.startswith("DECIMAL") and not kind.endswith(",0)"):
-        return f"rtrim(rtrim({value}::varchar, '0'), '.')"
     return f"{value}::varchar"
