@@ -46,6 +46,7 @@ EVENT_SCHEMA = {
     "known_user_id": pl.String,
     "reason": pl.String,
     "masked_row": pl.String,
+    "unreadable": pl.String,
     "is_bot_agent": pl.Boolean,
 }
 

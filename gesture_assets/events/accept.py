@@ -7,7 +7,7 @@ files (`sources/landing.py`), visits and counts (`sessionise.py`, `roll_up.py`).
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.events.tables import RAW_EVENTS, REASONS
+from gesture_assets.events.tables import NUMBERS_AND_FLAGS, RAW_EVENTS, REASONS
 from gesture_assets.frames import Frame
 
 # Behaviour that no reader shows: this many events within one minute, or this many events of a day with no time spent.
@@ -123,24 +123,43 @@ def identity_links(events: Frame) -> Frame:
 
 
 def reconciliation(landed: Frame, events: Frame, files: Frame) -> Frame:
-    """Per file and day: rows landed, accepted, duplicate, quarantined, late. `files` adds what each one dropped."""
+    """Per file and day: rows landed, accepted, duplicate, quarantined, late, and values that cannot be read.
+
+    `files` adds what each one dropped.
+    """
     per_file = (PARTITION, "source", "landing_file")
     landed_counts = landed.group_by(*per_file).agg(
-        nw.len().alias("landed_count"), (~nw.col("reason").is_null()).cast(nw.Int32).sum().alias("quarantined_count")
+        nw.len().alias("landed_count"),
+        (~nw.col("reason").is_null()).cast(nw.Int32).sum().alias("quarantined_count"),
+        nw.col("unreadable").count().alias("unreadable_count"),
+        *(
+            nw.col("unreadable").str.contains(name, literal=True).cast(nw.Int32).sum().alias(name)
+            for name in NUMBERS_AND_FLAGS
+        ),
     )
+    values = [
+        nw.when(nw.col(name) > 0).then(nw.concat_str([nw.lit(f"{name} "), nw.col(name).cast(nw.String)]))
+        for name in NUMBERS_AND_FLAGS
+    ]
     late = (nw.col("event_at").cast(nw.Date) < nw.col(PARTITION)).cast(nw.Int32)
     accepted_counts = events.group_by(*per_file).agg(nw.len().alias("accepted_count"), late.sum().alias("late_count"))
     return (
         landed_counts.join(accepted_counts, on=list(per_file), how="left")
         .join(files, on="landing_file", how="left")
         .with_columns(nw.col("accepted_count").fill_null(0), nw.col("late_count").fill_null(0))
+        .with_columns(
+            unreadable_values=nw.when(nw.col("unreadable_count") > 0).then(
+                nw.concat_str(values, separator=", ", ignore_nulls=True)
+            )
+        )
         .with_columns(duplicate_count=nw.col("landed_count") - nw.col("quarantined_count") - nw.col("accepted_count"))
         .select(
             *per_file,
             *(
                 nw.col(f"{name}_count").cast(nw.Int64)
-                for name in ("landed", "accepted", "duplicate", "quarantined", "late")
+                for name in ("landed", "accepted", "duplicate", "quarantined", "late", "unreadable")
             ),
+            "unreadable_values",
             "personal_columns",
             "unused_columns",
             "found_columns",

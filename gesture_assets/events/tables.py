@@ -12,6 +12,20 @@ from gesture_assets.vocabulary.features import DEVICES
 # The share of a day's landed rows that quarantine may take before the day itself is in doubt. Trackers lose a row in a
 # hundred or two on a bad day; five in a hundred is another format, another clock or another sender.
 QUARANTINE_TOLERANCE = 0.05
+# The same of rows with a number or a flag that is filled and cannot be read: one such row loses a value, five in a
+# hundred are another format, such as a decimal comma.
+UNREADABLE_TOLERANCE = 0.05
+# Columns in which a value that cannot be read becomes a missing one, and is counted.
+NUMBERS_AND_FLAGS = (
+    "is_repeat_session",
+    "is_bounce",
+    "is_spam",
+    "dwell_seconds",
+    "scroll_depth_pct",
+    "account_balance_usd",
+    "recent_pages_viewed",
+    "recent_pricing_views",
+)
 MINUTES_AHEAD = 5  # clocks of browsers run ahead by this much; later is no clock error but a wrong timestamp
 OLDEST_DAYS = 365
 BOT_SHARE_TOLERANCE = 0.20
@@ -21,14 +35,15 @@ AS_OF = Column(PARTITION, "DATE", "Day on which the row became known: the later 
 
 REASONS = {
     "unreadable_row": "the row cannot be split into columns, or is no JSON object",
-    "missing_user_id": "neither a user nor an anonymous id",
+    "missing_user_id": "neither a user nor an anonymous id, or a word such as null or undefined instead",
     "missing_event_type": "no event type",
     "unknown_event_type": "an event type that the source's description does not map",
     "unparsable_timestamp": "the event's time cannot be read",
     "unparsable_received_at": "the time of arrival cannot be read",
     "future_ts": f"the event is dated more than {MINUTES_AHEAD} minutes after its arrival",
     "too_old": f"the event is dated more than {OLDEST_DAYS} days before its arrival",
-    "personal_id": "the id is an IP address",
+    "personal_id": "an id is an IP address",
+    "inexact_id": "an id is a number that was rounded: a double beyond 2^53, or written as 1.23E+16",
 }
 
 RAW_EVENTS = Contract(
@@ -176,6 +191,10 @@ LANDING_RECONCILIATION = Contract(
         ),
         Column("quarantined_count", "BIGINT", "Rows in quarantined_events.", unit="count"),
         Column("late_count", "BIGINT", "Accepted rows that happened on an earlier day.", unit="count"),
+        Column("unreadable_count", "BIGINT", "Rows with a value that is filled and no number or flag.", True, "count"),
+        Column(
+            "unreadable_values", "VARCHAR", "Column and count of such values, which are missing from here on.", True
+        ),
         Column("personal_columns", "VARCHAR", "Columns dropped because they hold personal data.", True),
         Column("unused_columns", "VARCHAR", "Columns that the source's description does not use.", True),
         found_columns("CSV files show names only; of JSON lines these are the top fields of the first 1,000 rows."),
@@ -209,6 +228,18 @@ LANDING_RECONCILIATION = Contract(
                 from {{staged}}.quarantined_events group by all) using ({PARTITION})
             where quarantined > {QUARANTINE_TOLERANCE} * landed""",
             recovery="look at rejected.quarantined_events, mend or remove the file, then  gesture run --date DAY",
+        ),
+        no_rows(
+            "every_filled_number_and_flag_is_read",
+            "select landing_file, unreadable_values from {batch} where unreadable_count > 0",
+            recovery="look at the file; set  decimal  in data/sources/<source>.toml where its numbers have a comma",
+        ),
+        no_rows(
+            f"at_most_{UNREADABLE_TOLERANCE:.0%}_of_rows_hold_unreadable_values".replace("%", "_percent"),
+            f"""select {PARTITION}, sum(unreadable_count) as unreadable, sum(landed_count) as landed,
+                string_agg(landing_file || ': ' || unreadable_values, '; ' order by unreadable_count desc) as which
+            from {{batch}} group by all having sum(unreadable_count) > {UNREADABLE_TOLERANCE} * sum(landed_count)""",
+            recovery="set  decimal  in data/sources/<source>.toml, or leave the column out of it, then  gesture run",
         ),
         no_rows(
             "no_file_brings_personal_columns",

@@ -8,25 +8,36 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from gesture_assets.events.tables import MINUTES_AHEAD, OLDEST_DAYS
+from gesture_assets.events.tables import MINUTES_AHEAD, NUMBERS_AND_FLAGS, OLDEST_DAYS
 from gesture_assets.sources.description import (
     FLAG_COLUMNS,
+    ID_COLUMNS,
     INTEGER_COLUMNS,
     NUMBER_COLUMNS,
     TIME_COLUMNS,
     SourceDescription,
 )
+from gesture_assets.sources.ids import fault_sql, id_sql
 from gesture_assets.sources.landing_file import QUARANTINED_TEXT
-from gesture_assets.sources.personal import EMAIL, is_personal, keyed_hash_sql, masked_json_sql, normal_email_sql
+from gesture_assets.sources.numbers import finite_sql, number_sql
+from gesture_assets.sources.personal import (
+    is_personal,
+    keyed_hash_sql,
+    masked_json_sql,
+    may_be_email_sql,
+    normal_email_sql,
+    plain_email_sql,
+)
 from gesture_assets.sources.readers import Reading
+from gesture_assets.sources.times import first_reading_sql, is_local_sql, time_sql
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
-from gesture_assets.vocabulary.personal_data import IP_PATTERN, IPV6_PATTERN, masked_sql
+from gesture_assets.vocabulary.missing_values import is_missing_sql
+from gesture_assets.vocabulary.personal_data import masked_sql
 from gesture_assets.vocabulary.sql import identifier, literal
 
 FILE = '" file"'  # a column beside those of the file, whose headers begin with no space
 # A time outside is a sender's "never" or a wrong unit, and some of them cannot even be added to.
 FIRST_TIME, LAST_TIME = "1970-01-02", "2200-01-01"
-LARGEST_NUMBER = 1e15  # more seconds, percent or dollars than there are, and whole numbers are exact up to here
 
 BOT_AGENTS = "bot|crawl|spider|slurp|headless|python-requests|curl/|wget|scrapy|phantomjs|monitoring"
 AGENT_FAMILIES = (
@@ -93,21 +104,25 @@ class Fields:
     def time(self, name: str) -> str:
         """The column as a UTC timestamp, from the columns of `written_time`."""
         # Parquet keeps its types: a timestamp there needs no parsing.
-        parsed = _time_sql(f"written_{name}", f"plain_{name}", self.source)
+        parsed = time_sql(f"written_{name}", f"plain_{name}", self.source)
         return f"if(typeof(written_{name}) = 'TIMESTAMP', try_cast(written_{name} as timestamp), {parsed}) as {name}"
 
-    def pseudonym(self, name: str, key: str) -> str:
-        """The column as an id; one that is an e-mail address is hashed with `key`."""
-        plain = self.text(name)
-        is_email = f"regexp_full_match({plain}, '{EMAIL.strip('^$')}')"
-        hashed = f"'email:' || left({keyed_hash_sql(normal_email_sql(plain), key)}, 32)"
-        return f"if(contains({plain}, '@') and {is_email}, {hashed}, {plain})"
+    def id(self, name: str, key: str) -> str:
+        """The column as an id, null where it is missing; one that is an e-mail address is hashed with the `key`."""
+        constant, found = self.source.constants.get(name), self.expressions.get(name)
+        read = id_sql(f"({found})::varchar", missing=self.source.missing, key=key) if found else "null::varchar"
+        return f"coalesce({read}, {literal(constant)})" if constant is not None else read
+
+    def id_fault(self) -> str:
+        """The reason against the ids of an event, null where there is none."""
+        found = [text for name in ID_COLUMNS if (text := self.expressions.get(name))]
+        return f"coalesce({', '.join(fault_sql(f'({text})::varchar') for text in found)}, null)" if found else "null"
 
     def email_key(self, key: str) -> str:
         """The hash with `key` of the e-mail address, null where it is none."""
-        email = normal_email_sql(self.text("email"))
-        is_email = f"regexp_full_match({email}, '{EMAIL.strip('^$')}')"
-        return f"if(contains({self.text('email')}, '@') and {is_email}, {keyed_hash_sql(email, key)}, null)"
+        email = self.text("email")
+        keyed = keyed_hash_sql(normal_email_sql(plain_email_sql(email)), key)
+        return f"if({may_be_email_sql(email)}, {keyed}, null)"
 
     def event_type(self) -> str:
         """The event's type in the source's words, and our name for it, null for a type that nothing is mapped to."""
@@ -135,12 +150,22 @@ class Fields:
         """The column as a finite double."""
         expression = self.expressions.get(name) or "null::varchar"
         # Parquet keeps its types here too.
-        parsed = f"try_cast({self.text(name)} as double)"
+        parsed = number_sql(self.text(name), self.source)
         return finite_sql(f"if(typeof({expression}) = 'DOUBLE', try_cast({expression} as double), {parsed})")
 
     def integer(self, name: str) -> str:
-        """The column as a whole number."""
-        return f"try_cast(try_cast({self.text(name)} as double) as integer)"
+        """The column as a whole number; what has a fraction is none."""
+        number = number_sql(self.text(name), self.source)
+        return f"if({number} = trunc({number}), try_cast({number} as integer), null)"
+
+    def unreadable(self) -> str:
+        """The columns that are filled and cannot be read, their names in one text; null where there is none."""
+        cells = [
+            f"case when {name} is null and not {is_missing_sql(self.text(name))} then '{name}' end"
+            for name in NUMBERS_AND_FLAGS
+            if self.expressions.get(name)
+        ]
+        return f"nullif(concat_ws(' ', {', '.join(cells)}), '')" if cells else "null::varchar"
 
 
 # Column -> how its text is brought to one case, and what is read from the `word` that this gives.
@@ -156,9 +181,9 @@ MEANINGS: Mapping[str, tuple[str, Callable[[Fields], str]]] = {
 class Shape:
     """All that the rows of a file depend on, beside the rows themselves: files of one shape are read by one query.
 
-    `columns` are those of their `Reading`, `expressions` give our columns in terms of them. `key` makes the pseudonyms,
-    `indexed_at` is the arrival of rows where there is no clock of arrival, `imputed_dwell` (seconds) stands for a
-    missing time on a page.
+    `columns` are those of their `Reading`, `expressions` give our columns in terms of them. `local_times` are those of
+    our columns of time that carry no zone by their type. `key` makes the pseudonyms, `indexed_at` is the arrival of
+    rows where there is no clock of arrival, `imputed_dwell` (seconds) stands for a missing time on a page.
     """
 
     source: SourceDescription
@@ -167,6 +192,7 @@ class Shape:
     types: Mapping[str, str | None]
     expressions: Mapping[str, str | None]
     key: str
+    local_times: frozenset[str]
     indexed_at: datetime | None
     lacks_ids: bool
     imputed_dwell: float | None
@@ -200,22 +226,25 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
     return f"""(
     with read as not materialized (
         select {FILE} as landing_file, line, broken, {_event_id(shape, fields)} as event_id,
-            {fields.pseudonym("user_id", key)} as known_user_id,
-            {fields.pseudonym("anonymous_id", key)} as anonymous_id,
+            {fields.id("user_id", key)} as known_user_id,
+            {fields.id("anonymous_id", key)} as anonymous_id, {fields.id_fault()} as id_fault,
             {", ".join(f"{fields.written(name)} as written_{name}" for name in MEANINGS)},
             {", ".join(map(fields.written_time, TIME_COLUMNS))},
-            {fields.text("source_session_id")} as source_session_id,
+            {fields.id("source_session_id", key)} as source_session_id,
             {fields.text("city")} as city, lower({fields.text("gender")}) as gender,
             lower({fields.text("channel")}) as channel, lower({fields.text("lifecycle")}) as lifecycle,
             {fields.email_key(key)} as email_key,
             {", ".join(f"{fields.flag(name)} as {name}" for name in FLAG_COLUMNS)},
             {", ".join(f"{fields.number(name)} as {name}" for name in NUMBER_COLUMNS)},
             {", ".join(f"{fields.integer(name)} as {name}" for name in INTEGER_COLUMNS)},
+            {fields.unreadable()} as unreadable,
             {_properties(shape)} as properties, {raw}
         from {rows}
     ), {fields.meanings(unnumbered)}, fields as (
         select *, {", ".join(map(fields.time, TIME_COLUMNS))} from read {joined}
-    ), timed as (select * replace ({bounded}) from fields), judged as (
+    ), bounded as (select * replace ({bounded}) from fields), timed as (
+        select * {_replaced_hours(shape)} from bounded
+    ), judged as (
         select *, coalesce(known_user_id, 'anon:' || anonymous_id) as user_id,
             {_reason(arrival, has_arrival=has_arrival)} as reason
         from timed
@@ -229,22 +258,9 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
         lifecycle, email_key, is_repeat_session, is_bounce, is_spam, is_bot_agent, user_agent_family,
         {dwell} as dwell_seconds, {is_imputed} as is_dwell_imputed,
         {", ".join(name for name in (*NUMBER_COLUMNS, *INTEGER_COLUMNS) if name != "dwell_seconds")}, properties,
+        unreadable,
         case when reason is not null then {masked_sql(masked_row)} end as masked_row
     from judged)"""
-
-
-def finite_sql(number: str) -> str:
-    """The SQL expression `number` where it is one. Not a number is more than any, so it fails as the infinite does.
-
-    Zero has no sign: of two zeros that are equal, which one is the greatest would depend on the order of rows.
-    """
-    return f"case when abs({number}) <= {LARGEST_NUMBER} then if({number} = 0, 0::double, {number}) end"
-
-
-def holds_ip(text: str) -> str:
-    """Whether the SQL expression `text` holds an IP address."""
-    return f"""(case when contains({text}, '.') then regexp_matches({text}, '{IP_PATTERN}') else false end
-                    or case when contains({text}, ':') then regexp_matches({text}, '{IPV6_PATTERN}') else false end)"""
 
 
 def _union(selects: Iterable[str]) -> str:
@@ -252,7 +268,7 @@ def _union(selects: Iterable[str]) -> str:
 
 
 def _event_id(shape: Shape, fields: Fields) -> str:
-    event_id = fields.text("event_id")
+    event_id = fields.id("event_id", shape.key)
     if not shape.lacks_ids:
         return event_id
     # Identical rows of one file are separate events; the n-th copy in another file is the same event.
@@ -263,12 +279,22 @@ def _event_id(shape: Shape, fields: Fields) -> str:
     return f"coalesce({event_id}, {content} || '-' || {copy})"
 
 
+def _replaced_hours(shape: Shape) -> str:
+    """An hour that clocks showed twice is the first of the two where the second would be after its arrival."""
+    written = shape.expressions.get("event_at")
+    if shape.source.time_zone == "UTC" or shape.indexed_at is not None or written is None:
+        return ""
+    is_local = "true" if "event_at" in shape.local_times else is_local_sql("written_event_at", shape.source)
+    first = first_reading_sql("event_at", shape.source)
+    return f"replace (case when event_at > received_at and {is_local} then {first} else event_at end as event_at)"
+
+
 def _reason(arrival: str, *, has_arrival: bool) -> str:
     """Why a row is no event; null where it is one."""
     ahead, oldest = f"interval {MINUTES_AHEAD} minute", f"interval {OLDEST_DAYS} day"
     return f"""case when broken is not null then 'unreadable_row'
                 when coalesce(known_user_id, anonymous_id) is null then 'missing_user_id'
-                when {holds_ip("known_user_id")} or {holds_ip("anonymous_id")} then 'personal_id'
+                when id_fault is not null then id_fault
                 when event_name is null then 'missing_event_type'
                 when event_type is null then 'unknown_event_type'
                 when event_at is null then 'unparsable_timestamp'
@@ -285,36 +311,6 @@ def _properties(shape: Shape) -> str:
         if name in shape.columns
     )
     return f"json_object({pairs})::varchar" if pairs else "null::varchar"
-
-
-def _time_sql(written: str, plain: str, source: SourceDescription) -> str:
-    """A UTC timestamp from text: an offset counts where there is one, else the source's time zone.
-
-    `plain` is the text as a cast takes it: where that reads back as what is `written`, there is nothing else in it.
-    """
-    text = f"trim({written}::varchar)"
-    local = (
-        f"try_strptime({text}, {literal(source.timestamp_format)})"
-        if source.timestamp_format
-        else f"try_cast({text} as timestamp)"
-    )
-    naive = _utc_sql(local, source)
-    if source.timestamp_format:
-        return naive
-    offset = r"\d{2}:?\d{2}.*(Z|z|[+-]\d{2}(:?\d{2})?)$"
-    digits = f"length(split_part({text}, '.', 1))"
-    unit = f"case when {digits} > 17 then 1e9 when {digits} > 14 then 1e6 when {digits} > 11 then 1e3 else 1 end"
-    epoch = f"to_timestamp(try_cast({text} as double) / {unit})"
-    return (
-        f"case when {plain}::varchar = {written}::varchar then {_utc_sql(plain, source)} "
-        f"when regexp_matches({text}, '{offset}') then try_cast({text} as timestamptz) at time zone 'UTC' "
-        rf"when regexp_full_match({text}, '\d{{9,19}}(\.\d+)?') then {epoch} at time zone 'UTC' else {naive} end"
-    )
-
-
-def _utc_sql(local: str, source: SourceDescription) -> str:
-    zone = literal(source.time_zone)
-    return local if source.time_zone == "UTC" else f"(({local} at time zone {zone}) at time zone 'UTC')"
 
 
 def _in_sql(expression: str, words: Sequence[str]) -> str:

@@ -33,6 +33,7 @@ TEXT_COLUMNS = (
     "email",
     "user_agent",
 )
+ID_COLUMNS = ("event_id", "user_id", "anonymous_id", "source_session_id")  # of those above
 TIME_COLUMNS = ("event_at", "received_at")
 FLAG_COLUMNS = ("is_repeat_session", "is_bounce", "is_spam")
 NUMBER_COLUMNS = ("dwell_seconds", "scroll_depth_pct", "account_balance_usd")
@@ -56,7 +57,9 @@ class SourceDescription(BaseModel):
     delimiter: str = Field(",", min_length=1, max_length=1)
     time_zone: str = "UTC"  # of times that carry no offset
     timestamp_format: str = ""  # strptime; empty: ISO 8601, or seconds (also milli, micro, nano) since 1970
+    decimal: Literal[".", ","] = "."  # the sign before a fraction; with a comma, points stand between thousands
     columns: dict[str, tuple[str, ...]]
+    missing: tuple[str, ...] = ()  # words that stand for a missing id here, beside null, undefined and their kin
     constants: dict[str, str] = {}
     event_types: dict[str, str] = {}  # the source's name -> ours; empty: it uses ours
     properties: tuple[str, ...] = ()  # further columns kept as JSON

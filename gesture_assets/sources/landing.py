@@ -17,11 +17,12 @@ import duckdb
 import pyarrow as pa
 
 from gesture_assets.errors import SourceError, listing
-from gesture_assets.sources.canonical import Shape, canonical_sql, finite_sql, holds_ip
+from gesture_assets.sources.canonical import Fields, Shape, canonical_sql
+from gesture_assets.sources.columns import expressions_of, local_times
 from gesture_assets.sources.description import SourceDescription, description_of
 from gesture_assets.sources.landing_file import CHUNK, LandingFile, refusal
-from gesture_assets.sources.personal import is_personal
-from gesture_assets.sources.readers import Reading, normal, read_rows
+from gesture_assets.sources.personal import holds_ip, is_personal
+from gesture_assets.sources.readers import Reading, read_rows
 from gesture_assets.vocabulary.sql import literal
 
 FORMATS = {"csv": "csv", "tsv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl", "parquet": "parquet"}
@@ -137,16 +138,17 @@ def _opened(
     _check_compression(file)
     reading = read_rows(connection, file, table)
     headers = reading.columns
-    expressions = {name: _expression(file, headers, names) for name, names in file.source.columns.items()}
+    expressions = expressions_of(file, reading)
     if file.format != "jsonl":
         _require_columns(file, headers, expressions)
     keys = _json_keys(connection, reading.rows) if file.format == "jsonl" else []
     personal, unused = _unmapped(connection, file, reading, keys)
-    event_id = expressions.get("event_id")
-    is_blank = f"nullif(nullif(trim(({event_id})::varchar), '') is null, false)"
-    lacks_ids = event_id is None or _has_values(connection, reading.unnumbered, is_blank)
-    dwell = expressions.get("dwell_seconds")
-    imputed = _typical_dwell(connection, reading.unnumbered, dwell) if "dwell_seconds" in file.source.impute else None
+    is_blank = f"nullif({Fields(file.source, expressions).id('event_id', key)} is null, false)"
+    lacks_ids = expressions.get("event_id") is None or _has_values(connection, reading.unnumbered, is_blank)
+    imputed = None
+    if "dwell_seconds" in file.source.impute:
+        number = Fields(file.source, expressions).number("dwell_seconds")
+        imputed = _typical_dwell(connection, reading.unnumbered, number)
     shape = Shape(
         file.source,
         file.format,
@@ -154,6 +156,7 @@ def _opened(
         reading.types,
         expressions,
         key,
+        local_times(file, reading),
         indexed_at if expressions.get("received_at") is None else None,
         lacks_ids,
         imputed,
@@ -237,14 +240,6 @@ def _json_headers(keys: Iterable[str], paths: Iterable[str]) -> dict[str, str]:
     return {key: "json_extract_string(document, " + literal(f'$."{key}"') + ")" for key in keys if key not in reached}
 
 
-def _expression(file: LandingFile, headers: Mapping[str, str], names: Sequence[str]) -> str | None:
-    """The SQL expression for the first of `names` that the file has; JSON lines may hold any of them."""
-    if file.format == "jsonl":
-        paths = [headers[name] for name in names if name in headers]
-        return f"coalesce({', '.join(paths)})" if paths else None
-    return next((headers[normal(name)] for name in names if normal(name) in headers), None)
-
-
 def _ip_columns(
     connection: duckdb.DuckDBPyConnection, rows: str, headers: Mapping[str, str], unmapped: Sequence[str]
 ) -> list[str]:
@@ -256,10 +251,7 @@ def _ip_columns(
     return [header for header, is_hit in zip(unmapped, hits or (), strict=False) if is_hit]
 
 
-def _typical_dwell(connection: duckdb.DuckDBPyConnection, rows: str, dwell: str | None) -> float:
+def _typical_dwell(connection: duckdb.DuckDBPyConnection, rows: str, number: str) -> float:
     """The median of a file's dwell times in seconds, those below zero left out; 30 where there are none."""
-    if dwell is None:
-        return DWELL_WHERE_ALL_IS_MISSING
-    number = finite_sql(f"try_cast(nullif(trim(({dwell})::varchar), '') as double)")
     medians = connection.execute(f"select median(dwell) from (select {number} as dwell from {rows}) where dwell >= 0")
     return next((value for (value,) in medians.fetchall() if value is not None), DWELL_WHERE_ALL_IS_MISSING)

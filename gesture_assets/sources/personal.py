@@ -11,6 +11,7 @@ import secrets
 from pathlib import Path
 
 from gesture_assets.settings import Settings
+from gesture_assets.vocabulary.personal_data import IP_PATTERN, IPV6_PATTERN
 
 # Headers that hold personal data in the exports we know. A mapped column of this kind is hashed or judged, never kept.
 PERSONAL_HEADERS = frozenset(
@@ -55,6 +56,7 @@ PERSONAL_HEADERS = frozenset(
     ]
 )
 EMAIL = r"^[a-zA-Z0-9._%+-]+@[a-zA-Z0-9.-]+\.[a-zA-Z]{2,}$"  # document 003's form of an address
+AT = "@|%40|\uff20|\ufe6b"  # also as a web address writes it, and as keyboards of East Asia do
 BLOCK = 64  # bytes of a SHA-256 block, which HMAC pads its key to
 
 
@@ -86,8 +88,27 @@ def keyed_hash_sql(text: str, key: str) -> str:
 
 
 def normal_email_sql(text: str) -> str:
-    """The SQL expression of an e-mail address as it is compared: lower case, trimmed."""
-    return f"lower(trim({text}))"
+    """The SQL expression of an e-mail address as it is compared: lower case, trimmed, each letter written one way."""
+    return f"lower(trim(nfc_normalize({text})))"
+
+
+def may_be_email_sql(text: str) -> str:
+    """Whether the SQL expression `text` may be an e-mail address, whatever letters and signs it is made of.
+
+    Wider than any form of an address: what is hashed and is none is still one text for one person.
+    """
+    return f"regexp_matches({text}, '(?s).(?:{AT}).')"
+
+
+def plain_email_sql(text: str) -> str:
+    """The SQL expression `text`, an e-mail address, with its sign as it is usually written."""
+    return f"regexp_replace({text}, '{AT}', '@')"
+
+
+def holds_ip(text: str) -> str:
+    """Whether the SQL expression `text` holds an IP address."""
+    return f"""(case when contains({text}, '.') then regexp_matches({text}, '{IP_PATTERN}') else false end
+                    or case when contains({text}, ':') then regexp_matches({text}, '{IPV6_PATTERN}') else false end)"""
 
 
 def masked_json_sql(text: str) -> str:

@@ -219,7 +219,7 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> R
         raise refusal(file, expected="column names that occur once", found=f"{listing(repeated)} more than once")
     zone = file.source.time_zone
     local = "" if zone == "UTC" else f" at time zone {literal(zone)} at time zone 'UTC'"
-    # Times become UTC, without a zone they are the source's own; fractions stay, everything else becomes text.
+    # Times become UTC, without a zone they are the source's own.
     own = own_names(headers)
     selected = ", ".join(
         (
@@ -227,9 +227,7 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> R
             if kind == "TIMESTAMP WITH TIME ZONE"
             else f"(try_cast({identifier(name)} as timestamp){local})"
             if kind.startswith(("TIMESTAMP", "DATE"))
-            else identifier(name)
-            if kind == "DOUBLE"
-            else f"{identifier(name)}::varchar"
+            else _value_of(identifier(name), kind)
         )
         + f" as {own[normal(name)]}"
         for name, kind in names.items()
@@ -239,3 +237,12 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> R
     rows = f"(select {selected}, {number} as line, null::varchar as broken from read_parquet({path}{option}))"
     unnumbered = f"(select {selected} from read_parquet({path}))"
     return Reading(rows, unnumbered, own, {normal(name): kind for name, kind in names.items()})
+
+
+def _value_of(value: str, kind: str) -> str:
+    """A value of Parquet that is no time: doubles stay, everything else becomes text."""
+    if kind == "DOUBLE":
+        return value
+    if kind == "BLOB":  # text of a writer that did not say so; what is none stays as it can be written
+        return f"coalesce(try(decode({value})), {value}::varchar)"
+    return f"{value}::varchar"

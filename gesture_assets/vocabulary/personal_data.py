@@ -17,7 +17,14 @@ IPV6_PATTERN = (
 )
 
 
-EMAIL_PATTERN = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}"
+# Letters are those of every script, a name may hold an apostrophe (\x27, which needs no quoting in SQL), and keyboards
+# of East Asia have signs of their own for the one in the middle.
+LETTERS = "A-Za-z\u0080-\U0010ffff"
+EMAIL_PATTERN = (
+    rf"[{LETTERS}0-9._%+!#$*^~`\x27-]+"
+    "[@\uff20\ufe6b]"
+    rf"[{LETTERS}0-9.-]+\.(?:xn--[a-z0-9-]+|[{LETTERS}]{{2,}})"
+)
 
 
 def masked_sql(text: str) -> str:

@@ -19,6 +19,7 @@ class Severity(StrEnum):
 WARN_ONLY = {
     "row_count_is_near_its_usual_level": "a holiday or a campaign moves volumes honestly",
     "late_events_are_few": "late events are handled; a rise says that a sender is slow",
+    "every_filled_number_and_flag_is_read": "what cannot be read is a missing value; too many of them stop the day",
     "no_file_brings_personal_columns": "the columns were dropped on the way in, nothing leaked; the sender should know",
     "every_column_of_a_file_is_used": "an unused column loses nothing that a score needs",
     "no_column_of_a_source_is_new": "a new column loses nothing; somebody should see whether it matters",

@@ -81,6 +81,10 @@ FAULTS: dict[str, Faults] = {
             "update {table} set quarantined_count = 2, landed_count = 23; "
             "insert into quarantined_events select * replace (21 as landing_line) from quarantined_events"
         ),
+        "every_filled_number_and_flag_is_read": first_row("unreadable_count = 1, unreadable_values = 'is_spam 1'"),
+        "at_most_5_percent_of_rows_hold_unreadable_values": first_row(
+            "unreadable_count = 2, unreadable_values = 'dwell_seconds 2'", "every_filled_number_and_flag_is_read"
+        ),
         "no_file_brings_personal_columns": first_row("personal_columns = 'ip_address'"),
         "every_column_of_a_file_is_used": first_row("unused_columns = 'shoe_size'"),
         **other_columns(),
@@ -127,6 +131,10 @@ BOUNDARIES: list[tuple[str, str, set[str]]] = [
             ("city = '203.0.113.7' where rowid = 0", {ADDRESS}),
             ("city = 'from 2001:db8:0:1:1:1:1:1 today' where rowid = 0", {ADDRESS}),
             ("city = 'v1.2.3 at 10:05:33' where rowid = 0", set()),
+            ("city = 'jörg@bücher.example' where rowid = 0", {ADDRESS}),
+            ("city = 'by o''brien@пример.рф' where rowid = 0", {ADDRESS}),
+            ("city = 'ann@b.xn--p1ai' where rowid = 0", {ADDRESS}),
+            ("city = 'u@ga@1773050400.a1b2' where rowid = 0", set()),
         )
     ),
 ]

@@ -171,6 +171,12 @@ def test_every_landed_row_is_accounted_for_by_file_and_day() -> None:
     )
     events = deduplicate(accept.accepted(everything), ids())
     frame = accept.reconciliation(everything, events, files)
+    assert rows(frame, "landing_file", "as_of_date", "unreadable_count", "unreadable_values") == [
+        ("a.csv", MONDAY, 0, None),
+        ("a.csv", TUESDAY, 0, None),
+        ("b.csv", MONDAY, 0, None),
+        ("c.csv", MONDAY, 0, None),
+    ]
     assert tuple(frame.collect_schema().names()) == LANDING_RECONCILIATION.column_names
     counts = ("landed_count", "accepted_count", "duplicate_count", "quarantined_count", "late_count")
     assert rows(
@@ -180,4 +186,23 @@ def test_every_landed_row_is_accounted_for_by_file_and_day() -> None:
         ("a.csv", TUESDAY, 1, 1, 0, 0, 1, "ip", None, '{"ip": null}'),
         ("b.csv", MONDAY, 2, 1, 1, 0, 0, None, "mood", None),
         ("c.csv", MONDAY, 1, 0, 0, 1, 0, None, None, None),
+    ]
+
+
+def test_values_that_cannot_be_read_are_counted_by_file_and_column() -> None:
+    both = "dwell_seconds is_spam"
+    everything = landed(
+        {"event_id": "a", "landing_file": "a.csv", "unreadable": both},
+        {"event_id": "b", "landing_file": "a.csv", "unreadable": "dwell_seconds"},
+        {"event_id": "c", "landing_file": "a.csv"},
+        {"event_id": "d", "landing_file": "b.csv", "unreadable": "recent_pages_viewed", "reason": "future_ts"},
+        {"event_id": "e", "landing_file": "c.csv"},
+    )
+    names = ("landing_file", "personal_columns", "unused_columns", "found_columns")
+    files = nw.from_native(pl.LazyFrame(schema=dict.fromkeys(names, pl.String)))
+    frame = accept.reconciliation(everything, accept.accepted(everything), files)
+    assert rows(frame, "landing_file", "landed_count", "unreadable_count", "unreadable_values") == [
+        ("a.csv", 3, 2, "is_spam 1, dwell_seconds 2"),
+        ("b.csv", 1, 1, "recent_pages_viewed 1"),
+        ("c.csv", 1, 0, None),
     ]

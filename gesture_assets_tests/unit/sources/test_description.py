@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from gesture_assets.errors import ConfigError
-from gesture_assets.sources.description import description_of, load_descriptions, parse_description
+from gesture_assets.events.tables import NUMBERS_AND_FLAGS
+from gesture_assets.sources.description import (
+    FLAG_COLUMNS,
+    INTEGER_COLUMNS,
+    NUMBER_COLUMNS,
+    description_of,
+    load_descriptions,
+    parse_description,
+)
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES, EVENT_TYPES
 
 WHERE = Path("data/sources/mine.toml")
@@ -44,6 +52,7 @@ def test_a_folder_that_is_missing_leaves_the_shipped_ones(tmp_path: Path) -> Non
         ('time_zone = "Mars/Phobos"\n' + COLUMNS, "unknown time zone 'Mars/Phobos'"),
         ('delimiter = ";;"\n' + COLUMNS, "delimiter"),
         ('format = "xlsx"\n' + COLUMNS, "format"),
+        ('decimal = ";"\n' + COLUMNS, "decimal"),
         ('colour = "red"\n' + COLUMNS, "colour"),
         (COLUMNS + '[constants]\ncolour = "red"\n', "unknown constant 'colour'"),
         (COLUMNS.replace('event_at = ["at"]\n', ""), "nothing is mapped to event_at"),
@@ -67,6 +76,10 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_bytes(b'description = "\xff"\n' + COLUMNS.encode())
     with pytest.raises(ConfigError, match=r"mine\.toml"):
         load_descriptions(tmp_path)
+
+
+def test_every_number_and_flag_is_one_whose_unreadable_values_are_counted() -> None:
+    assert set(NUMBERS_AND_FLAGS) == {*FLAG_COLUMNS, *NUMBER_COLUMNS, *INTEGER_COLUMNS}
 
 
 def test_a_constant_may_stand_for_a_column() -> None:

@@ -176,6 +176,7 @@ MALFORMED = [
     (f"e,10.1.2.3,page_view,{GOOD}", "personal_id"),
     (f"e,2001:db8:85a3:8d3:1319:8a2e:370:7348,page_view,{GOOD}", "personal_id"),
     (f"e,1.2.3,page_view,{GOOD}", None),
+    (f"e,1.2345678901234568e+16,page_view,{GOOD}", "inexact_id"),
     (f"e,u,page_view,{GOOD},one too many", "unreadable_row"),
     ("e,u,page_view", "unreadable_row"),
     ('e,"u,page_view', "unreadable_row"),
@@ -376,6 +377,119 @@ def test_an_unknown_column_is_named_and_dropped(landing: Landing) -> None:
 def test_a_time_becomes_utc(landing: Landing, written: str, utc: datetime) -> None:
     row = landing.row(HEADER, f"e,u,page_view,{written},2026-03-09 18:00:00")
     assert (row["event_at"], row["reason"]) == (utc, None)
+
+
+ZONED = [
+    *("2026-03-09 10:00:00 UTC", "2026-03-09 10:00:00.000 UTC", "2026-03-09 10:00:00 GMT", "2026-03-09T10:00:00 utc"),
+    *("2026-03-09T10:00Z", "2026-03-09T10Z", "2026-03-09 10:00 UTC", "2026-03-09T10:00:00z", "2026-03-09t10:00:00Z"),
+    *("20260309T100000Z", "20260309T1000Z", "20260309T100000.000Z", "20260309 100000 UTC", "20260309100000Z"),
+    *("2026-03-09T11:00:00+01", "2026-03-09T11:00+01:00", "20260309T110000+0100", "2026-03-09 11:00:00 +0100"),
+    *("2026-03-09 11:00:00 UTC+1", "2026-03-09 11:00:00 GMT+01:00", "2026-03-09 15:30:00 UTC+05:30"),
+    *("2026-03-09 10:00:00 +0000 UTC", "2026-03-09 11:00:00 +0100 CET", "2026-03-09T11:00:00+01:00[Europe/Berlin]"),
+    *("2026-03-09T10:00:00Z[UTC]", "2026-03-09 11:00:00 GMT+0100 (CET)", "2026-03-09 10:00:00 Zulu"),
+    *("2026-03-09 05:30:00-0430", "2026/03/09 10:00:00 UTC", "2026-03-09 10:00:00,000 UTC", "2026-03-09T10:00:00.0Z"),
+    *("2026-03-09 11:00:00 Europe/Berlin", "2026-03-09 06:00:00 America/New_York", "1773050400", "1773050400000"),
+]
+LOCAL = [
+    *("2026-03-09 11:00:00", "2026-03-09T11:00:00", "2026-03-09 11:00", "2026-03-09T11", "20260309T110000"),
+    *("20260309T1100", "20260309 110000", "20260309110000", "2026/03/09 11:00:00", "2026-03-09 11:00:00.000"),
+    *("2026-03-09 11:00:00,000", " 2026-03-09 11:00:00 "),
+]
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "UTC"])
+@pytest.mark.parametrize("written", ZONED)
+def test_a_time_that_says_its_zone_is_of_that_zone(landing: Landing, written: str, zone: str) -> None:
+    row = landing.row("id,user,type,at", f'e,u,page_view,"{written}"', described(time_zone=zone), folder="shop")
+    assert (row["event_at"], row["reason"]) == (datetime(2026, 3, 9, 10), None)
+
+
+@pytest.mark.parametrize("written", LOCAL)
+def test_a_time_that_says_no_zone_is_of_the_source_s(landing: Landing, written: str) -> None:
+    for zone, hour in (("Europe/Berlin", 10), ("UTC", 11)):
+        row = landing.row("id,user,type,at", f'e,u,page_view,"{written}"', described(time_zone=zone), folder="shop")
+        assert (row["event_at"], row["reason"]) == (datetime(2026, 3, 9, hour), None)
+
+
+@pytest.mark.parametrize("written", ["2026-11-27", "20261127", "2026/11/27", "2026-11-27 00:00:00"])
+def test_a_day_without_time_begins_where_the_source_is(landing: Landing, written: str) -> None:
+    for zone, begin in (("Europe/Berlin", datetime(2026, 11, 26, 23)), ("America/New_York", datetime(2026, 11, 27, 5))):
+        content = f"id,user,type,at\ne,u,page_view,{written}\nf,u,page_view,2026-11-27T12:00:00Z\n"
+        rows = landing.rows("shop/a.csv", content, described(time_zone=zone, columns=described().columns))
+        assert rows[0]["event_at"] == begin
+
+
+@pytest.mark.parametrize(
+    ("timestamp_format", "written"),
+    [
+        ("%d.%m.%Y %H:%M %z", "09.03.2026 12:00 +0200"),
+        ("%d.%m.%Y %H:%M%z", "09.03.2026 12:00+02:00"),
+        ("%d.%m.%Y %H:%M %Z", "09.03.2026 10:00 UTC"),
+        ("%d.%m.%Y %H:%M %Z", "09.03.2026 06:00 America/New_York"),
+        ("%d.%m.%Y %H:%M UTC", "09.03.2026 10:00 UTC"),
+        ("%Y%m%dT%H%M%SZ", "20260309T100000Z"),
+        ("%Y-%m-%d %H:%M:%S GMT", "2026-03-09 10:00:00 GMT"),
+        ("%Y-%m-%d %H:%M:%S-04:30", "2026-03-09 05:30:00-04:30"),
+        ("%Y-%m-%d %H:%M:%S+00", "2026-03-09 10:00:00+00"),
+        ("100%%z %d.%m.%Y %H:%M", "100%z 09.03.2026 11:00"),
+        ("%d.%m.%Y %H:%M", "09.03.2026 11:00"),
+    ],
+)
+def test_a_zone_in_a_format_counts_more_than_the_source_s(
+    landing: Landing, timestamp_format: str, written: str
+) -> None:
+    mine = described(timestamp_format=timestamp_format, time_zone="Europe/Berlin")
+    row = landing.row("id,user,type,at", f"e,u,page_view,{written}", mine, folder="shop")
+    assert (row["event_at"], row["reason"]) == (datetime(2026, 3, 9, 10), None)
+
+
+AUTUMN = [
+    ("2026-10-25T02:30:00", "2026-10-25T00:30:05Z", datetime(2026, 10, 25, 0, 30)),
+    ("2026-10-25 02:30:00", "2026-10-25 00:30:00 UTC", datetime(2026, 10, 25, 0, 30)),
+    ("2026-10-25T02:30:00", "2026-10-25T01:30:05Z", datetime(2026, 10, 25, 1, 30)),
+    ("2026-10-25T02:30:00", "2026-10-25T01:29:59Z", datetime(2026, 10, 25, 0, 30)),
+    ("2026-10-25T02:59:59", "2026-10-25T01:00:01Z", datetime(2026, 10, 25, 0, 59, 59)),
+    ("2026-10-25T02:59:59", "2026-10-25T02:00:01", datetime(2026, 10, 25, 0, 59, 59)),
+    ("2026-10-25T02:30:00", "2026-10-27T00:00:00Z", datetime(2026, 10, 25, 1, 30)),
+    ("2026-10-25T01:30:00", "2026-10-24T23:30:05Z", datetime(2026, 10, 24, 23, 30)),
+    ("2026-10-25T03:10:00", "2026-10-25T02:10:04Z", datetime(2026, 10, 25, 2, 10)),
+    ("2026-10-25T03:02:00", "2026-10-25T02:00:00Z", datetime(2026, 10, 25, 2, 2)),
+    ("2026-10-25T01:30:00Z", "2026-10-25T01:29:59Z", datetime(2026, 10, 25, 1, 30)),
+    ("2026-10-25T02:30:00+01:00", "2026-10-25T01:29:59Z", datetime(2026, 10, 25, 1, 30)),
+    ("1792891800", "2026-10-25T01:29:59Z", datetime(2026, 10, 25, 1, 30)),
+]
+
+
+@pytest.mark.parametrize(("written", "received", "utc"), AUTUMN)
+def test_an_hour_that_a_clock_shows_twice_is_not_after_its_arrival(
+    landing: Landing, written: str, received: str, utc: datetime
+) -> None:
+    columns = {**described().columns, "received_at": ("sent",)}
+    mine = described(columns=columns, time_zone="Europe/Berlin")
+    row = landing.row("id,user,type,at,sent", f"e,u,page_view,{written},{received}", mine, folder="shop")
+    assert (row["event_at"], row["reason"]) == (utc, None)
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown", "arrival", "utc"),
+    [
+        ("America/New_York", "2026-11-01 01:30:00", "2026-11-01 05:31:00", datetime(2026, 11, 1, 5, 30)),
+        ("America/New_York", "2026-11-01 01:30:00", "2026-11-01 06:31:00", datetime(2026, 11, 1, 6, 30)),
+        ("Australia/Lord_Howe", "2026-04-05 01:45:00", "2026-04-04 14:46:00", datetime(2026, 4, 4, 14, 45)),
+    ],
+)
+def test_such_an_hour_is_read_alike_where_its_column_is_typed(
+    landing: Landing, zone: str, shown: str, arrival: str, utc: datetime
+) -> None:
+    columns = {**described().columns, "received_at": ("sent",)}
+    path = landing.folder / "shop" / "a.parquet"
+    path.parent.mkdir()
+    landing.connection.execute(
+        f"""copy (select 'e' as id, 'u' as user, 'page_view' as type, timestamp '{shown}' as at,
+            timestamptz '{arrival}+00' as sent) to '{path}' (format parquet)"""
+    )
+    mine = described(columns=columns, time_zone=zone)
+    assert landing.rows("shop/a.parquet", None, mine)[0]["event_at"] == utc
 
 
 @pytest.mark.parametrize(
@@ -579,6 +693,46 @@ def test_an_email_address_as_user_id_is_pseudonymised(landing: Landing) -> None:
     assert rows[1]["anonymous_id"] == "email:" + keyed("x@y.org")[:32]
 
 
+ADDRESSES = [
+    "o'brien@example.com",
+    "jörg@bücher.example",
+    "名前@例え.example",
+    "почта@пример.рф",
+    "a@b.xn--p1ai",
+    '"john doe"@example.com',
+    "ann+tag/x=y@example.com",
+    "ann@localhost",
+    "ann@[10.1.2.3]",
+    "ann@[IPv6:2001:db8::1]",
+    "{ann|bob}~#@example.co",
+]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_an_address_of_any_letters_and_signs_is_pseudonymised(landing: Landing, address: str) -> None:
+    cell = '"' + address.replace('"', '""') + ' "'
+    row = landing.row(f"{HEADER},anonymous_id,session_id,email", f"{cell},{cell},page_view,{GOOD},{cell},{cell},{cell}")
+    hashed = "email:" + keyed(address.lower())[:32]
+    assert (row["user_id"], row["anonymous_id"], row["event_id"], row["reason"]) == (hashed, hashed, hashed, None)
+    assert (row["source_session_id"], row["email_key"]) == (hashed, keyed(address.lower()))
+    assert address not in str(row)
+
+
+@pytest.mark.parametrize("written", ["JÖRG@bücher.example", "jo\u0308rg@bücher.example", "jörg%40bücher.example"])
+@pytest.mark.parametrize("sign", ["@", "\uff20"])
+def test_spellings_of_an_address_are_one_person(landing: Landing, written: str, sign: str) -> None:
+    row = landing.row(HEADER, f"e,{written.replace('@', sign)},page_view,{GOOD}")
+    assert row["user_id"] == "email:" + keyed("jörg@bücher.example")[:32]
+
+
+@pytest.mark.parametrize("address", ["o'brien@example.com", "jörg@bücher.example", "名前@例え.jp", "ann\uff20b.co"])
+def test_such_an_address_is_masked_in_the_quarantine(landing: Landing, address: str) -> None:
+    row = landing.row(f"{HEADER},notes", f"e,{address},levitation,{GOOD},by {address}.")
+    assert row["reason"] == "unknown_event_type"
+    masked = json.loads(row["masked_row"])
+    assert (masked["user_id"], masked["notes"]) == ("***", "by ***.")
+
+
 def test_an_at_sign_alone_makes_no_email_address(landing: Landing) -> None:
     assert landing.row(HEADER, f"e,@ann,page_view,{GOOD}")["user_id"] == "@ann"
 
@@ -684,6 +838,86 @@ def test_numbers_and_flags_are_read_or_null(landing: Landing) -> None:
 def test_a_number_beyond_all_sense_is_none(landing: Landing, written: str) -> None:
     row = landing.row(f"{HEADER},dwell_seconds,account_balance_usd", f"e,u,page_view,{GOOD},{written},{written}")
     assert (row["dwell_seconds"], row["account_balance_usd"], row["reason"]) == (None, None, None)
+    is_said = written in ("1e308", "1e400", "much")
+    assert row["unreadable"] == ("dwell_seconds account_balance_usd" if is_said else None)
+
+
+@pytest.mark.parametrize("written", ["12,5", "1.234,56", "1,234.56", "12.5 s", "45%", "$3", "0x10", "twelve", "1.2.3"])
+def test_a_number_that_cannot_be_read_is_said_to_be_one(landing: Landing, written: str) -> None:
+    header = "event_id,user_id,event_type,timestamp,time_on_page_sec,recent_pages_viewed,bounce_flag,spam_flag"
+    row = landing.row(header, f'e,u,page_view,2026-03-09,"{written}","{written}",maybe,null', folder="scoring_csv")
+    assert (row["dwell_seconds"], row["recent_pages_viewed"], row["is_bounce"], row["is_spam"]) == (None,) * 4
+    assert (row["unreadable"], row["reason"]) == ("is_bounce dwell_seconds recent_pages_viewed", None)
+
+
+def test_half_a_page_is_no_count_of_pages(landing: Landing) -> None:
+    header = "event_id,user_id,event_type,timestamp,recent_pages_viewed,recent_pricing_views"
+    row = landing.row(header, "e,u,page_view,2026-03-09,2.5,3.0", folder="scoring_csv")
+    assert (row["recent_pages_viewed"], row["recent_pricing_views"]) == (None, 3)
+    assert row["unreadable"] == "recent_pages_viewed"
+
+
+WITH_COMMA = [
+    ("12,5", 12.5),
+    ("1.234,56", 1234.56),
+    ("1.234", 1234),
+    ("-1.234.567,8", -1234567.8),
+    ("1234,5", 1234.5),
+    ("1 234,5", 1234.5),
+    ("1\u00a0234,5", 1234.5),
+    ("1\u202f234,5", 1234.5),
+    ("1'234,5", 1234.5),
+    ("7", 7),
+    (",5", 0.5),
+    ("1,5e3", 1500),
+    (" 12,5 ", 12.5),
+    ("12.5", None),
+    ("1,234.56", None),
+    ("1.23,4", None),
+    ("12,", None),
+    ("12,5,6", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("written", "number"), WITH_COMMA)
+def test_a_source_may_write_a_decimal_comma(landing: Landing, written: str, number: float | None) -> None:
+    columns = {**described().columns, "account_balance_usd": ("balance",), "dwell_seconds": ("seconds", "time")}
+    german = described(columns=columns, delimiter=";", decimal=",", impute={"dwell_seconds": "median"})
+    content = f"id;user;type;at;balance;seconds;time\ne;u;page_view;2026-03-09;{written};;7,5\n"
+    content += "f;u;page_view;2026-03-09;1,5;;\n"
+    rows = landing.rows("shop/a.csv", content, german)
+    assert (rows[0]["account_balance_usd"], rows[0]["reason"]) == (number, None)
+    assert rows[0]["unreadable"] == ("account_balance_usd" if number is None and written else None)
+    assert [row["dwell_seconds"] for row in rows] == [7.5, 7.5], "the median of a file reads its numbers as well"
+
+
+def test_numbers_that_are_no_text_have_no_decimal_comma(landing: Landing) -> None:
+    columns = {
+        **described().columns,
+        "account_balance_usd": ("balance",),
+        "dwell_seconds": ("seconds", "time"),
+        "recent_pages_viewed": ("pages",),
+    }
+    german = described(columns=columns, decimal=",")
+    document = (
+        '{"id": "e", "user": "u", "type": "page_view", "at": "2026-03-09", "seconds": %s, "balance": %s, "pages": 3}\n'
+    )
+    lines = document % ("1.234", "12.5") + document % ('"1.234"', '"12,5"') + document % ("null", "1.5E3")
+    rows = landing.rows("shop/a.jsonl", lines, german)
+    shown = ("dwell_seconds", "account_balance_usd", "recent_pages_viewed", "unreadable")
+    assert [tuple(row[name] for name in shown) for row in rows] == [
+        (1.234, 12.5, 3, None),
+        (1234, 12.5, 3, None),
+        (None, 1500, 3, None),
+    ]
+    path = landing.folder / "shop" / "a.parquet"
+    landing.connection.execute(
+        f"""copy (select 'u' as user, 'page_view' as type, date '2026-03-09' as "at", 1.234::double as seconds,
+            '1,5' as time, 12.500::decimal(9, 3) as balance, 3.0::double as pages) to '{path}' (format parquet)"""
+    )
+    (row,) = landing.rows("shop/a.parquet", None, german)
+    assert tuple(row[name] for name in shown) == (1.234, 12.5, 3, None)
 
 
 @pytest.mark.parametrize(
@@ -787,6 +1021,188 @@ def test_an_event_whose_id_is_missing_gets_one_from_its_content(landing: Landing
     assert None not in ids
     assert len(set(ids)) == 3
     assert ids[2] == "e"
+
+
+MISSING = [
+    *("undefined", "null", "Null", "NULL", "None", "nil", "NaN", "nan", "-nan", "N/A", "<NA>", "(null)", "(not set)"),
+    *(
+        "inf",
+        "-Infinity",
+        r"\N",
+        "[object Object]",
+        "false",
+        "{}",
+        "[]",
+        "-",
+        "--",
+        "''",
+        "``",
+        " undefined\t",
+        "\u00a0",
+    ),
+    *("'null'", "\u201cnull\u201d", "00000000-0000-0000-0000-000000000000", "{00000000-0000-0000-0000-000000000000}"),
+]
+
+
+@pytest.mark.parametrize("word", MISSING)
+def test_a_word_for_nothing_is_no_id(landing: Landing, word: str) -> None:
+    document = {"event_type": "page_view", "event_at": "2026-03-09", "received_at": "2026-03-09", "user_id": word}
+    lines = [
+        document,
+        {**document, "anonymous_id": "x"},
+        {**document, "user_id": "u", "anonymous_id": word, "event_id": word, "session_id": word},
+        {**document, "user_id": "u", "anonymous_id": word, "event_id": word, "session_id": word},
+    ]
+    rows = landing.rows("native/a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    assert [(row["user_id"], row["anonymous_id"], row["reason"]) for row in rows] == [
+        (None, None, "missing_user_id"),
+        ("anon:x", "x", None),
+        ("u", None, None),
+        ("u", None, None),
+    ]
+    assert [row["source_session_id"] for row in rows] == [None] * 4
+    assert len({row["event_id"] for row in rows}) == 4, "events whose ids are missing are not copies of each other"
+
+
+@pytest.mark.parametrize("word", ['""""""', '"""undefined"""', "  ", "(null)"])
+def test_quotes_in_a_quoted_cell_are_no_id_either(landing: Landing, word: str) -> None:
+    assert landing.row(HEADER, f"e,{word},page_view,{GOOD}")["reason"] == "missing_user_id"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Null Smith", "anna.null", "null-7", "nullable", "Nonenmacher", "undefined1", "nan0", "Nancy", "infinite"),
+        *("0", "-1", "00", "u", "u0", "none of us", "a--b", "1.2.3", "10.5", "guest", "(null) 2", "1-2"),
+        *("00000000-0000-0000-0000-000000000001", "1e5", "5e12", "007", "=cmd()", "na'na"),
+    ],
+)
+def test_an_id_that_only_resembles_a_word_for_nothing_stays(landing: Landing, name: str) -> None:
+    row = landing.row(HEADER, f"{name},{name},page_view,{GOOD}")
+    assert (row["user_id"], row["event_id"], row["reason"]) == (name, name, None)
+
+
+def test_a_source_has_words_for_nothing_of_its_own(landing: Landing) -> None:
+    mine = described(missing=("Guest", "0"))
+    content = "id,user,type,at\n" + "".join(f"{n},{who},page_view,2026-03-09\n" for n, who in enumerate("u0"))
+    content += "9,guest,page_view,2026-03-09\n8,guest 7,page_view,2026-03-09\n"
+    rows = landing.rows("shop/a.csv", content, mine)
+    assert [row["user_id"] for row in rows] == ["u", None, None, "guest 7"]
+    assert [row["reason"] for row in rows] == [None, "missing_user_id", "missing_user_id", None]
+
+
+def parquet(landing: Landing, name: str, select: str) -> list[dict]:
+    path = landing.folder / "native" / name
+    path.parent.mkdir(exist_ok=True)
+    landing.connection.execute(
+        f"""copy (select 'e' || row_number() over () as event_id, 'page_view' as event_type,
+            timestamp '2026-03-09 10:00:00' as event_at, timestamp '2026-03-09 10:00:05' as received_at, {select})
+        to '{path}' (format parquet)"""
+    )
+    return landing.rows(f"native/{name}")
+
+
+@pytest.mark.parametrize(
+    ("values", "ids"),
+    [
+        ("[700, -7]::bigint[]", ["700", "-7"]),
+        (
+            "[700, 'nan', 12.5, -0.0, 1e15, 9007199254740991]::double[]",
+            ["700", None, "12.5", "0", "1" + "0" * 15, "9007199254740991"],
+        ),
+        ("['inf', '-inf', null]::double[]", [None, None, None]),
+        ("['700', '16777215', 'nan']::float[]", ["700", "16777215", None]),
+        ("[700, 12.50, 0.05]::decimal(10, 2)[]", ["700", "12.5", "0.05"]),
+        ("[700]::decimal(38, 0)[]", ["700"]),
+        ("[12345678901234567890123456789]::decimal(38, 0)[]", ["12345678901234567890123456789"]),
+        ("[18446744073709551615]::ubigint[]", ["18446744073709551615"]),
+        (
+            "['700', '700.0', '700.00', '+700.0', '1.10', '007.0', '700.']",
+            ["700", "700", "700", "+700", "1.10", "007", "700."],
+        ),
+        (r"[encode('jürgen'), encode('Zürich'), '\xFF\x01'::blob]", ["jürgen", "Zürich", r"\xFF\x01"]),
+    ],
+)
+def test_an_id_of_any_type_has_one_text(landing: Landing, values: str, ids: list[str | None]) -> None:
+    rows = parquet(landing, "a.parquet", f"unnest({values}) as user_id, unnest({values}) as city")
+    assert [row["user_id"] for row in rows] == ids
+    assert [row["reason"] for row in rows] == [None if known else "missing_user_id" for known in ids]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("12345678901234567::double", "9007199254740993::double", "-1e300::double", "16777217::float", "1e10::float"),
+        *("'1.23457E+11'", "'1E+11'", "'1.2345678901234568E16'", "'12345678901234567.0'", "'9007199254740994.0'"),
+    ],
+)
+@pytest.mark.parametrize("column", ["user_id", "anonymous_id", "session_id"])
+def test_an_id_that_was_rounded_is_set_aside_by_name(landing: Landing, value: str, column: str) -> None:
+    (row,) = parquet(landing, "a.parquet", f"{value} as {column}" + (", 'u' as user_id" if column != "user_id" else ""))
+    assert row["reason"] == "inexact_id"
+
+
+def test_a_number_of_json_is_the_id_that_csv_has(landing: Landing) -> None:
+    line = '{"user_id": %s, "event_type": "page_view", "event_at": "2026-03-09", "received_at": "2026-03-09"}\n'
+    rows = landing.rows("native/a.jsonl", "".join(line % number for number in ("700", "700.0", "12345678901234567")))
+    assert [row["user_id"] for row in rows] == ["700", "700", "12345678901234567"]
+
+
+def test_white_space_of_any_kind_around_an_id_is_none_of_it(landing: Landing) -> None:
+    for written in ("u7\t", "\u00a0u7", "\u200bu7\ufeff", " u7 "):
+        assert landing.row(HEADER, f"e,{written},page_view,{GOOD}")["user_id"] == "u7"
+
+
+# ---- the first that is filled ----
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_the_first_column_that_is_filled_counts_in_each_row_of_every_format(landing: Landing, form: str) -> None:
+    columns = {
+        "event_id": ("id",),
+        "anonymous_id": ("first", "second"),
+        "event_type": ("type", "kind"),
+        "event_at": ("at", "sent"),
+        "dwell_seconds": ("seconds", "time_on_page"),
+        "city": ("town", "city"),
+    }
+    landing.connection.execute(
+        """create table given as select * from (values
+            ('1', 'd1', 'n1', 'page_view', 'search', '2026-03-09 10:00:00', '2026-03-01', '1.5', '2', 'Ulm', 'x'),
+            ('2', null, 'n2', null, 'search', null, '2026-03-09 11:00:00', null, '2', null, 'Bonn'),
+            ('3', ' ', 'n3', '', 'search', '', '2026-03-09 11:00:00', '', '2', '  ', 'Bonn'),
+            ('4', 'undefined', 'n4', 'page_view', null, '2026-03-09', null, 'NaN', '3', 'Ulm', null),
+            ('5', '', '', 'page_view', '', '2026-03-09', '', '', '', '', '')
+        ) as t(id, first, second, type, kind, "at", sent, seconds, time_on_page, town, city)"""
+    )
+    (landing.folder / "shop").mkdir()
+    kind = {"csv": "format csv, header", "jsonl": "format json", "parquet": "format parquet"}[form]
+    landing.connection.execute(f"copy given to '{landing.folder}/shop/a.{form}' ({kind})")
+    rows = landing.rows(f"shop/a.{form}", None, described(columns=columns))
+    shown = ("anonymous_id", "event_type", "event_at", "dwell_seconds", "city", "reason")
+    assert [tuple(row[name] for name in shown) for row in rows] == [
+        ("d1", "page_view", datetime(2026, 3, 9, 10), 1.5, "Ulm", None),
+        ("n2", "search", datetime(2026, 3, 9, 11), 2, "Bonn", None),
+        ("n3", "search", datetime(2026, 3, 9, 11), 2, "Bonn", None),
+        ("n4", "page_view", datetime(2026, 3, 9), 3, "Ulm", None),
+        (None, "page_view", datetime(2026, 3, 9), None, None, "missing_user_id"),
+    ]
+
+
+@pytest.mark.parametrize("sent", ["timestamp '2026-07-01 12:00:00'", "'2026-07-01 12:00:00'", "'2026-07-01T10:00:00Z'"])
+def test_typed_columns_are_taken_in_turn_too(landing: Landing, sent: str) -> None:
+    columns = {"user_id": ("a", "b"), "event_type": ("type",), "event_at": ("at", "sent"), "dwell_seconds": ("s", "t")}
+    path = landing.folder / "shop" / "a.parquet"
+    path.parent.mkdir()
+    landing.connection.execute(
+        f"""copy (select 'page_view' as type, unnest([null, 'nan', '7']::double[]) as a, unnest(['x', 'y', 'z']) as b,
+            unnest([null, null, timestamp '2026-07-01 12:00:00']) as at, {sent} as sent,
+            unnest(['nan', '1.5', '2']::double[]) as s, 9 as t) to '{path}' (format parquet)"""
+    )
+    rows = landing.rows("shop/a.parquet", None, described(columns=columns, time_zone="Europe/Berlin"))
+    assert [row["user_id"] for row in rows] == ["x", "y", "7"]
+    assert [row["event_at"] for row in rows] == [datetime(2026, 7, 1, 10)] * 3
+    assert [row["dwell_seconds"] for row in rows] == [9, 1.5, 2]
 
 
 # ---- refusals ----

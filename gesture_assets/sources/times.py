@@ -1,0 +1,120 @@
+"""Times as files write them, in UTC: a zone is applied to what has none, and only to that.
+
+Belongs here: the SQL that reads a time, and which of two readings an hour that a clock shows twice has. Does not belong
+here: what makes a time acceptable (`canonical.py`).
+"""
+
+import re
+
+from gesture_assets.sources.description import SourceDescription
+from gesture_assets.vocabulary.sql import literal
+
+# What nearly every time looks like, and the engine reads: without a zone, in UTC, with an offset.
+LOCAL = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?"
+IN_UTC = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z| UTC)"
+WITH_OFFSET = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?[+-]\d{2}(:?\d{2})?"
+EPOCH = r"\d{9,13}(\.\d+)?|\d{15,19}(\.\d+)?"  # 14 figures would be a year from 2286 on: they are a day and a time
+# Any other: parts of the clock may be missing, or the signs between them.
+ANY = (
+    r"(?i)^(\d{4})[-/](\d{1,2})[-/](\d{1,2})"
+    r"(?:[T ]*(\d{1,2})(?::?(\d{2})(?::?(\d{2})(?:[.,](\d+))?)?)?)?\s*([^\d\s].*)?$"
+)
+ZONE = 8  # the group that holds it
+OFFSET = r"^([+-]\d{1,2})(?::?(\d{2}))?$"
+# What a format of strptime ends with, in its own letters, where all its times are of one zone.
+FIXED_ZONE = re.compile(r"(?i)(?:Z|UTC|GMT|UT|([+-]\d{2}):?(\d{2})?)$")
+
+
+def time_sql(written: str, plain: str, source: SourceDescription) -> str:
+    """A UTC timestamp from text: an offset counts where there is one, else the source's time zone.
+
+    `plain` is the text as a cast takes it: where that reads back as what is `written`, there is nothing else in it.
+    """
+    text = f"trim({written}::varchar)"
+    if source.timestamp_format:
+        return _formatted_sql(text, source)
+    digits = f"length(split_part({text}, '.', 1))"
+    unit = f"case when {digits} > 17 then 1e9 when {digits} > 14 then 1e6 when {digits} > 11 then 1e3 else 1 end"
+    epoch = f"to_timestamp(try_cast({text} as double) / {unit})"
+    return (
+        f"case when {plain}::varchar = {written}::varchar then {utc_sql(plain, source)} "
+        f"when regexp_full_match({text}, '{LOCAL}') then {utc_sql(plain, source)} "
+        f"when regexp_full_match({text}, '{IN_UTC}') then {plain} "
+        f"when regexp_full_match({text}, '{WITH_OFFSET}') then try_cast({text} as timestamptz) at time zone 'UTC' "
+        f"when regexp_full_match({text}, '{EPOCH}') then {epoch} at time zone 'UTC' "
+        f"when regexp_matches({_with_dashes(text)}, '{ANY}') then {_any_sql(text, source)} "
+        f"else {utc_sql(f'try_cast({text} as timestamp)', source)} end"
+    )
+
+
+def utc_sql(local: str, source: SourceDescription) -> str:
+    """The timestamp `local` of the source's time zone in UTC."""
+    zone = literal(source.time_zone)
+    return local if source.time_zone == "UTC" else f"(({local} at time zone {zone}) at time zone 'UTC')"
+
+
+def is_local_sql(written: str, source: SourceDescription) -> str:
+    """Whether the text of a time says no zone, so that the source's was applied."""
+    if source.timestamp_format:
+        return str(not _has_zone(source.timestamp_format)).lower()
+    text = f"trim({written}::varchar)"
+    return (
+        f"not (regexp_full_match({text}, '{IN_UTC}|{WITH_OFFSET}|{EPOCH}') or "
+        f"regexp_extract({_with_dashes(text)}, '{ANY}', {ZONE}) <> '')"
+    )
+
+
+def first_reading_sql(moment: str, source: SourceDescription) -> str:
+    """The earlier of the two times at which clocks of the source's zone showed what they show at `moment` (UTC).
+
+    `moment` itself where they show it once.
+    """
+    zone = literal(source.time_zone)
+    shown = f"(({{}} at time zone 'UTC') at time zone {zone})"
+    local, before = shown.format(moment), f"({moment} - interval 3 hour)"  # clocks are set back by less
+    first = f"({local} - ({shown.format(before)} - {before}))"
+    return f"if({first} < {moment} and {shown.format(first)} = {local}, {first}, {moment})"
+
+
+def _has_zone(timestamp_format: str) -> bool:
+    """Whether what the format reads says its zone, or is of one by the format's own letters."""
+    directives = timestamp_format.replace("%%", "")
+    return "%z" in directives or "%Z" in directives or _fixed_zone(timestamp_format) is not None
+
+
+def _fixed_zone(timestamp_format: str) -> re.Match[str] | None:
+    return FIXED_ZONE.search(re.sub("%-?.", "\0", timestamp_format))
+
+
+def _formatted_sql(text: str, source: SourceDescription) -> str:
+    parsed = f"try_strptime({text}, {literal(source.timestamp_format)})"
+    if zone := _fixed_zone(source.timestamp_format):
+        hours, minutes = zone[1] or "+00", zone[2] or "00"
+        ahead = int(hours) * 60 + int(hours[0] + minutes)
+        return f"({parsed} - interval '{ahead} minutes')"
+    if _has_zone(source.timestamp_format):
+        return f"({parsed}::timestamptz at time zone 'UTC')"
+    return utc_sql(parsed, source)
+
+
+def _with_dashes(text: str) -> str:
+    return rf"regexp_replace({text}, '^(\d{{4}})(\d{{2}})(\d{{2}})', '\1-\2-\3')"
+
+
+def _any_sql(text: str, source: SourceDescription) -> str:
+    dashed = _with_dashes(text)
+    base = rf"regexp_replace({dashed}, '{ANY}', '\1-\2-\3 \4:\5:\6.\70')"
+    for gap, filled in ((" :", " 00:"), ("::", ":00:"), (":.", ":00.")):
+        base = f"replace({base}, '{gap}', '{filled}')"
+    written = f"regexp_extract({dashed}, '{ANY}', {ZONE})"
+    # What a name says beside an offset is no more than that: +0100 CET, +01:00[Europe/Berlin], GMT+0100 (CET).
+    zone = rf"regexp_replace({written}, '([\dZz])\s*(\[.*\]|\(.*\)|\s[A-Za-z]+)$', '\1')"
+    # UTC+1 and GMT+01:00 are +01:00.
+    zone = rf"regexp_replace({zone}, '(?i)^(?:Z|UTC|GMT|UT)(?:\s*([+-])|$)', '\1')"
+    offset = rf"regexp_replace({zone}, '^([+-])(\d)(\D|$)', '\10\2\3')"
+    return (
+        f"case when {written} = '' then {utc_sql(f'try_cast({base} as timestamp)', source)} "
+        f"when {zone} = '' then try_cast({base} as timestamp) "
+        f"when regexp_matches({zone}, '{OFFSET}') then try_cast({base} || {offset} as timestamptz) at time zone 'UTC' "
+        f"else try_cast({base} || ' ' || {zone} as timestamptz) at time zone 'UTC' end"
+    )

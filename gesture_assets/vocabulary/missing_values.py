@@ -1,0 +1,54 @@
+"""The words that software writes where it has no value, and the SQL that knows them.
+
+Belongs here: words that name nothing in any export. Does not belong here: words that a sender chose (`missing` in a
+source's description), and what follows where a value is missing (`sources/`).
+"""
+
+import re
+from collections.abc import Collection
+
+from gesture_assets.vocabulary.sql import literal
+
+# In lower case, without the signs around them: (null), <NA>, "undefined" and -inf are such words too.
+MISSING_WORDS = (
+    "undefined",
+    "null",
+    "none",
+    "nil",
+    "nan",
+    "na",
+    "n/a",
+    "#n/a",
+    "#null!",
+    r"\n",  # what MySQL and PostgreSQL write for NULL
+    "nat",
+    "inf",
+    "infinity",
+    "not set",
+    "unset",
+    "unknown",
+    "true",
+    "false",  # of a script that wrote `user && user.id`
+    "object object",
+    "00000000-0000-0000-0000-000000000000",
+)
+# What is written and not seen, at the ends of a value.
+WHITE_SPACE = " \t\r\n\v\f\u0085\u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(
+    map(chr, range(0x2000, 0x200C))
+)
+# Quotes, brackets and signs around a word, or around nothing, change nothing.
+AROUND = WHITE_SPACE + "\"'`´“”„‘’«»()[]{}<>+-"
+
+
+def is_missing_sql(text: str, further: Collection[str] = ()) -> str:
+    """Whether the SQL expression `text` is one of the words, or one of `further`, or empty; null where it is null."""
+    around = f"[{re.escape(AROUND)}]*"
+    words = (*MISSING_WORDS, *(word.strip(AROUND).lower() for word in further))
+    any_word = "|".join(map(re.escape, dict.fromkeys(words)))
+    return f"regexp_full_match({text}, {literal(f'(?i){around}(?:{any_word})?{around}')})"
+
+
+def unpadded_sql(text: str) -> str:
+    """The SQL expression `text` without white space of any kind at its ends; what has none there is not touched."""
+    space = re.escape(WHITE_SPACE)
+    return f"if(regexp_matches({text}, '^[{space}]|[{space}]$'), trim({text}, {literal(WHITE_SPACE)}), {text})"
