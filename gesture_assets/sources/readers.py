@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from gesture_assets.errors import listing
 from gesture_assets.sources.landing_file import CHUNK, LONGEST_LINE, LandingFile, refusal
@@ -84,7 +83,7 @@ def normal(header: str) -> str:
 
 
 def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
-    delimiter = "\t" if ".tsv" in file.path.name else file.source.delimiter
+    delimiter = file.delimiter
     options = f"delim={literal(delimiter)}, quote='\"', escape='\"', auto_detect=false, all_varchar=true"
     options += f", max_line_size={LONGEST_LINE}, buffer_size={BUFFER}"
     header = _first_line(file)
@@ -98,24 +97,24 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
     columns = "{" + ", ".join(f"{name}: 'VARCHAR'" for name in own.values()) + "}"
     rejects = _rejects(table)
 
-    def read(path: Path) -> None:
+    def read(path: str, compression: str | None) -> None:
         _drop_rejects(connection, rejects)
         connection.execute(
             f"""create or replace table {table} as select *
-            from read_csv({literal(path)}, {options}, header=true, columns={columns},
+            from read_csv({path}, {options}, header=true, columns={columns}, {_packed(compression)},
                 store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
         )
 
     try:
-        read(file.path)
-        is_uneven = _is_uneven(connection, rejects, file.path)
+        read(file.sql, file.compression)
+        is_uneven = _is_uneven(connection, rejects, file)
     except duckdb.InvalidInputException as error:
         if SEVERAL_LINE_ENDS not in str(error):
             raise
         is_uneven = True
     if is_uneven:
         with tempfile.TemporaryDirectory() as folder:
-            read(write_evenly(file.path, Path(folder) / "rows.csv", delimiter, len(names)))
+            read(literal(write_evenly(file, Path(folder) / "rows.csv", len(names))), None)
         tail = '"' + refused_end(delimiter, len(names))
         connection.execute(
             f"""update {rejects} set csv_line = replace(trim(csv_line, chr(10))[2:-{len(tail) + 1}], '""', '"')
@@ -128,6 +127,11 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
     return Reading(rows, table, own, dict.fromkeys(names))
 
 
+def _packed(compression: str | None) -> str:
+    """The options that say how a file is packed, and that names of folders are no columns."""
+    return f"compression={literal(compression or 'none')}, hive_partitioning=false"
+
+
 def own_names(headers: Iterable[str]) -> dict[str, str]:
     """Header -> the name of its column here: what a file calls its columns is none of ours, such as `line`."""
     return {header: f"column_{place}" for place, header in enumerate(headers, 1)}
@@ -135,7 +139,7 @@ def own_names(headers: Iterable[str]) -> dict[str, str]:
 
 def _first_line(file: LandingFile) -> str:
     """The first line of a text file. Raises `SourceError` where it is no UTF-8: the engine would take the next one."""
-    with pa.input_stream(file.path, compression="detect") as stream:
+    with file.stream() as stream:
         line = re.split(rb"[\r\n]", stream.read(CHUNK), maxsplit=1)[0]
     try:
         if b"\0" not in line:
@@ -176,7 +180,7 @@ def _numbered(connection: duckdb.DuckDBPyConnection, table: str, rejects: str, *
             group by accepted_before) on place > accepted_before)"""
 
 
-def _is_uneven(connection: duckdb.DuckDBPyConnection, rejects: str, path: Path) -> bool:
+def _is_uneven(connection: duckdb.DuckDBPyConnection, rejects: str, file: LandingFile) -> bool:
     """Whether refused records took others with them, or blank lines, which only refused records count."""
     refused = connection.execute(
         f"""select count(*), count(*) filter (error_type not in ('MISSING COLUMNS', 'TOO MANY COLUMNS')
@@ -184,7 +188,7 @@ def _is_uneven(connection: duckdb.DuckDBPyConnection, rejects: str, path: Path) 
     ).fetchone()
     if not refused or not refused[0]:
         return False
-    return bool(refused[1]) or has_blank_lines(path)
+    return bool(refused[1]) or has_blank_lines(file)
 
 
 def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
@@ -192,8 +196,8 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
     _drop_rejects(connection, rejects)
     connection.execute(
         f"""create or replace table {table} as select text
-        from read_csv({literal(file.path)}, delim='\x01', quote='', escape='', header=false, auto_detect=false,
-            columns={{'text': 'VARCHAR'}}, max_line_size={LONGEST_LINE}, buffer_size={BUFFER},
+        from read_csv({file.sql}, delim='\x01', quote='', escape='', header=false, auto_detect=false,
+            {_packed(file.compression)}, columns={{'text': 'VARCHAR'}}, max_line_size={LONGEST_LINE}, buffer_size={BUFFER},
             strict_mode=false, store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
     )
     # CASE, because AND would ask for the type of what is no JSON.
@@ -211,7 +215,7 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
 
 
 def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> Reading:
-    path = literal(file.path)
+    path = file.sql
     described = connection.execute(f"describe from read_parquet({path})").fetchall()
     names = {row[0]: row[1] for row in described}
     headers = [normal(name) for name in names]

@@ -9,18 +9,16 @@ import io
 from collections import deque
 from pathlib import Path
 
-import pyarrow as pa
-
-from gesture_assets.sources.landing_file import CHUNK, LONGEST_LINE, QUARANTINED_TEXT
+from gesture_assets.sources.landing_file import CHUNK, LONGEST_LINE, QUARANTINED_TEXT, LandingFile
 
 QUOTED_LINES = 100  # a field that runs over more lines than these is taken for one whose quote was never closed
 
 csv.field_size_limit(LONGEST_LINE)
 
 
-def has_blank_lines(path: Path) -> bool:
+def has_blank_lines(file: LandingFile) -> bool:
     """Whether two line ends of the file, unpacked, follow each other."""
-    with pa.input_stream(path, compression="detect") as stream:
+    with file.stream() as stream:
         last = b""
         while chunk := stream.read(CHUNK):
             chunk = last + chunk
@@ -30,15 +28,16 @@ def has_blank_lines(path: Path) -> bool:
     return False
 
 
-def write_evenly(path: Path, copy: Path, delimiter: str, width: int) -> Path:
-    """Write `path`, unpacked, to `copy`: line feeds as line ends, no blank lines, and no quote that stays open.
+def write_evenly(file: LandingFile, copy: Path, width: int) -> Path:
+    """Write `file`, unpacked, to `copy`: line feeds as line ends, no blank lines, and no quote that stays open.
 
     A line with a quote that does not close as the header's `width` columns ask for is no record. It is written as one
     quoted field and more fields than there are columns, which the reader refuses without touching its neighbours.
     """
+    delimiter = file.delimiter
     # Every byte is a sign of latin-1, so nothing is changed that is not looked at; line ends become line feeds.
     with (
-        pa.input_stream(path, compression="detect") as stream,
+        file.stream() as stream,
         io.TextIOWrapper(stream, encoding="latin-1", newline=None) as text,  # pyright: ignore[reportArgumentType]
         copy.open("w", encoding="latin-1", newline="\n") as written,
     ):
