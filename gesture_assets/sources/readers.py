@@ -16,6 +16,7 @@ import duckdb
 
 from gesture_assets.errors import listing
 from gesture_assets.sources.landing_file import CHUNK, LONGEST_LINE, LandingFile, refusal
+from gesture_assets.sources.long_lines import write_cut
 from gesture_assets.sources.personal import is_personal
 from gesture_assets.sources.uneven_csv import has_blank_lines, refused_end, write_evenly
 from gesture_assets.vocabulary.sql import identifier, literal
@@ -40,9 +41,12 @@ class Reading:
     types: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
 
 
-def read_rows(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
+def read_rows(
+    connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str, *, has_long_lines: bool = False
+) -> Reading:
     """The rows of `file`, in their own columns. Text formats are read once, into `table` of the scratch file.
 
+    `has_long_lines`: some are longer than a row may be, which the engine must not see.
     Raises `SourceError` for a header that cannot be used, and what the engine raises for content that is of no such
     format.
     """
@@ -50,9 +54,9 @@ def read_rows(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
         return _read_parquet(connection, file)
     reader = {"csv": _read_csv, "jsonl": _read_jsonl}[file.format]
     if file.path.stat().st_size > BUFFER:
-        return reader(connection, file, table)
+        return reader(connection, file, table, has_long_lines)
     with one_thread(connection):
-        return reader(connection, file, table)
+        return reader(connection, file, table, has_long_lines)
 
 
 def drop_rows(connection: duckdb.DuckDBPyConnection, table: str) -> None:
@@ -82,7 +86,7 @@ def normal(header: str) -> str:
     return header.strip().lstrip("\ufeff").lower()
 
 
-def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
+def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str, has_long_lines: bool) -> Reading:
     delimiter = file.delimiter
     options = f"delim={literal(delimiter)}, quote='\"', escape='\"', auto_detect=false, all_varchar=true"
     options += f", max_line_size={LONGEST_LINE}, buffer_size={BUFFER}"
@@ -105,9 +109,11 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
                 store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
         )
 
+    is_uneven = has_long_lines
     try:
-        read(file.sql, file.compression)
-        is_uneven = _is_uneven(connection, rejects, file)
+        if not is_uneven:
+            read(file.sql, file.compression)
+            is_uneven = _is_uneven(connection, rejects, file)
     except duckdb.InvalidInputException as error:
         if SEVERAL_LINE_ENDS not in str(error):
             raise
@@ -191,15 +197,24 @@ def _is_uneven(connection: duckdb.DuckDBPyConnection, rejects: str, file: Landin
     return bool(refused[1]) or has_blank_lines(file)
 
 
-def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
+def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str, has_long_lines: bool) -> Reading:
     rejects = _rejects(table)
     _drop_rejects(connection, rejects)
-    connection.execute(
-        f"""create or replace table {table} as select text
-        from read_csv({file.sql}, delim='\x01', quote='', escape='', header=false, auto_detect=false,
-            {_packed(file.compression)}, columns={{'text': 'VARCHAR'}}, max_line_size={LONGEST_LINE}, buffer_size={BUFFER},
-            strict_mode=false, store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
-    )
+
+    def read(path: str, compression: str | None) -> None:
+        connection.execute(
+            f"""create or replace table {table} as select text
+            from read_csv({path}, delim='\x01', quote='', escape='', header=false, auto_detect=false,
+                {_packed(compression)}, columns={{'text': 'VARCHAR'}},
+                max_line_size={LONGEST_LINE}, buffer_size={BUFFER}, strict_mode=false,
+                store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
+        )
+
+    if has_long_lines:
+        with tempfile.TemporaryDirectory() as folder:
+            read(literal(write_cut(file, Path(folder) / "rows.jsonl")), None)
+    else:
+        read(file.sql, file.compression)
     # CASE, because AND would ask for the type of what is no JSON.
     is_object = "case when json_valid(text) then json_type(text) = 'OBJECT' else false end"
     rows = f"""(
