@@ -17,7 +17,7 @@ CRM_TABLES = {
 OPTIONAL_CRM_COLUMNS = {"Tags": ("tagged_at",)}  # lets the tags of past days be rebuilt
 OPTIONAL = ", ".join(f"'{name}'" for names in OPTIONAL_CRM_COLUMNS.values() for name in names)
 
-# A handful of people subscribe twice under one address; more than that is a broken export.
+# A handful of people subscribe twice under one address, or mistype it; more than that is a broken export.
 QUARANTINE_TOLERANCE = 0.01
 LOWEST_CONVERSION, HIGHEST_CONVERSION = 0.01, 0.50
 UNKNOWN_COUNTRY_TOLERANCE = 0.50
@@ -28,6 +28,8 @@ DOMAIN_JUMP = 0.20
 FIX = "mend the CRM rows that rejected.validated_subscribers shows (mailchimp_id), then  gesture run --date DAY"
 
 SUBSCRIBER_REASONS = {
+    "missing_email": "there is no e-mail address",
+    "malformed_email": "the e-mail address is none: a name, an at sign, a domain with an ending",
     "duplicate_email": "another subscriber has the same e-mail address, letter case and spaces aside; "
     "the first is kept",
 }

@@ -92,9 +92,28 @@ def test_a_duplicate_is_none_before_the_other_opted_in() -> None:
     assert aside.select("as_of_date", "mailchimp_id").rows() == [(TUESDAY, 1)]
 
 
-def test_no_address_is_nobody_s_duplicate() -> None:
-    valid, aside = as_of(subscribers=[subscriber(1, None), subscriber(2, None)])
-    assert (valid["mailchimp_id"].to_list(), aside.height) == ([1, 2], 0)
+def test_who_has_no_address_is_set_aside_and_nobody_s_duplicate() -> None:
+    nobody = {"is_email_well_formed": False}
+    people = [subscriber(1, None) | nobody, subscriber(2, None) | nobody, subscriber(3, "k")]
+    valid, aside = as_of(subscribers=people)
+    assert valid["mailchimp_id"].to_list() == [3]
+    assert aside.select("mailchimp_id", "reason", "check_name", "kept_mailchimp_id").rows() == [
+        (1, "missing_email", "every_subscriber_has_an_email", None),
+        (2, "missing_email", "every_subscriber_has_an_email", None),
+    ]
+
+
+@pytest.mark.parametrize("is_well_formed", [False, None])
+def test_a_malformed_address_sets_its_own_row_aside(is_well_formed: bool | None) -> None:
+    odd = {"is_email_well_formed": is_well_formed}
+    people = [subscriber(1, "odd") | odd, subscriber(2, "odd") | odd, subscriber(3, "k"), subscriber(4, "k", MONDAY)]
+    valid, aside = as_of(subscribers=people, purchases=[bought("odd", JANUARY)])
+    assert valid["mailchimp_id"].to_list() == [3]
+    assert aside.select("mailchimp_id", "reason", "check_name", "kept_mailchimp_id", "made_purchase").rows() == [
+        (1, "malformed_email", "every_email_is_well_formed", None, 1),
+        (2, "malformed_email", "every_email_is_well_formed", None, 1),
+        (4, "duplicate_email", "no_email_occurs_twice", 3, 0),
+    ]
 
 
 def test_one_id_twice_stays_for_the_audit_to_see() -> None:
