@@ -158,6 +158,7 @@ def _table(connection: sa.Connection, name: str, present: tuple[str, ...]) -> pl
 
 
 DATES = {"Subscribers": "optin_time", "Transactions": "purchased_at"}
+NEEDS_DATE = ("Transactions",)  # an opt-in may be unknown; a purchase without a day says nothing of any day
 PRODUCTS = {"Transactions": "product_id"}
 WHOLE_DATE = r"^\d{4}-\d{2}-\d{2}([ T]|$)"
 
@@ -167,7 +168,8 @@ def odd_values(
 ) -> dict[str, tuple[int | None, int | None]]:
     """Table -> rows with a product outside `product_ids`, and rows with a date that cannot be used.
 
-    Dates begin with YYYY-MM-DD. None where the table has no such column. What is missing is not odd.
+    Dates begin with YYYY-MM-DD. None where the table has no such column. What is missing is not odd, but for the date
+    of a purchase.
     """
     least, most = product_ids
     odd: dict[str, tuple[int | None, int | None]] = {}
@@ -178,7 +180,8 @@ def odd_values(
             wrong.append(f"{product} is not null and not coalesce({number} between {least} and {most}, false)")
         if written := DATES.get(name):
             is_date = f"regexp_matches({_trimmed(written)}, '{WHOLE_DATE}') and {_date_sql(written)} is not null"
-            wrong.append(f"{written} is not null and not coalesce({is_date}, false)")
+            is_there = "true" if name in NEEDS_DATE else f"{written} is not null"
+            wrong.append(f"{is_there} and not coalesce({is_date}, false)")
         counts = ", ".join(f"count(*) filter (where {condition})" for condition in wrong) or "null"
         found = iter(connection.execute(f"select {counts} from {rows}").fetchone() or ())
         odd[name] = (next(found) if name in PRODUCTS else None, next(found) if name in DATES else None)

@@ -70,7 +70,8 @@ CRM_SNAPSHOT = Contract(
         Column(
             "odd_date_count",
             "BIGINT",
-            "Rows whose date does not begin with YYYY-MM-DD; null where there are no dates.",
+            "Rows whose date does not begin with YYYY-MM-DD or is no day, and purchases without one; null where there "
+            "are no dates.",
             True,
             "count",
         ),
@@ -114,7 +115,8 @@ CRM_SNAPSHOT = Contract(
         no_rows(
             "every_crm_date_begins_with_year_month_and_day",
             "select crm_table, odd_date_count from {batch} where odd_date_count > 0",
-            recovery="let the CRM, or a view, write dates as 2026-03-09 or 2026-03-09 12:00:00",
+            recovery="let the CRM, or a view, write dates as 2026-03-09 or 2026-03-09 12:00:00; "
+            "whether buyers without one had bought by a day is unknown, and no model learns from them",
         ),
     ),
 )
@@ -156,8 +158,13 @@ def validated_subscribers(tags: tuple[str, ...]) -> Contract:
                 for tag in tags
             ),
             Column("tag_other", "INTEGER", "Tags without a column of their own; null where unknown.", True, "count"),
-            Column("made_purchase", "SMALLINT", "1 when a purchase is recorded up to the day, else 0."),
-            Column("purchase_count", "INTEGER", "Purchases up to the day.", unit="count"),
+            Column(
+                "made_purchase",
+                "SMALLINT",
+                "1 when a purchase is recorded up to the day, else 0; null where there is one whose day is unknown.",
+                True,
+            ),
+            Column("purchase_count", "INTEGER", "Purchases up to the day, those without one left out.", unit="count"),
             Column("snapshot_date", "DATE", "Day on which the CRM was read."),
             Column("is_rebuilt", "BOOLEAN", "Rebuilt later from the dates in the CRM."),
         ),
@@ -248,7 +255,12 @@ QUARANTINED_SUBSCRIBERS = Contract(
         Column("reason", "VARCHAR", "; ".join(f"{k}: {v}" for k, v in SUBSCRIBER_REASONS.items()) + "."),
         Column("check_name", "VARCHAR", "The check that the row would have failed."),
         Column("kept_mailchimp_id", "BIGINT", "The subscriber that was kept instead.", True, personal="pseudonym"),
-        Column("made_purchase", "SMALLINT", "1 when a purchase is recorded under the address, else 0."),
+        Column(
+            "made_purchase",
+            "SMALLINT",
+            "1 when a purchase is recorded under the address, else 0; null where its day is unknown.",
+            True,
+        ),
         Column("masked_row", "VARCHAR", "The row, personal values masked."),
     ),
     expectations=(
@@ -312,7 +324,9 @@ SEGMENT_CONVERSION = Contract(
         Column("place", "INTEGER", "Place by buyers, then by subscribers, then by name, from 1.", unit="place"),
         Column("subscriber_count", "BIGINT", "Subscribers.", unit="count"),
         Column("buyer_count", "BIGINT", "Of these, with a purchase up to the day.", unit="count"),
-        Column("conversion_rate", "DOUBLE", "Buyers of subscribers.", unit="share"),
+        Column(
+            "conversion_rate", "DOUBLE", "Buyers of subscribers of whom it is known whether they bought.", True, "share"
+        ),
         Column("subscriber_share", "DOUBLE", "Share of all subscribers.", unit="share"),
         Column("buyer_share", "DOUBLE", "Share of all buyers; null where nobody bought.", True, "share"),
         Column("cumulative_subscriber_share", "DOUBLE", "Share of this segment and those before it.", unit="share"),

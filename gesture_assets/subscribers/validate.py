@@ -30,7 +30,8 @@ def subscribers_as_of(
 
     The first three come from `sources.crm.canonical_crm`; `days` holds `as_of_date`, `snapshot_date` (when the CRM was
     read) and `is_rebuilt`. Opt-ins, purchases and tags dated after a day are left out of it. Tags without a date are
-    unknown (null) on a rebuilt day, not zero. Of subscribers with one e-mail address the first to opt in is kept, then the smallest id; who has
+    unknown (null) on a rebuilt day, not zero; so is on every day whether somebody had bought all of whose purchases are
+    without a date. Of subscribers with one e-mail address the first to opt in is kept, then the smallest id; who has
     none, or what is no address, is set aside.
     """
     on_day = nw.col(PARTITION)
@@ -49,17 +50,23 @@ def subscribers_as_of(
     is_another = (nw.col("mailchimp_id") != nw.col("kept_mailchimp_id")).fill_null(False)
     is_duplicate = (nw.col("place") > 1) & ~nw.col("email_key").is_null() & is_another
     bought = (
-        purchases.filter(~nw.col("email_key").is_null())
+        purchases.filter(~nw.col("email_key").is_null() & ~nw.col("purchased_date").is_null())
         .join(days.select(PARTITION), how="cross")
         .filter(nw.col("purchased_date") <= on_day)
         .group_by(PARTITION, "email_key")
         .agg(nw.len().cast(nw.Int32).alias("purchase_count"))
     )
+    undated = purchases.filter(~nw.col("email_key").is_null() & nw.col("purchased_date").is_null())
+    undated = undated.select("email_key", nw.lit(True).alias("has_undated")).unique(subset=["email_key"], keep="any")
     joined = (
         placed.join(bought, on=[PARTITION, "email_key"], how="left")
+        .join(undated, on="email_key", how="left")
         .with_columns(nw.col("purchase_count").fill_null(0))
         .with_columns(
-            made_purchase=nw.when(nw.col("purchase_count") > 0).then(nw.lit(1)).otherwise(nw.lit(0)).cast(nw.Int16),
+            made_purchase=nw.when(nw.col("purchase_count") > 0)
+            .then(nw.lit(1))
+            .otherwise(nw.when(nw.col("has_undated").is_null()).then(nw.lit(0)))
+            .cast(nw.Int16),
             reason=_reason(is_duplicate),
         )
     )

@@ -92,6 +92,18 @@ def test_more_malformed_addresses_than_are_tolerated_stop_the_night(a_hundred: P
     assert MANY in message
 
 
+def test_undated_purchases_are_counted_and_their_buyers_unknown(a_hundred: Path, data_dir: Path) -> None:
+    change(a_hundred, "update Transactions set purchased_at = null where transaction_id < 4")
+    success, failed, _ = outcome()
+    assert (success, failed[DATES]) == (True, Severity.WARN)
+    con = warehouse(data_dir)
+    buyers = con.execute("select made_purchase, count(*) from validated_subscribers group by all").fetchall()
+    counted = con.execute("select odd_date_count from crm_snapshot where crm_table = 'Transactions'").fetchall()
+    con.close()
+    assert dict(buyers) == {None: 4, 1: 6, 0: 90}
+    assert counted == [(4,)]
+
+
 def change(path: Path, statement: str) -> None:
     with closing(sqlite3.connect(path)) as con, con:
         con.execute(statement)

@@ -142,7 +142,7 @@ def test_nobody_is_known_before_opting_in() -> None:
 
 def test_purchases_count_up_to_the_day() -> None:
     purchases = [bought("k", MONDAY), bought("k", TUESDAY), bought("x", MONDAY)]
-    purchases += [bought(None, MONDAY), bought("k", None)]
+    purchases += [bought(None, MONDAY), bought(None, None)]
     valid, _ = as_of(
         JANUARY,
         MONDAY,
@@ -156,6 +156,16 @@ def test_purchases_count_up_to_the_day() -> None:
         (1, 2),
     ]
     assert set(valid.filter(pl.col("mailchimp_id") > 1)["made_purchase"]) == {0}
+
+
+def test_whether_somebody_had_bought_is_unknown_where_no_purchase_has_a_date() -> None:
+    people = [subscriber(number, key) for number, key in ((1, "k"), (2, "l"), (3, "m"), (4, "n"))]
+    purchases = [bought("k", None), bought("k", None), bought("l", None), bought("l", TUESDAY), bought("m", TUESDAY)]
+    valid, _ = as_of(MONDAY, TUESDAY, subscribers=people, purchases=purchases)
+    assert valid.select("mailchimp_id", "made_purchase", "purchase_count").rows() == [
+        *[(1, None, 0), (2, None, 0), (3, 0, 0), (4, 0, 0)],
+        *[(1, None, 0), (2, 1, 1), (3, 1, 1), (4, 0, 0)],
+    ]
 
 
 def test_tags_are_counted_once_and_a_new_one_lands_in_other() -> None:
