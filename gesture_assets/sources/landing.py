@@ -20,7 +20,7 @@ from gesture_assets.errors import SourceError, listing
 from gesture_assets.sources.canonical import Shape, canonical_sql, finite_sql, holds_ip
 from gesture_assets.sources.description import SourceDescription, description_of
 from gesture_assets.sources.landing_file import FORMATS, LONGEST_LINE, LandingFile, ending_of_format, refusal
-from gesture_assets.sources.long_lines import has_long_lines
+from gesture_assets.sources.long_lines import Lines, look_through
 from gesture_assets.sources.personal import is_personal
 from gesture_assets.sources.readers import Reading, normal, read_rows
 from gesture_assets.vocabulary.sql import literal
@@ -219,7 +219,7 @@ def _opened(
 ) -> OpenFile:
     if file.path.stat().st_size == 0:
         raise refusal(file, expected="a header and rows", found="an empty file (0 bytes): an export was cut short")
-    reading = read_rows(connection, file, table, has_long_lines=_has_long_lines(file))
+    reading = read_rows(connection, file, table, _lines(file))
     headers = reading.columns
     expressions = {name: _expression(file, headers, names) for name, names in file.source.columns.items()}
     if file.format != "jsonl":
@@ -285,16 +285,16 @@ def _unmapped(
     return tuple(sorted(personal)), tuple(unused)
 
 
-def _has_long_lines(file: LandingFile) -> bool:
-    """Whether a text file has lines longer than a row may be.
+def _lines(file: LandingFile) -> Lines:
+    """The lines of a text file that is too large to be sure of them.
 
     Refuses a compressed file that was cut short: the engine would read what is there and say nothing.
     """
     if not file.compression and (file.format == "parquet" or file.path.stat().st_size <= LONGEST_LINE):
-        return False
+        return Lines()
     try:
         with file.stream() as stream:
-            return has_long_lines(stream)
+            return look_through(stream)
     except OSError as error:
         if error.errno:  # the system's, not the decoder's
             raise

@@ -20,6 +20,7 @@ COMPRESSIONS = {"gz": "gzip", "zst": "zstd"}  # ending -> what engine and decode
 
 # A row longer than this is no event; it is quarantined instead of filling the memory.
 LONGEST_LINE = 8 * 1024 * 1024
+BUFFER = 4 * LONGEST_LINE  # bytes that the engine reads of a text file at once
 QUARANTINED_TEXT = 4_000  # characters of a refused row that the quarantine keeps
 CHUNK = 1024 * 1024  # bytes that are looked at together
 # Without the group that looks at what follows: it would swallow what the next address begins with.

@@ -1,23 +1,36 @@
-"""Lines that are longer than a row may be: found in the bytes of a file, and cut before the engine's reader sees them.
+"""The lines of a text file, counted in its bytes; those that are longer than a row may be are cut in a copy.
 
 Belongs here: looking for line ends, in bytes or in latin-1, where every byte is a sign. Does not belong here: formats
-and records (`readers.py`, `uneven_csv.py`). The engine passes over a line longer than its buffer without a word.
+and records (`readers.py`, `uneven_csv.py`). The engine passes over a line longer than its buffer without a word, and
+over lines that it refuses at the beginning of a buffer.
 """
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 import pyarrow as pa
 
-from gesture_assets.sources.landing_file import CHUNK, LONGEST_LINE, QUARANTINED_TEXT, LandingFile
+from gesture_assets.sources.landing_file import BUFFER, CHUNK, LONGEST_LINE, QUARANTINED_TEXT, LandingFile
 
 TOO_LONG = f"(longer than {LONGEST_LINE:,} bytes) "
 
 
-def has_long_lines(stream: pa.NativeFile) -> bool:
-    """Whether a line of `stream`, which is read to its end, is longer than a row may be."""
-    longest = since_end = 0
+@dataclass(frozen=True)
+class Lines:
+    """The lines of a text file, as its bytes tell: how many, and whether one is longer than a row may be.
+
+    `count` is None where the engine reads the file in one piece and cannot lose a line between two.
+    """
+
+    has_long: bool = False
+    count: int | None = None
+
+
+def look_through(stream: pa.NativeFile) -> Lines:
+    """The lines of `stream`, which is read to its end."""
+    longest = since_end = count = size = 0
     while chunk := stream.read(CHUNK):
         end = b"\n" if b"\n" in chunk else b"\r"
         first = chunk.find(end)
@@ -26,8 +39,17 @@ def has_long_lines(stream: pa.NativeFile) -> bool:
         else:
             longest = max(longest, since_end + first)
             since_end = len(chunk) - 1 - chunk.rfind(end)
-        longest = max(longest, since_end)
-    return longest > LONGEST_LINE
+        longest, count, size = max(longest, since_end), count + chunk.count(b"\n"), size + len(chunk)
+    return Lines(longest > LONGEST_LINE, count + bool(since_end) if size > BUFFER else None)
+
+
+def count_blank_lines(stream: pa.NativeFile) -> int:
+    """The blank lines of `stream`; too few where several follow each other."""
+    count, last = 0, b""
+    while chunk := stream.read(CHUNK):
+        text = (last + chunk).replace(b"\r", b"")
+        count, last = count + text.count(b"\n\n"), text[-1:]
+    return count
 
 
 def text_of(stream: pa.NativeFile) -> TextIO:
