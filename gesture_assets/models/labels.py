@@ -17,10 +17,11 @@ from gesture_assets.frames import Frame
 
 HORIZON_DAYS = 30
 CONVERSION = "purchase"  # the event type that the CRM's Transactions are too
-SUPPRESSED, BOT, CONVERTED, INACTIVE, IMMATURE = REASONS = (
+SUPPRESSED, BOT, CONVERTED, UNDATED, INACTIVE, IMMATURE = REASONS = (
     "suppressed",
     "bot",
     "already_converted",
+    "undated_purchase",
     "no_activity",
     "not_mature",
 )
@@ -44,14 +45,18 @@ def exclusions(
     """Every row of `features` (`user_features`) by its key, with the `reason` why no model scores it, null for none.
 
     Known on the as-of day itself: this decides at night. The first that holds of: `suppressed` (a row of that frame,
-    which `rules.scorer.suppressions` gives), `bot` (a user of `bots`), `already_converted`, `no_activity`.
+    which `rules.scorer.suppressions` gives), `bot` (a user of `bots`), `already_converted`, `undated_purchase` (the CRM
+    has one, and nobody knows whether before or after the day), `no_activity`.
 
     A subscriber without any event is excluded: there is no behaviour to read, in the CRM they are the masses, and as
     easy negatives they would flatter every measure. Their rule score serves. `needs_activity=False` lets them in, for
     whoever has a CRM and no events.
     """
     rows = features.select(
-        *KEY, is_converted=_has_converted(conversion), is_inactive=_is_inactive() & nw.lit(needs_activity)
+        *KEY,
+        is_converted=_has_converted(conversion),
+        is_undated=_is_undated(conversion),
+        is_inactive=_is_inactive() & nw.lit(needs_activity),
     )
     rows = _with_mark(_with_mark(rows, suppressed, KEY, "is_suppressed"), bots, ("user_id",), "is_bot")
     return rows.select(*KEY, _reason().alias("reason"))
@@ -79,7 +84,8 @@ def labels(
     between the two. Where the latter are not given, only events count.
 
     `label` is 1 when the person's first `conversion` falls on one of the `horizon` days after the as-of day, else 0;
-    null while `is_mature` is false (`matures_on` after the labelling). `person_id` is who the user turned out to be:
+    null while `is_mature` is false (`matures_on` after the labelling), and where the CRM has a purchase without a date
+    that may lie before the day or in the horizon: unknown is not 0. `person_id` is who the user turned out to be:
     two ids of one person share it. `exclusion_reason` is the first that holds of `REASONS`, as in `exclusions`, but a
     conversion before the as-of day counts whenever it became known: a second purchase is not what is learnt. Flagged
     bots' conversions count only where `include_bots`, as in the features.
@@ -105,10 +111,12 @@ def labels(
         | (converted_on <= nw.col(PARTITION)).fill_null(False),
         converts=(nw.col("bought_by_then") > 0) | (converted_on <= nw.col("matures_on")).fill_null(False),
     )
+    may_convert = (nw.col("undated_by_then") > 0) & ~nw.col("converts")
+    rows = rows.with_columns(is_undated=~nw.col("is_converted") & ((nw.col("undated_before") > 0) | may_convert))
     bots = only_bots(all_people).rename({"user_id": "person_id"})
     rows = _with_mark(_with_mark(rows, suppressed, KEY, "is_suppressed"), bots, ("person_id",), "is_bot")
     rows = rows.with_columns(
-        label=nw.when(nw.col("is_mature")).then(
+        label=nw.when(nw.col("is_mature") & ~nw.col("is_undated")).then(
             nw.when(nw.col("converts") & ~nw.col("is_converted")).then(nw.lit(1)).otherwise(nw.lit(0)).cast(nw.Int16)
         ),
         exclusion_reason=_reason(~nw.col("is_mature")),
@@ -160,16 +168,24 @@ def _persons(features: Frame, links: Frame, subscribers: Frame, emails: Frame, l
 
 
 def _with_crm_purchases(rows: Frame, subscribers: Frame, conversion: str) -> Frame:
-    """`rows` with what the CRM knew of a purchase on the as-of day and on the day it matures; 0 where nothing."""
+    """`rows` with what the CRM knew of a purchase on the as-of day and on the day it matures; 0 where nothing.
+
+    `bought_…` is 1 where there was one by the day, `undated_…` where nobody knows whether there was.
+    """
+    names = {"before": PARTITION, "by_then": "matures_on"}
     if conversion != CONVERSION:
-        return rows.with_columns(nw.lit(0).alias(name) for name in ("bought_before", "bought_by_then"))
-    bought = subscribers.filter(~nw.col("email_key").is_null() & (nw.col("made_purchase") > 0))
-    bought = bought.select("email_key", nw.col(PARTITION).alias("bought_day"), nw.lit(1).alias("bought")).unique(
-        subset=["email_key", "bought_day"], keep="any"
+        return rows.with_columns(nw.lit(0).alias(f"{what}_{when}") for what in ("bought", "undated") for when in names)
+    bought = nw.col("made_purchase")
+    known = (
+        subscribers.filter(~nw.col("email_key").is_null() & (bought.is_null() | (bought > 0)))
+        .group_by("email_key", nw.col(PARTITION).alias("crm_day"))
+        .agg(bought.max().fill_null(0).alias("bought"), bought.is_null().cast(nw.Int16).max().alias("undated"))
     )
-    for day, name in ((PARTITION, "bought_before"), ("matures_on", "bought_by_then")):
-        of_day = bought.rename({"bought_day": day, "bought": name})
-        rows = rows.join(of_day, on=["email_key", day], how="left").with_columns(nw.col(name).fill_null(0))
+    for when, day in names.items():
+        renamed = {"crm_day": day, "bought": f"bought_{when}", "undated": f"undated_{when}"}
+        rows = rows.join(known.rename(renamed), on=["email_key", day], how="left").with_columns(
+            nw.col(f"bought_{when}", f"undated_{when}").fill_null(0)
+        )
     return rows
 
 
@@ -177,6 +193,12 @@ def _has_converted(conversion: str) -> nw.Expr:
     """Whether features say that somebody had converted by their as-of day."""
     has_event = (nw.col(f"{conversion}_count") > 0).fill_null(False)
     return has_event | (nw.col("made_purchase") > 0).fill_null(False) if conversion == CONVERSION else has_event
+
+
+def _is_undated(conversion: str) -> nw.Expr:
+    """Whether the CRM has a purchase of somebody, and nobody knows whether before or after their as-of day."""
+    is_unknown = ~nw.col("mailchimp_id").is_null() & nw.col("made_purchase").is_null()
+    return is_unknown & nw.lit(conversion == CONVERSION)
 
 
 def _is_inactive() -> nw.Expr:
@@ -197,6 +219,7 @@ def _reason(is_immature: nw.Expr | None = None) -> nw.Expr:
         SUPPRESSED: nw.col("is_suppressed"),
         BOT: nw.col("is_bot"),
         CONVERTED: nw.col("is_converted"),
+        UNDATED: nw.col("is_undated"),
         INACTIVE: nw.col("is_inactive"),
         IMMATURE: is_immature,
     }

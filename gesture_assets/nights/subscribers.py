@@ -144,7 +144,7 @@ def _snapshot(
 ) -> Frame:
     """The rows of crm_snapshot: what each CRM table looked like, and how many of its rows are later than the day."""
     is_later = nw.when(nw.col("optin_date") > nw.col(PARTITION)).then(nw.lit(1)).otherwise(nw.lit(0))
-    settings, odd = night.settings, odd_values(content, night.settings.crm_product_ids)
+    settings, odd = night.settings, odd_values(night.session.connection, content, night.settings.crm_product_ids)
     later = days.join(subscribers, how="cross").group_by(PARTITION, "snapshot_date").agg(is_later.sum().alias("later"))
     return nw.concat(
         [

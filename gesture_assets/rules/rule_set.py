@@ -192,7 +192,7 @@ def load_rule_set(name: str, *, user_folder: Path, features: Collection[str]) ->
             next_step=f"set GESTURE_RULE_SET to one of these, or write {user_folder / 'my_rules.toml'}",
         )
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise _refusal(name, str(path), "a text file in UTF-8", f"byte {error.start} is not") from error
     return parse_rule_set(text, name=name, where=str(path), features=features)

@@ -249,7 +249,7 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
             {_reason(arrival, has_arrival=has_arrival)} as reason
         from timed
     )
-    select landing_file, '{source.name}' as source, line::bigint as landing_line, reason,
+    select landing_file, {literal(source.name)} as source, line::bigint as landing_line, reason,
         case when reason is null then greatest(event_at::date, coalesce(received_at, event_at)::date)
             when received_at is not null then received_at::date
             when event_at is not null and reason <> 'future_ts' then event_at::date end as filing_day,

@@ -6,6 +6,7 @@ here: what makes a subscriber valid (`subscribers/validate.py`), which day a sna
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -18,9 +19,26 @@ from sqlalchemy.exc import SQLAlchemyError
 from gesture_assets.errors import SourceError, listing
 from gesture_assets.settings import Settings
 from gesture_assets.sources.personal import EMAIL, keyed_hash_sql, normal_email_sql
-from gesture_assets.subscribers.tables import CRM_TABLES, OPTIONAL_CRM_COLUMNS
+from gesture_assets.subscribers.tables import CRM_TABLES, OPTIONAL_CRM_COLUMNS, QUARANTINE_TOLERANCE
+from gesture_assets.vocabulary.sql import literal
 
 BUSY_SECONDS = 30  # a CRM that is being written is waited for this long
+# All that may stand unseen around a value: what Unicode calls white space, and signs without a width.
+WHITE_SPACE = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000\u200b\u2060\ufeff" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+WHOLE_NUMBER = r"-?\d+(\.0+)?"  # a column of decimals writes 7 as 7.0
+# A day that begins with another number has its month or its day there, two digits of its year, or means "never".
+YEAR_FIRST = r"^(197[1-9]|19[89]\d|2[01]\d\d)\D"
+OFFSET = r":\d{2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)$"
+# How people write offsets -> as the engine reads them: the words for none, after a space, behind minutes.
+WRITTEN_OFFSETS = {
+    r" ?(UTC|GMT|Z)$": "Z",
+    r"(:\d{2}(\.\d+)?) ([+-]\d{2}(:?\d{2})?)$": r"\1\3",
+    r"^(\S+[ T]\d{1,2}:\d{2})(Z|[+-]\d{2}(:?\d{2})?)$": r"\1:00\2",
+}
+# The share of ids that may be no whole numbers before the CRM is refused: a subscriber needs one, a tag is left out.
+IDS_OF_TEXT = {"Subscribers": QUARANTINE_TOLERANCE, "Tags": 0.5}
 
 
 @dataclass(frozen=True)
@@ -61,11 +79,27 @@ def read_crm(url: str) -> CrmContent:
                 next_step="let the other process finish, then  gesture run",
             ) from error
         raise _refusal(where, expected="a readable database", found=message) from error
+    _refuse_ids_of_text(tables, where)
     digest = hashlib.sha256()
     for name, frame in tables.items():
         digest.update(f"{name}:{frame.columns}:{frame.height}".encode())
         digest.update(frame.hash_rows(seed=0).sort().to_numpy().tobytes())
     return CrmContent(tables, columns, types, digest.hexdigest()[:32], where)
+
+
+def _refuse_ids_of_text(tables: Mapping[str, pl.DataFrame], where: str) -> None:
+    """Refuse a CRM whose ids are text: each would be nobody's, and the audit could not say whose."""
+    for name, tolerance in IDS_OF_TEXT.items():
+        ids = tables[name]["mailchimp_id"].str.strip_chars(WHITE_SPACE).replace("", None).drop_nulls()
+        odd = ids.filter(~ids.str.contains(f"^{WHOLE_NUMBER}$"))
+        if odd.len() > tolerance * ids.len() + 1:
+            raise _refusal(
+                where,
+                expected=f"whole numbers as mailchimp_id in {name}",
+                found=f"{odd.len():,} of {ids.len():,} ids that are none, the first a text of {len(odd[0])} characters",
+                next_step="number the ids in a table that stays, let a view give the numbers "
+                "(README, 'Bring your own data'), then  gesture run",
+            )
 
 
 def _refusal(where: str, *, expected: str, found: str, next_step: str = "") -> SourceError:
@@ -124,34 +158,33 @@ def _table(connection: sa.Connection, name: str, present: tuple[str, ...]) -> pl
 
 
 DATES = {"Subscribers": "optin_time", "Transactions": "purchased_at"}
+NEEDS_DATE = ("Transactions",)  # an opt-in may be unknown; a purchase without a day says nothing of any day
 PRODUCTS = {"Transactions": "product_id"}
 WHOLE_DATE = r"^\d{4}-\d{2}-\d{2}([ T]|$)"
 
 
-def odd_values(content: CrmContent, product_ids: tuple[int, int]) -> dict[str, tuple[int | None, int | None]]:
-    """Table -> rows with a product outside `product_ids`, and rows with a date that does not begin with YYYY-MM-DD.
+def odd_values(
+    connection: duckdb.DuckDBPyConnection, content: CrmContent, product_ids: tuple[int, int]
+) -> dict[str, tuple[int | None, int | None]]:
+    """Table -> rows with a product outside `product_ids`, and rows with a date that cannot be used.
 
-    None where the table has no such column. What is missing is not odd.
+    Dates begin with YYYY-MM-DD. None where the table has no such column. What is missing is not odd, but for the date
+    of a purchase.
     """
-
-    def count(frame: pl.DataFrame, is_odd: pl.Expr) -> int:
-        return int(frame.select(is_odd.fill_null(value=True).sum()).item())
-
+    least, most = product_ids
     odd: dict[str, tuple[int | None, int | None]] = {}
-    for name, frame in content.tables.items():
-        products = dates = None
-        if name in PRODUCTS:
-            text = pl.col(PRODUCTS[name]).str.strip_chars()
-            is_usual = text.cast(pl.Float64, strict=False).is_between(*product_ids)
-            products = count(frame, text.is_not_null() & ~is_usual.fill_null(value=False))
-        if name in DATES:
-            text = pl.col(DATES[name]).str.strip_chars()
-            is_date = (
-                text.str.contains(WHOLE_DATE)
-                & text.str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False).is_not_null()
-            )
-            dates = count(frame, text.is_not_null() & ~is_date)
-        odd[name] = (products, dates)
+    for name, rows in _registered(connection, content).items():
+        wrong: list[str] = []
+        if product := PRODUCTS.get(name):
+            number = f"try_cast({_trimmed(product)} as double)"
+            wrong.append(f"{product} is not null and not coalesce({number} between {least} and {most}, false)")
+        if written := DATES.get(name):
+            is_date = f"regexp_matches({_trimmed(written)}, '{WHOLE_DATE}') and {_date_sql(written)} is not null"
+            is_there = "true" if name in NEEDS_DATE else f"{written} is not null"
+            wrong.append(f"{is_there} and not coalesce({is_date}, false)")
+        counts = ", ".join(f"count(*) filter (where {condition})" for condition in wrong) or "null"
+        found = iter(connection.execute(f"select {counts} from {rows}").fetchone() or ())
+        odd[name] = (next(found) if name in PRODUCTS else None, next(found) if name in DATES else None)
     return odd
 
 
@@ -162,39 +195,64 @@ def canonical_crm(
 
     subscribers: mailchimp_id, email_key, email_domain, is_email_well_formed, member_rating, optin_date, country,
     masked_row; tags: mailchimp_id, tag, tagged_date (null where the CRM does not date tags); purchases: email_key,
-    purchased_date. What cannot be read as its type is null, and the audit says so.
+    purchased_date. Dates are days in UTC. What cannot be read as its type is null, and the audit says so.
     """
-    frames = {name: content.tables[name].to_arrow() for name in CRM_TABLES}
-    for name, frame in frames.items():
-        connection.register(f"crm_{name.lower()}", frame)
-    email = normal_email_sql("user_email")
+    rows = _registered(connection, content)
+    written = _trimmed("user_email")
+    email = normal_email_sql(written)
     email_key = f"if(nullif({email}, '') is null, null, {keyed_hash_sql(email, key)})"
-    # A decimal id is no id: it would be rounded onto somebody else's.
-    identity = r"if(regexp_full_match(trim(mailchimp_id), '-?\d+'), try_cast(trim(mailchimp_id) as bigint), null)"
-    country = "upper(nullif(trim(country_code), ''))"
+    identity = _whole_sql("mailchimp_id", "bigint")
+    country = f"upper(nullif({_trimmed('country_code')}, ''))"
     subscribers = connection.sql(
         rf"""select {identity} as mailchimp_id, {email_key} as email_key,
             nullif(split_part({email}, '@', 2), '') as email_domain,
-            coalesce(regexp_full_match(trim(user_email), '{EMAIL.strip("^$")}'), false) as is_email_well_formed,
-            if(regexp_full_match(trim(member_rating), '-?\d+'), try_cast(member_rating as smallint), null)
-                as member_rating,
-            try_cast(trim(optin_time) as timestamp)::date as optin_date,
+            coalesce(regexp_full_match({written}, '{EMAIL.strip("^$")}'), false) as is_email_well_formed,
+            {_whole_sql("member_rating", "smallint")} as member_rating,
+            {_date_sql("optin_time")} as optin_date,
             if({country} = 'UK', 'GB', {country}) as country,
             to_json(struct_pack(mailchimp_id := mailchimp_id, user_full_name := '***', user_email := '***',
                 member_rating := member_rating, optin_time := optin_time, country_code := country_code))::varchar
                 as masked_row
-        from crm_subscribers"""
+        from {rows["Subscribers"]}"""
     )
-    tagged = (
-        "try_cast(trim(tagged_at) as timestamp)::date"
-        if "tagged_at" in content.tables["Tags"].columns
-        else "null::date"
-    )
+    tagged = _date_sql("tagged_at") if "tagged_at" in content.tables["Tags"].columns else "null::date"
     tags = connection.sql(
-        f"select {identity} as mailchimp_id, lower(trim(tag)) as tag, {tagged} as tagged_date from crm_tags"
+        f"select {identity} as mailchimp_id, lower({_trimmed('tag')}) as tag, {tagged} as tagged_date "
+        f"from {rows['Tags']}"
     )
     purchases = connection.sql(
-        f"select {email_key} as email_key, try_cast(trim(purchased_at) as timestamp)::date as purchased_date "
-        "from crm_transactions"
+        f"select {email_key} as email_key, {_date_sql('purchased_at')} as purchased_date from {rows['Transactions']}"
     )
     return subscribers, tags, purchases
+
+
+def _registered(connection: duckdb.DuckDBPyConnection, content: CrmContent) -> dict[str, str]:
+    """Let the engine see the CRM's tables: table -> what it calls it."""
+    names = {name: f"crm_{name.lower()}" for name in CRM_TABLES}
+    for name, registered in names.items():
+        connection.register(registered, content.tables[name].to_arrow())
+    return names
+
+
+def _trimmed(column: str) -> str:
+    """`column` without what stands unseen around it, such as the end of a line of another system."""
+    return f"trim({column}, {literal(WHITE_SPACE)})"
+
+
+def _whole_sql(column: str, type: str) -> str:
+    """`column` as a whole number; null where it is none: a decimal id would be rounded onto somebody else's."""
+    text = _trimmed(column)
+    return f"if(regexp_full_match({text}, '{WHOLE_NUMBER}'), try_cast(split_part({text}, '.', 1) as {type}), null)"
+
+
+def _date_sql(column: str) -> str:
+    """`column` as a day in UTC, an offset counted where there is one; null for what does not begin with its year."""
+    text = _trimmed(column)
+    for written, read in WRITTEN_OFFSETS.items():
+        text = f"regexp_replace({text}, '{written}', '{read}', 'i')"
+    zoned = f"try_cast({text} as timestamptz) at time zone 'UTC'"
+    return (
+        f"(case when not regexp_matches({text}, '{YEAR_FIRST}') then null "
+        f"when regexp_matches({text}, '{OFFSET}') then {zoned} "
+        f"else coalesce(try_cast({text} as timestamp), {zoned}) end)::date"
+    )

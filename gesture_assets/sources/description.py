@@ -116,7 +116,7 @@ def load_descriptions(user_folder: Path) -> dict[str, SourceDescription]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError.bad_value(
             f"The source description {path.stem}",

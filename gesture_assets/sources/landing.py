@@ -7,6 +7,7 @@ leave here.
 """
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,19 +15,19 @@ from datetime import datetime
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from gesture_assets.errors import SourceError, listing
 from gesture_assets.sources.canonical import Fields, Shape, canonical_sql
 from gesture_assets.sources.columns import expressions_of, local_times
 from gesture_assets.sources.description import SourceDescription, description_of
-from gesture_assets.sources.landing_file import CHUNK, LandingFile, refusal
+from gesture_assets.sources.landing_file import FORMATS, LONGEST_LINE, LandingFile, ending_of_format, refusal
+from gesture_assets.sources.long_lines import Lines, look_through
 from gesture_assets.sources.personal import holds_ip, is_personal
 from gesture_assets.sources.readers import Reading, read_rows
 from gesture_assets.vocabulary.sql import literal
 
-FORMATS = {"csv": "csv", "tsv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl", "parquet": "parquet"}
-COMPRESSIONS = ("gz", "zst")
+log = logging.getLogger(__name__)
+
 IGNORED_ENDINGS = (".tmp", ".part", ".crdownload")
 SNIFFED_ROWS = 1_000  # rows in which an unnamed IP-address column would show
 DWELL_WHERE_ALL_IS_MISSING = 30.0  # seconds (document 004)
@@ -69,30 +70,114 @@ def rows_sql(*files: OpenFile) -> str:
 def find_files(
     landing: Path, descriptions: Mapping[str, SourceDescription], user_folder: Path
 ) -> Iterator[LandingFile]:
-    """Every landing file in order of names. Raises for a folder without description and a file of unknown format."""
-    for folder in sorted(path for path in landing.glob("*") if path.is_dir()):
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        files = [f for f in files if not f.name.startswith((".", "_")) and not f.name.endswith(IGNORED_ENDINGS)]
+    """Every landing file in order of names, also of linked folders.
+
+    Raises for a folder without description, a file of unknown format or outside the folders of sources, and what is
+    neither file nor folder, such as a link to nothing: nothing that landed is passed over in silence.
+    """
+    for folder in sorted(landing.glob("*")):
+        if not folder.is_dir():
+            _refuse_loose(folder, landing)
+            continue
+        files = sorted(_files_below(folder, landing))
         if not files:
             continue
         source = description_of(folder.name, dict(descriptions), user_folder)
         for path in files:
-            endings = [ending.lstrip(".").lower() for ending in path.suffixes]
-            kind = FORMATS.get(
-                endings[-2] if endings[-1:] and endings[-1] in COMPRESSIONS and endings[1:] else (endings or [""])[-1]
-            )
+            kind = FORMATS.get(ending_of_format(path))
             name = path.relative_to(landing).as_posix()
             if kind is None or (source.format not in ("any", kind)):
-                raise SourceError(
-                    f"The landing file {name} cannot be read.",
+                raise _unreadable(
+                    path,
+                    landing,
                     expected="CSV, JSON lines or Parquet (.csv, .jsonl, .parquet, also .gz and .zst)"
                     if source.format == "any"
                     else f"{source.format}, as the description of {source.name} says",
                     found=path.name,
-                    where=str(path),
                     next_step="rename or move the file, then  gesture run",
                 )
+            if not _is_text(name):
+                raise _unreadable(
+                    path,
+                    landing,
+                    expected="a name in UTF-8",
+                    found=_shown(path.name),
+                    next_step="rename the file, then  gesture run",
+                )
             yield LandingFile(path, name, source, kind)
+
+
+def _files_below(folder: Path, landing: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """The files of `folder` and those below it; `above` are the folders that led here, as they truly lie."""
+    try:
+        real, entries = folder.resolve(), sorted(folder.iterdir())
+    except OSError as error:
+        raise _unreadable(
+            folder, landing, expected="a folder that can be read", found=error.strerror or str(error)
+        ) from error
+    if real in above:
+        raise _unreadable(folder, landing, expected="a folder with files", found="a link back to a folder it lies in")
+    for entry in entries:
+        if entry.is_dir():
+            yield from _files_below(entry, landing, (*above, real))
+        elif not _is_ignored(entry) and _is_there(entry, landing):
+            yield entry
+
+
+def _is_ignored(path: Path) -> bool:
+    """Whether a file is somebody's mark, or still being written."""
+    return path.name.startswith((".", "_")) or path.name.lower().endswith(IGNORED_ENDINGS)
+
+
+def _is_there(path: Path, landing: Path) -> bool:
+    """Whether there is a file at `path`, which may have gone since it was seen; refuses what is none."""
+    if path.is_file():
+        return True
+    if path.is_symlink() or path.exists():
+        found = f"a link to {path.readlink()}, which is not there" if path.is_symlink() else "no file and no folder"
+        raise _unreadable(path, landing, expected="a file", found=_shown(found))
+    return False
+
+
+def _refuse_loose(path: Path, landing: Path) -> None:
+    """Refuse a file of events that lies in no source's folder; any other file there is only named."""
+    if _is_ignored(path) or not _is_there(path, landing):
+        return
+    if ending_of_format(path) not in FORMATS:
+        log.warning("%s is passed over: it lies in no source's folder and is no file of events", _shown(path.name))
+        return
+    raise _unreadable(
+        path,
+        landing,
+        expected="files in the folder of their source, such as data/landing/native/",
+        found=f"{_shown(path.name)}, which lies beside these folders",
+        next_step="move the file into the folder of its source, then  gesture run",
+    )
+
+
+def _unreadable(path: Path, landing: Path, *, expected: str, found: str, next_step: str = "") -> SourceError:
+    """The refusal of a file or folder below `landing` of which nothing can be read."""
+    return SourceError(
+        f"The landing file {_shown(path.relative_to(landing).as_posix())} cannot be read.",
+        expected=expected,
+        found=found,
+        where=_shown(str(path)),
+        next_step=next_step or "mend it or move it out of data/landing, then  gesture run",
+    )
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name of the file system is text: its bytes may be anything."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(name: str) -> str:
+    """`name` as it can be printed."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def content_hash(file: LandingFile) -> str:
@@ -135,8 +220,7 @@ def _opened(
 ) -> OpenFile:
     if file.path.stat().st_size == 0:
         raise refusal(file, expected="a header and rows", found="an empty file (0 bytes): an export was cut short")
-    _check_compression(file)
-    reading = read_rows(connection, file, table)
+    reading = read_rows(connection, file, table, _lines(file))
     headers = reading.columns
     expressions = expressions_of(file, reading)
     if file.format != "jsonl":
@@ -204,14 +288,16 @@ def _unmapped(
     return tuple(sorted(personal)), tuple(unused)
 
 
-def _check_compression(file: LandingFile) -> None:
-    """Refuse a compressed file that was cut short: the engine would read what is there and say nothing."""
-    if not file.path.name.lower().endswith(COMPRESSIONS):
-        return
+def _lines(file: LandingFile) -> Lines:
+    """The lines of a text file that is too large to be sure of them.
+
+    Refuses a compressed file that was cut short: the engine would read what is there and say nothing.
+    """
+    if not file.compression and (file.format == "parquet" or file.path.stat().st_size <= LONGEST_LINE):
+        return Lines()
     try:
-        with pa.input_stream(file.path, compression="detect") as stream:
-            while stream.read(CHUNK):
-                pass
+        with file.stream() as stream:
+            return look_through(stream)
     except OSError as error:
         if error.errno:  # the system's, not the decoder's
             raise

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ KEPT_ROWS = 2_500_000
 # Rows of files that are put into our words by one statement: the engine writes few rows at the price of many.
 ROWS_TOGETHER = 1_000_000
 ROW_GROUP = 122_880  # rows that the engine writes as one piece
+LOOKS = 3  # at a file that changes while it is looked at; once more than a copy needs whose original has changed
 TABLE_NUMBERS = itertools.count(1)  # of all indexes: two may share a scratch file
 NO_DATES: Mapping[str, date] = MappingProxyType({})
 FILES, DAYS = f"{LIVE}.landing_files", LANDED_DAYS
@@ -95,18 +97,21 @@ class LandingIndex:
         """Index the files that are new or changed; forget removed ones that never went live. Returns the names indexed.
 
         Raises `SourceError` naming the first file that cannot be read: a night is not built on a part of what landed.
+        A file that is still being written is read as far as it is there, and the next night reads the rest.
         """
         present = {file.name: file for file in files}
         for name in sorted(set(self._known()) - set(present)):
             self._forget_unless_live(name)
-        added: list[str] = []
+        looks = Counter[str]()
         # A changed file may have been the original of copies, which then count themselves: look until none is new.
-        while new := self._new(present):
+        while new := [(name, *status) for name, *status in self._new(present) if looks[name] < LOOKS]:
             self._index([(present[name], size, modified_ns) for name, size, modified_ns in new])
-            added += [name for name, _, _ in new]
-        if added:
-            log.info("indexed %s landing files: %s", len(added), listing(added))
-        return added
+            looks.update(name for name, _, _ in new)
+        if LOOKS in looks.values() and (growing := [name for name, _, _ in self._new(present)]):
+            log.warning("still being written: %s; read as far as it was there, and again next time", listing(growing))
+        if looks:
+            log.info("indexed %s landing files: %s", len(looks), listing(looks))
+        return list(looks)
 
     def _known(self) -> dict[str, tuple[int, int, str | None]]:
         rows = self.session.connection.execute(

@@ -13,15 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from gesture_assets.errors import listing
-from gesture_assets.sources.landing_file import CHUNK, LONGEST_LINE, LandingFile, refusal
+from gesture_assets.sources.landing_file import BUFFER, CHUNK, LONGEST_LINE, LandingFile, refusal
+from gesture_assets.sources.long_lines import Lines, count_blank_lines, write_cut
 from gesture_assets.sources.personal import is_personal
 from gesture_assets.sources.uneven_csv import has_blank_lines, refused_end, write_evenly
 from gesture_assets.vocabulary.sql import identifier, literal
 
-BUFFER = 4 * LONGEST_LINE  # bytes that a thread reads of a text file at once
 # What the engine says where line ends are of several kinds, which its reader of quoted fields refuses.
 SEVERAL_LINE_ENDS = "invalid state"
 
@@ -41,9 +40,10 @@ class Reading:
     types: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
 
 
-def read_rows(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
+def read_rows(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str, lines: Lines) -> Reading:
     """The rows of `file`, in their own columns. Text formats are read once, into `table` of the scratch file.
 
+    `lines` are those that the file is known to have: where the engine finds others, it reads again with more care.
     Raises `SourceError` for a header that cannot be used, and what the engine raises for content that is of no such
     format.
     """
@@ -51,9 +51,9 @@ def read_rows(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
         return _read_parquet(connection, file)
     reader = {"csv": _read_csv, "jsonl": _read_jsonl}[file.format]
     if file.path.stat().st_size > BUFFER:
-        return reader(connection, file, table)
+        return reader(connection, file, table, lines)
     with one_thread(connection):
-        return reader(connection, file, table)
+        return reader(connection, file, table, lines)
 
 
 def drop_rows(connection: duckdb.DuckDBPyConnection, table: str) -> None:
@@ -83,10 +83,9 @@ def normal(header: str) -> str:
     return header.strip().lstrip("\ufeff").lower()
 
 
-def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
-    delimiter = "\t" if ".tsv" in file.path.name else file.source.delimiter
+def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str, lines: Lines) -> Reading:
+    delimiter = file.delimiter
     options = f"delim={literal(delimiter)}, quote='\"', escape='\"', auto_detect=false, all_varchar=true"
-    options += f", max_line_size={LONGEST_LINE}, buffer_size={BUFFER}"
     header = _first_line(file)
     if not header.strip():
         raise refusal(file, expected="a header in the first line", found="nothing readable there")
@@ -98,24 +97,27 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
     columns = "{" + ", ".join(f"{name}: 'VARCHAR'" for name in own.values()) + "}"
     rejects = _rejects(table)
 
-    def read(path: Path) -> None:
+    def read(path: str, compression: str | None, *, in_parts: bool) -> None:
         _drop_rejects(connection, rejects)
         connection.execute(
             f"""create or replace table {table} as select *
-            from read_csv({literal(path)}, {options}, header=true, columns={columns},
+            from read_csv({path}, {options}, header=true, columns={columns}, {_options(compression, in_parts)},
                 store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
         )
 
+    is_uneven = lines.has_long
     try:
-        read(file.path)
-        is_uneven = _is_uneven(connection, rejects, file.path)
+        if not is_uneven:
+            read(file.sql, file.compression, in_parts=True)
+            is_uneven = _lacks_lines(connection, table, rejects, file, lines, own.values())
+            is_uneven = is_uneven or _is_uneven(connection, rejects, file)
     except duckdb.InvalidInputException as error:
         if SEVERAL_LINE_ENDS not in str(error):
             raise
         is_uneven = True
     if is_uneven:
         with tempfile.TemporaryDirectory() as folder:
-            read(write_evenly(file.path, Path(folder) / "rows.csv", delimiter, len(names)))
+            read(literal(write_evenly(file, Path(folder) / "rows.csv", len(names))), None, in_parts=False)
         tail = '"' + refused_end(delimiter, len(names))
         connection.execute(
             f"""update {rejects} set csv_line = replace(trim(csv_line, chr(10))[2:-{len(tail) + 1}], '""', '"')
@@ -128,6 +130,47 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
     return Reading(rows, table, own, dict.fromkeys(names))
 
 
+def _options(compression: str | None, in_parts: bool) -> str:
+    """The options that all text files are read with; names of folders are no columns.
+
+    `in_parts` lets several threads read: where a part begins, the engine looks for a line that it can read, and those
+    before it are in no count.
+    """
+    lines = f"max_line_size={LONGEST_LINE}, buffer_size={BUFFER}, parallel={str(in_parts).lower()}"
+    return f"compression={literal(compression or 'none')}, hive_partitioning=false, {lines}"
+
+
+def _lacks_lines(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    rejects: str,
+    file: LandingFile,
+    lines: Lines,
+    columns: Iterable[str],
+) -> bool:
+    """Whether records were read or refused from fewer lines than `file` has, as far as those are known.
+
+    Values of `columns` of a CSV may hold line ends, and lines may be blank: both are dear to count, and only counted
+    where the records alone do not tell.
+    """
+    if lines.count is None:
+        return False
+
+    def asked(query: str) -> int:
+        return int((connection.execute(query).fetchone() or (0,))[0] or 0)
+
+    missing = lines.count - (file.format == "csv")
+    missing -= asked(f"select (select count(*) from {table}) + (select count(*) from {_refused(rejects)})")
+    if missing and file.format == "csv":
+        ends = "coalesce(sum(length({0}) - length(replace({0}, chr(10), ''))), 0)"
+        missing -= asked(f"select {' + '.join(ends.format(name) for name in columns)} from {table}")
+        missing -= asked(f"select {ends.format('text')} from {_refused(rejects)}")
+    if missing:
+        with file.stream() as stream:
+            missing -= count_blank_lines(stream)
+    return missing != 0
+
+
 def own_names(headers: Iterable[str]) -> dict[str, str]:
     """Header -> the name of its column here: what a file calls its columns is none of ours, such as `line`."""
     return {header: f"column_{place}" for place, header in enumerate(headers, 1)}
@@ -135,7 +178,7 @@ def own_names(headers: Iterable[str]) -> dict[str, str]:
 
 def _first_line(file: LandingFile) -> str:
     """The first line of a text file. Raises `SourceError` where it is no UTF-8: the engine would take the next one."""
-    with pa.input_stream(file.path, compression="detect") as stream:
+    with file.stream() as stream:
         line = re.split(rb"[\r\n]", stream.read(CHUNK), maxsplit=1)[0]
     try:
         if b"\0" not in line:
@@ -176,7 +219,7 @@ def _numbered(connection: duckdb.DuckDBPyConnection, table: str, rejects: str, *
             group by accepted_before) on place > accepted_before)"""
 
 
-def _is_uneven(connection: duckdb.DuckDBPyConnection, rejects: str, path: Path) -> bool:
+def _is_uneven(connection: duckdb.DuckDBPyConnection, rejects: str, file: LandingFile) -> bool:
     """Whether refused records took others with them, or blank lines, which only refused records count."""
     refused = connection.execute(
         f"""select count(*), count(*) filter (error_type not in ('MISSING COLUMNS', 'TOO MANY COLUMNS')
@@ -184,18 +227,28 @@ def _is_uneven(connection: duckdb.DuckDBPyConnection, rejects: str, path: Path) 
     ).fetchone()
     if not refused or not refused[0]:
         return False
-    return bool(refused[1]) or has_blank_lines(path)
+    return bool(refused[1]) or has_blank_lines(file)
 
 
-def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> Reading:
+def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str, lines: Lines) -> Reading:
     rejects = _rejects(table)
-    _drop_rejects(connection, rejects)
-    connection.execute(
-        f"""create or replace table {table} as select text
-        from read_csv({literal(file.path)}, delim='\x01', quote='', escape='', header=false, auto_detect=false,
-            columns={{'text': 'VARCHAR'}}, max_line_size={LONGEST_LINE}, buffer_size={BUFFER},
-            strict_mode=false, store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
-    )
+
+    def read(path: str, compression: str | None, *, in_parts: bool) -> None:
+        _drop_rejects(connection, rejects)
+        connection.execute(
+            f"""create or replace table {table} as select text
+            from read_csv({path}, delim='\x01', quote='', escape='', header=false, auto_detect=false,
+                {_options(compression, in_parts)}, columns={{'text': 'VARCHAR'}}, strict_mode=false,
+                store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
+        )
+
+    if lines.has_long:
+        with tempfile.TemporaryDirectory() as folder:
+            read(literal(write_cut(file, Path(folder) / "rows.jsonl")), None, in_parts=False)
+    else:
+        read(file.sql, file.compression, in_parts=True)
+        if _lacks_lines(connection, table, rejects, file, lines, ()):
+            read(file.sql, file.compression, in_parts=False)
     # CASE, because AND would ask for the type of what is no JSON.
     is_object = "case when json_valid(text) then json_type(text) = 'OBJECT' else false end"
     rows = f"""(
@@ -211,7 +264,7 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
 
 
 def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> Reading:
-    path = literal(file.path)
+    path = file.sql
     described = connection.execute(f"describe from read_parquet({path})").fetchall()
     names = {row[0]: row[1] for row in described}
     headers = [normal(name) for name in names]

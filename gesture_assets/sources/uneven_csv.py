@@ -8,19 +8,19 @@ import csv
 import io
 from collections import deque
 from pathlib import Path
+from typing import TextIO
 
-import pyarrow as pa
-
-from gesture_assets.sources.landing_file import CHUNK, LONGEST_LINE, QUARANTINED_TEXT
+from gesture_assets.sources.landing_file import CHUNK, LONGEST_LINE, LandingFile
+from gesture_assets.sources.long_lines import next_line, quarantined, text_of
 
 QUOTED_LINES = 100  # a field that runs over more lines than these is taken for one whose quote was never closed
 
 csv.field_size_limit(LONGEST_LINE)
 
 
-def has_blank_lines(path: Path) -> bool:
+def has_blank_lines(file: LandingFile) -> bool:
     """Whether two line ends of the file, unpacked, follow each other."""
-    with pa.input_stream(path, compression="detect") as stream:
+    with file.stream() as stream:
         last = b""
         while chunk := stream.read(CHUNK):
             chunk = last + chunk
@@ -30,26 +30,27 @@ def has_blank_lines(path: Path) -> bool:
     return False
 
 
-def write_evenly(path: Path, copy: Path, delimiter: str, width: int) -> Path:
-    """Write `path`, unpacked, to `copy`: line feeds as line ends, no blank lines, and no quote that stays open.
+def write_evenly(file: LandingFile, copy: Path, width: int) -> Path:
+    """Write `file`, unpacked, to `copy`: line feeds as line ends, no blank lines, and no quote that stays open.
 
     A line with a quote that does not close as the header's `width` columns ask for is no record. It is written as one
     quoted field and more fields than there are columns, which the reader refuses without touching its neighbours.
     """
+    delimiter = file.delimiter
     # Every byte is a sign of latin-1, so nothing is changed that is not looked at; line ends become line feeds.
     with (
-        pa.input_stream(path, compression="detect") as stream,
-        io.TextIOWrapper(stream, encoding="latin-1", newline=None) as text,  # pyright: ignore[reportArgumentType]
+        file.stream() as stream,
+        text_of(stream) as text,
         copy.open("w", encoding="latin-1", newline="\n") as written,
     ):
         written.write(text.readline())
         ahead: deque[str] = deque()
-        while line := ahead.popleft() if ahead else text.readline():
+        while line := ahead.popleft() if ahead else next_line(text):
             if line == "\n":
                 continue
             taken = _record_lines(line, ahead, text, delimiter, width)
             if taken is None:
-                broken = line.rstrip("\n")[:QUARANTINED_TEXT].replace('"', '""')
+                broken = quarantined(line).replace('"', '""')
                 written.write(f'"{broken}"{refused_end(delimiter, width)}\n')
             else:
                 written.write(line)
@@ -62,7 +63,7 @@ def refused_end(delimiter: str, width: int) -> str:
     return delimiter * width + "-"
 
 
-def _record_lines(line: str, ahead: deque[str], text: io.TextIOBase, delimiter: str, width: int) -> int | None:
+def _record_lines(line: str, ahead: deque[str], text: TextIO, delimiter: str, width: int) -> int | None:
     """How many lines after `line` belong to its record; None where it is none. `ahead` is filled from `text`."""
     if len(line) > LONGEST_LINE:
         return None
@@ -80,7 +81,7 @@ def _record_lines(line: str, ahead: deque[str], text: io.TextIOBase, delimiter: 
             else:
                 return taken if taken == 0 or len(fields) == width else None
         if taken == len(ahead):
-            ahead.extend(following := [text.readline()] if taken < QUOTED_LINES else [])
+            ahead.extend(following := [next_line(text)] if taken < QUOTED_LINES else [])
             if not following or not following[0]:
                 if ahead and not ahead[-1]:
                     ahead.pop()

@@ -54,7 +54,8 @@ def segment_conversion(subscribers: Frame) -> Frame:
             .group_by(PARTITION, "dimension", "segment")
             .agg(
                 nw.len().cast(nw.Int64).alias("subscriber_count"),
-                nw.col("made_purchase").sum().cast(nw.Int64).alias("buyer_count"),
+                nw.col("made_purchase").sum().fill_null(0).cast(nw.Int64).alias("buyer_count"),
+                (~nw.col("made_purchase").is_null()).cast(nw.Int64).sum().alias("known_count"),
             )
             for dimension, segment in _segments().items()
         ]
@@ -73,7 +74,7 @@ def segment_conversion(subscribers: Frame) -> Frame:
         return nw.when(nw.col(whole) > 0).then(nw.col(part).cast(nw.Float64) / nw.col(whole).cast(nw.Float64))
 
     return placed.with_columns(
-        conversion_rate=share("buyer_count", "subscriber_count"),
+        conversion_rate=share("buyer_count", "known_count"),
         subscriber_share=share("subscriber_count", "all_subscribers"),
         buyer_share=share("buyer_count", "all_buyers"),
         cumulative_subscriber_share=share("subscribers_so_far", "all_subscribers"),
@@ -83,7 +84,8 @@ def segment_conversion(subscribers: Frame) -> Frame:
 
 def purchase_quantiles(subscribers: Frame) -> Frame:
     """The quantiles of each metric among buyers and others, to a millionth; between two values a part of the way."""
-    dated = subscribers.with_columns(optin_days=whole_days("optin_date", PARTITION))
+    known = subscribers.filter(~nw.col("made_purchase").is_null())
+    dated = known.with_columns(optin_days=whole_days("optin_date", PARTITION))
     quantiles: list[Frame] = []
     for metric in QUANTILE_METRICS:
         value = dated.select(PARTITION, "made_purchase", nw.col(metric).cast(nw.Float64).alias("value"))
@@ -103,13 +105,14 @@ def data_sufficiency(subscribers: Frame) -> Frame:
     ones = nw.lit(1)
     counts = subscribers.group_by(PARTITION).agg(
         nw.len().cast(nw.Float64).alias("subscribers"),
-        nw.col("made_purchase").sum().cast(nw.Float64).alias("buyers"),
+        nw.col("made_purchase").sum().fill_null(0).cast(nw.Float64).alias("buyers"),
+        nw.when(~nw.col("made_purchase").is_null()).then(ones).sum().cast(nw.Float64).alias("known"),
         nw.when(~nw.col("member_rating").is_null()).then(ones).sum().cast(nw.Float64).alias("rated"),
         nw.when(~nw.col("tag_count").is_null()).then(ones).sum().cast(nw.Float64).alias("tagged"),
     )
     everybody = nw.col("subscribers")
     values = counts.with_columns(
-        others=everybody - nw.col("buyers"),
+        others=nw.col("known").fill_null(0.0) - nw.col("buyers"),
         rated_share=nw.col("rated").fill_null(0.0) / everybody,
         tagged_share=nw.col("tagged").fill_null(0.0) / everybody,
     )

@@ -17,7 +17,7 @@ CRM_TABLES = {
 OPTIONAL_CRM_COLUMNS = {"Tags": ("tagged_at",)}  # lets the tags of past days be rebuilt
 OPTIONAL = ", ".join(f"'{name}'" for names in OPTIONAL_CRM_COLUMNS.values() for name in names)
 
-# A handful of people subscribe twice under one address; more than that is a broken export.
+# A handful of people subscribe twice under one address, or mistype it; more than that is a broken export.
 QUARANTINE_TOLERANCE = 0.01
 LOWEST_CONVERSION, HIGHEST_CONVERSION = 0.01, 0.50
 UNKNOWN_COUNTRY_TOLERANCE = 0.50
@@ -28,6 +28,8 @@ DOMAIN_JUMP = 0.20
 FIX = "mend the CRM rows that rejected.validated_subscribers shows (mailchimp_id), then  gesture run --date DAY"
 
 SUBSCRIBER_REASONS = {
+    "missing_email": "there is no e-mail address",
+    "malformed_email": "the e-mail address is none: a name, an at sign, a domain with an ending",
     "duplicate_email": "another subscriber has the same e-mail address, letter case and spaces aside; "
     "the first is kept",
 }
@@ -68,7 +70,8 @@ CRM_SNAPSHOT = Contract(
         Column(
             "odd_date_count",
             "BIGINT",
-            "Rows whose date does not begin with YYYY-MM-DD; null where there are no dates.",
+            "Rows whose date does not begin with YYYY-MM-DD or is no day, and purchases without one; null where there "
+            "are no dates.",
             True,
             "count",
         ),
@@ -112,7 +115,8 @@ CRM_SNAPSHOT = Contract(
         no_rows(
             "every_crm_date_begins_with_year_month_and_day",
             "select crm_table, odd_date_count from {batch} where odd_date_count > 0",
-            recovery="let the CRM, or a view, write dates as 2026-03-09 or 2026-03-09 12:00:00",
+            recovery="let the CRM, or a view, write dates as 2026-03-09 or 2026-03-09 12:00:00; "
+            "whether buyers without one had bought by a day is unknown, and no model learns from them",
         ),
     ),
 )
@@ -154,8 +158,13 @@ def validated_subscribers(tags: tuple[str, ...]) -> Contract:
                 for tag in tags
             ),
             Column("tag_other", "INTEGER", "Tags without a column of their own; null where unknown.", True, "count"),
-            Column("made_purchase", "SMALLINT", "1 when a purchase is recorded up to the day, else 0."),
-            Column("purchase_count", "INTEGER", "Purchases up to the day.", unit="count"),
+            Column(
+                "made_purchase",
+                "SMALLINT",
+                "1 when a purchase is recorded up to the day, else 0; null where there is one whose day is unknown.",
+                True,
+            ),
+            Column("purchase_count", "INTEGER", "Purchases up to the day, those without one left out.", unit="count"),
             Column("snapshot_date", "DATE", "Day on which the CRM was read."),
             Column("is_rebuilt", "BOOLEAN", "Rebuilt later from the dates in the CRM."),
         ),
@@ -246,7 +255,12 @@ QUARANTINED_SUBSCRIBERS = Contract(
         Column("reason", "VARCHAR", "; ".join(f"{k}: {v}" for k, v in SUBSCRIBER_REASONS.items()) + "."),
         Column("check_name", "VARCHAR", "The check that the row would have failed."),
         Column("kept_mailchimp_id", "BIGINT", "The subscriber that was kept instead.", True, personal="pseudonym"),
-        Column("made_purchase", "SMALLINT", "1 when a purchase is recorded under the address, else 0."),
+        Column(
+            "made_purchase",
+            "SMALLINT",
+            "1 when a purchase is recorded under the address, else 0; null where its day is unknown.",
+            True,
+        ),
         Column("masked_row", "VARCHAR", "The row, personal values masked."),
     ),
     expectations=(
@@ -310,7 +324,9 @@ SEGMENT_CONVERSION = Contract(
         Column("place", "INTEGER", "Place by buyers, then by subscribers, then by name, from 1.", unit="place"),
         Column("subscriber_count", "BIGINT", "Subscribers.", unit="count"),
         Column("buyer_count", "BIGINT", "Of these, with a purchase up to the day.", unit="count"),
-        Column("conversion_rate", "DOUBLE", "Buyers of subscribers.", unit="share"),
+        Column(
+            "conversion_rate", "DOUBLE", "Buyers of subscribers of whom it is known whether they bought.", True, "share"
+        ),
         Column("subscriber_share", "DOUBLE", "Share of all subscribers.", unit="share"),
         Column("buyer_share", "DOUBLE", "Share of all buyers; null where nobody bought.", True, "share"),
         Column("cumulative_subscriber_share", "DOUBLE", "Share of this segment and those before it.", unit="share"),

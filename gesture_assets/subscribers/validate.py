@@ -4,6 +4,8 @@ Belongs here: canonical CRM frames to the contracts' frames. Does not belong her
 judging the result (`subscribers/tables.py`).
 """
 
+from collections.abc import Mapping
+
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
@@ -12,6 +14,13 @@ from gesture_assets.subscribers.tables import QUARANTINED_SUBSCRIBERS, validated
 from gesture_assets.vocabulary.features import tag_column
 
 TAG_SUMS = ("tag_count", "tag_other")
+# Why a subscriber is set aside -> the check that the row would have failed.
+CHECKS = {
+    "missing_email": "every_subscriber_has_an_email",
+    "malformed_email": "every_email_is_well_formed",
+    "duplicate_email": "no_email_occurs_twice",
+}
+MISSING, MALFORMED, DUPLICATE = CHECKS
 
 
 def subscribers_as_of(
@@ -21,8 +30,9 @@ def subscribers_as_of(
 
     The first three come from `sources.crm.canonical_crm`; `days` holds `as_of_date`, `snapshot_date` (when the CRM was
     read) and `is_rebuilt`. Opt-ins, purchases and tags dated after a day are left out of it. Tags without a date are
-    unknown (null) on a rebuilt day, not zero. Of subscribers with one e-mail address the first to opt in is kept, then
-    the smallest id.
+    unknown (null) on a rebuilt day, not zero; so is on every day whether somebody had bought all of whose purchases are
+    without a date. Of subscribers with one e-mail address the first to opt in is kept, then the smallest id; who has
+    none, or what is no address, is set aside.
     """
     on_day = nw.col(PARTITION)
     known = (
@@ -35,25 +45,34 @@ def subscribers_as_of(
         place=nw.col("sort_date").cum_count().over(*first_of["partition"], order_by=first_of["order_by"]),
         kept_mailchimp_id=nw.col("mailchimp_id").first().over(*first_of["partition"], order_by=first_of["order_by"]),
     )
-    # Rows without an address are no duplicates of each other, and the same id twice is another fault than the same
-    # person twice: those stay, and the audit names them. So does a row without an id, which compares to nothing: not to
-    # fill the null would lose the row on both sides.
+    # The same id twice is another fault than the same person twice: those stay, and the audit names them. So does a row
+    # without an id, which compares to nothing: not to fill the null would lose the row on both sides.
     is_another = (nw.col("mailchimp_id") != nw.col("kept_mailchimp_id")).fill_null(False)
     is_duplicate = (nw.col("place") > 1) & ~nw.col("email_key").is_null() & is_another
     bought = (
-        purchases.filter(~nw.col("email_key").is_null())
+        purchases.filter(~nw.col("email_key").is_null() & ~nw.col("purchased_date").is_null())
         .join(days.select(PARTITION), how="cross")
         .filter(nw.col("purchased_date") <= on_day)
         .group_by(PARTITION, "email_key")
         .agg(nw.len().cast(nw.Int32).alias("purchase_count"))
     )
-    joined = placed.join(bought, on=[PARTITION, "email_key"], how="left").with_columns(
-        nw.col("purchase_count").fill_null(0),
-        made_purchase=nw.when(nw.col("purchase_count") > 0).then(nw.lit(1)).otherwise(nw.lit(0)).cast(nw.Int16),
+    undated = purchases.filter(~nw.col("email_key").is_null() & nw.col("purchased_date").is_null())
+    undated = undated.select("email_key", nw.lit(True).alias("has_undated")).unique(subset=["email_key"], keep="any")
+    joined = (
+        placed.join(bought, on=[PARTITION, "email_key"], how="left")
+        .join(undated, on="email_key", how="left")
+        .with_columns(nw.col("purchase_count").fill_null(0))
+        .with_columns(
+            made_purchase=nw.when(nw.col("purchase_count") > 0)
+            .then(nw.lit(1))
+            .otherwise(nw.when(nw.col("has_undated").is_null()).then(nw.lit(0)))
+            .cast(nw.Int16),
+            reason=_reason(is_duplicate),
+        )
     )
     counts = tag_counts(tags, days, has_dated_tags=has_dated_tags, tag_names=tag_names)
     are_tags_known = nw.lit(True) if has_dated_tags else ~nw.col("is_rebuilt")
-    validated = joined.filter(~is_duplicate).join(counts, on=[PARTITION, "mailchimp_id"], how="left")
+    validated = joined.filter(nw.col("reason").is_null()).join(counts, on=[PARTITION, "mailchimp_id"], how="left")
     return (
         validated.with_columns(
             nw.when(are_tags_known)
@@ -62,10 +81,30 @@ def subscribers_as_of(
             .alias(name)
             for name in ("tag_count", *(tag_column(tag) for tag in tag_names), "tag_other")
         ).select(*validated_subscribers(tag_names).column_names),
-        joined.filter(is_duplicate)
-        .with_columns(nw.lit("duplicate_email").alias("reason"), nw.lit("no_email_occurs_twice").alias("check_name"))
+        joined.filter(~nw.col("reason").is_null())
+        .with_columns(
+            check_name=_first_of({check: nw.col("reason") == reason for reason, check in CHECKS.items()}),
+            kept_mailchimp_id=nw.when(nw.col("reason") == DUPLICATE).then(nw.col("kept_mailchimp_id")),
+        )
         .select(*QUARANTINED_SUBSCRIBERS.column_names),
     )
+
+
+def _reason(is_duplicate: nw.Expr) -> nw.Expr:
+    """Why a subscriber is set aside, null where it is not; one without an id stays, where the audit sees it."""
+    has_id = ~nw.col("mailchimp_id").is_null()
+    has_email, is_address = ~nw.col("email_key").is_null(), nw.col("is_email_well_formed").fill_null(False)
+    return _first_of(
+        {MISSING: has_id & ~has_email, MALFORMED: has_id & has_email & ~is_address, DUPLICATE: is_duplicate}
+    )
+
+
+def _first_of(conditions: Mapping[str, nw.Expr]) -> nw.Expr:
+    """The first text whose condition holds, null for none."""
+    text = nw.lit(None, nw.String)
+    for name, condition in reversed(tuple(conditions.items())):
+        text = nw.when(condition).then(nw.lit(name)).otherwise(text)
+    return text
 
 
 def tag_counts(tags: Frame, days: Frame, *, has_dated_tags: bool, tag_names: tuple[str, ...]) -> Frame:

@@ -1,12 +1,14 @@
 """The ranges of document 003's CRM: a small one warns, stops a night where the settings say so, and fits its own."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from gesture_assets.vocabulary.severity import Severity
-from gesture_assets_tests.running import content_hashes, failures, outcomes, run_night
+from gesture_assets_tests.running import content_hashes, failures, outcomes, run_night, warehouse
 from gesture_assets_tests.small_world import DAYS, land
 
 pytestmark = pytest.mark.slow
@@ -62,3 +64,46 @@ def test_a_further_column_warns(a_hundred: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("GESTURE_CRM_PRODUCT_IDS", "1, 101")
     monkeypatch.setenv("GESTURE_CRM_COLUMN_COUNTS", '{"Tags": 3}')
     assert outcome() == (True, {COLUMNS: Severity.WARN}, "")
+
+
+MANY = "at_most_1_percent_of_subscribers_are_set_aside"
+
+
+@pytest.mark.parametrize("address", ["'no at sign'", "'n1@example'", "' '", "null"])
+def test_one_malformed_address_of_many_is_set_aside_and_the_night_goes_live(
+    a_hundred: Path, data_dir: Path, address: str
+) -> None:
+    change(a_hundred, f"update Subscribers set user_email = {address} where mailchimp_id = 50")
+    assert outcome()[0]
+    con = warehouse(data_dir)
+    aside = con.execute("select mailchimp_id, reason, masked_row from quarantined_subscribers").fetchall()
+    live = con.execute("select count(*), count(*) filter (mailchimp_id = 50) from validated_subscribers").fetchone()
+    con.close()
+    expected = "missing_email" if address in ("' '", "null") else "malformed_email"
+    assert [(who, reason) for who, reason, _ in aside] == [(50, expected)]
+    assert "no at sign" not in aside[0][2]
+    assert live == (99, 0)
+
+
+def test_more_malformed_addresses_than_are_tolerated_stop_the_night(a_hundred: Path, data_dir: Path) -> None:
+    change(a_hundred, "update Subscribers set user_email = 'none' || mailchimp_id where mailchimp_id > 96")
+    success, _, message = outcome()
+    assert (success, content_hashes(data_dir)) == (False, {})
+    assert MANY in message
+
+
+def test_undated_purchases_are_counted_and_their_buyers_unknown(a_hundred: Path, data_dir: Path) -> None:
+    change(a_hundred, "update Transactions set purchased_at = null where transaction_id < 4")
+    success, failed, _ = outcome()
+    assert (success, failed[DATES]) == (True, Severity.WARN)
+    con = warehouse(data_dir)
+    buyers = con.execute("select made_purchase, count(*) from validated_subscribers group by all").fetchall()
+    counted = con.execute("select odd_date_count from crm_snapshot where crm_table = 'Transactions'").fetchall()
+    con.close()
+    assert dict(buyers) == {None: 4, 1: 6, 0: 90}
+    assert counted == [(4,)]
+
+
+def change(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as con, con:
+        con.execute(statement)

@@ -51,7 +51,7 @@ def did(days: int, user_id: str = "u", *, known_after: int = 0, **values: Any) -
     }
 
 
-def subscriber(mailchimp_id: int, day: date = DAY, made_purchase: int = 0) -> dict[str, Any]:
+def subscriber(mailchimp_id: int, day: date = DAY, made_purchase: int | None = 0) -> dict[str, Any]:
     return {
         "as_of_date": day,
         "mailchimp_id": mailchimp_id,
@@ -120,6 +120,32 @@ def test_a_purchase_before_the_day_that_arrived_later_still_makes_a_past_buyer()
 def test_a_past_buyer_of_the_crm_has_converted_before() -> None:
     row = one([known(mailchimp_id=7, made_purchase=1)], [did(3)], subscribers=[subscriber(7, made_purchase=1)])
     assert row["exclusion_reason"] == "already_converted"
+
+
+UNDATED = (None, False, "undated_purchase")
+
+
+@pytest.mark.parametrize(
+    ("on_the_day", "by_then", "did_buy", "expected"),
+    [
+        (None, None, False, UNDATED),
+        (None, 1, False, UNDATED),
+        (None, None, True, UNDATED),
+        (0, None, False, UNDATED),
+        (0, None, True, (1, True, None)),
+        (1, None, False, (0, False, "already_converted")),
+        (0, 0, False, (0, True, None)),
+    ],
+)
+def test_a_buyer_of_whom_nobody_knows_when_is_unknown_and_no_negative(
+    on_the_day: int | None, by_then: int | None, did_buy: bool, expected: tuple[int | None, bool, str | None]
+) -> None:
+    crm = [subscriber(7, made_purchase=on_the_day), subscriber(7, LATER, made_purchase=by_then)]
+    user = known(mailchimp_id=7, made_purchase=on_the_day)
+    activity = [did(0, email_key="k7", purchase_count=0), did(5, purchase_count=int(did_buy))]
+    row = one([user], activity, subscribers=crm)
+    assert (row["label"], row["is_eligible"], row["exclusion_reason"]) == expected
+    assert one([user], activity, subscribers=crm, conversion="signup")["exclusion_reason"] is None
 
 
 def test_until_the_horizon_is_over_there_is_no_label_not_even_for_buyers() -> None:
@@ -223,6 +249,8 @@ def test_the_reasons_of_the_night_are_those_known_on_its_evening() -> None:
         known("fresh"),
         known("buyer", purchase_count=1),
         known("old", made_purchase=1),
+        known("undated", mailchimp_id=8),
+        known("dated", mailchimp_id=9, made_purchase=0),
         known("subscriber:7", event_count=0),
         known("bot"),
         known("gone"),
@@ -243,6 +271,8 @@ def test_the_reasons_of_the_night_are_those_known_on_its_evening() -> None:
         "fresh": None,
         "buyer": "already_converted",
         "old": "already_converted",
+        "undated": "undated_purchase",
+        "dated": None,
         "subscriber:7": "no_activity",
         "bot": "bot",
         "gone": "suppressed",

@@ -230,3 +230,8 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "mine.toml").write_bytes(b"name = '\xff'")
     with pytest.raises(ConfigError, match="UTF-8"):
         load_rule_set("mine", user_folder=tmp_path, features=FEATURES)
+
+
+def test_a_mark_of_byte_order_is_no_part_of_a_rule_set(tmp_path: Path):
+    (tmp_path / "small.toml").write_text(GOOD, encoding="utf-8-sig")
+    assert load_rule_set("small", user_folder=tmp_path, features=FEATURES).version == parsed().version

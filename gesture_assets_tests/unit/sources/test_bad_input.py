@@ -78,6 +78,29 @@ TAKEN: list[tuple[str, bytes, int, int]] = [
     ("open_quote.csv", f'{HEADER}\na1,"u,page_view,{AT}\na2,u,page_view,{AT}\n'.encode(), 2, 1),
     ("no_utf8.csv", f"{HEADER}\nb1,\xfc,page_view,{AT}\nb2,u,page_view,{AT}\n".encode("latin-1"), 2, 1),
     ("line_ends.csv", f"{HEADER}\r\nc1,u,page_view,{AT}\nc2,u,page_view,{AT}\rc3,u\r\n".encode(), 3, 1),
+    (
+        "longer_than_the_reader.csv",
+        f"{HEADER}\nl1,u,page_view,{AT}\n".encode() + b"l" * 40_000_000 + f"\nl2,u,page_view,{AT}\n".encode(),
+        3,
+        1,
+    ),
+    (
+        "longer_in_quotes.csv.gz",
+        gzip.compress(f'{HEADER}\nm1,"{"u" * 70_000_000}\n",page_view,{AT}\nm2,"u\nv",page_view,{AT}\n'.encode(), 1),
+        3,
+        2,
+    ),
+    (
+        "longer_than_the_reader.jsonl",
+        b'{"user_id": "n1", "event_type": "search", "event_at": 1773050400, "received_at": 1773050400}\n'
+        b'{"user_id": "n1", "event_type": "search", "event_at": 1773050400, "received_at": 1773050400'
+        + b" "
+        * 40_000_000
+        + b"}\n"
+        b'{"user_id": "n2", "event_type": "search", "event_at": 1773050400, "received_at": 1773050400}\n',
+        3,
+        1,
+    ),
     ("huge_cell.csv", f"{HEADER}\nd1,{'u' * 20_000_000},page_view,{AT}\nd2,u,page_view,{AT}\n".encode(), 2, 1),
     (
         "zones.csv",

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from gesture_assets.errors import SourceError
 from gesture_assets.settings import Settings
 from gesture_assets.sources.crm import canonical_crm, crm_url, odd_values, read_crm
+from gesture_assets.subscribers.tables import CRM_TABLES
 
 KEY = "a key for tests only"
 ANN = (1, "Ann Lee", "Ann@b.co ", 4, "2026-01-05", "UK")
@@ -91,7 +92,11 @@ def test_a_country_is_upper_case_and_the_uk_is_gb(
         ("7", 7),
         (" 7 ", 7),
         (7.5, None),
-        ("7.0", None),
+        ("7.0", 7),
+        (1001.0, 1001),
+        ("7.00\r", 7),
+        ("\u00a07\u2003\n", 7),
+        ("7.05", None),
         ("seven", None),
         (None, None),
         (2**62, 2**62),
@@ -154,6 +159,119 @@ def test_values_of_no_use_are_null(connection: duckdb.DuckDBPyConnection, write_
     ]
     assert tags.rows() == [(1, None, None)]
     assert purchases.rows() == [(None, None)]
+
+
+UNSEEN = ("\r", "\r\n", "\t", " ", "\u00a0", "\u2003", "\u3000", "\u200b", "\ufeff", "\x0b", "\x85", "\u2028")
+
+
+@pytest.mark.parametrize("unseen", UNSEEN)
+def test_what_stands_unseen_around_a_value_is_none_of_it(
+    connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm, unseen: str
+) -> None:
+    def around(*values: object) -> tuple[str, ...]:
+        return tuple(f"{unseen}{value}{unseen}" for value in values)
+
+    sold = around(7, "2026-03-01 09:00:00", "Ann Lee", "ann@b.co", "GB", 3)
+    path = write_crm([around(*ANN)], [around(1, "Webinar_01", "2026-02-01")], [sold], dated_tags=True)
+    subscribers, tags, purchases = canonical(connection, path)
+    assert subscribers.drop("masked_row").rows() == [(1, keyed("ann@b.co"), "b.co", True, 4, date(2026, 1, 5), "GB")]
+    assert tags.rows() == [(1, "webinar_01", date(2026, 2, 1))]
+    assert purchases.rows() == [(keyed("ann@b.co"), date(2026, 3, 1))]
+    assert odd_values(connection, read_crm(url_of(path)), (1, 100))["Transactions"] == (0, 0)
+
+
+@pytest.mark.parametrize("tag_ids", ["real", "text", "numeric", "decimal(10, 2)"])
+def test_ids_agree_whatever_their_tables_keep_them_as(
+    connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm, tag_ids: str
+) -> None:
+    path = write_crm([(1001, *ANN[1:])])
+    alter(path, "drop table Tags", f"create table Tags(mailchimp_id {tag_ids}, tag text)")
+    alter(path, "insert into Tags values (1001.0, 'tea')")
+    subscribers, tags, _ = canonical(connection, path)
+    assert (subscribers["mailchimp_id"].to_list(), tags.rows()) == ([1001], [(1001, "tea", None)])
+
+
+@pytest.mark.parametrize(("written", "rating"), [(4.0, 4), ("4.0", 4), (4.5, None), ("4\r", 4)])
+def test_a_rating_in_a_column_of_decimals_is_a_rating(
+    connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm, written: object, rating: int | None
+) -> None:
+    path = write_crm([])
+    alter(path, "drop table Subscribers", "create table Subscribers(" + ", ".join(CRM_TABLES["Subscribers"]) + ")")
+    with sqlite3.connect(path) as con:
+        con.execute("insert into Subscribers values (1, 'Ann', 'a@b.co', ?, '2026-01-05', 'GB')", [written])
+    con.close()
+    subscribers, _, _ = canonical(connection, path)
+    assert subscribers["member_rating"].to_list() == [rating]
+
+
+DATES: list[tuple[str, date | None]] = [
+    ("2026-11-27", date(2026, 11, 27)),
+    ("2026/11/27", date(2026, 11, 27)),
+    ("2026-11-27 23:30:00", date(2026, 11, 27)),
+    ("2026-11-27T23:30:00.123456", date(2026, 11, 27)),
+    ("2026-11-27T23:30:00-05:00", date(2026, 11, 28)),
+    ("2026-11-27 23:30:00-05", date(2026, 11, 28)),
+    ("2026-11-27T23:30:00.5-0500", date(2026, 11, 28)),
+    ("2026-11-28T04:30:00Z", date(2026, 11, 28)),
+    ("2026-11-28T04:30:00z", date(2026, 11, 28)),
+    ("2026-11-28 04:30:00 UTC", date(2026, 11, 28)),
+    ("2026-11-28 04:30:00 GMT", date(2026, 11, 28)),
+    ("2026-11-28T00:30:00+01:00", date(2026, 11, 27)),
+    ("2026-11-28T00:30+0100", date(2026, 11, 27)),
+    ("2026-11-28 00:30 +01", date(2026, 11, 27)),
+    ("2026-11-28 00:30:00 +01:00", date(2026, 11, 27)),
+    ("2026-11-28 00:30:00.25 CET", date(2026, 11, 27)),
+    ("2026-11-27 23:30Z", date(2026, 11, 27)),
+    ("4/5/24 11:29", None),
+    ("4/5/24", None),
+    ("24-04-05", None),
+    ("04/05/2024", None),
+    ("5.4.2024", None),
+    ("0024-04-05", None),
+    ("0001-01-01", None),
+    ("1970-01-01 00:00:00", None),
+    ("9999-12-31", None),
+    ("infinity", None),
+    ("epoch", None),
+    ("today", None),
+    ("2026-02-30", None),
+    ("2026-11-27 25:00:00", None),
+    ("2026-11-27 soon", None),
+]
+
+
+@pytest.mark.parametrize(("written", "day"), DATES)
+def test_a_date_is_a_day_in_utc_or_unknown_and_counted(
+    connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm, written: str, day: date | None
+) -> None:
+    sold = (7, written, "Ann Lee", "ann@b.co", "GB", 3)
+    path = write_crm([(*ANN[:4], written, "UK")], [(1, "tea", written)], [sold], dated_tags=True)
+    subscribers, tags, purchases = canonical(connection, path)
+    found = [subscribers["optin_date"].item(), tags["tagged_date"].item(), purchases["purchased_date"].item()]
+    assert found == [day] * 3
+    odd = odd_values(connection, read_crm(url_of(path)), (1, 100))
+    is_odd = int(day is None or "/" in written)
+    assert (odd["Subscribers"][1], odd["Transactions"][1]) == (is_odd, is_odd)
+
+
+@pytest.mark.parametrize("table", ["Subscribers", "Tags"])
+@pytest.mark.parametrize("form", ["003Dn00000Q{:06}AAA", "{:032x}", "b2c7e1f0-0000-4000-8000-{:012}"])
+def test_a_crm_whose_ids_are_text_is_refused_in_words(write_crm: WriteCrm, table: str, form: str) -> None:
+    ids = [form.format(0xABCDEF if "x" in form else 7) for _ in range(3)]
+    numbers = [1, 2, 3]
+    people = [(who, *ANN[1:]) for who in (ids if table == "Subscribers" else numbers)]
+    path = write_crm(people, [(who, "tea") for who in (ids if table == "Tags" else numbers)])
+    with pytest.raises(SourceError) as refusal:
+        read_crm(url_of(path))
+    message = str(refusal.value)
+    assert f"expected: whole numbers as mailchimp_id in {table}" in message
+    assert f"found: 3 of 3 ids that are none, the first a text of {len(ids[0])} characters" in message
+    assert "next: number the ids in a table that stays" in message
+    assert ids[0] not in message
+
+
+def test_a_single_id_that_is_none_stops_no_reading(write_crm: WriteCrm) -> None:
+    assert read_crm(url_of(write_crm([ANN, ("x", *BOB[1:])], [(1, "tea"), ("x", "tea")]))).tables["Tags"].height == 2
 
 
 def test_tags_may_be_dated(connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm) -> None:
@@ -276,7 +394,7 @@ def test_the_default_file_is_read_where_it_exists(settings: Settings, write_crm:
         (1, "2026-03-01", (0, 0)),
         (100, "2026-03-01 09:00:00", (0, 0)),
         ("7.0", " 2026-03-01T09:00:00 ", (0, 0)),
-        (None, None, (0, 0)),
+        (None, None, (0, 1)),
         (0, "2026-03-01", (1, 0)),
         (101, "01.03.2026", (1, 1)),
         ("a hat", "2026-13-01", (1, 1)),
@@ -285,8 +403,13 @@ def test_the_default_file_is_read_where_it_exists(settings: Settings, write_crm:
     ],
 )
 def test_products_outside_their_range_and_dates_of_another_form_are_counted(
-    write_crm: WriteCrm, product: object, purchased: str | None, expected: tuple[int, int]
+    connection: duckdb.DuckDBPyConnection,
+    write_crm: WriteCrm,
+    product: object,
+    purchased: str | None,
+    expected: tuple[int, int],
 ) -> None:
     sold = (7, purchased, "Ann Lee", "ann@b.co", "GB", product)
     content = read_crm(url_of(write_crm([ANN, BOB], [(1, "tea")], [sold, (8, "2026-03-01", "", "", "", 5)])))
-    assert odd_values(content, (1, 100)) == {"Subscribers": (None, 0), "Tags": (None, None), "Transactions": expected}
+    odd = odd_values(connection, content, (1, 100))
+    assert odd == {"Subscribers": (None, 0), "Tags": (None, None), "Transactions": expected}

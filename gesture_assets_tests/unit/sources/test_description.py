@@ -40,6 +40,13 @@ def test_a_user_s_own_description_wins_over_a_shipped_one(tmp_path: Path) -> Non
     assert description_of("hubspot", descriptions, tmp_path).columns["user_id"] == ("user", "ouser_id")
 
 
+def test_a_mark_of_byte_order_is_no_part_of_a_description(tmp_path: Path) -> None:
+    (tmp_path / "shop.toml").write_text(COLUMNS, encoding="utf-8-sig")
+    (tmp_path / "plain.toml").write_text(COLUMNS, encoding="utf-8")
+    descriptions = load_descriptions(tmp_path)
+    assert descriptions["shop"].columns == descriptions["plain"].columns
+
+
 def test_a_folder_that_is_missing_leaves_the_shipped_ones(tmp_path: Path) -> None:
     assert len(load_descriptions(tmp_path / "absent")) == 4
 

@@ -1,8 +1,10 @@
 """Landing files: every row of every format comes out once, in our words or with the reason why not."""
 
+import gzip
 import hashlib
 import hmac
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -154,6 +156,131 @@ def test_files_that_are_still_being_written_are_left_alone(landing: Landing) -> 
     assert landing.files() == []
     landing.write("native/2026/03/a.csv", HEADER)
     assert [file.name for file in landing.files()] == ["native/2026/03/a.csv"]
+
+
+# ---- names of files and folders ----
+
+ONE = f"{HEADER}\ne1,u,page_view,{GOOD}\n"
+ODD_NAMES = (
+    "a[1]",
+    "a*",
+    "a?",
+    "[a-z]",
+    "[",
+    "]",
+    "[!a]",
+    "**",
+    "it's",
+    'a "b"',
+    "a{1,2}",
+    "a b",
+    "%41",
+    "ä",
+    "a\\b",
+    "#",
+)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "csv.gz"])
+def test_a_file_name_is_a_name_and_no_pattern(landing: Landing, name: str, form: str) -> None:
+    options = {"jsonl": "format json", "parquet": "format parquet"}.get(form, "format csv, header")
+    for file, event_id in (("a1", "other"), ("aa", "other"), ("a", "other"), ("x", "own")):
+        path = landing.folder / "native" / f"{file}.{form}"
+        path.parent.mkdir(exist_ok=True)
+        select = f"select * replace ('{event_id}' as event_id) from ({SAMPLE}) limit 1"
+        landing.connection.execute(f"copy ({select}) to '{path}' ({options})")
+    (landing.folder / "native" / f"x.{form}").rename(landing.folder / "native" / f"{name}.{form}")
+    assert [row["event_id"] for row in landing.rows(f"native/{name}.{form}")] == ["own"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_folder_is_called_as_its_source_is(landing: Landing, name: str) -> None:
+    (row,) = landing.rows(f"{name}/date=2026-03-09/a.csv", "user,type,at\nu,page_view,2026-03-09\n", described(name))
+    assert (row["source"], row["user_id"]) == (name, "u")
+
+
+def test_a_name_that_is_no_text_is_refused(landing: Landing) -> None:
+    folder = landing.folder / "native"
+    folder.mkdir()
+    (folder / b"a\xff.csv".decode(errors="surrogateescape")).write_text(ONE)
+    with pytest.raises(SourceError, match=r"(?s)a name in UTF-8.*a\\udcff.csv"):
+        landing.files()
+
+
+@pytest.mark.parametrize(
+    "name", ["A.CSV", "a.CSV.GZ", "A.Csv.Gz", "a.TSV", "a.TSV.gz", "A.JSONL", "a.NDJSON.ZST", "a.PARQUET"]
+)
+def test_an_ending_is_known_in_any_case(landing: Landing, name: str) -> None:
+    form = name.lower().split(".")[1]
+    kind = {"tsv": "csv, delimiter '\t'", "ndjson": "json", "jsonl": "json"}.get(form, form)
+    packed = {"gz": ", compression gzip", "zst": ", compression zstd"}.get(name.lower().split(".")[-1], "")
+    assert [row["event_id"] for row in sample(landing, name, f"format {kind}{packed}")] == ["e1", "e2", "e3"]
+
+
+def test_a_packed_file_of_any_case_keeps_its_refused_rows(landing: Landing) -> None:
+    good = f"e,u,page_view,{GOOD}"
+    packed = gzip.compress("\n".join([HEADER, good, "", "e,u", good, 'e,"u', ""]).encode())
+    expected = [(2, None), (3, "unreadable_row"), (4, None), (5, "unreadable_row")]
+    assert landing.reasons("native/A.CSV.GZ", packed) == expected
+
+
+def test_a_file_still_being_written_may_say_so_in_capitals(landing: Landing) -> None:
+    landing.write("native/a.csv.TMP", ONE)
+    assert landing.files() == []
+
+
+# ---- nothing is passed over in silence ----
+
+
+def test_a_linked_folder_is_read_as_one_that_lies_there(landing: Landing, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "deep" / "a.csv").write_text(ONE)
+    landing.write("native/b.csv", ONE)
+    (landing.folder / "native" / "linked").symlink_to(tmp_path / "elsewhere")
+    (landing.folder / "scoring_csv").symlink_to(tmp_path / "elsewhere" / "deep")
+    assert [file.name for file in landing.files()] == ["native/b.csv", "native/linked/deep/a.csv", "scoring_csv/a.csv"]
+    assert [row["event_id"] for row in landing.rows("native/linked/deep/a.csv")] == ["e1"]
+
+
+@pytest.mark.parametrize("target", [".", "..", "../native"])
+def test_a_link_that_leads_back_is_refused(landing: Landing, target: str) -> None:
+    landing.write("native/b.csv", ONE)
+    (landing.folder / "native" / "again").symlink_to(target)
+    with pytest.raises(SourceError, match=r"(?s)native/again.*a link back to a folder it lies in"):
+        landing.files()
+
+
+def test_what_is_no_file_is_refused_by_name(landing: Landing) -> None:
+    landing.write("native/b.csv", ONE)
+    link = landing.folder / "native" / "gone.csv"
+    link.symlink_to("/nowhere/x.csv")
+    with pytest.raises(SourceError, match=r"(?s)native/gone.csv cannot be read.*a link to /nowhere/x.csv.*gesture run"):
+        landing.files()
+    link.unlink()
+    os.mkfifo(link)
+    with pytest.raises(SourceError, match=r"(?s)native/gone.csv cannot be read.*no file and no folder"):
+        landing.files()
+    link.unlink()
+    (landing.folder / "shop").symlink_to("/nowhere")
+    with pytest.raises(SourceError, match=r"(?s)shop cannot be read.*a link to /nowhere"):
+        landing.files()
+
+
+@pytest.mark.parametrize("name", ["loose.csv", "LOOSE.CSV.GZ", "loose.parquet", "loose.json"])
+def test_a_file_that_lies_in_no_source_s_folder_is_refused_by_name(landing: Landing, name: str) -> None:
+    landing.write(name, ONE)
+    with pytest.raises(
+        SourceError, match=rf"(?s)The landing file {name} cannot be read.*move the file into the folder"
+    ):
+        landing.files()
+
+
+def test_a_note_beside_the_folders_of_sources_is_named(landing: Landing, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("README.md", "notes", ".keep", "_SUCCESS", "a.csv.part"):
+        landing.write(name, "anything")
+    assert landing.files() == []
+    assert [record.getMessage().split(" ")[0] for record in caplog.records] == ["README.md", "notes"]
 
 
 # ---- rows that are no events ----

@@ -1,8 +1,10 @@
 """The landing index: which files were seen, which days their rows belong to, and what is loaded for a window."""
 
+import itertools
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -97,6 +99,34 @@ def test_a_file_that_was_only_touched_is_not_read_again(landing: Landing) -> Non
     assert landing.con.execute(seen).fetchall() == before
     assert landing.index.landed_days() == days
     assert landing.refresh() == []
+
+
+def test_a_file_that_grows_without_end_is_read_as_far_as_it_is(
+    landing: Landing, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, is_done = landing.drop("grows.csv", "e0 2026-03-09"), threading.Event()
+    landing.drop("whole.csv", "w1 2026-03-09")
+
+    def write_on() -> None:
+        with path.open("a") as file:
+            for number in itertools.count(1):
+                file.write(f"e{number},ada,page_view,2026-03-09T10:00:00Z\n")
+                file.flush()
+                if is_done.wait(0.001):
+                    return
+
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    try:
+        assert set(landing.refresh()) == {"native/grows.csv", "native/whole.csv"}
+    finally:
+        is_done.set()
+        writer.join()
+    assert "still being written: native/grows.csv" in caplog.text
+    read = {event for _, event, _ in landing.load(D9)}
+    assert read >= {"e0", "w1"}
+    assert landing.refresh() == ["native/grows.csv"], "the next night reads the rest"
+    assert len(landing.load(D9)) == path.read_text().count("ada") + 1
 
 
 def test_a_changed_file_moves_its_days(landing: Landing) -> None:

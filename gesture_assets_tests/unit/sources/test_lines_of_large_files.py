@@ -4,6 +4,7 @@ The files are larger than one buffer of the engine's reader and than one of its 
 """
 
 import csv
+import gzip
 import random
 from collections.abc import Callable
 from datetime import datetime
@@ -91,3 +92,26 @@ def test_a_large_file_has_the_lines_that_another_reader_finds(
     expected = expected_lines(path)
     assert found == expected
     assert (sum(row[1] is None for row in expected) > 10) == (fault is not well_formed)
+
+
+@pytest.mark.parametrize("form", ["csv", "csv.gz", "jsonl"])
+def test_lines_that_are_refused_where_a_part_begins_are_counted(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path, form: str
+) -> None:
+    """A thread that begins at a line that it refuses looks for a better one, and tells nobody of those before."""
+    good, refused = b"e,u,page_view,2026-03-09 10:00:00\n", b"x" * 500_000 + b"\n"
+    if form == "jsonl":
+        refused = b"\xff" + refused
+        good = b'{"user_id": "u", "event_type": "search", "event_at": 1773050400, "received_at": 1773050400}\n'
+    content = good * 10 + refused * 80 + good * 10
+    assert len(content) > 4 * LONGEST_LINE
+    content = content if form == "jsonl" else b"event_id,user_id,event_type,event_at\n" + content
+    path = tmp_path / "landing" / "native" / f"large.{form}"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(gzip.compress(content, 1) if form.endswith("gz") else content)
+    connection.execute("set threads = 4")
+    (file,) = find_files(tmp_path / "landing", load_descriptions(tmp_path), tmp_path)
+    opened = open_file(connection, file, table="memory.main.large_rows", key=KEY, indexed_at=datetime(2026, 3, 10))
+    found = connection.execute(f"select landing_line, reason from {opened.sql} order by landing_line").fetchall()
+    first = 1 + (form != "jsonl")
+    assert found == [(first + place, "unreadable_row" if 10 <= place < 90 else None) for place in range(100)]

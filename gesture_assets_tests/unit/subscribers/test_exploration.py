@@ -96,6 +96,18 @@ def test_where_nobody_bought_there_is_no_share_of_buyers() -> None:
     assert (row["conversion_rate"], row["buyer_share"], row["cumulative_buyer_share"]) == (0.0, None, None)
 
 
+def test_who_bought_on_an_unknown_day_is_neither_buyer_nor_other() -> None:
+    unknown = {"made_purchase": None}
+    table = people({"made_purchase": 1}, {}, {}, unknown, {"country": "DE"} | unknown)
+    found = {row["segment"]: (row["subscriber_count"], row["buyer_count"]) for row in segments(table, "country")}
+    assert found == {"GB": (4, 1), "DE": (1, 0)}
+    assert [row["conversion_rate"] for row in segments(table, "country")] == [1 / 3, None]
+    quantiles = on_both(exploration.purchase_quantiles, table, contract=PURCHASE_QUANTILES)
+    assert set(quantiles["made_purchase"]) == {0, 1}
+    criteria = verdict(table)
+    assert (criteria["subscribers"][0], criteria["buyers"][0], criteria["others"][0]) == (5, 1, 2)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_shares_end_at_1_and_everybody_is_in_one_segment_of_each_dimension(seed: int) -> None:
     table = crowd(seed)

@@ -92,9 +92,28 @@ def test_a_duplicate_is_none_before_the_other_opted_in() -> None:
     assert aside.select("as_of_date", "mailchimp_id").rows() == [(TUESDAY, 1)]
 
 
-def test_no_address_is_nobody_s_duplicate() -> None:
-    valid, aside = as_of(subscribers=[subscriber(1, None), subscriber(2, None)])
-    assert (valid["mailchimp_id"].to_list(), aside.height) == ([1, 2], 0)
+def test_who_has_no_address_is_set_aside_and_nobody_s_duplicate() -> None:
+    nobody = {"is_email_well_formed": False}
+    people = [subscriber(1, None) | nobody, subscriber(2, None) | nobody, subscriber(3, "k")]
+    valid, aside = as_of(subscribers=people)
+    assert valid["mailchimp_id"].to_list() == [3]
+    assert aside.select("mailchimp_id", "reason", "check_name", "kept_mailchimp_id").rows() == [
+        (1, "missing_email", "every_subscriber_has_an_email", None),
+        (2, "missing_email", "every_subscriber_has_an_email", None),
+    ]
+
+
+@pytest.mark.parametrize("is_well_formed", [False, None])
+def test_a_malformed_address_sets_its_own_row_aside(is_well_formed: bool | None) -> None:
+    odd = {"is_email_well_formed": is_well_formed}
+    people = [subscriber(1, "odd") | odd, subscriber(2, "odd") | odd, subscriber(3, "k"), subscriber(4, "k", MONDAY)]
+    valid, aside = as_of(subscribers=people, purchases=[bought("odd", JANUARY)])
+    assert valid["mailchimp_id"].to_list() == [3]
+    assert aside.select("mailchimp_id", "reason", "check_name", "kept_mailchimp_id", "made_purchase").rows() == [
+        (1, "malformed_email", "every_email_is_well_formed", None, 1),
+        (2, "malformed_email", "every_email_is_well_formed", None, 1),
+        (4, "duplicate_email", "no_email_occurs_twice", 3, 0),
+    ]
 
 
 def test_one_id_twice_stays_for_the_audit_to_see() -> None:
@@ -123,7 +142,7 @@ def test_nobody_is_known_before_opting_in() -> None:
 
 def test_purchases_count_up_to_the_day() -> None:
     purchases = [bought("k", MONDAY), bought("k", TUESDAY), bought("x", MONDAY)]
-    purchases += [bought(None, MONDAY), bought("k", None)]
+    purchases += [bought(None, MONDAY), bought(None, None)]
     valid, _ = as_of(
         JANUARY,
         MONDAY,
@@ -137,6 +156,16 @@ def test_purchases_count_up_to_the_day() -> None:
         (1, 2),
     ]
     assert set(valid.filter(pl.col("mailchimp_id") > 1)["made_purchase"]) == {0}
+
+
+def test_whether_somebody_had_bought_is_unknown_where_no_purchase_has_a_date() -> None:
+    people = [subscriber(number, key) for number, key in ((1, "k"), (2, "l"), (3, "m"), (4, "n"))]
+    purchases = [bought("k", None), bought("k", None), bought("l", None), bought("l", TUESDAY), bought("m", TUESDAY)]
+    valid, _ = as_of(MONDAY, TUESDAY, subscribers=people, purchases=purchases)
+    assert valid.select("mailchimp_id", "made_purchase", "purchase_count").rows() == [
+        *[(1, None, 0), (2, None, 0), (3, 0, 0), (4, 0, 0)],
+        *[(1, None, 0), (2, 1, 1), (3, 1, 1), (4, 0, 0)],
+    ]
 
 
 def test_tags_are_counted_once_and_a_new_one_lands_in_other() -> None:
