@@ -108,11 +108,13 @@ class StagedWindow:
         if len(days) == len(self.days):
             for name, result in audits.items():
                 breaches = listing(outcome.in_short for outcome in result.breaches)
+                warned = [outcome.in_short for outcome in result.outcomes if not outcome.passed and not outcome.blocks]
                 log.info(
-                    "%s: %s checks %s",
+                    "%s: %s checks %s%s",
                     name,
-                    len(result.outcomes),
+                    len(result.outcomes) - (0 if result.breaches else len(warned)),
                     f"failed {breaches}" if result.breaches else "passed",
+                    f", {len(warned)} warned: {listing(warned)}" if warned else "",
                 )
         return audits
 
