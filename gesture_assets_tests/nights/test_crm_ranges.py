@@ -36,9 +36,11 @@ def outcome() -> tuple[bool, dict[str, Severity], str]:
     return result.success, failed, failures(result)
 
 
-def test_a_small_crm_warns_and_goes_live(a_hundred: Path, data_dir: Path) -> None:
+def test_a_small_crm_warns_and_goes_live(a_hundred: Path, data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     warning = Severity.WARN
-    assert outcome() == (True, {ROWS: warning, PRODUCTS: warning}, "")
+    with caplog.at_level("INFO"):
+        assert outcome() == (True, {ROWS: warning, PRODUCTS: warning}, "")
+    assert f"crm_snapshot: 17 checks passed, 2 warned: {ROWS}: 3 rows, {PRODUCTS}: 1 row" in caplog.text
     assert ("crm_snapshot", DAYS[0]) in content_hashes(data_dir)
 
 
