@@ -126,9 +126,9 @@ class StagedWindow:
 
 
 def _in_words(found: Audit) -> str:
-    """`18 checks passed`, `1 of 18 checks failed: …`, or `warned: …` where nothing else did not pass."""
+    """`18 checks passed`, `17 checks passed, 1 warned: …`, or `1 of 18 checks failed: …`."""
     count, others = len(found.outcomes), [outcome for outcome in found.outcomes if not outcome.passed]
-    if not others:
-        return f"{count} checks passed"
-    named, verb = (found.breaches, "failed") if found.breaches else (others, "warned")
-    return f"{len(named)} of {count} checks {verb}: {listing(outcome.in_short for outcome in named)}"
+    named = listing(outcome.in_short for outcome in found.breaches or others)
+    if found.breaches:
+        return f"{len(found.breaches)} of {count} checks failed: {named}"
+    return f"{count - len(others)} checks passed" + (f", {len(others)} warned: {named}" if others else "")
