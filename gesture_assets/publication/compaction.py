@@ -48,7 +48,7 @@ def compact(path: Path, *, smallest_bytes: int = SMALLEST_BYTES) -> bool:
         return False
     beside = path.with_name(path.name + ".tmp-compact")
     try:
-        with connect() as connection:
+        with connect(spill=beside.with_name(beside.name + ".spill")) as connection:
             connection.execute(f"attach {literal(path)} as old (read_only)")
             attach(connection, beside, "new")
             connection.execute("copy from database old to new")
@@ -65,4 +65,7 @@ def compact(path: Path, *, smallest_bytes: int = SMALLEST_BYTES) -> bool:
 def remove_leftovers(path: Path) -> None:
     """Remove what a compaction of `path` leaves behind that was killed."""
     for leftover in path.parent.glob(f"{path.name}.tmp-compact*"):
-        leftover.unlink()
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()

@@ -100,7 +100,7 @@ def dress(
     deadline: int,
 ) -> None:
     """Add what makes the file explain itself: views, comments, dictionaries, manifest, how the nights have gone."""
-    with connect() as con:
+    with connect(spill=path.with_name(path.name + ".spill")) as con:
         attach(con, path, "copy")
         con.execute("use copy")
         with transaction(con):

@@ -67,6 +67,8 @@ def unpublished_days(
     connection: duckdb.DuckDBPyConnection, live: Collection[date], verdicts: Mapping[str, Verdicts], link: Path
 ) -> set[date]:
     """Of the `live` days those of which the file at `link` does not hold what passed; `verdicts`: by table."""
+    if not live:
+        return set()
     try:
         published = {table: published_hashes(connection, link, table) for table in verdicts}
     except duckdb.Error:  # it cannot be read: nobody has anything

@@ -128,8 +128,7 @@ class OpenWarehouse:
             spill = path.with_suffix(".spill")
             shutil.rmtree(spill, ignore_errors=True)  # a killed run leaves one behind
             stack.callback(shutil.rmtree, spill, ignore_errors=True)
-            connection = stack.enter_context(connect(warehouse.threads, warehouse.memory_limit))
-            connection.execute(f"set temp_directory = {literal(spill)}")  # once it was used it cannot be changed
+            connection = stack.enter_context(connect(warehouse.threads, warehouse.memory_limit, spill=spill))
             if not path.exists():
                 create_file(path)
             attach_when_free(
@@ -217,8 +216,13 @@ def _finish(known: Known) -> None:
             log.warning("%s was not written: %r", name, reason)
 
 
-def connect(threads: int | None = None, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
-    """An in-memory connection in UTC, offline: it never installs or loads an extension by itself."""
+def connect(
+    threads: int | None = None, memory_limit: str | None = None, *, spill: Path | None = None
+) -> duckdb.DuckDBPyConnection:
+    """An in-memory connection in UTC, offline: it never installs or loads an extension by itself.
+
+    What its memory cannot hold goes to the folder `spill`; without one to where the process stands.
+    """
     connection = duckdb.connect()
     connection.execute("set TimeZone = 'UTC'")
     connection.execute("set autoinstall_known_extensions = false")
@@ -228,4 +232,6 @@ def connect(threads: int | None = None, memory_limit: str | None = None) -> duck
     limit_memory(connection, memory_limit)
     # Groups of rows go to the file one by one: five together, as usual, take a fifth more memory where tables are wide.
     connection.execute("set write_buffer_row_group_count = 1")
+    if spill:
+        connection.execute(f"set temp_directory = {literal(spill)}")  # once it was used it cannot be changed
     return connection
