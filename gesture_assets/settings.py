@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from gesture_assets.errors import ConfigError, listing
-from gesture_assets.vocabulary.scoring import SEGMENTS, Missing
+from gesture_assets.vocabulary.scoring import SEGMENTS, Missing, Recipe
 from gesture_assets.vocabulary.severity import WARN_ONLY
 
 PREFIX = "GESTURE_"
@@ -114,6 +114,11 @@ class Settings(BaseModel):
     # Empty until a segment's own models are seen to be better: they learn from fewer people than the global one.
     segment_models: str = Field(
         "", description=f"Column whose values may have models of their own: {', '.join(SEGMENTS)}. Empty: none has."
+    )
+    model_recipe: Recipe = Field(
+        "blend",
+        description="What trainings begin with: blend (a model that stands on the rules) or document_001 (trees alone, "
+        "with that document's parameters).",
     )
     missing_numbers: Missing = Field(
         "native",

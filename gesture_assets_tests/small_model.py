@@ -13,7 +13,14 @@ from gesture_assets.models.training import Model, train
 
 NOW = datetime(2026, 3, 10, 2, 0, 7)
 TESTED = pl.DataFrame(
-    {"user_id": ["u1"], "feature_date": [NOW.date()], "visit_count": [3], "person_id": ["p1"], "label": [1]}
+    {
+        "user_id": ["u1"],
+        "feature_date": [NOW.date()],
+        "visit_count": [3],
+        "person_id": ["p1"],
+        "label": [1],
+        "probability": [0.5],
+    }
 )
 
 

@@ -83,9 +83,11 @@ def export_layout(con: Any, day: date, folder: Path, models: Path) -> None:
     for name, query in {
         "raw_events": f"select {_raw_columns()} from raw_events where as_of_date <= date '{day}'",
         "user_features": f"select {_renamed(FEATURES)} from user_features where {as_of}",
-        "user_scores": f"select user_id, {scored} from rule_scores where {as_of}",
-        "top_users": f"select user_id, {scored}, {top} from top_users join user_features using (as_of_date, user_id) "
-        f"where {as_of}",
+        # The score to act on, as in every list; without a model it is the points.
+        "user_scores": "select user_id, intent.score, band as score_label, explanation "
+        f"from intent_scores as intent join rule_scores using (as_of_date, user_id) where {as_of}",
+        "top_users": f"select rank, user_id, {scored}, {top} from top_users "
+        f"join user_features using (as_of_date, user_id) where {as_of}",
     }.items():
         _print_written(folder / "data" / f"{name}.csv", copy_csv(con, query, folder / "data" / f"{name}.csv"))
     version = con.execute(f"select distinct model_version from model_scores where {as_of}").fetchone()

@@ -22,7 +22,7 @@ from gesture_assets.cli.console import (
 )
 from gesture_assets.cli.layout import LAYOUT, copy_csv, export_layout
 from gesture_assets.errors import ConfigError
-from gesture_assets.models.tables import GLOBAL
+from gesture_assets.models.tables import DONE, EVERYBODY, GLOBAL
 from gesture_assets.settings import settings_as_far_as_usable
 
 OTHER_FORMATS = (".parquet", ".json", ".jsonl", ".ndjson", ".xlsx", ".xls", ".duckdb", ".gz", ".zip")
@@ -34,22 +34,50 @@ def rank(
     day: Day = None,
     csv: Annotated[Path | None, typer.Option(help="Write it as CSV as well; safe to open in a spreadsheet.")] = None,
 ) -> None:
-    """Whom to talk to first, and why."""
-    import narwhals as nw
-
-    from gesture_assets.rules.scorer import rank as ranked
-
+    """Whom to talk to first, and why: who can still do what the scores foretell."""
     settings = settings_as_far_as_usable()
     con = published(settings)
     chosen = as_of(con, day, settings)
-    scores = nw.from_native(con.sql(f"select * from rule_scores where as_of_date = date '{chosen}'"))
-    columns = ("rank", "user_id", "score", "band", "explanation", "last_event_at")
-    top = ranked(scores, n).select(*columns).sort("rank").collect()
-    rows = [(*row[:2], f"{row[2]:.2f}", *row[3:]) for row in top.rows()]
-    shown(f"Top {len(rows)} of {chosen}", columns, rows)
+    lists_everybody = _rule_set_of(con, chosen).call_list == EVERYBODY
+    top = _call_list(con, chosen, n, lists_everybody)
+    (scale,) = con.execute(
+        "select any_value(scale) from intent_scores where as_of_date = ? and score is not null", [chosen]
+    ).fetchone()
+    columns = ("rank", "user_id", "score", "why", "last_event_at")
+    rows = [(*row[:2], f"{row[2]:.2f}" if scale == "points" else f"{row[2]:.0f}", *row[3:]) for row in top]
+    meaning = "points of the rules" if scale == "points" else "1 + 99 × the probability"
+    shown(f"Call list of {chosen}, the first {len(rows)} (score: {meaning})", columns, rows)
     if csv:
         write_csv(csv, columns, rows)
+    if not lists_everybody:
+        _say_left_out(con, chosen)
     say_remarks(settings)
+
+
+def _call_list(con: Any, day: date, n: int, lists_everybody: bool) -> list[tuple[Any, ...]]:
+    """The first `n` of the call list of `day`: rank, user, score, why, last event."""
+    import narwhals as nw
+
+    from gesture_assets.models.call_list import call_list
+
+    intent, rules, reasons = (
+        nw.from_native(con.sql(f"select * from {name} where as_of_date = date '{day}'"))
+        for name in ("intent_scores", "rule_scores", "score_reasons")
+    )
+    listed = call_list(intent, rules, reasons, n, lists_everybody=lists_everybody)
+    return listed.select("rank", "user_id", "score", "explanation", "last_event_at").sort("rank").collect().rows()
+
+
+def _say_left_out(con: Any, day: date) -> None:
+    """Who is not called, because they have done it already."""
+    import narwhals as nw
+
+    from gesture_assets.models.call_list import left_out
+
+    scores = nw.from_native(con.sql(f"select * from intent_scores where as_of_date = date '{day}'"))
+    said = [f"{users:,} {reason.replace('_', ' ')}" for _, reason, users in left_out(scores).collect().rows()]
+    if said:
+        console().print(f"Not on the list: {', '.join(said)}.", highlight=False, soft_wrap=True)
 
 
 def export(
@@ -199,15 +227,16 @@ def _explain_model(con: Any, day: date, user_id: str) -> None:
     """What the model says beside the rules, why, and which of the two scores is to be acted on."""
     key = [day, user_id]
     row = con.execute(
-        "select score, source, model_score, difference, is_disagreement, fallback_reason from intent_scores "
+        "select score, scale, probability, source, model_score, difference, is_disagreement, fallback_reason "
+        "from intent_scores "
         "where as_of_date = ? and user_id = ?",
         key,
     ).fetchone()
     if row is None:
         return
-    score, source, model_score, difference, is_disagreement, because = row
+    score, scale, probability, source, model_score, difference, is_disagreement, because = row
     if model_score is not None:
-        version, scope, probability, percentile, confidence = con.execute(
+        version, scope, its_own, percentile, confidence = con.execute(
             "select model_version, model_scope, probability, percentile, confidence from model_scores "
             "where as_of_date = ? and user_id = ?",
             key,
@@ -218,7 +247,7 @@ def _explain_model(con: Any, day: date, user_id: str) -> None:
             key,
         ).fetchall()
         console().print(
-            f"The model: score {model_score:.0f}, probability {probability:.4f} (above {percentile:.1%} of the users), "
+            f"The model: score {model_score:.0f}, probability {its_own:.4f} (above {percentile:.1%} of the users), "
             f"confidence {confidence:.2f}, version {version}"
             f"{f', its model for {scope}' if scope not in (None, GLOBAL) else ''}",
             highlight=False,
@@ -229,10 +258,12 @@ def _explain_model(con: Any, day: date, user_id: str) -> None:
             ("direction", "reason", "log odds", "code"),
             [(way, sentence, f"{amount:+.3f}", code) for way, sentence, amount, code in reasons],
         )
-    sentence = "nothing: no score may be given" if score is None else f"{score:.2f}, from {SCORED_BY[source]}"
+    shown_score = f"{score:.2f} points" if scale == "points" else f"{score:.0f} (probability {probability or 0:.4f})"
+    sentence = "nothing: no score may be given" if score is None else f"{shown_score}, from {SCORED_BY[source]}"
     sentence += f" ({because})" if because else ""
     sentence += f"; rules and model are {difference:.0f} points apart" if difference is not None else ""
     sentence += ": they disagree, somebody should look" if is_disagreement else ""
+    sentence += "; not on the call list: has done it already" if because in DONE else ""
     console().print(f"To act on: {sentence}", highlight=False, soft_wrap=True)
 
 

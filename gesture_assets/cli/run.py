@@ -6,6 +6,7 @@ night does (`defs/`).
 
 import logging
 import os
+import re
 import sys
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -437,15 +438,34 @@ def _require_known(settings: Settings, select: str) -> None:
         _selected(load_definitions(settings), select)
 
 
+# A bare name is what Dagster calls a key; without the word it reads an older syntax, whose + means the next step only.
+BARE_NAME = re.compile(r"(?<![\w:\"*])(?!(?:and|or|not|roots|sinks)\b)[a-z_]\w*(?![\w:*]|\s*\()", re.IGNORECASE)
+
+
 def _selected(definitions: Any, select: str) -> Any:
-    """The asset keys of a selection, with the tables that one step can only build together."""
+    """The asset keys of a selection that a night makes, with the tables that one step can only build together.
+
+    What follows a table is all that follows it. A training is no part of a night, whatever it is built from.
+    """
     import dagster as dg
 
+    from gesture_assets.nights.all_steps import all_steps
+
     graph = definitions.resolve_asset_graph()
+    text = BARE_NAME.sub(lambda name: f'key:"{name[0]}"', select)
     try:
-        keys = dg.AssetSelection.from_string(select).required_multi_asset_neighbors().resolve(graph)
+        keys = dg.AssetSelection.from_string(text).required_multi_asset_neighbors().resolve(graph)
     except dg.DagsterError:  # unknown names and a syntax of its own that it cannot read
         keys = set()
+    asked_for = {dg.AssetKey(table.name) for step in all_steps() if not step.is_nightly for table in step.tables}
+    if keys and not keys - asked_for:
+        raise ConfigError.bad_value(
+            "The selection",
+            expected="tables of a night",
+            found=select,
+            where="--select",
+            next_step="gesture train  (or, for score_changes, the job explain_changes in  gesture dev)",
+        )
     if not keys:
         known = [key.to_user_string() for key in graph.get_all_asset_keys()]
         raise ConfigError.unknown_name(
@@ -455,7 +475,7 @@ def _selected(definitions: Any, select: str) -> Any:
             where="--select",
             next_step="gesture run --select user_features+  (the table and all that follows it)",
         )
-    return keys
+    return keys - asked_for
 
 
 def where_to_look(settings: Settings) -> None:

@@ -8,7 +8,7 @@ Results do not depend on the order of rows. Where a measure is not defined (no p
 is NaN.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from gesture_assets.errors import ConfigError
+from gesture_assets.errors import ConfigError, TrainingRefused
 from gesture_assets.models.calibration import Floats, reliability_bins
 from gesture_assets.models.matrix import Matrix, encode
 from gesture_assets.models.measures import (
@@ -28,7 +28,7 @@ from gesture_assets.models.measures import (
     estimates,
     replicate_weights,
 )
-from gesture_assets.models.training import Model, Parameters, outcomes, train
+from gesture_assets.models.training import Model, outcomes
 
 WORTH_WAITING_FOR = 0.005  # a smaller gain in ROC AUC from twice the rows is no reason to collect more of them
 FEWEST_OF_A_SEGMENT = 30  # fewer rows say nothing about a segment
@@ -220,17 +220,18 @@ def best_threshold(y: ArrayLike, p: ArrayLike) -> float:
 def learning_curve(
     frame: pl.DataFrame,
     target: str,
-    features: Sequence[str],
     test: pl.DataFrame,
+    predicted_from: Callable[[pl.DataFrame], Floats],
     *,
-    parameters: Parameters | None = None,
     shares: Sequence[float] = (0.125, 0.25, 0.5, 1.0),
     bootstrap: int = 200,
     seed: int = 42,
     min_rows: int = 50,
-    threads: int | None = None,
 ) -> LearningCurve:
     """Whether more rows would help: models from growing parts of `frame` (each holds the smaller), judged on `test`.
+
+    `predicted_from`: the probability of each row of `test` by a model of a part of `frame`. A part that it refuses
+    (`TrainingRefused`) is left out.
 
     "more would help" when the last step (normally from half to all) raised the ROC AUC by 0.005 or more and beyond
     noise; "too little to tell" when the AUC's own interval is wider than 0.1 or fewer than two parts could be trained
@@ -250,8 +251,10 @@ def learning_curve(
         positives = int(outcome[rows].sum())
         if len(rows) < min_rows or positives in (0, len(rows)):
             continue
-        model = train(part, target, features, parameters=parameters, min_rows=min_rows, threads=threads)
-        predicted.append(model.probabilities(test))
+        try:
+            predicted.append(predicted_from(part))
+        except TrainingRefused:
+            continue
         roc_auc = evaluate(judged, predicted[-1], bootstrap=bootstrap, seed=seed).metrics["roc_auc"]
         points.append(CurvePoint(share, len(rows), positives, roc_auc))
     unknown = Estimate(float("nan"), float("nan"), float("nan"))
@@ -281,7 +284,8 @@ def importance(
 ) -> pl.DataFrame:
     """One row per input, the weightiest by SHAP first: feature, name (from `names`), gain, permutation, shap.
 
-    gain: its share of what all splits gained in training, members' too. permutation: its share of what the log loss
+    gain: its share of what all splits gained in training, members' too; the weight of the rules' curve is the points',
+    and all where nothing was split. permutation: its share of what the log loss
     rises by when its values are shuffled among rows. shap: its share of the mean absolute contribution. The latter two
     on `rows` rows of `frame` drawn by `seed`. Each sums to 1, or is 0 throughout where there was nothing to share.
     """
@@ -295,20 +299,25 @@ def importance(
     gain = np.array([sum(by_input.get(f"f{place}", 0.0) for by_input in gains) for place in range(matrix.shape[1])])
     base = _log_loss(model, matrix, scopes, outcome)
     rise = np.zeros(matrix.shape[1])
+    points = model.place_of_points if model.blend else None
     for place in range(matrix.shape[1]):
         shuffled = random.permutation(len(outcome))  # for inputs that no split reads too: others keep their draws
-        if not any(f"f{place}" in by_input for by_input in gains):
+        if place != points and not any(f"f{place}" in by_input for by_input in gains):
             continue
         values = matrix[:, place].copy()
         matrix[:, place] = values[shuffled]
         rise[place] = _log_loss(model, matrix, scopes, outcome) - base
         matrix[:, place] = values
+    gain = _shares(gain)
+    if model.blend and points is not None:
+        gain *= 1 - model.blend.weight
+        gain[points] += 1 - gain.sum()
     shap = np.abs(model.contributions_of(matrix, scopes)[:, :-1]).mean(axis=0, dtype=np.float64)
     table = pl.DataFrame(
         {
             "feature": model.encoding.names,
             "name": [(names or {}).get(feature, feature) for feature in model.encoding.names],
-            "gain": _shares(gain),
+            "gain": gain,
             # Shuffling may lower the loss by chance; nothing is less than useless.
             "permutation": _shares(np.maximum(rise, 0)),
             "shap": _shares(shap),

@@ -16,7 +16,8 @@ from gesture_assets.models.segments import Segment
 
 # Document 002's targets; conversion is ranked, so precision depends on the base rate and lift does not.
 TARGETS = {"roc_auc": 0.85, "precision_top_20": 0.70, "lift_top_20": 2.0}
-MORE_OF = "demo_request_click"
+# What somebody does who is about to buy, from software to shops: one more of it may not lower a score.
+INTENT_EVENTS = ("demo_request_click", "add_to_cart", "checkout_step")
 # Beside the model's own parts: the rules alone on the test part, and a model that does not read their score.
 RULES, WITHOUT_RULES, LEARNING, SEGMENT_MODEL = "rules", "without_rule_score", "learning_curve", "segment_model"
 RANKING = ("roc_auc", "pr_auc", "precision_top_20", "lift_top_20")  # points are no probabilities, but they rank
@@ -26,11 +27,17 @@ def directions(features: Sequence[str]) -> Mapping[str, Literal[-1, 0, 1]]:
     """Feature -> 1 where more of it may not lower a score, -1 where it may not raise it: what nobody would believe."""
     signs: dict[str, Literal[-1, 0, 1]] = {}
     for name in features:
-        if name.startswith(f"{MORE_OF}_count") or name == "member_rating":
+        if name == "member_rating" or name.startswith(tuple(f"{event}_count" for event in INTENT_EVENTS)):
             signs[name] = 1
-        elif name == f"days_since_last_{MORE_OF}":
+        elif name in {f"days_since_last_{event}" for event in INTENT_EVENTS}:
             signs[name] = -1
     return signs
+
+
+def intent_events(rows: pl.DataFrame) -> tuple[str, ...]:
+    """Those of `INTENT_EVENTS` that occur in the rows: of the others a model knows nothing."""
+    counts = {event: f"{event}_count" for event in INTENT_EVENTS}
+    return tuple(event for event, name in counts.items() if name in rows.columns and (rows[name] > 0).any())
 
 
 def evaluation_rows(
@@ -150,32 +157,38 @@ def _target(part: str) -> pl.Expr:
 
 def decide(
     behaviours: Sequence[Behaviour],
-    comparison: Comparison | None,
+    comparison: Comparison,
     champion: str | None,
     *,
+    against_rules: Comparison,
     churned: Churn | None = None,
     forced: str = "",
 ) -> tuple[bool, str]:
     """Whether the candidate is to serve, and why. `forced` is somebody's reason to let it serve all the same.
 
-    The first model serves when it behaves. Later ones only when they are better on the champion's own test rows by more
-    than chance explains, and where `churned`, what becomes of everybody's scores, is within its budget: people act on
-    bands and ranks, and a better model that turns them over is for somebody to approve.
+    `comparison` is with what serves, `champion`, or without one the rules: the candidate serves only where it is better
+    on the same rows by more than chance explains, where it is not worse than the rules, and where `churned`, what
+    becomes of everybody's scores, is within its budget: people act on bands and ranks, and a better model that turns
+    them over is for somebody to approve. From the rules to a model the scale itself changes, so no budget is asked.
     """
     failed = [behaviour for behaviour in behaviours if behaviour.severity == "ERROR" and not behaviour.passed]
-    if failed:
-        failures = "; ".join(f"{behaviour.name} does not hold ({behaviour.because})" for behaviour in failed)
-        return False, f"it does not behave: {failures}"
+    failures = "; ".join(f"{behaviour.name} does not hold ({behaviour.because})" for behaviour in failed)
     if forced:
-        return True, f"by hand: {forced}"
-    if comparison is None:
-        return True, f"{champion} cannot be compared any more" if champion else "no model served before"
-    figures = comparison.metrics[comparison.decided_by]
-    gain = figures.difference
-    sentence = (
-        f"{comparison.decided_by} {figures.challenger:.4f} against {figures.champion:.4f} of {champion}: "
-        f"{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
-    )
+        return True, f"by hand: {forced}" + (f"; passed over: {failures}" if failed else "")
+    if failed:
+        return False, f"it does not behave: {failures}"
+    sentence = _compared(comparison, champion or "the rules")
+    if comparison.verdict == "better" and against_rules.verdict == "worse":
+        return False, f"better than {champion}, and worse than the rules: {_compared(against_rules, 'the rules')}"
     if comparison.verdict == "better" and churned and not churned.is_within_budget:
         return False, f"better, and held for approval (gesture models activate): {churned.sentence} {sentence}"
     return comparison.verdict == "better", f"{comparison.verdict}: {sentence}"
+
+
+def _compared(comparison: Comparison, other: str) -> str:
+    figures = comparison.metrics[comparison.decided_by]
+    gain = figures.difference
+    return (
+        f"{comparison.decided_by} {figures.challenger:.4f} against {figures.champion:.4f} of {other}: "
+        f"{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
+    )

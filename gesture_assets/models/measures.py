@@ -31,6 +31,7 @@ METRICS = (
     "lift_top_20",
     "sum_ratio",
 )
+CALIBRATION = ("log_loss", "brier", "ece", "sum_ratio")  # how far probabilities can be taken at their word
 SMALLER_IS_BETTER = frozenset({"log_loss", "brier", "ece"})
 TOP = 0.2  # the share of users that a sales team gets round to, by document 002
 DECILES = 10

@@ -24,6 +24,8 @@ CHUNK = 65_536  # users at once: matrix, contributions and texts of 60 features 
 REST = "rest"
 DIRECTIONS = ("up", "down", REST)
 REST_CODE = "R-000000"
+RULE = "rule:"  # and its id: the feature of what a rule adds
+SAID = "_said"  # column of what a rule says of somebody
 FIGURES = 3  # of what the odds are multiplied by
 DECIMALS = 4  # of a number in a text; what is shown is what is stored
 
@@ -62,7 +64,13 @@ def reason_codes(features: Iterable[str]) -> dict[str, str]:
 
 
 def reasons(
-    model: Model, frame: pl.DataFrame, *, user: str = "user_id", places: int = PLACES, chunk: int = CHUNK
+    model: Model,
+    frame: pl.DataFrame,
+    by_rule: pl.DataFrame | None = None,
+    *,
+    user: str = "user_id",
+    places: int = PLACES,
+    chunk: int = CHUNK,
 ) -> Iterator[pl.DataFrame]:
     """The reasons of everybody in `frame`, in frames of `chunk` users, so that memory does not grow with their number.
 
@@ -71,11 +79,42 @@ def reasons(
     text, null where it was missing; `contribution` is in log odds and sums to the margin over a user's rows;
     `odds_factor` is what it multiplies the odds by before calibration, rounded; `code` is `reason_code`; `scope` says
     which model it is of, by `Model.scopes`. Ties go to the model's first input.
+
+    `by_rule`: `user_id`, `rule_id`, `points`, `value` and `because` of every rule that adds or takes points. Of a model
+    that stands on the rules, what the rule score adds is then told by rule (feature `rule:<id>`), by its share of the
+    points; not for who has none, nor where what is taken is half of what is given: shares would say too much.
     """
-    codes = reason_codes(model.encoding.names)
+    split = by_rule if model.blend is not None and by_rule is not None and len(by_rule) else None
+    rules = [] if split is None else split["rule_id"].unique().sort().to_list()
+    codes = reason_codes([*model.encoding.names, *(RULE + rule for rule in rules)])
     for start in range(0, len(frame), chunk):
         part = frame[start : start + chunk]
-        yield _reasons(model.contributions(part), part, model, user, places, codes)
+        contributions = model.contributions(part)
+        if split is None:
+            yield _reasons(contributions, part, model, user, places, codes)
+            continue
+        shares = _shares_of_rules(part, split, rules, user)
+        place = model.place_of_points
+        of_rules = contributions[:, [place]] * shares
+        contributions[:, place] *= 1 - shares.any(axis=1)
+        both = np.hstack([contributions[:, :-1], of_rules, contributions[:, -1:]])
+        table = _reasons(both, part, model, user, places, codes, rules)
+        said = split.select("user_id", feature=RULE + pl.col("rule_id"), **{SAID: "because"}, of_rule="value")
+        table = table.join(said, on=["user_id", "feature"], how="left", maintain_order="left")
+        value = pl.coalesce(_shown_number(pl.col("of_rule")), "value")
+        yield table.with_columns(value=value).drop("of_rule")
+
+
+def _shares_of_rules(part: pl.DataFrame, by_rule: pl.DataFrame, rules: Sequence[str], user: str) -> Matrix:
+    """What share of each row's points each of `rules` gave; 0 throughout where they are not to be told apart."""
+    ids = part.select(pl.col(user).cast(pl.String).alias("user_id")).with_row_index("row")
+    places = pl.DataFrame({"rule_id": rules}).with_row_index("place")
+    points = ids.join(by_rule.select("user_id", "rule_id", "points"), on="user_id").join(places, on="rule_id")
+    table = np.zeros((len(part), len(rules)))
+    table[points["row"].to_numpy(), points["place"].to_numpy()] = points["points"].to_numpy()
+    total = table.sum(axis=1)
+    is_told = total > 0.5 * np.maximum(np.abs(table).sum(axis=1), 1e-9)
+    return np.where(is_told[:, None], table / np.where(is_told, total, 1.0)[:, None], 0.0).astype(np.float32)
 
 
 def sentences(rows: pl.DataFrame, names: Mapping[str, str] | None = None) -> pl.DataFrame:
@@ -89,16 +128,27 @@ def sentences(rows: pl.DataFrame, names: Mapping[str, str] | None = None) -> pl.
     listed = pl.format(
         "{}: {} (odds × {})", name, pl.col("value").fill_null("unknown"), pl.col("odds_factor").cast(pl.String)
     )
+    if SAID in rows.columns:
+        rule = pl.format("{} (odds × {})", pl.col(SAID).str.strip_suffix("."), pl.col("odds_factor").cast(pl.String))
+        listed = pl.when(pl.col(SAID).is_not_null()).then(rule).otherwise(listed)
     start = pl.when(pl.col("scope") == GLOBAL).then(pl.lit("Start")).otherwise(pl.format("Start for {}", "scope"))
     rest = pl.format("{} and everything else (odds × {})", start, pl.col("odds_factor").cast(pl.String))
-    return rows.with_columns(sentence=pl.when(pl.col("feature").is_null()).then(rest).otherwise(listed))
+    sentence = pl.when(pl.col("feature").is_null()).then(rest).otherwise(listed)
+    return rows.with_columns(sentence=sentence).drop(SAID, strict=False)
 
 
 def _reasons(
-    contributions: Matrix, part: pl.DataFrame, model: Model, user: str, places: int, codes: Mapping[str, str]
+    contributions: Matrix,
+    part: pl.DataFrame,
+    model: Model,
+    user: str,
+    places: int,
+    codes: Mapping[str, str],
+    rules: Sequence[str] = (),
 ) -> pl.DataFrame:
     part = with_flags(part, model.encoding)
-    rows, inputs = len(part), len(model.encoding.inputs)
+    names = (*model.encoding.names, *(RULE + rule for rule in rules))
+    rows, inputs = len(part), len(names)
     own = contributions[:, :inputs]
     width = min(places, inputs)
     up = np.argsort(-own, axis=1, kind="stable")[:, :width]
@@ -117,11 +167,11 @@ def _reasons(
             "user_id": part[user].cast(pl.String).gather(who),
             "place": place[slot],
             "direction": _named(direction[slot], DIRECTIONS),
-            "feature": _named(feature, [*model.encoding.names, None]),
-            "value": _texts(feature, who, part, model.encoding.names),
+            "feature": _named(feature, [*names, None]),
+            "value": _texts(feature, who, part, names),
             "contribution": amount,
             "odds_factor": pl.Series(np.exp(amount)).round_sig_figs(FIGURES),
-            "code": _named(feature, [*(codes[name] for name in model.encoding.names), REST_CODE]),
+            "code": _named(feature, [*(codes[name] for name in names), REST_CODE]),
             "scope": model.scopes(part).gather(who),
         }
     )
@@ -139,6 +189,8 @@ def _texts(feature: NDArray[np.intp], who: NDArray[np.intp], part: pl.DataFrame,
     starts = np.append(0, ends[:-1])
     texts = [
         _text(part[name].gather(who[order[start:end]]))
+        if name in part.columns
+        else pl.Series([None], dtype=pl.String).new_from_index(0, int(end - start))  # a rule's own is put in later
         for name, start, end in zip(names, starts[:-1], ends[:-1], strict=True)
     ]
     rest = pl.Series([None], dtype=pl.String).new_from_index(0, int(ends[-1] - starts[-1]))
@@ -150,8 +202,12 @@ def _texts(feature: NDArray[np.intp], who: NDArray[np.intp], part: pl.DataFrame,
 def _text(values: pl.Series) -> pl.Series:
     if values.dtype.is_float():
         # Rounded, and whole numbers without a point; nothing that is not finite is a value.
-        rounded = values.set(~values.is_finite(), None).round(DECIMALS).cast(pl.Float64)
-        return rounded.cast(pl.String).str.strip_suffix(".0").alias("value")
+        rounded = values.set(~values.is_finite(), None).cast(pl.Float64)
+        return rounded.to_frame("value").select(_shown_number(pl.col("value"))).to_series()
     if values.dtype == pl.Boolean:
         return values.cast(pl.Int8).cast(pl.String).replace({"0": "no", "1": "yes"}).alias("value")
     return values.cast(pl.String).alias("value")
+
+
+def _shown_number(number: pl.Expr) -> pl.Expr:
+    return number.round(DECIMALS).cast(pl.String).str.strip_suffix(".0")

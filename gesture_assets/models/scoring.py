@@ -12,7 +12,7 @@ import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.frames import Frame
-from gesture_assets.models.calibration import confidence
+from gesture_assets.models.calibration import CLOSEST, confidence
 from gesture_assets.models.tables import DISAGREEMENT, INTENT_SCORES
 from gesture_assets.models.training import Model, column_of
 
@@ -54,24 +54,27 @@ def percentiles(scored: Frame) -> Frame:
     return scored.drop("percentile", strict=False).join(share, on=[PARTITION, "probability"], how="left")
 
 
-def intent_scores(rule_scores: Frame, model_scores: Frame, exclusions: Frame) -> Frame:
-    """Rules and model side by side, and the one to act on: the model's, or the rules' where there is none.
+def intent_scores(rule_scores: Frame, model_scores: Frame, exclusions: Frame, curves: Frame) -> Frame:
+    """Rules and model side by side, and the one to act on.
 
-    Who has no model score has a reason in `exclusions`. Suppressed users have neither.
+    `curves`: `slope` and `intercept` of the rules' curve (`RuleCurve`) on each day that a model scores. On such a day
+    every score is a probability: the model's, or for whom it does not score that of their points. On other days it is
+    the points. Who has no model score has a reason in `exclusions`. Suppressed users have neither.
     """
     key = [PARTITION, "user_id"]
     scores = (
         rule_scores.select(*key, nw.col("score").alias("rule_score"), "rule_set_version")
         .join(
             model_scores.select(
-                *key, nw.col("score").alias("model_score"), "probability", "percentile", "model_version"
+                *key, nw.col("score").alias("model_score"), nw.col("probability").alias("its_own"), "model_version"
             ),
             on=key,
             how="left",
         )
         .join(exclusions.select(*key, nw.col("reason").alias("excluded_because")), on=key, how="left")
+        .join(curves, on=PARTITION, how="left")
     )
-    rule, model = nw.col("rule_score"), nw.col("model_score")
+    rule, model, source = nw.col("rule_score"), nw.col("model_score"), nw.col("source")
     is_suppressed = rule.is_null()
     difference = (rule - model).abs()
     serves = (
@@ -79,17 +82,26 @@ def intent_scores(rule_scores: Frame, model_scores: Frame, exclusions: Frame) ->
         .then(nw.lit("suppressed"))
         .otherwise(nw.when(model.is_null()).then(nw.lit("rules_fallback")).otherwise(nw.lit("model")))
     )
-    source = nw.col("source")
+    log_odds = nw.col("slope") * (rule + 1.0).log() + nw.col("intercept")
+    by_points = (1.0 / ((-log_odds).exp() + 1.0)).clip(CLOSEST, 1 - CLOSEST)
+    is_probability = ~nw.col("slope").is_null()
+    on_its_scale = LOWEST + (nw.col("probability") * (HIGHEST - LOWEST)).round(0)
     return (
         scores.with_columns(
             source=serves,
             model_score=nw.when(~is_suppressed).then(model),
-            probability=nw.when(~is_suppressed).then(nw.col("probability")),
             model_version=nw.when(~is_suppressed).then(nw.col("model_version")),
         )
         .with_columns(
-            score=nw.when(source == "model").then(model).otherwise(rule),
-            scale=nw.when(source == "model").then(nw.lit("probability")).otherwise(nw.lit("points")),
+            probability=nw.when(source == "model")
+            .then(nw.col("its_own"))
+            .otherwise(nw.when(source == "rules_fallback").then(by_points)),
+        )
+        .with_columns(
+            score=nw.when(source == "model")
+            .then(model)
+            .otherwise(nw.when(is_probability & ~is_suppressed).then(on_its_scale).otherwise(rule)),
+            scale=nw.when(is_probability).then(nw.lit("probability")).otherwise(nw.lit("points")),
             difference=difference,
             is_disagreement=(difference > DISAGREEMENT).fill_null(False),
             fallback_reason=nw.when(source == "rules_fallback").then(nw.col("excluded_because")),

@@ -1,6 +1,6 @@
-"""Which rows teach, which calibrate, and which judge: by time and by person, and by chance beside it.
+"""Which rows teach and which judge: by time and by person, and by chance beside it.
 
-Belongs here: placing rows into train, validation and test, the hash that places persons. Does not belong here: which
+Belongs here: placing rows into parts and folds, the hash that places persons. Does not belong here: which
 days there are (`training_set.py`), what is done with the parts.
 
 Persons are drawn by arithmetic on the characters of their id, which every engine does alike; `draw` is the same in
@@ -9,7 +9,7 @@ Python. It is a hash for placing, not for hiding: ids are told apart by their la
 
 import string
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from functools import reduce
 from operator import add
 from typing import NamedTuple
@@ -22,7 +22,9 @@ from gesture_assets.errors import ConfigError, TrainingRefused, listing
 from gesture_assets.frames import Frame
 
 TRAIN, VALIDATION, TEST = PARTS = ("train", "validation", "test")
-LEFT_OUT = "left_out"
+BOTH = "both"
+FOLDS = 5
+FEWEST_JUDGED = 50  # positives: of fewer the ROC AUC is not known to a tenth
 PERSON = "person_id"
 
 PRIME = 2**31 - 1  # products of two smaller numbers fit in 64 bits, so no engine rounds or overflows
@@ -43,68 +45,56 @@ class Shares(NamedTuple):
 SHARES = Shares()
 
 
-def time_split(
-    rows: Frame,
+def crossed_split(
+    rows: pl.DataFrame,
     days: Sequence[date],
     *,
-    shares: Shares = SHARES,
-    embargo: int | None = None,
-    validation_days: int = 1,
+    label: str = "label",
     person: str = PERSON,
     seed: int = 42,
-    drawn: Frame | None = None,
-) -> Frame:
-    """`rows` with `split`: the split that decides. Train days come before validation days, these before the test day.
+    fewest: int = FEWEST_JUDGED,
+) -> pl.DataFrame:
+    """`rows` with `split` and `fold`: the split that decides. Everybody is judged by what others did on earlier days.
 
-    `days` are the as-of days of the rows: the last one tests, the `validation_days` before it calibrate, the rest
-    trains. Nobody is in two parts: persons are drawn into parts by `shares` and give rows on the days of their own part
-    only; their other rows are `left_out`. Left out are thus, with five days and 60/20/20, 1 - (3 × 60 + 20 + 20) / 500
-    = 56 % of the rows (`left_out_share`): the price of a test that knows neither the day nor the person.
-
-    `embargo` (the horizon, in days) also leaves out train and validation days whose outcomes were not known by the end
-    of the test day's features. The split then is what a training on the test day could have had; without it some train
-    labels look into the days that the test is about, but through other persons only: a market that moves as a whole
-    seems a little more predictable. It costs as many days as fit into the horizon, two of 14 days in 30.
-    `drawn` (`persons` of the rows) spares drawing them again. Raises `ConfigError` for shares that are no split,
-    `TrainingRefused` when no day is left to train on.
+    Persons are dealt into `FOLDS` folds (from 1). A row is judged by a model of the other folds' rows of earlier days,
+    so that a judgement knows neither the day nor the person, and still asks everybody. The last of `days` judges
+    (`test`); where it holds fewer than `fewest` positives, days before it judge as well, and teach the later ones
+    (`both`), as long as there is enough before them to learn from; the rest teaches (`train`). Raises `TrainingRefused`
+    where the days before the last cannot teach every fold both outcomes.
     """
-    _refuse_shares(shares)
-    parts = day_parts(days, embargo=embargo, validation_days=validation_days)
-    part = nw.lit(LEFT_OUT)
-    for name in PARTS:
-        of_part = [day for day, part_of_day in parts.items() if part_of_day == name]
-        is_day = reduce(lambda left, right: left | right, (nw.col(PARTITION) == _day(day) for day in of_part))
-        part = nw.when(is_day & (nw.col("person_part") == name)).then(nw.lit(name)).otherwise(part)
-    drawn = persons(rows, person=person, seed=seed) if drawn is None else drawn
-    placed = drawn.select(person, person_part=_part(shares))
-    return rows.join(placed, on=person, how="left").with_columns(split=part).drop("person_part")
-
-
-def day_parts(days: Sequence[date], *, embargo: int | None = None, validation_days: int = 1) -> dict[date, str]:
-    """What each of `days` is for, in order; days under embargo are `left_out`. Raises `TrainingRefused`."""
+    draws_of = pl.DataFrame(persons(nw.from_native(rows.lazy()), person=person, seed=seed).collect().to_native())
+    fold = (pl.col("draw") * FOLDS // PRIME + 1).cast(pl.Int16)
+    rows = rows.join(draws_of.select(person, fold=fold), on=person, how="left", maintain_order="left")
     ordered = sorted(set(days))
-    parts = dict.fromkeys(ordered, LEFT_OUT)
-    if ordered:
-        last = ordered[-1]
-        mature = [day for day in ordered[:-1] if embargo is None or day + timedelta(days=embargo) <= last]
-        parts |= dict.fromkeys(mature[:-validation_days], TRAIN) | dict.fromkeys(mature[-validation_days:], VALIDATION)
-        parts[last] = TEST
-    if TRAIN not in parts.values() or validation_days < 1:
-        raise TrainingRefused(
-            "The training set cannot be split by time.",
-            expected=f"a day to train on before {max(validation_days, 1)} to calibrate on and one to test on"
-            + (f", with outcomes known {embargo} days later" if embargo is not None else ""),
-            found=f"{len(ordered)} days: {listing(ordered)}",
-            where="the as-of days of the training set",
-            next_step="build features of more days:  gesture run --from DAY --to DAY",
-        )
-    return parts
+    judged = ordered[-1:]
+    _refuse_unteachable(rows, ordered, label)
+    while rows.filter(pl.col(PARTITION).is_in(judged))[label].sum() < fewest:
+        earlier = ordered[: -len(judged) - 1]
+        if not _teaches(rows.filter(pl.col(PARTITION).is_in(earlier)), label):
+            break
+        judged = ordered[-len(judged) - 1 :]
+    day = pl.col(PARTITION)
+    split = pl.when(day == ordered[-1]).then(pl.lit(TEST)).when(day.is_in(judged)).then(pl.lit(BOTH))
+    return rows.with_columns(split=split.otherwise(pl.lit(TRAIN)))
 
 
-def left_out_share(days: Sequence[date], *, shares: Shares = SHARES, embargo: int | None = None) -> float:
-    """The share of rows that `time_split` leaves out, where every day has equally many."""
-    parts = list(day_parts(days, embargo=embargo).values())
-    return 1 - sum(getattr(shares, name) * parts.count(name) for name in PARTS) / (100 * len(parts))
+def _teaches(rows: pl.DataFrame, label: str) -> bool:
+    """Whether every fold can be judged by the others' `rows`: each outcome occurs in two folds at least."""
+    folds = [rows.filter(pl.col(label) == outcome)["fold"].n_unique() for outcome in (0, 1)]
+    return min(folds) >= 2
+
+
+def _refuse_unteachable(rows: pl.DataFrame, ordered: Sequence[date], label: str) -> None:
+    earlier = rows.filter(pl.col(PARTITION).is_in(ordered[:-1]))
+    if _teaches(earlier, label):
+        return
+    raise TrainingRefused(
+        "There is too little to learn from yet.",
+        expected=f"buyers and others of at least two of {FOLDS} groups of persons before the last day",
+        found=f"{earlier[label].sum()} buyers among {len(earlier)} rows on {listing(ordered[:-1])}",
+        where="the training set",
+        next_step="train on a later day, when more outcomes are known; the rules serve until then:  gesture rank",
+    )
 
 
 def random_split(
@@ -116,7 +106,7 @@ def random_split(
     seed: int = 42,
     drawn: Frame | None = None,
 ) -> Frame:
-    """`rows` with `random_split`: 80/20, and of the 80 a quarter to calibrate on; reported beside `time_split`.
+    """`rows` with `random_split`: 80/20, and of the 80 a quarter to calibrate on; reported beside `crossed_split`.
 
     Stratified: persons are ordered by how many of their rows are positive, then by how many rows they have, then by
     lot, and dealt out like cards, so that parts have the same share of positives up to a person or two. Nobody is in
@@ -142,26 +132,6 @@ def random_split(
     return rows.join(dealt.select(person, random_split=part), on=person, how="left")
 
 
-def not_tested(
-    rows: pl.DataFrame,
-    day: date,
-    *,
-    day_column: str = PARTITION,
-    person: str = PERSON,
-    shares: Shares = SHARES,
-    seed: int = 42,
-) -> pl.DataFrame:
-    """The `rows` of `day` of everybody but those drawn into the test: what may be known about the level on that day.
-
-    Four times as many as the validation part holds: those who train have rows on that day too, which `time_split`
-    leaves out.
-    """
-    of_day = nw.from_native(rows.filter(pl.col(day_column) == day).lazy())
-    drawn = persons(of_day, person=person, seed=seed).with_columns(part=_part(shares))
-    untested = of_day.join(drawn.filter(nw.col("part") != TEST), on=person, how="semi")
-    return pl.DataFrame(untested.collect().to_native()).sort("user_id")
-
-
 def summary(rows: pl.DataFrame, split: str, *, label: str = "label", person: str = PERSON) -> pl.DataFrame:
     """What lies in each part of the column `split`: rows and their share, persons, positives, first and last day."""
     return (
@@ -175,7 +145,7 @@ def summary(rows: pl.DataFrame, split: str, *, label: str = "label", person: str
             pl.col(PARTITION).min().alias("first_day"),
             pl.col(PARTITION).max().alias("last_day"),
         )
-        .sort(pl.col("part").replace_strict([*PARTS, LEFT_OUT], range(len(PARTS) + 1), default=None))
+        .sort(pl.col("part").replace_strict(PARTS, range(len(PARTS)), default=None))
     )
 
 
@@ -215,17 +185,6 @@ def _weights() -> list[int]:
 
 def _shifts(seed: int) -> list[int]:
     return [(shift + (seed + 1) * MULTIPLIER) % PRIME for shift in ROUNDS]
-
-
-def _part(shares: Shares) -> nw.Expr:
-    """The part that `draw` falls into."""
-    hundredth = nw.col("draw") * 100
-    late = nw.when(hundredth >= (100 - shares.test) * PRIME).then(nw.lit(TEST)).otherwise(nw.lit(VALIDATION))
-    return nw.when(hundredth < shares.train * PRIME).then(nw.lit(TRAIN)).otherwise(late)
-
-
-def _day(day: date) -> nw.Expr:
-    return nw.lit(day).cast(nw.Date)
 
 
 def _refuse_shares(shares: Shares) -> None:

@@ -12,11 +12,12 @@ TRAINED_ON = Column(PARTITION, "DATE", "The day of the training: outcomes known 
 VERSION = Column("model_version", "VARCHAR", "Version of the model: v, when it was trained, and 8 signs of its hash.")
 VERSION_PATTERN = r"^v\d{8}_\d{6}_[0-9a-f]{8}$"
 DAYS_APART = 14
-SPLITS = ("train", "validation", "test")
 GLOBAL = "global"  # the scope of the model of everybody; a segment's is its column and value
 LEAK, SUSPECT, FINE = "leak", "suspect", "fine"
 NO_CHAMPION, UNAVAILABLE = "no_champion", "champion_unavailable"  # why the rules serve somebody whom a model could
 SOURCES = ("model", "rules_fallback", "suppressed")
+DONE = ("already_converted", "undated_purchase")  # has done what the label means, be it on a day that nobody knows
+EVERYBODY = "everybody"  # a rule set's call_list that holds them all the same
 FEWEST_USERS = 20  # fewer may well look alike to any model
 BAND = "case when score >= 70 then 'high' when score >= 40 then 'medium' else 'low' end"  # of a model's score
 OWN_SCOPES = ", ".join(f"'{name}=' || coalesce({name}::varchar, 'missing')" for name in SEGMENTS)
@@ -46,8 +47,18 @@ TRAINING_SET = Contract(
         ),
         Column("label", "SMALLINT", "1 where the first purchase came after the feature day and within the horizon."),
         Column("matures_on", "DATE", "Last day of the horizon."),
-        Column("split", "VARCHAR", "Part by time and by user, which decides: train, validation, test or left_out."),
-        Column("random_split", "VARCHAR", "Part by chance within each outcome, reported beside it."),
+        Column(
+            "split",
+            "VARCHAR",
+            "What its day is for: train (teaches), test (the last: judges), or both (judges, and teaches later days).",
+        ),
+        # Null for trainings of before everybody was judged.
+        Column("fold", "SMALLINT", "Persons are judged by models of the other folds' earlier days; from 1.", True),
+        Column(
+            "random_split",
+            "VARCHAR",
+            "Part by chance within each outcome, reported beside it: train, validation or test.",
+        ),
     ),
     expectations=(
         no_rows(
@@ -59,21 +70,23 @@ TRAINING_SET = Contract(
         no_rows(
             "tests_lie_after_training",
             f"""select {PARTITION}, max(feature_date) filter (split = 'train') as last_trained,
-                min(feature_date) filter (split = 'test') as first_tested
-            from {{batch}} group by all having last_trained >= first_tested""",
+                min(feature_date) filter (split <> 'train') as first_tested,
+                count(distinct feature_date) filter (split = 'test') as test_days
+            from {{batch}} group by all having last_trained >= first_tested or test_days <> 1""",
             recovery="this is a defect of models/splits.py",
         ),
         no_rows(
-            "nobody_is_in_two_parts",
-            f"""select {PARTITION}, person_id from {{batch}} where split <> 'left_out'
-            group by all having count(distinct split) > 1""",
+            "nobody_is_in_two_folds",
+            f"""select {PARTITION}, person_id from {{batch}} group by all
+            having count(distinct fold) > 1 or count(distinct random_split) > 1""",
             recovery="this is a defect of models/splits.py",
         ),
         no_rows(
             "every_part_holds_both_outcomes",
-            f"""select {PARTITION}, part.split, count(label) as row_count, coalesce(sum(label), 0) as positives
-            from (select unnest({list(SPLITS)}) as split) as part
-            cross join {{days}} left join {{batch}} using ({PARTITION}, split)
+            f"""select days.{PARTITION}, part.judges, count(label) as row_count, coalesce(sum(label), 0) as positives
+            from (values (true), (false)) as part(judges) cross join {{days}} as days
+            left join {{batch}} as batch on batch.{PARTITION} = days.{PARTITION}
+                and (part.judges and split <> 'train' or not part.judges and split <> 'test')
             group by all having sum(label) is null or sum(label) in (0, count(label))""",
             recovery="wait until more outcomes are known, or keep more days:  gesture train --date DAY",
         ),
@@ -141,13 +154,21 @@ CANDIDATE_MODEL = Contract(
         Column("features", "VARCHAR", "JSON: the features it reads, in order."),
         Column("rule_set_version", "VARCHAR", "Rules behind the rule score that it reads."),
         Column("parameters", "VARCHAR", "JSON: what XGBoost was told."),
+        # Both unknown for trainings of before models stood on the rules.
+        Column("recipe", "VARCHAR", "What the training began with: blend or document_001.", True),
+        Column("rule_weight", "DOUBLE", "Share of the margin that the rules' points alone decide.", True, "share"),
         Column("code_version", "VARCHAR", "Version of gesture_assets."),
         Column("calibration", "VARCHAR", "How margins become probabilities: isotonic, sigmoid or none."),
         Column("feature_days", "VARCHAR", "JSON: feature days of the training set."),
         Column("horizon_days", "INTEGER", "Days within which a purchase counts.", unit="days"),
         Column("training_samples", "INTEGER", "Rows that trees were grown on.", unit="count"),
-        Column("validation_samples", "INTEGER", "Rows that calibration was fitted on.", unit="count"),
-        Column("test_samples", "INTEGER", "Rows that it was judged by.", unit="count"),
+        Column(
+            "validation_samples",
+            "INTEGER",
+            "Rows that calibration was fitted on, each by its margin out of fold.",
+            unit="count",
+        ),
+        Column("test_samples", "INTEGER", "Rows that it was judged by, out of fold.", unit="count"),
         Column("base_rate", "DOUBLE", "Share of buyers among the training samples.", unit="share"),
         # Unknown for trainings of before they were kept.
         Column("training_seconds", "DOUBLE", "How long it took from reading the rows to the fitted model.", True, "s"),
@@ -206,9 +227,10 @@ MODEL_EVALUATION = Contract(
         Column(
             "part",
             "VARCHAR",
-            "train, validation, test, random_test; rules (their score alone, on the test part), "
-            "without_rule_score (a model that does not read it, on the test part); learning_curve; segment_model (a "
-            "segment's own model beside the global one, on its validation rows); or behaviour.",
+            "train; test (everybody, by models of other persons' earlier days); random_test (document 003's split); "
+            "rules (their score alone, on the test part), without_rule_score (a model that does not read it, on the "
+            "test part); learning_curve; segment_model (a segment's own model beside the global one, on rows of other "
+            "persons); or behaviour.",
         ),
         Column("segment", "VARCHAR", "all, a column and its value, or the share of the rows trained on."),
         Column("metric", "VARCHAR", "Metric, or the sentence that a test of behaviour proves."),
@@ -423,7 +445,7 @@ SCORE_REASONS = Contract(
     description="What each feature adds to a user's log odds (SHAP); a user's rows add up to the margin.",
     group="scores",
     owner=SCORING,
-    upstream=("user_features", "rule_scores"),
+    upstream=("user_features", "rule_scores", "rule_contributions"),
     key=("user_id", "direction", "place"),
     may_be_empty=True,
     columns=(
@@ -432,7 +454,7 @@ SCORE_REASONS = Contract(
         VERSION,
         Column("direction", "VARCHAR", "up, down, or rest (where every score starts and what is not listed)."),
         Column("place", "SMALLINT", "Place by weight in its direction, from 1; 0 for the rest.", unit="place"),
-        Column("feature", "VARCHAR", "Feature; null for the rest.", True),
+        Column("feature", "VARCHAR", "Feature, or rule:<id> for what a rule adds; null for the rest.", True),
         Column("feature_value", "VARCHAR", "Its value; null where unknown.", True),
         Column("contribution", "DOUBLE", "What it adds to the margin.", unit="log odds"),
         Column("odds_factor", "DOUBLE", "What it multiplies the odds by, rounded."),
@@ -459,7 +481,8 @@ SCORE_REASONS = Contract(
 INTENT_SCORES = Contract(
     name="intent_scores",
     grain="One row per user and day: the score to act on, and where it comes from.",
-    description="The model's score where there is one, the rules' where there is none, both side by side.",
+    description="On one day everybody's score is on one scale. While a model serves it is a probability: the model's, "
+    "or for whom it does not score that of their points. Else it is the rules' points. Both stand beside it.",
     group="scores",
     owner=SCORING,
     upstream=("rule_scores", "model_scores", "model_exclusions"),
@@ -470,10 +493,16 @@ INTENT_SCORES = Contract(
         USER,
         Column("score", "DOUBLE", "The score to act on, 1 to 100; null for suppressed users.", True, "points"),
         Column("source", "VARCHAR", "model, rules_fallback (no model score) or suppressed."),
-        Column("scale", "VARCHAR", "What the score says: probability (1 + round(99 × p)) or points (of the rules)."),
+        Column("scale", "VARCHAR", "What the score says: probability (1 + round(99 × p)) or points; one a day."),
         Column("rule_score", "DOUBLE", "The rules' score.", True, "points"),
         Column("model_score", "DOUBLE", "The model's score.", True, "points"),
-        Column("probability", "DOUBLE", "The model's probability.", True, "probability"),
+        Column(
+            "probability",
+            "DOUBLE",
+            "Probability behind the score: the model's, or that of the rules' points; null where the score is points.",
+            True,
+            "probability",
+        ),
         Column("difference", "DOUBLE", "How far the two scores are apart; null without both.", True, "points"),
         Column("is_disagreement", "BOOLEAN", f"They are more than {DISAGREEMENT} apart: somebody should look."),
         Column("fallback_reason", "VARCHAR", "Why the rules serve, where they do.", True),
@@ -492,8 +521,16 @@ INTENT_SCORES = Contract(
         ),
         no_rows(
             "an_intent_score_is_that_of_its_source",
-            f"""select {PARTITION}, user_id, score, source from {{batch}} where score is distinct from case source
-                when 'model' then model_score when 'rules_fallback' then rule_score end""",
+            f"""select {PARTITION}, user_id, score, source, scale from {{batch}} where score is distinct from case
+                when source = 'model' then model_score
+                when source = 'rules_fallback' and scale = 'probability' then 1 + round(99 * probability)
+                when source = 'rules_fallback' then rule_score end""",
+            recovery="this is a defect of models/scoring.py",
+        ),
+        no_rows(
+            "a_day_has_one_scale",
+            f"""select {PARTITION}, string_agg(distinct scale, ', ' order by scale) as scales from {{batch}}
+            where score is not null group by all having count(distinct scale) > 1""",
             recovery="this is a defect of models/scoring.py",
         ),
         no_rows(
@@ -505,6 +542,72 @@ INTENT_SCORES = Contract(
     ),
 )
 
+TOP_USERS = Contract(
+    name="top_users",
+    grain="One row per place of the day's call list.",
+    description="Whom to talk to first, and why: who can still do what the label means, by the score to act on. "
+    "The whole list of the newest day: analytics.call_list. Who is left out: analytics.left_out_of_call_list.",
+    group="scores",
+    owner=SCORING,
+    upstream=("intent_scores", "rule_scores", "rule_sets", "score_reasons", "user_features"),
+    key=("rank",),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        Column("rank", "INTEGER", "Place, from 1.", unit="place"),
+        USER,
+        Column("mailchimp_id", "BIGINT", "The way back to the person in the CRM.", True, personal="pseudonym"),
+        Column("score", "DOUBLE", "The score to act on, 1 to 100.", unit="points"),
+        # This and the source: unknown for lists of before they were kept, which were of points.
+        Column("scale", "VARCHAR", "What the score says: probability or points; one a day.", True),
+        Column("probability", "DOUBLE", "The probability; null where the score is points.", True, "probability"),
+        Column("band", "VARCHAR", "Band of the rule set that the rules' points fall in."),
+        Column("explanation", "VARCHAR", "The three reasons that raise the score most.", True),
+        Column("last_event_at", "TIMESTAMP", "Last event (UTC).", True),
+        Column("country", "VARCHAR", "Last country seen.", True),
+        Column("source", "VARCHAR", "What scored: model or rules_fallback.", True),
+        Column("model_version", "VARCHAR", "Version of the model, where it scored.", True),
+        Column("rule_set_version", "VARCHAR", "Hash of the rule set's content."),
+    ),
+    expectations=(
+        no_rows(
+            "ranks_follow_the_scores",
+            f"""select {PARTITION}, rank, user_id, score from (
+                select *, lag(score) over (partition by {PARTITION} order by rank) as above,
+                    row_number() over (partition by {PARTITION} order by rank) as place
+                from {{batch}})
+            where rank <> place or score > above""",
+            recovery="this is a defect of models/call_list.py",
+        ),
+        no_rows(
+            "nobody_who_can_be_called_scores_higher_than_the_list",
+            f"""select {PARTITION}, max(live.score) as left_out, min(batch.lowest) as lowest_listed
+            from {{live}}.intent_scores as live
+            join (select {PARTITION}, min(score) as lowest from {{batch}} group by all) as batch using ({PARTITION})
+            anti join {{batch}} as listed using ({PARTITION}, user_id)
+            where live.fallback_reason is null or live.fallback_reason not in {DONE}
+            group by all having max(live.score) > min(batch.lowest)""",
+            recovery="gesture run --date DAY",
+        ),
+        no_rows(
+            "nobody_on_the_list_has_done_it",
+            f"""select {PARTITION}, user_id, purchase_count, made_purchase
+            from {{batch}} as batch join {{live}}.user_features using ({PARTITION}, user_id)
+            where (purchase_count > 0 or made_purchase > 0) and not exists (
+                from {{live}}.rule_sets as rules where rules.{PARTITION} = batch.{PARTITION}
+                and json_extract_string(content, '$.call_list') = '{EVERYBODY}')""",
+            recovery="this is a defect of models/call_list.py",
+        ),
+        no_rows(
+            "the_list_names_the_score_to_act_on",
+            f"""select {PARTITION}, user_id, batch.score, live.score as to_act_on from {{batch}} as batch
+            left join {{live}}.intent_scores as live using ({PARTITION}, user_id)
+            where batch.score is distinct from live.score or batch.scale is distinct from live.scale""",
+            recovery="gesture run --date DAY",
+        ),
+    ),
+)
+
 TRAINED = (TRAINING_SET, FEATURE_SCREENING, CANDIDATE_MODEL, MODEL_EVALUATION, FEATURE_IMPORTANCE)
-SCORED = (MODEL_SCORES, MODEL_EXCLUSIONS, SCORE_REASONS, INTENT_SCORES)
+SCORED = (MODEL_SCORES, MODEL_EXCLUSIONS, SCORE_REASONS, INTENT_SCORES, TOP_USERS)
 TABLES = (*TRAINED, *SCORED)

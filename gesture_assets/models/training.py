@@ -10,7 +10,7 @@ Every model of the product and every reference data set is trained by `train`.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from gesture_assets.compat.lean_imports import UNUSED_BY_XGBOOST, absent
 from gesture_assets.errors import ConfigError, ModelMismatch, TrainingRefused
-from gesture_assets.models.calibration import Calibrator, Choice, Floats, fit_calibrator, to_share
+from gesture_assets.models.calibration import Calibrator, Choice, Floats, fit_calibrator
 from gesture_assets.models.matrix import (
     FEWEST_ROWS,
     MOST_VALUES,
@@ -31,6 +31,7 @@ from gesture_assets.models.matrix import (
     fit_encoding,
 )
 from gesture_assets.models.parameters import Parameters
+from gesture_assets.models.rule_curve import RULE_SCORE, RuleCurve, fit_rule_curve, log_points
 from gesture_assets.models.tables import GLOBAL
 from gesture_assets.vocabulary.scoring import Missing
 
@@ -44,7 +45,7 @@ MIN_TRAINING_SAMPLES = 100
 # Numbers in a matrix below which one thread trains in about a second; more threads wait for each other at every node,
 # and on a busy machine take ten times as long as one.
 ONE_THREAD = 1_000_000
-FORMAT = 1  # of a model's files
+FORMAT = 2  # of a model's files
 BOOSTER_FILE, MODEL_FILE, MEMBERS = "booster.json", "model.json", "segments"
 
 
@@ -53,7 +54,8 @@ class Model:
     """A trained model: what it reads, what it makes of it, and what it was trained with.
 
     `features` as asked for; `encoding.names` are those it reads, `encoding.empty` those that carried nothing.
-    `base_rate` is the share of positives in the training part, of `rows` rows.
+    `base_rate` is the share of positives in the training part, of `rows` rows. `curve`: what the points of the rules
+    say by themselves, and how much of the margin that is; None where the rows had no points.
 
     `members`: scope, such as "primary_device=mobile", -> the model of those users, which is asked in place of this one.
     All are of one column and share this encoding, so that a matrix and its contributions mean the same for everybody.
@@ -67,6 +69,7 @@ class Model:
     target: str
     base_rate: float
     rows: int
+    curve: RuleCurve | None = None
     members: Mapping[str, "Model"] = field(default_factory=dict[str, "Model"])
 
     def scopes(self, frame: pl.DataFrame) -> pl.Series:
@@ -85,12 +88,22 @@ class Model:
         return self._by_scope(
             matrix,
             scopes,
-            lambda model, rows: (
-                model.booster.inplace_predict(rows, predict_type="margin")
-                if len(rows)
-                else np.empty(0, dtype=np.float32)
-            ),
+            lambda model, rows: model._own_margins(rows) if len(rows) else np.empty(0, dtype=np.float32),
         )
+
+    def _own_margins(self, matrix: Matrix) -> Margins:
+        trees = self.booster.inplace_predict(matrix, predict_type="margin")
+        return trees if self.blend is None else self.blend.blended(trees, matrix[:, self.place_of_points])
+
+    @property
+    def blend(self) -> RuleCurve | None:
+        """The curve, where the model stands on the rules."""
+        return self.curve if self.curve and self.curve.weight else None
+
+    @property
+    def place_of_points(self) -> int:
+        """The place of the rules' points among the inputs of a model that stands on them."""
+        return self.encoding.names.index(RULE_SCORE)
 
     def probabilities(self, frame: pl.DataFrame) -> Floats:
         """The calibrated probability of each row, never 0 nor 1."""
@@ -101,22 +114,31 @@ class Model:
         return self._by_scope(margins, scopes, lambda model, rows: model.calibrator.probabilities(rows))
 
     def contributions(self, frame: pl.DataFrame) -> Matrix:
-        """What each input adds to each row's margin (SHAP), in the encoding's order; the last column is the start."""
+        """What each input adds to each row's margin (SHAP), in the encoding's order; the last column is the start.
+
+        What the curve says is the rule score's, counted from no points on.
+        """
         return self.contributions_of(encode(frame, self.encoding), self.scopes(frame))
 
     def contributions_of(self, matrix: Matrix, scopes: pl.Series) -> Matrix:
         """As `contributions`, from an encoded matrix and the scope of each row."""
+        nothing = np.empty((0, len(self.encoding.inputs) + 1), dtype=np.float32)
+        return self._by_scope(
+            matrix, scopes, lambda model, rows: model._own_contributions(rows) if len(rows) else nothing
+        )
+
+    def _own_contributions(self, matrix: Matrix) -> Matrix:
         with absent(UNUSED_BY_XGBOOST):
             import xgboost
 
-        nothing = np.empty((0, len(self.encoding.inputs) + 1), dtype=np.float32)
-        return self._by_scope(
-            matrix,
-            scopes,
-            lambda model, rows: (
-                model.booster.predict(xgboost.DMatrix(rows), pred_contribs=True) if len(rows) else nothing
-            ),
-        )
+        added = self.booster.predict(xgboost.DMatrix(matrix), pred_contribs=True)
+        if self.blend is None:
+            return added
+        added *= 1 - self.blend.weight
+        by_points = self.blend.weight * self.blend.slope * log_points(matrix[:, self.place_of_points])
+        added[:, self.place_of_points] += by_points.astype(np.float32)
+        added[:, -1] += self.blend.weight * self.blend.intercept
+        return added
 
     def _by_scope(
         self, rows: NDArray[Any], scopes: pl.Series, answer: Callable[["Model", Any], NDArray[Any]]
@@ -175,6 +197,7 @@ class Model:
             target=description["target"],
             base_rate=description["base_rate"],
             rows=description["rows"],
+            curve=RuleCurve(**description["curve"]) if description["curve"] else None,
             members={scope: cls.load(_folder_of(folder, scope)) for scope in description.get("members", {})},
         )
 
@@ -191,6 +214,7 @@ class Model:
             "parameters": self.parameters.as_dict(),
             "encoding": json.loads(self.encoding.to_json()),
             "calibrator": self.calibrator.to_dict(),
+            "curve": asdict(self.curve) if self.curve else None,
         }
         if self.members:  # a model without keeps the hash that it always had
             description["members"] = {scope: member.fingerprint for scope, member in self.members.items()}
@@ -219,7 +243,7 @@ def train(
     parameters: Parameters | None = None,
     validation: pl.DataFrame | None = None,
     calibration: Choice = "auto",
-    level: pl.DataFrame | None = None,
+    is_blended: bool = False,
     monotone: Mapping[str, Literal[-1, 0, 1]] | None = None,
     ordinal: Mapping[str, Sequence[str]] | None = None,
     missing: Missing = "native",
@@ -232,8 +256,8 @@ def train(
     """A model of `target` (0 and 1, or false and true) from `features`, trained on `frame`.
 
     Probabilities are calibrated on `validation`, never on the rows trained with; without it, or with calibration
-    "none", they are XGBoost's own. `level`: more rows of the validation day, of which only the share of positives is
-    learnt: their probabilities have it as their mean. `monotone`: feature -> 1 where more of it may never lower the
+    "none", they are those of the margin itself. `is_blended`: the margin stands on the curve of the rules' points,
+    where these are among the features (`RuleCurve`). `monotone`: feature -> 1 where more of it may never lower the
     margin, -1 where it may never raise it. Equal arguments give an equal model, byte for byte. `threads`: None for all
     there are, or one where the matrix is small. `encoding`: that of another model, in place of one fitted on `frame`.
     Raises `TrainingRefused` for fewer than `min_rows` rows or a single outcome, `ConfigError` or `ModelMismatch` for
@@ -256,13 +280,15 @@ def train(
     directions = monotone_signs(encoding, monotone)
     booster = fit_booster(encode(frame, encoding), outcome, parameters, monotone=directions, threads=threads)
     share = float(outcome.mean(dtype=np.float64))
-    model = Model(booster, encoding, Calibrator(), parameters, tuple(features), target, share, len(outcome))
+    curve = None
+    if RULE_SCORE in frame.columns:
+        is_blended = is_blended and RULE_SCORE in encoding.names
+        curve = fit_rule_curve(frame[RULE_SCORE].to_numpy(), outcome, is_blended=is_blended)
+    model = Model(booster, encoding, Calibrator(), parameters, tuple(features), target, share, len(outcome), curve)
     if validation is None or calibration == "none":
         return model
     margins = model.margins(validation)
     fitted = fit_calibrator(margins, outcomes(validation, target), choice=calibration, seed=parameters.seed)
-    if level is not None:
-        fitted = to_share(fitted, model.margins(level), float(outcomes(level, target).mean(dtype=np.float64)))
     return replace(model, calibrator=fitted)
 
 

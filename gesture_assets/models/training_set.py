@@ -4,22 +4,21 @@ Belongs here: choosing the as-of days, putting features, rule score, label and p
 labels (`labels.py`), the parts themselves (`splits.py`), training (`training.py`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import date, timedelta
 
 import narwhals as nw
 
 from gesture_assets.errors import TrainingRefused, listing
-from gesture_assets.features.user_features import KEY, NameStep, unnamed
+from gesture_assets.features.user_features import KEY
 from gesture_assets.frames import Frame
 from gesture_assets.models.labels import HORIZON_DAYS
-from gesture_assets.models.splits import SHARES, Shares, persons, random_split, time_split
+from gesture_assets.models.rule_curve import RULE_SCORE
 
 # Two days a fortnight apart share half of a month's window: closer ones repeat each other's rows rather than add some.
 DAYS_APART = 14
-LEAST_DAYS = 3  # one each to train, calibrate and test on
+LEAST_DAYS = 3  # two to learn from and one to be judged on
 MOST_DAYS = 8
-RULE_SCORE = "rule_score"
 
 
 def training_days(
@@ -53,34 +52,6 @@ def training_days(
             "or train on a later day",
         )
     return tuple(sorted(chosen))
-
-
-def training_set(
-    features: Frame,
-    labels: Frame,
-    days: Sequence[date],
-    *,
-    rule_scores: Frame | None = None,
-    shares: Shares = SHARES,
-    embargo: int | None = None,
-    validation_days: int = 1,
-    seed: int = 42,
-    name_step: NameStep = unnamed,
-) -> Frame:
-    """The eligible rows of `features` on `days` with `person_id`, `label`, `matures_on`, `split` and `random_split`.
-
-    Ordered by day and user. `labels` are those of `labels.labels`: they are read several times, so they should be a
-    table and not a long query. With `rule_scores` the rules' score of the day stands in `rule_score`, as an input like
-    any other. `name_step` names parts of the query.
-    """
-    eligible = labels.filter(nw.col("is_eligible"))
-    drawn = name_step("persons", persons(eligible, seed=seed))
-    by_time = time_split(eligible, days, shares=shares, embargo=embargo, validation_days=validation_days, drawn=drawn)
-    by_time = name_step("parts_by_time", by_time)
-    placed = name_step("parts", random_split(by_time, shares=shares, drawn=drawn))
-    outcomes = placed.select(*KEY, "person_id", "label", "matures_on", "split", "random_split")
-    rows = with_rule_score(features, rule_scores) if rule_scores is not None else features
-    return rows.join(outcomes, on=list(KEY), how="inner").sort(*KEY)
 
 
 def with_rule_score(features: Frame, rule_scores: Frame) -> Frame:

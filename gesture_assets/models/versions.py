@@ -40,8 +40,9 @@ def save_version(
     model.save(part)
     for name, content in ((CARD, card), (FIGURES, figures)):
         (part / name).write_text(json.dumps(content, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
-    tested.drop("person_id", "label").write_parquet(part / TESTED)
-    tested.select("user_id", "feature_date", "person_id", "label").write_parquet(part / OUTCOMES)
+    outcome = ["person_id", "label", "probability"]
+    tested.drop(outcome).write_parquet(part / TESTED)
+    tested.select("user_id", "feature_date", *outcome).write_parquet(part / OUTCOMES)
     if not target.exists():  # the same training in the same second has the same files
         part.replace(target)
     return target
@@ -91,6 +92,8 @@ def largest_difference(folder: Path, version: str, figures: Mapping[str, float])
 def judged_rows(folder: Path, version: str) -> pl.DataFrame:
     """The rows that the version was judged by, with every feature that a model may read, `person_id` and `label`.
 
+    `probability` is what it was judged by: that of a model of other persons' earlier days.
+
     Raises `ModelMismatch` for a version that was trained before these rows were kept.
     """
     path = folder / version
@@ -121,4 +124,18 @@ def require_features(model: Model, features: Sequence[str], *, version: str) -> 
             found=f"{len(set(features))} features without {listing(missing)}",
             where="user_features",
             next_step="gesture train: the features have changed since",
+        )
+
+
+def require_curve(model: Model, *, version: str) -> None:
+    """Refuse a model that does not know what points mean: the score of whom it does not score would be on another
+    scale.
+    """
+    if model.curve is None:
+        raise ModelMismatch(
+            f"The model {version} cannot score a day by itself.",
+            expected="a model that was trained on rows with the points of the rules",
+            found="one without",
+            where="the model's files",
+            next_step="train another:  gesture train",
         )

@@ -8,12 +8,51 @@ from model_scores where as_of_date = (select max(as_of_date) from rule_scores);
 comment on view analytics.current_model_scores is
 'One row per user whom the champion scored on the newest day. prediction_time: when the score went live (UTC).';
 
-create or replace view analytics.current_intent_scores as
-select as_of_date, user_id, score, source, scale, rule_score, model_score, difference, is_disagreement, fallback_reason
-from intent_scores where as_of_date = (select max(as_of_date) from intent_scores)
-order by score desc nulls last, probability desc nulls last, user_id;
-comment on view analytics.current_intent_scores is
-'One row per user: rules and model side by side on the newest day, how far they are apart, and the score to act on.';
+create or replace view analytics.current_scores as
+with reasons as (
+    select as_of_date, user_id, string_agg(sentence, '; ' order by place) as by_model
+    from score_reasons where direction = 'up' and place <= 3 and as_of_date = (select max(as_of_date) from intent_scores)
+    group by all
+)
+select as_of_date, user_id, intent.score, scale, probability, source, rule_score, model_score, difference,
+    is_disagreement, fallback_reason, band, coalesce(by_model, explanation) as explanation, last_event_at, model_version,
+    intent.rule_set_version
+from intent_scores as intent join rule_scores using (as_of_date, user_id) left join reasons using (as_of_date, user_id)
+where as_of_date = (select max(as_of_date) from intent_scores)
+order by intent.score desc nulls last, probability desc nulls last, last_event_at desc nulls last, user_id;
+comment on view analytics.current_scores is
+'One row per user: the score to act on of the newest day, why, and the scores of rules and model beside it.';
+
+create or replace view analytics.call_list as
+select (row_number() over (
+        order by score desc, probability desc nulls last, last_event_at desc nulls last, user_id))::integer as rank,
+    * exclude (difference, is_disagreement, fallback_reason)
+from analytics.current_scores
+where score is not null and (
+    coalesce(fallback_reason not in ('already_converted', 'undated_purchase'), true)
+    or exists (from rule_sets where rule_sets.as_of_date = current_scores.as_of_date
+        and json_extract_string(content, '$.call_list') = 'everybody'))
+order by rank;
+comment on view analytics.call_list is
+'Whom to call first, the whole list of the newest day: one row per user who can still do what the label means.';
+
+create or replace view analytics.left_out_of_call_list as
+select as_of_date, fallback_reason as reason, count(*) as users
+from intent_scores where score is not null and fallback_reason in ('already_converted', 'undated_purchase')
+    and not exists (from rule_sets where rule_sets.as_of_date = intent_scores.as_of_date
+        and json_extract_string(content, '$.call_list') = 'everybody')
+group by all order by all;
+comment on view analytics.left_out_of_call_list is
+'One row per day and reason: how many users with a score are not called, because they have done it already.';
+
+create or replace view analytics.current_top_users as
+select * from top_users where as_of_date = (select max(as_of_date) from intent_scores) order by rank;
+comment on view analytics.current_top_users is 'The head of the call list of the newest day, with the way into the CRM.';
+
+create or replace view analytics.user_360 as
+select scores.score, scores.scale, scores.band, scores.explanation, features.*
+from analytics.current_features as features join analytics.current_scores as scores using (as_of_date, user_id);
+comment on view analytics.user_360 is 'One row per user: the score to act on, reasons and features of the newest day.';
 
 create or replace view analytics.reason_codes as
 with inputs as (
@@ -25,6 +64,9 @@ from (
     -- The flags of GESTURE_MISSING_NUMBERS=imputed.
     union all select 'imputed_' || feature, 'Not known: ' || meaning from inputs
     where type in ('SMALLINT', 'INTEGER', 'BIGINT', 'DOUBLE')
+    -- What a rule adds to a model that stands on them; the rules of every set that ever scored.
+    union all select 'rule:' || (rule->>'id'), arg_max(rule->>'because', as_of_date)
+    from (select as_of_date, unnest(content->'$.rules[*]') as rule from rule_sets) group by 1
 )
 union all values ('R-000000', null, 'Where every score starts, and all that is not listed.');
 comment on view analytics.reason_codes is 'One row per reason code of score_reasons: the same in every model.';

@@ -19,6 +19,7 @@ from gesture_assets.events.tables import DAILY_ACTIVITY, RAW_EVENTS
 from gesture_assets.features.tables import USER_FEATURES
 from gesture_assets.frames import to_polars
 from gesture_assets.models import labels
+from gesture_assets.models.splits import TEST, TRAIN
 from gesture_assets.models.tables import FEATURE_IMPORTANCE, MODEL_SCORES, NO_CHAMPION, TRAINING_SET
 from gesture_assets.models.training import Model
 from gesture_assets.models.versions import card_of, load_version
@@ -114,8 +115,8 @@ def _freeze(night: Night, folder: Path, model: Model) -> None:
     trained_on = date.fromisoformat(str(card_of(folder.parent, folder.name)["as_of_date"]))
     placed = to_polars(night.select(TRAINING_SET, f"{PARTITION} = date '{trained_on}'"))
     placed = placed.sort("feature_date", "user_id")
-    rows = training_frame(night, placed, model.features, parts_of=("train", "test"))
-    train, test = (rows.filter(pl.col("split") == part) for part in ("train", "test"))
+    rows = training_frame(night, placed, model.features)
+    train, test = rows.filter(pl.col("split") != TEST), rows.filter(pl.col("split") != TRAIN)
     test = test.select("feature_date", "label", probability=pl.Series(model.probabilities(test)))
     features = freeze(nw.from_native(train.lazy()), model.features, day="feature_date")
     scores = freeze(nw.from_native(test.lazy()), ["probability"], day="feature_date", is_score=True).to_frame()

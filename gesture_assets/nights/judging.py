@@ -12,9 +12,11 @@ from datetime import timedelta
 import polars as pl
 
 from gesture_assets.errors import ModelMismatch
-from gesture_assets.models import scoring, versions
-from gesture_assets.models.behaviour import behaviours
+from gesture_assets.models import scoring, splits, versions
+from gesture_assets.models.behaviour import Behaviour, behaviours
+from gesture_assets.models.calibration import Calibrator, Floats
 from gesture_assets.models.churn import Churn, churn
+from gesture_assets.models.cross_fitting import calibrated, cross_calibrated, out_of_fold
 from gesture_assets.models.evaluation import (
     Comparison,
     Evaluation,
@@ -22,19 +24,25 @@ from gesture_assets.models.evaluation import (
     best_threshold,
     compare,
     evaluate,
+    importance,
     learning_curve,
 )
-from gesture_assets.models.judgement import RULES, WITHOUT_RULES, beside_rows, decide, evaluation_rows
-from gesture_assets.models.tables import (
-    SPLITS,
+from gesture_assets.models.judgement import (
+    RULES,
+    WITHOUT_RULES,
+    beside_rows,
+    decide,
+    evaluation_rows,
+    intent_events,
 )
+from gesture_assets.models.leakage import importance_drops
+from gesture_assets.models.measures import CALIBRATION
+from gesture_assets.models.parameters import Parameters
+from gesture_assets.models.rule_curve import RULE_SCORE
 from gesture_assets.models.training import Model
-from gesture_assets.models.training_set import RULE_SCORE
 from gesture_assets.nights.night import Night
 from gesture_assets.nights.rules import rule_set_of
-from gesture_assets.nights.training_rows import (
-    model_inputs,
-)
+from gesture_assets.nights.training_rows import input_names, model_inputs
 from gesture_assets.nights.workshop import Candidate, Workshop
 from gesture_assets.records import activations
 from gesture_assets.settings import Settings
@@ -42,14 +50,20 @@ from gesture_assets.vocabulary.scoring import SEGMENTS
 
 log = logging.getLogger(__name__)
 
+MARGIN = Calibrator()  # margins as probabilities: they rank alike
+
 
 @dataclass(frozen=True)
 class Judgement:
-    """How good a model is, what stands beside it on the same test rows, and what follows."""
+    """How good a model is, what stands beside it on the same test rows, and what follows.
+
+    `probabilities` are those that calibration was measured on, by calibrators of other persons; `weights` what the
+    model goes by on these rows (`importance`).
+    """
 
     parts: Mapping[str, Evaluation]
-    against_rules: Comparison
-    without_rules: Comparison
+    probabilities: Floats
+    weights: pl.DataFrame
     curve: LearningCurve
     rows: pl.DataFrame
     champion: str | None
@@ -69,18 +83,27 @@ class Judgement:
 
 
 def judge(shop: Workshop, candidate: Candidate) -> Judgement:
-    """Hold the candidate against the champion, the rules, and document 003's random split."""
-    night, model, test = shop.night, candidate.model, shop.pieces["test"]
+    """Hold the candidate against what serves, a model or the rules, and against document 003's random split."""
+    night, test, own = shop.night, candidate.judged.rows, candidate.probabilities
     champion = activations.champion(night.session.connection, shop.day + timedelta(days=1))
     champion = shop.source["parent_version"] if candidate.is_again else champion
     served = usable_model(night, champion)
-    parts, against_rules, without_rules, curve = _beside(shop, candidate)
-    behaved = behaviours(model, test, segments=SEGMENTS)
-    comparison = served and compare(
-        test["label"], served.probabilities(test), model.probabilities(test), groups=test["person_id"]
+    label, groups = test["label"], test["person_id"]
+    against_rules = compare(label, _points(test), own, groups=groups)
+    comparison = compare(label, served.probabilities(test), own, groups=groups) if served else against_rules
+    behaved = behaviours(candidate.model, test, event_types=intent_events(shop.taught), segments=SEGMENTS)
+    names = input_names(night.settings)
+    weights = importance(candidate.model, test, label, names=names)
+    behaved.append(_carries_the_later_days(importance(candidate.model, shop.taught, shop.taught["label"]), weights))
+    is_promoted, because = decide(
+        behaved,
+        comparison,
+        champion if served else None,
+        against_rules=against_rules,
+        churned=served and _churn(night.settings, test, served, candidate.model),
+        forced=shop.options.force_reason,
     )
-    moved = served and _churn(night.settings, test, served, model)
-    is_promoted, because = decide(behaved, comparison, champion, churned=moved, forced=shop.options.force_reason)
+    parts, without_rules, curve = _beside(shop, candidate)
     beside = beside_rows(
         candidate.version,
         against_rules=against_rules,
@@ -90,8 +113,11 @@ def judge(shop: Workshop, candidate: Candidate) -> Judgement:
     )
     rows = pl.concat([evaluation_rows(candidate.version, parts, behaved), beside], how="diagonal")
     if served and champion:
-        rows = pl.concat([rows, evaluation_rows(champion, {"test": _evaluated(served, test)})], how="diagonal")
-    judgement = Judgement(parts, against_rules, without_rules, curve, rows, champion, is_promoted, because)
+        rows = pl.concat(
+            [rows, evaluation_rows(champion, {"test": _evaluated(test, served.probabilities(test))})], how="diagonal"
+        )
+    honest = cross_calibrated(candidate.model, candidate.judged)
+    judgement = Judgement(parts, honest, weights, curve, rows, champion, is_promoted, because)
     if not shop.source:
         return judgement
     repeated = shop.options.from_version
@@ -100,27 +126,57 @@ def judge(shop: Workshop, candidate: Candidate) -> Judgement:
     return replace(judgement, because=f"{because}; {equals} {repeated}, {differs}")
 
 
-def _beside(
-    shop: Workshop, candidate: Candidate
-) -> tuple[dict[str, Evaluation], Comparison, Comparison, LearningCurve]:
+def _beside(shop: Workshop, candidate: Candidate) -> tuple[dict[str, Evaluation], Comparison, LearningCurve]:
     """The model on every part; document 003's random split, the rules alone, and a model that does not read them."""
-    model, parameters, test = candidate.model, candidate.parameters, shop.pieces["test"]
-    by_chance = {part: shop.frame.filter(pl.col("random_split") == part) for part in SPLITS}
+    model, parameters, test = candidate.model, candidate.parameters, candidate.judged.rows
+    by_chance = {part: shop.frame.filter(pl.col("random_split") == part) for part in splits.PARTS}
+    chance = shop.fit(by_chance["train"], parameters, validation=by_chance["validation"])
     others = [name for name in shop.inputs if name != RULE_SCORE]
-    alone = shop.train(parameters, inputs=others, level=shop.everybody)
-    points = test[RULE_SCORE].fill_null(0) / 100
-    label, groups, own = test["label"], test["person_id"], model.probabilities(test)
-    without_members = replace(model, members={}).probabilities(test)  # beside a model that has no members either
-    parts = {part: _evaluated(model, rows) for part, rows in shop.pieces.items()}
-    parts["random_test"] = _evaluated(shop.train(parameters, pieces=by_chance), by_chance["test"])
-    parts[RULES] = evaluate(label, points, groups=groups)
-    parts[WITHOUT_RULES] = _evaluated(alone, test)
-    return (
-        parts,
-        compare(label, points, own, groups=groups),
-        compare(label, alone.probabilities(test), without_members, groups=groups),
-        learning_curve(shop.pieces["train"], "label", shop.inputs, test, parameters=parameters),
+    alone = shop.cross_fitted(parameters, inputs=others)
+    without = calibrated(shop.fit(shop.taught, parameters, inputs=others), alone)
+    without = without.probabilities_of(alone.margins, alone.scopes)
+    parts = {
+        "train": _evaluated(shop.taught, model.probabilities(shop.taught)),
+        "test": _judged(candidate),
+        "random_test": _evaluated(by_chance["test"], chance.probabilities(by_chance["test"])),
+        RULES: evaluate(test["label"], _points(test), groups=test["person_id"]),
+        WITHOUT_RULES: _evaluated(test, without),
+    }
+    plain = candidate.judged if not model.members else shop.cross_fitted(parameters)  # beside one without members
+    own = calibrated(replace(model, members={}), plain)
+    gain = compare(test["label"], without, own.probabilities_of(plain.margins, plain.scopes), groups=test["person_id"])
+    return parts, gain, _curve(shop, parameters)
+
+
+def _curve(shop: Workshop, parameters: Parameters) -> LearningCurve:
+    """What growing parts of the rows bring on the last day, whose rows are asked out of fold."""
+    last = shop.frame.filter(pl.col("split") == splits.TEST)
+
+    def predicted_from(part: pl.DataFrame) -> Floats:
+        rows = pl.concat([part.with_columns(split=pl.lit(splits.TRAIN)), last])
+        judged = out_of_fold(rows, lambda learnt: shop.fit(learnt, parameters))
+        return MARGIN.probabilities(judged.margins)
+
+    return learning_curve(shop.taught, "label", last, predicted_from)
+
+
+def _carries_the_later_days(taught: pl.DataFrame, judged: pl.DataFrame) -> Behaviour:
+    """What carries the model on the rows it learnt from carries it later too: else it knew something that ran out."""
+    shares = [dict(weights.select("feature", "permutation").iter_rows()) for weights in (taught, judged)]
+    drops = importance_drops(*shares)
+    return Behaviour(
+        "what_carries_the_training_carries_later_days",
+        not drops,
+        float(len(drops)),
+        0.0,
+        "WARN",
+        "; ".join(f"{name}: {why}" for name, why in drops.items()) or "no feature loses its weight",
+        len(judged),
     )
+
+
+def _points(rows: pl.DataFrame) -> pl.Series:
+    return rows[RULE_SCORE].fill_null(0) / 100
 
 
 def usable_model(night: Night, version: str | None) -> Model | None:
@@ -130,6 +186,7 @@ def usable_model(night: Night, version: str | None) -> Model | None:
     try:
         model = versions.load_version(night.settings.models, version)
         versions.require_features(model, model_inputs(night.settings), version=version)
+        versions.require_curve(model, version=version)
     except ModelMismatch as error:
         log.warning(str(error))
         return None
@@ -143,8 +200,7 @@ def _churn(settings: Settings, test: pl.DataFrame, before: Model, after: Model) 
     return churn(scores[0], scores[1], rule_set_of(settings).bands, budget=settings.churn_budget)
 
 
-def _evaluated(model: Model, rows: pl.DataFrame) -> Evaluation:
-    probabilities = model.probabilities(rows)
+def _evaluated(rows: pl.DataFrame, probabilities: Floats) -> Evaluation:
     return evaluate(
         rows["label"],
         probabilities,
@@ -152,3 +208,15 @@ def _evaluated(model: Model, rows: pl.DataFrame) -> Evaluation:
         threshold=best_threshold(rows["label"], probabilities),
         groups=rows["person_id"],
     )
+
+
+def _judged(candidate: Candidate) -> Evaluation:
+    """The candidate on the rows that judge: ranking by its own calibrator, calibration by those of other persons.
+
+    Its calibrator was fitted on these rows. That changes no rank, but would flatter how well it is calibrated.
+    """
+    rows = candidate.judged.rows
+    found = _evaluated(rows, candidate.probabilities)
+    honest = evaluate(rows["label"], cross_calibrated(candidate.model, candidate.judged), groups=rows["person_id"])
+    metrics = found.metrics | {name: honest.metrics[name] for name in CALIBRATION}
+    return replace(found, metrics=metrics, reliability=honest.reliability, probability_sum=honest.probability_sum)

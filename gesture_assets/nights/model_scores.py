@@ -16,24 +16,29 @@ from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.features.tables import USER_FEATURES
 from gesture_assets.frames import Frame, to_polars
 from gesture_assets.models import labels, reasons, scoring
+from gesture_assets.models.call_list import call_list, left_out
 from gesture_assets.models.tables import (
+    EVERYBODY,
     INTENT_SCORES,
     MODEL_EXCLUSIONS,
     MODEL_SCORES,
     NO_CHAMPION,
     SCORE_REASONS,
+    TOP_USERS,
     UNAVAILABLE,
 )
 from gesture_assets.models.training import Model
 from gesture_assets.nights.judging import usable_model
 from gesture_assets.nights.night import Days, Night
+from gesture_assets.nights.rules import rule_set_of
 from gesture_assets.nights.steps import Built, Markdown, Step
 from gesture_assets.nights.training_rows import features_on, input_names
 from gesture_assets.records import activations
 from gesture_assets.reports.plots import distribution
-from gesture_assets.rules.tables import RULE_SCORES
+from gesture_assets.rules.tables import RULE_CONTRIBUTIONS, RULE_SCORES
 
 USERS_AT_ONCE = 200_000
+CURVES = {PARTITION: pl.Date, "slope": pl.Float64, "intercept": pl.Float64}
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ def _explained(night: Night, serving: Champions, candidates: Frame) -> Iterator[
     yield night.table(SCORE_REASONS)
     names = input_names(night.settings)
     for day, version, model, part in _eligible(night, serving, candidates):
-        for contributions in reasons.reasons(model, part):
+        for contributions in reasons.reasons(model, part, _by_rule(night, day, part) if model.blend else None):
             sentences = reasons.sentences(contributions, names)
             renamed = sentences.rename({"value": "feature_value", "code": "reason_code"})
             yield night.table(
@@ -140,10 +145,43 @@ def _explained(night: Night, serving: Champions, candidates: Frame) -> Iterator[
             )
 
 
+def _by_rule(night: Night, day: date, part: pl.DataFrame) -> pl.DataFrame:
+    """What each rule added to the points of the users of `part`."""
+    users = night.session.set_aside("explained", nw.from_native(part.select("user_id").lazy()))
+    rows = night.read(RULE_CONTRIBUTIONS, on=day).join(users, on="user_id", how="semi")
+    return to_polars(rows.select("user_id", "rule_id", "points", "value", "because"))
+
+
 def intent_scores(night: Night, days: Days) -> Built:
     """Put rules and model side by side, and choose the score to act on."""
-    scores = scoring.intent_scores(*map(night.read_window, (RULE_SCORES, MODEL_SCORES, MODEL_EXCLUSIONS)))
-    return Built({INTENT_SCORES: scores})
+    curves = nw.from_native(pl.LazyFrame(_curves(night), schema=CURVES, orient="row"))
+    rules, scores, excluded = map(night.read_window, (RULE_SCORES, MODEL_SCORES, MODEL_EXCLUSIONS))
+    curves = night.session.set_aside("rule_curves", curves)
+    return Built({INTENT_SCORES: scoring.intent_scores(rules, scores, excluded, curves)})
+
+
+def _curves(night: Night) -> list[tuple[date, float, float]]:
+    """What points mean as a probability on each day with a model: by the curve of that model."""
+    models = {day: champion.model for day, champion in champions(night).items()}
+    curves = {day: model.curve for day, model in models.items() if model and model.curve}
+    return [(day, curve.slope, curve.intercept) for day, curve in curves.items()]
+
+
+def top_users(night: Night, days: Days) -> Built:
+    """The head of the call list, and how many are left out of it because they have done what it is about."""
+    intent, who = night.read_window(INTENT_SCORES), night.read_window(USER_FEATURES)
+    rules, reasons = map(night.read_window, (RULE_SCORES, SCORE_REASONS))
+    lists_everybody = rule_set_of(night.settings).call_list == EVERYBODY
+    listed = call_list(intent, rules, reasons, night.settings.top_users, lists_everybody=lists_everybody)
+    listed = listed.join(
+        who.select(PARTITION, "user_id", "mailchimp_id", "country"), on=[PARTITION, "user_id"], how="left"
+    )
+    newest = left_out(intent.filter(nw.col(PARTITION) == nw.lit(days[-1]).cast(nw.Date))).collect().rows()
+    said = "; ".join(f"{reason}: {users}" for _, reason, users in newest) or "nobody"
+    return Built(
+        {TOP_USERS: listed.select(*TOP_USERS.column_names)},
+        notes={"left_out": "nobody: the rule set lists everybody" if lists_everybody else said},
+    )
 
 
 STEPS = (
@@ -154,5 +192,6 @@ STEPS = (
         sources=_made_of,
         kinds={MODEL_SCORES.name: ("xgboost",)},
     ),
-    Step("intent_scores", intent_scores, (INTENT_SCORES,)),
+    Step("intent_scores", intent_scores, (INTENT_SCORES,), sources=_made_of),
+    Step("top_users", top_users, (TOP_USERS,)),
 )

@@ -1,4 +1,4 @@
-"""Steps of rule scores: the scores, their parts, and the ranked list.
+"""Steps of rule scores: the scores and their parts.
 
 Belongs here: reading features, scoring them by the rule set. Does not belong here: what a rule is worth (`rules/`).
 """
@@ -24,8 +24,8 @@ from gesture_assets.nights.steps import Built, ColumnSources, Step
 from gesture_assets.records import audit_log
 from gesture_assets.rules.column_sources import score_sources
 from gesture_assets.rules.rule_set import RuleSet, load_rule_set
-from gesture_assets.rules.scorer import KEYS, rank, score, suppressions
-from gesture_assets.rules.tables import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SETS, TOP_USERS
+from gesture_assets.rules.scorer import KEYS, score, suppressions
+from gesture_assets.rules.tables import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SETS
 from gesture_assets.settings import Settings
 from gesture_assets.sources.suppressed import read_suppressed
 from gesture_assets.warehouse import ledger
@@ -160,13 +160,6 @@ def _rule_sets(days: Days, rules: RuleSet) -> Frame:
     )
 
 
-def top_users(night: Night, days: Days) -> Built:
-    """Rank everybody and keep the top of the list."""
-    who = night.read_window(USER_FEATURES).select(PARTITION, "user_id", "mailchimp_id", "country")
-    ranked = rank(night.read_window(RULE_SCORES), night.settings.top_users)
-    return Built({TOP_USERS: ranked.join(who, on=[PARTITION, "user_id"], how="left").select(*TOP_USERS.column_names)})
-
-
 STEPS = (
     Step(
         "rule_scores",
@@ -179,5 +172,4 @@ STEPS = (
         code_version=_code_version,
         kinds={RULE_SETS.name: ("toml",)},
     ),
-    Step("top_users", top_users, (TOP_USERS,)),
 )

@@ -16,12 +16,11 @@ from gesture_assets.errors import ConfigError
 from gesture_assets.features.tables import USER_FEATURES
 from gesture_assets.frames import to_polars
 from gesture_assets.models import leakage, reasons, splits, tuning, versions
-from gesture_assets.models.evaluation import (
-    Evaluation,
-    importance,
-)
+from gesture_assets.models.cross_fitting import calibrated
+from gesture_assets.models.evaluation import Evaluation
 from gesture_assets.models.judgement import directions
-from gesture_assets.models.segments import Segment, with_segments
+from gesture_assets.models.parameters import RECIPES
+from gesture_assets.models.segments import Segment, judged_segments
 from gesture_assets.models.tables import (
     CANDIDATE_MODEL,
     FEATURE_IMPORTANCE,
@@ -35,7 +34,6 @@ from gesture_assets.nights.judging import Judgement, judge
 from gesture_assets.nights.night import Days, Night
 from gesture_assets.nights.steps import Built, Markdown, Step
 from gesture_assets.nights.training_rows import (
-    input_names,
     model_inputs,
     newest_date,
     outcomes,
@@ -61,12 +59,14 @@ def training_set(night: Night, days: Days) -> Built:
     feature_days = _feature_days(source) or training_days(live, known_until=day, horizon=horizon)
     eligible = outcomes(night, feature_days, day, horizon).filter(nw.col("is_eligible"))
     rows = to_polars(eligible.select(PARTITION, "user_id", "person_id", "matures_on", "label"))
-    by_time = splits.time_split(nw.from_native(rows.lazy()), feature_days)
-    placed = splits.random_split(by_time).sort(PARTITION, "user_id").collect()
+    by_time = splits.crossed_split(rows.sort(PARTITION, "user_id"), feature_days)
+    placed = splits.random_split(nw.from_native(by_time.lazy())).sort(PARTITION, "user_id").collect()
     parts = pl.DataFrame(placed.to_native()).rename({PARTITION: "feature_date"})
     parts = parts.with_columns(pl.lit(day).alias(PARTITION)).select(*TRAINING_SET.column_names)
     inputs = _inputs(settings, source)
-    screened = leakage.screen(training_frame(night, parts, inputs, parts_of=("train",)), "label", inputs)
+    taught = training_frame(night, parts.filter(pl.col("split") != splits.TEST), inputs)
+    # What a row may know ends with its own day, not with that of the training.
+    screened = leakage.screen(taught.with_columns(pl.col("feature_date").alias(PARTITION)), "label", inputs)
     screened = screened.with_columns(pl.lit(day).alias(PARTITION)).select(*FEATURE_SCREENING.column_names)
     return Built(
         {TRAINING_SET: nw.from_native(parts.lazy()), FEATURE_SCREENING: nw.from_native(screened.lazy())},
@@ -74,6 +74,7 @@ def training_set(night: Night, days: Days) -> Built:
             "feature_days": ", ".join(map(str, feature_days)),
             "eligible": len(parts),
             "buyers": int(parts["label"].sum()),
+            "judged_by": int(parts.filter(pl.col("split") != splits.TRAIN)["label"].sum()),
             "suspects": ", ".join(screened.filter(pl.col("verdict") != "fine")["feature"]) or "none",
         },
     )
@@ -124,11 +125,11 @@ def candidate_model(night: Night, days: Days) -> Built:
         if source:
             tracking.log(run_id, tags={REPRODUCED: judgement.because})
         card = source if candidate.is_again else _card(shop, candidate, judgement, run_id)
-        test = shop.pieces["test"]
-        weights = importance(candidate.model, test, test["label"], names=input_names(settings))
+        test = candidate.judged.rows
+        weights = judgement.weights
         pictures = model_pictures(
             test["label"],
-            candidate.model.probabilities(test),
+            judgement.probabilities,
             judgement.parts["test"],
             weights,
             judgement.curve,
@@ -170,19 +171,34 @@ def candidate_model(night: Night, days: Days) -> Built:
 def _candidate(shop: Workshop, tracking: Tracking, run_id: str) -> Candidate:
     """Train, after a search where one was asked for, and with models of segments where the settings say so."""
     own = {**json.loads(shop.source.get("parameters", "{}")), **shop.options.parameters}
-    parameters = Parameters(seed=shop.options.seed).overridden(own)
+    parameters = RECIPES[shop.recipe].overridden({"seed": shop.options.seed, **own})
     if shop.options.tune:
         parameters = _tuned(shop, tracking, run_id, parameters)
-    model = shop.train(parameters, level=shop.everybody)
-    segments: dict[str, Segment] = {}
-    if column := shop.segment_column:
-        monotone = directions(shop.inputs)
-        model, segments = with_segments(model, column, shop.pieces, shop.everybody, monotone=monotone)
+    segments = _segments(shop, parameters)
+    scopes = [scope for scope, segment in segments.items() if segment.is_own]
+    model = shop.fit(shop.taught, parameters, scopes=scopes, min_rows=shop.night.settings.min_training_samples)
+    judged = shop.cross_fitted(parameters, scopes=scopes)
+    model = calibrated(model, judged)
     seconds = tracking.seconds(run_id)
     is_again = model.fingerprint == shop.source.get("fingerprint")
     version = versions.version_name(shop.night.session.run.now, model.fingerprint)
     version = shop.options.from_version if is_again else version
-    return Candidate(model, version, parameters, segments, is_again, seconds)
+    return Candidate(model, judged, version, parameters, segments, is_again, seconds)
+
+
+def _segments(shop: Workshop, parameters: Parameters) -> dict[str, Segment]:
+    """Which segments have a model of their own, decided on persons of one fold; none where no column is asked for."""
+    if not shop.segment_column:
+        return {}
+    rows, asked = _learnt_and_asked(shop)
+    monotone = directions(shop.inputs)
+    return judged_segments(shop.fit(rows, parameters), shop.segment_column, rows, asked, monotone=monotone)
+
+
+def _learnt_and_asked(shop: Workshop) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows to learn from, by persons: four folds, and the fifth that choices before the training are asked of."""
+    is_asked = pl.col("fold") == 1
+    return shop.taught.filter(~is_asked), shop.taught.filter(is_asked)
 
 
 def _card(shop: Workshop, candidate: Candidate, judgement: Judgement, run_id: str) -> Card:
@@ -197,13 +213,15 @@ def _card(shop: Workshop, candidate: Candidate, judgement: Judgement, run_id: st
         "features": json.dumps(model.features),
         "rule_set_version": _rule_set_version(shop),
         "parameters": json.dumps(candidate.parameters.as_dict(), sort_keys=True),
+        "recipe": shop.recipe,
+        "rule_weight": model.curve.weight if model.curve else 0.0,
         "code_version": metadata.version("gesture_assets"),
         "calibration": model.calibrator.method,
         "feature_days": json.dumps([str(day) for day in shop.parts["feature_date"].unique().sort()]),
         "horizon_days": shop.source.get("horizon_days", settings.label_horizon_days),
-        "training_samples": len(shop.pieces["train"]),
-        "validation_samples": len(shop.pieces["validation"]),
-        "test_samples": len(shop.pieces["test"]),
+        "training_samples": len(shop.taught),
+        "validation_samples": len(candidate.judged.rows),
+        "test_samples": len(candidate.judged.rows),
         "base_rate": model.base_rate,
         "training_seconds": candidate.seconds,
         "data_verdict": judgement.curve.verdict,
@@ -222,9 +240,8 @@ def _keep(
 ) -> None:
     """Save the version's files and register it."""
     figures = {"test": judgement.figures, **judgement.summary, "model_version": candidate.version}
-    folder = versions.save_version(
-        candidate.model, card, shop.night.settings.models, figures=figures, tested=shop.pieces["test"]
-    )
+    tested = candidate.judged.rows.with_columns(probability=candidate.probabilities)
+    folder = versions.save_version(candidate.model, card, shop.night.settings.models, figures=figures, tested=tested)
     tracking.log(run_id, files=[folder])
     tracking.register(run_id, candidate.model, candidate.version)
 
@@ -262,9 +279,10 @@ def _tuned(shop: Workshop, tracking: Tracking, parent: str, parameters: Paramete
             figures = {"roc_auc": trial.roc_auc, "f1": trial.f1, "recall": trial.recall, "seconds": trial.seconds}
             tracking.log(run_id, parameters=trial.parameters.as_dict(), metrics=figures)
 
+    rows, asked = _learnt_and_asked(shop)
     search = tuning.tune(
-        shop.pieces["train"],
-        shop.pieces["validation"],
+        rows,
+        asked,
         "label",
         shop.inputs,
         parameters=parameters,

@@ -15,8 +15,8 @@ from gesture_assets.features.tables import USER_FEATURES
 from gesture_assets.frames import Frame, concat, to_polars
 from gesture_assets.models import labels
 from gesture_assets.models.matrix import FLAG
-from gesture_assets.models.tables import SPLITS
-from gesture_assets.models.training_set import RULE_SCORE, with_rule_score
+from gesture_assets.models.rule_curve import RULE_SCORE
+from gesture_assets.models.training_set import with_rule_score
 from gesture_assets.nights.night import Night, moments
 from gesture_assets.rules.tables import RULE_SCORES
 from gesture_assets.settings import Settings
@@ -70,13 +70,10 @@ def outcomes(night: Night, days: Collection[date], known_until: date, horizon: i
     return night.session.set_aside("outcomes", labelled)
 
 
-def training_frame(
-    night: Night, parts: pl.DataFrame, inputs: Sequence[str], *, parts_of: Sequence[str] = SPLITS
-) -> pl.DataFrame:
-    """The rows of `parts` that are in one of the parts, with their features, in order of day and user."""
-    wanted = parts.filter(pl.col("split").is_in(parts_of))
+def training_frame(night: Night, rows_of: pl.DataFrame, inputs: Sequence[str]) -> pl.DataFrame:
+    """`rows_of` (rows of a training set) with their features, in order of day and user."""
     frames: list[pl.DataFrame] = []
-    for (day,), rows in wanted.partition_by("feature_date", as_dict=True, maintain_order=True).items():
+    for (day,), rows in rows_of.partition_by("feature_date", as_dict=True, maintain_order=True).items():
         names = dict.fromkeys(("user_id", "mailchimp_id", *SEGMENTS, *inputs))
         frame = to_polars(features_on(night, day).select(*names))
         frames.append(rows.join(frame, on="user_id", how="inner", maintain_order="left"))

@@ -15,17 +15,13 @@ import polars as pl
 from pydantic import BaseModel, Field
 
 from gesture_assets.models import splits, tuning, versions
+from gesture_assets.models.calibration import Floats
+from gesture_assets.models.cross_fitting import OutOfFold, out_of_fold
 from gesture_assets.models.judgement import directions
-from gesture_assets.models.segments import Segment
-from gesture_assets.models.tables import (
-    SPLITS,
-)
+from gesture_assets.models.parameters import BLEND
+from gesture_assets.models.segments import Segment, with_members
 from gesture_assets.models.training import Model, Parameters, column_of, train
 from gesture_assets.nights.night import Night
-from gesture_assets.nights.training_rows import (
-    newest_date,
-    training_frame,
-)
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.scoring import Missing
 
@@ -55,7 +51,7 @@ class Training(Again):
 
 @dataclass(frozen=True)
 class Workshop:
-    """What a training works with: the day, the options, the version it repeats (if any), and the rows, by part."""
+    """What a training works with: the day, the options, the version it repeats (if any), and the rows."""
 
     night: Night
     day: date
@@ -66,9 +62,9 @@ class Workshop:
     inputs: tuple[str, ...]
 
     @cached_property
-    def pieces(self) -> dict[str, pl.DataFrame]:
-        """The rows of each part, by the split that decides."""
-        return {part: self.frame.filter(pl.col("split") == part) for part in SPLITS}
+    def taught(self) -> pl.DataFrame:
+        """The rows that the model learns from: those of every day before the last."""
+        return self.frame.filter(pl.col("split") != splits.TEST)
 
     @cached_property
     def data_hash(self) -> str:
@@ -90,42 +86,58 @@ class Workshop:
         return self.night.settings.segment_models
 
     @cached_property
-    def everybody(self) -> pl.DataFrame:
-        """Everybody on the day that calibrates, but those who are tested on."""
-        newest = newest_date(self.parts.filter(pl.col("split") == "validation")["feature_date"])
-        rows = splits.not_tested(self.parts, newest, day_column="feature_date")
-        return training_frame(self.night, rows, self.inputs, parts_of=(*SPLITS, splits.LEFT_OUT))
+    def recipe(self) -> str:
+        """What the training begins with: that of the version trained once more, or the setting's."""
+        return self.source.get("recipe") or self.night.settings.model_recipe
 
-    def train(
+    def fit(
         self,
+        rows: pl.DataFrame,
         parameters: Parameters,
         *,
-        pieces: Mapping[str, pl.DataFrame] | None = None,
         inputs: Sequence[str] | None = None,
-        level: pl.DataFrame | None = None,
+        scopes: Sequence[str] = (),
+        validation: pl.DataFrame | None = None,
+        min_rows: int = 1,
     ) -> Model:
-        """A model of the training part, calibrated on the validation part."""
-        rows, names = pieces or self.pieces, inputs or self.inputs
-        return train(
-            rows["train"],
+        """A model of `rows`, with members for `scopes`; calibrated on `validation`, if at all."""
+        names = inputs or self.inputs
+        model = train(
+            rows,
             "label",
             names,
             parameters=parameters,
-            validation=rows["validation"],
-            level=level,
+            validation=validation,
+            is_blended=self.recipe == BLEND,
             monotone=directions(names),
-            min_rows=self.night.settings.min_training_samples,
+            min_rows=min_rows,
             missing=self.missing,
         )
+        return with_members(model, scopes, rows, monotone=directions(names)) if scopes else model
+
+    def cross_fitted(
+        self, parameters: Parameters, *, inputs: Sequence[str] | None = None, scopes: Sequence[str] = ()
+    ) -> OutOfFold:
+        """What others' models say of the rows that judge."""
+        return out_of_fold(self.frame, lambda rows: self.fit(rows, parameters, inputs=inputs, scopes=scopes))
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained model under its name, with what is needed to judge it."""
+    """A trained model under its name, with what is needed to judge it.
+
+    `judged`: what others' models say of the rows that judge, `probabilities` what the model's calibrator makes of it.
+    """
 
     model: Model
+    judged: OutOfFold
     version: str
     parameters: Parameters
     segments: Mapping[str, Segment]
     is_again: bool  # the same model as the version that was trained once more
     seconds: float
+
+    @property
+    def probabilities(self) -> Floats:
+        """The probability of each judged row."""
+        return self.model.probabilities_of(self.judged.margins, self.judged.scopes)

@@ -90,7 +90,8 @@ class RuleSet(_Frozen):
     """Rules in file order, bands from the highest threshold down. Made by `parse_rule_set`, which checks the whole.
 
     `daily_cap`: how many events of one type and day count. `group_caps` and `total_cap`: the most points that a group,
-    or everything together, can bring; what is above is a contribution of its own, below 0.
+    or everything together, can bring; what is above is a contribution of its own, below 0. `call_list`: "everybody"
+    lists also who has done what the rules foretell; otherwise the call list leaves them out.
     """
 
     name: Name
@@ -101,6 +102,7 @@ class RuleSet(_Frozen):
     group_caps: dict[Group, Annotated[float, Field(gt=0, le=100)]] = {}
     total_cap: Annotated[float, Field(ge=1, le=100)] = NO_TOTAL_CAP
     suppress: Annotated[tuple[Suppression, ...], Field(strict=False)] = ()
+    call_list: Literal["everybody"] | None = None  # none is no part of the content: versions of before stay
 
     @property
     def version(self) -> str:

@@ -74,22 +74,23 @@ def suppressions(features: Frame, rules: Iterable[Suppression], listed: Frame | 
     return concat(matches).group_by(*KEYS).agg(nw.col("reason").min()) if matches else None
 
 
-def rank(scores: Frame, n: int) -> Frame:
+def rank(scores: Frame, n: int, *, finer: str = "score") -> Frame:
     """The `n` highest scores of each day with `rank` from 1: score, then latest activity, then id.
 
-    Suppressed users, who have no score, are left out.
+    Suppressed users, who have no score, are left out. `finer`: a column that tells equal scores apart before activity.
     """
-    order = ["score_down", "activity_down", "user_id"]
+    order = ["score_down", "finer_down", "activity_down", "user_id"]
     return (
         scores.filter(~nw.col("score").is_null())
         .with_columns(
             score_down=-nw.col("score"),
+            finer_down=-nw.col(finer).fill_null(0.0),
             activity_down=nw.col("last_event_at").rank("dense", descending=True).over("as_of_date").cast(nw.Int64),
         )
         .with_columns(nw.col("activity_down").fill_null(NEVER))
         .with_columns(rank=nw.col("user_id").cum_count().over("as_of_date", order_by=order).cast(nw.Int32))
         .filter(nw.col("rank") <= n)
-        .drop("score_down", "activity_down")
+        .drop("score_down", "finer_down", "activity_down")
         .sort("as_of_date", "rank")
     )
 

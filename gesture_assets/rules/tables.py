@@ -1,4 +1,4 @@
-"""Contracts of rule scores, their parts and the ranked list.
+"""Contracts of rule scores and their parts.
 
 Belongs here: tables that sales and analysts look at. Does not belong here: how a score is worked out
 (`scorer.py`).
@@ -146,46 +146,4 @@ RULE_CONTRIBUTIONS = Contract(
     ),
 )
 
-TOP_USERS = Contract(
-    name="top_users",
-    grain="One row per place of the day's ranked list.",
-    description="Whom to talk to first, and why: highest score, then latest activity, then id.",
-    group="scores",
-    owner=SCORING,
-    upstream=("user_features", "rule_scores", "rule_contributions"),
-    key=("rank",),
-    columns=(
-        AS_OF,
-        Column("rank", "INTEGER", "Place, from 1.", unit="place"),
-        USER,
-        Column("mailchimp_id", "BIGINT", "The way back to the person in the CRM.", True, personal="pseudonym"),
-        Column("score", "DOUBLE", "The points, at least 1 and at most 100.", unit="points"),
-        Column("band", "VARCHAR", "Band of the rule set."),
-        Column("explanation", "VARCHAR", "The three contributions that count most."),
-        Column("last_event_at", "TIMESTAMP", "Last event (UTC).", True),
-        Column("country", "VARCHAR", "Last country seen.", True),
-        Column("rule_set_version", "VARCHAR", "Hash of the rule set's content."),
-    ),
-    expectations=(
-        no_rows(
-            "ranks_follow_the_scores",
-            f"""select {PARTITION}, rank, user_id, score from (
-                select *, lag(score) over (partition by {PARTITION} order by rank) as above,
-                    row_number() over (partition by {PARTITION} order by rank) as place
-                from {{batch}})
-            where rank <> place or score > above""",
-            recovery="this is a defect of rules/scorer.py",
-        ),
-        no_rows(
-            "nobody_scores_higher_than_the_list",
-            f"""select {PARTITION}, max(live.score) as left_out, min(batch.lowest) as lowest_listed
-            from {{live}}.rule_scores as live
-            join (select {PARTITION}, min(score) as lowest from {{batch}} group by all) as batch using ({PARTITION})
-            anti join {{batch}} as listed using ({PARTITION}, user_id)
-            group by all having max(live.score) > min(batch.lowest)""",
-            recovery="gesture run --date DAY",
-        ),
-    ),
-)
-
-TABLES = (RULE_SETS, RULE_SCORES, RULE_CONTRIBUTIONS, TOP_USERS)
+TABLES = (RULE_SETS, RULE_SCORES, RULE_CONTRIBUTIONS)

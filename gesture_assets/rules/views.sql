@@ -1,9 +1,10 @@
 -- Every view stands on tables that have passed their audit; "current" is the newest as-of day, never the last write, so a
 -- backfill of an old day does not move it.
 
-create or replace view analytics.current_scores as
+create or replace view analytics.current_rule_scores as
 select * from rule_scores where as_of_date = (select max(as_of_date) from rule_scores);
-comment on view analytics.current_scores is 'One row per user: the rule scores of the newest day.';
+comment on view analytics.current_rule_scores is
+'One row per user: the points of the rules on the newest day. The score to act on: analytics.current_scores.';
 
 create or replace view analytics.score_history as
 select as_of_date, user_id, score, points, band, explanation, rule_set_version, recorded_at, run_id, is_backfill,
@@ -17,15 +18,6 @@ select *, null::timestamp as superseded_at from rule_scores
 union all by name select * from superseded.rule_scores;
 comment on view analytics.score_versions is
 'One row per user, day and version: what was said when. recorded_at and superseded_at tell how long it stood.';
-
-create or replace view analytics.current_top_users as
-select * from top_users where as_of_date = (select max(as_of_date) from top_users) order by rank;
-comment on view analytics.current_top_users is 'The ranked list of the newest day.';
-
-create or replace view analytics.user_360 as
-select scores.score, scores.band, scores.explanation, features.*
-from analytics.current_features as features join analytics.current_scores as scores using (as_of_date, user_id);
-comment on view analytics.user_360 is 'One row per user: score, reasons and features of the newest day.';
 
 create or replace view analytics.current_reasons as
 select user_id, rule_id, because, value, points

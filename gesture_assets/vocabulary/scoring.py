@@ -1,7 +1,7 @@
 """Words of scoring that settings, contracts and domains share.
 
-Belongs here: the columns that segments are told by, and what may stand for a missing number. Does not belong here: how
-anything is scored (`rules/`, `models/`).
+Belongs here: the columns that segments are told by, what may stand for a missing number, the recipes of trainings. Does
+not belong here: how anything is scored (`rules/`, `models/`).
 """
 
 from typing import Literal
@@ -10,3 +10,4 @@ SEGMENTS = ("subscriber_country", "primary_device", "is_subscriber")  # columns 
 
 
 Missing = Literal["native", "-999", "imputed"]  # what a model reads where a number is missing
+Recipe = Literal["blend", "document_001"]  # what a training begins with (`models/parameters.py`)

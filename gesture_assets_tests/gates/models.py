@@ -60,10 +60,25 @@ GOOD: dict[str, Rows] = {
             "model_score": 1.0 + round(99 * PROBABILITIES[who]),
             "source": "model",
             "score": 1.0 + round(99 * PROBABILITIES[who]),
+            "probability": PROBABILITIES[who],
+            "scale": "probability",
+            "fallback_reason": None,
         }
         if who in PROBABILITIES
-        else {"user_id": who, "rule_score": score, "source": "rules_fallback", "score": score}
+        else {
+            "user_id": who,
+            "rule_score": score,
+            "source": "rules_fallback",
+            "score": 3.0,
+            "probability": 0.02,
+            "scale": "probability",
+            "fallback_reason": "already_converted",
+        }
         for who, score in SCORES.items()
+    ],
+    "top_users": [
+        {"rank": rank, "user_id": who, "score": 1.0 + round(99 * probability), "scale": "probability"}
+        for rank, (who, probability) in enumerate(PROBABILITIES.items(), 1)
     ],
     "training_set": [
         {
@@ -73,9 +88,10 @@ GOOD: dict[str, Rows] = {
             "label": n,
             "matures_on": DAY - timedelta(days=ago),
             "split": part,
-            "random_split": part,
+            "fold": n,
+            "random_split": "train",
         }
-        for who, part, ago in (("ada", "train", 28), ("bob", "validation", 14), ("cyd", "test", 0))
+        for who, part, ago in (("ada", "train", 28), ("bob", "both", 14), ("cyd", "test", 0))
         for n in (0, 1)
     ],
     "feature_screening": [{"feature": name, "auc": 0.6, "verdict": "fine"} for name in ("visits", "country")],
@@ -144,17 +160,30 @@ FAULTS: dict[str, Faults] = {
         "a_source_is_known": first_row("source = 'dice', score = null"),
         "every_rule_score_has_its_intent_score": Fault("delete from {table} where user_id = 'cyd'"),
         "an_intent_score_is_that_of_its_source": first_row("score = score + 1"),
-        "the_model_serves": change("source = 'rules_fallback', score = rule_score"),
+        "a_day_has_one_scale": Fault(
+            "update {table} set scale = 'points', score = rule_score where source = 'rules_fallback'"
+        ),
+        "the_model_serves": change("source = 'rules_fallback'"),
         NO_ROWS: noticed_also_by("every_rule_score_has_its_intent_score"),
         STRAY: noticed_also_by("every_rule_score_has_its_intent_score"),
         COPY: noticed_also_by("every_rule_score_has_its_intent_score"),
     },
+    "top_users": {
+        "ranks_follow_the_scores": Fault("update {table} set rank = 3 - rank"),
+        "nobody_who_can_be_called_scores_higher_than_the_list": Fault(
+            "delete from {table} where rank = 1; update {table} set rank = rank - 1"
+        ),
+        "nobody_on_the_list_has_done_it": Fault("update warehouse.main.user_features set purchase_count = 1"),
+        "the_list_names_the_score_to_act_on": change("scale = 'points'"),
+        COPY: noticed_also_by("ranks_follow_the_scores"),
+        STRAY: noticed_also_by("the_list_names_the_score_to_act_on"),
+    },
     "training_set": {
         "every_outcome_is_known": change(f"matures_on = {PARTITION} + 1 where split = 'test'"),
-        "a_label_is_0_or_1": change("label = 3 where split = 'test' and label = 1"),
+        "a_label_is_0_or_1": change("label = 2 where split = 'test' and label = 1"),
         "tests_lie_after_training": change("feature_date = feature_date + 42 where split = 'train'"),
-        "nobody_is_in_two_parts": first_row("person_id = 'cyd0'"),
-        "every_part_holds_both_outcomes": change("label = 0 where split = 'test'"),
+        "nobody_is_in_two_folds": first_row("person_id = 'cyd1'"),
+        "every_part_holds_both_outcomes": change("label = 0 where split <> 'train'"),
         "feature_days_are_far_enough_apart": change("feature_date = feature_date + 1 where split = 'train'"),
         NO_ROWS: noticed_also_by("every_part_holds_both_outcomes"),
     },

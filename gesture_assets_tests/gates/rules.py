@@ -23,15 +23,12 @@ EVERYBODY = "every_user_with_features_has_a_score"
 KEPT = "every_score_names_a_rule_set_version_that_is_kept"
 
 GOOD: dict[str, Rows] = {
-    "rule_sets": [{"rule_count": 2}],
+    "rule_sets": [{"rule_count": 2, "content": "{}"}],
     "rule_scores": [{"user_id": who, "score": score, "points": score} for who, score in SCORES.items()],
     "rule_contributions": [
         {"user_id": who, "rule_id": rule, "points": p}
         for who, score in SCORES.items()
         for rule, p in (("r1", score - 1), ("r2", 1.0))
-    ],
-    "top_users": [
-        {"rank": rank, "user_id": who, "score": score} for rank, (who, score) in enumerate(SCORES.items(), 1)
     ],
 }
 
@@ -53,13 +50,6 @@ FAULTS: dict[str, Faults] = {
         "every_score_has_its_contributions": Fault("delete from {table} where user_id = 'ada'"),
         "contributions_and_scores_come_from_one_rule_set": first_row("rule_set_version = 'old'"),
         COPY: copied_row("0 as points"),
-    },
-    "top_users": {
-        "ranks_follow_the_scores": change("score = 61 where rank = 2"),
-        "nobody_scores_higher_than_the_list": Fault(
-            "delete from {table} where rank = 1; update {table} set rank = rank - 1"
-        ),
-        COPY: noticed_also_by("ranks_follow_the_scores"),
     },
 }
 

@@ -14,7 +14,6 @@ from gesture_assets.features.tables import user_features
 from gesture_assets.features.user_features import user_features as features_of
 from gesture_assets.models.labels import REASONS, exclusions, labels, only_bots
 from gesture_assets.models.splits import draw, draws
-from gesture_assets.models.training_set import training_set
 from gesture_assets.subscribers.tables import validated_subscribers
 from gesture_assets_tests.events_by_hand import MONDAY, Frame, collected, lazy, schema_of, table
 from gesture_assets_tests.properties.test_engines_agree import half, on_both, quarter
@@ -130,26 +129,6 @@ def test_what_is_received_after_the_labelling_changes_no_label(tables: tuple[pl.
 
     is_known = pl.col("as_of_date") <= known_until
     assert labelled(*tables[:2]).equals(labelled(tables[0].filter(is_known), tables[1].filter(is_known)))
-
-
-@pytest.mark.slow
-@quarter
-@given(worlds, st.sampled_from((None, 14)))
-def test_training_sets(tables: tuple[pl.DataFrame, ...], embargo: int | None) -> None:
-    rows = features(*tables)
-    scores = rows.select("as_of_date", "user_id", score=pl.col("event_count") * 1.5)
-    labelled = collected(labels(*map(lazy, (rows, *tables, end_of(DAYS[-1] + timedelta(days=30))))))
-    rows = rows.select("as_of_date", "user_id", "event_count")
-
-    def room(*frames: Frame) -> Frame:
-        return training_set(frames[0], frames[1], DAYS, rule_scores=frames[2], embargo=embargo)
-
-    results = on_both(room, rows, labelled, scores)
-    assert results.height == labelled["is_eligible"].sum()
-    assert results["label"].is_in([0, 1]).all()
-    assert results["rule_score"].null_count() == 0
-    parts = results.filter(pl.col("split") != "left_out").group_by("person_id").agg(pl.col("split").n_unique())
-    assert parts["split"].is_in([1]).all()
 
 
 ids = st.one_of(

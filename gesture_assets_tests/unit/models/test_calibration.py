@@ -13,7 +13,6 @@ from gesture_assets.models.calibration import (
     confidence,
     fit_calibrator,
     reliability_bins,
-    to_share,
 )
 from gesture_assets_tests.calibration_error import expected_calibration_error
 
@@ -158,24 +157,3 @@ def test_confidence_lies_in_0_to_1_and_never_falls_with_more_events(counts: list
 def test_confidence_is_what_its_definition_says() -> None:
     assert confidence([0, 10, 30, 100]) == pytest.approx([0, 0.276, 0.482, 0.685], abs=1e-3)
     assert confidence([np.nan])[0] == 0
-
-
-def test_the_level_is_settled_without_touching_the_order() -> None:
-    random = np.random.default_rng(4)
-    margins = random.normal(-2, 1.5, 3_000)
-    outcomes = random.random(3_000) < 1 / (1 + np.exp(-margins))
-    for method in ("sigmoid", "isotonic"):
-        fitted = fit_calibrator(margins[:400], outcomes[:400], choice=method)
-        settled = to_share(fitted, margins, float(outcomes.mean()))
-        probabilities = settled.probabilities(margins)
-        assert probabilities.mean() == pytest.approx(outcomes.mean(), abs=1e-12)
-        assert (
-            np.argsort(probabilities, kind="stable") == np.argsort(fitted.probabilities(margins), kind="stable")
-        ).all()
-        assert Calibrator.from_dict(settled.to_dict()) == settled
-        assert probabilities.min() > 0
-        assert probabilities.max() < 1
-
-
-def test_a_calibrator_without_a_settled_level_is_written_as_it_always_was() -> None:
-    assert "shift" not in Calibrator("sigmoid", 0.5, 1.0).to_dict()

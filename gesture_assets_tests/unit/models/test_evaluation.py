@@ -12,6 +12,7 @@ from gesture_assets.errors import ConfigError
 from gesture_assets.models.evaluation import (
     METRICS,
     Evaluation,
+    LearningCurve,
     best_threshold,
     compare,
     evaluate,
@@ -248,15 +249,24 @@ def many_weak_signs(rows: int, seed: int) -> pl.DataFrame:
     return pl.DataFrame(signs, schema=[f"sign_{number}" for number in range(20)]).with_columns(bought=bought)
 
 
+def curve_of(
+    frame: pl.DataFrame, test: pl.DataFrame, names: list[str], parameters: Parameters | None = None
+) -> LearningCurve:
+    def predicted_from(part: pl.DataFrame) -> np.ndarray:
+        return train(part, "bought", names, parameters=parameters, min_rows=50).probabilities(test)
+
+    return learning_curve(frame, "bought", test, predicted_from)
+
+
 def test_more_rows_help_where_they_do_and_are_not_asked_for_where_they_do_not() -> None:
     names = [f"sign_{number}" for number in range(20)]
-    starving = learning_curve(many_weak_signs(600, 5), "bought", names, many_weak_signs(4_000, 9))
+    starving = curve_of(many_weak_signs(600, 5), many_weak_signs(4_000, 9), names)
     assert [point.rows / 600 for point in starving.points] == pytest.approx([0.125, 0.25, 0.5, 1], abs=0.005)
     assert starving.verdict == "more would help"
     assert starving.last_gain.low > 0
     test = visitors(4_000, 9)
     simple = Parameters(max_depth=2, n_estimators=20)
-    sated = learning_curve(visitors(8_000, 5), "bought", ["strong"], test, parameters=simple)
+    sated = curve_of(visitors(8_000, 5), test, ["strong"], simple)
     assert sated.verdict == "enough"
     assert "4000 to 8000 rows" in sated.because
     areas = [point.roc_auc.value for point in starving.points]
@@ -264,9 +274,9 @@ def test_more_rows_help_where_they_do_and_are_not_asked_for_where_they_do_not() 
 
 
 def test_too_little_to_tell_is_a_verdict() -> None:
-    few = learning_curve(visitors(90, 5), "bought", ["strong"], visitors(100, 6), min_rows=50)
+    few = curve_of(visitors(90, 5), visitors(100, 6), ["strong"])
     assert few.verdict == "too little to tell"
     assert "1 of 4 parts" in few.because
-    wide = learning_curve(visitors(800, 5), "bought", ["strong"], visitors(60, 6))
+    wide = curve_of(visitors(800, 5), visitors(60, 6), ["strong"])
     assert wide.verdict == "too little to tell"
     assert "only known to lie between" in wide.because

@@ -1,5 +1,7 @@
 """Whether a candidate is to serve: better beyond noise, well behaved, within the churn budget; what is kept of it."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from gesture_assets.models.behaviour import Behaviour
 from gesture_assets.models.churn import Churn, churn
 from gesture_assets.models.evaluation import Comparison, compare, evaluate
-from gesture_assets.models.judgement import RANKING, RULES, TARGETS, decide, directions, evaluation_rows
+from gesture_assets.models.judgement import RANKING, RULES, TARGETS, decide, directions, evaluation_rows, intent_events
 
 RANDOM = np.random.default_rng(7)
 OUTCOME = pl.Series((RANDOM.random(2_000) < 0.3).astype(np.int64))
@@ -29,44 +31,61 @@ def scaled(times: float) -> Churn:
     return churn(users(score), users(np.clip(score * times, 1, 100)), BANDS)
 
 
-def test_the_first_model_serves_when_it_behaves() -> None:
-    assert decide([], None, None) == (True, "no model served before")
+EQUAL = compared(NOISE, NOISE)
+BEHAVES_BADLY = Behaviour(
+    "more_requests_never_lower_a_score",
+    passed=False,
+    observed=0.3,
+    limit=0.0,
+    severity="ERROR",
+    because="3 of 10 fell",
+    rows=10,
+)
+
+
+def test_the_first_model_serves_only_where_it_is_better_than_the_rules_beyond_noise() -> None:
+    better, worse = compared(NOISE, BETTER), compared(BETTER, NOISE)
+    promoted, because = decide([], better, None, against_rules=better)
+    assert promoted
+    assert re.match(r"better: roc_auc 0\.\d+ against 0\.\d+ of the rules: \+0", because)
+    assert decide([], EQUAL, None, against_rules=EQUAL)[0] is False
+    assert decide([], worse, None, against_rules=worse)[0] is False
+
+
+def test_a_model_that_is_better_than_the_champion_but_worse_than_the_rules_is_kept() -> None:
+    promoted, because = decide([], compared(NOISE, BETTER), "v1", against_rules=compared(BETTER, NOISE))
+    assert not promoted
+    assert because.startswith("better than v1, and worse than the rules: ")
 
 
 def test_a_better_model_serves_and_an_equal_one_does_not() -> None:
-    promoted, because = decide([], compared(NOISE, BETTER), "v1", churned=scaled(1.0))
+    promoted, because = decide([], compared(NOISE, BETTER), "v1", against_rules=EQUAL, churned=scaled(1.0))
     assert promoted
     assert because.startswith("better: ")
-    assert decide([], compared(BETTER, BETTER), "v1")[0] is False
-    assert decide([], compared(BETTER, NOISE), "v1")[0] is False
+    assert decide([], compared(BETTER, BETTER), "v1", against_rules=EQUAL)[0] is False
+    assert decide([], compared(BETTER, NOISE), "v1", against_rules=EQUAL)[0] is False
 
 
 def test_a_better_model_whose_scale_is_another_is_held_for_approval() -> None:
-    promoted, because = decide([], compared(NOISE, BETTER), "v1", churned=scaled(1.8))
+    promoted, because = decide([], compared(NOISE, BETTER), "v1", against_rules=EQUAL, churned=scaled(1.8))
     assert not promoted
     assert because.startswith("better, and held for approval (gesture models activate): ")
     assert "beyond the budget" in because
-    assert decide([], compared(NOISE, BETTER), "v1", churned=scaled(1.8), forced="seen")[0]
+    assert decide([], compared(NOISE, BETTER), "v1", against_rules=EQUAL, churned=scaled(1.8), forced="seen")[0]
 
 
-@pytest.mark.parametrize("forced", ["", "I insist"])
-def test_a_model_that_misbehaves_never_serves(forced: str) -> None:
-    broken = Behaviour(
-        "more_requests_never_lower_a_score",
-        passed=False,
-        observed=0.3,
-        limit=0.0,
-        severity="ERROR",
-        because="3 of 10 fell",
-        rows=10,
-    )
-    promoted, because = decide([broken], compared(NOISE, BETTER), "v1", forced=forced)
+def test_a_model_that_misbehaves_serves_only_where_somebody_says_so_and_what_was_passed_over_is_kept() -> None:
+    promoted, because = decide([BEHAVES_BADLY], compared(NOISE, BETTER), "v1", against_rules=EQUAL)
     assert not promoted
     assert "more_requests_never_lower_a_score" in because
+    promoted, because = decide([BEHAVES_BADLY], EQUAL, "v1", against_rules=EQUAL, forced="I insist")
+    assert promoted
+    assert because == ("by hand: I insist; passed over: more_requests_never_lower_a_score does not hold (3 of 10 fell)")
 
 
-def test_a_champion_that_cannot_be_compared_stops_nobody() -> None:
-    assert decide([], None, "v1") == (True, "v1 cannot be compared any more")
+def test_only_what_occurs_is_asked_of_a_model() -> None:
+    shop = pl.DataFrame({"add_to_cart_count": [0, 2], "demo_request_click_count": [0, 0], "page_view_count": [3, 4]})
+    assert intent_events(shop) == ("add_to_cart",)
 
 
 def test_requests_and_ratings_may_only_raise_a_score_and_time_since_a_request_only_lower_it() -> None:

@@ -4,6 +4,7 @@ from datetime import date
 
 import duckdb
 import narwhals as nw
+import numpy as np
 import polars as pl
 import pytest
 
@@ -46,20 +47,25 @@ def test_the_model_is_acted_on_where_there_is_one_and_the_rules_say_why_where_th
         model_version=["v1"] * 3,
     )
     excluded = day(user_id=["new"], reason=["already_converted"])
+    curves = pl.DataFrame({"as_of_date": [DAY], "slope": [2.0], "intercept": [-8.0]})
 
     def lazy(frame: pl.DataFrame) -> nw.LazyFrame:
         return nw.from_native(frame.lazy() if engine == "polars" else connection.from_arrow(frame.to_arrow()))
 
     by_user = {
         row["user_id"]: row
-        for row in intent_scores(lazy(rules), lazy(model), lazy(excluded)).collect("polars").to_native().to_dicts()
+        for row in intent_scores(lazy(rules), lazy(model), lazy(excluded), lazy(curves))
+        .collect("polars")
+        .to_native()
+        .to_dicts()
     }
     assert {who: (row["source"], row["score"], row["scale"]) for who, row in by_user.items()} == {
         "both": ("model", 60.0, "probability"),
         "far": ("model", 5.0, "probability"),
-        "new": ("rules_fallback", 20.0, "points"),
-        "out": ("suppressed", None, "points"),
+        "new": ("rules_fallback", 14.0, "probability"),  # 21² × e⁻⁸ are odds of 0.148
+        "out": ("suppressed", None, "probability"),
     }
+    assert by_user["new"]["probability"] == pytest.approx(441 * np.exp(-8) / (1 + 441 * np.exp(-8)))
     assert {who: row["fallback_reason"] for who, row in by_user.items() if row["fallback_reason"]} == {
         "new": "already_converted"
     }
@@ -68,3 +74,22 @@ def test_the_model_is_acted_on_where_there_is_one_and_the_rules_say_why_where_th
     assert (by_user["out"]["model_score"], by_user["out"]["probability"], by_user["out"]["model_version"]) == (
         None,
     ) * 3
+
+
+@pytest.mark.parametrize("engine", ["polars", "duckdb"])
+def test_without_a_model_every_score_is_the_points(engine: str, connection: duckdb.DuckDBPyConnection) -> None:
+    rules = day(user_id=["a", "b"], score=[50.0, None], rule_set_version=["r1", "r1"])
+    nobody = {"user_id": pl.String, "as_of_date": pl.Date}
+    model = pl.DataFrame(schema=nobody | {"score": pl.Float64, "probability": pl.Float64, "model_version": pl.String})
+    excluded = pl.DataFrame(schema=nobody | {"reason": pl.String})
+    curves = pl.DataFrame(schema={"as_of_date": pl.Date, "slope": pl.Float64, "intercept": pl.Float64})
+
+    def lazy(frame: pl.DataFrame) -> nw.LazyFrame:
+        return nw.from_native(frame.lazy() if engine == "polars" else connection.from_arrow(frame.to_arrow()))
+
+    scores = intent_scores(lazy(rules), lazy(model), lazy(excluded), lazy(curves)).collect("polars").to_native()
+    assert isinstance(scores, pl.DataFrame)
+    assert scores.sort("user_id").select("score", "scale", "probability").rows() == [
+        (50.0, "points", None),
+        (None, "points", None),
+    ]

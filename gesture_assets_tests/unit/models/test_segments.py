@@ -14,7 +14,7 @@ from gesture_assets.models.judgement import SEGMENT_MODEL, beside_rows
 from gesture_assets.models.parameters import Parameters
 from gesture_assets.models.reasons import REST, reasons, sentences
 from gesture_assets.models.scoring import score_users, scored_columns
-from gesture_assets.models.segments import Segment, too_few, with_segments
+from gesture_assets.models.segments import Segment, judged_segments, too_few, with_members
 from gesture_assets.models.tables import GLOBAL
 from gesture_assets.models.training import Model, train
 from gesture_assets.models.versions import load_version, save_version, version_name
@@ -57,7 +57,9 @@ def plain() -> Model:
 
 @pytest.fixture(scope="module")
 def divided(plain: Model) -> tuple[Model, dict[str, Segment]]:
-    return with_segments(plain, "primary_device", PIECES, PIECES["validation"])
+    segments = judged_segments(plain, "primary_device", PIECES["train"], PIECES["validation"])
+    own = [scope for scope, segment in segments.items() if segment.is_own]
+    return with_members(plain, own, PIECES["train"]), segments
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +89,9 @@ def test_a_large_segment_of_its_own_kind_has_its_own_model_and_a_small_one_the_g
 
 
 def test_a_segment_that_is_like_all_others_keeps_the_global_model(plain: Model) -> None:
-    model, segments = with_segments(plain, "is_subscriber", PIECES, PIECES["validation"])
-    assert model.members == {}
-    assert model.fingerprint == plain.fingerprint
+    segments = judged_segments(plain, "is_subscriber", PIECES["train"], PIECES["validation"])
+    assert not any(segment.is_own for segment in segments.values())
+    assert with_members(plain, [], PIECES["train"]).fingerprint == plain.fingerprint
     assert {segment.sentence.split(" roc_auc")[0] for segment in segments.values()} <= {
         "global: within noise:",
         "global: worse:",
@@ -163,7 +165,7 @@ def test_importance_is_of_all_models_together(plain: Model, model: Model) -> Non
         assert both[0].sort("feature")[name].to_list() != both[1].sort("feature")[name].to_list()
 
 
-TESTED = FRESH[:1]
+TESTED = FRESH[:1].with_columns(probability=pl.lit(0.5))
 
 
 def saved(model: Model, folder: Path) -> tuple[str, Path]:
@@ -173,7 +175,7 @@ def saved(model: Model, folder: Path) -> tuple[str, Path]:
 
 def test_a_version_keeps_its_segments_models_to_the_last_bit(plain: Model, model: Model, tmp_path: Path) -> None:
     assert model.fingerprint != plain.fingerprint
-    again, _ = with_segments(plain, "primary_device", PIECES, PIECES["validation"])
+    again = with_members(plain, list(model.members), PIECES["train"])
     assert again.fingerprint == model.fingerprint
     version, _ = saved(model, tmp_path)
     loaded = load_version(tmp_path, version)

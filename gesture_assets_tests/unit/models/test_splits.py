@@ -1,7 +1,7 @@
-"""Splits: nobody is in two parts, tests lie after training, parts of the random split are alike."""
+"""Splits: everybody is judged by others and earlier days, parts of the random split are alike."""
 
 from datetime import date, timedelta
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,17 +13,14 @@ from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import ConfigError, TrainingRefused
 from gesture_assets.models import splits
 from gesture_assets.models.splits import (
+    FOLDS,
     PARTS,
-    PRIME,
     Shares,
-    day_parts,
+    crossed_split,
     draw,
     draws,
-    left_out_share,
-    not_tested,
     random_split,
     summary,
-    time_split,
 )
 from gesture_assets_tests.events_by_hand import collected, lazy
 
@@ -49,79 +46,60 @@ def rows(people: int, on: list[date], *, positive: float = 0.1, gone: float = 0.
     return frame.filter(pl.Series(random.random(frame.height) >= gone))
 
 
-def split_by_time(frame: pl.DataFrame, on: list[date], **arguments: object) -> pl.DataFrame:
-    return collected(time_split(lazy(frame), on, **arguments))  # pyright: ignore[reportArgumentType]
+def crossed(frame: pl.DataFrame, on: list[date], **arguments: Any) -> pl.DataFrame:
+    return crossed_split(frame, on, **arguments)
 
 
-@given(st.integers(3, 7), st.integers(1, 80), divisions, st.integers(0, 99), st.integers(0, 40))
-def test_train_validation_and_test_follow_each_other_and_share_nobody(
-    count: int, people: int, shares: Shares, seed: int, embargo: int
-) -> None:
-    on = days(count, apart=20)
-    split = split_by_time(
-        rows(people, on, gone=0.2), on, shares=shares, seed=seed, embargo=embargo if count > 4 else None
-    )
-    parts = {name: split.filter(pl.col("split") == name) for name in PARTS}
-    for earlier, later in pairwise(PARTS):
-        if parts[earlier].height and parts[later].height:
-            assert parts[earlier]["as_of_date"].max() < parts[later]["as_of_date"].min()  # type: ignore[operator]
-    everybody = [set(part["person_id"]) for part in parts.values()]
-    assert sum(map(len, everybody)) == len(set.union(*everybody))
-    assert set(split["split"]) <= {*PARTS, "left_out"}
+@given(st.integers(3, 7), st.integers(60, 200), st.integers(0, 99), st.integers(0, 200))
+def test_everybody_is_judged_by_earlier_days_of_others(count: int, people: int, seed: int, fewest: int) -> None:
+    on = days(count)
+    split = crossed(rows(people, on, positive=0.3, gone=0.2), on, seed=seed, fewest=fewest)
+    assert split.group_by("person_id").agg(pl.col("fold").n_unique())["fold"].max() == 1
+    assert set(split["fold"]) <= set(range(1, FOLDS + 1))
+    by_day = {day: set(part["split"]) for (day,), part in split.partition_by(PARTITION, as_dict=True).items()}
+    assert all(len(parts) == 1 for parts in by_day.values())
+    in_order = [parts.pop() for _, parts in sorted(by_day.items())]
+    assert in_order[-1] == "test"
+    assert in_order[0] == "train"
+    assert in_order == sorted(in_order, key=["train", "both", "test"].index)
 
 
-def test_who_is_in_a_part_does_not_depend_on_who_else_is_there() -> None:
+def test_days_are_pooled_until_enough_buyers_judge() -> None:
+    on = days(5)
+    frame = rows(200, on, positive=0.1)  # about twenty buyers a day
+    for fewest, judging in ((1, 1), (30, 2), (50, 3), (10_000, 4)):
+        split = crossed(frame, on, fewest=fewest).filter(pl.col("split") != "train")
+        assert split[PARTITION].n_unique() == judging
+        assert split["label"].sum() >= fewest or judging == 4  # the first day cannot be judged: nothing comes before
+
+
+def test_who_is_in_a_fold_does_not_depend_on_who_else_is_there() -> None:
     on = days(4)
     everybody = rows(300, on)
     later_ids = everybody.filter(pl.col("person_id") > "u00200")
     key = ["person_id", "as_of_date"]
-    both = split_by_time(everybody, on).join(split_by_time(later_ids, on), on=key)
+    both = crossed(everybody, on).join(crossed(later_ids, on), on=key)
     assert both.height == later_ids.height
-    assert both["split"].equals(both["split_right"], check_names=False)
+    assert both["fold"].equals(both["fold_right"], check_names=False)
 
 
-def test_the_share_left_out_is_the_one_that_is_promised() -> None:
-    on = days(5)
-    split = split_by_time(rows(20_000, on), on)
-    assert left_out_share(on) == pytest.approx(0.56)
-    assert (split["split"] == "left_out").mean() == pytest.approx(0.56, abs=0.01)
-    counts = dict(split["split"].value_counts().iter_rows())
-    assert counts["train"] / 60_000 == pytest.approx(0.6, abs=0.015)
-    assert counts["validation"] / 20_000 == pytest.approx(0.2, abs=0.015)
-    assert counts["test"] / 20_000 == pytest.approx(0.2, abs=0.015)
+def test_folds_are_a_fifth_of_the_persons_each() -> None:
+    on = days(3)
+    shares = crossed(rows(20_000, on), on)["fold"].value_counts()["count"] / 60_000
+    assert shares.to_list() == pytest.approx([0.2] * FOLDS, abs=0.01)
 
 
-def test_an_embargo_leaves_out_the_days_whose_outcomes_the_test_day_did_not_know() -> None:
-    on = days(6)
-    without, with_it = day_parts(on), day_parts(on, embargo=30)
-    assert list(without.values()) == ["train"] * 4 + ["validation", "test"]
-    assert list(with_it.values()) == ["train", "train", "validation", "left_out", "left_out", "test"]
-    learnt = [day for day, part in with_it.items() if part in ("train", "validation")]
-    assert max(learnt) + timedelta(days=30) <= on[-1]
-    split = split_by_time(rows(50, on), on, embargo=30)
-    assert set(split.filter(pl.col("as_of_date").is_in(on[3:5]))["split"]) == {"left_out"}
-
-
-def test_several_days_may_calibrate() -> None:
-    assert list(day_parts(days(5), validation_days=2).values()) == ["train"] * 2 + ["validation"] * 2 + ["test"]
-
-
-@pytest.mark.parametrize(("count", "embargo"), [(0, None), (2, None), (4, 60)])
-def test_too_few_days_are_refused(count: int, embargo: int | None) -> None:
-    with pytest.raises(TrainingRefused, match="cannot be split by time") as refused:
-        day_parts(days(count), embargo=embargo)
-    assert "gesture run" in refused.value.next_step
+@pytest.mark.parametrize("positive", [0.0, 1.0])
+def test_where_one_outcome_is_all_that_is_known_nothing_is_trained(positive: float) -> None:
+    with pytest.raises(TrainingRefused, match="too little to learn from yet") as refused:
+        crossed(rows(50, days(3), positive=positive), days(3))
+    assert "gesture rank" in refused.value.next_step
 
 
 @pytest.mark.parametrize("shares", [Shares(60, 20, 10), Shares(0, 50, 50), Shares(80, 20, 0), Shares(120, -40, 20)])
 def test_shares_that_are_no_split_are_refused(shares: Shares) -> None:
-    on = days(3)
-    for split in (
-        lambda: split_by_time(rows(3, on), on, shares=shares),
-        lambda: collected(random_split(lazy(rows(3, on)), shares=shares)),
-    ):
-        with pytest.raises(ConfigError, match="sum to 100"):
-            split()
+    with pytest.raises(ConfigError, match="sum to 100"):
+        random_split(lazy(rows(3, days(3))), shares=shares)
 
 
 @given(st.integers(1_000, 2_500), st.floats(0.02, 0.5), st.floats(0, 0.6), divisions, st.integers(0, 99))
@@ -170,18 +148,3 @@ def test_a_later_release_moves_nobody_to_another_part() -> None:
 
 
 PINNED = [1509965675, 1509965675, 553108285, 748948595]
-
-
-def test_what_settles_the_level_is_everybody_of_the_day_but_those_tested() -> None:
-    rows = pl.DataFrame(
-        {
-            "user_id": [f"u{n}" for n in range(500)] * 2,
-            "person_id": [f"u{n}" for n in range(500)] * 2,
-            PARTITION: [date(2026, 3, 1)] * 500 + [date(2026, 3, 15)] * 500,
-        }
-    )
-    untested = not_tested(rows, date(2026, 3, 15))
-    tested = {person for person in rows["person_id"] if draw(person) * 100 >= 80 * PRIME}
-    assert set(untested["person_id"]) == set(rows["person_id"]) - tested
-    assert untested[PARTITION].unique().to_list() == [date(2026, 3, 15)]
-    assert 0.7 < len(untested) / 500 < 0.9
