@@ -485,15 +485,17 @@ class Script:
         )
 
     def top_users(self) -> None:
-        """The ranked list."""
+        """The call list: who has not bought yet, by points."""
         self.insert(
             "top_users",
-            f"""select scores.* exclude (recorded_at, run_id, is_backfill), mailchimp_id, country,
-                row_number() over (order by score desc, scores.last_event_at desc nulls last, user_id) as rank
-            from (from rule_scores where as_of_date = date '{self.day}'
-                order by score desc, last_event_at desc nulls last, user_id limit {self.settings.top_users}) as scores
-            join (select user_id, mailchimp_id, country from user_features where as_of_date = date '{self.day}')
-                using (user_id)""",
+            f"""select scores.* exclude (recorded_at, run_id, is_backfill, purchase_count, made_purchase),
+                'points' as scale, 'rules_fallback' as source,
+                row_number() over (order by score desc, last_event_at desc nulls last, user_id) as rank
+            from (from rule_scores join (select user_id, mailchimp_id, country, purchase_count, made_purchase
+                    from user_features where as_of_date = date '{self.day}') using (user_id)
+                where as_of_date = date '{self.day}' and not coalesce(purchase_count > 0 or made_purchase > 0, false)
+                    and not (mailchimp_id is not null and made_purchase is null)
+                order by score desc, last_event_at desc nulls last, user_id limit {self.settings.top_users})""",
         )
 
     def published_warehouse(self) -> None:

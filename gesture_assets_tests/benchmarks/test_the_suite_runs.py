@@ -95,21 +95,14 @@ def test_small_nights_are_compared_with_an_empty_job(tmp_path: Path) -> None:
 
 
 @pytest.mark.proof
-def test_a_model_of_the_demo_world_is_beside_the_oracle_and_no_feature_is_suspected(tmp_path: Path) -> None:
-    sizes = ("--users", "2000", "--days", "80")
+def test_what_is_acted_on_in_demo_worlds_is_no_worse_than_the_rules(tmp_path: Path) -> None:
+    sizes = ("--users", "500", "--days", "80")
     part = run_suite(tmp_path / "bench.json", *sizes, "--only", "demo_model")["demo_model"]
     figures, limits = part["figures"], {limit["what"]: limit for limit in part["limits"]}
-    assert limits["features that the sentinel suspects"]["holds"]
-    assert limits["lift of the top fifth over the rest"]["holds"]
-    assert limits["calibration error"]["holds"]
-    assert 0.02 < figures["base_rate"] < 0.12
-    for name in ("model", "oracle", "rules"):
-        value, low, high = figures[name]["roc_auc"]
-        assert 0.6 < low <= value <= high <= 1, name
-    # A few dozen buyers: what the benchmark at its full size settles, these may only not contradict.
-    assert figures["model"]["roc_auc"][2] >= 0.85
-    assert figures["model"]["sum_ratio"][1] <= 1.1
-    assert figures["model"]["sum_ratio"][2] >= 0.9
+    assert limits["ROC AUC of the blend less the better of rules and trees"]["holds"]
+    assert limits["ROC AUC acted on less the rules'"]["holds"]
+    assert figures["oracle"]["roc_auc"] > figures["mean"]["blend"]["roc_auc"] > 0.8
+    assert len(figures["worlds"]) == 3
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ def test_every_view_of_the_analysts_schema_answers(file: duckdb.DuckDBPyConnecti
     answers = {name: file.execute(f"select count(*) from analytics.{name}").fetchone() for name in views}
     assert len(views) >= 11
     assert [name for name, answer in answers.items() if not answer or not answer[0]] == []
-    who = file.execute("select user_id, score from analytics.current_scores order by score desc").fetchall()
+    who = file.execute("select user_id, score from analytics.current_rule_scores order by score desc").fetchall()
     assert who == [("ada", 60.0), ("bob", 40.0), ("cyd", 1.0)]
 
 
