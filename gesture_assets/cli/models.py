@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from gesture_assets.cli.console import AsJson, console, now, published, run_info, shown
-from gesture_assets.cli.run import note, require_reason, run_range, where_to_look
+from gesture_assets.cli.run import note, require_reason, run_range, saying_what_readers_have, where_to_look
 from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.settings import Settings, load_settings, settings_as_far_as_usable
 
@@ -59,7 +59,9 @@ def train(
         },
     }
     run_id = note(settings, action="train", what=from_version or "candidate_model", days=[when], reason=reason)
-    if not run_range(settings, when, when, run_id=run_id, job_name="train", config=config):
+    with saying_what_readers_have(settings) as outcome:
+        outcome.done = run_range(settings, when, when, run_id=run_id, job_name="train", config=config)
+    if not outcome.done:
         raise typer.Exit(1)
     if from_version:
         from gesture_assets.records.tracking import Tracking
@@ -71,7 +73,9 @@ def train(
     console().print(f"{newest['model_version']}: {newest['decision']}, {newest['because']}", highlight=False)
     if newest["decision"] == "promoted" and not had_champion:
         # The first champion scores the day that it was trained on, so that there is something to look at.
-        if not run_range(settings, when, when, "model_scores+"):
+        with saying_what_readers_have(settings) as outcome:
+            outcome.done = run_range(settings, when, when, "model_scores+")
+        if not outcome.done:
             raise typer.Exit(1)
         where_to_look(settings)
     console().print(

@@ -8,8 +8,8 @@ import logging
 import os
 import sys
 import uuid
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
@@ -100,6 +100,7 @@ def _run_days(
     settings: Settings, today: date, days: Sequence[date], select: str, exceptions: Mapping[str, Any]
 ) -> None:
     """Run `days`, or what is landed and not live; a range that a bad day spoils is run up to that day."""
+    from gesture_assets.publication.reading import rollback_in_words
     from gesture_assets.warehouse.warehouse import kept_open
 
     with kept_open(settings.warehouse):
@@ -121,12 +122,13 @@ def _run_days(
                 soft_wrap=True,
             )
         if not ranges and waiting.unpublished:
-            say_unpublished(waiting)
-            if not publish_day(settings, max(waiting.live)):
+            if not publish_waiting(settings, waiting):
                 raise typer.Exit(1)
             where_to_look(settings)
             return
         if not ranges:
+            if held := rollback_in_words(settings):
+                console().print(held, style="yellow", highlight=False, soft_wrap=True)
             console().print(f"{_why_nothing_is_to_do(waiting)} Nothing to do.", highlight=False)
             where_to_look(settings)
             return
@@ -143,21 +145,57 @@ def _run_days(
     where_to_look(settings)
 
 
-def say_unpublished(waiting: "Pending") -> None:
-    """That days are live and readers do not have them."""
+def publish_waiting(settings: Settings, waiting: "Pending") -> bool:
+    """Publish the days that are live and that readers do not have, unless somebody took them back. Whether it was done.
+
+    Says that they wait, and why.
+    """
+    from gesture_assets.publication.reading import rollback_in_words
+
     days = sorted(waiting.unpublished)
+    if held := rollback_in_words(settings):
+        console().print(held, style="yellow", highlight=False, soft_wrap=True)
+        return False
     console().print(
         f"{listing(days)} passed every gate and {'is' if len(days) == 1 else 'are'} not published: a run ended before.",
         style="yellow",
         highlight=False,
         soft_wrap=True,
     )
+    return publish_day(settings, max(waiting.live))
 
 
-def publish_day(settings: Settings, day: date) -> bool:
+def publish_day(settings: Settings, day: date, *, force_reason: str = "") -> bool:
     """Publish what is live, whose newest day is `day`, and the report on its checks. Whether it succeeded."""
-    run_id = note(settings, action="publish", what="published_warehouse", days=[day])
-    return run_range(settings, day, day, PUBLICATION, run_id=run_id)
+    run_id = note(settings, action="publish", what="published_warehouse", days=[day], reason=force_reason)
+    with saying_what_readers_have(settings) as outcome:
+        outcome.done = run_range(settings, day, day, PUBLICATION, force_reason, run_id=run_id)
+    return outcome.done
+
+
+@dataclass
+class Outcome:
+    """Whether what a command does was done."""
+
+    done: bool = False
+
+
+@contextmanager
+def saying_what_readers_have(settings: Settings) -> Iterator[Outcome]:
+    """Say at the end of what was not done whether the published file has changed since its beginning."""
+    readers_had, outcome = settings.published.resolve(), Outcome()
+    is_over = False
+    try:
+        yield outcome
+        is_over = True
+    except typer.Exit:
+        is_over = True
+        raise
+    finally:
+        if is_over and not outcome.done:
+            is_new = settings.published.resolve() != readers_had
+            readers = "What was done before that is published." if is_new else "The published file is unchanged."
+            console(stderr=True).print(readers, style="bold red")
 
 
 def _why_nothing_is_to_do(waiting: "Pending") -> str:
@@ -179,6 +217,14 @@ def run_ranges(
 
     The first run gets `run_id`, where one is given.
     """
+    with saying_what_readers_have(settings) as outcome:
+        outcome.done = _run_each(settings, ranges, select, exceptions, run_id)
+    return outcome.done
+
+
+def _run_each(
+    settings: Settings, ranges: Sequence[tuple[date, date]], select: str, exceptions: Mapping[str, Any], run_id: str
+) -> bool:
     for start, end in ranges:
         done = run_range(settings, start, end, select, **exceptions, run_id=run_id)
         run_id = ""
@@ -369,7 +415,6 @@ def run_range(
         info = replace(info, run_id=run_id) if run_id else info
         first = not info.is_only_backfill
         stack.enter_context(queue.register(info.run_id, f"{job_name} of {window}", info.days, goes_first=first))
-        readers_have = settings.published.resolve()
         result = job.execute_in_process(
             instance=instance,
             run_id=info.run_id,
@@ -396,11 +441,7 @@ def run_range(
         failures = [event for event in result.all_node_events if event.event_type_value == "STEP_FAILURE"]
         for text in dict.fromkeys(map(_words_of, failures)):  # an interrupted run says so once
             console(stderr=True).print(text, style="red", highlight=False, markup=False, soft_wrap=True)
-        is_new = settings.published.resolve() != readers_have
-        readers = "What had been made by then is published." if is_new else "The published file is unchanged."
-        console(stderr=True).print(
-            f"The night of {window} failed (run {result.run_id[:8]}). {readers}", style="bold red"
-        )
+        console(stderr=True).print(f"The night of {window} failed (run {result.run_id[:8]}).", style="bold red")
         errors = [getattr(event.event_specific_data, "error", None) for event in result.all_events]
         if any(map(_is_interrupted, errors)):
             raise typer.Exit(130)  # Ctrl-C: nothing more is wanted, and the step that was cut off still holds the lock

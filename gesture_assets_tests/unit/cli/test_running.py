@@ -5,6 +5,7 @@ one, which imports nothing anew.
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -122,6 +123,47 @@ def test_a_file_that_lands_late_restates_its_day_for_a_reason_and_a_rollback_goe
         ("restate", "*", "the evening's file came late"),
         ("roll back", before.name, None),
     ]
+
+
+def test_what_was_rolled_back_is_published_again_by_nobody_but_who_asks_for_it(own_world: Path) -> None:
+    link = own_world / "gesture.duckdb"
+    first = link.resolve()
+    assert called(own_world, "publish").code == 0
+    second = link.resolve()
+    assert called(own_world, "publish", "rollback").code == 0
+    with duckdb.connect(str(first)) as con:  # as if the second file had brought the last day
+        con.execute(f"delete from gate_ledger where partition = '{LAST}'")
+    for command in (("run",), ("catchup",)):
+        left = called(own_world, *command)
+        assert link.resolve() == first
+        assert f"{second.name} was rolled back. Nothing is published until  gesture publish" in left.out
+    refused = called(own_world, "run", "--date", LAST, "--rebuild")
+    assert (refused.code, link.resolve()) == (1, first)
+    assert "GateClosed: The published file was not changed: it was rolled back." in refused.err
+    assert "next: mend what was wrong, then  gesture publish" in refused.err
+    assert "was rolled back" in called(own_world, "rank").err
+    assert called(own_world, "publish").code == 0
+    assert link.resolve() not in (first, second)
+    assert "rolled back" not in called(own_world, "rank").err
+
+
+def test_publishing_an_older_state_needs_a_reason(own_world: Path) -> None:
+    backup = own_world / "backup.duckdb"
+    shutil.copyfile(own_world / "warehouse.duckdb", backup)
+    assert called(own_world, "run", "--date", LAST, "--rebuild").code == 0
+    newest = (own_world / "gesture.duckdb").resolve()
+    with duckdb.connect(str(newest)) as con:  # of a moment after the copy was made
+        con.execute("update gate_ledger set recorded_at = recorded_at + interval 1 hour where attempt = 2")
+    backup.replace(own_world / "warehouse.duckdb")
+    refused = called(own_world, "publish")
+    assert (refused.code, (own_world / "gesture.duckdb").resolve()) == (1, newest)
+    assert f"found: readers have a newer one of {LAST}" in refused.err
+    assert "The published file is unchanged." in refused.err
+    assert called(own_world, "publish", "--force").code == 2
+    done = called(own_world, "publish", "--force", "--reason", "the copy is right")
+    assert done.code == 0, done.out + done.err
+    assert (own_world / "gesture.duckdb").resolve() != newest
+    assert logged(own_world)[-1] == ("publish", "published_warehouse", "the copy is right")
 
 
 def test_catching_up_runs_missed_nights_and_late_files_for_a_reason_only(own_world: Path) -> None:
@@ -344,6 +386,8 @@ def test_a_bad_day_keeps_back_itself_and_what_follows_but_not_what_came_before(t
     assert done.code == 1
     assert "at_most_5_percent_of_rows_are_quarantined" in done.err
     assert "2026-03-01 to 2026-03-03 are sound" in done.out
+    assert "What was done before that is published." in done.err  # the sound days are, although the run failed
+    assert "unchanged" not in done.err
     con = duckdb.connect(str(folder / "gesture.duckdb"), read_only=True)
     days = con.execute("select distinct as_of_date::varchar from rule_scores order by all").fetchall()
     assert [day for (day,) in days] == ["2026-03-01", "2026-03-02"]

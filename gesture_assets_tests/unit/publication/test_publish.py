@@ -19,6 +19,7 @@ from gesture_assets.errors import ContractBreach, GateClosed
 from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.monitoring.alerts import OPENED, Alert, Change
 from gesture_assets.publication.health import HEALTH
+from gesture_assets.publication.order import rolled_back
 from gesture_assets.publication.publish import Published, publish, rollback
 from gesture_assets.publication.reading import read_published
 from gesture_assets.records import alert_log
@@ -328,6 +329,80 @@ def test_a_rollback_flips_back_to_the_file_before(night: Callable, settings: Set
     rollback(folder, settings.published, TABLES)
     assert snapshot(settings.published) == first.snapshot_id
     assert len(list(folder.iterdir())) == 2
+
+
+def test_a_rollback_goes_back_along_what_readers_had_although_the_clock_was_set_back(
+    night: Callable, settings: Settings
+) -> None:
+    folder, link = settings.published_files, settings.published
+    names = []
+    for minute in (30, 10, 20):
+        with night(minute) as session:
+            names.append(publish_from(session, settings).path.name)
+    assert [rollback(folder, link, TABLES).name for _ in range(2)] == [names[1], names[0]]
+    with pytest.raises(GateClosed, match="an older published file"):
+        rollback(folder, link, TABLES)
+
+
+def test_what_was_rolled_back_is_known_until_something_is_published_and_is_not_gone_back_to(
+    night: Callable, settings: Settings
+) -> None:
+    folder, link = settings.published_files, settings.published
+    names = []
+    for minute in (1, 2):
+        with night(minute) as session:
+            names.append(publish_from(session, settings).path.name)
+        assert rolled_back(folder, link) == []
+    rollback(folder, link, TABLES)
+    assert rolled_back(folder, link) == names[1:]
+    with night(3) as session:
+        publish_from(session, settings)
+    assert rolled_back(folder, link) == []
+    assert rollback(folder, link, TABLES).name == names[0]
+
+
+def test_files_of_a_version_that_kept_no_order_are_gone_back_along_by_name(night: Callable, settings: Settings) -> None:
+    names = []
+    for minute in (1, 2, 3):
+        with night(minute) as session:
+            names.append(publish_from(session, settings).path.name)
+    order = settings.published.with_name(f".{settings.published.name}.order")
+    order.unlink()
+    assert rolled_back(settings.published_files, settings.published) == []
+    assert rollback(settings.published_files, settings.published, TABLES).name == names[1]
+
+
+@pytest.mark.parametrize("change", ["delete from {}", "update {} set run_id = 'older', recorded_at = '2026-03-01'"])
+def test_an_older_state_than_readers_have_is_published_for_a_reason_only(
+    night: Callable, settings: Settings, open_session: Callable, change: str
+) -> None:
+    with night(1) as session:
+        first = publish_from(session, settings)
+        session.connection.execute(
+            "insert into warehouse.main.gate_ledger select * replace (partition - 1 as partition, 0 as row_count) "
+            "from warehouse.main.gate_ledger"
+        )
+    with night(2) as session:
+        second = publish_from(session, settings)
+        where = f"where partition < date '{DAY}'"
+        session.connection.execute(f"{change.format('warehouse.main.gate_ledger')} {where}")
+    with night(3) as session, pytest.raises(GateClosed, match="not older than what readers have") as refused:
+        publish_from(session, settings)
+    assert str(DAY - timedelta(days=1)) in str(refused.value)
+    assert "gesture publish --force --reason" in refused.value.next_step
+    assert snapshot(settings.published) == second.snapshot_id != first.snapshot_id
+    with open_session(
+        DAY, now=NIGHT + timedelta(minutes=4), run_id="forced", force_reason="the copy is right"
+    ) as session:
+        assert publish_from(session, settings).snapshot_id == snapshot(settings.published)
+
+
+def test_a_warehouse_that_was_built_anew_is_no_older_state(night: Callable, settings: Settings) -> None:
+    with night(1) as session:
+        publish_from(session, settings)
+        session.connection.execute("update warehouse.main.gate_ledger set run_id = 'anew', recorded_at = '2026-03-11'")
+    with night(2) as session:
+        assert publish_from(session, settings).snapshot_id == snapshot(settings.published)
 
 
 def test_nothing_is_published_before_the_first_night(settings: Settings) -> None:
