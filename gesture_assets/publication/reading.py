@@ -195,6 +195,18 @@ def gate_report(settings: Settings, day: date | None) -> list[tuple[str, date, i
     return report
 
 
+def rejected_tables(settings: Settings, first: date, last: date) -> set[str]:
+    """Tables whose latest audit of a day from `first` to `last` failed."""
+    with private_ledger(settings) as con:
+        rows = con.execute(
+            f"""select distinct table_name from (select * from {LEDGER} where partition between ? and ?
+            qualify row_number() over (partition by table_name, partition order by attempt desc) = 1)
+            where verdict = 'FAIL'""",
+            [first, last],
+        ).fetchall()
+    return {table for (table,) in rows}
+
+
 def rejected_days(settings: Settings) -> list[date]:
     """Days of which some table's latest audit failed, in order."""
     with private_ledger(settings) as con:

@@ -352,6 +352,10 @@ def test_a_poisoned_night_fails_loudly_and_changes_nothing_that_is_published(own
     assert (own_world / "gesture.duckdb").resolve() == before
     assert before.read_bytes() == content
 
+    assert f"where: {own_world}/warehouse.duckdb, rejected." in failed.err
+    alerts = called(own_world, "alerts", "list")
+    assert f"night/failed/landed_events/{LAST}" in [row[1] for row in alerts.table]
+
     closed = called(own_world, "gates", "--date", LAST)
     assert closed.code == 1
     assert "at_most_5_percent_of_rows_are_quarantined" in closed.out
@@ -365,8 +369,20 @@ def test_a_poisoned_night_fails_loudly_and_changes_nothing_that_is_published(own
     assert "GateClosed: user_features cannot be built for 2026-03-09." in refused.err
     assert has_four_parts(refused.err)
 
+    forced = called(own_world, "run", "--date", LAST, "--force", "--reason", "nobody can mend the file today")
+    assert forced.code == 0, forced.out + forced.err
+    assert "raw_events did not pass. By force, what follows is built on what is live of them" in forced.out
+    assert (own_world / "gesture.duckdb").resolve() != before
+    with duckdb.connect(str((own_world / "gesture.duckdb").resolve()), read_only=True) as con:
+        opened = "select override_reason from gate_ledger where verdict = 'OVERRIDE' and table_name = 'raw_events'"
+        assert con.execute(opened).fetchall() == [("nobody can mend the file today",)]
+        malformed = "select count(*) from raw_events where landing_file like '%poison%'"
+        assert con.execute(malformed).fetchall() == [(0,)]
+    assert "No alert is open." in called(own_world, "alerts", "list").out
+    assert called(own_world, "gates", "--date", LAST).code == 0
+
     (own_world / "landing" / "native" / f"events-{LAST}-poison.csv").unlink()
-    mended = called(own_world, "run")
+    mended = called(own_world, "run", "--date", LAST)
     assert mended.code == 0, mended.out + mended.err
     assert called(own_world, "gates", "--date", LAST).code == 0
     assert "Not passed" not in called(own_world, "rank").err
