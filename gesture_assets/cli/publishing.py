@@ -26,7 +26,7 @@ def publish(
     require_reason(reason, asked={"--force": force}, command="gesture publish")
     settings = settings_as_far_as_usable()
     from gesture_assets.contracts.catalogue import catalogue
-    from gesture_assets.publication.order import files_before, note_published, rolled_back
+    from gesture_assets.publication.order import note_published, rolled_back, snapshots_before
     from gesture_assets.publication.reading import live_days
     from gesture_assets.records.opening import warehouse_of
 
@@ -34,7 +34,7 @@ def publish(
         live = live_days(session, catalogue(settings.tags).nightly)
         folder, link = settings.published_files, settings.published
         if live and rolled_back(folder, link):
-            note_published(folder, link, files_before(folder, link))
+            note_published(link, snapshots_before(folder, link))
     if not live:
         raise GateClosed(
             "Nothing can be published.",
@@ -51,6 +51,7 @@ def publish(
 def publish_rollback() -> None:
     """Let readers have the file that was published before the current one."""
     from gesture_assets.contracts.catalogue import catalogue
+    from gesture_assets.publication.order import snapshot_of
     from gesture_assets.publication.publish import rollback
     from gesture_assets.records import audit_log
     from gesture_assets.records.opening import warehouse_of
@@ -58,8 +59,8 @@ def publish_rollback() -> None:
     settings = settings_as_far_as_usable()
     with warehouse_of(settings).open(run_info("gesture publish rollback", now().date())) as session:
         path = rollback(settings.published_files, settings.published, catalogue(settings.tags).tables)
-        audit_log.note(session.connection, now=now(), action="roll back", what=path.name)
-    console().print(f"{settings.published} is {path.name} again", highlight=False, soft_wrap=True)
+        audit_log.note(session.connection, now=now(), action="roll back", what=snapshot_of(path))
+    console().print(f"{settings.published} is {snapshot_of(path)} again", highlight=False, soft_wrap=True)
     console().print(
         "No run publishes what was taken back. When it is mended:  gesture publish", highlight=False, soft_wrap=True
     )

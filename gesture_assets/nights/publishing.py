@@ -64,7 +64,7 @@ def published_warehouse(night: Night, days: Days) -> Built:
         notes={
             "page": page,
             "snapshot_id": published.snapshot_id,
-            "file": published.path.name,
+            "file": f"{published.snapshot_id}/{published.path.name}",
             "size_mb": round(published.byte_count / 1e6, 1),
             "newest_day": str(published.newest_day),
             "window": window_of(days),

@@ -22,7 +22,15 @@ from gesture_assets.features.feature_registry import Feature
 from gesture_assets.publication.checks import PublicationCheck, as_an_analyst, differences, holds_what_passed
 from gesture_assets.publication.compaction import compact
 from gesture_assets.publication.dressing import dress, explain
-from gesture_assets.publication.order import files_before, note_published, published_files, write_order
+from gesture_assets.publication.order import (
+    current_snapshot,
+    file_of,
+    note_published,
+    remove_all_but,
+    snapshots,
+    snapshots_before,
+    write_order,
+)
 from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.format import attach
@@ -124,8 +132,7 @@ def publish(
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder, link)
     require_room(f"The publication of {window_of(days)}", folder, warehouse.stat().st_size)
-    path = folder / f"gesture-{snapshot_id}.duckdb"
-    part = path.with_name(path.name + ".tmp")
+    part, path = folder / f"{snapshot_id}.tmp", file_of(folder, link, snapshot_id)
     con = session.connection
     explain(con, contracts)
     con.execute("checkpoint warehouse")
@@ -144,13 +151,15 @@ def publish(
         raise
     finally:
         attach(con, warehouse, "warehouse")  # what went wrong is still to be written there
+    path.parent.mkdir(exist_ok=True)
     part.replace(path)
-    before = [*files_before(folder, link), *([link.resolve().name] if link.exists() else [])]
+    before = [*snapshots_before(folder, link), *filter(None, [current_snapshot(link)])]
     flip(link, path)
-    note_published(folder, link, before)
+    note_published(link, before)
     _prune(folder, link, keep)
-    log.info("published %s", path.name)
-    holds = replace(holds, metadata={**holds.metadata, "file": path.name})  # the same bytes, by their final name
+    log.info("published snapshot %s", snapshot_id)
+    # The same bytes, by their final name.
+    holds = replace(holds, metadata={**holds.metadata, "file": f"{snapshot_id}/{path.name}"})
     return Published(snapshot_id, path, path.stat().st_size, newest, holds)
 
 
@@ -161,6 +170,9 @@ def _sweep(folder: Path, link: Path) -> None:
             shutil.rmtree(leftover)
         else:
             leftover.unlink()
+    for empty in folder.glob("*/"):
+        if not any(empty.iterdir()):
+            empty.rmdir()
     for leftover in link.parent.glob(f".{link.name}.*"):
         if leftover.is_symlink():
             leftover.unlink()
@@ -175,11 +187,8 @@ def flip(link: Path, target: Path) -> None:
 
 
 def _prune(folder: Path, link: Path, keep: int) -> None:
-    """Remove all but the `keep` files that readers had last, never the one that they have. Open readers keep theirs."""
-    kept = {*published_files(folder, link)[-keep:], link.resolve().name}
-    for path in folder.glob("gesture-*.duckdb"):
-        if path.name not in kept:
-            path.unlink()
+    """Remove all but the `keep` files that readers had last, never the one that they have."""
+    remove_all_but([*snapshots(folder, link)[-keep:], current_snapshot(link)], folder, link)
 
 
 def _require_nothing_newer(session: Session, contracts: Sequence[Contract], link: Path) -> None:
@@ -243,17 +252,17 @@ def rollback(folder: Path, link: Path, contracts: Sequence[Contract]) -> Path:
 
     What is rolled back stays so until somebody publishes anew: see `order.rolled_back`.
     """
-    files, older = published_files(folder, link), files_before(folder, link)
+    had, older = snapshots(folder, link), snapshots_before(folder, link)
     if not older or not link.exists():
         raise GateClosed(
             "The published file was not changed.",
             expected="an older published file",
-            found=listing(files),
+            found=listing(had),
             where=str(folder),
             next_step="gesture publish",
         )
-    path = folder / older[-1]
+    path = file_of(folder, link, older[-1])
     verify(path, contracts, next_step="gesture publish  (a new file of what is live)")
-    write_order(link, files)
+    write_order(link, had)
     flip(link, path)
     return path

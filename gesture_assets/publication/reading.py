@@ -16,7 +16,7 @@ import duckdb
 
 from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.errors import GateClosed, listing
-from gesture_assets.publication.order import rolled_back
+from gesture_assets.publication.order import current_snapshot, rolled_back
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse.format import unreadable
@@ -112,21 +112,21 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
 
 def rollback_in_words(settings: Settings) -> str:
     """That readers were taken back to an older file, and how to go forward again; empty where they were not."""
-    if not (files := rolled_back(settings.published_files, settings.published)):
+    if not (taken_back := rolled_back(settings.published_files, settings.published)):
         return ""
     return (
-        f"Readers have {settings.published.resolve().name} again: {listing(files)} was rolled back. "
+        f"Readers have {current_snapshot(settings.published)} again: {listing(taken_back)} was rolled back. "
         "Nothing is published until  gesture publish"
     )
 
 
 def require_no_rollback(settings: Settings) -> None:
     """Refuse to publish what somebody took back from readers: only who asks for it goes forward again."""
-    if files := rolled_back(settings.published_files, settings.published):
+    if taken_back := rolled_back(settings.published_files, settings.published):
         raise GateClosed(
             "The published file was not changed: it was rolled back.",
-            expected=f"{files[-1]}, the newest that was published",
-            found=f"{settings.published.resolve().name}, since  gesture publish rollback",
+            expected=f"{taken_back[-1]}, the newest that was published",
+            found=f"{current_snapshot(settings.published)}, since  gesture publish rollback",
             where=str(settings.published),
             next_step="mend what was wrong, then  gesture publish  (what is live goes to readers again)",
         )

@@ -13,7 +13,7 @@ from gesture_assets.errors import GateClosed
         ("data/warehouse.duckdb, table gate_ledger", "/srv/shop/warehouse.duckdb, table gate_ledger"),
         ("move it out of data/landing, then  gesture run", "move it out of /srv/shop/landing, then  gesture run"),
         ("data/landing, data/sources", "/srv/shop/landing, /srv/shop/sources"),
-        ("/home/ada/data/landing", "/home/ada/data/landing"),
+        ("/mnt/shop/data/landing", "/mnt/shop/data/landing"),
         ("metadata/x and data", "metadata/x and data"),
     ],
 )

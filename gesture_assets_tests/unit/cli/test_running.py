@@ -15,6 +15,7 @@ import duckdb
 import pytest
 
 from gesture_assets.cli.console import say_remarks
+from gesture_assets.publication.order import snapshot_of
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets_tests.unit.cli.commands import LAST, ROOT, Done, called, has_four_parts, logged, started
 
@@ -111,7 +112,7 @@ def test_a_file_that_lands_late_restates_its_day_for_a_reason_and_a_rollback_goe
     assert (own_world / "gesture.duckdb").resolve() != before
     back = called(own_world, "publish", "rollback")
     assert back.code == 0, back.err
-    assert before.name in back.out.replace("\n", "")
+    assert snapshot_of(before) in back.out
     assert (own_world / "gesture.duckdb").resolve() == before
     assert called(own_world, "explain", "--user-id", "newcomer").code == 2
     again = called(own_world, "publish", "rollback")
@@ -121,7 +122,7 @@ def test_a_file_that_lands_late_restates_its_day_for_a_reason_and_a_rollback_goe
         ("run", "*", None),
         ("run", "*", None),
         ("restate", "*", "the evening's file came late"),
-        ("roll back", before.name, None),
+        ("roll back", snapshot_of(before), None),
     ]
 
 
@@ -136,7 +137,7 @@ def test_what_was_rolled_back_is_published_again_by_nobody_but_who_asks_for_it(o
     for command in (("run",), ("catchup",)):
         left = called(own_world, *command)
         assert link.resolve() == first
-        assert f"{second.name} was rolled back. Nothing is published until  gesture publish" in left.out
+        assert f"{snapshot_of(second)} was rolled back. Nothing is published until  gesture publish" in left.out
     refused = called(own_world, "run", "--date", LAST, "--rebuild")
     assert (refused.code, link.resolve()) == (1, first)
     assert "GateClosed: The published file was not changed: it was rolled back." in refused.err
