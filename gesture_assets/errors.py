@@ -7,6 +7,7 @@ it was looked for, and the command that comes next. Does not belong here: decidi
 import re
 from collections.abc import Iterable
 from datetime import date
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Self
 
@@ -57,10 +58,12 @@ class ConfigError(GestureError):
 
     @classmethod
     def unknown_name(cls, kind: str, name: str, known: Iterable[str], *, where: str, next_step: str) -> Self:
-        """`name` is not one of the `known` things of its kind."""
+        """`name` is not one of the `known` things of its kind; those that are spelled like it are named alone."""
+        names = sorted(map(str, known))
+        near = get_close_matches(name.lower(), names, SHOWN, 0.6)
         return cls(
             f"{kind} {name!r} is not known.",
-            expected=f"one of {listing(known, 80)}",
+            expected=f"{' or '.join(near)}, of {len(names)} that are known" if near else f"one of {listing(names, 80)}",
             found=name,
             where=where,
             next_step=next_step,

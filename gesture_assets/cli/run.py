@@ -6,6 +6,8 @@ night does (`defs/`).
 
 import logging
 import os
+import re
+import signal
 import sys
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,6 +22,9 @@ from gesture_assets.cli.console import console, now, progress, run_info
 from gesture_assets.errors import ConfigError, SourceError, listing
 from gesture_assets.settings import Settings, settings_as_far_as_usable
 
+# A name as it stands in a selection: by itself or as key:"…"; neither a word of the syntax nor of another attribute.
+SYNTAX = "and|or|not|key|tag|owner|group|kind|code_location|sinks|roots|status|column|table_name|column_tag"
+NAME_IN_SELECTION = re.compile(rf"""(?<![\w:="*/<.-])(?:key:)?"?(?!(?:{SYNTAX})\b)([A-Za-z_]\w*)"?(?![\w:*/<.-])""")
 PUBLICATION = 'key:"published_warehouse" or key:"validation_results"'  # the steps that build nothing
 
 
@@ -507,15 +512,17 @@ def _selected(definitions: Any, select: str) -> Any:
     import dagster as dg
 
     graph = definitions.resolve_asset_graph()
+    known = [key.to_user_string() for key in graph.get_all_asset_keys()]
+    # A name that is nothing's selects nothing, and says nothing, beside others.
+    unknown = [name for name in NAME_IN_SELECTION.findall(select) if name not in known]
     try:
         keys = dg.AssetSelection.from_string(select).required_multi_asset_neighbors().resolve(graph)
     except dg.DagsterError:  # unknown names and a syntax of its own that it cannot read
         keys = set()
-    if not keys:
-        known = [key.to_user_string() for key in graph.get_all_asset_keys()]
+    if unknown or not keys:
         raise ConfigError.unknown_name(
             "The selection",
-            select,
+            unknown[0] if unknown else select,
             known,
             where="--select",
             next_step="gesture run --select user_features+  (the table and all that follows it)",
@@ -581,6 +588,7 @@ def demo_data(
     settings = settings_as_far_as_usable()
     terminal = console()
     if poison:
+        _require_in_world(settings, poison.date())
         path = write_poison_day(landing=settings.landing, day=poison.date(), seed=seed)
         terminal.print(f"Landed {path}: a third of its rows are malformed. See what the gates do:", highlight=False)
         terminal.print(f"  gesture run --date {poison.date()}", highlight=False)
@@ -618,6 +626,28 @@ def demo_data(
     terminal.print("Next:  gesture run", highlight=False)
 
 
+def _require_in_world(settings: Settings, day: date) -> None:
+    """Refuse to poison a day of which nothing else has landed: nobody could run it."""
+    names = [re.search(r"\d{4}-\d{2}-\d{2}(?=\.)", path.name) for path in settings.landing.glob("native/events-*")]
+    landed = sorted(date.fromisoformat(found[0]) for found in names if found)
+    if not landed:
+        raise ConfigError.bad_value(
+            "--poison",
+            expected="a demo world in which a day can be poisoned",
+            found="none",
+            where=str(settings.landing),
+            next_step="gesture demo-data",
+        )
+    if not landed[0] <= day <= landed[-1]:
+        raise ConfigError.bad_value(
+            "--poison",
+            expected=f"a day of the demo world, {landed[0]} to {landed[-1]}",
+            found=day,
+            where=str(settings.landing),
+            next_step=f"gesture demo-data --poison {landed[-1]}",
+        )
+
+
 def dev(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -627,6 +657,10 @@ def dev(
 
     workspace = prepare(settings_as_far_as_usable()) / "workspace.yaml"
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
+    # Dagster lets SIGTERM do what Ctrl-C does, which a shell's background and others have made nothing.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     os.execv(sys.executable, command)
 
 

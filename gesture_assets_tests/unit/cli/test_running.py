@@ -66,6 +66,26 @@ def test_a_selection_of_nothing_known_is_code_2_with_the_names_that_are(own_worl
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("select", ["rule_score", "rule_scores or rule_set", 'key:"rule_scores" or key:"rule_set"'])
+def test_each_name_of_a_selection_is_known_or_refused_with_those_like_it(own_world: Path, select: str) -> None:
+    before = (own_world / "gesture.duckdb").resolve()
+    done = called(own_world, "run", "--select", select)
+    assert (done.code, has_four_parts(done.err), (own_world / "gesture.duckdb").resolve()) == (2, True, before)
+    near = next(line for line in done.err.splitlines() if "expected: " in line)
+    assert "rule_sets" in near
+    assert "crm_snapshot" not in near
+    assert "Published" not in done.out + done.err
+
+
+@pytest.mark.parametrize("day", ["2020-01-01", "2031-01-01"])
+def test_a_day_outside_the_demo_world_is_not_poisoned(own_world: Path, day: str) -> None:
+    before = sorted((own_world / "landing").rglob("*"))
+    done = called(own_world, "demo-data", "--poison", day)
+    assert (done.code, has_four_parts(done.err)) == (2, True)
+    assert f"2026-03-05 to {LAST}" in done.err
+    assert sorted((own_world / "landing").rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     "options", [("--restate",), ("--force", "--reason", " "), ("--reason", "why"), ("--restate-crm", "--force")]
 )
