@@ -4,10 +4,14 @@ Belongs here: the kinds, and the one shape their messages have: what was being d
 it was looked for, and the command that comes next. Does not belong here: deciding when to raise (the rooms do).
 """
 
+import re
 from collections.abc import Iterable
 from datetime import date
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Self
 
+DATA_FOLDER = re.compile(r"(?<![\w./-])data/")  # as texts call it that do not know the settings
 SHOWN = 5  # more names than a reader takes in at a glance are counted, not listed
 
 
@@ -26,7 +30,17 @@ class GestureError(Exception):
     def __init__(self, doing: str, *, expected: str, found: str, where: str, next_step: str) -> None:
         """`doing` names the asset, table or file and the window; the others fill the lines of the message."""
         self.doing, self.expected, self.found, self.where, self.next_step = doing, expected, found, where, next_step
-        super().__init__(f"{doing}\n  expected: {expected}\n  found: {found}\n  where: {where}\n  next: {next_step}")
+        super().__init__(doing, expected, found, where, next_step)
+
+    def __str__(self) -> str:
+        """The four parts, a line each, after what was being done."""
+        parts = {"expected": self.expected, "found": self.found, "where": self.where, "next": self.next_step}
+        return "\n".join([self.doing, *(f"  {name}: {text}" for name, text in parts.items())])
+
+    def name_folder(self, folder: Path) -> None:
+        """Let the texts name `folder`, the data folder in use, where they say `data/`."""
+        for part in ("doing", "expected", "found", "where", "next_step"):
+            setattr(self, part, DATA_FOLDER.sub(lambda _: f"{folder}/", getattr(self, part)))
 
     @property
     def report(self) -> str:
@@ -44,10 +58,12 @@ class ConfigError(GestureError):
 
     @classmethod
     def unknown_name(cls, kind: str, name: str, known: Iterable[str], *, where: str, next_step: str) -> Self:
-        """`name` is not one of the `known` things of its kind."""
+        """`name` is not one of the `known` things of its kind; those that are spelled like it are named alone."""
+        names = sorted(map(str, known))
+        near = get_close_matches(name.lower(), names, SHOWN, 0.6)
         return cls(
             f"{kind} {name!r} is not known.",
-            expected=f"one of {listing(known, 80)}",
+            expected=f"{' or '.join(near)}, of {len(names)} that are known" if near else f"one of {listing(names, 80)}",
             found=name,
             where=where,
             next_step=next_step,

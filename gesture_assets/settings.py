@@ -255,6 +255,11 @@ class Settings(BaseModel):
         return self.data_dir / "gesture.duckdb"
 
     @property
+    def published_files(self) -> Path:
+        """Folder of the published files, the last few."""
+        return self.data_dir / "published"
+
+    @property
     def user_sources(self) -> Path:
         """Folder of the user's own source descriptions."""
         return self.data_dir / "sources"

@@ -102,6 +102,7 @@ def main() -> None:
 
 
 def _end_with(error: GestureError) -> NoReturn:
+    error.name_folder(default_of(settings_as_far_as_usable(), "data_dir"))
     console(stderr=True).print(error.report, style="red", highlight=False, markup=False, soft_wrap=True)
     unusable = ConfigError | SourceError | NotWritable
     sys.exit(3 if isinstance(error, WarehouseBusy) else 2 if isinstance(error, unusable) else 1)

@@ -15,7 +15,7 @@ from gesture_assets.cli.run import (
     day_ranges,
     note,
     pending,
-    publish_day,
+    publish_waiting,
     require_reason,
     run_ranges,
     where_to_look,
@@ -61,7 +61,7 @@ def catchup(
         exceptions = {"force_reason": "", "restate_reason": reason if restate else ""}
         done = run_ranges(settings, day_ranges(days, waiting.landed), "*", exceptions, run_id=run_id)
     if not days and waiting.unpublished:
-        done = publish_day(settings, max(waiting.live))
+        done = publish_waiting(settings, waiting)
     if done:
         where_to_look(settings)
     if waiting.touched and not restate:

@@ -87,7 +87,11 @@ def export(
     ] = "",
     day: Annotated[
         datetime | None,
-        typer.Option("--date", formats=["%Y-%m-%d"], help="One day; default: every row, of a layout the newest day."),
+        typer.Option(
+            "--date",
+            formats=["%Y-%m-%d"],
+            help="One day; default: every row, of top_users and a layout the newest day.",
+        ),
     ] = None,
     layout: Annotated[str, typer.Option(help="scoring-csv: the files of the event scoring project instead.")] = "",
 ) -> None:
@@ -133,9 +137,11 @@ def export(
             where="the command line",
             next_step=f"gesture export {table} --to {to.with_suffix('.csv')}",
         )
-    where = f"where as_of_date = date '{day.date()}'" if day else ""
+    chosen = day.date() if day else as_of(con, None, settings) if table == "top_users" else None
+    where = f"where as_of_date = date '{chosen}'" if chosen else ""
     written = copy_csv(con, f"from {table} {where}", to)
-    console().print(f"Wrote {written:,} rows to {to}", highlight=False)
+    of_day = f" of {chosen}" if chosen else ""
+    console().print(f"Wrote {written:,} rows{of_day} to {to}", highlight=False, soft_wrap=True)
 
 
 def explain(

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from gesture_assets.cli.console import AsJson, console, now, published, run_info, shown
-from gesture_assets.cli.run import note, require_reason, run_range, where_to_look
+from gesture_assets.cli.run import note, require_reason, run_range, saying_what_readers_have, where_to_look
 from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.settings import Settings, load_settings, settings_as_far_as_usable
 
 SAMPLERS = ("tpe", "random")
+FIGURES = ("roc_auc", "pr_auc", "f1", "precision", "recall", "base_rate")  # of the test part, in the list of versions
 Version = Annotated[str, typer.Argument(help="Model version, from  gesture models list.")]
 
 
@@ -59,7 +60,9 @@ def train(
         },
     }
     run_id = note(settings, action="train", what=from_version or "candidate_model", days=[when], reason=reason)
-    if not run_range(settings, when, when, run_id=run_id, job_name="train", config=config):
+    with saying_what_readers_have(settings) as outcome:
+        outcome.done = run_range(settings, when, when, run_id=run_id, job_name="train", config=config)
+    if not outcome.done:
         raise typer.Exit(1)
     if from_version:
         from gesture_assets.records.tracking import Tracking
@@ -71,7 +74,9 @@ def train(
     console().print(f"{newest['model_version']}: {newest['decision']}, {newest['because']}", highlight=False)
     if newest["decision"] == "promoted" and not had_champion:
         # The first champion scores the day that it was trained on, so that there is something to look at.
-        if not run_range(settings, when, when, "model_scores+"):
+        with saying_what_readers_have(settings) as outcome:
+            outcome.done = run_range(settings, when, when, "model_scores+")
+        if not outcome.done:
             raise typer.Exit(1)
         where_to_look(settings)
     console().print(
@@ -82,7 +87,7 @@ def train(
 
 def models_list(as_json: AsJson = False) -> None:
     """Every version, oldest first, with its figures on its test part."""
-    from gesture_assets.models.versions import known_versions
+    from gesture_assets.models.versions import figures_of, known_versions
 
     settings = settings_as_far_as_usable()
     if not known_versions(settings.models):
@@ -95,13 +100,15 @@ def models_list(as_json: AsJson = False) -> None:
             **{name: card[name] for name in ("model_version", "as_of_date", "decision", "training_samples")},
             "is_champion": card["model_version"] == champion,
             "scores_from": str(serving.get(card["model_version"], "")),
+            **{name: figures_of(settings.models, card["model_version"])["test"].get(name) for name in FIGURES},
         }
         for card in _cards(settings)
     ]
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    shown("Models", list(rows[0]), [list(row.values()) for row in rows])
+    cells = [[f"{value:.4f}" if isinstance(value, float) else value for value in row.values()] for row in rows]
+    shown("Models", list(rows[0]), cells)
 
 
 def models_show(version: Version, as_json: AsJson = False) -> None:

@@ -88,7 +88,9 @@ def alerts_ack(
 
 
 def why_changed(
-    user: Annotated[str, typer.Argument(help="User id.")],
+    user: Annotated[
+        str | None, typer.Argument(help="User id; without one, the greatest moves between the two days are listed.")
+    ] = None,
     earlier: Annotated[
         datetime | None,
         typer.Option("--from", formats=["%Y-%m-%d"], help="First of the two days; default: the day before the other."),
@@ -96,6 +98,7 @@ def why_changed(
     later: Annotated[
         datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Second of the two days; default: the newest.")
     ] = None,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Length of the list of moves.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Why somebody's score moved between two days: parts that sum to the change, and the rules behind each."""
@@ -115,8 +118,11 @@ def why_changed(
             expected=f"a day before {last}",
             found=first,
             where="the command line",
-            next_step=f"gesture why-changed {user} --to {last}",
+            next_step=f"gesture why-changed {user or ''} --to {last}".replace("  ", " "),
         )
+    if user is None:
+        _list_moves(con, first, last, n, as_json=as_json)
+        return
     _require_scored(con, user, first, last)
     con.close()
     who = nw.from_native(pl.LazyFrame({"user_id": [user]}))
@@ -133,6 +139,30 @@ def why_changed(
         print(json.dumps({"from": str(first), "to": str(last), **scores, "by_rule": by_rule.to_dicts()}, indent=1))
         return
     _show_parts(user, scores, by_rule)
+
+
+def _list_moves(con: Any, first: date, last: date, n: int, *, as_json: bool) -> None:
+    """The users whose score by the rules moved most from the day `first` to the day `last`."""
+    rows = con.execute(
+        """select user_id, round(old.score, 2) as before, round(new.score, 2) as after,
+            round(new.score - old.score, 2) as change, old.band as band_before, new.band as band_after
+        from rule_scores as old join rule_scores as new using (user_id)
+        where old.as_of_date = ? and new.as_of_date = ? and new.score <> old.score
+        order by abs(new.score - old.score) desc, user_id limit ?""",
+        [first, last, n],
+    ).fetchall()
+    columns = ("user_id", "before", "after", "change", "band_before", "band_after")
+    if as_json:
+        moves = [dict(zip(columns, row, strict=True)) for row in rows]
+        print(json.dumps({"from": str(first), "to": str(last), "moves": moves}, indent=1))
+        return
+    shown(
+        f"The greatest moves from {first} to {last}",
+        columns,
+        [(row[0], f"{row[1]:.2f}", f"{row[2]:.2f}", f"{row[3]:+.2f}", *row[4:]) for row in rows],
+    )
+    if rows:
+        console().print(f"Why:  gesture why-changed USER --from {first} --to {last}", highlight=False)
 
 
 def _show_parts(user: str, scores: dict[str, dict[str, Any]], by_rule: Any) -> None:

@@ -46,14 +46,15 @@ def quarantine_show(
     from gesture_assets.publication.reading import private_ledger
     from gesture_assets.records import quarantine
 
-    with private_ledger(settings_as_far_as_usable()) as con:
+    settings = settings_as_far_as_usable()
+    with private_ledger(settings) as con:
         rows = quarantine.rows(con, day=day.date() if day else None, reason=reason, file=file, limit=n)
     shown("Quarantined rows", ("day", "place", "reason", "check", "row"), rows)
     for name in dict.fromkeys(row[2] for row in rows):
         console().print(f"{name}: {REASONS.get(name, '')}", highlight=False, markup=False)
     if rows:
         console().print(
-            "Mend data/sources/<source>.toml or the file, then  gesture quarantine replay --dry-run",
+            f"Mend {settings.user_sources}/<source>.toml or the file, then  gesture quarantine replay --dry-run",
             highlight=False,
             soft_wrap=True,
         )

@@ -7,10 +7,11 @@ night does (`defs/`).
 import logging
 import os
 import re
+import signal
 import sys
 import uuid
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
@@ -21,6 +22,9 @@ from gesture_assets.cli.console import console, now, progress, run_info
 from gesture_assets.errors import ConfigError, SourceError, listing
 from gesture_assets.settings import Settings, settings_as_far_as_usable
 
+# A name as it stands in a selection: by itself or as key:"…"; neither a word of the syntax nor of another attribute.
+SYNTAX = "and|or|not|key|tag|owner|group|kind|code_location|sinks|roots|status|column|table_name|column_tag"
+NAME_IN_SELECTION = re.compile(rf"""(?<![\w:="*/<.-])(?:key:)?"?(?!(?:{SYNTAX})\b)([A-Za-z_]\w*)"?(?![\w:*/<.-])""")
 PUBLICATION = 'key:"published_warehouse" or key:"validation_results"'  # the steps that build nothing
 
 
@@ -101,6 +105,7 @@ def _run_days(
     settings: Settings, today: date, days: Sequence[date], select: str, exceptions: Mapping[str, Any]
 ) -> None:
     """Run `days`, or what is landed and not live; a range that a bad day spoils is run up to that day."""
+    from gesture_assets.publication.reading import rollback_in_words
     from gesture_assets.warehouse.warehouse import kept_open
 
     with kept_open(settings.warehouse):
@@ -122,12 +127,13 @@ def _run_days(
                 soft_wrap=True,
             )
         if not ranges and waiting.unpublished:
-            say_unpublished(waiting)
-            if not publish_day(settings, max(waiting.live)):
+            if not publish_waiting(settings, waiting):
                 raise typer.Exit(1)
             where_to_look(settings)
             return
         if not ranges:
+            if held := rollback_in_words(settings):
+                console().print(held, style="yellow", highlight=False, soft_wrap=True)
             console().print(f"{_why_nothing_is_to_do(waiting)} Nothing to do.", highlight=False)
             where_to_look(settings)
             return
@@ -144,21 +150,57 @@ def _run_days(
     where_to_look(settings)
 
 
-def say_unpublished(waiting: "Pending") -> None:
-    """That days are live and readers do not have them."""
+def publish_waiting(settings: Settings, waiting: "Pending") -> bool:
+    """Publish the days that are live and that readers do not have, unless somebody took them back. Whether it was done.
+
+    Says that they wait, and why.
+    """
+    from gesture_assets.publication.reading import rollback_in_words
+
     days = sorted(waiting.unpublished)
+    if held := rollback_in_words(settings):
+        console().print(held, style="yellow", highlight=False, soft_wrap=True)
+        return False
     console().print(
         f"{listing(days)} passed every gate and {'is' if len(days) == 1 else 'are'} not published: a run ended before.",
         style="yellow",
         highlight=False,
         soft_wrap=True,
     )
+    return publish_day(settings, max(waiting.live))
 
 
-def publish_day(settings: Settings, day: date) -> bool:
+def publish_day(settings: Settings, day: date, *, force_reason: str = "") -> bool:
     """Publish what is live, whose newest day is `day`, and the report on its checks. Whether it succeeded."""
-    run_id = note(settings, action="publish", what="published_warehouse", days=[day])
-    return run_range(settings, day, day, PUBLICATION, run_id=run_id)
+    run_id = note(settings, action="publish", what="published_warehouse", days=[day], reason=force_reason)
+    with saying_what_readers_have(settings) as outcome:
+        outcome.done = run_range(settings, day, day, PUBLICATION, force_reason, run_id=run_id)
+    return outcome.done
+
+
+@dataclass
+class Outcome:
+    """Whether what a command does was done."""
+
+    done: bool = False
+
+
+@contextmanager
+def saying_what_readers_have(settings: Settings) -> Iterator[Outcome]:
+    """Say at the end of what was not done whether the published file has changed since its beginning."""
+    readers_had, outcome = settings.published.resolve(), Outcome()
+    is_over = False
+    try:
+        yield outcome
+        is_over = True
+    except typer.Exit:
+        is_over = True
+        raise
+    finally:
+        if is_over and not outcome.done:
+            is_new = settings.published.resolve() != readers_had
+            readers = "What was done before that is published." if is_new else "The published file is unchanged."
+            console(stderr=True).print(readers, style="bold red")
 
 
 def _why_nothing_is_to_do(waiting: "Pending") -> str:
@@ -180,9 +222,19 @@ def run_ranges(
 
     The first run gets `run_id`, where one is given.
     """
+    with saying_what_readers_have(settings) as outcome:
+        outcome.done = _run_each(settings, ranges, select, exceptions, run_id)
+    return outcome.done
+
+
+def _run_each(
+    settings: Settings, ranges: Sequence[tuple[date, date]], select: str, exceptions: Mapping[str, Any], run_id: str
+) -> bool:
     for start, end in ranges:
         done = run_range(settings, start, end, select, **exceptions, run_id=run_id)
         run_id = ""
+        if not done and exceptions["force_reason"] and select == "*":
+            done = _run_past_closed_gates(settings, start, end, exceptions)
         if done:
             continue
         if sound := _sound_days(settings, start, end):
@@ -197,6 +249,28 @@ def run_ranges(
             )
         return False
     return True
+
+
+def _run_past_closed_gates(settings: Settings, start: date, end: date, exceptions: Mapping[str, Any]) -> bool:
+    """Run what follows the tables that did not pass, on their last good version. Whether that went well."""
+    from gesture_assets.nights.all_steps import nightly_steps
+    from gesture_assets.publication.reading import rejected_tables
+
+    closed: set[str] = set()
+    while found := rejected_tables(settings, start, end) - closed:
+        closed |= found
+        console().print(
+            f"{listing(found)} did not pass. By force, what follows is built on what is live of them: the last good "
+            "version, or nothing where there was none.",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
+        steps = [step for step in nightly_steps() if not closed.intersection(table.name for table in step.tables)]
+        names = [name for step in steps for name in ([table.name for table in step.tables] or [step.name])]
+        if run_range(settings, start, end, " or ".join(f'key:"{name}"' for name in names), **exceptions):
+            return True
+    return False
 
 
 def _sound_days(settings: Settings, start: date, end: date) -> tuple[date, date] | None:
@@ -370,7 +444,6 @@ def run_range(
         info = replace(info, run_id=run_id) if run_id else info
         first = not info.is_only_backfill
         stack.enter_context(queue.register(info.run_id, f"{job_name} of {window}", info.days, goes_first=first))
-        readers_have = settings.published.resolve()
         result = job.execute_in_process(
             instance=instance,
             run_id=info.run_id,
@@ -397,11 +470,7 @@ def run_range(
         failures = [event for event in result.all_node_events if event.event_type_value == "STEP_FAILURE"]
         for text in dict.fromkeys(map(_words_of, failures)):  # an interrupted run says so once
             console(stderr=True).print(text, style="red", highlight=False, markup=False, soft_wrap=True)
-        is_new = settings.published.resolve() != readers_have
-        readers = "What had been made by then is published." if is_new else "The published file is unchanged."
-        console(stderr=True).print(
-            f"The night of {window} failed (run {result.run_id[:8]}). {readers}", style="bold red"
-        )
+        console(stderr=True).print(f"The night of {window} failed (run {result.run_id[:8]}).", style="bold red")
         errors = [getattr(event.event_specific_data, "error", None) for event in result.all_events]
         if any(map(_is_interrupted, errors)):
             raise typer.Exit(130)  # Ctrl-C: nothing more is wanted, and the step that was cut off still holds the lock
@@ -438,10 +507,6 @@ def _require_known(settings: Settings, select: str) -> None:
         _selected(load_definitions(settings), select)
 
 
-# A bare name is what Dagster calls a key; without the word it reads an older syntax, whose + means the next step only.
-BARE_NAME = re.compile(r"(?<![\w:\"*])(?!(?:and|or|not|roots|sinks)\b)[a-z_]\w*(?![\w:*]|\s*\()", re.IGNORECASE)
-
-
 def _selected(definitions: Any, select: str) -> Any:
     """The asset keys of a selection that a night makes, with the tables that one step can only build together.
 
@@ -452,7 +517,11 @@ def _selected(definitions: Any, select: str) -> Any:
     from gesture_assets.nights.all_steps import all_steps
 
     graph = definitions.resolve_asset_graph()
-    text = BARE_NAME.sub(lambda name: f'key:"{name[0]}"', select)
+    known = [key.to_user_string() for key in graph.get_all_asset_keys()]
+    # A name that is nothing's selects nothing, and says nothing, beside others.
+    unknown = [name for name in NAME_IN_SELECTION.findall(select) if name not in known]
+    # Without the word key Dagster reads an older syntax, whose + means the next step and not all that follows.
+    text = NAME_IN_SELECTION.sub(lambda name: f'key:"{name[1]}"', select)
     try:
         keys = dg.AssetSelection.from_string(text).required_multi_asset_neighbors().resolve(graph)
     except dg.DagsterError:  # unknown names and a syntax of its own that it cannot read
@@ -466,11 +535,10 @@ def _selected(definitions: Any, select: str) -> Any:
             where="--select",
             next_step="gesture train  (or, for score_changes, the job explain_changes in  gesture dev)",
         )
-    if not keys:
-        known = [key.to_user_string() for key in graph.get_all_asset_keys()]
+    if unknown or not keys:
         raise ConfigError.unknown_name(
             "The selection",
-            select,
+            unknown[0] if unknown else select,
             known,
             where="--select",
             next_step="gesture run --select user_features+  (the table and all that follows it)",
@@ -536,6 +604,7 @@ def demo_data(
     settings = settings_as_far_as_usable()
     terminal = console()
     if poison:
+        _require_in_world(settings, poison.date())
         path = write_poison_day(landing=settings.landing, day=poison.date(), seed=seed)
         terminal.print(f"Landed {path}: a third of its rows are malformed. See what the gates do:", highlight=False)
         terminal.print(f"  gesture run --date {poison.date()}", highlight=False)
@@ -573,6 +642,28 @@ def demo_data(
     terminal.print("Next:  gesture run", highlight=False)
 
 
+def _require_in_world(settings: Settings, day: date) -> None:
+    """Refuse to poison a day of which nothing else has landed: nobody could run it."""
+    names = [re.search(r"\d{4}-\d{2}-\d{2}(?=\.)", path.name) for path in settings.landing.glob("native/events-*")]
+    landed = sorted(date.fromisoformat(found[0]) for found in names if found)
+    if not landed:
+        raise ConfigError.bad_value(
+            "--poison",
+            expected="a demo world in which a day can be poisoned",
+            found="none",
+            where=str(settings.landing),
+            next_step="gesture demo-data",
+        )
+    if not landed[0] <= day <= landed[-1]:
+        raise ConfigError.bad_value(
+            "--poison",
+            expected=f"a day of the demo world, {landed[0]} to {landed[-1]}",
+            found=day,
+            where=str(settings.landing),
+            next_step=f"gesture demo-data --poison {landed[-1]}",
+        )
+
+
 def dev(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -582,6 +673,10 @@ def dev(
 
     workspace = prepare(settings_as_far_as_usable()) / "workspace.yaml"
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
+    # Dagster lets SIGTERM do what Ctrl-C does, which a shell's background and others have made nothing.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     os.execv(sys.executable, command)
 
 

@@ -42,6 +42,8 @@ def events_of(
         metadata = metadata_of(commit, run) | _notes(result.notes if is_told else {})
         if commit.contract.name in sources and not result.is_unchanged:
             metadata["dagster/column_lineage"] = _lineage(sources[commit.contract.name])
+        for day, of_day in _by_day(context, commit, run).items():
+            context.add_asset_metadata(of_day, commit.contract.name, day)
         yield dg.MaterializeResult(
             asset_key=commit.contract.name, metadata=metadata, data_version=dg.DataVersion(commit.content_hash)
         )
@@ -56,11 +58,28 @@ def log_good_days(
     """Good days of a range are live although the step fails; `notes` stand at the first table, as ever."""
     for position, commit in enumerate(commits):
         metadata = metadata_of(commit, run) | _notes(notes or {} if position == 0 else {})
+        by_day = _by_day(context, commit, run)
         for verdict in commit.days:
             if verdict.passed:
-                context.log_event(
-                    dg.AssetMaterialization(commit.contract.name, partition=str(verdict.day), metadata=metadata)
-                )
+                day = str(verdict.day)
+                own = metadata | by_day.get(day, {})
+                context.log_event(dg.AssetMaterialization(commit.contract.name, partition=day, metadata=own))
+
+
+def _by_day(context: dg.AssetExecutionContext, commit: TableCommit, run: RunInfo) -> dict[str, dict[str, Any]]:
+    """Day of a range -> what is its own; days on which nothing landed have no rows."""
+    keys = context.partition_keys
+    if len(keys) < 2:
+        return {}
+    verdicts = {str(verdict.day): verdict for verdict in commit.days}
+    return {
+        key: {
+            "dagster/row_count": dg.MetadataValue.int(verdicts[key].row_count if key in verdicts else 0),
+            "content_hash": verdicts[key].content_hash if key in verdicts else "",
+            "is_backfill": run.is_backfill(date.fromisoformat(key)),
+        }
+        for key in keys
+    }
 
 
 def metadata_of(commit: TableCommit, run: RunInfo) -> dict[str, Any]:

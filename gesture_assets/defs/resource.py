@@ -16,7 +16,7 @@ from gesture_assets.defs.events import Event, events_of, log_good_days
 from gesture_assets.errors import GateClosed, GestureError
 from gesture_assets.nights.night import open_night
 from gesture_assets.nights.steps import Step, run_step
-from gesture_assets.settings import Settings
+from gesture_assets.settings import Settings, default_of
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.run_queue import RunQueue
 from gesture_assets.warehouse.warehouse import kept_open
@@ -97,6 +97,7 @@ class RunningNight:
                 log_good_days(context, result.commits, run, result.notes)
                 raise result.failure
         except GestureError as error:
+            error.name_folder(default_of(settings, "data_dir"))
             if isinstance(error, GateClosed) and _was_being_built(settings, run, error):
                 raise dg.RetryRequested(max_retries=MOST_BUILDERS) from error
             raise dg.Failure(error.report, allow_retries=False) from error

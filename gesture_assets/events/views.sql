@@ -3,5 +3,5 @@
 
 create or replace view analytics.visits as
 select * exclude (as_of_date, filed, recorded_at, run_id, is_backfill)
-from sessions group by all having sum(filed) > 0;
+from main.sessions group by all having sum(filed) > 0;
 comment on view analytics.visits is 'One row per visit as it is known now.';

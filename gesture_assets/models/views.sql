@@ -4,21 +4,22 @@
 create or replace view analytics.current_model_scores as
 select as_of_date, user_id, score, probability, percentile, confidence, model_version, model_scope, feature_hash,
     recorded_at as prediction_time
-from model_scores where as_of_date = (select max(as_of_date) from rule_scores);
+from main.model_scores where as_of_date = (select max(as_of_date) from main.rule_scores);
 comment on view analytics.current_model_scores is
 'One row per user whom the champion scored on the newest day. prediction_time: when the score went live (UTC).';
+comment on column analytics.current_model_scores.prediction_time is 'When the score went live (UTC).';
 
 create or replace view analytics.current_scores as
 with reasons as (
     select as_of_date, user_id, string_agg(sentence, '; ' order by place) as by_model
-    from score_reasons where direction = 'up' and place <= 3 and as_of_date = (select max(as_of_date) from intent_scores)
+    from main.score_reasons where direction = 'up' and place <= 3 and as_of_date = (select max(as_of_date) from main.intent_scores)
     group by all
 )
 select as_of_date, user_id, intent.score, scale, probability, source, rule_score, model_score, difference,
     is_disagreement, fallback_reason, band, coalesce(by_model, explanation) as explanation, last_event_at, model_version,
     intent.rule_set_version
-from intent_scores as intent join rule_scores using (as_of_date, user_id) left join reasons using (as_of_date, user_id)
-where as_of_date = (select max(as_of_date) from intent_scores)
+from main.intent_scores as intent join main.rule_scores using (as_of_date, user_id) left join reasons using (as_of_date, user_id)
+where as_of_date = (select max(as_of_date) from main.intent_scores)
 order by intent.score desc nulls last, probability desc nulls last, last_event_at desc nulls last, user_id;
 comment on view analytics.current_scores is
 'One row per user: the score to act on of the newest day, why, and the scores of rules and model beside it.';
@@ -27,10 +28,10 @@ create or replace view analytics.call_list as
 select (row_number() over (
         order by score desc, probability desc nulls last, last_event_at desc nulls last, user_id))::integer as rank,
     * exclude (difference, is_disagreement, fallback_reason)
-from analytics.current_scores
+from analytics.current_scores as scores
 where score is not null and (
     coalesce(fallback_reason not in ('already_converted', 'undated_purchase'), true)
-    or exists (from rule_sets where rule_sets.as_of_date = current_scores.as_of_date
+    or exists (from main.rule_sets as sets where sets.as_of_date = scores.as_of_date
         and json_extract_string(content, '$.call_list') = 'everybody'))
 order by rank;
 comment on view analytics.call_list is
@@ -38,15 +39,15 @@ comment on view analytics.call_list is
 
 create or replace view analytics.left_out_of_call_list as
 select as_of_date, fallback_reason as reason, count(*) as users
-from intent_scores where score is not null and fallback_reason in ('already_converted', 'undated_purchase')
-    and not exists (from rule_sets where rule_sets.as_of_date = intent_scores.as_of_date
+from main.intent_scores as intent where score is not null and fallback_reason in ('already_converted', 'undated_purchase')
+    and not exists (from main.rule_sets as sets where sets.as_of_date = intent.as_of_date
         and json_extract_string(content, '$.call_list') = 'everybody')
 group by all order by all;
 comment on view analytics.left_out_of_call_list is
 'One row per day and reason: how many users with a score are not called, because they have done it already.';
 
 create or replace view analytics.current_top_users as
-select * from top_users where as_of_date = (select max(as_of_date) from intent_scores) order by rank;
+select * from main.top_users where as_of_date = (select max(as_of_date) from main.intent_scores) order by rank;
 comment on view analytics.current_top_users is 'The head of the call list of the newest day, with the way into the CRM.';
 
 create or replace view analytics.user_360 as
@@ -56,7 +57,7 @@ comment on view analytics.user_360 is 'One row per user: the score to act on, re
 
 create or replace view analytics.reason_codes as
 with inputs as (
-    select name as feature, description as meaning, type from dim_feature
+    select name as feature, description as meaning, type from main.dim_feature
     union all values ('rule_score', 'Points by the rules.', 'DOUBLE'))
 select 'R-' || upper(left(sha256(feature), 6)) as reason_code, feature, meaning
 from (
@@ -66,22 +67,25 @@ from (
     where type in ('SMALLINT', 'INTEGER', 'BIGINT', 'DOUBLE')
     -- What a rule adds to a model that stands on them; the rules of every set that ever scored.
     union all select 'rule:' || (rule->>'id'), arg_max(rule->>'because', as_of_date)
-    from (select as_of_date, unnest(content->'$.rules[*]') as rule from rule_sets) group by 1
+    from (select as_of_date, unnest(content->'$.rules[*]') as rule from main.rule_sets) group by 1
 )
 union all values ('R-000000', null, 'Where every score starts, and all that is not listed.');
 comment on view analytics.reason_codes is 'One row per reason code of score_reasons: the same in every model.';
+comment on column analytics.reason_codes.reason_code is 'Code of the reason, the same in every model.';
+comment on column analytics.reason_codes.feature is 'Feature that it stands for; null: all that is not listed.';
+comment on column analytics.reason_codes.meaning is 'What the feature says.';
 
 -- Trainings of one day replace each other in their tables; every version stays known.
 create or replace view analytics.model_versions as
 select distinct on (model_version) * exclude (superseded_at)
-from (select *, null::timestamp as superseded_at from candidate_model
+from (select *, null::timestamp as superseded_at from main.candidate_model
     union all by name select * from superseded.candidate_model)
 order by model_version, recorded_at;
 comment on view analytics.model_versions is 'One row per version that was ever trained: what it resolves to.';
 
 create or replace view analytics.model_figures as
 select distinct on (as_of_date, model_version, part, segment, metric) * exclude (superseded_at)
-from (select *, null::timestamp as superseded_at from model_evaluation
+from (select *, null::timestamp as superseded_at from main.model_evaluation
     union all by name select * from superseded.model_evaluation)
 order by as_of_date, model_version, part, segment, metric, recorded_at desc;
 comment on view analytics.model_figures is
@@ -97,7 +101,7 @@ with figures as (
 activated as (
     select model_version, min(activated_at) as deployed_at, max(activated_at) as last_activated_at,
         bool_or(activation = newest) as is_active
-    from model_activations, (select max(activation) as newest from model_activations) group by all
+    from main.model_activations, (select max(activation) as newest from main.model_activations) group by all
 )
 select row_number() over (order by recorded_at, model_version) as id, model_version, 'xgboost' as model_type,
     precision, recall, f1 as f1_score, roc_auc as auc_roc, accuracy, figures.base_rate as conversion_rate,
@@ -108,3 +112,19 @@ select row_number() over (order by recorded_at, model_version) as id, model_vers
 from analytics.model_versions join figures using (as_of_date, model_version) left join activated using (model_version);
 comment on view analytics.model_metrics is
 'One row per version: its figures on its test part, in document 001''s columns. Nobody reports contacts yet.';
+comment on column analytics.model_metrics.id is 'Counts the versions, oldest first.';
+comment on column analytics.model_metrics.model_type is 'Kind of the model.';
+comment on column analytics.model_metrics.precision is 'Of those that the model calls buyers, the share that bought.';
+comment on column analytics.model_metrics.recall is 'Of the buyers, the share that the model found.';
+comment on column analytics.model_metrics.f1_score is 'Harmonic mean of precision and recall.';
+comment on column analytics.model_metrics.auc_roc is 'Area under the ROC curve.';
+comment on column analytics.model_metrics.accuracy is 'Share of users that it was right about.';
+comment on column analytics.model_metrics.conversion_rate is 'Share of the test part that bought.';
+comment on column analytics.model_metrics.contact_success_rate is 'Nobody reports contacts yet: always null.';
+comment on column analytics.model_metrics.avg_prediction_score is 'Mean probability on the test part.';
+comment on column analytics.model_metrics.feature_count is 'Features that it reads.';
+comment on column analytics.model_metrics.training_duration is 'Seconds that the training took.';
+comment on column analytics.model_metrics.is_active is 'Whether it is the version that was activated last.';
+comment on column analytics.model_metrics.deployed_at is 'When it was first activated (UTC); null: never.';
+comment on column analytics.model_metrics.created_at is 'When it was trained (UTC).';
+comment on column analytics.model_metrics.updated_at is 'When it was trained or last activated (UTC).';

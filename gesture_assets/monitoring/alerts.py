@@ -12,10 +12,12 @@ delivered is delivered the next night. Only the last complete night raises or re
 day says nothing about now.
 
 A night or a training that failed is an alert as well. It counts attempts, of which a night may have several, and it is
-over when one has passed: no other night's alarms say anything about it.
+over when one has passed: no other night's alarms say anything about it. A run of old days that failed is one of its
+own, with the days in its key, and is over when these are live.
 """
 
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
@@ -32,6 +34,7 @@ NEWS = (OPENED, ESCALATED, REOPENED)  # of these, what people are told
 
 NIGHT_FAILED, TRAINING_FAILED = "night/failed/", "training/failed/"  # what their keys begin with; then the step
 FAILURES = (NIGHT_FAILED, TRAINING_FAILED)
+OLD_DAYS = re.compile(r"/(\d{4}-\d\d-\d\d)(?:\.\.(\d{4}-\d\d-\d\d))?$")
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,17 @@ class Change:
     change: str
 
 
+def key_of_old_days(key: str, first: date, last: date) -> str:
+    """The key of a failure of the days from `first` to `last`, after which others were complete already."""
+    return f"{key}/{first}" if first == last else f"{key}/{first}..{last}"
+
+
+def _old_days(key: str) -> tuple[date, date] | None:
+    """The first and the last day that the key of a failure names, if any."""
+    found = OLD_DAYS.search(key)
+    return (date.fromisoformat(found[1]), date.fromisoformat(found[2] or found[1])) if found else None
+
+
 def is_failure(key: str) -> bool:
     """Whether the alert is about a night or a training that failed."""
     return key.startswith(FAILURES)
@@ -133,13 +147,22 @@ def changes(
     return [change for change in by_alarms if change is not None] + resolved
 
 
-def passed(incidents: Iterable[Incident], kind: str, night: date) -> list[Change]:
-    """What a night or a training that has passed ends: the open failures of `kind` up to `night`, an old one too."""
-    return [
-        Change(incident.alert, incident.incident, night, RESOLVED)
-        for incident in incidents
-        if incident.is_open and incident.alert.key.startswith(kind) and incident.last_seen <= night
-    ]
+def passed(incidents: Iterable[Incident], kind: str, night: date, *, waiting: Collection[date] = ()) -> list[Change]:
+    """What a night or a training that has passed ends: the open failures of `kind` up to `night`, an old one too.
+
+    Those of old days end with the last of their days that are not live: `waiting` are all of these.
+    """
+    over: list[Change] = []
+    for incident in incidents:
+        if not incident.is_open or not incident.alert.key.startswith(kind):
+            continue
+        if days := _old_days(incident.alert.key):
+            is_over, moment = not any(days[0] <= day <= days[1] for day in waiting), max(night, incident.last_seen)
+        else:
+            is_over, moment = incident.last_seen <= night, night
+        if is_over:
+            over.append(Change(incident.alert, incident.incident, moment, RESOLVED))
+    return over
 
 
 def _change_by_alarm(alarm: Alert, before: Incident | None, night: date) -> Change | None:

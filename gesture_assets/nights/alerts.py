@@ -17,6 +17,7 @@ from datetime import date, timedelta
 import narwhals as nw
 import polars as pl
 
+from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.contracts.shared import DATA_ENGINEERING
 from gesture_assets.errors import DiskFull, GestureError, NotWritable, TrainingRefused, WarehouseBusy
@@ -120,7 +121,7 @@ def _alarms(night: Night, day: date) -> Iterator[alarms.Alert]:
             Severity.ERROR,
             OWNER,
             f"The champion cannot score; the rules serve {count} users.",
-            f"data/models, and model_exclusions of {day}",
+            f"{night.settings.models}, and model_exclusions of {day}",
             "gesture models list; gesture models rollback",
             {"users": count},
         )
@@ -169,14 +170,23 @@ def tell(
 def end_failures(session: Session, kind: str, night: date) -> bool:
     """Resolve the failures of `kind` up to `night`, which has passed; whether there were any.
 
-    What failed in this very run stays open: a step beside the publication may have.
+    What failed in this very run stays open: a step beside the publication may have. The failure of old days is over
+    when all that landed of them is live.
     """
     connection, run = session.connection, session.run
     failed_now = alert_log.keys_of_run(connection, run.run_id, alarms.SEEN)
     known = [incident for incident in alert_log.incidents(connection) if incident.alert.key not in failed_now]
-    over = alarms.passed(known, kind, night)
+    over = alarms.passed(known, kind, night, waiting=_landed_and_not_live(session))
     alert_log.append(connection, over, now=run.now, run_id=run.run_id)
     return bool(over)
+
+
+def _landed_and_not_live(session: Session) -> set[date]:
+    """Days on which something landed and some table of a night has not passed."""
+    open_days = [
+        {day for day, entry in session.latest(table.name).items() if entry.is_open} for table in catalogue().nightly
+    ]
+    return set(session.landed_days()).difference(set[date].intersection(*open_days))
 
 
 def rewrite_file(session: Session, settings: Settings, night: date) -> None:
@@ -201,9 +211,8 @@ def tell_of_failure(run: RunInfo, settings: Settings, kind: str, step: str, erro
     # A refusal is an answer, which training_attempts holds.
     if any(isinstance(cause, TrainingRefused) for cause in causes):
         return
-    night = run.days[-1] if kind == alarms.NIGHT_FAILED else last_complete(run)
-    if run.is_backfill(night):
-        return
+    is_old = run.is_backfill(run.days[-1])
+    night = run.days[-1] if kind == alarms.NIGHT_FAILED and not is_old else last_complete(run)
     alert = _failure_alert(kind, step, run, causes)
     # A log that is written where nothing can be may be what breaks next.
     if not any(isinstance(cause, DiskFull | NotWritable) or why_unwritable(cause) for cause in causes):
@@ -243,8 +252,11 @@ def _failure_alert(kind: str, step: str, run: RunInfo, causes: Collection[BaseEx
     text = ours.report if ours else next(map(_text, causes), "no message")
     first_line = _masked(text.strip().partition("\n")[0])
     what, again = ("night", "run") if kind == alarms.NIGHT_FAILED else ("training", "train")
+    key = f"{kind}{step}"
+    if kind == alarms.NIGHT_FAILED and run.is_backfill(run.days[-1]):
+        key = alarms.key_of_old_days(key, run.days[0], run.days[-1])
     return alarms.Alert(
-        f"{kind}{step}",
+        key,
         Severity.ERROR,
         DATA_ENGINEERING,
         f"The {what} of {run.window} failed: {first_line}",

@@ -17,6 +17,7 @@ from gesture_assets.nights.steps import Built, Check, Markdown, Step
 from gesture_assets.publication import validation_results
 from gesture_assets.publication.checks import HOLDS_WHAT_PASSED, IS_UP_TO_DATE, as_an_analyst, is_up_to_date
 from gesture_assets.publication.publish import NotWhatPassed, Published, publish, require_night
+from gesture_assets.publication.reading import require_no_rollback
 from gesture_assets.reports.night_report import keep_page, night_report
 from gesture_assets.reports.page import ask, markdown_table
 from gesture_assets.settings import Settings
@@ -37,6 +38,8 @@ HEALTH = {
 def published_warehouse(night: Night, days: Days) -> Built:
     """Copy the audited warehouse, verify the copy, and flip it in."""
     settings, run = night.settings, night.session.run
+    if not run.force_reason:
+        require_no_rollback(settings)
     # Before the copy, so that it says so too. Should the publication fail, its own alert takes it back.
     is_mended = end_failures(night.session, NIGHT_FAILED, days[-1])
     try:
@@ -44,7 +47,7 @@ def published_warehouse(night: Night, days: Days) -> Built:
             night.session,
             contracts=night.tables.tables,
             features=feature_registry(settings.tags),
-            folder=settings.data_dir / "published",
+            folder=settings.published_files,
             link=settings.published,
             warehouse=settings.warehouse,
             keep=settings.published_keep,
@@ -61,7 +64,7 @@ def published_warehouse(night: Night, days: Days) -> Built:
         notes={
             "page": page,
             "snapshot_id": published.snapshot_id,
-            "file": published.path.name,
+            "file": f"{published.snapshot_id}/{published.path.name}",
             "size_mb": round(published.byte_count / 1e6, 1),
             "newest_day": str(published.newest_day),
             "window": window_of(days),

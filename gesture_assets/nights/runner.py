@@ -104,6 +104,8 @@ def run_steps(
                 else:
                     if failure := results[step.name].failure:
                         failures[step.name] = failure
+            if (failure := failures.get(step.name)) and isinstance(failure, GestureError):
+                failure.name_folder(settings.data_dir)
             if step.name in failures or step.name in closed:
                 lost.update(table.name for table in step.tables)
     return NightResult(run_id, results, failures, tuple(closed))

@@ -17,10 +17,12 @@ from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.features.feature_registry import Feature
 from gesture_assets.publication import health
 from gesture_assets.publication.published_schema import kept_schema
+from gesture_assets.publication.view_columns import HISTORY, comment_view_columns, dictionary, explained_columns
 from gesture_assets.records.activations import ACTIVATION_COLUMNS
 from gesture_assets.records.alert_log import ALERT_LOG_COLUMNS, INCIDENTS
 from gesture_assets.records.audit_log import AUDIT_LOG_COLUMNS
 from gesture_assets.records.quarantine import REPLAY_COLUMNS
+from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse.format import attach
 from gesture_assets.warehouse.ledger import LEDGER_COLUMNS
 from gesture_assets.warehouse.relations import comments, comments_on
@@ -35,15 +37,46 @@ VIEWS = "views.sql"  # of a domain, and of the publication for all of them
 OPEN_ALERTS = f"""create or replace view analytics.open_alerts as
 select * exclude (resolved_on) from ({INCIDENTS.format(table="main.alert_log")}) where resolved_on is null
 order by severity, first_seen, alert_key;
-comment on view analytics.open_alerts is 'One row per alert that is open: since when, how often, who knows of it.'"""
+comment on view analytics.open_alerts is 'One row per alert that is open: since when, how often, who knows of it.';
+comment on column analytics.open_alerts.first_seen is 'Night in which it opened.';
+comment on column analytics.open_alerts.last_seen is 'Night in which it sounded last.';
+comment on column analytics.open_alerts.night_count is 'Nights in which it sounded; of a failure, failed attempts.';
+comment on column analytics.open_alerts.is_acknowledged is 'Whether somebody has said that they know of it.';
+comment on column analytics.open_alerts.is_told is 'Whether the webhook took the news of it.';
+comment on column analytics.open_alerts.acknowledged_by is 'Who has said so.';
+comment on column analytics.open_alerts.acknowledged_at is 'When (UTC).'"""
+
+# Table -> why it has no rows yet, where it has none: a young world has had no models and no trouble.
+UNTRAINED, UNSERVED = "no model has been trained: gesture train", "no model has served a night yet: gesture train"
+WHY_EMPTY = {
+    "alerts": "nothing alarming was found on any day",
+    "alert_log": "no alert has been opened",
+    "candidate_model": UNTRAINED,
+    "drift_reports": UNSERVED,
+    "feature_importance": UNTRAINED,
+    "feature_profiles": UNSERVED,
+    "feature_screening": UNTRAINED,
+    "feature_statistics": UNSERVED,
+    "model_activations": UNTRAINED,
+    "model_evaluation": UNTRAINED,
+    "model_scores": UNSERVED,
+    "pipeline_reliability": "no day has come due since the first run",
+    "quarantine_replays": "no line that was set aside has been let in: gesture quarantine replay",
+    "restatements": "no day has changed after it was published",
+    "score_backtest": "no score is old enough for its outcome to be known",
+    "score_changes": "nobody has asked for it: gesture why-changed",
+    "score_reasons": UNSERVED,
+    "training_attempts": UNTRAINED,
+    "training_set": UNTRAINED,
+}
 
 
 # Table -> its meaning and that of its columns: what `_dress` adds, explained inside the file.
 DICTIONARY = {
     "dim_column": (
-        "One row per column of every table.",
+        "One row per column of every table and view.",
         {
-            "table_name": "Table.",
+            "table_name": "Table or view, with its schema unless that is main.",
             "position": "Place of the column, from 1.",
             "column_name": "Column.",
             "type": "Its type.",
@@ -109,7 +142,7 @@ def dress(
             for bookkeeping in ("landing_days", "landing_files", "warehouse_format"):  # of the private file
                 con.execute(f"drop table if exists {bookkeeping}")
             con.execute("drop schema if exists rejected cascade")  # what did not pass is nobody else's to read
-            _write_dictionaries(con, contracts, features)
+            _write_dictionaries(con, features)
             _write_manifest(con, contracts, snapshot_id=snapshot_id, run_id=run_id, now=now)
             _write_comments(con)
             for folder in (*domains(), "publication"):
@@ -117,13 +150,15 @@ def dress(
                 if views.exists():
                     con.execute(views.read_text(encoding="utf-8").replace("{deadline}", f"{deadline:02}"))
             con.execute(OPEN_ALERTS)
+            columns = explained_columns(con)
+            comment_view_columns(con, columns)
+            _insert(con, "dim_column", dictionary(columns, contracts))
+            _say_why_empty(con)
         con.execute("checkpoint")
 
 
-def _write_dictionaries(
-    con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract], features: Sequence[Feature]
-) -> None:
-    """The tables that explain features and columns."""
+def _write_dictionaries(con: duckdb.DuckDBPyConnection, features: Sequence[Feature]) -> None:
+    """The tables that explain features and columns; the latter's rows follow once there are views."""
     con.execute(
         """create or replace table dim_feature (name varchar not null, type varchar not null,
         description varchar not null, feature_group varchar not null, unit varchar, window_days integer,
@@ -153,15 +188,6 @@ def _write_dictionaries(
         """create or replace table dim_column (table_name varchar not null, position integer not null,
         column_name varchar not null, type varchar not null, description varchar not null, unit varchar,
         is_nullable boolean not null, personal_data varchar not null)"""
-    )
-    _insert(
-        con,
-        "dim_column",
-        [
-            (contract.name, position, c.name, c.type, c.description, c.unit, c.nullable, c.personal)
-            for contract in contracts
-            for position, c in enumerate(contract.columns, start=1)
-        ],
     )
 
 
@@ -202,6 +228,20 @@ def _write_comments(con: duckdb.DuckDBPyConnection) -> None:
     for table, (meaning, columns) in own.items():
         for statement in comments_on(f"main.{table}", meaning, columns):
             con.execute(statement)
+
+
+def _say_why_empty(con: duckdb.DuckDBPyConnection) -> None:
+    """Add to the comment of each table without rows why it has none."""
+    tables = con.execute(
+        """select schema_name, table_name, comment from duckdb_tables()
+        where database_name = current_database() and not internal"""
+    ).fetchall()
+    for schema, table, comment in tables:
+        if con.execute(f"select 1 from {schema}.{table} limit 1").fetchone():
+            continue
+        why = WHY_EMPTY.get(table, "nothing of the kind has come")
+        why = "no version has been replaced" if schema == HISTORY else why
+        con.execute(f"comment on table {schema}.{table} is {literal(f'{comment} No rows yet: {why}.')}")
 
 
 def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[Any, ...]]) -> None:

@@ -8,10 +8,13 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Self
+
+import duckdb
 
 from gesture_assets.contracts.contract import Contract
 from gesture_assets.errors import ContractBreach, GateClosed, listing
@@ -19,11 +22,22 @@ from gesture_assets.features.feature_registry import Feature
 from gesture_assets.publication.checks import PublicationCheck, as_an_analyst, differences, holds_what_passed
 from gesture_assets.publication.compaction import compact
 from gesture_assets.publication.dressing import dress, explain
+from gesture_assets.publication.order import (
+    current_snapshot,
+    file_of,
+    note_published,
+    remove_all_but,
+    snapshots,
+    snapshots_before,
+    write_order,
+)
+from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.format import attach
 from gesture_assets.warehouse.run_info import window_of
 from gesture_assets.warehouse.session import Session
 from gesture_assets.warehouse.space import require_room
+from gesture_assets.warehouse.warehouse import connect
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +114,9 @@ def publish(
 
     `deadline`: hour (UTC) of the next day by which a day is to be live, for the file's tables and views about it.
     `days`: the night that must be whole (default: the days of the run). Raises `GateClosed` when a table of these has
-    not passed, `ContractBreach` when their rows were edited by hand since, its kind `NotWhatPassed` when the copy is
-    not what was audited; in each case, as after a crash at any point, `link` stays where it was.
+    not passed, or when readers have what is newer (unless the run has a reason to force it), `ContractBreach` when
+    their rows were edited by hand since, its kind `NotWhatPassed` when the copy is not what was audited; in each case,
+    as after a crash at any point, `link` stays where it was.
     """
     for contract in contracts:
         session.ensure(contract)  # before the first training there is no table of models
@@ -110,13 +125,14 @@ def publish(
     require_night(session, nightly, days=days)
     for contract in nightly:
         session.verify_unchanged(contract, days, since=days[0])
+    if not session.run.force_reason:
+        _require_nothing_newer(session, nightly, link)
     now = session.run.now
     snapshot_id = f"{now:%Y%m%dT%H%M%S}-{session.run.run_id[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder, link)
     require_room(f"The publication of {window_of(days)}", folder, warehouse.stat().st_size)
-    path = folder / f"gesture-{snapshot_id}.duckdb"
-    part = path.with_name(path.name + ".tmp")
+    part, path = folder / f"{snapshot_id}.tmp", file_of(folder, link, snapshot_id)
     con = session.connection
     explain(con, contracts)
     con.execute("checkpoint warehouse")
@@ -135,11 +151,15 @@ def publish(
         raise
     finally:
         attach(con, warehouse, "warehouse")  # what went wrong is still to be written there
+    path.parent.mkdir(exist_ok=True)
     part.replace(path)
+    before = [*snapshots_before(folder, link), *filter(None, [current_snapshot(link)])]
     flip(link, path)
+    note_published(link, before)
     _prune(folder, link, keep)
-    log.info("published %s", path.name)
-    holds = replace(holds, metadata={**holds.metadata, "file": path.name})  # the same bytes, by their final name
+    log.info("published snapshot %s", snapshot_id)
+    # The same bytes, by their final name.
+    holds = replace(holds, metadata={**holds.metadata, "file": f"{snapshot_id}/{path.name}"})
     return Published(snapshot_id, path, path.stat().st_size, newest, holds)
 
 
@@ -150,6 +170,9 @@ def _sweep(folder: Path, link: Path) -> None:
             shutil.rmtree(leftover)
         else:
             leftover.unlink()
+    for empty in folder.glob("*/"):
+        if not any(empty.iterdir()):
+            empty.rmdir()
     for leftover in link.parent.glob(f".{link.name}.*"):
         if leftover.is_symlink():
             leftover.unlink()
@@ -164,11 +187,43 @@ def flip(link: Path, target: Path) -> None:
 
 
 def _prune(folder: Path, link: Path, keep: int) -> None:
-    """Remove all but the newest `keep` files, never the one that is published. Open readers keep what they read."""
-    current = link.resolve()
-    files = sorted(folder.glob("gesture-*.duckdb"), key=lambda path: path.name, reverse=True)
-    for path in [path for path in files if path.resolve() != current][max(keep - 1, 0) :]:
-        path.unlink()
+    """Remove all but the `keep` files that readers had last, never the one that they have."""
+    remove_all_but([*snapshots(folder, link)[-keep:], current_snapshot(link)], folder, link)
+
+
+def _require_nothing_newer(session: Session, contracts: Sequence[Contract], link: Path) -> None:
+    """Refuse a state that is older than what readers have: a copy of the warehouse may have been put back.
+
+    A day is older where its audit that readers have is unknown here, and no later one is known.
+    """
+    newest = """select table_name, partition, arg_max(attempt, attempt), arg_max(run_id, attempt),
+        max(recorded_at) from {ledger} where verdict = 'PASS' group by all"""
+    try:
+        with closing(connect()) as con:
+            con.execute(f"attach {literal(link.resolve())} as readers (read_only)")
+            theirs = con.execute(newest.format(ledger="readers.main.gate_ledger")).fetchall()
+    except (duckdb.Error, OSError):  # there is none, or nobody can read it
+        return
+    audits = f"select table_name, partition, attempt, run_id from {ledger.LEDGER}"
+    known = set(session.connection.execute(audits).fetchall())
+    ours = session.connection.execute(newest.format(ledger=ledger.LEDGER)).fetchall()
+    passed_at = {(table, day): at for table, day, _, _, at in ours}
+    names = {contract.name for contract in contracts}
+    newer = {
+        day
+        for table, day, attempt, run_id, at in theirs
+        if table in names
+        and (table, day, attempt, run_id) not in known
+        and ((table, day) not in passed_at or passed_at[table, day] < at)
+    }
+    if newer:
+        raise GateClosed(
+            "The published file was not changed.",
+            expected="a state that is not older than what readers have",
+            found=f"readers have a newer one of {listing(sorted(newer, reverse=True))}",
+            where=f"{link}, table gate_ledger",
+            next_step='gesture run  builds what is missing; or go back:  gesture publish --force --reason "why"',
+        )
 
 
 def verify(path: Path, contracts: Sequence[Contract], *, next_step: str = "") -> tuple[PublicationCheck, date]:
@@ -193,17 +248,21 @@ def _rebuilding(path: Path, contracts: Sequence[Contract]) -> str:
 
 
 def rollback(folder: Path, link: Path, contracts: Sequence[Contract]) -> Path:
-    """Let `link` point to the file published before the current one. Raises `GateClosed` when there is none."""
-    files = sorted(folder.glob("gesture-*.duckdb"), key=lambda path: path.name)
-    older = [path for path in files if link.exists() and path.name < link.resolve().name]
-    if not older:
+    """Let `link` point to the file that readers had before the current one. Raises `GateClosed` when there is none.
+
+    What is rolled back stays so until somebody publishes anew: see `order.rolled_back`.
+    """
+    had, older = snapshots(folder, link), snapshots_before(folder, link)
+    if not older or not link.exists():
         raise GateClosed(
             "The published file was not changed.",
             expected="an older published file",
-            found=listing(p.name for p in files),
+            found=listing(had),
             where=str(folder),
             next_step="gesture publish",
         )
-    verify(older[-1], contracts, next_step="gesture publish  (a new file of what is live)")
-    flip(link, older[-1])
-    return older[-1]
+    path = file_of(folder, link, older[-1])
+    verify(path, contracts, next_step="gesture publish  (a new file of what is live)")
+    write_order(link, had)
+    flip(link, path)
+    return path

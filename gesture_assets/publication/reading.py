@@ -16,6 +16,7 @@ import duckdb
 
 from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.errors import GateClosed, listing
+from gesture_assets.publication.order import current_snapshot, rolled_back
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse.format import unreadable
@@ -96,7 +97,9 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
         failed = sorted({day for table in verdicts.values() for day, entry in table.items() if not entry.is_open})
         if failed:
             found.append(f"Not passed: {listing(failed)}. Why:  gesture gates --date {failed[-1]}")
-        if waiting := unpublished_days(con, _open_days(list(nightly.values())), nightly, settings.published):
+        if held := rollback_in_words(settings):
+            found.append(held)
+        elif waiting := unpublished_days(con, _open_days(list(nightly.values())), nightly, settings.published):
             found.append(f"Live and not published: {listing(sorted(waiting))}. Next:  gesture run")
     due = (now - timedelta(days=1, hours=settings.freshness_deadline)).date()
     if newest is None or newest < due:
@@ -105,6 +108,28 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
             "Next:  gesture catchup --dry-run"
         )
     return found
+
+
+def rollback_in_words(settings: Settings) -> str:
+    """That readers were taken back to an older file, and how to go forward again; empty where they were not."""
+    if not (taken_back := rolled_back(settings.published_files, settings.published)):
+        return ""
+    return (
+        f"Readers have {current_snapshot(settings.published)} again: {listing(taken_back)} was rolled back. "
+        "Nothing is published until  gesture publish"
+    )
+
+
+def require_no_rollback(settings: Settings) -> None:
+    """Refuse to publish what somebody took back from readers: only who asks for it goes forward again."""
+    if taken_back := rolled_back(settings.published_files, settings.published):
+        raise GateClosed(
+            "The published file was not changed: it was rolled back.",
+            expected=f"{taken_back[-1]}, the newest that was published",
+            found=f"{current_snapshot(settings.published)}, since  gesture publish rollback",
+            where=str(settings.published),
+            next_step="mend what was wrong, then  gesture publish  (what is live goes to readers again)",
+        )
 
 
 def read_published(link: Path) -> duckdb.DuckDBPyConnection:
@@ -168,6 +193,18 @@ def gate_report(settings: Settings, day: date | None) -> list[tuple[str, date, i
         failed = [f"{c['severity']} {c['name']}: {c['observed']}" for c in json.loads(checks) if not c["passed"]]
         report.append((table, partition, attempt, verdict, count, listing(failed) if failed else ""))
     return report
+
+
+def rejected_tables(settings: Settings, first: date, last: date) -> set[str]:
+    """Tables whose latest audit of a day from `first` to `last` failed."""
+    with private_ledger(settings) as con:
+        rows = con.execute(
+            f"""select distinct table_name from (select * from {LEDGER} where partition between ? and ?
+            qualify row_number() over (partition by table_name, partition order by attempt desc) = 1)
+            where verdict = 'FAIL'""",
+            [first, last],
+        ).fetchall()
+    return {table for (table,) in rows}
 
 
 def rejected_days(settings: Settings) -> list[date]:

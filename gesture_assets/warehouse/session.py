@@ -105,7 +105,9 @@ class Session:
         required = [through] if on is not None else self.required_days(since=since, through=through, days=days)
         try:
             digest = self._require(contract, required, days)
-        except GateClosed:
+        except GateClosed as refusal:
+            if not contract.is_nightly:  # no night builds it
+                refusal.next_step = f"gesture train --date {max(required)}"
             if not self.run.force_reason:
                 raise
             for table in ancestors(contract.name):

@@ -76,6 +76,18 @@ def test_a_range_is_told_with_its_days(known: Callable) -> None:
     assert known()[0].alert.what.startswith("The night of 2026-03-06 to 2026-03-09 failed: ContractBreach")
 
 
+def test_old_days_that_fail_are_an_alert_of_their_own_for_the_last_complete_night(known: Callable) -> None:
+    first, last = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+    run("user_features", BREACH, days={"dagster/partition": "2026-03-04"})
+    run("user_features", BREACH, days={first: "2026-03-02", last: "2026-03-04"})
+    old = [(incident.alert.key, incident.last_seen, incident.is_news) for incident in known()]
+    assert old == [
+        ("night/failed/user_features/2026-03-02..2026-03-04", DAY, True),
+        ("night/failed/user_features/2026-03-04", DAY, True),
+    ]
+    assert "The night of 2026-03-04 failed" in known()[1].alert.what
+
+
 def test_a_gate_that_stayed_closed_through_all_tries_is_told_as_such(known: Callable) -> None:
     request = dg.RetryRequested(max_retries=0)
     request.__cause__ = CLOSED

@@ -97,12 +97,28 @@ def test_each_day_of_a_range_has_its_own_colour_and_none_stays_planned(data_dir:
         nightly = [check for step in nightly_steps() for table in step.tables for check in table.checks]
         assert len(kept) == len(set(kept)) >= 4 * len(nightly)
         assert mended.success, failures(mended)
-        # A day of its own changes nothing of the others.
+        # A day of its own changes nothing of the others, nor of one that failed.
         alone = run_in_dagster("2026-03-03", now=MOMENT, instance=instance)
         assert set(statuses(instance, alone, *catalogue().by_name)) == {"2026-03-03"}
         for check in mended.get_asset_check_evaluations():
             history = instance.event_log_storage.get_asset_check_execution_history(check.asset_check_key, limit=99)
             assert next(record.run_id for record in history if record.partition == "2026-03-01") == mended.run_id
+        land(data_dir, bad=4)
+        poisoned = run_in_dagster("2026-03-04", now=MOMENT, instance=instance)
+        backfilled = run_in_dagster("2026-03-02", now=MOMENT, instance=instance)
+        assert not poisoned.success
+        assert backfilled.success, failures(backfilled)
+        newest: dict[tuple[str, str], dict[str, str]] = {}
+        for key in definitions().resolve_asset_graph().asset_check_keys:
+            records = instance.event_log_storage.get_asset_check_execution_history(key, limit=99)
+            newest[key.asset_key.path[-1], key.name] = {str(one.partition): one.status.value for one in records[::-1]}
+        of_check = newest["landing_reconciliation", TOO_MANY]
+        assert of_check == dict.fromkeys(("2026-03-01", "2026-03-02", "2026-03-03"), "SUCCEEDED") | {
+            "2026-03-04": "FAILED"
+        }
+        behind = [colours for (table, _), colours in newest.items() if table in ("sessions", "rule_scores")]
+        assert behind
+        assert {colour for colours in behind for colour in colours.values()} == {"SUCCEEDED"}
 
 
 def test_each_bad_day_shows_its_own_rows(data_dir: Path) -> None:
@@ -147,6 +163,8 @@ def test_good_days_of_a_range_are_live_and_materialised_and_the_bad_one_is_neith
         result = four_days(instance)
         for table in LANDED:
             assert instance.get_materialized_partitions(dg.AssetKey(table)) == good, table
+        told = materialised(instance, result)
+        assert {day: metadata["dagster/row_count"].value for day, metadata in told.items()} == dict.fromkeys(good, 2)
         for table in ("sessions", "user_features", "published_warehouse"):  # nothing is built on a night with a hole
             assert instance.get_materialized_partitions(dg.AssetKey(table)) == set(), table
     assert not result.success
@@ -177,6 +195,23 @@ def test_good_days_of_a_range_are_live_and_materialised_and_the_bad_one_is_neith
     assert metadata["found"] == 1
     assert "missing_user_id 1" in metadata["sample"]
     assert "rejected.quarantined_events" in metadata["recovery"]
+
+
+def test_each_day_of_a_range_is_told_with_its_own_rows_and_a_quiet_one_with_none(data_dir: Path) -> None:
+    land(data_dir)
+    folder = data_dir / "landing" / "native"
+    (folder / "day-3.csv").unlink()
+    with (folder / "day-2.csv").open("a") as stream:
+        stream.write("c2,cyd,page_view,2026-03-02T12:00:00Z\n")
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = four_days(instance)
+        assert result.success, failures(result)
+        told = materialised(instance, result)
+    rows = {day: metadata["dagster/row_count"].value for day, metadata in told.items()}
+    assert rows == {"2026-03-01": 2, "2026-03-02": 3, "2026-03-03": 0, "2026-03-04": 2}
+    live = "select partition::varchar, content_hash from gate_ledger where table_name = 'raw_events'"
+    hashes = {day: str(metadata["content_hash"].value) for day, metadata in told.items()}
+    assert hashes == dict(ask(data_dir, live)) | {"2026-03-03": ""}
 
 
 def test_a_bad_day_among_chunks_of_a_range_keeps_back_nothing_but_itself(

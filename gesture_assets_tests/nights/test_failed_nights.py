@@ -18,7 +18,9 @@ from gesture_assets.settings import Settings, load_settings
 from gesture_assets.warehouse.lock import writer_lock
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets_tests.conftest import OpenSession
+from gesture_assets_tests.small_world import DAYS
 from gesture_assets_tests.webhooks import Posts, listening
+from gesture_assets_tests.worlds import SMALL_MOMENT
 
 DAY = date(2026, 3, 9)
 BREACH = ContractBreach(
@@ -173,9 +175,26 @@ def test_a_crash_says_its_kind_and_first_line_without_addresses(known: Callable,
     assert one.alert.runbook.endswith("gesture run --date 2026-03-09")
 
 
-def test_an_old_day_raises_none(known: Callable, posts: Posts) -> None:
-    fail(BREACH, now=datetime(2026, 3, 12, 2))
-    assert known() == posts == []
+@pytest.mark.slow
+def test_an_old_day_raises_one_of_its_own_that_another_night_does_not_end(
+    known: Callable, copied_world: Callable[[str], Path], open_session: OpenSession
+) -> None:
+    copied_world("small")
+    fail(BREACH, DAYS[1], now=SMALL_MOMENT)
+    (one,) = known()
+    assert (one.alert.key, one.last_seen) == (f"night/failed/user_features/{DAYS[1]}", DAYS[-1])
+    assert one.is_open
+    with open_session(DAYS[-1], now=SMALL_MOMENT, run_id="later") as session:
+        session.connection.execute(
+            "insert into warehouse.main.gate_ledger select * replace (attempt + 1 as attempt, 'FAIL' as verdict) "
+            f"from warehouse.main.gate_ledger where table_name = 'user_features' and partition = '{DAYS[1]}'"
+        )
+    with open_session(DAYS[-1], now=SMALL_MOMENT, run_id="next") as session:
+        assert not end_failures(session, NIGHT_FAILED, DAYS[-1])
+        session.connection.execute("delete from warehouse.main.gate_ledger where verdict = 'FAIL'")
+    with open_session(DAYS[1], now=SMALL_MOMENT, run_id="mended") as session:
+        assert end_failures(session, NIGHT_FAILED, DAYS[1])
+    assert not known()[0].is_open
 
 
 # ---- trouble while telling -------------------------------------------------------------------------------------------

@@ -179,6 +179,23 @@ def test_without_days_the_newest_is_held_against_the_day_before_and_asking_chang
     assert (own_world / "warehouse.duckdb").read_bytes() == before
 
 
+@pytest.mark.slow
+def test_without_a_user_the_greatest_moves_of_the_day_are_listed(world: Path) -> None:
+    with published(world) as con:
+        expected = con.execute(
+            "select user_id, round(score_change, 2) from analytics.score_history where as_of_date = ? "
+            "and score_change <> 0 and previous_score is not null order by abs(score_change) desc, user_id limit 4",
+            [LAST],
+        ).fetchall()
+    done = called(world, "why-changed", "-n", "4")
+    header, *rows = done.table
+    assert header == ["user_id", "before", "after", "change", "band_before", "band_after"]
+    assert [(row[0], float(row[3])) for row in rows] == pytest.approx(expected)
+    assert f"gesture why-changed USER --from 2026-03-08 --to {LAST}" in done.out
+    moves = json.loads(called(world, "why-changed", "-n", "4", "--json").out)["moves"]
+    assert [move["user_id"] for move in moves] == [user for user, _ in expected]
+
+
 # ---- the page of a night -------------------------------------------------------------------------------------------
 
 
@@ -189,6 +206,20 @@ def test_a_night_leaves_its_page_and_the_command_writes_the_same(world: Path, tm
     page = (world / "reports" / f"night-{LAST}.html").read_text(encoding="utf-8")
     assert (tmp_path / "night.html").read_text(encoding="utf-8") == page
     assert f"<h1>Night of {LAST}</h1>" in page
+
+
+@pytest.mark.slow
+def test_a_page_is_written_below_the_data_folder_wherever_somebody_stands(
+    own_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    (own_world / "reports" / f"night-{LAST}.html").unlink()
+    done = called(own_world, "report", "night")
+    assert done.code == 0, done.err
+    assert (own_world / "reports" / f"night-{LAST}.html").exists()
+    assert list(here.iterdir()) == []
 
 
 @pytest.mark.slow

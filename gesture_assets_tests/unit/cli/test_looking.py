@@ -58,6 +58,19 @@ def test_an_export_holds_the_rows_of_the_table_or_of_a_day(world: Path, tmp_path
             assert [(len(list(csv.DictReader(stream))),)] == scores(f"select count(*) from {name}")
 
 
+def test_an_export_of_the_ranked_list_without_a_day_is_the_newest_one(
+    world: Path, tmp_path: Path, scores: Scores
+) -> None:
+    path = tmp_path / "top.csv"
+    done = called(world, "export", "top_users", "--to", str(path))
+    assert done.code == 0, done.err
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["as_of_date"] for row in rows} == {LAST}
+    assert [(len(rows),)] == scores(f"select count(*) from top_users where as_of_date = '{LAST}'")
+    assert f"of {LAST}" in done.out
+
+
 def test_an_export_of_no_table_is_code_2_with_the_tables(world: Path, tmp_path: Path) -> None:
     done = called(world, "export", "rule_score", "--to", str(tmp_path / "x.csv"))
     assert done.code == 2

@@ -5,6 +5,7 @@ one, which imports nothing anew.
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -14,6 +15,7 @@ import duckdb
 import pytest
 
 from gesture_assets.cli.console import say_remarks
+from gesture_assets.publication.order import snapshot_of
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets_tests.unit.cli.commands import LAST, ROOT, Done, called, has_four_parts, logged, started
 
@@ -64,6 +66,26 @@ def test_a_selection_of_nothing_known_is_code_2_with_the_names_that_are(own_worl
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("select", ["rule_score", "rule_scores or rule_set", 'key:"rule_scores" or key:"rule_set"'])
+def test_each_name_of_a_selection_is_known_or_refused_with_those_like_it(own_world: Path, select: str) -> None:
+    before = (own_world / "gesture.duckdb").resolve()
+    done = called(own_world, "run", "--select", select)
+    assert (done.code, has_four_parts(done.err), (own_world / "gesture.duckdb").resolve()) == (2, True, before)
+    near = next(line for line in done.err.splitlines() if "expected: " in line)
+    assert "rule_sets" in near
+    assert "crm_snapshot" not in near
+    assert "Published" not in done.out + done.err
+
+
+@pytest.mark.parametrize("day", ["2020-01-01", "2031-01-01"])
+def test_a_day_outside_the_demo_world_is_not_poisoned(own_world: Path, day: str) -> None:
+    before = sorted((own_world / "landing").rglob("*"))
+    done = called(own_world, "demo-data", "--poison", day)
+    assert (done.code, has_four_parts(done.err)) == (2, True)
+    assert f"2026-03-05 to {LAST}" in done.err
+    assert sorted((own_world / "landing").rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     "options", [("--restate",), ("--force", "--reason", " "), ("--reason", "why"), ("--restate-crm", "--force")]
 )
@@ -110,7 +132,7 @@ def test_a_file_that_lands_late_restates_its_day_for_a_reason_and_a_rollback_goe
     assert (own_world / "gesture.duckdb").resolve() != before
     back = called(own_world, "publish", "rollback")
     assert back.code == 0, back.err
-    assert before.name in back.out.replace("\n", "")
+    assert snapshot_of(before) in back.out
     assert (own_world / "gesture.duckdb").resolve() == before
     assert called(own_world, "explain", "--user-id", "newcomer").code == 2
     again = called(own_world, "publish", "rollback")
@@ -120,8 +142,49 @@ def test_a_file_that_lands_late_restates_its_day_for_a_reason_and_a_rollback_goe
         ("run", "*", None),
         ("run", "*", None),
         ("restate", "*", "the evening's file came late"),
-        ("roll back", before.name, None),
+        ("roll back", snapshot_of(before), None),
     ]
+
+
+def test_what_was_rolled_back_is_published_again_by_nobody_but_who_asks_for_it(own_world: Path) -> None:
+    link = own_world / "gesture.duckdb"
+    first = link.resolve()
+    assert called(own_world, "publish").code == 0
+    second = link.resolve()
+    assert called(own_world, "publish", "rollback").code == 0
+    with duckdb.connect(str(first)) as con:  # as if the second file had brought the last day
+        con.execute(f"delete from gate_ledger where partition = '{LAST}'")
+    for command in (("run",), ("catchup",)):
+        left = called(own_world, *command)
+        assert link.resolve() == first
+        assert f"{snapshot_of(second)} was rolled back. Nothing is published until  gesture publish" in left.out
+    refused = called(own_world, "run", "--date", LAST, "--rebuild")
+    assert (refused.code, link.resolve()) == (1, first)
+    assert "GateClosed: The published file was not changed: it was rolled back." in refused.err
+    assert "next: mend what was wrong, then  gesture publish" in refused.err
+    assert "was rolled back" in called(own_world, "rank").err
+    assert called(own_world, "publish").code == 0
+    assert link.resolve() not in (first, second)
+    assert "rolled back" not in called(own_world, "rank").err
+
+
+def test_publishing_an_older_state_needs_a_reason(own_world: Path) -> None:
+    backup = own_world / "backup.duckdb"
+    shutil.copyfile(own_world / "warehouse.duckdb", backup)
+    assert called(own_world, "run", "--date", LAST, "--rebuild").code == 0
+    newest = (own_world / "gesture.duckdb").resolve()
+    with duckdb.connect(str(newest)) as con:  # of a moment after the copy was made
+        con.execute("update gate_ledger set recorded_at = recorded_at + interval 1 hour where attempt = 2")
+    backup.replace(own_world / "warehouse.duckdb")
+    refused = called(own_world, "publish")
+    assert (refused.code, (own_world / "gesture.duckdb").resolve()) == (1, newest)
+    assert f"found: readers have a newer one of {LAST}" in refused.err
+    assert "The published file is unchanged." in refused.err
+    assert called(own_world, "publish", "--force").code == 2
+    done = called(own_world, "publish", "--force", "--reason", "the copy is right")
+    assert done.code == 0, done.out + done.err
+    assert (own_world / "gesture.duckdb").resolve() != newest
+    assert logged(own_world)[-1] == ("publish", "published_warehouse", "the copy is right")
 
 
 def test_catching_up_runs_missed_nights_and_late_files_for_a_reason_only(own_world: Path) -> None:
@@ -310,6 +373,10 @@ def test_a_poisoned_night_fails_loudly_and_changes_nothing_that_is_published(own
     assert (own_world / "gesture.duckdb").resolve() == before
     assert before.read_bytes() == content
 
+    assert f"where: {own_world}/warehouse.duckdb, rejected." in failed.err
+    alerts = called(own_world, "alerts", "list")
+    assert f"night/failed/landed_events/{LAST}" in [row[1] for row in alerts.table]
+
     closed = called(own_world, "gates", "--date", LAST)
     assert closed.code == 1
     assert "at_most_5_percent_of_rows_are_quarantined" in closed.out
@@ -323,8 +390,20 @@ def test_a_poisoned_night_fails_loudly_and_changes_nothing_that_is_published(own
     assert "GateClosed: user_features cannot be built for 2026-03-09." in refused.err
     assert has_four_parts(refused.err)
 
+    forced = called(own_world, "run", "--date", LAST, "--force", "--reason", "nobody can mend the file today")
+    assert forced.code == 0, forced.out + forced.err
+    assert "raw_events did not pass. By force, what follows is built on what is live of them" in forced.out
+    assert (own_world / "gesture.duckdb").resolve() != before
+    with duckdb.connect(str((own_world / "gesture.duckdb").resolve()), read_only=True) as con:
+        opened = "select override_reason from gate_ledger where verdict = 'OVERRIDE' and table_name = 'raw_events'"
+        assert con.execute(opened).fetchall() == [("nobody can mend the file today",)]
+        malformed = "select count(*) from raw_events where landing_file like '%poison%'"
+        assert con.execute(malformed).fetchall() == [(0,)]
+    assert "No alert is open." in called(own_world, "alerts", "list").out
+    assert called(own_world, "gates", "--date", LAST).code == 0
+
     (own_world / "landing" / "native" / f"events-{LAST}-poison.csv").unlink()
-    mended = called(own_world, "run")
+    mended = called(own_world, "run", "--date", LAST)
     assert mended.code == 0, mended.out + mended.err
     assert called(own_world, "gates", "--date", LAST).code == 0
     assert "Not passed" not in called(own_world, "rank").err
@@ -344,6 +423,8 @@ def test_a_bad_day_keeps_back_itself_and_what_follows_but_not_what_came_before(t
     assert done.code == 1
     assert "at_most_5_percent_of_rows_are_quarantined" in done.err
     assert "2026-03-01 to 2026-03-03 are sound" in done.out
+    assert "What was done before that is published." in done.err  # the sound days are, although the run failed
+    assert "unchanged" not in done.err
     con = duckdb.connect(str(folder / "gesture.duckdb"), read_only=True)
     days = con.execute("select distinct as_of_date::varchar from rule_scores order by all").fetchall()
     assert [day for (day,) in days] == ["2026-03-01", "2026-03-02"]

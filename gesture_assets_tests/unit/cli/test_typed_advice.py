@@ -29,6 +29,9 @@ def type_advice(data_dir: Path, done: Done) -> None:
     "command",
     [
         ("run", "--select", "nosuch"),
+        ("run", "--select", "rule_scores or nosuch"),
+        ("demo-data", "--poison", "2020-01-01"),
+        ("demo-data", "--poison", "2031-01-01"),
         ("run", "--date", "2031-01-01"),
         ("run", "--from", LAST, "--to", FIRST),
         ("run", "--force"),

@@ -15,7 +15,7 @@ from gesture_assets_tests.unit.cli.commands import LAST, called, has_four_parts
 WRITING = [
     ("run",),
     ("demo-data", "--users", "5", "--days", "2"),
-    ("demo-data", "--poison", LAST),
+    ("demo-data", "--users", "20", "--days", "2"),
     ("alerts", "list"),
     ("catchup", "--dry-run"),
     ("publish",),

@@ -13,6 +13,7 @@ from gesture_assets.monitoring.alerts import (
     Change,
     Incident,
     changes,
+    key_of_old_days,
     passed,
 )
 from gesture_assets.vocabulary.severity import Severity
@@ -100,3 +101,14 @@ def test_a_night_that_has_passed_ends_failures_up_to_it_and_nothing_else() -> No
     for night in (NIGHT, nights_later(1)):
         assert passed(incidents, NIGHT_FAILED, night) == [Change(FAILED, 1, night, "resolved")]
     assert passed(incidents, TRAINING_FAILED, NIGHT) == [Change(training.alert, 1, NIGHT, "resolved")]
+
+
+@pytest.mark.parametrize("first", [-9, -7])
+def test_the_failure_of_old_days_is_over_when_none_of_them_waits(first: int) -> None:
+    key = key_of_old_days(FAILED.key, nights_later(first), nights_later(-7))
+    old = replace(opened(), alert=replace(FAILED, key=key))
+    for night in (nights_later(-7), NIGHT, nights_later(1)):
+        assert passed([old], NIGHT_FAILED, night, waiting=[nights_later(-7)]) == []
+        assert passed([old], NIGHT_FAILED, night, waiting=[nights_later(-10), nights_later(-6)]) == [
+            Change(old.alert, 1, max(night, NIGHT), "resolved")
+        ]

@@ -19,7 +19,8 @@ from gesture_assets.errors import ContractBreach, GateClosed
 from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.monitoring.alerts import OPENED, Alert, Change
 from gesture_assets.publication.health import HEALTH
-from gesture_assets.publication.publish import Published, publish, rollback
+from gesture_assets.publication.order import rolled_back, snapshot_of
+from gesture_assets.publication.publish import Published, flip, publish, rollback
 from gesture_assets.publication.reading import read_published
 from gesture_assets.records import alert_log
 from gesture_assets.records.opening import RECORDS
@@ -166,11 +167,80 @@ def test_freshness_goes_by_the_deadline_of_the_settings(
 def test_every_table_and_every_column_is_explained(file: duckdb.DuckDBPyConnection) -> None:
     tables = file.execute("select schema_name, table_name from duckdb_tables() where comment is null").fetchall()
     columns = file.execute(
-        """select schema_name, table_name, column_name from duckdb_columns() where comment is null and not internal
-        and schema_name <> 'analytics'"""
+        "select schema_name, table_name, column_name from duckdb_columns() where comment is null and not internal"
     ).fetchall()
     assert (tables, columns) == ([], [])
     assert file.execute("select view_name from duckdb_views() where comment is null and not internal").fetchall() == []
+
+
+def test_a_column_of_a_view_has_the_meaning_of_the_column_that_it_is_taken_from(
+    file: duckdb.DuckDBPyConnection,
+) -> None:
+    described = "select column_name, description, unit, personal_data from dim_column where table_name = ? order by 1"
+    views = {"analytics.current_features": "user_features", "analytics.score_versions": "superseded.rule_scores"}
+    for view, table in views.items():
+        assert file.execute(described, [view]).fetchall() == file.execute(described, [table]).fetchall()
+    own = (
+        "select description from dim_column where table_name = 'analytics.day_freshness' and column_name = 'as_of_date'"
+    )
+    assert file.execute(own).fetchall() == [("Day that was due.",)]
+
+
+def test_the_dictionary_lists_every_column_of_every_table_and_view(file: duckdb.DuckDBPyConnection) -> None:
+    columns = """select if(schema_name = 'main', '', schema_name || '.') || table_name, column_name, data_type
+        from duckdb_columns() where not internal order by all"""
+    listed = "select table_name, column_name, type from dim_column order by all"
+    assert file.execute(listed).fetchall() == file.execute(columns).fetchall()
+    assert file.execute("select count(*) from dim_column where description = ''").fetchall() == [(0,)]
+
+
+def test_a_table_without_rows_says_why(file: duckdb.DuckDBPyConnection) -> None:
+    tables = file.execute("select schema_name, table_name, comment from duckdb_tables()").fetchall()
+    empty = {
+        f"{schema}.{table}": comment
+        for schema, table, comment in tables
+        if not file.execute(f"select 1 from {schema}.{table} limit 1").fetchone()
+    }
+    assert {"main.restatements", "superseded.rule_scores"} <= set(empty)
+    assert [name for name, comment in empty.items() if "No rows yet: " not in comment] == []
+    assert "No rows yet: no day has changed after it was published." in empty["main.restatements"]
+    said = [name for schema, name, comment in tables if schema == "main" and "No rows yet" in comment]
+    assert said
+    assert not [name for name in said if GOOD.get(name)]
+
+
+WAYS = {
+    "opened by the link": ("", "gesture"),
+    "opened by the file": ("", "gesture"),
+    "attached under another name": ("attach '{link}' as readers (read_only)", "readers"),
+    "attached without a name": ("attach '{link}' (read_only)", "gesture"),
+    "attached beside tables of the same names": (
+        "create table rule_scores(x int); create table manifest(x int); attach '{link}' as g (read_only)",
+        "g",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_tables_and_views_answer_however_the_file_is_opened(
+    night: Callable, settings: Settings, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with night() as session:
+        publish_from(session, settings)
+    monkeypatch.chdir(tmp_path)
+    link = os.path.relpath(settings.published)
+    statement, name = WAYS[way]
+    path = settings.published.resolve() if way == "opened by the file" else link
+    con = duckdb.connect() if statement else duckdb.connect(str(path), read_only=True)
+    with con:
+        con.execute(statement.format(link=link))
+        views = con.execute(
+            "select view_name from duckdb_views() where database_name = ? and schema_name = 'analytics'", [name]
+        ).fetchall()
+        assert len(views) >= 21
+        for (view,) in views:
+            assert con.execute(f"select * from {name}.analytics.{view}").description
+        assert con.execute(f"select count(*) from {name}.main.rule_scores").fetchall() == [(len(GOOD["rule_scores"]),)]
 
 
 def test_the_manifest_and_the_freshness_have_a_row_for_every_table(file: duckdb.DuckDBPyConnection) -> None:
@@ -307,14 +377,14 @@ def test_old_files_are_pruned_and_the_current_one_never(night: Callable, setting
     names = []
     for minute in range(1, 5):
         with night(minute) as session:
-            names.append(publish_from(session, settings, keep=2).path.name)
+            names.append(publish_from(session, settings, keep=2).snapshot_id)
     folder = settings.data_dir / "published"
     assert sorted(path.name for path in folder.iterdir()) == names[-2:]
-    assert rollback(folder, settings.published, TABLES).name == names[-2]
+    assert snapshot_of(rollback(folder, settings.published, TABLES)) == names[-2]
     with night(0) as session:  # an older moment: its file sorts before the others
         oldest = publish_from(session, settings, keep=1)
     assert settings.published.resolve() == oldest.path.resolve()
-    assert [path.name for path in folder.iterdir()] == [oldest.path.name]
+    assert [path.name for path in folder.iterdir()] == [oldest.snapshot_id]
 
 
 def test_a_rollback_flips_back_to_the_file_before(night: Callable, settings: Settings) -> None:
@@ -328,6 +398,82 @@ def test_a_rollback_flips_back_to_the_file_before(night: Callable, settings: Set
     rollback(folder, settings.published, TABLES)
     assert snapshot(settings.published) == first.snapshot_id
     assert len(list(folder.iterdir())) == 2
+
+
+def test_a_rollback_goes_back_along_what_readers_had_although_the_clock_was_set_back(
+    night: Callable, settings: Settings
+) -> None:
+    folder, link = settings.published_files, settings.published
+    names = []
+    for minute in (30, 10, 20):
+        with night(minute) as session:
+            names.append(publish_from(session, settings).snapshot_id)
+    assert [snapshot_of(rollback(folder, link, TABLES)) for _ in range(2)] == [names[1], names[0]]
+    with pytest.raises(GateClosed, match="an older published file"):
+        rollback(folder, link, TABLES)
+
+
+def test_what_was_rolled_back_is_known_until_something_is_published_and_is_not_gone_back_to(
+    night: Callable, settings: Settings
+) -> None:
+    folder, link = settings.published_files, settings.published
+    names = []
+    for minute in (1, 2):
+        with night(minute) as session:
+            names.append(publish_from(session, settings).snapshot_id)
+        assert rolled_back(folder, link) == []
+    rollback(folder, link, TABLES)
+    assert rolled_back(folder, link) == names[1:]
+    with night(3) as session:
+        publish_from(session, settings)
+    assert rolled_back(folder, link) == []
+    assert snapshot_of(rollback(folder, link, TABLES)) == names[0]
+
+
+def test_files_of_a_version_that_kept_no_order_are_gone_back_along_by_name(night: Callable, settings: Settings) -> None:
+    names = []
+    for minute in (1, 2, 3):
+        with night(minute) as session:
+            names.append(publish_from(session, settings).snapshot_id)
+        old = settings.published_files / f"gesture-{names[-1]}.duckdb"
+        settings.published.resolve().rename(old)
+        flip(settings.published, old)
+    settings.published.with_name(f".{settings.published.name}.order").unlink()
+    assert rolled_back(settings.published_files, settings.published) == []
+    assert snapshot_of(rollback(settings.published_files, settings.published, TABLES)) == names[1]
+
+
+@pytest.mark.parametrize("change", ["delete from {}", "update {} set run_id = 'older', recorded_at = '2026-03-01'"])
+def test_an_older_state_than_readers_have_is_published_for_a_reason_only(
+    night: Callable, settings: Settings, open_session: Callable, change: str
+) -> None:
+    with night(1) as session:
+        first = publish_from(session, settings)
+        session.connection.execute(
+            "insert into warehouse.main.gate_ledger select * replace (partition - 1 as partition, 0 as row_count) "
+            "from warehouse.main.gate_ledger"
+        )
+    with night(2) as session:
+        second = publish_from(session, settings)
+        where = f"where partition < date '{DAY}'"
+        session.connection.execute(f"{change.format('warehouse.main.gate_ledger')} {where}")
+    with night(3) as session, pytest.raises(GateClosed, match="not older than what readers have") as refused:
+        publish_from(session, settings)
+    assert str(DAY - timedelta(days=1)) in str(refused.value)
+    assert "gesture publish --force --reason" in refused.value.next_step
+    assert snapshot(settings.published) == second.snapshot_id != first.snapshot_id
+    with open_session(
+        DAY, now=NIGHT + timedelta(minutes=4), run_id="forced", force_reason="the copy is right"
+    ) as session:
+        assert publish_from(session, settings).snapshot_id == snapshot(settings.published)
+
+
+def test_a_warehouse_that_was_built_anew_is_no_older_state(night: Callable, settings: Settings) -> None:
+    with night(1) as session:
+        publish_from(session, settings)
+        session.connection.execute("update warehouse.main.gate_ledger set run_id = 'anew', recorded_at = '2026-03-11'")
+    with night(2) as session:
+        assert publish_from(session, settings).snapshot_id == snapshot(settings.published)
 
 
 def test_nothing_is_published_before_the_first_night(settings: Settings) -> None:
