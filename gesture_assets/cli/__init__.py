@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gesture_assets.cli import catchup, judge, look, models, monitoring, publishing, quarantine, report, run
+from gesture_assets.cli import catchup, judge, look, models, monitoring, publishing, quarantine, report, run, screen
 from gesture_assets.cli.console import console
 from gesture_assets.errors import ConfigError, GestureError, NotWritable, SourceError, WarehouseBusy
 from gesture_assets.settings import default_of, settings_as_far_as_usable
@@ -56,6 +56,7 @@ app.command("rank")(look.rank)
 app.command("explain")(look.explain)
 app.command("why-changed")(monitoring.why_changed)
 app.command("export")(look.export)
+app.command("tables")(screen.tables)
 
 gates_app = _group("gates", "What passed its audit, and what stands between tables.", callback=True)
 gates_app.callback()(judge.gates)

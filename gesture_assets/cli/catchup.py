@@ -18,8 +18,8 @@ from gesture_assets.cli.run import (
     publish_waiting,
     require_reason,
     run_ranges,
-    where_to_look,
 )
+from gesture_assets.cli.screen import where_to_look
 from gesture_assets.settings import settings_as_far_as_usable
 
 MISSED, QUIET, LATE, UNPUBLISHED = "missed night", "nothing landed", "files landed late", "live, not published"

@@ -120,22 +120,59 @@ def say_remarks(settings: Settings) -> None:
         console(stderr=True).print(remark, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
+NARROWEST = 8  # of a column whose words are broken
+
+
 def shown(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on a terminal; tab-separated lines in a pipe."""
+    """A table on a terminal, or a block of lines for each row where it is too wide; tab-separated lines in a pipe.
+
+    Nothing is ever cut off. The title stands above, for it says of which day all this is.
+    """
     terminal = console()
     if not terminal.is_terminal:
+        print(plain(title).replace("\t", " "))
         print("\t".join(columns))
         for row in rows:
             print("\t".join("" if value is None else " ".join(plain(str(value)).split("\t")) for value in row))
         return
     from rich.table import Table
 
+    cells = [["" if value is None else plain(str(value)) for value in row] for row in rows]
+    widths = _widths(columns, cells, terminal.width)
+    if widths is None:
+        terminal.print(title, style="italic", highlight=False)
+        longest = max(map(len, columns))
+        for row in cells:
+            for name, cell in zip(columns, row, strict=True):
+                terminal.print(f"{name:<{longest}}  {cell}", highlight=False, soft_wrap=True)
+            terminal.print()
+        return
     table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row))
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column, overflow="fold", width=width)
+    for row in cells:
+        table.add_row(*row)
     terminal.print(table)
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int] | None:
+    """Widths of the columns of a table that is `width` wide, in which at most the widest column breaks words.
+
+    None where even that would leave it too little.
+    """
+    from rich.cells import cell_len
+
+    cells = list(zip(columns, *rows, strict=True))
+    words = [max((cell_len(word) for cell in column for word in cell.split()), default=1) for column in cells]
+    wanted = [max(map(cell_len, column)) for column in cells]
+    room = width - 3 * len(columns) - 1  # beside lines and blanks
+    if (beyond := sum(words) - room) > 0:
+        widest = words.index(max(words))
+        words[widest] -= beyond
+        return words if words[widest] >= NARROWEST else None
+    left = max(sum(wanted) - sum(words), 1)
+    share = min((room - sum(words)) / left, 1)
+    return [word + int((want - word) * share) for word, want in zip(words, wanted, strict=True)]
 
 
 def as_of(con: Any, day: datetime | None, settings: Settings) -> date:

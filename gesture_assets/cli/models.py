@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from gesture_assets.cli.console import AsJson, console, now, published, run_info, shown
-from gesture_assets.cli.run import note, require_reason, run_range, saying_what_readers_have, where_to_look
+from gesture_assets.cli.run import note, require_reason, run_range, saying_what_readers_have
+from gesture_assets.cli.screen import where_to_look
 from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.settings import Settings, load_settings, settings_as_far_as_usable
 

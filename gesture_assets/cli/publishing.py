@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from gesture_assets.cli.console import console, now, run_info
-from gesture_assets.cli.run import publish_day, require_reason, where_to_look
+from gesture_assets.cli.run import publish_day, require_reason
+from gesture_assets.cli.screen import where_to_look
 from gesture_assets.errors import GateClosed
 from gesture_assets.settings import settings_as_far_as_usable
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gesture_assets.cli.console import console, now, progress, run_info, shown
-from gesture_assets.cli.run import note, run_ranges, where_to_look
+from gesture_assets.cli.run import note, run_ranges
+from gesture_assets.cli.screen import where_to_look
 from gesture_assets.errors import GateClosed
 from gesture_assets.settings import Settings, settings_as_far_as_usable
 

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from gesture_assets.cli.console import console, now, progress, run_info
+from gesture_assets.cli.screen import where_to_look
 from gesture_assets.errors import ConfigError, SourceError, listing
 from gesture_assets.settings import Settings, settings_as_far_as_usable
 
@@ -135,7 +136,7 @@ def _run_days(
             if held := rollback_in_words(settings):
                 console().print(held, style="yellow", highlight=False, soft_wrap=True)
             console().print(f"{_why_nothing_is_to_do(waiting)} Nothing to do.", highlight=False)
-            where_to_look(settings)
+            where_to_look(settings, is_new=False)
             return
         given = [name for name in ("force", "restate") if exceptions[f"{name}_reason"]]
         run_id = note(
@@ -544,48 +545,6 @@ def _selected(definitions: Any, select: str) -> Any:
             next_step="gesture run --select user_features+  (the table and all that follows it)",
         )
     return keys - asked_for
-
-
-def where_to_look(settings: Settings) -> None:
-    """What was made, and where to look next."""
-    from rich.table import Table
-
-    from gesture_assets.publication.reading import read_published
-
-    if not settings.published.exists():
-        return
-    con = read_published(settings.published)
-    rows = con.execute(
-        "select table_name, as_of_date, day_count, row_count, verdict from manifest "
-        "where verdict is not null order by table_name"
-    ).fetchall()
-    snapshot = con.execute("select any_value(snapshot_id) from manifest").fetchone()
-    bands = con.execute(
-        "select band, users from analytics.bands where as_of_date = (select max(as_of_date) from rule_scores)"
-    ).fetchall()
-    con.close()
-    table = Table(
-        title=f"Published {settings.published} (snapshot {snapshot[0] if snapshot else ''})", title_justify="left"
-    )
-    for name, justify in (
-        ("table", "left"),
-        ("newest day", "left"),
-        ("days", "right"),
-        ("rows", "right"),
-        ("gate", "left"),
-    ):
-        table.add_column(name, justify=justify)  # pyright: ignore[reportArgumentType]
-    for name, day, days, count, verdict in rows:
-        table.add_row(name, str(day or "–"), str(days), f"{count:,}", str(verdict or "–"))
-    terminal = console()
-    terminal.print(table)
-    terminal.print("Users by band: " + ", ".join(f"{count:,} {band}" for band, count in bands), highlight=False)
-    terminal.print(
-        "Next:  gesture rank --n 20  |  gesture explain  |  gesture gates  |  gesture dev (the Dagster UI)  |  "
-        f"{settings.published} in any tool that reads DuckDB",
-        highlight=False,
-        soft_wrap=True,
-    )
 
 
 def demo_data(

@@ -61,7 +61,7 @@ WHY_EMPTY = {
     "model_evaluation": UNTRAINED,
     "model_scores": UNSERVED,
     "pipeline_reliability": "no day has come due since the first run",
-    "quarantine_replays": "no line that was set aside has been let in: gesture quarantine replay",
+    "quarantine_replays": "no row of the quarantine was let in later",
     "restatements": "no day has changed after it was published",
     "score_backtest": "no score is old enough for its outcome to be known",
     "score_changes": "nobody has asked for it: gesture why-changed",

@@ -66,7 +66,7 @@ def note_published(link: Path, before: Sequence[str]) -> None:
 def write_order(link: Path, names: Sequence[str]) -> None:
     """Note the snapshots `names` as those that readers had, oldest first, also those that they are to lose now."""
     path = _list(link)
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     beside.replace(path)
 
@@ -87,4 +87,4 @@ def _files(folder: Path, link: Path) -> list[Path]:
 
 
 def _list(link: Path) -> Path:
-    return link.with_name(f".{link.name}.order")
+    return link.with_name(f"{link.name}.order")

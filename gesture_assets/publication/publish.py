@@ -174,7 +174,7 @@ def _sweep(folder: Path, link: Path) -> None:
         if not any(empty.iterdir()):
             empty.rmdir()
     for leftover in link.parent.glob(f".{link.name}.*"):
-        if leftover.is_symlink():
+        if leftover.is_symlink() or leftover.name.startswith(f".{link.name}.order."):
             leftover.unlink()
 
 

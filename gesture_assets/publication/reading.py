@@ -84,10 +84,9 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
 
     The private file says nothing while a run has it open; that is not waited for.
     """
-    with closing(read_published(settings.published)) as con:
-        (newest,) = con.execute(f"select max({PARTITION}) from rule_scores").fetchone() or (None,)
     found: list[str] = []
-    with closing(connect()) as con:
+    with closing(read_published(settings.published, name="published")) as con:
+        (newest,) = con.execute(f"select max({PARTITION}) from rule_scores").fetchone() or (None,)
         try:
             con.execute(f"attach {literal(settings.warehouse)} as warehouse (read_only)")
             verdicts = latest(con)
@@ -132,8 +131,8 @@ def require_no_rollback(settings: Settings) -> None:
         )
 
 
-def read_published(link: Path) -> duckdb.DuckDBPyConnection:
-    """The published file, read-only. Raises `GateClosed` when nothing was published yet."""
+def read_published(link: Path, *, name: str = "gesture") -> duckdb.DuckDBPyConnection:
+    """The published file, read-only, as the database `name`. Raises `GateClosed` when nothing was published yet."""
     if not link.exists():
         raise GateClosed(
             "There is nothing published yet.",
@@ -144,10 +143,10 @@ def read_published(link: Path) -> duckdb.DuckDBPyConnection:
         )
     con = connect()
     try:
-        con.execute(f"attach {literal(link.resolve())} as gesture (read_only)")
+        con.execute(f"attach {literal(link.resolve())} as {name} (read_only)")
     except duckdb.Error as error:
         raise unreadable(link.resolve(), error, next_step="gesture publish") or error from error
-    con.execute("use gesture")
+    con.execute(f"use {name}")
     return con
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from gesture_assets.cli.console import CONTROL
 from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets_tests.unit.cli.commands import FORMULA, LAST, called, has_four_parts, logged
 
@@ -140,6 +141,31 @@ def test_the_global_explanation_lists_every_rule_with_its_mean(world: Path, scor
     said = {row[0]: float(row[place]) for row in done.table[1:]}
     assert said == pytest.approx(dict.fromkeys(rows, 0.0) | shares, abs=0.0006)
     assert any(0 < share < 1 for share in said.values())
+
+
+def test_lists_in_a_pipe_say_of_which_day_they_are(world: Path, scores: Scores) -> None:
+    [(user,)] = scores("select user_id from analytics.current_top_users order by rank limit 1")
+    for command in (("rank",), ("explain",), ("explain", user)):
+        first, second = called(world, *command).out.splitlines()[:2]
+        assert LAST in first
+        assert "\t" not in first
+        assert "\t" in second
+
+
+@pytest.mark.parametrize("command", [("rank",), ("quarantine", "show"), ("gates",)])
+def test_nothing_is_cut_off_at_80_columns(
+    world: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    rows = called(world, *command).table[1:]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    said = CONTROL.sub("", called(world, *command).out)
+    assert rows
+    assert "…" not in said
+    # The widest column may break words; of what names a row or a place nothing is broken.
+    assert [cell for row in rows for cell in row[:4] if cell not in said.split()] == []
+    if command != ("quarantine", "show"):  # whose rows are blocks of lines
+        assert max(map(len, said.splitlines())) <= 80
 
 
 MARKED = "[/b]\x1b[31mred\x1b[0m\x07 [bold]boss[/]"

@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from gesture_assets.cli.console import say_remarks
+from gesture_assets.cli.console import CONTROL, say_remarks
 from gesture_assets.publication.order import snapshot_of
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets_tests.unit.cli.commands import LAST, ROOT, Done, called, has_four_parts, logged, started
@@ -49,12 +49,48 @@ def test_the_first_run_publishes_every_day_and_says_where_to_look(
     assert scores("select count(distinct as_of_date), max(as_of_date)::varchar from rule_scores") == [(5, LAST)]
 
 
+def test_a_run_ends_with_one_screen_of_80_columns(
+    own_world: Path, scores: Scores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    done = called(own_world, "run", "--date", LAST, "--rebuild")
+    assert done.code == 0, done.err
+    screen = CONTROL.sub("", done.out[done.out.rindex("Published ") :]).splitlines()
+    assert sum(1 + max(len(line) - 1, 0) // 80 for line in screen) <= 40
+    first = scores("select user_id, explanation from analytics.current_top_users order by rank limit 3")
+    places = [next(place for place, line in enumerate(screen) if user in line) for user, _ in first]
+    assert places == sorted(places)
+    assert all(explanation in "\n".join(screen) for _, explanation in first)
+    late = next(line for line in screen if "LATE: " in line)  # the world's last day is long past
+    assert f"the newest published day is {LAST}" in late
+    assert [line.strip().split("  ")[0] for line in screen[screen.index("Next:") + 1 :]] == [
+        "gesture rank --n 20",
+        f"gesture explain {first[0][0]}",
+        "gesture gates",
+        "gesture tables",
+        "gesture dev",
+        str(own_world / "gesture.duckdb"),
+    ]
+
+
+def test_the_table_of_tables_has_a_command_of_its_own(own_world: Path, scores: Scores) -> None:
+    done = called(own_world, "tables")
+    assert done.code == 0, done.err
+    assert "snapshot " in done.out.splitlines()[0]
+    assert [(row[0], int(row[3].replace(",", ""))) for row in done.table[1:]] == scores(
+        "select table_name, row_count from manifest order by table_name"
+    )
+
+
 def test_a_second_run_has_nothing_to_do(own_world: Path) -> None:
     before = (own_world / "gesture.duckdb").resolve()
     done = called(own_world, "run")
     assert done.code == 0, done.err
     assert "Nothing to do." in done.out
     assert "nightly for" not in done.out
+    assert "Published" not in done.out
+    assert f"Readers have {own_world / 'gesture.duckdb'}" in done.out
     assert (own_world / "gesture.duckdb").resolve() == before
 
 

@@ -438,7 +438,7 @@ def test_files_of_a_version_that_kept_no_order_are_gone_back_along_by_name(night
         old = settings.published_files / f"gesture-{names[-1]}.duckdb"
         settings.published.resolve().rename(old)
         flip(settings.published, old)
-    settings.published.with_name(f".{settings.published.name}.order").unlink()
+    settings.published.with_name(f"{settings.published.name}.order").unlink()
     assert rolled_back(settings.published_files, settings.published) == []
     assert snapshot_of(rollback(settings.published_files, settings.published, TABLES)) == names[1]
 

@@ -1,0 +1,90 @@
+"""The screen that a run ends with, and the long table behind it.
+
+Belongs here: whom to call first, what is late or wrong, where to look next; what the published file holds. Does not
+belong here: running anything (`run.py`).
+"""
+
+from typing import Any
+
+from gesture_assets.cli.console import console, now, published, shown
+from gesture_assets.settings import Settings, settings_as_far_as_usable
+
+FIRST = 3  # to call
+MOST_WRONG = 6  # lines about what is wrong: more is looked up
+
+
+def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
+    """Whom to call first, what is late or wrong, where to look next: all on one screen of 80 columns.
+
+    `is_new`: whether the published file was made just now.
+    """
+    if not settings.published.exists():
+        return
+    with published(settings) as con:
+        ((snapshot, tables),) = con.execute("select any_value(snapshot_id), count(*) from manifest").fetchall()
+        ((first_day, day),) = con.execute("select min(as_of_date), max(as_of_date) from rule_scores").fetchall()
+        bands = con.execute("select band, users from analytics.bands where as_of_date = ?", [day]).fetchall()
+        first = con.execute(
+            "select rank, user_id, score, band, explanation from analytics.current_top_users order by rank limit ?",
+            [FIRST],
+        ).fetchall()
+        alerts = con.execute("select severity, alert_key, what from analytics.open_alerts").fetchall()
+    terminal = console()
+    _line(terminal, f"{'Published' if is_new else 'Readers have'} {settings.published} (snapshot {snapshot})")
+    _line(terminal, f"{tables} tables, days {first_day} to {day}. Users by band: {_counted(bands)}")
+    _line(terminal, f"\nCall first, of {day}:")
+    for rank, user, score, band, explanation in first:
+        _line(terminal, f" {rank}. {user}, {score:.2f} points ({band})\n    {explanation}")
+    _say_what_is_wrong(terminal, settings, alerts)
+    user = first[0][1] if first else "USER"
+    for command, what in (
+        ("gesture rank --n 20", "the whole list"),
+        (f"gesture explain {user}", "why somebody has their score"),
+        ("gesture gates", "what passed its audit, and what only warned"),
+        ("gesture tables", "what the published file holds"),
+        ("gesture dev", "the Dagster UI"),
+        (str(settings.published), "for any tool that reads DuckDB"),
+    ):
+        _line(terminal, f"  {command:<24}  {what}")
+
+
+def _say_what_is_wrong(terminal: Any, settings: Settings, alerts: list[tuple[str, str, str]]) -> None:
+    """What is late or wrong, an alert or a remark a line, and the heading of what comes next."""
+    from gesture_assets.contracts.catalogue import catalogue
+    from gesture_assets.publication.reading import remarks
+
+    wrong = remarks(settings, catalogue(settings.tags).nightly, now())
+    wrong += [f"{severity} {key}: {what}" for severity, key, what in alerts]
+    _line(
+        terminal,
+        "\nLate or wrong:" if wrong else "\nNothing is late, and no alert is open.",
+        style="yellow" if wrong else "",
+    )
+    for text in wrong[:MOST_WRONG]:
+        _line(terminal, f"  {text}", style="yellow")
+    if len(wrong) > MOST_WRONG:
+        _line(terminal, f"  and {len(wrong) - MOST_WRONG} more:  gesture alerts list", style="yellow")
+    _line(terminal, "\nNext:")
+
+
+def _counted(bands: list[tuple[str, int]]) -> str:
+    return ", ".join(f"{count:,} {band}" for band, count in bands)
+
+
+def _line(terminal: Any, text: str, style: str = "") -> None:
+    terminal.print(text, style=style, highlight=False, soft_wrap=True)
+
+
+def tables() -> None:
+    """What the published file holds: every table with its newest day, days, rows and verdict."""
+    settings = settings_as_far_as_usable()
+    with published(settings) as con:
+        ((snapshot,),) = con.execute("select any_value(snapshot_id) from manifest").fetchall()
+        rows = con.execute(
+            "select table_name, as_of_date, day_count, row_count, verdict from manifest order by table_name"
+        ).fetchall()
+    shown(
+        f"{settings.published}, snapshot {snapshot}",
+        ("table", "newest day", "days", "rows", "gate"),
+        [(name, day or "–", days, f"{count:,}", verdict or "–") for name, day, days, count, verdict in rows],
+    )
