@@ -83,7 +83,12 @@ class Settings(BaseModel):
     crm_product_ids: tuple[int, int] = Field(
         (1, 100), description="Lowest and highest product_id before a check warns, such as 1, 100."
     )
-    rule_set: str = Field("intent", description="Name of the rule set that scores: shipped, or data/rules/<name>.toml.")
+    # Empty: a shop is scored by rules for shops without a word.
+    rule_set: str = Field(
+        "",
+        description="Name of the rule set that scores: shipped, or data/rules/<name>.toml. Empty: the one that the "
+        "sources that have landed are described with, or intent.",
+    )
     partitions_start: date = Field(date(2024, 1, 1), description="First day that can be materialised.")
     pseudonym_key: str | None = Field(
         None,

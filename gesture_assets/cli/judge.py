@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gesture_assets.cli.console import Day, say_remarks, shown
+from gesture_assets.cli.console import Day, published, say_remarks, shown
 from gesture_assets.errors import GateClosed
 from gesture_assets.settings import AWAITED, Settings, settings_as_far_as_usable, variable_of
 
@@ -63,19 +63,41 @@ def rules_lint(
 ) -> None:
     """Judge a rule set: what cannot work is an error, what looks unmeant a warning. Exit code 1 with any finding."""
     from gesture_assets.features.feature_registry import feature_registry
+    from gesture_assets.nights.rules import rule_set_name
     from gesture_assets.rules.lint import lint
     from gesture_assets.rules.rule_set import load_rule_set
 
     settings = settings_as_far_as_usable()
     features = feature_registry(settings.tags)
     names = [feature.name for feature in features]
-    rule_set = load_rule_set(name or settings.rule_set, user_folder=settings.user_rules, features=names)
-    findings = lint(rule_set, features)
+    rule_set = load_rule_set(name or rule_set_name(settings), user_folder=settings.user_rules, features=names)
+    findings = [*lint(rule_set, features), *_never_fires(settings, rule_set)]
     for finding in findings:
         print(finding)
     print(f"{rule_set.name} {rule_set.version}: {len(rule_set.rules)} rules, {len(findings)} findings")
     if findings:
         raise typer.Exit(1)
+
+
+def _never_fires(settings: Settings, rule_set: Any) -> list[str]:
+    """What is wrong with rules that say nothing of anybody, on the newest day that they scored."""
+    from gesture_assets.rules.rule_set import shipped_rule_sets
+
+    if not settings.published.exists():
+        return []
+    with published(settings) as con:
+        day, users, told = con.execute(
+            "select any_value(as_of_date), count(*), (select count(distinct user_id) from rule_contributions "
+            "where as_of_date = (select max(as_of_date) from rule_scores) and points > 0) "
+            "from rule_scores where as_of_date = (select max(as_of_date) from rule_scores) and rule_set_version = ?",
+            [rule_set.version],
+        ).fetchone()
+    if not users or told:
+        return []
+    others = ", ".join(sorted(set(shipped_rule_sets()) - {rule_set.name}))
+    return [
+        f"No rule says anything of any of the {users:,} users of {day}: set GESTURE_RULE_SET to another ({others})."
+    ]
 
 
 def config_show(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:

@@ -5,6 +5,7 @@ serves a day (`records/activations.py`).
 """
 
 import json
+from collections.abc import Collection
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
@@ -71,9 +72,9 @@ def train(
         outcome = Tracking(settings.mlflow_database, settings.mlflow_artifacts).reproduced(from_version)
         console().print(f"{from_version} was trained once more: {outcome}", highlight=False, soft_wrap=True)
         return
-    newest = _cards(settings)[-1]
+    newest, first_day = _cards(settings)[-1], _activations(settings)[-1:]
     console().print(f"{newest['model_version']}: {newest['decision']}, {newest['because']}", highlight=False)
-    if newest["decision"] == "promoted" and not had_champion:
+    if newest["decision"] == "promoted" and not had_champion and first_day[0].effective_from <= when:
         # The first champion scores the day that it was trained on, so that there is something to look at.
         with saying_what_readers_have(settings) as outcome:
             outcome.done = run_range(settings, when, when, "model_scores+")
@@ -98,7 +99,10 @@ def models_list(as_json: AsJson = False) -> None:
     champion = _activations(settings)[-1].model_version if serving else None
     rows = [
         {
-            **{name: card[name] for name in ("model_version", "as_of_date", "decision", "training_samples")},
+            "model_version": card["model_version"],
+            "as_of_date": card["as_of_date"],
+            "decision": _outcome(card, serving),
+            "training_samples": card["training_samples"],
             "is_champion": card["model_version"] == champion,
             "scores_from": str(serving.get(card["model_version"], "")),
             **{name: figures_of(settings.models, card["model_version"])["test"].get(name) for name in FIGURES},
@@ -110,6 +114,13 @@ def models_list(as_json: AsJson = False) -> None:
         return
     cells = [[f"{value:.4f}" if isinstance(value, float) else value for value in row.values()] for row in rows]
     shown("Models", list(rows[0]), cells)
+
+
+def _outcome(card: dict[str, Any], serving: Collection[str]) -> str:
+    """What became of a version: a training that was cut off after its decision let nothing serve."""
+    if card["decision"] == "promoted" and card["model_version"] not in serving:
+        return "cut off before it served"
+    return card["decision"]
 
 
 def models_show(version: Version, as_json: AsJson = False) -> None:
@@ -165,9 +176,15 @@ def models_activate(
         typer.Option("--from", formats=["%Y-%m-%d"], help="First day it scores; default: the next night's."),
     ] = None,
 ) -> None:
-    """Let a version score from a day on."""
+    """Let a version score from a day on, or the rules alone (the version called rules)."""
+    from gesture_assets.models.versions import figures_of
+    from gesture_assets.records.activations import RULES
+
     settings = settings_as_far_as_usable()
-    _cards(settings, version)
+    if version != RULES:
+        _cards(settings, version)
+        if failed := figures_of(settings.models, version).get("not_passed"):
+            console().print(f"Passed over: {'; '.join(failed)}", style="yellow", highlight=False, soft_wrap=True)
     _activate(settings, version, since.date() if since else None, "activated", reason)
 
 
@@ -244,12 +261,15 @@ def _activate(settings: Settings, version: str, since: date | None, action: str,
     from gesture_assets.records.opening import warehouse_of
     from gesture_assets.records.tracking import CHAMPION, Tracking
 
-    load_version(settings.models, version)
+    if version != registry.RULES:
+        load_version(settings.models, version)
     first = since or _newest_day(settings) + timedelta(days=1)
     with warehouse_of(settings).open(run_info(f"gesture models {action}", first)) as session:
         done = registry.activate(session.connection, version, since=first, now=now(), action=action, reason=reason)
-    Tracking(settings.mlflow_database, settings.mlflow_artifacts).alias(CHAMPION, version)
-    console().print(f"{version} scores from {first} on, after {done.previous_version}.", highlight=False)
+    served = None if version == registry.RULES else version
+    Tracking(settings.mlflow_database, settings.mlflow_artifacts).alias(CHAMPION, served)
+    before = done.previous_version or "the rules"
+    console().print(f"{version} scores from {first} on, after {before}.", highlight=False, soft_wrap=True)
 
 
 def _cards(settings: Settings, version: str = "") -> list[dict[str, Any]]:

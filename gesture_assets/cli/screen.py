@@ -25,7 +25,8 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
         ((first_day, day),) = con.execute("select min(as_of_date), max(as_of_date) from rule_scores").fetchall()
         bands = con.execute("select band, users from analytics.bands where as_of_date = ?", [day]).fetchall()
         first = con.execute(
-            "select rank, user_id, score, band, explanation from analytics.current_top_users order by rank limit ?",
+            "select rank, user_id, score, scale, probability, band, explanation from analytics.current_top_users "
+            "order by rank limit ?",
             [FIRST],
         ).fetchall()
         alerts = con.execute("select severity, alert_key, what from analytics.open_alerts").fetchall()
@@ -33,8 +34,11 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
     _line(terminal, f"{'Published' if is_new else 'Readers have'} {settings.published} (snapshot {snapshot})")
     _line(terminal, f"{tables} tables, days {first_day} to {day}. Users by band: {_counted(bands)}")
     _line(terminal, f"\nCall first, of {day}:")
-    for rank, user, score, band, explanation in first:
-        _line(terminal, f" {rank}. {user}, {score:.2f} points ({band})\n    {explanation}")
+    for rank, user, score, scale, probability, band, explanation in first:
+        said = f"{probability:.0%} likely to buy" if scale == "probability" else f"{score:.2f} points ({band})"
+        _line(terminal, f" {rank}. {user}, {said}\n    {explanation}")
+    if not first:
+        _line(terminal, " nobody: who has a score has done already what it foretells")
     _say_what_is_wrong(terminal, settings, alerts)
     user = first[0][1] if first else "USER"
     for command, what in (

@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 FEWEST_POSITIVES = 50  # below this an isotonic curve is a drawing of the noise
 FOLDS = 5
 CLOSEST = 1e-6  # no probability is nearer to 0 or 1, whatever the margin
+NORMAL_95 = 1.96  # standard errors to either side that hold 95 %
 EVENTS_OF_DOUBT = 10  # as many events as knowing nothing is worth; see `confidence`
 
 
@@ -32,8 +33,9 @@ class Calibrator:
     """A rising function from margin to probability; `none` is the logistic function that the model was trained with.
 
     `sigmoid`: logistic(slope × margin + intercept). `isotonic`: straight lines between the knots (`knots`, `values`),
-    flat outside. Never below `low` nor above `high`. `brier` holds each method's cross-fitted Brier score on the rows
-    that it was fitted on, as far as it was tried.
+    flat outside. Never below `low` nor above `high`. `variances`: how well it is known, as variances of log odds: of the
+    sigmoid those of slope, of both and of intercept, of the isotonic curve that of each knot. `brier` holds each
+    method's cross-fitted Brier score on the rows that it was fitted on, as far as it was tried.
     """
 
     method: Method = "none"
@@ -43,6 +45,7 @@ class Calibrator:
     values: tuple[float, ...] = ()
     low: float = CLOSEST
     high: float = 1 - CLOSEST
+    variances: tuple[float, ...] = ()
     brier: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def probabilities(self, margins: ArrayLike) -> Floats:
@@ -54,14 +57,34 @@ class Calibrator:
             probability = _logistic(self.slope * margin + self.intercept)
         return np.clip(probability, self.low, self.high)
 
+    def errors(self, margins: ArrayLike) -> Floats:
+        """The standard error of the log odds of each margin: small where many rows like it were fitted on.
+
+        Infinite where nothing was fitted. Each depends on its own margin only.
+        """
+        margin = np.ascontiguousarray(margins, dtype=np.float64)
+        if not self.variances:
+            return np.full(margin.shape, np.inf)
+        if self.method == "isotonic":
+            middles = (np.asarray(self.knots[1:]) + np.asarray(self.knots[:-1])) / 2
+            return np.sqrt(np.asarray(self.variances)[np.searchsorted(middles, margin, side="right")])
+        of_slope, of_both, of_intercept = self.variances
+        return np.sqrt(np.maximum(of_slope * margin * margin + 2 * of_both * margin + of_intercept, 0.0))
+
     def to_dict(self) -> dict[str, Any]:
         """The calibrator as JSON can hold it."""
-        return asdict(self) | {"knots": list(self.knots), "values": list(self.values), "brier": dict(self.brier)}
+        return (
+            asdict(self)
+            | {"knots": list(self.knots), "values": list(self.values), "brier": dict(self.brier)}
+            | {"variances": list(self.variances)}
+        )
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Calibrator":
         """The calibrator that `to_dict` wrote."""
-        arguments: dict[str, Any] = {**fields, "knots": tuple(fields["knots"]), "values": tuple(fields["values"])}
+        arguments: dict[str, Any] = {**fields, "knots": tuple(fields["knots"]), "values": tuple(fields["values"])} | {
+            "variances": tuple(fields["variances"])
+        }
         return cls(**arguments)
 
 
@@ -119,31 +142,36 @@ def bin_starts(rising: Floats, *, bins: int = 10) -> NDArray[np.intp]:
     return np.unique(np.searchsorted(rising, rising[places], side="left"))
 
 
-def confidence(event_counts: ArrayLike) -> Floats:
-    """How much a score is based on, from 0 (nothing seen) towards 1, by the number of events of each user.
+def confidence(event_counts: ArrayLike, errors: ArrayLike) -> Floats:
+    """How well a score is known, 0 to 1: what is known of such scores times what is known of the person.
 
-    One less the width of an interval, as a share of the width where nothing is known: a probability learnt from n
-    events on top of a prior worth k events has a standard deviation in proportion to 1 ÷ √(k + 1 + n) (a Beta
-    distribution's). With k = 10: 0 events 0, 10 events 0.28, 30 events 0.48, 100 events 0.69. Of two users alike in
-    all else the one with more events is never scored with less confidence. Missing counts as 0.
+    Of the score: one less the half-width of the 95 % interval of its log odds (`Calibrator.errors`) as a share of that
+    of ignorance, where the odds may as well be ten times as high or low. Of the person, by the number of their events:
+    a probability learnt from n events on top of a prior worth k has a standard deviation in proportion to
+    1 ÷ √(k + 1 + n) (a Beta distribution's). With k = 10: 0 events 0, 10 events 0.28, 30 events 0.48, 100 events 0.69.
+    Of two users alike in all else the one with more events is never scored with less confidence. Missing counts as 0.
     """
     counts = np.nan_to_num(np.asarray(event_counts, dtype=np.float64), nan=0.0)
     prior = EVENTS_OF_DOUBT + 1
-    return 1 - np.sqrt(prior / (prior + np.maximum(counts, 0)))
+    of_person = 1 - np.sqrt(prior / (prior + np.maximum(counts, 0)))
+    of_score = 1 - np.minimum(NORMAL_95 * np.asarray(errors, dtype=np.float64) / np.log(10), 1.0)
+    return of_person * of_score
 
 
 def _fit(method: Method, margin: Floats, outcome: Floats) -> Calibrator:
     # Half a row of the other outcome is what n rows of one outcome leave possible.
     low = max(CLOSEST, 0.5 / (len(outcome) + 1))
     if method == "sigmoid":
-        slope, intercept = _fit_sigmoid(margin, outcome)
-        return Calibrator("sigmoid", slope, intercept, low=low, high=1 - low)
-    knots, values = _fit_isotonic(margin, outcome)
-    return Calibrator("isotonic", knots=tuple(knots.tolist()), values=tuple(values.tolist()), low=low, high=1 - low)
+        slope, intercept, variances = _fit_sigmoid(margin, outcome)
+        return Calibrator("sigmoid", slope, intercept, low=low, high=1 - low, variances=variances)
+    knots, values, variances = (tuple(column.tolist()) for column in _fit_isotonic(margin, outcome))
+    return Calibrator("isotonic", knots=knots, values=values, low=low, high=1 - low, variances=variances)
 
 
-def _fit_sigmoid(margin: Floats, outcome: Floats) -> tuple[float, float]:
-    """Platt's fit: the likeliest slope and intercept, the outcomes drawn in by one row of each, so that both exist."""
+def _fit_sigmoid(margin: Floats, outcome: Floats) -> tuple[float, float, tuple[float, float, float]]:
+    """Platt's fit: the likeliest slope and intercept, the outcomes drawn in by one row of each, so that both exist; and
+    the variances of slope, both and intercept.
+    """
     positives = float(outcome.sum())
     negatives = len(outcome) - positives
     target: Floats = np.where(outcome == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
@@ -165,17 +193,28 @@ def _fit_sigmoid(margin: Floats, outcome: Floats) -> tuple[float, float]:
     # A margin that points the wrong way says nothing: everybody gets the share of buyers.
     if weights[0] <= 0:
         share = positives / len(outcome)
-        return 0.0, float(np.log(share / (1 - share)))
+        return 0.0, float(np.log(share / (1 - share))), (0.0, 0.0, 1 / (len(outcome) * share * (1 - share)))
     slope = float(weights[0] / scale)
-    return slope, float(weights[1] - slope * centre)
+    p = _logistic(design @ weights)
+    known = np.linalg.inv((design * (p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2))
+    unscaled = np.array([[1 / scale, 0.0], [-centre / scale, 1.0]])
+    variances = unscaled @ known @ unscaled.T
+    return (
+        slope,
+        float(weights[1] - slope * centre),
+        (float(variances[0, 0]), float(variances[0, 1]), float(variances[1, 1])),
+    )
 
 
 def _sigmoid_loss(z: Floats, target: Floats) -> float:
     return float((np.logaddexp(0, z) - target * z).sum())
 
 
-def _fit_isotonic(margin: Floats, outcome: Floats) -> tuple[Floats, Floats]:
-    """One knot per level of the isotonic fit, at its mean margin: between levels the curve rises, so few users tie."""
+def _fit_isotonic(margin: Floats, outcome: Floats) -> tuple[Floats, Floats, Floats]:
+    """One knot per level of the isotonic fit, at its mean margin: between levels the curve rises, so few users tie.
+
+    Knots, values and the variance of each value's log odds.
+    """
     from sklearn.isotonic import IsotonicRegression  # pyright: ignore[reportMissingTypeStubs]
 
     regression: Any = IsotonicRegression()
@@ -183,7 +222,9 @@ def _fit_isotonic(margin: Floats, outcome: Floats) -> tuple[Floats, Floats]:
     starts = np.flatnonzero(np.diff(levels, prepend=-1.0) > 0)
     rows = np.diff(np.append(starts, len(levels)))
     knots = np.add.reduceat(margin, starts) / rows
-    return knots, np.add.reduceat(outcome, starts) / rows
+    positives = np.add.reduceat(outcome, starts)
+    share = (positives + 0.5) / (rows + 1)  # of a level without a buyer the odds are not known to be nought
+    return knots, positives / rows, 1 / (rows * share * (1 - share))
 
 
 def _cross_fitted_brier(method: Method, margin: Floats, outcome: Floats, seed: int) -> float:

@@ -34,7 +34,7 @@ def score_users(model: Model, frame: pl.DataFrame) -> pl.DataFrame:
             "margin": margins.astype(np.float64),
             "probability": probabilities,
             "score": LOWEST + np.round((HIGHEST - LOWEST) * probabilities),
-            "confidence": confidence(frame["event_count"].to_numpy()),
+            "confidence": confidence(frame["event_count"].to_numpy(), model.errors_of(margins, scopes)),
         }
     )
 

@@ -343,7 +343,7 @@ MODEL_SCORES = Contract(
         Column(
             "confidence",
             "DOUBLE",
-            "How much evidence stands behind it, 0 to 1: more events, more confidence.",
+            "How well it is known, 0 to 1: what is known of such scores times what is known of the person.",
             unit="share",
         ),
         Column("feature_hash", "VARCHAR", "Hash of the user's row of features."),

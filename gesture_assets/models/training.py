@@ -113,6 +113,10 @@ class Model:
         """As `probabilities`, from the margin and the scope of each row: every model has a calibrator of its own."""
         return self._by_scope(margins, scopes, lambda model, rows: model.calibrator.probabilities(rows))
 
+    def errors_of(self, margins: Margins, scopes: pl.Series) -> Floats:
+        """The standard error of the log odds of each row, as its calibrator knows them."""
+        return self._by_scope(margins, scopes, lambda model, rows: model.calibrator.errors(rows))
+
     def contributions(self, frame: pl.DataFrame) -> Matrix:
         """What each input adds to each row's margin (SHAP), in the encoding's order; the last column is the start.
 

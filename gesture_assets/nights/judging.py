@@ -58,7 +58,7 @@ class Judgement:
     """How good a model is, what stands beside it on the same test rows, and what follows.
 
     `probabilities` are those that calibration was measured on, by calibrators of other persons; `weights` what the
-    model goes by on these rows (`importance`).
+    model goes by on these rows (`importance`); `not_passed` the tests that should keep it from serving.
     """
 
     parts: Mapping[str, Evaluation]
@@ -69,6 +69,7 @@ class Judgement:
     champion: str | None
     is_promoted: bool
     because: str
+    not_passed: list[str]
 
     @property
     def figures(self) -> dict[str, float]:
@@ -117,7 +118,8 @@ def judge(shop: Workshop, candidate: Candidate) -> Judgement:
             [rows, evaluation_rows(champion, {"test": _evaluated(test, served.probabilities(test))})], how="diagonal"
         )
     honest = cross_calibrated(candidate.model, candidate.judged)
-    judgement = Judgement(parts, honest, weights, curve, rows, champion, is_promoted, because)
+    not_passed = [f"{one.name} ({one.because})" for one in behaved if one.severity == "ERROR" and not one.passed]
+    judgement = Judgement(parts, honest, weights, curve, rows, champion, is_promoted, because, not_passed)
     if not shop.source:
         return judgement
     repeated = shop.options.from_version

@@ -27,14 +27,27 @@ from gesture_assets.rules.rule_set import RuleSet, load_rule_set
 from gesture_assets.rules.scorer import KEYS, score, suppressions
 from gesture_assets.rules.tables import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SETS
 from gesture_assets.settings import Settings
+from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.suppressed import read_suppressed
 from gesture_assets.warehouse import ledger
 
+DEFAULT = "intent"
+
 
 def rule_set_of(settings: Settings) -> RuleSet:
-    """The rule set that `settings` name. Raises `ConfigError` when it cannot be used."""
+    """The rule set that scores. Raises `ConfigError` when it cannot be used."""
     features = catalogue(settings.tags)[USER_FEATURES.name].column_names[2:]
-    return load_rule_set(settings.rule_set, user_folder=settings.user_rules, features=features)
+    return load_rule_set(rule_set_name(settings), user_folder=settings.user_rules, features=features)
+
+
+def rule_set_name(settings: Settings) -> str:
+    """The rule set that `settings` name, or that every source that has landed is described with, or the default."""
+    if settings.rule_set:
+        return settings.rule_set
+    landed = {path.name for path in settings.landing.glob("*/") if path.is_dir()}
+    descriptions = load_descriptions(settings.user_sources)
+    named = {descriptions[name].rule_set for name in landed if name in descriptions}
+    return named.pop() or DEFAULT if len(named) == 1 else DEFAULT
 
 
 def _code_version(settings: Settings) -> str:

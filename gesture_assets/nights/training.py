@@ -239,7 +239,8 @@ def _keep(
     shop: Workshop, candidate: Candidate, judgement: Judgement, card: Card, tracking: Tracking, run_id: str
 ) -> None:
     """Save the version's files and register it."""
-    figures = {"test": judgement.figures, **judgement.summary, "model_version": candidate.version}
+    figures: dict[str, object] = {"test": judgement.figures, **judgement.summary, "model_version": candidate.version}
+    figures["not_passed"] = judgement.not_passed
     tested = candidate.judged.rows.with_columns(probability=candidate.probabilities)
     folder = versions.save_version(candidate.model, card, shop.night.settings.models, figures=figures, tested=tested)
     tracking.log(run_id, files=[folder])
@@ -252,11 +253,13 @@ def _let_serve(shop: Workshop, candidate: Candidate, judgement: Judgement, track
         return
     run, champion = shop.night.session.run, judgement.champion
     if judgement.is_promoted:
-        # The first champion also scores the day it was trained on; a later one leaves that day its own.
+        # The first champion also scores the day it was trained on, where that is the newest: older ones were acted on;
+        # a later one leaves that day its own.
+        is_newest = shop.day + timedelta(days=1) >= run.now.date()
         activations.activate(
             shop.night.session.connection,
             candidate.version,
-            since=shop.day + timedelta(days=1) if champion else shop.day,
+            since=shop.day if is_newest and not champion else shop.day + timedelta(days=1),
             now=run.now,
             action="promoted",
             reason=judgement.because,

@@ -17,6 +17,7 @@ from gesture_assets.warehouse.relations import create_table
 from gesture_assets.warehouse.schemas import LIVE
 
 TABLE = f"{LIVE}.model_activations"
+RULES = "rules"  # in place of a version: nothing but the rules scores from then on
 
 # Column, type, meaning: analysts read it.
 ACTIVATION_COLUMNS = (
@@ -25,7 +26,7 @@ ACTIVATION_COLUMNS = (
         "INTEGER not null",
         "Counts the activations, from 1; of those in force on a day the highest decides.",
     ),
-    ("model_version", "VARCHAR not null", "Version that scores from then on."),
+    ("model_version", "VARCHAR not null", "Version that scores from then on; rules for the rules alone."),
     ("previous_version", "VARCHAR", "Version that scored before; null for the first."),
     ("effective_from", "DATE not null", "First day that it scores."),
     ("activated_at", "TIMESTAMP not null", "When this was decided (UTC)."),
@@ -63,9 +64,10 @@ def activations(connection: duckdb.DuckDBPyConnection) -> list[Activation]:
 
 
 def champion(connection: duckdb.DuckDBPyConnection, day: date) -> str | None:
-    """The version that scores `day`, whenever that is done; None before the first."""
+    """The version that scores `day`, whenever that is done; None before the first, and while the rules serve alone."""
     in_force = [activation for activation in activations(connection) if activation.effective_from <= day]
-    return in_force[-1].model_version if in_force else None
+    version = in_force[-1].model_version if in_force else RULES
+    return None if version == RULES else version
 
 
 def activate(
@@ -100,20 +102,18 @@ def activate(
 
 
 def previous(connection: duckdb.DuckDBPyConnection) -> str:
-    """The version to go back to: the latest that served before the present one and is another.
-
-    Raises `GateClosed` when there is none.
+    """The version to go back to: the latest that served before the present one and is another; before the first one the
+    rules served. Raises `GateClosed` when nothing but them ever did.
     """
     history = [activation.model_version for activation in activations(connection)]
+    history = [RULES, *history] if history else history
     for number in range(len(history) - 1, 0, -1):
         if history[number - 1] != history[-1]:
             return history[number - 1]
     raise GateClosed(
         "The model was not rolled back.",
         expected="a version that served before the present one",
-        found=history[-1] if history else "no version at all",
+        found="no version at all: the rules serve",
         where="table model_activations",
-        next_step="gesture models list  shows what there is; a training may bring another:  gesture train"
-        if history
-        else "gesture train",
+        next_step="gesture train",
     )

@@ -35,7 +35,11 @@ def model_report(con: "duckdb.DuckDBPyConnection", models: Path, version: str = 
     `GateClosed` for a version that is not published, `ModelMismatch` where its files are gone.
     """
     if not version:
-        newest = ask(con, "select model_version from model_activations order by activation desc limit 1")
+        newest = ask(
+            con,
+            "select model_version from model_activations where model_version <> 'rules' "
+            "order by activation desc limit 1",
+        )
         version = newest[0]["model_version"] if newest else ""
     about = f"from analytics.model_versions where model_version = '{_quoted(version)}'"
     cards = ask(con, f"select * {about}")

@@ -139,9 +139,10 @@ def _scores(features: Frame, rule_set: RuleSet) -> Frame:
     rules = [(f"points_{number}", rule) for number, rule in enumerate(rule_set.rules)]
     parts = features.select(*KEYS, "last_event_at", **{name: _points(rule, rule_set) for name, rule in rules})
     sums = parts.with_columns(
-        points=_sum(name for name, _ in rules),
-        fit_points=_sum(name for name, rule in rules if rule.group == "fit"),
-        engagement_points=_sum(name for name, rule in rules if rule.group == "engagement"),
+        # Cast: where a group is a single rule that counts once, DuckDB's literals make it a decimal.
+        points=_sum(name for name, _ in rules).cast(nw.Float64),
+        fit_points=_sum(name for name, rule in rules if rule.group == "fit").cast(nw.Float64),
+        engagement_points=_sum(name for name, rule in rules if rule.group == "engagement").cast(nw.Float64),
         **{f"place_{name}": _place(number, [name for name, _ in rules]) for number, (name, _) in enumerate(rules)},
     )
     # Groups first, then the total: each cap is a contribution of what is above it.

@@ -66,11 +66,12 @@ class SourceDescription(BaseModel):
     # What stands in for a missing value: the median of its file, or 30 s where the whole file has none (document 004).
     impute: dict[Literal["dwell_seconds"], Literal["median"]] = {}
     format: Literal["any", "csv", "jsonl", "parquet"] = "any"
+    rule_set: str = ""  # the rules that suit what such a source tells, where the settings name none
 
     @property
     def digest(self) -> str:
         """A hash of what the description says, whatever its layout and comments."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        return hashlib.sha256(self.model_dump_json(exclude={"rule_set"}).encode()).hexdigest()[:16]
 
     @field_validator("columns")
     @classmethod

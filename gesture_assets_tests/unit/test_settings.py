@@ -21,7 +21,7 @@ DEFAULTS = {
     "crm_row_ranges": {"Subscribers": (1_000, 50_000), "Tags": (1_000, 100_000), "Transactions": (1_000, 20_000)},
     "crm_column_counts": {"Subscribers": 6, "Tags": 2, "Transactions": 6},
     "crm_product_ids": (1, 100),
-    "rule_set": "intent",
+    "rule_set": "",
     "partitions_start": date(2024, 1, 1),
     "pseudonym_key": None,
     "include_bots": False,

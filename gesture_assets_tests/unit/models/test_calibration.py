@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gesture_assets.errors import ConfigError
 from gesture_assets.models.calibration import (
     Calibrator,
+    Choice,
     confidence,
     fit_calibrator,
     reliability_bins,
@@ -149,11 +150,35 @@ def test_equal_probabilities_share_a_bin() -> None:
 @given(st.lists(st.integers(0, 10**7) | st.none(), min_size=1))
 def test_confidence_lies_in_0_to_1_and_never_falls_with_more_events(counts: list[int | None]) -> None:
     sorted_counts = np.array(sorted(0 if count is None else count for count in counts), dtype=float)
-    values = confidence(sorted_counts)
+    values = confidence(sorted_counts, [0.2] * len(sorted_counts))
     assert ((values >= 0) & (values < 1)).all()
     assert (np.diff(values) >= 0).all()
 
 
 def test_confidence_is_what_its_definition_says() -> None:
-    assert confidence([0, 10, 30, 100]) == pytest.approx([0, 0.276, 0.482, 0.685], abs=1e-3)
-    assert confidence([np.nan])[0] == 0
+    assert confidence([0, 10, 30, 100], [0.0] * 4) == pytest.approx([0, 0.276, 0.482, 0.685], abs=1e-3)
+    # Half of what ten times the odds are, and all of it; nothing was ever fitted.
+    half = np.log(10) / 2 / 1.96
+    assert confidence([100] * 3, [half, 2 * half, np.inf]) == pytest.approx([0.685 / 2, 0, 0], abs=1e-3)
+    assert confidence([np.nan], [0.1])[0] == 0
+
+
+@pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
+def test_the_error_of_a_probability_is_how_far_it_moves_from_one_drawing_to_the_next(method: Choice) -> None:
+    asked = np.array([-4.0, -2.0, 0.0])
+    fits = [fit_calibrator(*world(2_000, seed=seed), choice=method) for seed in range(60)]
+    probabilities = np.array([fit.probabilities(asked) for fit in fits])
+    moved = np.log(probabilities / (1 - probabilities)).std(axis=0)
+    said = np.median([fit.errors(asked) for fit in fits], axis=0)
+    # Between its levels the isotonic curve is surer than each of them, and its levels are not drawn beforehand.
+    least, most = (0.7, 1.4) if method == "sigmoid" else (0.4, 3.0)
+    assert ((least < said / moved) & (said / moved < most)).all(), (said, moved)
+
+
+def test_where_few_rows_are_alike_less_is_known() -> None:
+    fitted = fit_calibrator(*world(2_000), choice="sigmoid")
+    near, far = fitted.errors([-2.0, 8.0])
+    assert near < far / 2
+    assert fitted.errors([-2.0])[0] > fit_calibrator(*world(20_000), choice="sigmoid").errors([-2.0])[0] * 2
+    assert Calibrator().errors([0.0])[0] == np.inf
+    assert Calibrator.from_dict(fitted.to_dict()) == fitted
