@@ -33,8 +33,8 @@ class Calibrator:
     """A rising function from margin to probability; `none` is the logistic function that the model was trained with.
 
     `sigmoid`: logistic(slope × margin + intercept). `isotonic`: straight lines between the knots (`knots`, `values`),
-    flat outside. Never below `low` nor above `high`. `variances`: how well it is known, as variances of log odds: of the
-    sigmoid those of slope, of both and of intercept, of the isotonic curve that of each knot. `brier` holds each
+    flat outside. Never below `low` nor above `high`. `variances`: how well it is known, as variances of log odds: of
+    the sigmoid those of slope, of both and of intercept, of the isotonic curve that of each knot. `brier` holds each
     method's cross-fitted Brier score on the rows that it was fitted on, as far as it was tried.
     """
 
@@ -198,12 +198,8 @@ def _fit_sigmoid(margin: Floats, outcome: Floats) -> tuple[float, float, tuple[f
     p = _logistic(design @ weights)
     known = np.linalg.inv((design * (p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2))
     unscaled = np.array([[1 / scale, 0.0], [-centre / scale, 1.0]])
-    variances = unscaled @ known @ unscaled.T
-    return (
-        slope,
-        float(weights[1] - slope * centre),
-        (float(variances[0, 0]), float(variances[0, 1]), float(variances[1, 1])),
-    )
+    (of_slope, of_both), (_, of_intercept) = (unscaled @ known @ unscaled.T).tolist()
+    return slope, float(weights[1] - slope * centre), (of_slope, of_both, of_intercept)
 
 
 def _sigmoid_loss(z: Floats, target: Floats) -> float:

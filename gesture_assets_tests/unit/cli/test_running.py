@@ -102,6 +102,17 @@ def test_a_selection_of_nothing_known_is_code_2_with_the_names_that_are(own_worl
     assert "Traceback" not in done.err
 
 
+def test_what_follows_a_table_is_all_that_follows_it_and_no_training(own_world: Path) -> None:
+    done = called(own_world, "run", "--date", LAST, "--select", "user_features+", "--rebuild")
+    assert done.code == 0, done.err
+    staged = {line.partition(":")[0] for line in (done.out + done.err).splitlines() if ": staged " in line}
+    assert staged >= {"user_features", "rule_scores", "intent_scores", "top_users", "alerts"}
+    assert not staged & {"training_set", "candidate_model", "score_changes"}
+    refused = called(own_world, "run", "--date", LAST, "--select", "training_set+")
+    assert refused.code == 2
+    assert "next: gesture train" in refused.err
+
+
 @pytest.mark.parametrize("select", ["rule_score", "rule_scores or rule_set", 'key:"rule_scores" or key:"rule_set"'])
 def test_each_name_of_a_selection_is_known_or_refused_with_those_like_it(own_world: Path, select: str) -> None:
     before = (own_world / "gesture.duckdb").resolve()

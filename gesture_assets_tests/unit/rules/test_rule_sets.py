@@ -222,7 +222,7 @@ def test_a_users_own_file_comes_before_the_shipped_one(tmp_path: Path):
 @pytest.mark.parametrize("name", ["intentions", "../small", ""])
 def test_an_unknown_name_is_refused_with_the_names_there_are(name, tmp_path):
     (tmp_path / "mine.toml").write_text(GOOD, encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"shipped: intent, scoring_reference; your own: mine"):
+    with pytest.raises(ConfigError, match=r"shipped: intent, scoring_reference, shop; your own: mine"):
         load_rule_set(name, user_folder=tmp_path, features=FEATURES)
 
 
