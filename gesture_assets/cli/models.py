@@ -5,7 +5,9 @@ serves a day (`records/activations.py`).
 """
 
 import json
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +15,7 @@ import typer
 from gesture_assets.cli.console import AsJson, console, now, published, run_info, shown
 from gesture_assets.cli.run import note, require_reason, run_range, saying_what_readers_have
 from gesture_assets.cli.screen import where_to_look
-from gesture_assets.errors import ConfigError, GateClosed
+from gesture_assets.errors import ConfigError, GateClosed, ModelMismatch
 from gesture_assets.settings import Settings, load_settings, settings_as_far_as_usable
 
 SAMPLERS = ("tpe", "random")
@@ -101,7 +103,7 @@ def models_list(as_json: AsJson = False) -> None:
             **{name: card[name] for name in ("model_version", "as_of_date", "decision", "training_samples")},
             "is_champion": card["model_version"] == champion,
             "scores_from": str(serving.get(card["model_version"], "")),
-            **{name: figures_of(settings.models, card["model_version"])["test"].get(name) for name in FIGURES},
+            **{name: _readable(figures_of, settings, card["model_version"])["test"].get(name) for name in FIGURES},
         }
         for card in _cards(settings)
     ]
@@ -230,11 +232,14 @@ def _newest_day(settings: Settings) -> date:
 
 
 def _activations(settings: Settings) -> Any:
+    from gesture_assets.publication.reading import private_ledger
     from gesture_assets.records import activations as registry
-    from gesture_assets.records.opening import warehouse_of
+    from gesture_assets.warehouse.relations import has_table
 
-    with warehouse_of(settings).open(run_info("gesture models", now().date())) as session:
-        return registry.activations(session.connection)
+    if not settings.warehouse.exists():
+        return []
+    with private_ledger(settings) as con:
+        return registry.activations(con) if has_table(con, registry.TABLE) else []
 
 
 def _activate(settings: Settings, version: str, since: date | None, action: str, reason: str) -> None:
@@ -248,7 +253,16 @@ def _activate(settings: Settings, version: str, since: date | None, action: str,
     first = since or _newest_day(settings) + timedelta(days=1)
     with warehouse_of(settings).open(run_info(f"gesture models {action}", first)) as session:
         done = registry.activate(session.connection, version, since=first, now=now(), action=action, reason=reason)
-    Tracking(settings.mlflow_database, settings.mlflow_artifacts).alias(CHAMPION, version)
+    try:
+        Tracking(settings.mlflow_database, settings.mlflow_artifacts).alias(CHAMPION, version)
+    except Exception as error:  # whatever MLflow says of a store that it cannot use: what scores is noted already
+        raise ConfigError(
+            f"{version} scores from {first} on, and MLflow does not know: its store cannot be used.",
+            expected="what MLflow has written there",
+            found=str(error).strip().partition("\n")[0],
+            where=str(settings.mlflow_database),
+            next_step=f"mv {settings.mlflow_database} {settings.mlflow_database}.damaged, then  gesture train",
+        ) from error
     console().print(f"{version} scores from {first} on, after {done.previous_version}.", highlight=False)
 
 
@@ -269,4 +283,18 @@ def _cards(settings: Settings, version: str = "") -> list[dict[str, Any]]:
             where=str(settings.models),
             next_step="gesture train",
         )
-    return [card_of(settings.models, name) for name in ([version] if version else versions)]
+    return [_readable(card_of, settings, name) for name in ([version] if version else versions)]
+
+
+def _readable(read: Callable[[Path, str], dict[str, Any]], settings: Settings, version: str) -> dict[str, Any]:
+    """What `read` finds in the folder of a version. Raises `ModelMismatch` where a file is gone or damaged."""
+    try:
+        return read(settings.models, version)
+    except (OSError, ValueError) as error:
+        raise ModelMismatch(
+            f"The files of the model {version} cannot be read.",
+            expected="JSON as the training wrote it",
+            found=str(error),
+            where=str(settings.models / version),
+            next_step=f"put them back from a copy, or move {settings.models / version} away, then  gesture models list",
+        ) from error
