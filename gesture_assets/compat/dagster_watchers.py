@@ -18,9 +18,9 @@ from contextlib import suppress
 
 def watch_in_silence() -> None:
     """Let Dagster start this file where it starts its own watcher."""
-    from dagster._core.execution import compute_logs
+    from dagster._core.execution.scripts import watch_orphans
 
-    compute_logs.watch_orphans.__file__ = __file__
+    watch_orphans.__file__ = __file__
 
 
 def watch(parent: int, tail: int) -> None:
