@@ -12,22 +12,23 @@ Belongs here: the watcher, and naming it to Dagster. Does not belong here: what 
 import os
 import signal
 import sys
-import time
 from contextlib import suppress
+from threading import Event
 
 
 def watch_in_silence() -> None:
-    """Let Dagster start this file where it starts its own watcher."""
-    from dagster._core.execution.scripts import watch_orphans
-
-    watch_orphans.__file__ = __file__
+    """Let Dagster, which is imported by now, start this file where it starts its own watcher."""
+    for name, module in tuple(sys.modules.items()):
+        if name.startswith("dagster.") and name.endswith(".watch_orphans"):
+            module.__file__ = __file__
 
 
 def watch(parent: int, tail: int) -> None:
     """End the process `tail` once `parent` is no longer the parent of this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    never = Event()
     while os.getppid() == parent:
-        time.sleep(1)
+        never.wait(timeout=1)
     with suppress(OSError):  # it has ended by itself
         os.kill(tail, signal.SIGTERM)
 
