@@ -47,7 +47,9 @@ def console(*, stderr: bool = False) -> Any:
         def render_str(self, text: str, **options: Any) -> Any:
             return super().render_str(plain(text), **options)
 
-    return Terminal(stderr=stderr, markup=False, emoji=False)
+    terminal = Terminal(stderr=stderr, markup=False, emoji=False)
+    terminal.soft_wrap = not terminal.is_terminal  # a line in a pipe stays one
+    return terminal
 
 
 def plain(text: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gesture_assets.errors import ConfigError, GestureError
 from gesture_assets.settings import Settings
 
 # The warehouse has one writer, and runs wait for it step by step. Two may be under way, one of them a backfill: so the
@@ -58,6 +59,37 @@ def prepare(settings: Settings) -> Path:
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
     return home
+
+
+@contextmanager
+def raise_unusable_storage() -> Iterator[None]:
+    """Let a store of Dagster's that is damaged, or a configuration that is none, come out in our words."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, GestureError) or not _is_about_storage(error):
+            raise
+        home = Path(os.environ["DAGSTER_HOME"])
+        raise ConfigError(
+            "Dagster's own storage cannot be used; no table was changed.",
+            expected="what Dagster has written there: its configuration, runs and event logs",
+            found=str(error).strip().partition("\n")[0],
+            where=str(home),
+            next_step=f"mv {home} {home}.damaged  (only the history of runs is in it), then  gesture run",
+        ) from error
+
+
+def _is_about_storage(error: BaseException | None) -> bool:
+    """Whether SQLite or YAML refused what they were to read, be it behind another error.
+
+    An operational error is none of these: somebody else may be writing.
+    """
+    while error is not None:
+        names = {kind.__name__ for kind in type(error).__mro__}
+        if "YAMLError" in names or ("DatabaseError" in names and "OperationalError" not in names):
+            return True
+        error = error.__cause__
+    return False
 
 
 @contextmanager

@@ -5,8 +5,9 @@ serves a day (`records/activations.py`).
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ import typer
 from gesture_assets.cli.console import AsJson, console, now, published, run_info, shown
 from gesture_assets.cli.run import note, require_reason, run_range, saying_what_readers_have
 from gesture_assets.cli.screen import where_to_look
-from gesture_assets.errors import ConfigError, GateClosed
+from gesture_assets.errors import ConfigError, GateClosed, ModelMismatch
 from gesture_assets.settings import Settings, load_settings, settings_as_far_as_usable
 
 SAMPLERS = ("tpe", "random")
@@ -105,7 +106,7 @@ def models_list(as_json: AsJson = False) -> None:
             "training_samples": card["training_samples"],
             "is_champion": card["model_version"] == champion,
             "scores_from": str(serving.get(card["model_version"], "")),
-            **{name: figures_of(settings.models, card["model_version"])["test"].get(name) for name in FIGURES},
+            **{name: _readable(figures_of, settings, card["model_version"])["test"].get(name) for name in FIGURES},
         }
         for card in _cards(settings)
     ]
@@ -183,7 +184,7 @@ def models_activate(
     settings = settings_as_far_as_usable()
     if version != RULES:
         _cards(settings, version)
-        if failed := figures_of(settings.models, version).get("not_passed"):
+        if failed := _readable(figures_of, settings, version).get("not_passed"):
             console().print(f"Passed over: {'; '.join(failed)}", style="yellow", highlight=False, soft_wrap=True)
     _activate(settings, version, since.date() if since else None, "activated", reason)
 
@@ -247,11 +248,14 @@ def _newest_day(settings: Settings) -> date:
 
 
 def _activations(settings: Settings) -> Any:
+    from gesture_assets.publication.reading import private_ledger
     from gesture_assets.records import activations as registry
-    from gesture_assets.records.opening import warehouse_of
+    from gesture_assets.warehouse.relations import has_table
 
-    with warehouse_of(settings).open(run_info("gesture models", now().date())) as session:
-        return registry.activations(session.connection)
+    if not settings.warehouse.exists():
+        return []
+    with private_ledger(settings) as con:
+        return registry.activations(con) if has_table(con, registry.TABLE) else []
 
 
 def _activate(settings: Settings, version: str, since: date | None, action: str, reason: str) -> None:
@@ -267,7 +271,16 @@ def _activate(settings: Settings, version: str, since: date | None, action: str,
     with warehouse_of(settings).open(run_info(f"gesture models {action}", first)) as session:
         done = registry.activate(session.connection, version, since=first, now=now(), action=action, reason=reason)
     served = None if version == registry.RULES else version
-    Tracking(settings.mlflow_database, settings.mlflow_artifacts).alias(CHAMPION, served)
+    try:
+        Tracking(settings.mlflow_database, settings.mlflow_artifacts).alias(CHAMPION, served)
+    except Exception as error:  # whatever MLflow says of a store that it cannot use: what scores is noted already
+        raise ConfigError(
+            f"{version} scores from {first} on, and MLflow does not know: its store cannot be used.",
+            expected="what MLflow has written there",
+            found=str(error).strip().partition("\n")[0],
+            where=str(settings.mlflow_database),
+            next_step=f"mv {settings.mlflow_database} {settings.mlflow_database}.damaged, then  gesture train",
+        ) from error
     before = done.previous_version or "the rules"
     console().print(f"{version} scores from {first} on, after {before}.", highlight=False, soft_wrap=True)
 
@@ -289,4 +302,18 @@ def _cards(settings: Settings, version: str = "") -> list[dict[str, Any]]:
             where=str(settings.models),
             next_step="gesture train",
         )
-    return [card_of(settings.models, name) for name in ([version] if version else versions)]
+    return [_readable(card_of, settings, name) for name in ([version] if version else versions)]
+
+
+def _readable(read: Callable[[Path, str], dict[str, Any]], settings: Settings, version: str) -> dict[str, Any]:
+    """What `read` finds in the folder of a version. Raises `ModelMismatch` where a file is gone or damaged."""
+    try:
+        return read(settings.models, version)
+    except (OSError, ValueError) as error:
+        raise ModelMismatch(
+            f"The files of the model {version} cannot be read.",
+            expected="JSON as the training wrote it",
+            found=str(error),
+            where=str(settings.models / version),
+            next_step=f"put them back from a copy, or move {settings.models / version} away, then  gesture models list",
+        ) from error

@@ -6,13 +6,16 @@ Belongs here: arguments and what a person sees. Does not belong here: what an al
 
 import json
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gesture_assets.cli.console import AsJson, as_of, console, now, published, run_info, shown, unknown_user
 from gesture_assets.errors import ConfigError, ModelMismatch
 from gesture_assets.settings import settings_as_far_as_usable
+
+if TYPE_CHECKING:
+    from gesture_assets.monitoring.alerts import Incident
 
 MOST_RULES = 3  # of a part: those that moved most
 LEAST_MOVE = 1e-6  # points: less is arithmetic
@@ -24,11 +27,15 @@ def alerts_list(
     as_json: AsJson = False,
 ) -> None:
     """What is wrong now: since when, who knows of it, what to do. Errors first, then the oldest."""
+    from gesture_assets.publication.reading import private_ledger
     from gesture_assets.records import alert_log
-    from gesture_assets.records.opening import warehouse_of
+    from gesture_assets.warehouse.relations import has_table
 
-    with warehouse_of(settings_as_far_as_usable()).open(run_info("gesture alerts", now().date())) as session:
-        incidents = alert_log.incidents(session.connection)
+    settings = settings_as_far_as_usable()
+    incidents: list[Incident] = []
+    if settings.warehouse.exists():
+        with private_ledger(settings) as con:
+            incidents = alert_log.incidents(con) if has_table(con, alert_log.TABLE) else []
     standing = sorted(
         (incident for incident in incidents if incident.is_open or with_resolved),
         key=lambda incident: (

@@ -394,12 +394,12 @@ def _end_killed_runs(settings: Settings) -> None:
 
 
 def _dagster_instance(settings: Settings) -> Any:
-    from gesture_assets.cli.dagster_home import opened_alone, prepare
+    from gesture_assets.cli.dagster_home import opened_alone, prepare, raise_unusable_storage
 
     prepare(settings)
     import dagster as dg
 
-    with opened_alone():
+    with raise_unusable_storage(), opened_alone():
         return dg.DagsterInstance.get()
 
 
@@ -426,9 +426,14 @@ def run_range(
     with progress("starting Dagster"), warnings.catch_warnings(), ExitStack() as stack:
         warnings.simplefilter("ignore")  # Dagster announces beta and preview features that we use on purpose
         instance = _dagster_instance(settings)
+        from gesture_assets.cli.dagster_home import raise_unusable_storage
+        from gesture_assets.compat.dagster_watchers import watch_in_silence
         from gesture_assets.definitions import load_definitions
         from gesture_assets.warehouse.run_queue import RunQueue
         from gesture_assets.warehouse.space import raise_unwritable
+
+        watch_in_silence()
+        stack.enter_context(raise_unusable_storage())
 
         # Dagster's own storage is on the same disk, and has no words of its own for why nothing can be written.
         stack.enter_context(raise_unwritable(f"The run of {start} to {end}", settings.warehouse))

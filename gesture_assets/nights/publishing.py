@@ -5,10 +5,12 @@ Belongs here: what leaves the warehouse, behind every gate. Does not belong here
 """
 
 import logging
+from pathlib import Path
 
 import duckdb
 
 from gesture_assets.contracts.shared import DATA_ENGINEERING
+from gesture_assets.errors import NotWritable
 from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.monitoring.alerts import NIGHT_FAILED
 from gesture_assets.nights.alerts import end_failures, rewrite_file
@@ -52,6 +54,7 @@ def published_warehouse(night: Night, days: Days) -> Built:
             warehouse=settings.warehouse,
             keep=settings.published_keep,
             deadline=settings.freshness_deadline,
+            memory_limit=settings.duckdb_memory_limit,
             days=days,
         )
     except NotWhatPassed as refusal:
@@ -94,7 +97,10 @@ def written_results(night: Night, days: Days) -> Built:
     """Write the report on the checks of the day."""
     session, path = night.session, night.settings.validation_results
     require_night(session, night.tables.nightly, days=days, reader="validation_results")
-    written = validation_results.write(session.connection, path, session.run, days)
+    try:
+        written = validation_results.write(session.connection, path, session.run, days)
+    except OSError as error:  # to try again would keep the run from ending
+        raise unwritable_report(path, error) from error
     checks = [check for result in written["results"] for check in result["checks"]]
     failed = [check for check in checks if not check["passed"]]
     return Built(
@@ -107,6 +113,17 @@ def written_results(night: Night, days: Days) -> Built:
             "window": window_of(days),
         },
         checks=(validation_results.says_what_checks_say(session.connection, path, session.run, days),),
+    )
+
+
+def unwritable_report(path: Path, error: OSError) -> NotWritable:
+    """The error for a report that cannot be put at `path`."""
+    return NotWritable(
+        "The report on the checks could not be written; what was published stays published.",
+        expected="a file that this user may write, or none",
+        found=error.strerror or str(error),
+        where=str(path),
+        next_step=f"look what it is ( ls -ld {path} ), move it away, then  gesture publish",
     )
 
 

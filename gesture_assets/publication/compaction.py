@@ -33,7 +33,7 @@ def free_share(path: Path) -> float:
     return row[1] / row[0] if row[0] else 0.0
 
 
-def compact(path: Path, *, smallest_bytes: int = SMALLEST_BYTES) -> bool:
+def compact(path: Path, *, smallest_bytes: int = SMALLEST_BYTES, memory_limit: str | None = None) -> bool:
     """Rewrite the file at `path` where more than `LARGEST_FREE_SHARE` of it is free; whether it was.
 
     Nobody else may have it open. The new file takes the place of the old one in one step; a crash before leaves the old
@@ -48,7 +48,7 @@ def compact(path: Path, *, smallest_bytes: int = SMALLEST_BYTES) -> bool:
         return False
     beside = path.with_name(path.name + ".tmp-compact")
     try:
-        with connect(spill=beside.with_name(beside.name + ".spill")) as connection:
+        with connect(memory_limit=memory_limit, spill=beside.with_name(beside.name + ".spill")) as connection:
             connection.execute(f"attach {literal(path)} as old (read_only)")
             attach(connection, beside, "new")
             connection.execute("copy from database old to new")

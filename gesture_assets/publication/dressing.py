@@ -131,9 +131,10 @@ def dress(
     run_id: str,
     now: datetime,
     deadline: int,
+    memory_limit: str | None = None,
 ) -> None:
     """Add what makes the file explain itself: views, comments, dictionaries, manifest, how the nights have gone."""
-    with connect(spill=path.with_name(path.name + ".spill")) as con:
+    with connect(memory_limit=memory_limit, spill=path.with_name(path.name + ".spill")) as con:
         attach(con, path, "copy")
         con.execute("use copy")
         with transaction(con):

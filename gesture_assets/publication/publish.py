@@ -108,10 +108,12 @@ def publish(
     warehouse: Path,
     keep: int,
     deadline: int = 6,
+    memory_limit: str | None = None,
     days: Sequence[date] | None = None,
 ) -> Published:
     """Copy the warehouse, dress and verify the copy, and let `link` point to it. The warehouse is closed meanwhile.
 
+    `memory_limit`: what rewriting and dressing a file may take (default: that of a connection).
     `deadline`: hour (UTC) of the next day by which a day is to be live, for the file's tables and views about it.
     `days`: the night that must be whole (default: the days of the run). Raises `GateClosed` when a table of these has
     not passed, or when readers have what is newer (unless the run has a reason to force it), `ContractBreach` when
@@ -139,10 +141,19 @@ def publish(
     con.execute("use memory")
     con.execute("detach warehouse")  # a copy of a file that is open could miss its last pages
     try:
-        compact(warehouse)
+        compact(warehouse, memory_limit=memory_limit)
         shutil.copyfile(warehouse, part)
-        dress(part, contracts, features, snapshot_id=snapshot_id, run_id=session.run.run_id, now=now, deadline=deadline)
-        compact(part)  # what did not pass is not in it, and leaves room
+        dress(
+            part,
+            contracts,
+            features,
+            snapshot_id=snapshot_id,
+            run_id=session.run.run_id,
+            now=now,
+            deadline=deadline,
+            memory_limit=memory_limit,
+        )
+        compact(part, memory_limit=memory_limit)  # what did not pass is not in it, and leaves room
         holds, newest = verify(part, contracts)
         with part.open("rb") as stream:
             os.fsync(stream.fileno())

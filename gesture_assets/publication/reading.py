@@ -7,7 +7,7 @@ publishing (`publish.py`).
 import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from gesture_assets.warehouse.ledger import LEDGER, Verdicts, latest
 from gesture_assets.warehouse.lock import attach_when_free
 from gesture_assets.warehouse.restatement import published_hashes
 from gesture_assets.warehouse.session import Session
+from gesture_assets.warehouse.space import why_unwritable
 from gesture_assets.warehouse.warehouse import Warehouse, connect
 
 log = logging.getLogger(__name__)
@@ -161,7 +162,13 @@ def private_ledger(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
             where=str(settings.warehouse),
             next_step="gesture run",
         )
-    with Warehouse.of(settings).locked("gesture gates"):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(Warehouse.of(settings).locked("gesture gates"))
+        except OSError as error:
+            if not why_unwritable(error):
+                raise
+            # Where nobody may write there is nobody to wait for.
         con = connect()
         try:
             attach_when_free(

@@ -42,8 +42,11 @@ def write(
         "results": results,
     }
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    beside.replace(path)
+    try:
+        beside.write_text(json.dumps(document, indent=1), encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
     return document
 
 

@@ -24,6 +24,7 @@ FORBIDDEN = {
     errno.EPERM: "the operation is not permitted",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EEXIST: "a file stands where a folder is to be",
+    errno.EISDIR: "a folder stands where a file is to be",
 }
 # DuckDB passes on the words of the operating system, or says that its share of the disk for spilling is used up.
 SIGNS = {
@@ -38,6 +39,7 @@ SIGNS = {
     "Permission denied": errno.EACCES,
     "Operation not permitted": errno.EPERM,
     "Not a directory": errno.ENOTDIR,
+    "Is a directory": errno.EISDIR,
 }
 # Polars gives the number in words, and the path after them; DuckDB puts the path in quotes.
 NUMBER_IN_WORDS = re.compile(r"\(os error (\d+)\)")

@@ -18,7 +18,7 @@ ELSEWHERE = {
     "cli/look.py": "answers questions from the published file",
     "cli/models.py": "asks the published file for its newest day",
     "cli/monitoring.py": "asks the published file whether a user was scored",
-    "cli/run.py": "shows what a run has published",
+    "cli/screen.py": "shows what a run has published",
     "compat/dagster_event_log.py": "writes the rows of Dagster's own log",
     "compat/dagster_storage.py": "sets a pragma of Dagster's own SQLite",
     "demo/files.py": "writes a CRM database as a shop has one",

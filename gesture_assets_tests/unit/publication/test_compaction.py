@@ -24,7 +24,7 @@ def wasteful(path: Path) -> Path:
         con.execute("comment on table kept is 'what stays'; comment on column kept.n is 'number'")
         con.execute("create table superseded.kept as from kept limit 10")
         con.execute("create view analytics.numbers as select n from kept")
-        con.execute("comment on view analytics.numbers is 'numbers'")
+        con.execute("comment on view analytics.numbers is 'numbers'; comment on column analytics.numbers.n is 'number'")
         con.execute("create view analytics.halves as select n / 2 as half from analytics.numbers")
         con.execute("create macro analytics.above(x) as table select n from analytics.numbers where n > x")
         con.execute(f"create table gone as {ROWS}; checkpoint; drop table gone; checkpoint")

@@ -15,7 +15,7 @@ import duckdb
 import narwhals as nw
 import pytest
 
-from gesture_assets.errors import ContractBreach, GateClosed
+from gesture_assets.errors import ContractBreach, GateClosed, NotEnoughMemory
 from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.monitoring.alerts import OPENED, Alert, Change
 from gesture_assets.publication.health import HEALTH
@@ -41,7 +41,9 @@ TABLES = tuple(CONTRACTS.values())
 FEATURES = feature_registry(Settings.model_fields["tags"].default)
 
 
-def publish_from(session: Session, settings: Settings, keep: int = 3, deadline: int = 6) -> Published:
+def publish_from(
+    session: Session, settings: Settings, keep: int = 3, deadline: int = 6, memory_limit: str | None = None
+) -> Published:
     return publish(
         session,
         contracts=TABLES,
@@ -51,6 +53,7 @@ def publish_from(session: Session, settings: Settings, keep: int = 3, deadline: 
         warehouse=settings.warehouse,
         keep=keep,
         deadline=deadline,
+        memory_limit=memory_limit,
     )
 
 
@@ -510,6 +513,13 @@ def test_scores_that_were_edited_by_hand_are_not_published(night: Callable, sett
         with pytest.raises(ContractBreach, match="the rows of rule_scores that passed their audit"):
             publish_from(session, settings)
     assert not settings.published.exists()
+
+
+def test_a_copy_is_dressed_with_the_memory_that_is_allowed(night: Callable, settings: Settings) -> None:
+    with pytest.raises(NotEnoughMemory), night() as session:
+        publish_from(session, settings, memory_limit="1MB")
+    with night(1) as session:
+        assert publish_from(session, settings, memory_limit="400MB").snapshot_id == snapshot(settings.published)
 
 
 def test_pieces_of_rows_stay_as_they_were_written(night: Callable, settings: Settings) -> None:
