@@ -4,10 +4,12 @@ Belongs here: frames of landed rows to frames of events, quarantine and reconcil
 files (`sources/landing.py`), visits and counts (`sessionise.py`, `roll_up.py`).
 """
 
+from collections.abc import Sequence
+
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.events.tables import NUMBERS_AND_FLAGS, RAW_EVENTS, REASONS
+from gesture_assets.events.tables import IGNORED, NUMBERS_AND_FLAGS, RAW_EVENTS, REASONS, TYPES_NAMED
 from gesture_assets.frames import Frame
 
 # Behaviour that no reader shows: this many events within one minute, or this many events of a day with no time spent.
@@ -88,12 +90,13 @@ def quarantined_events(landed: Frame) -> Frame:
     }
     reasons = list(REASONS)
     named = [checks.get(reason, "no_required_value_is_missing") for reason in reasons]
-    return landed.filter(~nw.col("reason").is_null()).select(
+    return landed.filter(nw.col("reason") != IGNORED).select(
         PARTITION,
         "reason",
         nw.col("reason")
         .replace_strict(reasons, named, default=nw.lit("no_required_value_is_missing"))
         .alias("check_name"),
+        "event_name",
         "source",
         "landing_file",
         "landing_line",
@@ -123,14 +126,15 @@ def identity_links(events: Frame) -> Frame:
 
 
 def reconciliation(landed: Frame, events: Frame, files: Frame) -> Frame:
-    """Per file and day: rows landed, accepted, duplicate, quarantined, late, and values that cannot be read.
+    """Per file and day: rows landed, accepted, duplicate, quarantined, ignored, late, and values that cannot be read.
 
     `files` adds what each one dropped.
     """
     per_file = (PARTITION, "source", "landing_file")
     landed_counts = landed.group_by(*per_file).agg(
         nw.len().alias("landed_count"),
-        (~nw.col("reason").is_null()).cast(nw.Int32).sum().alias("quarantined_count"),
+        (nw.col("reason") != IGNORED).cast(nw.Int32).sum().alias("quarantined_count"),
+        (nw.col("reason") == IGNORED).cast(nw.Int32).sum().alias("ignored_count"),
         nw.col("unreadable").count().alias("unreadable_count"),
         *(
             nw.col("unreadable").str.contains(name, literal=True).cast(nw.Int32).sum().alias(name)
@@ -145,6 +149,7 @@ def reconciliation(landed: Frame, events: Frame, files: Frame) -> Frame:
     accepted_counts = events.group_by(*per_file).agg(nw.len().alias("accepted_count"), late.sum().alias("late_count"))
     return (
         landed_counts.join(accepted_counts, on=list(per_file), how="left")
+        .join(_ignored_types(landed, per_file), on=list(per_file), how="left")
         .join(files, on="landing_file", how="left")
         .with_columns(nw.col("accepted_count").fill_null(0), nw.col("late_count").fill_null(0))
         .with_columns(
@@ -152,16 +157,51 @@ def reconciliation(landed: Frame, events: Frame, files: Frame) -> Frame:
                 nw.concat_str(values, separator=", ", ignore_nulls=True)
             )
         )
-        .with_columns(duplicate_count=nw.col("landed_count") - nw.col("quarantined_count") - nw.col("accepted_count"))
+        .with_columns(
+            duplicate_count=nw.col("landed_count")
+            - nw.col("quarantined_count")
+            - nw.col("ignored_count")
+            - nw.col("accepted_count")
+        )
         .select(
             *per_file,
-            *(
-                nw.col(f"{name}_count").cast(nw.Int64)
-                for name in ("landed", "accepted", "duplicate", "quarantined", "late", "unreadable")
-            ),
+            *(_whole(name) for name in ("landed", "accepted", "duplicate", "quarantined", "ignored")),
+            "ignored_types",
+            *(_whole(name) for name in ("late", "unreadable")),
             "unreadable_values",
             "personal_columns",
             "unused_columns",
             "found_columns",
+        )
+    )
+
+
+def _whole(name: str) -> nw.Expr:
+    return nw.col(f"{name}_count").cast(nw.Int64)
+
+
+def _ignored_types(landed: Frame, per_file: Sequence[str]) -> Frame:
+    """Per file and day: the commonest types that are left out on purpose, with their rows, in one text."""
+    counts = (
+        landed.filter(nw.col("reason") == IGNORED)
+        .group_by(*per_file, "event_name")
+        .agg(nw.len().alias("rows"))
+        .with_columns(rows_below=-nw.col("rows").cast(nw.Int64))
+    )
+    place = nw.col("event_name").cum_count().over(*per_file, order_by=("rows_below", "event_name"))
+    named = nw.concat_str([nw.col("event_name"), nw.lit(" "), nw.col("rows").cast(nw.String)])
+    places = [f"place_{number}" for number in range(1, TYPES_NAMED + 1)]
+    return (
+        counts.with_columns(place=place, named=named)
+        .group_by(*per_file)
+        .agg(
+            *(
+                nw.when(nw.col("place") == number).then(nw.col("named")).max().alias(name)
+                for number, name in enumerate(places, 1)
+            )
+        )
+        .select(
+            *per_file,
+            nw.concat_str([nw.col(name) for name in places], separator=", ", ignore_nulls=True).alias("ignored_types"),
         )
     )

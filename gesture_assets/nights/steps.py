@@ -25,6 +25,7 @@ from gesture_assets.warehouse.ledger import Verdict
 from gesture_assets.warehouse.staging import Frames
 from gesture_assets.warehouse.unchanged import build_keys, still_live
 
+NEXT_STEP = "next_step"  # the column of a failed check's rows that says what to do about them
 ColumnSources = Mapping[str, Sequence[tuple[str, str]]]  # column -> the columns (table, column) that it is made of
 
 
@@ -183,8 +184,11 @@ def rejection(bad: Sequence[TableCommit]) -> ContractBreach:
         for outcome in commit.outcomes
         if outcome.blocks and outcome.observed != NOT_EVALUATED
     ]
-    rows = [f"{listing(f'{k}={v}' for k, v in row.items())}" for _, outcome in breaches for row in outcome.sample[:2]]
-    recovery = breaches[0][1].recovery if breaches else "look at rejected.<table>"
+    samples = [row for _, outcome in breaches for row in outcome.sample[:2]]
+    rows = [listing(f"{name}={value}" for name, value in row.items() if name != NEXT_STEP) for row in samples]
+    # A row that says what to do about it knows more than the check does.
+    recovery = next((row[NEXT_STEP] for row in samples if NEXT_STEP in row), "")
+    recovery = recovery or (breaches[0][1].recovery if breaches else "look at rejected.<table>")
     return ContractBreach(
         f"{listing({commit.contract.name for commit, _ in breaches} or {c.contract.name for c in bad})} "
         f"did not pass the audit for {listing(days)}; the last good version stays live.",

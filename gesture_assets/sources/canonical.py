@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from gesture_assets.events.tables import MINUTES_AHEAD, NUMBERS_AND_FLAGS, OLDEST_DAYS
+from gesture_assets.events.tables import IGNORED, MINUTES_AHEAD, NUMBERS_AND_FLAGS, OLDEST_DAYS
 from gesture_assets.sources.description import (
     FLAG_COLUMNS,
     ID_COLUMNS,
@@ -38,6 +38,7 @@ from gesture_assets.vocabulary.sql import identifier, literal
 FILE = '" file"'  # a column beside those of the file, whose headers begin with no space
 # A time outside is a sender's "never" or a wrong unit, and some of them cannot even be added to.
 FIRST_TIME, LAST_TIME = "1970-01-02", "2200-01-01"
+AHEAD = f"interval {MINUTES_AHEAD} minute"
 
 BOT_AGENTS = "bot|crawl|spider|slurp|headless|python-requests|curl/|wget|scrapy|phantomjs|monitoring"
 AGENT_FAMILIES = (
@@ -125,11 +126,16 @@ class Fields:
         return f"if({may_be_email_sql(email)}, {keyed}, null)"
 
     def event_type(self) -> str:
-        """The event's type in the source's words, and our name for it, null for a type that nothing is mapped to."""
+        """The event's type in the source's words, and our name for it, null for a type that nothing is mapped to.
+
+        A type may be left out on purpose.
+        """
         names = {name.lower(): ours for name, ours in self.source.event_types.items()}
         names = names or {name: name for name in EVENT_TYPE_NAMES}
         mapped = " ".join(f"when {literal(name)} then '{ours}'" for name, ours in names.items())
-        return f"word as event_name, case word {mapped} end as event_type"
+        ignored = [name.lower() for name in self.source.ignore]
+        is_ignored = f"coalesce({_in_sql('word', ignored)}, false)" if ignored else "false"
+        return f"{masked_sql('word')} as event_name, case word {mapped} end as event_type, {is_ignored} as is_ignored"
 
     def device(self) -> str:
         """Our name for the device; null where nothing is said of it, "other" for any other word."""
@@ -252,14 +258,15 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
     select landing_file, {literal(source.name)} as source, line::bigint as landing_line, reason,
         case when reason is null then greatest(event_at::date, coalesce(received_at, event_at)::date)
             when received_at is not null then received_at::date
-            when event_at is not null and reason <> 'future_ts' then event_at::date end as filing_day,
+            when event_at is not null and not coalesce(event_at > {arrival} + {AHEAD}, false) then event_at::date
+            end as filing_day,
         event_id, user_id, known_user_id, anonymous_id, event_type, event_name, event_at,
         coalesce(received_at, event_at) as received_at, source_session_id, device, country, city, gender, channel,
         lifecycle, email_key, is_repeat_session, is_bounce, is_spam, is_bot_agent, user_agent_family,
         {dwell} as dwell_seconds, {is_imputed} as is_dwell_imputed,
         {", ".join(name for name in (*NUMBER_COLUMNS, *INTEGER_COLUMNS) if name != "dwell_seconds")}, properties,
-        unreadable,
-        case when reason is not null then {masked_sql(masked_row)} end as masked_row
+        case when reason is null or reason <> '{IGNORED}' then unreadable end as unreadable,
+        case when reason <> '{IGNORED}' then {masked_sql(masked_row)} end as masked_row
     from judged)"""
 
 
@@ -291,15 +298,16 @@ def _replaced_hours(shape: Shape) -> str:
 
 def _reason(arrival: str, *, has_arrival: bool) -> str:
     """Why a row is no event; null where it is one."""
-    ahead, oldest = f"interval {MINUTES_AHEAD} minute", f"interval {OLDEST_DAYS} day"
+    oldest = f"interval {OLDEST_DAYS} day"
     return f"""case when broken is not null then 'unreadable_row'
+                when is_ignored then '{IGNORED}'
                 when coalesce(known_user_id, anonymous_id) is null then 'missing_user_id'
                 when id_fault is not null then id_fault
                 when event_name is null then 'missing_event_type'
                 when event_type is null then 'unknown_event_type'
                 when event_at is null then 'unparsable_timestamp'
                 when {"received_at is null" if has_arrival else "false"} then 'unparsable_received_at'
-                when event_at > {arrival} + {ahead} then 'future_ts'
+                when event_at > {arrival} + {AHEAD} then 'future_ts'
                 when {f"event_at < received_at - {oldest}" if has_arrival else "false"} then 'too_old'
             end"""
 

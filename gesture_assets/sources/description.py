@@ -62,6 +62,7 @@ class SourceDescription(BaseModel):
     missing: tuple[str, ...] = ()  # words that stand for a missing id here, beside null, undefined and their kin
     constants: dict[str, str] = {}
     event_types: dict[str, str] = {}  # the source's name -> ours; empty: it uses ours
+    ignore: tuple[str, ...] = ()  # the source's names of types that are left out on purpose, and counted
     properties: tuple[str, ...] = ()  # further columns kept as JSON
     # What stands in for a missing value: the median of its file, or 30 s where the whole file has none (document 004).
     impute: dict[Literal["dwell_seconds"], Literal["median"]] = {}
@@ -105,6 +106,9 @@ class SourceDescription(BaseModel):
             raise ValueError("nothing is mapped to user_id or anonymous_id")
         if unknown := sorted(set(self.constants) - set(CANONICAL_COLUMNS)):
             raise ValueError(f"unknown constant {unknown[0]!r}")
+        wanted = {name.lower() for name in self.event_types or EVENT_TYPE_NAMES}
+        if both := [name for name in self.ignore if name.lower() in wanted]:
+            raise ValueError(f"the event type {both[0]!r} is mapped and ignored")
         return self
 
 

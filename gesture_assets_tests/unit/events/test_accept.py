@@ -8,7 +8,14 @@ import polars as pl
 import pytest
 
 from gesture_assets.events import accept
-from gesture_assets.events.tables import IDENTITY_LINKS, LANDING_RECONCILIATION, QUARANTINED_EVENTS, REASONS
+from gesture_assets.events.tables import (
+    IDENTITY_LINKS,
+    IGNORED,
+    LANDING_RECONCILIATION,
+    QUARANTINED_EVENTS,
+    REASONS,
+    TYPES_NAMED,
+)
 from gesture_assets_tests.events_by_hand import MONDAY, NOON, TUESDAY, Frame, deduplicate, event, events_table, lazy
 
 
@@ -187,6 +194,30 @@ def test_every_landed_row_is_accounted_for_by_file_and_day() -> None:
         ("b.csv", MONDAY, 2, 1, 1, 0, 0, None, "mood", None),
         ("c.csv", MONDAY, 1, 0, 0, 1, 0, None, None, None),
     ]
+
+
+def test_rows_left_out_on_purpose_are_counted_by_type_and_not_set_aside() -> None:
+    kinds = [f"kind {number:02}" for number in range(TYPES_NAMED + 2)]
+    many = [{"event_id": kind, "reason": IGNORED, "event_name": kind} for kind in (*kinds, kinds[3])]
+    everything = landed(
+        {"event_id": "e"},
+        {"event_id": "f", "reason": "too_old"},
+        {"event_id": "g", "reason": IGNORED, "event_name": "ping", "landing_file": "b.csv"},
+        *many,
+    )
+    names = ("landing_file", "personal_columns", "unused_columns", "found_columns")
+    files = nw.from_native(pl.LazyFrame(schema=dict.fromkeys(names, pl.String)))
+    frame = accept.reconciliation(everything, accept.accepted(everything), files)
+    listed = ", ".join(["kind 03 2", *(f"{kind} 1" for kind in kinds[:10] if kind != "kind 03")])
+    assert rows(frame, "landing_file", "landed_count", "accepted_count", "duplicate_count", "quarantined_count") == [
+        ("a.csv", 15, 1, 0, 1),
+        ("b.csv", 1, 0, 0, 0),
+    ]
+    assert rows(frame, "landing_file", "ignored_count", "ignored_types") == [
+        ("a.csv", 13, listed),
+        ("b.csv", 1, "ping 1"),
+    ]
+    assert rows(accept.quarantined_events(everything), "reason") == [("too_old",)]
 
 
 def test_values_that_cannot_be_read_are_counted_by_file_and_column() -> None:

@@ -65,6 +65,8 @@ def test_a_folder_that_is_missing_leaves_the_shipped_ones(tmp_path: Path) -> Non
         (COLUMNS.replace('event_at = ["at"]\n', ""), "nothing is mapped to event_at"),
         (COLUMNS.replace('event_type = ["type"]\n', ""), "nothing is mapped to event_type"),
         (COLUMNS.replace('user_id = ["user"]\n', ""), "nothing is mapped to user_id or anonymous_id"),
+        ('ignore = ["Home"]\n' + COLUMNS + '[event_types]\nhome = "page_view"\n', "'Home' is mapped and ignored"),
+        ('ignore = ["search"]\n' + COLUMNS, "'search' is mapped and ignored"),
         ("[columns\n", "at line 1"),
         ("", "columns"),
         ('name = "other"\n' + COLUMNS, "name"),

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from gesture_assets.errors import ConfigError, SourceError
-from gesture_assets.events.tables import REASONS
+from gesture_assets.events.tables import IGNORED, REASONS
 from gesture_assets.sources.description import SourceDescription, load_descriptions
 from gesture_assets.sources.landing import LandingFile, OpenFile, find_files, open_file
 
@@ -1450,3 +1450,36 @@ def test_a_repeated_header_of_parquet_is_refused_or_read_as_one(landing: Landing
     )
     with pytest.raises(SourceError, match="more than once"):
         landing.rows("native/a.parquet")
+
+
+# ---- types that are left out on purpose ----
+
+
+def test_a_type_that_is_left_out_is_counted_whoever_it_is_of_and_nothing_of_it_is_kept(landing: Landing) -> None:
+    source = described("shop", ignore=("Page_Ping", "unstruct"))
+    rows = landing.rows(
+        "shop/a.csv",
+        "id,user,type,at\n"
+        "e1,u,page_view,2026-03-09T10:00:00Z\n"
+        "e2,u,page_ping,2026-03-09T10:00:00Z\n"
+        "e3,,PAGE_PING,2026-03-09T10:00:00Z\n"
+        "e4,u,unstruct,2026-09-01T10:00:00Z\n"
+        "e5,u,unstuct,2026-03-09T10:00:00Z\n"
+        "e6,u,unstruct\n",
+        source,
+    )
+    assert [(row["reason"], row["event_name"], row["masked_row"] is None) for row in rows] == [
+        (None, "page_view", True),
+        (IGNORED, "page_ping", True),
+        (IGNORED, "page_ping", True),
+        (IGNORED, "unstruct", True),
+        ("unknown_event_type", "unstuct", False),
+        ("unreadable_row", None, False),
+    ]
+    days = [str(row["filing_day"]) for row in rows[:4]]
+    assert days == ["2026-03-09", "2026-03-09", "2026-03-09", "None"], "nothing is filed ahead of its arrival"
+
+
+def test_the_name_of_an_unknown_type_shows_no_address(landing: Landing) -> None:
+    row = landing.row(HEADER, f"e1,u,sent to Ada@Example.com,{GOOD}")
+    assert (row["reason"], row["event_name"]) == ("unknown_event_type", "sent to ***")
