@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.events.tables import IGNORED, NUMBERS_AND_FLAGS, RAW_EVENTS, REASONS, TYPES_NAMED
+from gesture_assets.events.tables import HIDEABLE, IGNORED, NUMBERS_AND_FLAGS, RAW_EVENTS, REASONS, TYPES_NAMED
 from gesture_assets.frames import Frame
 
 # Behaviour that no reader shows: this many events within one minute, or this many events of a day with no time spent.
@@ -130,33 +130,21 @@ def reconciliation(landed: Frame, events: Frame, files: Frame) -> Frame:
 
     `files` adds what each one dropped.
     """
-    per_file = (PARTITION, "source", "landing_file")
+    per_file = [PARTITION, "source", "landing_file"]
     landed_counts = landed.group_by(*per_file).agg(
         nw.len().alias("landed_count"),
         (nw.col("reason") != IGNORED).cast(nw.Int32).sum().alias("quarantined_count"),
         (nw.col("reason") == IGNORED).cast(nw.Int32).sum().alias("ignored_count"),
-        nw.col("unreadable").count().alias("unreadable_count"),
-        *(
-            nw.col("unreadable").str.contains(name, literal=True).cast(nw.Int32).sum().alias(name)
-            for name in NUMBERS_AND_FLAGS
-        ),
     )
-    values = [
-        nw.when(nw.col(name) > 0).then(nw.concat_str([nw.lit(f"{name} "), nw.col(name).cast(nw.String)]))
-        for name in NUMBERS_AND_FLAGS
-    ]
     late = (nw.col("event_at").cast(nw.Date) < nw.col(PARTITION)).cast(nw.Int32)
     accepted_counts = events.group_by(*per_file).agg(nw.len().alias("accepted_count"), late.sum().alias("late_count"))
     return (
-        landed_counts.join(accepted_counts, on=list(per_file), how="left")
-        .join(_ignored_types(landed, per_file), on=list(per_file), how="left")
+        landed_counts.join(accepted_counts, on=per_file, how="left")
+        .join(_ignored_types(landed, per_file), on=per_file, how="left")
+        .join(_named_values(landed, per_file, "unreadable", NUMBERS_AND_FLAGS), on=per_file, how="left")
+        .join(_named_values(landed, per_file, "redacted", HIDEABLE), on=per_file, how="left")
         .join(files, on="landing_file", how="left")
-        .with_columns(nw.col("accepted_count").fill_null(0), nw.col("late_count").fill_null(0))
-        .with_columns(
-            unreadable_values=nw.when(nw.col("unreadable_count") > 0).then(
-                nw.concat_str(values, separator=", ", ignore_nulls=True)
-            )
-        )
+        .with_columns(nw.col(f"{name}_count").fill_null(0) for name in ("accepted", "late", "unreadable", "redacted"))
         .with_columns(
             duplicate_count=nw.col("landed_count")
             - nw.col("quarantined_count")
@@ -169,10 +157,32 @@ def reconciliation(landed: Frame, events: Frame, files: Frame) -> Frame:
             "ignored_types",
             *(_whole(name) for name in ("late", "unreadable")),
             "unreadable_values",
+            _whole("redacted"),
+            "redacted_values",
             "personal_columns",
             "unused_columns",
             "found_columns",
         )
+    )
+
+
+def _named_values(landed: Frame, per_file: Sequence[str], text: str, names: Sequence[str]) -> Frame:
+    """Per file and day: rows whose column `text` names some of `names`, and how often each is named, in one text.
+
+    Few rows name any.
+    """
+    listed = nw.concat_str([nw.lit(" "), nw.col(text), nw.lit(" ")])
+    counts = [listed.str.contains(f" {name} ", literal=True).cast(nw.Int32).sum().alias(name) for name in names]
+    values = [
+        nw.when(nw.col(name) > 0).then(nw.concat_str([nw.lit(f"{name} "), nw.col(name).cast(nw.String)]))
+        for name in names
+    ]
+    in_one = nw.concat_str(values, separator=", ", ignore_nulls=True).alias(f"{text}_values")
+    return (
+        landed.filter(~nw.col(text).is_null())
+        .group_by(*per_file)
+        .agg(nw.len().alias(f"{text}_count"), *counts)
+        .select(*per_file, f"{text}_count", in_one)
     )
 
 

@@ -3,7 +3,15 @@
 Belongs here: the tables that are built from landing files. Does not belong here: features and scores.
 """
 
-from gesture_assets.contracts.contract import PARTITION, Column, Contract, between, no_rows, one_of
+from gesture_assets.contracts.contract import (
+    PARTITION,
+    Column,
+    Contract,
+    between,
+    no_phone_or_account_number,
+    no_rows,
+    one_of,
+)
 from gesture_assets.contracts.shared import DATA_ENGINEERING
 from gesture_assets.contracts.source_columns import found_columns, same_columns_as_before
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
@@ -25,6 +33,18 @@ NUMBERS_AND_FLAGS = (
     "account_balance_usd",
     "recent_pages_viewed",
     "recent_pricing_views",
+)
+# Columns that are kept and may hold what identifies a person, which is hidden and counted.
+HIDEABLE = (
+    "event_id",
+    "known_user_id",
+    "anonymous_id",
+    "source_session_id",
+    "city",
+    "gender",
+    "channel",
+    "lifecycle",
+    "properties",
 )
 MINUTES_AHEAD = 5  # clocks of browsers run ahead by this much; later is no clock error but a wrong timestamp
 OLDEST_DAYS = 365
@@ -50,6 +70,21 @@ REASONS = {
 IGNORED = "ignored_event_type"
 # Types named beside their counts, in the records and where a day is refused; all rows are counted.
 TYPES_NAMED = 10
+
+# The texts of an event of which there are few; ids of events are many.
+RAW_TEXTS = (
+    "user_id",
+    "anonymous_id",
+    "event_name",
+    "source",
+    "source_session_id",
+    "city",
+    "gender",
+    "channel",
+    "lifecycle",
+    "properties",
+    "landing_file",
+)
 
 RAW_EVENTS = Contract(
     name="raw_events",
@@ -131,6 +166,7 @@ RAW_EVENTS = Contract(
             f"where {PARTITION} <> greatest(event_at::date, received_at::date)",
             recovery="this is a defect of the reader",
         ),
+        no_phone_or_account_number(RAW_TEXTS, ids=("event_id",)),
         one_of("every_device_is_known", "device", DEVICES, recovery="map the device in the source's description"),
         no_rows(
             "every_country_is_an_iso_code",
@@ -175,6 +211,7 @@ QUARANTINED_EVENTS = Contract(
         Column("masked_row", "VARCHAR", "The row as it stands in the file, personal values masked."),
     ),
     expectations=(
+        no_phone_or_account_number(("event_name", "source", "landing_file"), ids=("masked_row",)),
         one_of("every_reason_is_known", "reason", tuple(REASONS), recovery="add the reason to events/tables.py"),
     ),
 )
@@ -204,6 +241,10 @@ LANDING_RECONCILIATION = Contract(
         Column(
             "unreadable_values", "VARCHAR", "Column and count of such values, which are missing from here on.", True
         ),
+        Column(
+            "redacted_count", "BIGINT", "Rows with a value that may identify a person and was hidden.", True, "count"
+        ),
+        Column("redacted_values", "VARCHAR", "Column and count of such values: ids are hashed, others left out.", True),
         Column("personal_columns", "VARCHAR", "Columns dropped because they hold personal data.", True),
         Column("unused_columns", "VARCHAR", "Columns that the source's description does not use.", True),
         found_columns("CSV files show names only; of JSON lines these are the top fields of the first 1,000 rows."),
@@ -274,6 +315,11 @@ LANDING_RECONCILIATION = Contract(
             "no_file_brings_personal_columns",
             "select landing_file, personal_columns from {batch} where personal_columns is not null",
             recovery="the columns were dropped; ask the sender to leave them out",
+        ),
+        no_rows(
+            "no_value_says_who_somebody_is",
+            "select landing_file, redacted_values from {batch} where redacted_count > 0",
+            recovery="addresses and numbers of phones and accounts were hidden; ask the sender to leave them out",
         ),
         no_rows(
             "every_column_of_a_file_is_used",

@@ -265,7 +265,7 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
         lifecycle, email_key, is_repeat_session, is_bounce, is_spam, is_bot_agent, user_agent_family,
         {dwell} as dwell_seconds, {is_imputed} as is_dwell_imputed,
         {", ".join(name for name in (*NUMBER_COLUMNS, *INTEGER_COLUMNS) if name != "dwell_seconds")}, properties,
-        case when reason is null or reason <> '{IGNORED}' then unreadable end as unreadable,
+        case when reason is null or reason <> '{IGNORED}' then unreadable end as unreadable, null::varchar as redacted,
         case when reason <> '{IGNORED}' then {masked_sql(masked_row)} end as masked_row
     from judged)"""
 

@@ -27,6 +27,7 @@ from gesture_assets.frames import Frame
 from gesture_assets.sources.landing import LandingFile, OpenFile, content_hash, open_file, readable, rows_sql
 from gesture_assets.sources.personal import build_word
 from gesture_assets.sources.readers import drop_rows, one_thread
+from gesture_assets.sources.redaction import hide_personal_values
 from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse.landed_days import HAS_WANTED_ROWS, LANDED_DAYS
 from gesture_assets.warehouse.run_info import window_of
@@ -336,6 +337,7 @@ class LandingIndex:
         few = rows < 2 * ROW_GROUP * len(opened)
         with one_thread(con) if few else nullcontext():
             con.execute(f"create table {table} as from {rows_sql(*opened.values())}")
+            hide_personal_values(con, table, self.key)
         self._table_rows[table] = rows
         for digest, file in opened.items():
             self._kept[digest] = table
@@ -424,6 +426,7 @@ class LandingIndex:
                         rows = f"select * from {_dated(file, file_dates[digest])} where {window}"
                         con.execute(f"create table if not exists {apart} as from ({rows}) limit 0")
                         con.execute(f"insert into {apart} {rows}")
+                    hide_personal_values(con, apart, self.key)
         except (SourceError, duckdb.IOException):
             if len(files) == 1:
                 raise

@@ -55,6 +55,11 @@ PERSONAL_HEADERS = frozenset(
         "context.traits.name",
     ]
 )
+# Words that end a header of personal data, whatever stands before them or how it counts them: phone2, billing_phone.
+PERSONAL_WORDS = (
+    "phone|telephone|telefon|telefono|tel|handy|rufnummer|msisdn|whatsapp|email|mail|iban|firstname|lastname|surname|vorname|"
+    "nachname|birthday|birthdate|geburtsdatum|geburtstag|ssn"
+)
 EMAIL = r"^[a-zA-Z0-9._%+-]+@[a-zA-Z0-9.-]+\.[a-zA-Z]{2,}$"  # document 003's form of an address
 AT = "@|%40|\uff20|\ufe6b"  # also as a web address writes it, and as keyboards of East Asia do
 BLOCK = 64  # bytes of a SHA-256 block, which HMAC pads its key to
@@ -114,6 +119,7 @@ def holds_ip(text: str) -> str:
 def masked_json_sql(text: str) -> str:
     """The SQL expression `text`, JSON or meant to be, with the values of personal fields replaced by ***."""
     names = "|".join(sorted(name.replace("_", "[_ -]?") for name in PERSONAL_HEADERS if "." not in name))
+    names += rf"|(?:[^\x22]*[^\x22a-z])?(?:{PERSONAL_WORDS})[0-9]*"
     # A text, closed or cut off, or a number; of a list or an object the fields inside are looked at.
     value = r'"(?:[^"\\]|\\.)*"?|[^\s",{}\[\]]+'
     return rf"""regexp_replace({text}, '(?i)("(?:{names})"\s*:\s*)(?:{value})', '\1"***"', 'g')"""
@@ -121,4 +127,5 @@ def masked_json_sql(text: str) -> str:
 
 def is_personal(header: str) -> bool:
     """Whether a header (any case) names personal data."""
-    return re.sub(r"[\s-]+", "_", header.strip().lower()) in PERSONAL_HEADERS
+    name = re.sub(r"[\s-]+", "_", header.strip().lower())
+    return name in PERSONAL_HEADERS or re.fullmatch(rf"(?:.*[^a-z])?(?:{PERSONAL_WORDS})[0-9]*", name) is not None

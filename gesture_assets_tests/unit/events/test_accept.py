@@ -225,7 +225,7 @@ def test_values_that_cannot_be_read_are_counted_by_file_and_column() -> None:
     everything = landed(
         {"event_id": "a", "landing_file": "a.csv", "unreadable": both},
         {"event_id": "b", "landing_file": "a.csv", "unreadable": "dwell_seconds"},
-        {"event_id": "c", "landing_file": "a.csv"},
+        {"event_id": "c", "landing_file": "a.csv", "redacted": "known_user_id city"},
         {"event_id": "d", "landing_file": "b.csv", "unreadable": "recent_pages_viewed", "reason": "future_ts"},
         {"event_id": "e", "landing_file": "c.csv"},
     )
@@ -236,4 +236,9 @@ def test_values_that_cannot_be_read_are_counted_by_file_and_column() -> None:
         ("a.csv", 3, 2, "is_spam 1, dwell_seconds 2"),
         ("b.csv", 1, 1, "recent_pages_viewed 1"),
         ("c.csv", 1, 0, None),
+    ]
+    assert rows(frame, "landing_file", "redacted_count", "redacted_values") == [
+        ("a.csv", 1, "known_user_id 1, city 1"),
+        ("b.csv", 0, None),
+        ("c.csv", 0, None),
     ]
