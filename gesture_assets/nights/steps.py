@@ -18,6 +18,7 @@ from gesture_assets.errors import ContractBreach, GestureError, listing
 from gesture_assets.nights.night import Days, Night
 from gesture_assets.publication.checks import PublicationCheck
 from gesture_assets.settings import Settings
+from gesture_assets.vocabulary.personal_data import hide_keys
 from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse.audit import NOT_EVALUATED
 from gesture_assets.warehouse.commits import TableCommit, join_commits
@@ -124,6 +125,14 @@ def run_step(
     The result holds the error that names what was rejected, where something was: whoever runs the step reports the
     checks first. When building raises, `when_cut_off` is told which parts of a range are live all the same.
     """
+    try:
+        return _run_step(step, night, when_cut_off)
+    except BaseException as error:
+        hide_keys(error)  # it is kept by Dagster, and told to people
+        raise
+
+
+def _run_step(step: Step, night: Night, when_cut_off: Callable[[Sequence[TableCommit]], None]) -> StepResult:
     step.look_first(night)
     night = night.without_quiet_days()
     keys: Mapping[date, str] = {}

@@ -6,10 +6,14 @@ Does not belong here: deciding which rows are read (`landing.py`, `crm.py`).
 
 import hashlib
 import hmac
+import os
 import re
 import secrets
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
+from gesture_assets.errors import ConfigError
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.personal_data import IP_PATTERN, IPV6_PATTERN
 
@@ -66,15 +70,54 @@ BLOCK = 64  # bytes of a SHA-256 block, which HMAC pads its key to
 
 
 def pseudonym_key(settings: Settings) -> str:
-    """The key of the e-mail pseudonyms: the setting, or a random one made once and kept beside the warehouse."""
-    if settings.pseudonym_key:
+    """The key of the pseudonyms: the setting, or a random one made once and kept beside the warehouse.
+
+    Raises `ConfigError` for a key that is empty or cannot be read: whoever knows it knows all pseudonyms, and another
+    one makes strangers of everybody.
+    """
+    if settings.pseudonym_key is not None:
+        if not settings.pseudonym_key.strip():
+            raise ConfigError.bad_value(
+                "GESTURE_PSEUDONYM_KEY",
+                expected="a key that nobody can guess, or no such variable",
+                found="an empty value",
+                where="the environment variable GESTURE_PSEUDONYM_KEY",
+                next_step="unset GESTURE_PSEUDONYM_KEY or set it to the key that was used before, then  gesture run",
+            )
         return settings.pseudonym_key
-    path: Path = settings.data_dir / "pseudonym.key"
+    path = settings.data_dir / "pseudonym.key"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(32), encoding="ascii")
-    return path.read_text(encoding="ascii").strip()
+        _make_key(path)
+    try:
+        if path.stat().st_mode & 0o077 and path.owner() == path.parent.owner():
+            path.chmod(0o600)
+        found, key = "an empty file", path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError, KeyError) as error:
+        found, key = getattr(error, "strerror", None) or "no text", ""
+    if not key:
+        raise ConfigError.bad_value(
+            "The key of the pseudonyms",
+            expected="the key that the pseudonyms of earlier nights were made with",
+            found=found,
+            where=str(path),
+            next_step=f"restore {path.name} from a backup, or remove it where no night has been run, then  gesture run",
+        )
+    return key
+
+
+def _make_key(path: Path) -> None:
+    """Write a random key, whole or not at all, for its owner's eyes; of two processes the first one's holds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(PermissionError):  # a folder of somebody else's
+        path.parent.chmod(path.parent.stat().st_mode & 0o7700)
+    handle, written = tempfile.mkstemp(prefix=".key-", dir=path.parent)  # for its owner's eyes from the start
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as stream:
+            stream.write(secrets.token_hex(32))
+        with suppress(FileExistsError):
+            os.link(written, path)
+    finally:
+        Path(written).unlink()
 
 
 def build_word(key: str) -> str:

@@ -114,8 +114,24 @@ def may_be_personal_sql(text: str) -> str:
 
 # HMAC in SQL: the key, mixed with a constant, as hex digits.
 KEY_IN_SQL = re.compile(r"unhex\('[0-9a-f]+'\)")
+# A part of it, where an error of the engine shows a piece of the statement.
+DIGITS_OF_KEY = re.compile(r"[0-9a-f]{16,}")
 
 
 def without_keys(sql: str) -> str:
     """`sql` as it may be shown: without the digits that the key of the pseudonyms can be worked out of."""
     return KEY_IN_SQL.sub("unhex('…')", sql)
+
+
+def hide_keys(error: BaseException) -> None:
+    """Take the digits of keys out of the pieces of SQL that `error`, and those that it came of, show."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        waiting += [found.__cause__, found.__context__]
+        if "LINE " in str(found) or "unhex(" in str(found):
+            found.args = tuple(DIGITS_OF_KEY.sub("…", part) if isinstance(part, str) else part for part in found.args)

@@ -2,11 +2,13 @@
 
 import hashlib
 import hmac
+import re
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from gesture_assets.errors import ConfigError
 from gesture_assets.settings import load_settings
 from gesture_assets.sources.personal import (
     build_word,
@@ -16,7 +18,7 @@ from gesture_assets.sources.personal import (
     normal_email_sql,
     pseudonym_key,
 )
-from gesture_assets.vocabulary.personal_data import holds_number_sql, masked_sql, without_keys
+from gesture_assets.vocabulary.personal_data import hide_keys, holds_number_sql, masked_sql, without_keys
 
 
 def engine(expression: str) -> str:
@@ -29,6 +31,47 @@ def test_a_key_is_made_once_and_only_its_owner_may_read_it(data_dir: Path) -> No
     assert len(bytes.fromhex(key)) == 32
     assert pseudonym_key(settings) == key
     assert (data_dir / "new" / "pseudonym.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_folder_that_a_key_is_made_in_is_its_owner_s_and_a_key_that_others_may_read_is_closed(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir(mode=0o755)
+    settings = load_settings({"GESTURE_DATA_DIR": str(folder)})
+    key = pseudonym_key(settings)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in folder.iterdir()] == ["pseudonym.key"], "nothing else is left behind"
+    (folder / "pseudonym.key").chmod(0o644)
+    assert pseudonym_key(settings) == key
+    assert (folder / "pseudonym.key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfe"])
+def test_a_key_file_without_a_key_is_refused_and_left_as_it_is(data_dir: Path, content: bytes) -> None:
+    path = data_dir / "pseudonym.key"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"(?s)pseudonyms.*found: (an empty file|no text).*next: restore"):
+        pseudonym_key(load_settings({"GESTURE_DATA_DIR": str(data_dir)}))
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_key_of_ones_own_is_refused(data_dir: Path, value: str) -> None:
+    settings = load_settings({"GESTURE_DATA_DIR": str(data_dir), "GESTURE_PSEUDONYM_KEY": value})
+    with pytest.raises(ConfigError, match=r"(?s)GESTURE_PSEUDONYM_KEY.*an empty value.*next: unset"):
+        pseudonym_key(settings)
+
+
+def test_an_error_of_the_engine_shows_no_digits_of_the_key() -> None:
+    with pytest.raises(duckdb.Error, match="6363636") as caught:  # the engine quotes its statement
+        duckdb.sql(f"select {keyed_hash_sql('email', 'a key')} from two names too many")
+    failure = RuntimeError("a night failed")
+    failure.__cause__ = caught.value
+    hide_keys(failure)
+    assert "two names" in str(caught.value)
+    assert not re.search("[0-9a-f]{16}", str(caught.value))
 
 
 def test_a_key_of_ones_own_is_used_and_not_kept(data_dir: Path) -> None:
