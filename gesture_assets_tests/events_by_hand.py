@@ -48,6 +48,7 @@ EVENT_SCHEMA = {
     "masked_row": pl.String,
     "unreadable": pl.String,
     "redacted": pl.String,
+    "is_link": pl.Boolean,
     "is_bot_agent": pl.Boolean,
 }
 

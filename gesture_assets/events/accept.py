@@ -17,6 +17,7 @@ BOT_EVENTS_PER_MINUTE = 30
 BOT_EVENTS_WITHOUT_DWELL = 100
 
 ANONYMOUS_PREFIX = "anon:"
+LINK_COLUMNS = (PARTITION, "anonymous_id", "known_user_id", "event_id", "event_at")  # what a link is told by
 ROW = ("landing_file", "landing_line")  # tells landed rows apart
 
 
@@ -123,6 +124,12 @@ def identity_links(events: Frame) -> Frame:
             nw.col("event_at").alias("linked_at"),
         )
     )
+
+
+def identity_calls(landed: Frame) -> Frame:
+    """Landed calls that are no events and say which user a visitor is, with a time that can be."""
+    happened = nw.col("event_at").cast(nw.Date) <= nw.col(PARTITION)
+    return landed.filter(nw.col("is_link") & (nw.col("reason") == IGNORED) & happened)
 
 
 def reconciliation(landed: Frame, events: Frame, files: Frame) -> Frame:

@@ -17,7 +17,17 @@ from gesture_assets.vocabulary.personal_data import (
 )
 
 IDS = ("event_id", "known_user_id", "anonymous_id", "source_session_id")
-KEPT = (*IDS, "city", "gender", "channel", "lifecycle", "properties")
+KEPT = (
+    *IDS,
+    "city",
+    "gender",
+    "channel",
+    "campaign",
+    "campaign_source",
+    "campaign_medium",
+    "lifecycle",
+    "properties",
+)
 
 
 def hide_personal_values(connection: duckdb.DuckDBPyConnection, table: str, key: str) -> None:

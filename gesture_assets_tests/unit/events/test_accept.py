@@ -141,6 +141,19 @@ def test_a_day_says_what_it_showed_whatever_earlier_days_did() -> None:
     assert links(events) == [(MONDAY, "anon:x", "known", second(5)), (TUESDAY, "anon:x", "late", second(1))]
 
 
+def test_a_call_that_is_no_event_says_who_a_visitor_is_unless_its_time_cannot_be() -> None:
+    call = {"is_link": True, "reason": IGNORED, "anonymous_id": "x", "known_user_id": "u"}
+    rows_landed = landed(
+        {"anonymous_id": "y", "known_user_id": "v"},
+        {**call},
+        {**call, "anonymous_id": "late", "event_at": second(1) + timedelta(days=1)},
+        {**call, "anonymous_id": "never", "event_at": None},
+        {**call, "anonymous_id": "left out", "is_link": False},
+    )
+    calls = accept.identity_calls(rows_landed)
+    assert rows(calls, "anonymous_id") == [("x",)]
+
+
 def test_every_reason_is_set_aside_with_the_check_it_would_have_failed() -> None:
     refused = [{"reason": reason, "masked_row": reason} for reason in REASONS]
     frame = accept.quarantined_events(landed({}, *refused))
