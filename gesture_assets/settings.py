@@ -70,6 +70,7 @@ class Settings(BaseModel):
     data_dir: Path = Field(Path("data"), description="Folder that holds everything the product reads and writes.")
     crm_url: str | None = Field(
         None,
+        repr=False,
         description="SQLAlchemy URL of the CRM. Unset: data/crm_database.sqlite where that file exists, else no CRM.",
     )
     crm_row_ranges: dict[str, tuple[int, int]] = Field(

@@ -47,6 +47,8 @@ EVENT_SCHEMA = {
     "reason": pl.String,
     "masked_row": pl.String,
     "unreadable": pl.String,
+    "redacted": pl.String,
+    "is_link": pl.Boolean,
     "is_bot_agent": pl.Boolean,
 }
 

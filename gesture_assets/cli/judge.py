@@ -126,12 +126,8 @@ def _setting(settings: Settings, name: str) -> tuple[Any, ...]:
     if problem := settings.problems.get(name):
         return name, problem.found, source, meaning, f"CANNOT BE USED, expected: {problem.expected}"
     value = getattr(settings, name)
-    text = "***" if value and not info.repr else value
-    text = _without_password(text) if name == "crm_url" and value else text
-    return name, text, source, meaning, None
+    if name == "crm_url" and value:
+        from gesture_assets.sources.crm import shown_url
 
-
-def _without_password(url: Any) -> str:
-    import sqlalchemy as sa
-
-    return sa.make_url(str(url)).render_as_string(hide_password=True)
+        return name, shown_url(str(value)), source, meaning, None
+    return name, "***" if value and not info.repr else value, source, meaning, None

@@ -23,7 +23,7 @@ Day = Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], he
 
 
 def quarantine_list(day: Day = None) -> None:
-    """How many rows were set aside, by day, file and reason."""
+    """How many rows were set aside, by day, file and reason, also of days that were rejected for it."""
     from gesture_assets.publication.reading import private_ledger
     from gesture_assets.records import quarantine
 
@@ -31,8 +31,8 @@ def quarantine_list(day: Day = None) -> None:
         counts = quarantine.summary(con, day.date() if day else None)
     shown(
         "Quarantine",
-        ("day", "source", "file", "reason", "rows", "of the file's rows that day"),
-        [(*row[:5], f"{row[5]:.1%}") for row in counts],
+        ("day", "state", "source", "file", "reason", "rows", "of the file's rows that day"),
+        [(*row[:6], "" if row[6] is None else f"{row[6]:.1%}") for row in counts],
     )
 
 
@@ -50,12 +50,13 @@ def quarantine_show(
     settings = settings_as_far_as_usable()
     with private_ledger(settings) as con:
         rows = quarantine.rows(con, day=day.date() if day else None, reason=reason, file=file, limit=n)
-    shown("Quarantined rows", ("day", "place", "reason", "check", "row"), rows)
-    for name in dict.fromkeys(row[2] for row in rows):
+    shown("Quarantined rows", ("day", "state", "place", "reason", "check", "row"), rows)
+    for name in dict.fromkeys(row[3] for row in rows):
         console().print(f"{name}: {REASONS.get(name, '')}", highlight=False, markup=False)
-    if rows:
+    again = {"live": "gesture quarantine replay --dry-run", "rejected": "gesture run"}
+    for state in dict.fromkeys(row[1] for row in rows):
         console().print(
-            f"Mend {settings.user_sources}/<source>.toml or the file, then  gesture quarantine replay --dry-run",
+            f"Mend {settings.user_sources}/<source>.toml or the file, then for {state} days  {again[state]}",
             highlight=False,
             soft_wrap=True,
         )
@@ -97,7 +98,7 @@ def quarantine_replay(
     reread = [replay for replay in replays if chosen in (None, replay.day) or replay in moved]
     shown(
         "Read again",
-        ("day", "file", "reason", "events now", "stay"),
+        ("day", "file", "reason", "set aside no more", "stay"),
         [
             (replay.day, replay.landing_file, replay.reason_before, replay.accepted, replay.still_quarantined)
             for replay in reread

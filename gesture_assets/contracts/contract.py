@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from gesture_assets.vocabulary.personal_data import EMAIL_PATTERN, IP_PATTERN, IPV6_PATTERN
+from gesture_assets.vocabulary.personal_data import (
+    EMAIL_PATTERN,
+    IP_PATTERN,
+    IPV6_PATTERN,
+    holds_number_sql,
+    may_be_number_sql,
+)
 from gesture_assets.vocabulary.severity import Severity, severity_of
 from gesture_assets.vocabulary.sql import literal
 
@@ -288,6 +294,25 @@ def _no_text_holds_an_ip_or_email_address(texts: Sequence[str]) -> Expectation:
         f"select * from ({looks}) where value_count > 0",
         recovery="leave the column out of the source's description (data/sources/<source>.toml)",
         screen=" or ".join(f"bool_or({signs.format(name=name)})" for name in texts),
+    )
+
+
+def no_phone_or_account_number(texts: Sequence[str], *, ids: Sequence[str] = ()) -> Expectation:
+    """No value of `texts`, of few values in many rows, or of `ids` holds the number of a phone or of an account."""
+    looked_at = {
+        **{name: f"select distinct {name} as value from {{batch}}" for name in texts},
+        **{name: f"select {name} as value from {{batch}}" for name in ids},
+    }
+    with_signs = {name: f"from ({values}) where {may_be_number_sql('value')}" for name, values in looked_at.items()}
+    looks = " union all ".join(
+        f"select '{name}' as column_name, count(*) as value_count {values} and {holds_number_sql('value')}"
+        for name, values in with_signs.items()
+    )
+    return no_rows(
+        "no_text_holds_a_phone_or_account_number",
+        f"select * from ({looks}) where value_count > 0",
+        recovery="leave the column out of the source's description (data/sources/<source>.toml)",
+        screen=" or ".join(f"exists (select 1 {values})" for values in with_signs.values()),
     )
 
 

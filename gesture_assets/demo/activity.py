@@ -7,6 +7,7 @@ who buys when (`intent.py`), writing files (`world.py`).
 import numpy as np
 import polars as pl
 
+from gesture_assets.demo.campaigns import campaigns
 from gesture_assets.demo.days import DAY, MINUTE, SECOND
 from gesture_assets.demo.intent import LatentState
 from gesture_assets.demo.people import PERSONAS, People
@@ -49,6 +50,7 @@ CANONICAL_TYPES = tuple(EVENT_MIX)
 MISSPELT_TYPES = ("pageveiw", "prcing_page", "demo_reqest")
 TYPE_NAMES = pl.Series(CANONICAL_TYPES + MISSPELT_TYPES)
 SIGNUP, PURCHASE, FORM = (CANONICAL_TYPES.index(name) for name in ("signup", "purchase", "form_submission"))
+EMAIL_TYPES = [place for place, name in enumerate(CANONICAL_TYPES) if name.startswith("email_")]
 BOT_TYPES = np.array([CANONICAL_TYPES.index(name) for name in ("page_view", "product_view", "search")])
 
 
@@ -231,10 +233,11 @@ def native_rows(codes: pl.DataFrame, profile: pl.DataFrame, *, prefix: str) -> p
     email = email.when(letters == 1).then(pl.col("email") + " ").otherwise(pl.col("email"))
     person = profile.select(pl.all().exclude("email").gather(user))
     mails = (kind == SIGNUP) | (kind == FORM)
+    visits = campaigns(user, codes["event_at"], np.isin(kind, EMAIL_TYPES))
     address = profile["email"].gather(pl.Series(np.where(mails, user.to_numpy(), -1)).replace(-1, None))
     return (
         codes.with_columns(person.get_columns())
-        .with_columns(address)
+        .with_columns(address, *visits.get_columns())
         .select(
             (pl.lit(prefix) + (10**10 + pl.col("number")).cast(pl.String)).alias("event_id"),
             pl.when(has_id & ~is_anonymous).then("user_id").alias("user_id"),
@@ -246,6 +249,7 @@ def native_rows(codes: pl.DataFrame, profile: pl.DataFrame, *, prefix: str) -> p
             "country",
             "city",
             "gender",
+            *visits.columns,
             AGENTS.gather(codes["agent"]).alias("user_agent"),
             ADDRESSES.gather(codes["address"]).alias("ip_address"),
             email.alias("email"),

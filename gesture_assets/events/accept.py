@@ -4,10 +4,12 @@ Belongs here: frames of landed rows to frames of events, quarantine and reconcil
 files (`sources/landing.py`), visits and counts (`sessionise.py`, `roll_up.py`).
 """
 
+from collections.abc import Sequence
+
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.events.tables import NUMBERS_AND_FLAGS, RAW_EVENTS, REASONS
+from gesture_assets.events.tables import HIDEABLE, IGNORED, NUMBERS_AND_FLAGS, RAW_EVENTS, REASONS, TYPES_NAMED
 from gesture_assets.frames import Frame
 
 # Behaviour that no reader shows: this many events within one minute, or this many events of a day with no time spent.
@@ -15,6 +17,7 @@ BOT_EVENTS_PER_MINUTE = 30
 BOT_EVENTS_WITHOUT_DWELL = 100
 
 ANONYMOUS_PREFIX = "anon:"
+LINK_COLUMNS = (PARTITION, "anonymous_id", "known_user_id", "event_id", "event_at")  # what a link is told by
 ROW = ("landing_file", "landing_line")  # tells landed rows apart
 
 
@@ -88,12 +91,13 @@ def quarantined_events(landed: Frame) -> Frame:
     }
     reasons = list(REASONS)
     named = [checks.get(reason, "no_required_value_is_missing") for reason in reasons]
-    return landed.filter(~nw.col("reason").is_null()).select(
+    return landed.filter(nw.col("reason") != IGNORED).select(
         PARTITION,
         "reason",
         nw.col("reason")
         .replace_strict(reasons, named, default=nw.lit("no_required_value_is_missing"))
         .alias("check_name"),
+        "event_name",
         "source",
         "landing_file",
         "landing_line",
@@ -122,46 +126,99 @@ def identity_links(events: Frame) -> Frame:
     )
 
 
+def identity_calls(landed: Frame) -> Frame:
+    """Landed calls that are no events and say which user a visitor is, with a time that can be."""
+    happened = nw.col("event_at").cast(nw.Date) <= nw.col(PARTITION)
+    return landed.filter(nw.col("is_link") & (nw.col("reason") == IGNORED) & happened)
+
+
 def reconciliation(landed: Frame, events: Frame, files: Frame) -> Frame:
-    """Per file and day: rows landed, accepted, duplicate, quarantined, late, and values that cannot be read.
+    """Per file and day: rows landed, accepted, duplicate, quarantined, ignored, late, and values that cannot be read.
 
     `files` adds what each one dropped.
     """
-    per_file = (PARTITION, "source", "landing_file")
+    per_file = [PARTITION, "source", "landing_file"]
     landed_counts = landed.group_by(*per_file).agg(
         nw.len().alias("landed_count"),
-        (~nw.col("reason").is_null()).cast(nw.Int32).sum().alias("quarantined_count"),
-        nw.col("unreadable").count().alias("unreadable_count"),
-        *(
-            nw.col("unreadable").str.contains(name, literal=True).cast(nw.Int32).sum().alias(name)
-            for name in NUMBERS_AND_FLAGS
-        ),
+        (nw.col("reason") != IGNORED).cast(nw.Int32).sum().alias("quarantined_count"),
+        (nw.col("reason") == IGNORED).cast(nw.Int32).sum().alias("ignored_count"),
     )
-    values = [
-        nw.when(nw.col(name) > 0).then(nw.concat_str([nw.lit(f"{name} "), nw.col(name).cast(nw.String)]))
-        for name in NUMBERS_AND_FLAGS
-    ]
     late = (nw.col("event_at").cast(nw.Date) < nw.col(PARTITION)).cast(nw.Int32)
     accepted_counts = events.group_by(*per_file).agg(nw.len().alias("accepted_count"), late.sum().alias("late_count"))
     return (
-        landed_counts.join(accepted_counts, on=list(per_file), how="left")
+        landed_counts.join(accepted_counts, on=per_file, how="left")
+        .join(_ignored_types(landed, per_file), on=per_file, how="left")
+        .join(_named_values(landed, per_file, "unreadable", NUMBERS_AND_FLAGS), on=per_file, how="left")
+        .join(_named_values(landed, per_file, "redacted", HIDEABLE), on=per_file, how="left")
         .join(files, on="landing_file", how="left")
-        .with_columns(nw.col("accepted_count").fill_null(0), nw.col("late_count").fill_null(0))
+        .with_columns(nw.col(f"{name}_count").fill_null(0) for name in ("accepted", "late", "unreadable", "redacted"))
         .with_columns(
-            unreadable_values=nw.when(nw.col("unreadable_count") > 0).then(
-                nw.concat_str(values, separator=", ", ignore_nulls=True)
-            )
+            duplicate_count=nw.col("landed_count")
+            - nw.col("quarantined_count")
+            - nw.col("ignored_count")
+            - nw.col("accepted_count")
         )
-        .with_columns(duplicate_count=nw.col("landed_count") - nw.col("quarantined_count") - nw.col("accepted_count"))
         .select(
             *per_file,
-            *(
-                nw.col(f"{name}_count").cast(nw.Int64)
-                for name in ("landed", "accepted", "duplicate", "quarantined", "late", "unreadable")
-            ),
+            *(_whole(name) for name in ("landed", "accepted", "duplicate", "quarantined", "ignored")),
+            "ignored_types",
+            *(_whole(name) for name in ("late", "unreadable")),
             "unreadable_values",
+            _whole("redacted"),
+            "redacted_values",
             "personal_columns",
             "unused_columns",
             "found_columns",
+        )
+    )
+
+
+def _named_values(landed: Frame, per_file: Sequence[str], text: str, names: Sequence[str]) -> Frame:
+    """Per file and day: rows whose column `text` names some of `names`, and how often each is named, in one text.
+
+    Few rows name any.
+    """
+    listed = nw.concat_str([nw.lit(" "), nw.col(text), nw.lit(" ")])
+    counts = [listed.str.contains(f" {name} ", literal=True).cast(nw.Int32).sum().alias(name) for name in names]
+    values = [
+        nw.when(nw.col(name) > 0).then(nw.concat_str([nw.lit(f"{name} "), nw.col(name).cast(nw.String)]))
+        for name in names
+    ]
+    in_one = nw.concat_str(values, separator=", ", ignore_nulls=True).alias(f"{text}_values")
+    return (
+        landed.filter(~nw.col(text).is_null())
+        .group_by(*per_file)
+        .agg(nw.len().alias(f"{text}_count"), *counts)
+        .select(*per_file, f"{text}_count", in_one)
+    )
+
+
+def _whole(name: str) -> nw.Expr:
+    return nw.col(f"{name}_count").cast(nw.Int64)
+
+
+def _ignored_types(landed: Frame, per_file: Sequence[str]) -> Frame:
+    """Per file and day: the commonest types that are left out on purpose, with their rows, in one text."""
+    counts = (
+        landed.filter(nw.col("reason") == IGNORED)
+        .group_by(*per_file, "event_name")
+        .agg(nw.len().alias("rows"))
+        .with_columns(rows_below=-nw.col("rows").cast(nw.Int64))
+    )
+    place = nw.col("event_name").cum_count().over(*per_file, order_by=("rows_below", "event_name"))
+    named = nw.concat_str([nw.col("event_name"), nw.lit(" "), nw.col("rows").cast(nw.String)])
+    places = [f"place_{number}" for number in range(1, TYPES_NAMED + 1)]
+    return (
+        counts.with_columns(place=place, named=named)
+        .group_by(*per_file)
+        .agg(
+            *(
+                nw.when(nw.col("place") == number).then(nw.col("named")).max().alias(name)
+                for number, name in enumerate(places, 1)
+            )
+        )
+        .select(
+            *per_file,
+            nw.concat_str([nw.col(name) for name in places], separator=", ", ignore_nulls=True).alias("ignored_types"),
         )
     )

@@ -3,7 +3,15 @@
 Belongs here: the tables that are built from landing files. Does not belong here: features and scores.
 """
 
-from gesture_assets.contracts.contract import PARTITION, Column, Contract, between, no_rows, one_of
+from gesture_assets.contracts.contract import (
+    PARTITION,
+    Column,
+    Contract,
+    between,
+    no_phone_or_account_number,
+    no_rows,
+    one_of,
+)
 from gesture_assets.contracts.shared import DATA_ENGINEERING
 from gesture_assets.contracts.source_columns import found_columns, same_columns_as_before
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
@@ -26,6 +34,21 @@ NUMBERS_AND_FLAGS = (
     "recent_pages_viewed",
     "recent_pricing_views",
 )
+# Columns that are kept and may hold what identifies a person, which is hidden and counted.
+HIDEABLE = (
+    "event_id",
+    "known_user_id",
+    "anonymous_id",
+    "source_session_id",
+    "city",
+    "gender",
+    "channel",
+    "campaign",
+    "campaign_source",
+    "campaign_medium",
+    "lifecycle",
+    "properties",
+)
 MINUTES_AHEAD = 5  # clocks of browsers run ahead by this much; later is no clock error but a wrong timestamp
 OLDEST_DAYS = 365
 BOT_SHARE_TOLERANCE = 0.20
@@ -45,6 +68,29 @@ REASONS = {
     "personal_id": "an id is an IP address",
     "inexact_id": "an id is a number that was rounded: a double beyond 2^53, or written as 1.23E+16",
 }
+
+# What a row is called whose type the source's description leaves out on purpose: it is counted, and nothing is wrong.
+IGNORED = "ignored_event_type"
+# Types named beside their counts, in the records and where a day is refused; all rows are counted.
+TYPES_NAMED = 10
+
+# The texts of an event of which there are few; ids of events are many.
+RAW_TEXTS = (
+    "user_id",
+    "anonymous_id",
+    "event_name",
+    "source",
+    "source_session_id",
+    "city",
+    "gender",
+    "channel",
+    "campaign",
+    "campaign_source",
+    "campaign_medium",
+    "lifecycle",
+    "properties",
+    "landing_file",
+)
 
 RAW_EVENTS = Contract(
     name="raw_events",
@@ -77,6 +123,9 @@ RAW_EVENTS = Contract(
         Column("city", "VARCHAR", "City.", True),
         Column("gender", "VARCHAR", "As the source says.", True),
         Column("channel", "VARCHAR", "How the visit came about, as the source says.", True),
+        Column("campaign", "VARCHAR", "Campaign that the visit came from, as the source says.", True),
+        Column("campaign_source", "VARCHAR", "Where its link stood, such as google or newsletter.", True),
+        Column("campaign_medium", "VARCHAR", "What kind of link it was, such as cpc or email.", True),
         Column("lifecycle", "VARCHAR", "The source's own stage of the user, such as new or returning.", True),
         Column(
             "email_key",
@@ -126,6 +175,7 @@ RAW_EVENTS = Contract(
             f"where {PARTITION} <> greatest(event_at::date, received_at::date)",
             recovery="this is a defect of the reader",
         ),
+        no_phone_or_account_number(RAW_TEXTS, ids=("event_id",)),
         one_of("every_device_is_known", "device", DEVICES, recovery="map the device in the source's description"),
         no_rows(
             "every_country_is_an_iso_code",
@@ -163,12 +213,14 @@ QUARANTINED_EVENTS = Contract(
         AS_OF,
         Column("reason", "VARCHAR", "Why: " + "; ".join(f"{k} ({v})" for k, v in REASONS.items()) + "."),
         Column("check_name", "VARCHAR", "The check that the row would have failed."),
+        Column("event_name", "VARCHAR", "What, in the source's own words, addresses masked.", True),
         Column("source", "VARCHAR", "Source description that read it."),
         Column("landing_file", "VARCHAR", "File the row was read from, below data/landing."),
         Column("landing_line", "BIGINT", "Its record in that file, counted from 1, a header included."),
         Column("masked_row", "VARCHAR", "The row as it stands in the file, personal values masked."),
     ),
     expectations=(
+        no_phone_or_account_number(("event_name", "source", "landing_file"), ids=("masked_row",)),
         one_of("every_reason_is_known", "reason", tuple(REASONS), recovery="add the reason to events/tables.py"),
     ),
 )
@@ -176,7 +228,8 @@ QUARANTINED_EVENTS = Contract(
 LANDING_RECONCILIATION = Contract(
     name="landing_reconciliation",
     grain="One row per landing file and day.",
-    description="What became of every landed row: accepted, a duplicate, or quarantined.",
+    description="What became of every landed row: accepted, a duplicate, quarantined, or of a type that the "
+    "source's description leaves out.",
     group="events",
     owner=DATA_ENGINEERING,
     key=("landing_file",),
@@ -190,11 +243,17 @@ LANDING_RECONCILIATION = Contract(
             "duplicate_count", "BIGINT", "Further copies of an accepted event; the earliest was kept.", unit="count"
         ),
         Column("quarantined_count", "BIGINT", "Rows in quarantined_events.", unit="count"),
+        Column("ignored_count", "BIGINT", "Rows of types that the source's description leaves out.", True, "count"),
+        Column("ignored_types", "VARCHAR", f"The {TYPES_NAMED} commonest of these types, with their rows.", True),
         Column("late_count", "BIGINT", "Accepted rows that happened on an earlier day.", unit="count"),
         Column("unreadable_count", "BIGINT", "Rows with a value that is filled and no number or flag.", True, "count"),
         Column(
             "unreadable_values", "VARCHAR", "Column and count of such values, which are missing from here on.", True
         ),
+        Column(
+            "redacted_count", "BIGINT", "Rows with a value that may identify a person and was hidden.", True, "count"
+        ),
+        Column("redacted_values", "VARCHAR", "Column and count of such values: ids are hashed, others left out.", True),
         Column("personal_columns", "VARCHAR", "Columns dropped because they hold personal data.", True),
         Column("unused_columns", "VARCHAR", "Columns that the source's description does not use.", True),
         found_columns("CSV files show names only; of JSON lines these are the top fields of the first 1,000 rows."),
@@ -202,7 +261,8 @@ LANDING_RECONCILIATION = Contract(
     expectations=(
         no_rows(
             "every_landed_row_is_accounted_for",
-            "select * from {batch} where landed_count <> accepted_count + duplicate_count + quarantined_count",
+            "select * from {batch} where landed_count <> accepted_count + duplicate_count + quarantined_count "
+            "+ coalesce(ignored_count, 0)",
             recovery="this is a defect of the reader: no row may be lost",
         ),
         no_rows(
@@ -218,16 +278,34 @@ LANDING_RECONCILIATION = Contract(
         ),
         no_rows(
             f"at_most_{QUARANTINE_TOLERANCE:.0%}_of_rows_are_quarantined".replace("%", "_percent"),
-            f"""select {PARTITION}, quarantined, landed, round(quarantined / landed, 3) as share, reasons, for_example
-            from (select {PARTITION}, sum(quarantined_count) as quarantined, sum(landed_count) as landed
+            f"""with unknown as (
+                select {PARTITION}, source, string_agg(event_name || ' ' || row_count, ', ' order by place) as counts,
+                    string_agg(json_quote(event_name), ', ' order by place) as names, sum(row_count) as row_count
+                from (select *, row_number() over (partition by {PARTITION}, source order by row_count desc, event_name)
+                        as place
+                    from (select {PARTITION}, source, event_name, count(*) as row_count
+                        from {{staged}}.quarantined_events where reason = 'unknown_event_type' group by all))
+                where place <= {TYPES_NAMED} group by all)
+            select {PARTITION}, quarantined, wanted as landed, reasons || coalesce('; ' || types, '') as reasons,
+                for_example, 'gesture quarantine show --date ' || {PARTITION} || ', ' || coalesce(
+                    mended || ', then', 'mend or remove the file, then') || '  gesture run --date ' || {PARTITION}
+                    as next_step
+            from (select {PARTITION}, sum(quarantined_count) as quarantined,
+                    sum(landed_count - coalesce(ignored_count, 0)) as wanted
                 from {{batch}} group by all)
             join (select {PARTITION}, string_agg(reason || ' ' || row_count, ', ' order by row_count desc) as reasons
                 from (select {PARTITION}, reason, count(*) as row_count from {{staged}}.quarantined_events group by all)
                 group by all) using ({PARTITION})
             join (select {PARTITION}, array_to_string(min(landing_file || ':' || landing_line, 3), ', ') as for_example
                 from {{staged}}.quarantined_events group by all) using ({PARTITION})
-            where quarantined > {QUARANTINE_TOLERANCE} * landed""",
-            recovery="look at rejected.quarantined_events, mend or remove the file, then  gesture run --date DAY",
+            left join (select {PARTITION}, string_agg('unknown types of ' || source || ': ' || counts, '; '
+                    order by source) as types,
+                    arg_max('name the types under [event_types] of data/sources/' || source
+                        || '.toml or leave them out at its head:  ignore = [' || names || ']', row_count) as mended
+                from unknown group by all) using ({PARTITION})
+            where quarantined > {QUARANTINE_TOLERANCE} * wanted""",
+            recovery="gesture quarantine show --date DAY, mend or remove the file, or leave types out with  ignore  in "
+            "data/sources/<source>.toml, then  gesture run --date DAY",
         ),
         no_rows(
             "every_filled_number_and_flag_is_read",
@@ -236,15 +314,21 @@ LANDING_RECONCILIATION = Contract(
         ),
         no_rows(
             f"at_most_{UNREADABLE_TOLERANCE:.0%}_of_rows_hold_unreadable_values".replace("%", "_percent"),
-            f"""select {PARTITION}, sum(unreadable_count) as unreadable, sum(landed_count) as landed,
+            f"""select {PARTITION}, sum(unreadable_count) as unreadable,
+                sum(landed_count - coalesce(ignored_count, 0)) as landed,
                 string_agg(landing_file || ': ' || unreadable_values, '; ' order by unreadable_count desc) as which
-            from {{batch}} group by all having sum(unreadable_count) > {UNREADABLE_TOLERANCE} * sum(landed_count)""",
+            from {{batch}} group by all having unreadable > {UNREADABLE_TOLERANCE} * landed""",
             recovery="set  decimal  in data/sources/<source>.toml, or leave the column out of it, then  gesture run",
         ),
         no_rows(
             "no_file_brings_personal_columns",
             "select landing_file, personal_columns from {batch} where personal_columns is not null",
             recovery="the columns were dropped; ask the sender to leave them out",
+        ),
+        no_rows(
+            "no_value_says_who_somebody_is",
+            "select landing_file, redacted_values from {batch} where redacted_count > 0",
+            recovery="addresses and numbers of phones and accounts were hidden; ask the sender to leave them out",
         ),
         no_rows(
             "every_column_of_a_file_is_used",

@@ -18,13 +18,14 @@ from gesture_assets.events.tables import (
     ACTIVITY_TO_DATE,
     DAILY_ACTIVITY,
     IDENTITY_LINKS,
+    IGNORED,
     LANDING_RECONCILIATION,
     QUARANTINED_EVENTS,
     RAW_EVENTS,
     SESSIONS,
 )
 from gesture_assets.frames import Frame
-from gesture_assets.nights.night import Days, Night
+from gesture_assets.nights.night import Days, Night, without_gaps
 from gesture_assets.nights.steps import Built, Step
 from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.landing import LandingFile, find_files
@@ -60,7 +61,7 @@ def landed_events(night: Night, days: Days) -> Built:
     """Read what landed, keep what is an event, set the rest aside, and account for every row."""
     index, files = landing(night).index, landing(night).files
     digests = index.landed_days()
-    landed = index.load(files, days)
+    landed = without_gaps(index.load(files, days), days)
     accepted = accept.accepted(landed)
     # Copies are few: naming them costs less than writing all other rows anew.
     copies = night.session.set_aside("copies", accept.copies(accepted, _ids_of_earlier_days(night, days, landed)))
@@ -70,7 +71,9 @@ def landed_events(night: Night, days: Days) -> Built:
             RAW_EVENTS: accept.raw_events(accept.flag_bots(events)),
             QUARANTINED_EVENTS: accept.quarantined_events(landed),
             LANDING_RECONCILIATION: accept.reconciliation(landed, events, index.dropped_columns()),
-            IDENTITY_LINKS: accept.identity_links(events),
+            IDENTITY_LINKS: accept.identity_links(
+                nw.concat([rows.select(*accept.LINK_COLUMNS) for rows in (events, accept.identity_calls(landed))])
+            ),
         },
         counts=_counts(landed, events),
         inputs={"landing": ",".join(digests.get(day, "none") for day in days)},
@@ -114,12 +117,14 @@ def _account(night: Night, counts: Counter[Any]) -> Mapping[str, Any]:
     """What became of the rows that landed, as the materialisation shows it."""
     landed = {reason: rows for (what, reason), rows in counts.items() if what == LANDED}
     accepted = {late_for: rows for (what, late_for), rows in counts.items() if what == ACCEPTED}
+    ignored = landed.pop(IGNORED, 0)
     reasons = sorted(
         ((reason, rows) for reason, rows in landed.items() if reason), key=lambda item: (-item[1], item[0])
     )
     late = {day: rows for day, rows in accepted.items() if day is not None}
     return {
-        "landed": sum(landed.values()),
+        "landed": sum(landed.values()) + ignored,
+        "ignored": ignored,
         "quarantined": sum(rows for _, rows in reasons),
         "quarantined_by_reason": ", ".join(f"{reason} {rows:,}" for reason, rows in reasons) or "none",
         "duplicates": landed.get(None, 0) - sum(accepted.values()),

@@ -66,9 +66,7 @@ class Night:
 
     def read_window(self, contract: Contract) -> Frame:
         """The rows of the days that are being built; days between them that are left out may have some."""
-        rows = self.read(contract, since=self.days[0], through=self.days[-1])
-        has_gaps = (self.days[-1] - self.days[0]).days >= len(self.days)
-        return rows.filter(nw.col(PARTITION).is_in(self.days)) if has_gaps else rows
+        return without_gaps(self.read(contract, since=self.days[0], through=self.days[-1]), self.days)
 
     def select(self, contract: Contract, where: str = "true") -> Frame:
         """See `Session.select`."""
@@ -137,6 +135,12 @@ def open_night(settings: Settings, run: RunInfo, *, options: Any = None) -> Iter
                 run_id=run.run_id,
             )
             raise
+
+
+def without_gaps(rows: Frame, days: Days) -> Frame:
+    """Those of `rows`, of days between the first and the last of `days`, that are of one of them."""
+    has_gaps = (days[-1] - days[0]).days >= len(days)
+    return rows.filter(nw.col(PARTITION).is_in(days)) if has_gaps else rows
 
 
 def moments(night: Night, days: Days) -> Frame:

@@ -18,6 +18,7 @@ from gesture_assets.errors import ContractBreach, GestureError, listing
 from gesture_assets.nights.night import Days, Night
 from gesture_assets.publication.checks import PublicationCheck
 from gesture_assets.settings import Settings
+from gesture_assets.vocabulary.personal_data import hide_keys
 from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse.audit import NOT_EVALUATED
 from gesture_assets.warehouse.commits import TableCommit, join_commits
@@ -25,6 +26,7 @@ from gesture_assets.warehouse.ledger import Verdict
 from gesture_assets.warehouse.staging import Frames
 from gesture_assets.warehouse.unchanged import build_keys, still_live
 
+NEXT_STEP = "next_step"  # the column of a failed check's rows that says what to do about them
 ColumnSources = Mapping[str, Sequence[tuple[str, str]]]  # column -> the columns (table, column) that it is made of
 
 
@@ -123,6 +125,14 @@ def run_step(
     The result holds the error that names what was rejected, where something was: whoever runs the step reports the
     checks first. When building raises, `when_cut_off` is told which parts of a range are live all the same.
     """
+    try:
+        return _run_step(step, night, when_cut_off)
+    except BaseException as error:
+        hide_keys(error)  # it is kept by Dagster, and told to people
+        raise
+
+
+def _run_step(step: Step, night: Night, when_cut_off: Callable[[Sequence[TableCommit]], None]) -> StepResult:
     step.look_first(night)
     night = night.without_quiet_days()
     keys: Mapping[date, str] = {}
@@ -183,8 +193,11 @@ def rejection(bad: Sequence[TableCommit]) -> ContractBreach:
         for outcome in commit.outcomes
         if outcome.blocks and outcome.observed != NOT_EVALUATED
     ]
-    rows = [f"{listing(f'{k}={v}' for k, v in row.items())}" for _, outcome in breaches for row in outcome.sample[:2]]
-    recovery = breaches[0][1].recovery if breaches else "look at rejected.<table>"
+    samples = [row for _, outcome in breaches for row in outcome.sample[:2]]
+    rows = [listing(f"{name}={value}" for name, value in row.items() if name != NEXT_STEP) for row in samples]
+    # A row that says what to do about it knows more than the check does.
+    recovery = next((row[NEXT_STEP] for row in samples if NEXT_STEP in row), "")
+    recovery = recovery or (breaches[0][1].recovery if breaches else "look at rejected.<table>")
     return ContractBreach(
         f"{listing({commit.contract.name for commit, _ in breaches} or {c.contract.name for c in bad})} "
         f"did not pass the audit for {listing(days)}; the last good version stays live.",

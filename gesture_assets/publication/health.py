@@ -26,6 +26,7 @@ from gesture_assets.monitoring.pipeline_health import (
     training_attempts,
     training_status,
 )
+from gesture_assets.warehouse.landed_days import HAS_WANTED_ROWS
 
 TREND_DAYS = 30
 Columns = tuple[tuple[str, str, str], ...]
@@ -115,7 +116,8 @@ def insert(con: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> No
 
 def _quiet_days(con: duckdb.DuckDBPyConnection) -> set[date]:
     """Days without anything that landed, between days with."""
-    landed = {day for (day,) in con.execute(f"select distinct {PARTITION} from landing_days").fetchall()}
+    query = f"select distinct {PARTITION} from landing_days where {HAS_WANTED_ROWS}"
+    landed = {day for (day,) in con.execute(query).fetchall()}
     if not landed:
         return set()
     first, last = min(landed), max(landed)

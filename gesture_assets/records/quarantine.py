@@ -1,8 +1,8 @@
 """Quarantined rows: what lies there, what of it would be accepted today, and what was let in again.
 
-Belongs here: questions to the live quarantine and the table that remembers replays. Does not belong here: what makes a
-row acceptable (`sources/landing.py`), building days again (`cli/run.py`). A landing file stays where it landed, so a
-row that was set aside can be read again once its source's description is mended.
+Belongs here: questions to the quarantine, also that of rejected days, and the table that remembers replays. Does not
+belong here: what makes a row acceptable (`sources/landing.py`), building days again (`cli/run.py`). A landing file
+stays where it landed, so a row that was set aside can be read again once its source's description is mended.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,12 @@ import duckdb
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import GateClosed
+from gesture_assets.events.tables import IGNORED
 from gesture_assets.records.audit_log import who
 from gesture_assets.sources.landing import LandingFile
 from gesture_assets.sources.landing_index import LandingIndex
-from gesture_assets.warehouse.relations import create_table
-from gesture_assets.warehouse.schemas import LIVE
+from gesture_assets.warehouse.relations import create_table, has_table
+from gesture_assets.warehouse.schemas import LIVE, REJECTED
 from gesture_assets.warehouse.session import Session
 
 TABLE = f"{LIVE}.quarantine_replays"
@@ -27,7 +28,7 @@ REPLAY_COLUMNS = (
     ("partition", "DATE not null", "Day under which the rows lay in quarantine."),
     ("landing_file", "VARCHAR not null", "File they stand in, below data/landing."),
     ("reason_before", "VARCHAR not null", "Why they had been set aside."),
-    ("accepted", "BIGINT not null", "Rows that are read as events now."),
+    ("accepted", "BIGINT not null", "Rows that are read as events now, or of types that are left out by now."),
     ("still_quarantined", "BIGINT not null", "Rows that stay in quarantine, for this reason or another."),
     ("who", "VARCHAR not null", "Who let them in: the operating system's name of the user."),
     ("recorded_at", "TIMESTAMP not null", "When (UTC)."),
@@ -38,7 +39,10 @@ REPLAY_COLUMNS = (
 
 @dataclass(frozen=True)
 class Replay:
-    """What reading the quarantined rows of one day, file and reason again gives. `days` are those they belong to."""
+    """What reading the quarantined rows of one day, file and reason again gives. `days` are those they belong to.
+
+    `accepted` are all that are set aside no more, also where their type is left out by now.
+    """
 
     day: date
     landing_file: str
@@ -68,14 +72,24 @@ def require_built(connection: duckdb.DuckDBPyConnection) -> None:
         )
 
 
-def summary(connection: duckdb.DuckDBPyConnection, day: date | None) -> list[tuple[date, str, str, str, int, float]]:
-    """Day, source, file, reason, rows, and their share of the file's rows of that day."""
+def _of_all_days(connection: duckdb.DuckDBPyConnection, table: str, columns: str) -> str:
+    """The live rows of `table`, and those of days that were rejected since they were live, or never were."""
+    shown = f"select {columns}, 'live' as state from {LIVE}.{table}"
+    if not has_table(connection, f"{REJECTED}.{table}"):
+        return f"({shown})"
+    return f"({shown} union all select {columns}, 'rejected' from {REJECTED}.{table})"
+
+
+def summary(
+    connection: duckdb.DuckDBPyConnection, day: date | None
+) -> list[tuple[date, str, str, str, str, int, float | None]]:
+    """Day, live or rejected, source, file, reason, rows, and their share of the file's rows of that day."""
     require_built(connection)
+    set_aside = _of_all_days(connection, "quarantined_events", f"{PARTITION}, source, landing_file, reason")
+    landed = _of_all_days(connection, "landing_reconciliation", f"{PARTITION}, landing_file, landed_count")
     return connection.execute(
-        f"""select {PARTITION}, source, landing_file, reason, count(*), count(*) / any_value(landed_count)
-        from {LIVE}.quarantined_events
-        join (select {PARTITION}, landing_file, landed_count from {LIVE}.landing_reconciliation) as landed
-            using ({PARTITION}, landing_file)
+        f"""select {PARTITION}, state, source, landing_file, reason, count(*), count(*) / any_value(landed_count)
+        from {set_aside} left join {landed} using ({PARTITION}, landing_file, state)
         where {PARTITION} = coalesce(?, {PARTITION}) group by all order by all""",
         [day],
     ).fetchall()
@@ -83,15 +97,16 @@ def summary(connection: duckdb.DuckDBPyConnection, day: date | None) -> list[tup
 
 def rows(
     connection: duckdb.DuckDBPyConnection, *, day: date | None, reason: str | None, file: str | None, limit: int
-) -> list[tuple[date, str, str, str, str]]:
-    """Day, place (file:record), reason, check and masked row, of the first `limit` rows that fit."""
+) -> list[tuple[date, str, str, str, str, str]]:
+    """Day, live or rejected, place (file:record), reason, check and masked row, of the first `limit` rows that fit."""
     require_built(connection)
+    columns = f"{PARTITION}, landing_file, landing_line, reason, check_name, masked_row"
     return connection.execute(
-        f"""select {PARTITION}, landing_file || ':' || landing_line, reason, check_name, masked_row
-        from {LIVE}.quarantined_events
+        f"""select {PARTITION}, state, landing_file || ':' || landing_line, reason, check_name, masked_row
+        from {_of_all_days(connection, "quarantined_events", columns)}
         where {PARTITION} = coalesce(?, {PARTITION}) and reason = coalesce(?, reason)
             and landing_file = coalesce(?, landing_file)
-        order by {PARTITION}, landing_file, landing_line limit ?""",
+        order by {PARTITION}, state, landing_file, landing_line limit ?""",
         [day, reason, file, limit],
     ).fetchall()
 
@@ -109,11 +124,11 @@ def look_again(session: Session, index: LandingIndex, files: Mapping[str, Landin
         if again is None:
             continue
         groups = con.execute(
-            f"""select {PARTITION}, before.reason, count(*) filter (again.reason is null),
-                count(*) filter (again.reason is not null),
-                list(distinct again.filing_day) filter (again.reason is null)
+            f"""select {PARTITION}, before.reason, count(*) filter (not is_refused), count(*) filter (is_refused),
+                list(distinct again.filing_day) filter (not is_refused)
             from {LIVE}.quarantined_events as before
-            join ({again}) as again on again.landing_line = before.landing_line
+            join (select *, coalesce(reason <> '{IGNORED}', false) as is_refused from ({again})) as again
+                on again.landing_line = before.landing_line
             where before.landing_file = ? group by all order by all""",
             [name],
         ).fetchall()

@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from gesture_assets.events.tables import MINUTES_AHEAD, NUMBERS_AND_FLAGS, OLDEST_DAYS
+from gesture_assets.events.tables import IGNORED, MINUTES_AHEAD, NUMBERS_AND_FLAGS, OLDEST_DAYS
+from gesture_assets.sources.columns import SAID_BY_CONDITION
 from gesture_assets.sources.description import (
     FLAG_COLUMNS,
     ID_COLUMNS,
     INTEGER_COLUMNS,
+    LEAVE_OUT,
     NUMBER_COLUMNS,
     TIME_COLUMNS,
+    TRANSLATED_COLUMNS,
     SourceDescription,
 )
 from gesture_assets.sources.ids import fault_sql, id_sql
@@ -30,14 +33,19 @@ from gesture_assets.sources.personal import (
 )
 from gesture_assets.sources.readers import Reading
 from gesture_assets.sources.times import first_reading_sql, is_local_sql, time_sql
+from gesture_assets.vocabulary.countries import COUNTRY_CODES
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.vocabulary.missing_values import is_missing_sql
 from gesture_assets.vocabulary.personal_data import masked_sql
 from gesture_assets.vocabulary.sql import identifier, literal
 
+TRANSLATED_TEXTS = tuple(
+    name for name in TRANSLATED_COLUMNS if name not in ("device", "country")
+)  # as they are written
 FILE = '" file"'  # a column beside those of the file, whose headers begin with no space
 # A time outside is a sender's "never" or a wrong unit, and some of them cannot even be added to.
 FIRST_TIME, LAST_TIME = "1970-01-02", "2200-01-01"
+AHEAD = f"interval {MINUTES_AHEAD} minute"
 
 BOT_AGENTS = "bot|crawl|spider|slurp|headless|python-requests|curl/|wget|scrapy|phantomjs|monitoring"
 AGENT_FAMILIES = (
@@ -125,20 +133,51 @@ class Fields:
         return f"if({may_be_email_sql(email)}, {keyed}, null)"
 
     def event_type(self) -> str:
-        """The event's type in the source's words, and our name for it, null for a type that nothing is mapped to."""
+        """The event's type in the source's words, and our name for it, null for a type that nothing is mapped to.
+
+        A type may be left out on purpose.
+        """
         names = {name.lower(): ours for name, ours in self.source.event_types.items()}
         names = names or {name: name for name in EVENT_TYPE_NAMES}
         mapped = " ".join(f"when {literal(name)} then '{ours}'" for name, ours in names.items())
-        return f"word as event_name, case word {mapped} end as event_type"
+        links = [name.lower() for name in self.source.links.types] if self.source.links else []
+        left_out = [*(name.lower() for name in self.source.ignore), *links]
+        name, said = (f"split_part(word, '{SAID_BY_CONDITION}', {place})" for place in (1, 2))
+        is_link = f"coalesce({_in_sql(name, links)}, false)" if links else "false"
+        is_ignored = f"coalesce({said} = '{LEAVE_OUT}'" + (f" or {_in_sql(name, left_out)}" if left_out else "")
+        return (
+            f"{masked_sql(name)} as event_name, {is_ignored}, false) as is_ignored, {is_link} as is_link, "
+            f"case when {said} = '{LEAVE_OUT}' then null when {said} <> '' then {said} "
+            f"else case {name} {mapped} end end as event_type"
+        )
+
+    def translated(self, name: str) -> str:
+        """The column as text in lower case, in our words where the description has some for it."""
+        text = f"lower({self.text(name)})"
+        return f"case {text} {words} else {text} end" if (words := self._words(name, str.lower)) else text
+
+    def _words(self, name: str, change: Callable[[str], str]) -> str:
+        """What stands for values of the column, as the cases of an expression."""
+        words = self.source.values.get(name, {})
+        return " ".join(f"when {literal(change(theirs))} then {literal(ours)}" for theirs, ours in words.items())
 
     def device(self) -> str:
         """Our name for the device; null where nothing is said of it, "other" for any other word."""
         families = " ".join(f"when {_in_sql('word', words)} then '{name}'" for name, words in DEVICES.items())
-        return f"case when word is null then null {families} else 'other' end as device"
+        words = self._words("device", str.lower)
+        own = f"case word {words} end" if words else "null"
+        return f"coalesce({own}, case when word is null then null {families} else 'other' end) as device"
 
     def country(self) -> str:
         """The country by ISO 3166 alpha-2; null for what is no such code."""
-        return "case when word = 'UK' then 'GB' when regexp_full_match(word, '[A-Z][A-Z]') then word end as country"
+        words = self._words("country", str.upper)
+        if self.source.has_country_names:
+            words += "".join(f" when {literal(name)} then '{code}'" for name, code in COUNTRY_CODES.items())
+        own = f"case word {words} end" if words else "null"
+        return (
+            f"coalesce({own}, case when word = 'UK' then 'GB' "
+            "when regexp_full_match(word, '[A-Z][A-Z]') then word end) as country"
+        )
 
     def user_agent(self) -> str:
         """What a user agent tells; it is read and never kept. Its family is "bot" for one that says so."""
@@ -226,13 +265,13 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
     return f"""(
     with read as not materialized (
         select {FILE} as landing_file, line, broken, {_event_id(shape, fields)} as event_id,
-            {fields.id("user_id", key)} as known_user_id,
+            {_known_user_id(source, fields, key)} as known_user_id,
             {fields.id("anonymous_id", key)} as anonymous_id, {fields.id_fault()} as id_fault,
             {", ".join(f"{fields.written(name)} as written_{name}" for name in MEANINGS)},
             {", ".join(map(fields.written_time, TIME_COLUMNS))},
             {fields.id("source_session_id", key)} as source_session_id,
-            {fields.text("city")} as city, lower({fields.text("gender")}) as gender,
-            lower({fields.text("channel")}) as channel, lower({fields.text("lifecycle")}) as lifecycle,
+            {fields.text("city")} as city,
+            {", ".join(f"{fields.translated(name)} as {name}" for name in TRANSLATED_TEXTS)},
             {fields.email_key(key)} as email_key,
             {", ".join(f"{fields.flag(name)} as {name}" for name in FLAG_COLUMNS)},
             {", ".join(f"{fields.number(name)} as {name}" for name in NUMBER_COLUMNS)},
@@ -252,19 +291,29 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
     select landing_file, {literal(source.name)} as source, line::bigint as landing_line, reason,
         case when reason is null then greatest(event_at::date, coalesce(received_at, event_at)::date)
             when received_at is not null then received_at::date
-            when event_at is not null and reason <> 'future_ts' then event_at::date end as filing_day,
+            when event_at is not null and not coalesce(event_at > {arrival} + {AHEAD}, false) then event_at::date
+            end as filing_day,
         event_id, user_id, known_user_id, anonymous_id, event_type, event_name, event_at,
-        coalesce(received_at, event_at) as received_at, source_session_id, device, country, city, gender, channel,
-        lifecycle, email_key, is_repeat_session, is_bounce, is_spam, is_bot_agent, user_agent_family,
+        coalesce(received_at, event_at) as received_at, source_session_id, device, country, city,
+        {", ".join(TRANSLATED_TEXTS)}, is_link,
+        email_key, is_repeat_session, is_bounce, is_spam, is_bot_agent, user_agent_family,
         {dwell} as dwell_seconds, {is_imputed} as is_dwell_imputed,
         {", ".join(name for name in (*NUMBER_COLUMNS, *INTEGER_COLUMNS) if name != "dwell_seconds")}, properties,
-        unreadable,
-        case when reason is not null then {masked_sql(masked_row)} end as masked_row
+        case when reason is null or reason <> '{IGNORED}' then unreadable end as unreadable, null::varchar as redacted,
+        case when reason <> '{IGNORED}' then {masked_sql(masked_row)} end as masked_row
     from judged)"""
 
 
 def _union(selects: Iterable[str]) -> str:
     return f"({' union all '.join(selects)})"
+
+
+def _known_user_id(source: SourceDescription, fields: Fields, key: str) -> str:
+    user = fields.id("user_id", key)
+    if not source.has_shared_ids:
+        return user
+    visitor = fields.id("anonymous_id", key)
+    return f"case when {user} = {visitor} or ends_with({user}, ':' || {visitor}) then null else {user} end"
 
 
 def _event_id(shape: Shape, fields: Fields) -> str:
@@ -291,15 +340,16 @@ def _replaced_hours(shape: Shape) -> str:
 
 def _reason(arrival: str, *, has_arrival: bool) -> str:
     """Why a row is no event; null where it is one."""
-    ahead, oldest = f"interval {MINUTES_AHEAD} minute", f"interval {OLDEST_DAYS} day"
+    oldest = f"interval {OLDEST_DAYS} day"
     return f"""case when broken is not null then 'unreadable_row'
+                when is_ignored then '{IGNORED}'
                 when coalesce(known_user_id, anonymous_id) is null then 'missing_user_id'
                 when id_fault is not null then id_fault
                 when event_name is null then 'missing_event_type'
                 when event_type is null then 'unknown_event_type'
                 when event_at is null then 'unparsable_timestamp'
                 when {"received_at is null" if has_arrival else "false"} then 'unparsable_received_at'
-                when event_at > {arrival} + {ahead} then 'future_ts'
+                when event_at > {arrival} + {AHEAD} then 'future_ts'
                 when {f"event_at < received_at - {oldest}" if has_arrival else "false"} then 'too_old'
             end"""
 
@@ -308,7 +358,7 @@ def _properties(shape: Shape) -> str:
     pairs = ", ".join(
         f"{literal(name)}, ({shape.columns[name]})::varchar"
         for name in shape.source.properties
-        if name in shape.columns
+        if name in shape.columns and not is_personal(name)
     )
     return f"json_object({pairs})::varchar" if pairs else "null::varchar"
 

@@ -4,18 +4,81 @@ Belongs here: the SQL that takes it, and the text that a typed value of Parquet 
 value means (`canonical.py`), reading files (`readers.py`).
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from gesture_assets.sources.description import ID_COLUMNS, INTEGER_COLUMNS, NUMBER_COLUMNS, TIME_COLUMNS
 from gesture_assets.sources.ids import filled_sql, typed_id_sql
 from gesture_assets.sources.landing_file import LandingFile
+from gesture_assets.sources.paths import column_of, path_sql, rest_of
 from gesture_assets.sources.readers import Reading, normal
 from gesture_assets.vocabulary.sql import literal
+
+SAID_BY_CONDITION = "\x1f"  # between a type's own name and ours, which a condition gave it
 
 
 def expressions_of(file: LandingFile, reading: Reading) -> dict[str, str | None]:
     """Our column -> the SQL expression for it over the rows of `reading`, or None where the file has none for it."""
-    return {name: _first_filled(file, reading, name) for name in file.source.columns}
+    found = {name: _first_filled(file, reading, name) for name in file.source.columns}
+    source = file.source
+    if source.links:
+        written = _or_constant(found.get("event_type"), source.constants.get("event_type"))
+        is_link = f"lower(trim({written})) in ({', '.join(literal(name.lower()) for name in source.links.types)})"
+        for name, headers in (("user_id", source.links.user_id), ("anonymous_id", source.links.anonymous_id)):
+            if values := _values(file, reading, headers):
+                filled = [filled_sql(f"({sql})::varchar", source.missing) for sql in values.values()]
+                otherwise = f"({found[name] or 'null'})::varchar"
+                found[name] = f"case when {is_link} then coalesce({', '.join(filled)}) else {otherwise} end"
+    if source.conditions:
+        found["event_type"] = _with_conditions(file, reading, found.get("event_type"))
+    return found
+
+
+def _or_constant(written: str | None, constant: str | None) -> str:
+    return f"coalesce(({written or 'null'})::varchar, {literal(constant or '')})"
+
+
+def _with_conditions(file: LandingFile, reading: Reading, written: str | None) -> str:
+    """The type as it is written, and behind it ours where a condition says so."""
+    name = _or_constant(written, file.source.constants.get("event_type"))
+    cases: list[str] = []
+    for condition in file.source.conditions:
+        values = {header: _values(file, reading, [header]) for header in condition.where}
+        if all(values.values()):
+            fits = [
+                _is_like(sql, patterns)
+                for header, patterns in condition.where.items()
+                for sql in values[header].values()
+            ]
+            cases.append(f"when {' and '.join(fits)} then {name} || '{SAID_BY_CONDITION}' || '{condition.event_type}'")
+    return f"case {' '.join(cases)} else ({written or 'null'})::varchar end" if cases else (written or "null")
+
+
+def _is_like(sql: str, patterns: str | Sequence[str]) -> str:
+    """Whether a value is like one of `patterns`, whatever its case."""
+    texts = [patterns] if isinstance(patterns, str) else patterns
+    escaped = [re.sub(r"([\\%_])", r"\\\1", text.lower()).replace("*", "%") for text in texts]
+    value = f"lower(trim(({sql})::varchar))"
+    return "(" + " or ".join(f"coalesce({value} like {literal(text)} escape '\\', false)" for text in escaped) + ")"
+
+
+def _values(file: LandingFile, reading: Reading, headers: Iterable[str]) -> dict[str, str]:
+    """Those of `headers` that the file has, with the SQL of each: columns of its own, or paths into one of them."""
+    if file.format == "jsonl":
+        return {header: reading.columns[header] for header in headers if header in reading.columns}
+    found: dict[str, str] = {}
+    for header in headers:
+        column = normal(column_of(header))
+        if normal(header) in reading.columns:
+            found[normal(header)] = reading.columns[normal(header)]
+        elif column in reading.columns and (rest := rest_of(header)):
+            text = f"({reading.columns[column]})::varchar"
+            document = f"case when json_valid({text}) then {text}::json end"
+            # A list that is a column is taken as the field of an object.
+            if rest.startswith("["):
+                document, rest = f"json_object('of', {document})", f"of{rest}"
+            found[header] = path_sql(document, rest)
+    return found
 
 
 def local_times(file: LandingFile, reading: Reading) -> frozenset[str]:
@@ -24,24 +87,25 @@ def local_times(file: LandingFile, reading: Reading) -> frozenset[str]:
         name
         for name in TIME_COLUMNS
         if (headers := _headers(file, reading, name))
-        and all(_is_time(reading, header) and "TIME ZONE" not in (reading.types[header] or "") for header in headers)
+        and all(_is_time(reading, at) and "TIME ZONE" not in (reading.types.get(at) or "") for at in headers)
     )
 
 
 def _headers(file: LandingFile, reading: Reading, name: str) -> Sequence[str]:
     """Those headers of the file that may hold our column `name`; of JSON lines the paths, as the description says."""
-    given = file.source.columns.get(name, ())
-    known = given if file.format == "jsonl" else map(normal, given)
-    return [header for header in known if header in reading.columns]
+    return list(_values(file, reading, file.source.columns.get(name, ())))
 
 
 def _first_filled(file: LandingFile, reading: Reading, name: str) -> str | None:
-    values = {header: reading.columns[header] for header in _headers(file, reading, name)}
+    values = _values(file, reading, file.source.columns.get(name, ()))
     if name in ID_COLUMNS:
         values = {header: typed_id_sql(sql, reading.types.get(header) or "VARCHAR") for header, sql in values.items()}
     if name in (*NUMBER_COLUMNS, *INTEGER_COLUMNS) and file.source.decimal == ",":
         keeps_doubles = len(values) == 1 and name in NUMBER_COLUMNS
-        values = {header: _with_comma(file, reading, header, keeps_doubles=keeps_doubles) for header in values}
+        values = {
+            header: _with_comma(file, reading, header, sql, keeps_doubles=keeps_doubles)
+            for header, sql in values.items()
+        }
     if not values:
         return None
     if len(values) == 1:
@@ -53,9 +117,9 @@ def _first_filled(file: LandingFile, reading: Reading, name: str) -> str | None:
     return f"coalesce({', '.join(filled_sql(f'({sql})::varchar', file.source.missing) for sql in values.values())})"
 
 
-def _with_comma(file: LandingFile, reading: Reading, header: str, *, keeps_doubles: bool) -> str:
+def _with_comma(file: LandingFile, reading: Reading, header: str, sql: str, *, keeps_doubles: bool) -> str:
     """A number of a source that writes a decimal comma, with one; what is no text has a point until here."""
-    sql, kind = reading.columns[header], reading.types.get(header) or "VARCHAR"
+    kind = reading.types.get(header) or "VARCHAR"
     if file.format == "jsonl":
         is_text = f"json_type(document, {literal('$.' + header)}) = 'VARCHAR'"
         return f"if({is_text}, {sql}, replace({sql}, '.', ','))"

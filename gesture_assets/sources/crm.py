@@ -6,10 +6,11 @@ here: what makes a subscriber valid (`subscribers/validate.py`), which day a sna
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import duckdb
 import polars as pl
@@ -59,9 +60,38 @@ def crm_url(settings: Settings) -> str | None:
     return f"sqlite:///{settings.default_crm}" if settings.default_crm.exists() else None
 
 
+def shown_url(url: str) -> str:
+    """`url` as it may be shown: without a password, wherever it stands."""
+    try:
+        parsed = sa.make_url(url)
+    except SQLAlchemyError:
+        return "GESTURE_CRM_URL"
+    hidden = parsed.set(query={name: "***" if _is_secret(name) else value for name, value in parsed.query.items()})
+    return hidden.render_as_string(hide_password=True)
+
+
+def _is_secret(name: str) -> bool:
+    return re.search("(?i)pass|pwd|secret|token|key|cred|odbc_connect", name) is not None
+
+
+def _without_secrets(text: str, url: str) -> str:
+    """`text` without the secrets of `url`, as they are written there and as they are meant."""
+    try:
+        parsed = sa.make_url(url)
+    except SQLAlchemyError:
+        return text.replace(url, "***")
+    values = [str(parsed.password or "")]
+    for name, value in parsed.query.items():
+        if _is_secret(name):
+            values += [value] if isinstance(value, str) else value
+    for secret in sorted({*values, *map(quote, values), *map(quote_plus, values)} - {""}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
 def read_crm(url: str) -> CrmContent:
     """Read the CRM in one transaction. Raises `SourceError` when it is missing, locked or of another schema."""
-    where = sa.make_url(url).render_as_string(hide_password=True)
+    where = shown_url(url)
     try:
         engine = sa.create_engine(*_read_only(url))
         with engine.connect() as connection:
@@ -69,16 +99,17 @@ def read_crm(url: str) -> CrmContent:
             columns = {name: tuple(of_table) for name, of_table in types.items()}
             tables = {name: _table(connection, name, columns[name]) for name in CRM_TABLES}
         engine.dispose()
-    except SQLAlchemyError as error:
-        message = str(error).splitlines()[0]
+    except (SQLAlchemyError, ImportError) as error:
+        message = _without_secrets(str(error).splitlines()[0], url)
         if "database is locked" in message:
             raise _refusal(
                 where,
                 expected=f"a database that can be read within {BUSY_SECONDS} seconds",
                 found="another process is writing it and holds it locked",
                 next_step="let the other process finish, then  gesture run",
-            ) from error
-        raise _refusal(where, expected="a readable database", found=message) from error
+            ) from None
+        # Drivers quote what they were given, so their own words are not passed on.
+        raise _refusal(where, expected="a readable database", found=message) from None
     _refuse_ids_of_text(tables, where)
     digest = hashlib.sha256()
     for name, frame in tables.items():

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from gesture_assets.errors import ConfigError, listing
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
+from gesture_assets.vocabulary.features import DEVICES
 
 SHIPPED = Path(__file__).parent / "descriptions"
 
@@ -29,6 +30,9 @@ TEXT_COLUMNS = (
     "city",
     "gender",
     "channel",
+    "campaign",
+    "campaign_source",
+    "campaign_medium",
     "lifecycle",
     "email",
     "user_agent",
@@ -47,8 +51,56 @@ ALIASES = {
 }
 
 
+# Our columns whose values a description may translate.
+TRANSLATED_COLUMNS = (
+    "device",
+    "country",
+    "gender",
+    "channel",
+    "campaign",
+    "campaign_source",
+    "campaign_medium",
+    "lifecycle",
+)
+LEAVE_OUT = "ignore"  # what a condition says instead of one of our types
+
+
+class Condition(BaseModel):
+    """What else a row holds whose type is one of ours, or one to leave out: column -> pattern, or several.
+
+    A `*` in a pattern stands for any text; case does not matter. All columns must fit, and one pattern of each.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event_type: str
+    where: dict[str, str | tuple[str, ...]] = Field(min_length=1)
+
+    @field_validator("event_type")
+    @classmethod
+    def _known_type(cls, event_type: str) -> str:
+        if event_type not in (*EVENT_TYPE_NAMES, LEAVE_OUT):
+            known = ", ".join((*EVENT_TYPE_NAMES, LEAVE_OUT))
+            raise ValueError(f"unknown event type {event_type!r}; known are {known}")
+        return event_type
+
+
+class Links(BaseModel):
+    """Calls that only say which user a visitor is: their types, and the columns of both ids where they have others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    types: tuple[str, ...]
+    user_id: tuple[str, ...] = ()
+    anonymous_id: tuple[str, ...] = ()
+
+
 class SourceDescription(BaseModel):
-    """How one source's files are read. `columns` maps our names to the headers (or JSON paths) they may have."""
+    """How one source's files are read. `columns` maps our names to the headers (or JSON paths) they may have.
+
+    A path goes into JSON lines, a column that holds JSON, or a nested one of Parquet: `properties.plan`. Of a list it
+    takes the entry that a field tells: `event_params[key=page_location].value.string_value`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,11 +114,25 @@ class SourceDescription(BaseModel):
     missing: tuple[str, ...] = ()  # words that stand for a missing id here, beside null, undefined and their kin
     constants: dict[str, str] = {}
     event_types: dict[str, str] = {}  # the source's name -> ours; empty: it uses ours
+    conditions: tuple[Condition, ...] = ()  # types that more than a name tells; the first that fits, before all names
+    links: Links | None = None
+    # Where one column holds both: a user_id that is the row's anonymous_id, or ends in a colon and it, is nobody's yet.
+    has_shared_ids: bool = False
+    values: dict[str, dict[str, str]] = {}  # our column -> the source's value -> ours
+    has_country_names: bool = False  # countries by their English name, beside their codes
+    ignore: tuple[str, ...] = ()  # the source's names of types that are left out on purpose, and counted
     properties: tuple[str, ...] = ()  # further columns kept as JSON
     # What stands in for a missing value: the median of its file, or 30 s where the whole file has none (document 004).
     impute: dict[Literal["dwell_seconds"], Literal["median"]] = {}
     format: Literal["any", "csv", "jsonl", "parquet"] = "any"
     rule_set: str = ""  # the rules that suit what such a source tells, where the settings name none
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """Every header or path that the description names."""
+        named = [*self.columns.values(), self.properties, *(tuple(condition.where) for condition in self.conditions)]
+        named += [self.links.user_id, self.links.anonymous_id] if self.links else []
+        return tuple(dict.fromkeys(header for headers in named for header in headers))
 
     @property
     def digest(self) -> str:
@@ -87,6 +153,15 @@ class SourceDescription(BaseModel):
             raise ValueError(f"unknown event type {unknown[0]!r}; known are {', '.join(EVENT_TYPE_NAMES)}")
         return event_types
 
+    @field_validator("values")
+    @classmethod
+    def _translated(cls, values: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        if unknown := sorted(set(values) - set(TRANSLATED_COLUMNS)):
+            raise ValueError(f"values of {unknown[0]!r} are kept; translated are {', '.join(TRANSLATED_COLUMNS)}")
+        if odd := sorted(set(values.get("device", {}).values()) - set(DEVICES)):
+            raise ValueError(f"unknown device {odd[0]!r}; known are {', '.join(DEVICES)}")
+        return values
+
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, zone: str) -> str:
@@ -106,6 +181,11 @@ class SourceDescription(BaseModel):
             raise ValueError("nothing is mapped to user_id or anonymous_id")
         if unknown := sorted(set(self.constants) - set(CANONICAL_COLUMNS)):
             raise ValueError(f"unknown constant {unknown[0]!r}")
+        if self.links and not {"user_id", "anonymous_id"} <= mapped:
+            raise ValueError("links need columns of both, user_id and anonymous_id")
+        wanted = {name.lower() for name in self.event_types or EVENT_TYPE_NAMES}
+        if both := [name for name in self.ignore if name.lower() in wanted]:
+            raise ValueError(f"the event type {both[0]!r} is mapped and ignored")
         return self
 
 

@@ -22,8 +22,9 @@ from gesture_assets.sources.columns import expressions_of, local_times
 from gesture_assets.sources.description import SourceDescription, description_of
 from gesture_assets.sources.landing_file import FORMATS, LONGEST_LINE, LandingFile, ending_of_format, refusal
 from gesture_assets.sources.long_lines import Lines, look_through
+from gesture_assets.sources.paths import column_of
 from gesture_assets.sources.personal import holds_ip, is_personal
-from gesture_assets.sources.readers import Reading, read_rows
+from gesture_assets.sources.readers import Reading, normal, read_rows
 from gesture_assets.vocabulary.sql import literal
 
 log = logging.getLogger(__name__)
@@ -276,7 +277,7 @@ def _unmapped(
     connection: duckdb.DuckDBPyConnection, file: LandingFile, reading: Reading, keys: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Headers that the description does not map: those of personal data, and the others (of JSON lines none)."""
-    mapped = {header for names in file.source.columns.values() for header in names} | set(file.source.properties)
+    mapped = {name for header in file.source.headers for name in (header, normal(header), normal(column_of(header)))}
     columns = {**reading.columns, **_json_headers(keys, reading.columns)}
     unmapped = [header for header in columns if header not in mapped]
     personal = [header for header in unmapped if is_personal(header)]

@@ -13,7 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from types import MappingProxyType
 
@@ -22,12 +22,14 @@ import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import SourceError, listing
+from gesture_assets.events.tables import IGNORED
 from gesture_assets.frames import Frame
 from gesture_assets.sources.landing import LandingFile, OpenFile, content_hash, open_file, readable, rows_sql
 from gesture_assets.sources.personal import build_word
 from gesture_assets.sources.readers import drop_rows, one_thread
+from gesture_assets.sources.redaction import hide_personal_values
 from gesture_assets.vocabulary.sql import literal
-from gesture_assets.warehouse.landed_days import LANDED_DAYS
+from gesture_assets.warehouse.landed_days import HAS_WANTED_ROWS, LANDED_DAYS
 from gesture_assets.warehouse.run_info import window_of
 from gesture_assets.warehouse.schemas import LIVE
 from gesture_assets.warehouse.session import Session
@@ -68,6 +70,21 @@ class KnownFile:
     file_date: date
     indexed_at: datetime
     row_count: int
+
+
+@dataclass(frozen=True)
+class DayCount:
+    """Rows of a file that are filed under a day or none; of these, those of a wrong clock, and those left out."""
+
+    day: date | None
+    rows: int
+    ahead: int
+    ignored: int
+
+    @property
+    def rank(self) -> tuple[bool, int, int]:
+        """The day of most rows has the highest, the first of equals; one whose rows are all left out comes last."""
+        return self.rows > self.ignored, self.rows, -self.day.toordinal() if self.day else 0
 
 
 @dataclass
@@ -174,7 +191,7 @@ class LandingIndex:
     def _count(self, together: Sequence[NewFile]) -> None:
         """Note on which days the rows of files lie, in the order of the files."""
         opened = {seen.digest: seen.opened for seen in together if seen.opened}
-        rows, counts = "", dict[str, list[tuple[date | None, int, int]]]()
+        rows, counts = "", dict[str, list[DayCount]]()
         if opened:
             try:
                 with readable(together[0].file):
@@ -194,27 +211,30 @@ class LandingIndex:
         for file in opened.values():
             drop_rows(self.session.connection, file.table)
 
-    def _counts(self, rows: str) -> dict[str, list[tuple[date | None, int, int]]]:
-        """File -> day, rows that are filed there, and those of them that come from the future."""
-        counts: dict[str, list[tuple[date | None, int, int]]] = {}
+    def _counts(self, rows: str) -> dict[str, list[DayCount]]:
+        """File -> what of it is filed under each day."""
+        counts: dict[str, list[DayCount]] = {}
         for name, *entry in self.session.connection.execute(
-            f"""select landing_file, filing_day, count(*), count(*) filter (reason = 'future_ts')
+            f"""select landing_file, filing_day, count(*), count(*) filter (reason = 'future_ts'),
+                count(*) filter (reason = '{IGNORED}')
             from {rows} group by all order by all"""
         ).fetchall():
-            counts.setdefault(name, []).append(tuple(entry))
+            counts.setdefault(name, []).append(DayCount(*entry))
         return counts
 
-    def _filed(
-        self, seen: NewFile, rows: str, counts: Sequence[tuple[date | None, int, int]]
-    ) -> list[tuple[date, int]]:
+    def _filed(self, seen: NewFile, rows: str, counts: Sequence[DayCount]) -> list[DayCount]:
         """The days of a file with their rows; those without a usable time are put under one of them."""
         file, con = seen.file, self.session.connection
-        dated = [(day, count) for day, count, _ in counts if day is not None]
-        undated = sum(count for day, count, _ in counts if day is None)
-        if undated and not dated and any(ahead for _, _, ahead in counts):
-            # Times that can be read, of a clock that is wrong: rows for the quarantine of the day they landed.
-            return [(seen.indexed_at.date(), undated)]
-        if undated and not dated:
+        dated = [count for count in counts if count.day is not None]
+        undated = next((count for count in counts if count.day is None), None)
+        if not undated:
+            return dated
+        if dated:
+            most = max(dated, key=lambda count: count.rank)
+            rows_there, ignored = most.rows + undated.rows, most.ignored + undated.ignored
+            together = replace(most, rows=rows_there, ignored=ignored)
+            return [together if count is most else count for count in dated]
+        if not undated.ahead and undated.ignored < undated.rows:
             first = con.execute(
                 f"select reason, masked_row from {rows} where landing_file = ? order by landing_line limit 1",
                 [file.name],
@@ -222,24 +242,18 @@ class LandingIndex:
             raise SourceError(
                 f"The landing file {file.name} cannot be read as {file.source.name}; nothing of it was loaded.",
                 expected="at least one row with a readable time",
-                found=f"{undated:,} rows without one, such as "
+                found=f"{undated.rows:,} rows without one, such as "
                 f"{first[0] if first else ''}: {(first[1] if first else '')[:200]}",
                 where=str(file.path),
                 next_step=f"set timestamp_format or columns in data/sources/{file.source.name}.toml, then  gesture run",
             )
-        return self._with_undated(dated, undated)
+        # Times that can be read, of a clock that is wrong, or rows that nobody wants: of the day they landed.
+        return [replace(undated, day=seen.indexed_at.date())]
 
-    @staticmethod
-    def _with_undated(dated: Sequence[tuple[date, int]], undated: int) -> list[tuple[date, int]]:
-        """Rows without a usable time are filed under the day that most rows of the file have, the first of equals."""
-        if not dated:
-            return []
-        file_day = max(dated, key=lambda entry: (entry[1], -entry[0].toordinal()))[0]
-        return [(day, count + (undated if day == file_day else 0)) for day, count in dated]
-
-    def _store(self, seen: NewFile, days: Sequence[tuple[date, int]]) -> None:
+    def _store(self, seen: NewFile, counts: Sequence[DayCount]) -> None:
         con, file, opened = self.session.connection, seen.file, seen.opened
-        file_day = max(days, key=lambda entry: (entry[1], -entry[0].toordinal()))[0] if days else None
+        days = [(count.day, count.rows, count.ignored) for count in counts if count.day]
+        file_day = max(counts, key=lambda count: count.rank).day if counts else None
         if opened and seen.digest in self._kept:
             self._file_undated(self._kept[seen.digest], file, file_day)
         personal = ", ".join(opened.personal_columns) or None if opened else None
@@ -255,9 +269,9 @@ class LandingIndex:
                     seen.digest,
                     seen.size,
                     seen.modified_ns,
-                    sum(count for _, count in days),
-                    min((day for day, _ in days), default=None),
-                    max((day for day, _ in days), default=None),
+                    sum(count.rows for count in counts),
+                    min((day for day, _, _ in days), default=None),
+                    max((day for day, _, _ in days), default=None),
                     file_day,
                     seen.indexed_at,
                     seen.copy_of,
@@ -269,7 +283,9 @@ class LandingIndex:
             )
             if days:
                 con.executemany(
-                    f"insert into {DAYS} values (?, ?, ?)", [(seen.digest, day, count) for day, count in days]
+                    f"insert into {DAYS} by name select ? as content_hash, ? as {PARTITION}, ? as row_count, "
+                    "? as ignored_count",
+                    [(seen.digest, *day) for day in days],
                 )
         self.session.known.forget_landed_days()
 
@@ -321,6 +337,7 @@ class LandingIndex:
         few = rows < 2 * ROW_GROUP * len(opened)
         with one_thread(con) if few else nullcontext():
             con.execute(f"create table {table} as from {rows_sql(*opened.values())}")
+            hide_personal_values(con, table, self.key)
         self._table_rows[table] = rows
         for digest, file in opened.items():
             self._kept[digest] = table
@@ -409,6 +426,7 @@ class LandingIndex:
                         rows = f"select * from {_dated(file, file_dates[digest])} where {window}"
                         con.execute(f"create table if not exists {apart} as from ({rows}) limit 0")
                         con.execute(f"insert into {apart} {rows}")
+                    hide_personal_values(con, apart, self.key)
         except (SourceError, duckdb.IOException):
             if len(files) == 1:
                 raise
@@ -468,10 +486,10 @@ class LandingIndex:
         return digests
 
     def landed_days(self) -> dict[date, str]:
-        """Every day on which something landed, with a hash over the files that it is made of."""
+        """Every day on which something landed that is wanted, with a hash over the files that it is made of."""
         rows = self.session.connection.execute(
             f"select {PARTITION}, string_agg(content_hash || row_count, ',' order by content_hash) from {DAYS} "
-            "group by all order by all"
+            f"group by all having bool_or({HAS_WANTED_ROWS}) order by all"
         ).fetchall()
         return {day: hashlib.sha256(text.encode()).hexdigest()[:16] for day, text in rows}
 

@@ -6,10 +6,14 @@ Does not belong here: deciding which rows are read (`landing.py`, `crm.py`).
 
 import hashlib
 import hmac
+import os
 import re
 import secrets
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
+from gesture_assets.errors import ConfigError
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.personal_data import IP_PATTERN, IPV6_PATTERN
 
@@ -55,21 +59,65 @@ PERSONAL_HEADERS = frozenset(
         "context.traits.name",
     ]
 )
+# Words that end a header of personal data, whatever stands before them or how it counts them: phone2, billing_phone.
+PERSONAL_WORDS = (
+    "phone|telephone|telefon|telefono|tel|handy|rufnummer|msisdn|whatsapp|email|mail|iban|firstname|lastname|surname|vorname|"
+    "nachname|birthday|birthdate|geburtsdatum|geburtstag|ssn"
+)
 EMAIL = r"^[a-zA-Z0-9._%+-]+@[a-zA-Z0-9.-]+\.[a-zA-Z]{2,}$"  # document 003's form of an address
 AT = "@|%40|\uff20|\ufe6b"  # also as a web address writes it, and as keyboards of East Asia do
 BLOCK = 64  # bytes of a SHA-256 block, which HMAC pads its key to
 
 
 def pseudonym_key(settings: Settings) -> str:
-    """The key of the e-mail pseudonyms: the setting, or a random one made once and kept beside the warehouse."""
-    if settings.pseudonym_key:
+    """The key of the pseudonyms: the setting, or a random one made once and kept beside the warehouse.
+
+    Raises `ConfigError` for a key that is empty or cannot be read: whoever knows it knows all pseudonyms, and another
+    one makes strangers of everybody.
+    """
+    if settings.pseudonym_key is not None:
+        if not settings.pseudonym_key.strip():
+            raise ConfigError.bad_value(
+                "GESTURE_PSEUDONYM_KEY",
+                expected="a key that nobody can guess, or no such variable",
+                found="an empty value",
+                where="the environment variable GESTURE_PSEUDONYM_KEY",
+                next_step="unset GESTURE_PSEUDONYM_KEY or set it to the key that was used before, then  gesture run",
+            )
         return settings.pseudonym_key
-    path: Path = settings.data_dir / "pseudonym.key"
+    path = settings.data_dir / "pseudonym.key"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(32), encoding="ascii")
-    return path.read_text(encoding="ascii").strip()
+        _make_key(path)
+    try:
+        if path.stat().st_mode & 0o077 and path.owner() == path.parent.owner():
+            path.chmod(0o600)
+        found, key = "an empty file", path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError, KeyError) as error:
+        found, key = getattr(error, "strerror", None) or "no text", ""
+    if not key:
+        raise ConfigError.bad_value(
+            "The key of the pseudonyms",
+            expected="the key that the pseudonyms of earlier nights were made with",
+            found=found,
+            where=str(path),
+            next_step=f"restore {path.name} from a backup, or remove it where no night has been run, then  gesture run",
+        )
+    return key
+
+
+def _make_key(path: Path) -> None:
+    """Write a random key, whole or not at all, for its owner's eyes; of two processes the first one's holds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(PermissionError):  # a folder of somebody else's
+        path.parent.chmod(path.parent.stat().st_mode & 0o7700)
+    handle, written = tempfile.mkstemp(prefix=".key-", dir=path.parent)  # for its owner's eyes from the start
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as stream:
+            stream.write(secrets.token_hex(32))
+        with suppress(FileExistsError):
+            os.link(written, path)
+    finally:
+        Path(written).unlink()
 
 
 def build_word(key: str) -> str:
@@ -114,6 +162,7 @@ def holds_ip(text: str) -> str:
 def masked_json_sql(text: str) -> str:
     """The SQL expression `text`, JSON or meant to be, with the values of personal fields replaced by ***."""
     names = "|".join(sorted(name.replace("_", "[_ -]?") for name in PERSONAL_HEADERS if "." not in name))
+    names += rf"|(?:[^\x22]*[^\x22a-z])?(?:{PERSONAL_WORDS})[0-9]*"
     # A text, closed or cut off, or a number; of a list or an object the fields inside are looked at.
     value = r'"(?:[^"\\]|\\.)*"?|[^\s",{}\[\]]+'
     return rf"""regexp_replace({text}, '(?i)("(?:{names})"\s*:\s*)(?:{value})', '\1"***"', 'g')"""
@@ -121,4 +170,5 @@ def masked_json_sql(text: str) -> str:
 
 def is_personal(header: str) -> bool:
     """Whether a header (any case) names personal data."""
-    return re.sub(r"[\s-]+", "_", header.strip().lower()) in PERSONAL_HEADERS
+    name = re.sub(r"[\s-]+", "_", header.strip().lower())
+    return name in PERSONAL_HEADERS or re.fullmatch(rf"(?:.*[^a-z])?(?:{PERSONAL_WORDS})[0-9]*", name) is not None

@@ -17,6 +17,7 @@ import duckdb
 from gesture_assets.errors import listing
 from gesture_assets.sources.landing_file import BUFFER, CHUNK, LONGEST_LINE, LandingFile, refusal
 from gesture_assets.sources.long_lines import Lines, count_blank_lines, write_cut
+from gesture_assets.sources.paths import path_sql
 from gesture_assets.sources.personal import is_personal
 from gesture_assets.sources.uneven_csv import has_blank_lines, refused_end, write_evenly
 from gesture_assets.vocabulary.sql import identifier, literal
@@ -256,11 +257,8 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
         from {_numbered(connection, table, rejects, header_lines=0)} where text is not null and trim(text) <> ''
         union all select '{{}}', line, text from {_refused(rejects)})"""
     unnumbered = f"(select text as document from {table} where {is_object})"
-    paths = {path for names in file.source.columns.values() for path in names} | set(file.source.properties)
-    paths |= {"context.ip"}
-    return Reading(
-        rows, unnumbered, {path: f"json_extract_string(document, {literal('$.' + path)})" for path in sorted(paths)}
-    )
+    paths = {*file.source.headers, "context.ip"}
+    return Reading(rows, unnumbered, {path: path_sql("document", path) for path in sorted(paths)})
 
 
 def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> Reading:
@@ -293,9 +291,11 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> R
 
 
 def _value_of(value: str, kind: str) -> str:
-    """A value of Parquet that is no time: doubles stay, everything else becomes text."""
+    """A value of Parquet that is no time: doubles stay, what is nested becomes JSON, everything else text."""
     if kind == "DOUBLE":
         return value
     if kind == "BLOB":  # text of a writer that did not say so; what is none stays as it can be written
         return f"coalesce(try(decode({value})), {value}::varchar)"
+    if kind.startswith(("STRUCT", "MAP")) or kind.endswith("]"):
+        return f"to_json({value})::varchar"
     return f"{value}::varchar"

@@ -1,4 +1,4 @@
-"""How addresses of people and machines are known, in text of any kind.
+"""How addresses of people and machines, numbers of phones and of accounts are known, in text of any kind.
 
 Belongs here: the patterns, and the SQL that masks what they find. Does not belong here: what is dropped or hashed at
 the door (`sources/personal.py`), the gate that looks for leaks (`contracts/contract.py`).
@@ -22,25 +22,116 @@ IPV6_PATTERN = (
 LETTERS = "A-Za-z\u0080-\U0010ffff"
 EMAIL_PATTERN = (
     rf"[{LETTERS}0-9._%+!#$*^~`\x27-]+"
-    "[@\uff20\ufe6b]"
-    rf"[{LETTERS}0-9.-]+\.(?:xn--[a-z0-9-]+|[{LETTERS}]{{2,}})"
+    "(?:[@\uff20\ufe6b]|%(?:25)*40|&#0*64;)"  # as a web address or a page writes it, too
+    rf"(?:[{LETTERS}0-9.-]+\.(?:xn--[a-z0-9-]+|[{LETTERS}]{{2,}})|localhost)"
+)
+
+# A phone number is known by its "+", by brackets around its area, by the 0 and the gap that national ones have, or by
+# the word before it. Figures alone are an id. What precedes a number is kept when it is masked.
+GAP = "(?:[ ().\u00a0/-]|%20|%2[89])"
+PHONE_PATTERNS = (
+    rf"(^|[^0-9A-Za-z+])(?:\+|%2[Bb]){GAP}*[1-9](?:{GAP}*[0-9]){{7,14}}",
+    r"(^|[^0-9A-Za-z])\(0?[1-9][0-9]{1,4}\)[ -]?[0-9]{3,4}[ -]?[0-9]{3,8}",
+    r"(^|[^0-9A-Za-z.,:/-])0[1-9][0-9]{1,4}(?: ?/ ?| |%20)[0-9]{3,}(?:[ -]?[0-9]{2,})+",
+    r"((?:^|[^A-Za-z])(?i:tel|telefon|phone|mobile|handy|msisdn|whatsapp)[\x22\s:=.]{1,5})"
+    r"(?:%2[Bb]|\+)?[0-9][0-9 ()/-]{5,}[0-9]",
+)
+# The national part of account numbers (IBAN registry): so many figures (n), letters (a), or either (c).
+IBAN_FORMS = (
+    "AD8n12c AE19n AL8n16c AT16n AZ4a20c BA16n BE12n BG4a6n8c BH4a14c BI23n BR23n1a1c BY4c4n16c CH5n12c CR18n CY8n16c "
+    "CZ20n DE18n DJ23n DK14n DO4c20n EE16n EG25n ES20n FI14n FK2a12n FO14n FR10n11c2n GB4a14n GE2a16n GI4a15c GL14n "
+    "GR7n16c GT24c HN4a20n HR17n HU24n IE4a14n IL19n IQ4a15n IS22n IT1a10n12c JO4a4n18c KW4a22c KZ3n13c LB4n20c "
+    "LC4a24c LI5n12c LT16n LU3n13c LV4a13c LY21n MC10n11c2n MD20c ME18n MK3n10c2n MN16n MR23n MT4a5n18c MU4a19n3a "
+    "NI4a20n NL4a10n NO11n OM3n16c PK4a16c PL24n PS4a21c PT21n QA4a21c RO4a16c RS18n RU14n15c SA2n18c SC4a20n3a SD14n "
+    "SE20n SI15n SK20n SM1a10n12c SO19n ST21n SV4a20n TL19n TN20n TR6n16c UA6n19c VA18n VG4a16n XK16n YE4a4n18c"
+)
+KINDS = {"n": "[0-9]", "a": "[A-Z]", "c": "[A-Z0-9]"}
+IBAN = "|".join(
+    form[:2] + "[0-9]{2}" + "".join(f"{KINDS[kind]}{{{count}}}" for count, kind in re.findall(r"(\d+)(\w)", form[2:]))
+    for form in IBAN_FORMS.split()
+)
+# In one piece, or in fours; what comes behind may look like a part of it.
+MAY_BE_IBAN = (
+    r"(?i)(?:^|[^A-Z0-9])([A-Z]{2}[0-9]{2}(?:[A-Z0-9]{11,30}|(?:(?: |%20)[A-Z0-9]{4}){2,7}(?:(?: |%20)[A-Z0-9]{1,4})?))"
+)
+# What each number of a phone or an account holds: whatever lacks it is not looked at closely.
+SHORTEST_ACCOUNT = 15  # letters and figures, in Norway
+MAY_BE_NUMBER = (
+    r"[+(]|%2[Bb]|(?i:tel|phone|mobile|handy|msisdn|whatsapp)|0[1-9][0-9]{1,4}(?: |/|%20)"
+    r"|[A-Za-z]{2}[0-9]{2}(?: |%20)?[A-Za-z0-9]{4}(?: |%20)?[A-Za-z0-9]{4}"
 )
 
 
+def holds_number_sql(text: str) -> str:
+    """Whether the SQL expression `text` holds the number of a phone, or of an account whose check figures are right."""
+    phone = " or ".join(f"regexp_matches({text}, '{pattern}(?:[^0-9]|$)')" for pattern in PHONE_PATTERNS)
+    compact = "regexp_replace(upper(candidate), ' |%20', '', 'g')"
+    # ISO 7064: the country and the check figures go to the end, letters are 10 to 35, the remainder by 97 is 1.
+    places = "string_split(substr(iban, 5) || left(iban, 4), '')"
+    value = "if(place between '0' and '9', ascii(place) - 48, ascii(place) - 55)"
+    remainder = (
+        f"list_reduce(list_transform({places}, lambda place: {value}), "
+        "lambda rest, digit: (rest * if(digit > 9, 100, 10) + digit) % 97)"
+    )
+    ibans = (
+        f"list_transform(regexp_extract_all({text}, '{MAY_BE_IBAN}', 1), "
+        f"lambda candidate: regexp_extract({compact}, '^(?:{IBAN})'))"
+    )
+    is_account = f"len(list_filter({ibans}, lambda iban: iban <> '' and {remainder} = 1)) > 0"
+    return f"case when not regexp_matches({text}, '{MAY_BE_NUMBER}') then false else {phone} or {is_account} end"
+
+
+def holds_address_sql(text: str) -> str:
+    """Whether the SQL expression `text` holds the address of a person or a machine."""
+    return f"regexp_matches({text}, '{IP_PATTERN}|{IPV6_PATTERN}|{EMAIL_PATTERN}')"
+
+
 def masked_sql(text: str) -> str:
-    """The SQL expression `text` with addresses of any kind replaced by ***."""
+    """The SQL expression `text` with addresses and numbers of any kind replaced by ***."""
     masked = f"regexp_replace({text}, '{EMAIL_PATTERN}', '***', 'g')"
     for pattern in (IPV6_PATTERN, IP_PATTERN):
         # Without the group that looks at what follows: it would swallow what the next address begins with.
         head = pattern[: pattern.rindex("([^")]
         masked = rf"regexp_replace({masked}, '{head}', '\1***', 'g')"
+    spaced = "[A-Z]{2}[0-9]{2}(?:(?: |%20)[A-Z0-9]{4}){2,7}(?:(?: |%20)[A-Z0-9]{1,4})?"
+    for pattern in (*PHONE_PATTERNS, f"(?i)(^|[^A-Z0-9])(?:{IBAN}|{spaced})"):
+        masked = rf"regexp_replace({masked}, '{pattern}', '\1***', 'g')"
     return masked
+
+
+def may_be_number_sql(text: str) -> str:
+    """Whether the SQL expression `text`, an id or a short text, may hold a number: cheaper to ask than to look."""
+    return (
+        f"(contains({text}, '+') or contains({text}, ' ') or contains({text}, '%') or contains({text}, '(') "
+        f"or (length({text}) >= {SHORTEST_ACCOUNT} and regexp_matches({text}, '{MAY_BE_NUMBER}')))"
+    )
+
+
+def may_be_personal_sql(text: str) -> str:
+    """Whether the SQL expression `text` holds a sign of what `masked_sql` masks: cheaper to ask than to mask."""
+    return f"regexp_matches({text}, '[@.:%;\uff20\ufe6b]|{MAY_BE_NUMBER}')"
 
 
 # HMAC in SQL: the key, mixed with a constant, as hex digits.
 KEY_IN_SQL = re.compile(r"unhex\('[0-9a-f]+'\)")
+# A part of it, where an error of the engine shows a piece of the statement.
+DIGITS_OF_KEY = re.compile(r"[0-9a-f]{16,}")
 
 
 def without_keys(sql: str) -> str:
     """`sql` as it may be shown: without the digits that the key of the pseudonyms can be worked out of."""
     return KEY_IN_SQL.sub("unhex('…')", sql)
+
+
+def hide_keys(error: BaseException) -> None:
+    """Take the digits of keys out of the pieces of SQL that `error`, and those that it came of, show."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        waiting += [found.__cause__, found.__context__]
+        if "LINE " in str(found) or "unhex(" in str(found):
+            found.args = tuple(DIGITS_OF_KEY.sub("…", part) if isinstance(part, str) else part for part in found.args)

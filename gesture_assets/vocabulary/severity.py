@@ -21,6 +21,7 @@ WARN_ONLY = {
     "late_events_are_few": "late events are handled; a rise says that a sender is slow",
     "every_filled_number_and_flag_is_read": "what cannot be read is a missing value; too many of them stop the day",
     "no_file_brings_personal_columns": "the columns were dropped on the way in, nothing leaked; the sender should know",
+    "no_value_says_who_somebody_is": "the values were hidden on the way in, nothing leaked; the sender should know",
     "every_column_of_a_file_is_used": "an unused column loses nothing that a score needs",
     "no_column_of_a_source_is_new": "a new column loses nothing; somebody should see whether it matters",
     "no_column_of_a_source_is_gone": "what a file must have stops it anyway; the rest is a missing value",

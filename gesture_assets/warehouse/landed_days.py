@@ -14,18 +14,22 @@ from gesture_assets.warehouse.schemas import LIVE
 LANDED_DAYS = f"{LIVE}.landing_days"
 
 # Column, type, meaning.
+HAS_WANTED_ROWS = "row_count > coalesce(ignored_count, 0)"
 LANDED_DAYS_COLUMNS = (
     ("content_hash", "VARCHAR not null", "File, by its bytes."),
     (PARTITION, "DATE not null", "Day of some of its rows."),
     ("row_count", "BIGINT not null", "How many."),
+    ("ignored_count", "BIGINT", "Of these, of types that the source's description leaves out."),
 )
 
 
 def create_landed_days(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the table where there is none."""
     create_table(connection, LANDED_DAYS, LANDED_DAYS_COLUMNS)
+    connection.execute(f"alter table {LANDED_DAYS} add column if not exists ignored_count bigint")
 
 
 def landed_days(connection: duckdb.DuckDBPyConnection) -> frozenset[date]:
-    """Every day on which something landed, as far as the index knows."""
-    return frozenset(day for (day,) in connection.execute(f"select distinct {PARTITION} from {LANDED_DAYS}").fetchall())
+    """Every day on which something landed that is not left out on purpose, as far as the index knows."""
+    query = f"select distinct {PARTITION} from {LANDED_DAYS} where {HAS_WANTED_ROWS}"
+    return frozenset(day for (day,) in connection.execute(query).fetchall())

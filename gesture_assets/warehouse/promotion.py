@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from gesture_assets.contracts.contract import PARTITION, Contract
-from gesture_assets.vocabulary.personal_data import masked_sql
+from gesture_assets.vocabulary.personal_data import masked_sql, may_be_personal_sql
 from gesture_assets.vocabulary.sql import identifier
 from gesture_assets.warehouse import ledger, restatement
 from gesture_assets.warehouse.commits import DayVerdict
@@ -230,7 +230,10 @@ def _reject(
     only = f" where {PARTITION} in ({days_sql(days)})" if is_structured else ""
     # Rows may be rejected because they hold an address; it must not stay in the warehouse for that.
     masked = ", ".join(
-        f"{masked_sql(identifier(name))} as {identifier(name)}" if kind == "VARCHAR" else identifier(name)
+        f"case when {may_be_personal_sql(identifier(name))} then {masked_sql(identifier(name))} "
+        f"else {identifier(name)} end as {identifier(name)}"
+        if kind == "VARCHAR"
+        else identifier(name)
         for name, kind in columns
     )
     if has_table(connection, table):

@@ -24,6 +24,7 @@ from gesture_assets_tests.gates.faults import (
 from gesture_assets_tests.gates.world import COLUMNS_FOUND
 
 NOTHING_LANDED = "0 as landed_count, 0 as accepted_count, 0 as duplicate_count, 0 as quarantined_count"
+NUMBER = "no_text_holds_a_phone_or_account_number"
 NOTHING_DONE = "0 as page_view_count, 0 as event_count"
 
 GOOD: dict[str, Rows] = {
@@ -66,12 +67,16 @@ FAULTS: dict[str, Faults] = {
         ),
         "every_device_is_known": first_row("device = 'toaster'"),
         "every_country_is_an_iso_code": first_row("country = 'USA'"),
+        "no_text_holds_a_phone_or_account_number": first_row("city = 'call +49 151 23456789'"),
         "no_dwell_time_is_negative": first_row("dwell_seconds = -0.1"),
         "scroll_depths_lie_between_0_and_100": first_row("scroll_depth_pct = 100.1"),
         "bots_are_a_small_share": change("is_bot = true where landing_line < 5"),
         "late_events_are_few": change("event_at = event_at - interval 1 day where landing_line < 3"),
     },
-    "quarantined_events": {"every_reason_is_known": first_row("reason = 'bad hair day'")},
+    "quarantined_events": {
+        "every_reason_is_known": first_row("reason = 'bad hair day'"),
+        "no_text_holds_a_phone_or_account_number": first_row("masked_row = 'to DE89 3704 0044 0532 0130 00'"),
+    },
     "landing_reconciliation": {
         "every_landed_row_is_accounted_for": first_row("landed_count = landed_count + 1"),
         "accepted_and_quarantined_rows_are_where_they_should_be": first_row(
@@ -86,6 +91,7 @@ FAULTS: dict[str, Faults] = {
             "unreadable_count = 2, unreadable_values = 'dwell_seconds 2'", "every_filled_number_and_flag_is_read"
         ),
         "no_file_brings_personal_columns": first_row("personal_columns = 'ip_address'"),
+        "no_value_says_who_somebody_is": first_row("redacted_count = 1, redacted_values = 'city 1'"),
         "every_column_of_a_file_is_used": first_row("unused_columns = 'shoe_size'"),
         **other_columns(),
         NO_ROWS: noticed_also_by("accepted_and_quarantined_rows_are_where_they_should_be"),
@@ -135,6 +141,10 @@ BOUNDARIES: list[tuple[str, str, set[str]]] = [
             ("city = 'by o''brien@пример.рф' where rowid = 0", {ADDRESS}),
             ("city = 'ann@b.xn--p1ai' where rowid = 0", {ADDRESS}),
             ("city = 'u@ga@1773050400.a1b2' where rowid = 0", set()),
+            ("properties = '?e=ann%40b.example' where rowid = 0", {ADDRESS}),
+            ("event_id = 'DE89370400440532013000' where rowid = 0", {NUMBER}),
+            ("landing_file = 'of +4915123456789.csv' where rowid = 0", {NUMBER}),
+            ("event_id = 'DE89370400440532013001' where rowid = 0", set()),
         )
     ),
 ]

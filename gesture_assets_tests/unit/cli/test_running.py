@@ -307,8 +307,8 @@ def test_a_mended_description_lets_quarantined_rows_in_and_everything_still_adds
     ran = called(own_world, "run", "--date", LAST, "--restate", "--reason", "an export was forgotten")
     assert ran.code == 0, ran.out + ran.err
     of_export = ("crm_export/more.csv", "unknown_event_type")
-    listed = [row for row in called(own_world, "quarantine", "list").table[1:] if (row[2], row[3]) == of_export]
-    assert [(row[0], row[4], row[5]) for row in listed] == [(LAST, "2", "100.0%")]
+    listed = [row for row in called(own_world, "quarantine", "list").table[1:] if (row[3], row[4]) == of_export]
+    assert [(*row[:2], *row[5:]) for row in listed] == [(LAST, "live", "2", "100.0%")]
     shown = called(own_world, "quarantine", "show", "--file", of_export[0], "--reason", of_export[1])
     assert "sgnup" in shown.out
     before = reconciled(own_world)
@@ -475,3 +475,40 @@ def test_a_bad_day_keeps_back_itself_and_what_follows_but_not_what_came_before(t
     con = duckdb.connect(str(folder / "gesture.duckdb"), read_only=True)
     days = con.execute("select distinct as_of_date::varchar from rule_scores order by all").fetchall()
     assert [day for (day,) in days] == ["2026-03-01", "2026-03-02"]
+
+
+def test_a_day_that_is_refused_for_unknown_types_shows_its_rows_and_the_line_that_leaves_them_out(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "data"
+    landing = folder / "landing" / "native"
+    landing.mkdir(parents=True)
+    kinds = ("page_view", "search", *("page_ping",) * 3, "unstruct", "")
+    rows = [f"e{n},ada,{kind},2026-03-01T1{n}:00:00Z" for n, kind in enumerate(kinds)]
+    (landing / "a.csv").write_text("\n".join(["event_id,user_id,event_type,event_at", *rows]) + "\n")
+    done = called(folder, "run")
+    assert done.code == 1
+    assert "unknown types of native: page_ping 3, unstruct 1" in done.err
+    line = 'ignore = ["page_ping", "unstruct"]'
+    assert f"leave them out at its head:  {line}, then  gesture run --date 2026-03-01" in done.err
+    listed = called(folder, "quarantine", "list", "--date", "2026-03-01").table[1:]
+    assert listed == [
+        ["2026-03-01", "rejected", "native", "native/a.csv", "missing_event_type", "1", "14.3%"],
+        ["2026-03-01", "rejected", "native", "native/a.csv", "unknown_event_type", "4", "57.1%"],
+    ]
+    shown = called(folder, "quarantine", "show").table[1:]
+    assert [row[2] for row in shown] == [f"native/a.csv:{line}" for line in range(4, 9)]
+    (landing / "a.csv").write_text("\n".join(["event_id,user_id,event_type,event_at", *rows[:-1]]) + "\n")
+    (folder / "sources").mkdir()
+    described = (ROOT / "gesture_assets" / "sources" / "descriptions" / "native.toml").read_text()
+    (folder / "sources" / "native.toml").write_text(f"{line}\n{described}")
+    mended = called(folder, "run")
+    assert mended.code == 0, mended.out + mended.err
+    assert called(folder, "quarantine", "list").table[1:] == []
+    con = duckdb.connect(str(folder / "gesture.duckdb"), read_only=True)
+    counted = con.execute(
+        "select landed_count, accepted_count, quarantined_count, ignored_count, ignored_types "
+        "from landing_reconciliation"
+    ).fetchall()
+    con.close()
+    assert counted == [(6, 2, 0, 4, "page_ping 3, unstruct 1")]

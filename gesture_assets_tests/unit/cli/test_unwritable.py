@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gesture_assets_tests.unit.cli.commands import called, has_four_parts
+from gesture_assets_tests.unit.cli.commands import LAST, called, has_four_parts
 
 WRITING = [
     ("run",),

@@ -29,6 +29,10 @@ NATIVE_SCHEMA = {
     "country": pl.String,
     "city": pl.String,
     "gender": pl.String,
+    "channel": pl.String,
+    "campaign": pl.String,
+    "campaign_source": pl.String,
+    "campaign_medium": pl.String,
     "user_agent": pl.String,
     "ip_address": pl.String,
     "email": pl.String,
@@ -117,6 +121,16 @@ def test_every_file_has_the_native_columns_in_order(written: Written) -> None:
     for path in written.world.event_files:
         assert dict(pl.read_parquet_schema(path)) == NATIVE_SCHEMA
     assert list(pl.read_parquet_schema(written.world.event_files[0])) == list(NATIVE_SCHEMA)
+
+
+def test_every_visit_came_by_some_way_and_campaigns_have_source_and_medium(written: Written) -> None:
+    rows = written.rows
+    assert rows["channel"].null_count() == 0
+    of_campaigns = rows.filter(pl.col("campaign").is_not_null())
+    assert of_campaigns.select(pl.col("campaign_source", "campaign_medium").null_count()).row(0) == (0, 0)
+    assert 0.2 < of_campaigns.height / rows.height < 0.5
+    mails = rows.filter(pl.col("event_type").str.starts_with("email_"))
+    assert mails["campaign"].unique().to_list() == ["newsletter"]
 
 
 def test_every_file_holds_exactly_what_was_received_on_its_day(written: Written) -> None:

@@ -8,7 +8,14 @@ import polars as pl
 import pytest
 
 from gesture_assets.events import accept
-from gesture_assets.events.tables import IDENTITY_LINKS, LANDING_RECONCILIATION, QUARANTINED_EVENTS, REASONS
+from gesture_assets.events.tables import (
+    IDENTITY_LINKS,
+    IGNORED,
+    LANDING_RECONCILIATION,
+    QUARANTINED_EVENTS,
+    REASONS,
+    TYPES_NAMED,
+)
 from gesture_assets_tests.events_by_hand import MONDAY, NOON, TUESDAY, Frame, deduplicate, event, events_table, lazy
 
 
@@ -134,6 +141,19 @@ def test_a_day_says_what_it_showed_whatever_earlier_days_did() -> None:
     assert links(events) == [(MONDAY, "anon:x", "known", second(5)), (TUESDAY, "anon:x", "late", second(1))]
 
 
+def test_a_call_that_is_no_event_says_who_a_visitor_is_unless_its_time_cannot_be() -> None:
+    call = {"is_link": True, "reason": IGNORED, "anonymous_id": "x", "known_user_id": "u"}
+    rows_landed = landed(
+        {"anonymous_id": "y", "known_user_id": "v"},
+        {**call},
+        {**call, "anonymous_id": "late", "event_at": second(1) + timedelta(days=1)},
+        {**call, "anonymous_id": "never", "event_at": None},
+        {**call, "anonymous_id": "left out", "is_link": False},
+    )
+    calls = accept.identity_calls(rows_landed)
+    assert rows(calls, "anonymous_id") == [("x",)]
+
+
 def test_every_reason_is_set_aside_with_the_check_it_would_have_failed() -> None:
     refused = [{"reason": reason, "masked_row": reason} for reason in REASONS]
     frame = accept.quarantined_events(landed({}, *refused))
@@ -189,12 +209,36 @@ def test_every_landed_row_is_accounted_for_by_file_and_day() -> None:
     ]
 
 
+def test_rows_left_out_on_purpose_are_counted_by_type_and_not_set_aside() -> None:
+    kinds = [f"kind {number:02}" for number in range(TYPES_NAMED + 2)]
+    many = [{"event_id": kind, "reason": IGNORED, "event_name": kind} for kind in (*kinds, kinds[3])]
+    everything = landed(
+        {"event_id": "e"},
+        {"event_id": "f", "reason": "too_old"},
+        {"event_id": "g", "reason": IGNORED, "event_name": "ping", "landing_file": "b.csv"},
+        *many,
+    )
+    names = ("landing_file", "personal_columns", "unused_columns", "found_columns")
+    files = nw.from_native(pl.LazyFrame(schema=dict.fromkeys(names, pl.String)))
+    frame = accept.reconciliation(everything, accept.accepted(everything), files)
+    listed = ", ".join(["kind 03 2", *(f"{kind} 1" for kind in kinds[:10] if kind != "kind 03")])
+    assert rows(frame, "landing_file", "landed_count", "accepted_count", "duplicate_count", "quarantined_count") == [
+        ("a.csv", 15, 1, 0, 1),
+        ("b.csv", 1, 0, 0, 0),
+    ]
+    assert rows(frame, "landing_file", "ignored_count", "ignored_types") == [
+        ("a.csv", 13, listed),
+        ("b.csv", 1, "ping 1"),
+    ]
+    assert rows(accept.quarantined_events(everything), "reason") == [("too_old",)]
+
+
 def test_values_that_cannot_be_read_are_counted_by_file_and_column() -> None:
     both = "dwell_seconds is_spam"
     everything = landed(
         {"event_id": "a", "landing_file": "a.csv", "unreadable": both},
         {"event_id": "b", "landing_file": "a.csv", "unreadable": "dwell_seconds"},
-        {"event_id": "c", "landing_file": "a.csv"},
+        {"event_id": "c", "landing_file": "a.csv", "redacted": "known_user_id city"},
         {"event_id": "d", "landing_file": "b.csv", "unreadable": "recent_pages_viewed", "reason": "future_ts"},
         {"event_id": "e", "landing_file": "c.csv"},
     )
@@ -205,4 +249,9 @@ def test_values_that_cannot_be_read_are_counted_by_file_and_column() -> None:
         ("a.csv", 3, 2, "is_spam 1, dwell_seconds 2"),
         ("b.csv", 1, 1, "recent_pages_viewed 1"),
         ("c.csv", 1, 0, None),
+    ]
+    assert rows(frame, "landing_file", "redacted_count", "redacted_values") == [
+        ("a.csv", 1, "known_user_id 1, city 1"),
+        ("b.csv", 0, None),
+        ("c.csv", 0, None),
     ]

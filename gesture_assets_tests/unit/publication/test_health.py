@@ -75,7 +75,7 @@ def test_a_missed_night_lowers_reliability_for_every_table(ask: Ask) -> None:
 
 
 def test_a_day_on_which_nothing_landed_is_no_missed_night(ask: Ask) -> None:
-    landed = "insert into landing_days select 'h', unnest([date '{}', date '{}']), 1"
+    landed = "insert into landing_days select 'h', unnest([date '{}', date '{}']), 1, 0"
     first = landed.format(DAY, DAY + timedelta(days=2))
     found = ask(RELIABLE + "table_name = 'rule_scores'", now=NIGHT + timedelta(days=1, hours=5), first=first)
     assert found[0] == (30, 1, 1, True, None)

@@ -68,6 +68,18 @@ def test_a_row_is_an_event_once_its_source_is_mended(open_session: Callable, set
         assert again(session, settings) == [Replay(D9, "native/a.csv", "unknown_event_type", 2, 1, (D9,))]
 
 
+def test_a_row_of_a_type_that_is_left_out_by_now_is_set_aside_no_more(
+    open_session: Callable, settings: Settings
+) -> None:
+    land(settings, *KINDS)
+    settings.user_sources.mkdir(parents=True)
+    shipped = (SHIPPED / "native.toml").read_text()
+    (settings.user_sources / "native.toml").write_text(f'ignore = ["sgnup"]\n{shipped}')
+    with open_session(D9) as session:
+        set_aside(session, 2, 3, 4)
+        assert again(session, settings) == [Replay(D9, "native/a.csv", "unknown_event_type", 2, 1, (D9,))]
+
+
 @pytest.mark.parametrize("change", ["gone", "empty", "a copy"])
 def test_rows_of_which_nothing_is_loaded_any_more_are_not_read_again(
     open_session: Callable, settings: Settings, change: str
@@ -131,10 +143,10 @@ def test_rows_are_listed_by_day_file_and_reason_and_shown_where_they_stand(open_
         )
         file = "native/a.csv"
         assert quarantine.summary(con, D9) == [
-            (D9, "native", file, "missing_user_id", 1, 0.125),
-            (D9, "native", file, "unknown_event_type", 2, 0.25),
+            (D9, "live", "native", file, "missing_user_id", 1, 0.125),
+            (D9, "live", "native", file, "unknown_event_type", 2, 0.25),
         ]
         assert quarantine.summary(con, D8) == []
         found = quarantine.rows(con, day=None, reason="unknown_event_type", file=file, limit=1)
-        assert found == [(D9, f"{file}:2", "unknown_event_type", "every_event_type_is_known", "***")]
+        assert found == [(D9, "live", f"{file}:2", "unknown_event_type", "every_event_type_is_known", "***")]
         assert quarantine.rows(con, day=D8, reason=None, file=None, limit=9) == []

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import sqlite3
+import traceback
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 
 from gesture_assets.errors import SourceError
 from gesture_assets.settings import Settings
-from gesture_assets.sources.crm import canonical_crm, crm_url, odd_values, read_crm
+from gesture_assets.sources.crm import canonical_crm, crm_url, odd_values, read_crm, shown_url
 from gesture_assets.subscribers.tables import CRM_TABLES
 
 KEY = "a key for tests only"
@@ -413,3 +414,20 @@ def test_products_outside_their_range_and_dates_of_another_form_are_counted(
     content = read_crm(url_of(write_crm([ANN, BOB], [(1, "tea")], [sold, (8, "2026-03-01", "", "", "", 5)])))
     odd = odd_values(connection, content, (1, 100))
     assert odd == {"Subscribers": (None, 0), "Tags": (None, None), "Transactions": expected}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://reader:s3cret%2Fword@127.0.0.1:1/crm",
+        "postgresql+psycopg://127.0.0.1:1/crm?user=reader&password=s3cret%2Fword",
+        "mssql+pyodbc:///?odbc_connect=DRIVER%3Dx%3BPWD%3Ds3cret%2Fword",
+        "nothing like a URL with s3cret/word",
+        "unknown://reader:s3cret%2Fword@host/crm",
+    ],
+)
+def test_no_error_about_a_crm_shows_its_password(url: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        read_crm(url)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+    assert "s3cret" not in shown_url(url)

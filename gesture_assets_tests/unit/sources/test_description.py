@@ -10,6 +10,7 @@ from gesture_assets.sources.description import (
     FLAG_COLUMNS,
     INTEGER_COLUMNS,
     NUMBER_COLUMNS,
+    SHIPPED,
     description_of,
     load_descriptions,
     parse_description,
@@ -22,7 +23,7 @@ COLUMNS = '[columns]\nuser_id = ["user"]\nevent_type = ["type"]\nevent_at = ["at
 
 def test_the_shipped_descriptions_load(tmp_path: Path) -> None:
     descriptions = load_descriptions(tmp_path)
-    assert list(descriptions) == ["native", "scoring_csv", "segment", "shop_clickstream"]
+    assert {"native", "scoring_csv", "segment", "shop_clickstream", "ga4", "posthog"} <= set(descriptions)
     for name, description in descriptions.items():
         assert description.name == name
         assert description.description
@@ -48,7 +49,7 @@ def test_a_mark_of_byte_order_is_no_part_of_a_description(tmp_path: Path) -> Non
 
 
 def test_a_folder_that_is_missing_leaves_the_shipped_ones(tmp_path: Path) -> None:
-    assert len(load_descriptions(tmp_path / "absent")) == 4
+    assert len(load_descriptions(tmp_path / "absent")) == len(list(SHIPPED.glob("*.toml")))
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,13 @@ def test_a_folder_that_is_missing_leaves_the_shipped_ones(tmp_path: Path) -> Non
         (COLUMNS.replace('event_at = ["at"]\n', ""), "nothing is mapped to event_at"),
         (COLUMNS.replace('event_type = ["type"]\n', ""), "nothing is mapped to event_type"),
         (COLUMNS.replace('user_id = ["user"]\n', ""), "nothing is mapped to user_id or anonymous_id"),
+        ('ignore = ["Home"]\n' + COLUMNS + '[event_types]\nhome = "page_view"\n', "'Home' is mapped and ignored"),
+        ('ignore = ["search"]\n' + COLUMNS, "'search' is mapped and ignored"),
+        (COLUMNS + '[[conditions]]\nevent_type = "levitation"\nwhere = {a = "b"}\n', "unknown event type 'levitation'"),
+        (COLUMNS + '[[conditions]]\nevent_type = "search"\nwhere = {}\n', "where"),
+        (COLUMNS + '[links]\ntypes = ["identify"]\n', "links need columns of both"),
+        (COLUMNS + '[values.user_id]\na = "b"\n', "values of 'user_id' are kept"),
+        (COLUMNS + '[values.device]\nwatch = "wrist"\n', "unknown device 'wrist'"),
         ("[columns\n", "at line 1"),
         ("", "columns"),
         ('name = "other"\n' + COLUMNS, "name"),
@@ -95,7 +103,7 @@ def test_a_constant_may_stand_for_a_column() -> None:
 
 
 def test_an_unknown_folder_is_told_how_to_be_described(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"(?s)'hubspot' is not known.*native, scoring_csv.*hubspot\.toml"):
+    with pytest.raises(ConfigError, match=r"(?s)'hubspot' is not known.*native, posthog.*hubspot\.toml"):
         description_of("hubspot", load_descriptions(tmp_path), tmp_path)
 
 

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from gesture_assets.errors import ConfigError, SourceError
-from gesture_assets.events.tables import REASONS
+from gesture_assets.events.tables import IGNORED, REASONS
 from gesture_assets.sources.description import SourceDescription, load_descriptions
 from gesture_assets.sources.landing import LandingFile, OpenFile, find_files, open_file
 
@@ -1427,7 +1427,7 @@ def test_a_format_that_the_description_rules_out_is_refused(landing: Landing) ->
 
 def test_a_folder_without_description_is_refused_and_the_known_ones_are_listed(landing: Landing) -> None:
     landing.write("hubspot/a.csv", HEADER)
-    with pytest.raises(ConfigError, match=r"(?s)'hubspot'.*native, scoring_csv, segment, shop_clickstream"):
+    with pytest.raises(ConfigError, match=r"(?s)'hubspot'.*native, posthog, rudderstack, scoring_csv, segment"):
         landing.files()
 
 
@@ -1450,3 +1450,134 @@ def test_a_repeated_header_of_parquet_is_refused_or_read_as_one(landing: Landing
     )
     with pytest.raises(SourceError, match="more than once"):
         landing.rows("native/a.parquet")
+
+
+# ---- types that are left out on purpose ----
+
+
+def test_a_type_that_is_left_out_is_counted_whoever_it_is_of_and_nothing_of_it_is_kept(landing: Landing) -> None:
+    source = described("shop", ignore=("Page_Ping", "unstruct"))
+    rows = landing.rows(
+        "shop/a.csv",
+        "id,user,type,at\n"
+        "e1,u,page_view,2026-03-09T10:00:00Z\n"
+        "e2,u,page_ping,2026-03-09T10:00:00Z\n"
+        "e3,,PAGE_PING,2026-03-09T10:00:00Z\n"
+        "e4,u,unstruct,2026-09-01T10:00:00Z\n"
+        "e5,u,unstuct,2026-03-09T10:00:00Z\n"
+        "e6,u,unstruct\n",
+        source,
+    )
+    assert [(row["reason"], row["event_name"], row["masked_row"] is None) for row in rows] == [
+        (None, "page_view", True),
+        (IGNORED, "page_ping", True),
+        (IGNORED, "page_ping", True),
+        (IGNORED, "unstruct", True),
+        ("unknown_event_type", "unstuct", False),
+        ("unreadable_row", None, False),
+    ]
+    days = [str(row["filing_day"]) for row in rows[:4]]
+    assert days == ["2026-03-09", "2026-03-09", "2026-03-09", "None"], "nothing is filed ahead of its arrival"
+
+
+def test_the_name_of_an_unknown_type_shows_no_address(landing: Landing) -> None:
+    row = landing.row(HEADER, f"e1,u,sent to Ada@Example.com,{GOOD}")
+    assert (row["reason"], row["event_name"]) == ("unknown_event_type", "sent to ***")
+
+
+# ---- types, values and ids that more than a name tells ----
+
+
+def test_the_first_condition_that_fits_says_what_an_event_is(landing: Landing) -> None:
+    source = described(
+        "shop",
+        conditions=(
+            {"event_type": "ignore", "where": {"page": "/health"}},
+            {"event_type": "pricing_page_view", "where": {"type": "view", "page": ("/pri*", "/100%_*")}},
+        ),
+        event_types={"view": "page_view", "buy": "purchase"},
+    )
+    pages = ("/Pricing/teams", "/health", "/1000 offers", "/100%_off", "", "/pricing")
+    rows = "".join(
+        f"e{n},u,{'buy' if n == 5 else 'View'},2026-03-09T10:00:00Z,{page}\n" for n, page in enumerate(pages)
+    )
+    found = landing.rows("shop/a.csv", "id,user,type,at,page\n" + rows, source)
+    assert [(row["event_type"], row["event_name"], row["reason"]) for row in found] == [
+        ("pricing_page_view", "view", None),
+        (None, "view", IGNORED),
+        ("page_view", "view", None),
+        ("pricing_page_view", "view", None),
+        ("page_view", "view", None),
+        ("purchase", "buy", None),
+    ]
+
+
+def test_a_description_translates_values_and_names_of_countries(landing: Landing) -> None:
+    columns = {**described().columns, "device": ("d",), "country": ("c",), "channel": ("ch",), "campaign": ("k",)}
+    values = {"device": {"Kiosk": "desktop"}, "channel": {"AdWords": "paid search"}, "country": {"Holland": "NL"}}
+    source = described("shop", columns=columns, values=values, has_country_names=True)
+    head = "id,user,type,at,d,c,ch,k\n"
+    (one, two) = landing.rows(
+        "shop/a.csv",
+        head
+        + "e1,u,page_view,2026-03-09,KIOSK,holland,adwords,Spring\n"
+        + "e2,u,page_view,2026-03-09,Phone,South Korea,Mail,\n",
+        source,
+    )
+    names = ("device", "country", "channel", "campaign")
+    assert [one[name] for name in names] == ["desktop", "NL", "paid search", "spring"]
+    assert [two[name] for name in names] == ["mobile", "KR", "mail", None]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_a_path_goes_into_json_wherever_it_stands(landing: Landing, form: str) -> None:
+    columns = {
+        "user_id": ("who.$id",),
+        "event_type": ("type",),
+        "event_at": ("at",),
+        "city": ("more[key=the city].value", "who.town"),
+    }
+    source = described("shop", columns=columns)
+    rows = [
+        {
+            "who": {"$id": "u1", "town": "Bath"},
+            "more": [{"key": "x", "value": "no"}, {"key": "the city", "value": "Ulm"}],
+        },
+        {"who": {"$id": "u2", "town": "Bath"}, "more": [{"key": "x", "value": "no"}]},
+    ]
+    rows = [{"type": "page_view", "at": "2026-03-09 10:00:00", **row} for row in rows]
+    path = landing.write(f"shop/a.{form}", "\n".join(map(json.dumps, rows)))
+    if form != "jsonl":
+        lines = path.with_suffix(".txt")
+        path.rename(lines)
+        held = "* replace (to_json(who)::varchar as who, to_json(more)::varchar as more)" if form == "csv" else "*"
+        read = f"read_json('{lines}', format = 'newline_delimited')"
+        option = "format csv, header" if form == "csv" else "format parquet"
+        landing.connection.execute(f"copy (select {held} from {read}) to '{path}' ({option})")
+        lines.unlink()
+    opened = landing.open(f"shop/a.{form}", None, source)
+    assert opened.unused_columns == ()
+    found = landing.connection.execute(f"select user_id, city, reason from {opened.sql} order by 1").fetchall()
+    assert found == [("u1", "Ulm", None), ("u2", "Bath", None)]
+
+
+def test_a_call_that_says_who_a_visitor_is_is_no_event_and_a_shared_id_names_nobody_yet(landing: Landing) -> None:
+    columns = {**described().columns, "anonymous_id": ("device",)}
+    links = {"types": ("hello",), "anonymous_id": ("before",)}
+    source = described("shop", columns=columns, links=links, has_shared_ids=True)
+    rows = landing.rows(
+        "shop/a.csv",
+        "id,user,type,at,device,before\n"
+        "e1,d1,page_view,2026-03-09,d1,\n"
+        "e2,visitor:d1,page_view,2026-03-09,d1,\n"
+        "e3,u1,hello,2026-03-09,d9,d1\n"
+        "e4,u1,page_view,2026-03-09,d9,d1\n",
+        source,
+    )
+    assert [(row["user_id"], row["known_user_id"], row["anonymous_id"], row["is_link"]) for row in rows] == [
+        ("anon:d1", None, "d1", False),
+        ("anon:d1", None, "d1", False),
+        ("u1", "u1", "d1", True),
+        ("u1", "u1", "d9", False),
+    ]
+    assert [row["reason"] for row in rows] == [None, None, IGNORED, None]

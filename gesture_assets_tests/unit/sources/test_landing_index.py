@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from gesture_assets.errors import SourceError
-from gesture_assets.events.tables import LANDING_RECONCILIATION
+from gesture_assets.events.tables import IGNORED, LANDING_RECONCILIATION
 from gesture_assets.frames import to_polars
 from gesture_assets.settings import Settings
 from gesture_assets.sources.description import SHIPPED, load_descriptions
@@ -86,6 +86,31 @@ def test_a_file_dropped_twice_is_loaded_once(landing: Landing) -> None:
     assert landing.copies() == {"native/a.csv": None, "native/b.csv": "native/a.csv"}
     assert landing.load(D9) == [(D9, "e1", None)]
     assert landing.days() == {D9: 1}
+
+
+def test_a_day_of_nothing_but_rows_left_out_is_none_on_which_something_landed(
+    landing: Landing, settings: Settings
+) -> None:
+    settings.user_sources.mkdir(parents=True, exist_ok=True)
+    shipped = (SHIPPED / "native.toml").read_text()
+    (settings.user_sources / "native.toml").write_text(f'ignore = ["ping"]\n{shipped}')
+    path = landing.drop("a.csv", "e1 2026-03-08")
+    pings = [f"p{n},ada,ping,{when}" for n, when in enumerate(("2026-03-07", "2026-03-07", "2026-03-09", "never"))]
+    path.write_text(path.read_text() + "\n".join(pings) + "\n")
+    landing.refresh()
+    assert landing.index.landed_days().keys() == landing.session.landed_days() == {D8}
+    assert landing.days() == {D7: 2, D8: 2, D9: 1}, "what has no time is filed with what is wanted"
+    assert landing.load(D7, D8, D9) == [
+        (D7, "p0", IGNORED),
+        (D7, "p1", IGNORED),
+        (D8, "e1", None),
+        (D8, "p3", IGNORED),
+        (D9, "p2", IGNORED),
+    ]
+    only_pings = path.with_name("b.csv")
+    only_pings.write_text(HEADER + "p9,ada,ping,never\n")
+    landing.refresh()
+    assert landing.index.landed_days().keys() == {D8}
 
 
 def test_a_file_that_was_only_touched_is_not_read_again(landing: Landing) -> None:

@@ -2,11 +2,13 @@
 
 import hashlib
 import hmac
+import re
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from gesture_assets.errors import ConfigError
 from gesture_assets.settings import load_settings
 from gesture_assets.sources.personal import (
     build_word,
@@ -16,7 +18,7 @@ from gesture_assets.sources.personal import (
     normal_email_sql,
     pseudonym_key,
 )
-from gesture_assets.vocabulary.personal_data import masked_sql, without_keys
+from gesture_assets.vocabulary.personal_data import hide_keys, holds_number_sql, masked_sql, without_keys
 
 
 def engine(expression: str) -> str:
@@ -29,6 +31,47 @@ def test_a_key_is_made_once_and_only_its_owner_may_read_it(data_dir: Path) -> No
     assert len(bytes.fromhex(key)) == 32
     assert pseudonym_key(settings) == key
     assert (data_dir / "new" / "pseudonym.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_folder_that_a_key_is_made_in_is_its_owner_s_and_a_key_that_others_may_read_is_closed(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir(mode=0o755)
+    settings = load_settings({"GESTURE_DATA_DIR": str(folder)})
+    key = pseudonym_key(settings)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in folder.iterdir()] == ["pseudonym.key"], "nothing else is left behind"
+    (folder / "pseudonym.key").chmod(0o644)
+    assert pseudonym_key(settings) == key
+    assert (folder / "pseudonym.key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfe"])
+def test_a_key_file_without_a_key_is_refused_and_left_as_it_is(data_dir: Path, content: bytes) -> None:
+    path = data_dir / "pseudonym.key"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"(?s)pseudonyms.*found: (an empty file|no text).*next: restore"):
+        pseudonym_key(load_settings({"GESTURE_DATA_DIR": str(data_dir)}))
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_key_of_ones_own_is_refused(data_dir: Path, value: str) -> None:
+    settings = load_settings({"GESTURE_DATA_DIR": str(data_dir), "GESTURE_PSEUDONYM_KEY": value})
+    with pytest.raises(ConfigError, match=r"(?s)GESTURE_PSEUDONYM_KEY.*an empty value.*next: unset"):
+        pseudonym_key(settings)
+
+
+def test_an_error_of_the_engine_shows_no_digits_of_the_key() -> None:
+    with pytest.raises(duckdb.Error, match="6363636") as caught:  # the engine quotes its statement
+        duckdb.sql(f"select {keyed_hash_sql('email', 'a key')} from two names too many")
+    failure = RuntimeError("a night failed")
+    failure.__cause__ = caught.value
+    hide_keys(failure)
+    assert "two names" in str(caught.value)
+    assert not re.search("[0-9a-f]{16}", str(caught.value))
 
 
 def test_a_key_of_ones_own_is_used_and_not_kept(data_dir: Path) -> None:
@@ -65,4 +108,59 @@ def test_addresses_are_masked_in_texts_and_personal_fields_in_json() -> None:
 
 def test_headers_are_known_in_any_case_and_spelling() -> None:
     assert all(map(is_personal, ("E-Mail", " first name ", "IP_Address", "context.traits.email")))
-    assert not any(map(is_personal, ("page", "country", "email_count")))
+    assert all(map(is_personal, ("phone2", "billing_phone", "Vorname", "MSISDN", "customer.email")))
+    assert not any(map(is_personal, ("page", "country", "email_count", "product_name", "hotel", "headphone")))
+
+
+NUMBERS = (
+    "+49 151 23456789",
+    "+4915123456789",
+    "call +1 (555) 010-9999",
+    "(030) 1234567",
+    "0151 23456789",
+    "030/1234567",
+    "tel=49151234567",
+    '{"phone":"4915123456789"}',
+    "https://x.example/?p=%2B4915123456789&a=1",
+    "DE89370400440532013000",
+    "de89 3704 0044 0532 0130 00 is mine",
+    "GB82 WEST 1234 5698 7654 32",
+    "AT61 1904 3002 3457 3201 call me",
+    "nl91abna0417164300",
+    "?iban=DE89%203704%200044%200532%200130%2000",
+)
+ORDINARY = (
+    "DE89370400440532013001",  # check figures that do not fit
+    "123456789012",
+    "12345678901234567890",
+    "550e8400-e29b-41d4-a716-446655440000",
+    "d41d8cd98f00b204e9800998ecf8427e",
+    "2026-03-09T10:00:00+01:00",
+    "ORD-2026-0012345",
+    "123-4567890-1234567",
+    "GA1.2.123456789.1773050400",
+    "1.2E+16123456",
+    "iphone+12345678",
+    "https://shop.example/p/123456789?utm_id=20260309",
+    "telephone",
+)
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_numbers_of_phones_and_accounts_are_known_and_masked_wherever_they_stand(text: str) -> None:
+    assert engine(holds_number_sql(f"'{text}'"))
+    masked = engine(masked_sql(f"'{text}'"))
+    assert "***" in masked
+    assert not any(part in masked for part in ("23456", "010-99", "1234567", "0532", "5698", "3457", "0417", "151234"))
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_figures_alone_hashes_times_and_orders_are_no_numbers_of_people(text: str) -> None:
+    assert not engine(holds_number_sql(f"'{text}'"))
+
+
+def test_none_of_many_hashes_is_taken_for_an_account() -> None:
+    found = (
+        f"select count(*) from (select md5(n::varchar) as v from range(20000) as t(n)) where {holds_number_sql('v')}"
+    )
+    assert engine(f"({found})") == 0

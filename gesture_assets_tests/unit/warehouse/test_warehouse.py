@@ -77,7 +77,7 @@ def verdicts(session: Session, table: str = "shoes") -> list[tuple]:
 
 def land(session: Session, *days: date) -> None:
     for day in days:
-        session.connection.execute("insert into warehouse.main.landing_days values ('h', ?, 1)", [day])
+        session.connection.execute("insert into warehouse.main.landing_days values ('h', ?, 1, 0)", [day])
 
 
 GOOD = [(D9, "left", 42), (D9, "right", 43)]

@@ -1,0 +1,43 @@
+"""Paths into a value of JSON: nested fields, and the entry of a list that one of its fields tells.
+
+Belongs here: the SQL that follows a path. Does not belong here: which paths a source has (`description.py`), what a
+value means (`canonical.py`).
+"""
+
+import re
+
+from gesture_assets.vocabulary.sql import literal
+
+PLAIN = re.compile(r"[A-Za-z_]\w*(\[\d+\])?(\.[A-Za-z_]\w*(\[\d+\])?)*")
+CHOSEN = re.compile(r"(?P<name>[^\[\]]+)\[(?P<field>[^=\]]+)=(?P<value>[^\]]*)\]")
+
+
+def path_sql(document: str, path: str) -> str:
+    """The text at `path` of the SQL expression `document`, which is JSON; null where there is none."""
+    if PLAIN.fullmatch(path):
+        return f"json_extract_string({document}, {literal('$.' + path)})"
+    steps: list[str] = []
+    for step in path.split("."):
+        chosen = CHOSEN.fullmatch(step)
+        if chosen is None:
+            steps.append(_quoted(step))
+            continue
+        entries = f"json_extract({document}, {literal('$' + ''.join([*steps, _quoted(chosen['name'])]) + '[*]')})"
+        field = f"json_extract_string(entry, {literal('$' + _quoted(chosen['field']))})"
+        document, steps = f"list_filter({entries}, lambda entry: {field} = {literal(chosen['value'])})[1]", []
+    return f"json_extract_string({document}, {literal('$' + ''.join(steps))})"
+
+
+def column_of(path: str) -> str:
+    """The column that `path` begins in."""
+    return path.split(".", 1)[0].split("[", 1)[0]
+
+
+def rest_of(path: str) -> str:
+    """`path` below its column; of a list that is the column itself, the choice stays."""
+    column = column_of(path)
+    return path[len(column) :].removeprefix(".")
+
+
+def _quoted(name: str) -> str:
+    return '."' + name.replace('"', "") + '"'

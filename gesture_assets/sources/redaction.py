@@ -1,0 +1,78 @@
+"""Values that may say who somebody is, in columns that are kept: ids are hashed, all others are left out, and counted.
+
+Belongs here: looking for them in rows that were read, once a value, and hiding them. Does not belong here: what they
+look like (`vocabulary/personal_data.py`), columns that are never kept (`personal.py`), the gate behind
+(`events/tables.py`).
+"""
+
+import duckdb
+
+from gesture_assets.sources.personal import keyed_hash_sql
+from gesture_assets.vocabulary.personal_data import (
+    holds_address_sql,
+    holds_number_sql,
+    masked_sql,
+    may_be_number_sql,
+    may_be_personal_sql,
+)
+
+IDS = ("event_id", "known_user_id", "anonymous_id", "source_session_id")
+KEPT = (
+    *IDS,
+    "city",
+    "gender",
+    "channel",
+    "campaign",
+    "campaign_source",
+    "campaign_medium",
+    "lifecycle",
+    "properties",
+)
+
+
+def hide_personal_values(connection: duckdb.DuckDBPyConnection, table: str, key: str) -> None:
+    """Hide what may identify a person in the rows of `table`, and name the columns of each such row in `redacted`.
+
+    An id becomes a hash with `key`, the same for all ways to write a number; of `properties` only the value goes.
+    """
+    # What is looked for is dear even to prepare, and nearly always there is nothing that may be it.
+    signs = " union all ".join(f"select '{name}' where exists {_with_signs(table, name)}" for name in KEPT)
+    names = [name for (name,) in connection.execute(signs).fetchall()]
+    if not names:
+        return
+    found = "found_" + table.rsplit(".", 1)[-1]
+    looks = " union all ".join(_look(table, name, key) for name in names)
+    connection.execute(f"create or replace temp table {found} as {looks}")
+    names = [name for (name,) in connection.execute(f"select distinct name from {found} order by all").fetchall()]
+    for name in names:
+        connection.execute(
+            f"""update {table} as rows set {name} = shown, redacted = concat_ws(' ', redacted, '{name}')
+            from {found} where name = '{name}' and rows.{name} = value"""
+        )
+    if {"known_user_id", "anonymous_id"} & set(names):
+        connection.execute(
+            f"""update {table} set user_id = coalesce(known_user_id, 'anon:' || anonymous_id)
+            where redacted is not null"""
+        )
+    connection.execute(f"drop table {found}")
+
+
+def _with_signs(table: str, name: str) -> str:
+    """The values of a column that hold a sign of what is looked for; addresses in ids were hashed or refused before."""
+    if name == "event_id":  # nearly all are distinct: telling them apart costs more than looking twice
+        return f"(select {name} as value from {table} where {may_be_number_sql(name)})"
+    sign = may_be_number_sql("value") if name in IDS else may_be_personal_sql("value")
+    return f"(select value from (select distinct {name} as value from {table}) where {sign})"
+
+
+def _look(table: str, name: str, key: str) -> str:
+    """The values of a column that are to be hidden, and what is shown instead."""
+    if name in IDS:
+        spelt = "regexp_replace(regexp_replace(upper(value), '%2B', '+'), '[^0-9A-Z+]|%20', '', 'g')"
+        shown = f"'number:' || left({keyed_hash_sql(spelt, key)}, 32)"
+        is_personal = holds_number_sql("value")
+    else:
+        is_personal = f"({holds_address_sql('value')} or {holds_number_sql('value')})"
+        shown = masked_sql("value") if name == "properties" else "null::varchar"
+    return f"""select '{name}' as name, value, {shown} as shown
+        from (select distinct value from {_with_signs(table, name)}) where {is_personal}"""
