@@ -14,6 +14,7 @@ from gesture_assets_tests.package_source import TREES, walk
 ROOMS = ("warehouse", "contracts", "sources", "publication")
 ELSEWHERE = {
     "cli/console.py": "completes users and days from the published file while a command is typed",
+    "cli/judge.py": "asks the published file whether rules say something of anybody",
     "cli/layout.py": "exports what a query over the published file gives",
     "cli/look.py": "answers questions from the published file",
     "cli/models.py": "asks the published file for its newest day",
