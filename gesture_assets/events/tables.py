@@ -288,7 +288,7 @@ LANDING_RECONCILIATION = Contract(
                 where place <= {TYPES_NAMED} group by all)
             select {PARTITION}, quarantined, wanted as landed, reasons || coalesce('; ' || types, '') as reasons,
                 for_example, replace('gesture quarantine show --date DAY, ' || coalesce(
-                    mended, 'mend or remove the file') || ', then  gesture run --date DAY', 'DAY', {PARTITION}::varchar)
+                    mended, 'mend or remove the file') || ', then  gesture run --date DAY, which reads it again', 'DAY', {PARTITION}::varchar)
                     as next_step
             from (select {PARTITION}, sum(quarantined_count) as quarantined,
                     sum(landed_count - coalesce(ignored_count, 0)) as wanted
