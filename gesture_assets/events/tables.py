@@ -287,8 +287,9 @@ LANDING_RECONCILIATION = Contract(
                         from {{staged}}.quarantined_events where reason = 'unknown_event_type' group by all))
                 where place <= {TYPES_NAMED} group by all)
             select {PARTITION}, quarantined, wanted as landed, reasons || coalesce('; ' || types, '') as reasons,
-                for_example, replace('gesture quarantine show --date DAY, ' || coalesce(
-                    mended, 'mend or remove the file') || ', then  gesture run --date DAY, which reads it again', 'DAY', {PARTITION}::varchar)
+                for_example, replace(
+                    'gesture quarantine show --date DAY, ' || coalesce(mended, 'mend or remove the file')
+                    || ', then  gesture run --date DAY, which reads it again', 'DAY', {PARTITION}::varchar)
                     as next_step
             from (select {PARTITION}, sum(quarantined_count) as quarantined,
                     sum(landed_count - coalesce(ignored_count, 0)) as wanted
