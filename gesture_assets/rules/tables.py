@@ -8,6 +8,8 @@ from gesture_assets.contracts.contract import PARTITION, Column, Contract, betwe
 from gesture_assets.contracts.shared import AS_OF, SCORING, USER
 
 TIE_TOLERANCE = 0.95
+# How far an edit of the rules may move people without being asked about; a model's budget is the same (`churn.py`).
+MOST_MOVED, LEAST_CORRELATION = 0.2, 0.8
 
 
 RULE_SETS = Contract(
@@ -93,6 +95,29 @@ RULE_SCORES = Contract(
                 select {PARTITION}, score, count(*) / sum(count(*)) over (partition by {PARTITION}) as share
                 from {{batch}} group by {PARTITION}, score) group by all having max(share) > {TIE_TOLERANCE}""",
             recovery="gesture rules lint, and look at the features that the rules use",
+        ),
+        no_rows(
+            "new_rules_leave_most_people_where_they_were",
+            f"""with changed as (
+                select staged.{PARTITION} from {{staged}}.rule_sets as staged
+                join {{live}}.rule_sets as before on before.{PARTITION} = staged.{PARTITION} - 1
+                where before.rule_set_version <> staged.rule_set_version
+                    and before.{PARTITION} not in (select {PARTITION} from {{days}})
+            ),
+            pairs as (
+                select batch.{PARTITION}, batch.band is distinct from before.band as is_moved,
+                    rank() over (partition by batch.{PARTITION} order by batch.score) as place,
+                    rank() over (partition by batch.{PARTITION} order by before.score) as place_before
+                from {{batch}} as batch semi join changed using ({PARTITION})
+                join {{live}}.rule_scores as before
+                    on before.user_id = batch.user_id and before.{PARTITION} = batch.{PARTITION} - 1
+                where batch.score is not null and before.score is not null
+            )
+            select {PARTITION}, count(*) as users, avg(is_moved::int) as moved, corr(place, place_before) as correlation
+            from pairs group by {PARTITION} having avg(is_moved::int) > {MOST_MOVED}
+                or coalesce(corr(place, place_before), 1) < {LEAST_CORRELATION}""",
+            recovery="the new rules are held, for people act on bands and ranks; where it is meant:  "
+            'gesture run --date DAY --force --reason "why"',
         ),
     ),
 )

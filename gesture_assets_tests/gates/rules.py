@@ -40,6 +40,11 @@ FAULTS: dict[str, Faults] = {
         "every_score_is_its_points_within_1_to_100": first_row("points = 61"),
         KEPT: first_row("rule_set_version = 'rother'"),
         EVERYBODY: Fault("delete from {table} where user_id = 'cyd'"),
+        "new_rules_leave_most_people_where_they_were": Fault(
+            "insert into warehouse.main.rule_sets select * replace (as_of_date - 1 as as_of_date, 'before' as "
+            "rule_set_version) from warehouse.main.rule_sets; "
+            "update warehouse.main.rule_scores set band = 'of before'"
+        ),
         "scores_are_not_all_alike": change("score = 40, points = 40"),
         NO_ROWS: noticed_also_by(EVERYBODY),
         STRAY: noticed_also_by(EVERYBODY, KEPT),
