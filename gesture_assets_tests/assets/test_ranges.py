@@ -194,7 +194,7 @@ def test_good_days_of_a_range_are_live_and_materialised_and_the_bad_one_is_neith
     metadata = {name: value.value for name, value in check.metadata.items()}
     assert metadata["found"] == 1
     assert "missing_user_id 1" in metadata["sample"]
-    assert "rejected.quarantined_events" in metadata["recovery"]
+    assert "gesture quarantine show --date DAY" in metadata["recovery"]
 
 
 def test_each_day_of_a_range_is_told_with_its_own_rows_and_a_quiet_one_with_none(data_dir: Path) -> None:

@@ -21,7 +21,8 @@ ASKED_ONLY = {
     ("activity_to_date",): ("daily_activity",),
     ("user_features",): ("activity_to_date", "crm_snapshot", "quarantined_subscribers"),
     ("rule_scores", "rule_contributions"): ("daily_activity", "identity_links"),  # rules with a daily cap read them
-    ("top_users",): ("rule_contributions",),
+    ("score_reasons",): ("rule_contributions",),
+    ("top_users",): ("rule_sets",),  # its check looks at them
     ("drift_reports", "event_mix_drift", "feature_profiles", "feature_statistics"): (
         "identity_links",
         "model_scores",
