@@ -8,7 +8,7 @@ from gesture_assets.contracts.contract import PARTITION, Column, Contract, betwe
 from gesture_assets.contracts.shared import AS_OF, SCORING, USER
 
 TIE_TOLERANCE = 0.95
-# How far an edit of the rules may move people without being asked about; a model's budget is the same (`churn.py`).
+# How far an edit of the rules may move people without being asked about; as much as a model (`models/churn.py`).
 MOST_MOVED, LEAST_CORRELATION = 0.2, 0.8
 
 
