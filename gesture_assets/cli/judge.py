@@ -79,6 +79,24 @@ def rules_lint(
         raise typer.Exit(1)
 
 
+def rules_approve(
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")],
+    name: Annotated[str | None, typer.Argument(help="Rule set; default: the one that scores.")] = None,
+) -> None:
+    """Let rules score that move many people to another band, or turn their order over."""
+    from gesture_assets.cli.run import note
+    from gesture_assets.features.feature_registry import feature_registry
+    from gesture_assets.nights.rules import rule_set_name
+    from gesture_assets.rules.rule_set import load_rule_set
+    from gesture_assets.rules.tables import APPROVED
+
+    settings = settings_as_far_as_usable()
+    names = [feature.name for feature in feature_registry(settings.tags)]
+    rule_set = load_rule_set(name or rule_set_name(settings), user_folder=settings.user_rules, features=names)
+    note(settings, action=APPROVED, what=rule_set.version, reason=reason)
+    print(f"{rule_set.name} {rule_set.version} may score. Next:  gesture run")
+
+
 def _never_fires(settings: Settings, rule_set: Any) -> list[str]:
     """What is wrong with rules that say nothing of anybody, on the newest day that they scored."""
     from gesture_assets.rules.rule_set import shipped_rule_sets

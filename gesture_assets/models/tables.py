@@ -72,7 +72,7 @@ TRAINING_SET = Contract(
             f"""select {PARTITION}, max(feature_date) filter (split = 'train') as last_trained,
                 min(feature_date) filter (split <> 'train') as first_tested,
                 count(distinct feature_date) filter (split = 'test') as test_days
-            from {{batch}} group by all having last_trained >= first_tested or test_days <> 1""",
+            from {{batch}} group by all having last_trained >= first_tested or test_days > 1""",
             recovery="this is a defect of models/splits.py",
         ),
         no_rows(

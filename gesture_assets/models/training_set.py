@@ -35,6 +35,7 @@ def training_days(
     Mature is a day whose horizon was over by the end of `known_until`. Raises `TrainingRefused` below `at_least` days,
     with the command that builds what is missing.
     """
+    live_days = sorted(set(live_days))
     newest = known_until - timedelta(days=horizon)
     chosen: list[date] = []
     live = sorted({day for day in live_days if day <= newest}, reverse=True)
@@ -43,13 +44,17 @@ def training_days(
             chosen.append(day)
     if len(chosen) < at_least:
         first = newest - timedelta(days=apart * (at_least - 1))
+        earliest = min(live_days, default=known_until)
+        enough = earliest + timedelta(days=apart * (at_least - 1) + horizon)
         raise TrainingRefused(
             f"There are too few days to learn from, as known by the end of {known_until}.",
             expected=f"{at_least} days with features, {apart} or more apart, up to {newest} (outcomes take {horizon})",
             found=listing(chosen),
             where=f"user_features, {len(live)} days up to {newest}",
             next_step=f"gesture run --from {first} --to {newest}  (events of {first} and before must have landed), "
-            "or train on a later day",
+            "or train on a later day"
+            if earliest <= first
+            else f"gesture train --date {enough}, when that day is live: the history begins on {earliest}",
         )
     return tuple(sorted(chosen))
 

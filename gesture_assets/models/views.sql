@@ -37,6 +37,8 @@ order by rank;
 comment on view analytics.call_list is
 'Whom to call first, the whole list of the newest day: one row per user who can still do what the label means.';
 
+comment on column analytics.call_list.rank is 'Place, from 1.';
+
 create or replace view analytics.left_out_of_call_list as
 select as_of_date, fallback_reason as reason, count(*) as users
 from main.intent_scores as intent where score is not null and fallback_reason in ('already_converted', 'undated_purchase')
@@ -45,6 +47,9 @@ from main.intent_scores as intent where score is not null and fallback_reason in
 group by all order by all;
 comment on view analytics.left_out_of_call_list is
 'One row per day and reason: how many users with a score are not called, because they have done it already.';
+
+comment on column analytics.left_out_of_call_list.reason is 'What they have done: already_converted or undated_purchase.';
+comment on column analytics.left_out_of_call_list.users is 'How many users.';
 
 create or replace view analytics.current_top_users as
 select * from main.top_users where as_of_date = (select max(as_of_date) from main.intent_scores) order by rank;

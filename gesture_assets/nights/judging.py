@@ -91,7 +91,7 @@ def judge(shop: Workshop, candidate: Candidate) -> Judgement:
     served = usable_model(night, champion)
     label, groups = test["label"], test["person_id"]
     against_rules = compare(label, _points(test), own, groups=groups)
-    comparison = compare(label, served.probabilities(test), own, groups=groups) if served else against_rules
+    comparison = _beside_champion(candidate.model, served, test) if served else against_rules
     behaved = behaviours(candidate.model, test, event_types=intent_events(shop.taught), segments=SEGMENTS)
     names = input_names(night.settings)
     weights = importance(candidate.model, test, label, names=names)
@@ -126,6 +126,16 @@ def judge(shop: Workshop, candidate: Candidate) -> Judgement:
     differs = versions.largest_difference(night.settings.models, repeated, judgement.figures)
     equals = "equals" if candidate.is_again else "does not equal"
     return replace(judgement, because=f"{because}; {equals} {repeated}, {differs}")
+
+
+def _beside_champion(model: Model, served: Model, judged: pl.DataFrame) -> Comparison:
+    """Both as they serve, on the last day: neither learnt from it, and both may have learnt from its people before.
+
+    Out of fold the candidate would know less of these people than the champion does.
+    """
+    last = judged.filter(pl.col("split") == splits.TEST)
+    both = (one.probabilities(last) for one in (served, model))
+    return compare(last["label"], *both, groups=last["person_id"])
 
 
 def _beside(shop: Workshop, candidate: Candidate) -> tuple[dict[str, Evaluation], Comparison, LearningCurve]:

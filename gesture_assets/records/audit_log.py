@@ -21,7 +21,11 @@ AUDIT_LOG_COLUMNS = (
     ("recorded_at", "TIMESTAMP not null", "When (UTC)."),
     ("who", "VARCHAR not null", "Who: the operating system's name of the user."),
     ("command", "VARCHAR not null", "The command as it was given, or the asset that noted it."),
-    ("action", "VARCHAR not null", "What was done: run, restate, force, publish, roll back, replay, new rule set."),
+    (
+        "action",
+        "VARCHAR not null",
+        "What was done: run, restate, force, publish, roll back, replay, new rule set, approve rules.",
+    ),
     ("object", "VARCHAR not null", "To what: tables, a published file, a rule set."),
     ("first_date", "DATE", "First day concerned."),
     ("last_date", "DATE", "Last day concerned."),

@@ -10,6 +10,7 @@ from gesture_assets.contracts.shared import AS_OF, SCORING, USER
 TIE_TOLERANCE = 0.95
 # How far an edit of the rules may move people without being asked about; as much as a model (`models/churn.py`).
 MOST_MOVED, LEAST_CORRELATION = 0.2, 0.8
+APPROVED = "approve rules"  # what the audit log says of a version that somebody lets do so
 
 
 RULE_SETS = Contract(
@@ -99,25 +100,29 @@ RULE_SCORES = Contract(
         no_rows(
             "new_rules_leave_most_people_where_they_were",
             f"""with changed as (
-                select staged.{PARTITION} from {{staged}}.rule_sets as staged
-                join {{live}}.rule_sets as before on before.{PARTITION} = staged.{PARTITION} - 1
-                where before.rule_set_version <> staged.rule_set_version
-                    and before.{PARTITION} not in (select {PARTITION} from {{days}})
+                select staged.{PARTITION}, max(before.{PARTITION}) as day_before
+                from (from {{staged}}.rule_sets qualify {PARTITION} = min({PARTITION}) over ()) as staged
+                join {{live}}.rule_sets as before on before.{PARTITION} < staged.{PARTITION}
+                where before.{PARTITION} not in (select {PARTITION} from {{days}})
+                group by staged.{PARTITION}, staged.rule_set_version
+                having arg_max(before.rule_set_version, before.{PARTITION}) <> staged.rule_set_version
+                    and staged.rule_set_version not in (
+                        select object from {{live}}.audit_log where action = '{APPROVED}')
             ),
             pairs as (
                 select batch.{PARTITION}, batch.band is distinct from before.band as is_moved,
                     rank() over (partition by batch.{PARTITION} order by batch.score) as place,
                     rank() over (partition by batch.{PARTITION} order by before.score) as place_before
-                from {{batch}} as batch semi join changed using ({PARTITION})
+                from {{batch}} as batch join changed using ({PARTITION})
                 join {{live}}.rule_scores as before
-                    on before.user_id = batch.user_id and before.{PARTITION} = batch.{PARTITION} - 1
+                    on before.user_id = batch.user_id and before.{PARTITION} = changed.day_before
                 where batch.score is not null and before.score is not null
             )
             select {PARTITION}, count(*) as users, avg(is_moved::int) as moved, corr(place, place_before) as correlation
             from pairs group by {PARTITION} having avg(is_moved::int) > {MOST_MOVED}
                 or coalesce(corr(place, place_before), 1) < {LEAST_CORRELATION}""",
             recovery="the new rules are held, for people act on bands and ranks; where it is meant:  "
-            'gesture run --date DAY --force --reason "why"',
+            'gesture rules approve --reason "why", then  gesture run --date DAY',
         ),
     ),
 )

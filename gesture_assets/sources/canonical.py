@@ -22,7 +22,7 @@ from gesture_assets.sources.description import (
 )
 from gesture_assets.sources.ids import fault_sql, id_sql
 from gesture_assets.sources.landing_file import QUARANTINED_TEXT
-from gesture_assets.sources.numbers import finite_sql, number_sql
+from gesture_assets.sources.numbers import finite_sql, number_sql, possible_sql
 from gesture_assets.sources.personal import (
     is_personal,
     keyed_hash_sql,
@@ -190,7 +190,8 @@ class Fields:
         expression = self.expressions.get(name) or "null::varchar"
         # Parquet keeps its types here too.
         parsed = number_sql(self.text(name), self.source)
-        return finite_sql(f"if(typeof({expression}) = 'DOUBLE', try_cast({expression} as double), {parsed})")
+        number = finite_sql(f"if(typeof({expression}) = 'DOUBLE', try_cast({expression} as double), {parsed})")
+        return possible_sql(number, name)
 
     def integer(self, name: str) -> str:
         """The column as a whole number; what has a fraction is none."""

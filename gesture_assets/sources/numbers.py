@@ -8,6 +8,8 @@ from gesture_assets.sources.description import SourceDescription
 from gesture_assets.vocabulary.sql import literal
 
 LARGEST_NUMBER = 1e15  # more seconds, percent or dollars than there are, and whole numbers are exact up to here
+# What a number can be at all; what lies outside is no reading of it. No time at once lasts longer than a year.
+POSSIBLE = {"dwell_seconds": (0, 366 * 86_400), "scroll_depth_pct": (0, 100)}
 # What stands between thousands where the decimal sign is a comma: a point, a space of any width, an apostrophe.
 THOUSANDS = ". \u00a0\u2009\u202f'\u2019"
 
@@ -28,3 +30,11 @@ def finite_sql(number: str) -> str:
     Zero has no sign: of two zeros that are equal, which one is the greatest would depend on the order of rows.
     """
     return f"case when abs({number}) <= {LARGEST_NUMBER} then if({number} = 0, 0::double, {number}) end"
+
+
+def possible_sql(number: str, name: str) -> str:
+    """The SQL expression `number` where the column `name` can have it."""
+    if name not in POSSIBLE:
+        return number
+    low, high = POSSIBLE[name]
+    return f"case when {number} between {low} and {high} then {number} end"

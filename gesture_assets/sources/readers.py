@@ -7,7 +7,8 @@ not belong here: what a column means and what makes a row acceptable (`canonical
 import csv
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +80,9 @@ def _rejects(table: str) -> str:
     return table.rsplit(".", 1)[-1] + "_rejects"
 
 
+MOST_COLUMNS = 4_096  # beyond them the engine takes minutes to bind a query
+
+
 def normal(header: str) -> str:
     """`header` as headers are compared."""
     return header.strip().lstrip("\ufeff").lower()
@@ -92,8 +96,7 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
         raise refusal(file, expected="a header in the first line", found="nothing readable there")
     names = [normal(name) for name in next(csv.reader([header], delimiter=delimiter))]
     names = [name or f"column_{position}" for position, name in enumerate(names)]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise refusal(file, expected="column names that occur once", found=f"{listing(repeated)} more than once")
+    _refuse_headers(file, names)
     own = own_names(names)
     columns = "{" + ", ".join(f"{name}: 'VARCHAR'" for name in own.values()) + "}"
     rejects = _rejects(table)
@@ -170,6 +173,14 @@ def _lacks_lines(
         with file.stream() as stream:
             missing -= count_blank_lines(stream)
     return missing != 0
+
+
+def _refuse_headers(file: LandingFile, names: Sequence[str]) -> None:
+    """Raise `SourceError` for more columns than any export has, and for names that occur twice."""
+    if len(names) > MOST_COLUMNS:
+        raise refusal(file, expected=f"at most {MOST_COLUMNS:,} columns", found=f"{len(names):,} columns")
+    if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise refusal(file, expected="column names that occur once", found=f"{listing(repeated)} more than once")
 
 
 def own_names(headers: Iterable[str]) -> dict[str, str]:
@@ -266,8 +277,7 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> R
     described = connection.execute(f"describe from read_parquet({path})").fetchall()
     names = {row[0]: row[1] for row in described}
     headers = [normal(name) for name in names]
-    if repeated := sorted({name for name in headers if headers.count(name) > 1}):
-        raise refusal(file, expected="column names that occur once", found=f"{listing(repeated)} more than once")
+    _refuse_headers(file, headers)
     zone = file.source.time_zone
     local = "" if zone == "UTC" else f" at time zone {literal(zone)} at time zone 'UTC'"
     # Times become UTC, without a zone they are the source's own.

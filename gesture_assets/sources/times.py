@@ -12,7 +12,7 @@ from gesture_assets.vocabulary.sql import literal
 # What nearly every time looks like, and the engine reads: without a zone, in UTC, with an offset.
 LOCAL = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?"
 IN_UTC = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z| UTC)"
-WITH_OFFSET = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?[+-]\d{2}(:?\d{2})?"
+WITH_OFFSET = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?[+-](?:0\d|1[0-4])(:?\d{2})?"
 EPOCH = r"\d{9,13}(\.\d+)?|\d{15,19}(\.\d+)?"  # 14 figures would be a year from 2286 on: they are a day and a time
 # Any other: parts of the clock may be missing, or the signs between them.
 ANY = (
@@ -20,7 +20,7 @@ ANY = (
     r"(?:[T ]*(\d{1,2})(?::?(\d{2})(?::?(\d{2})(?:[.,](\d+))?)?)?)?\s*([^\d\s].*)?$"
 )
 ZONE = 8  # the group that holds it
-OFFSET = r"^([+-]\d{1,2})(?::?(\d{2}))?$"
+OFFSET = r"^([+-](?:0?\d|1[0-4]))(?::?(\d{2}))?$"  # no zone is farther than 14 hours
 # What a format of strptime ends with, in its own letters, where all its times are of one zone.
 FIXED_ZONE = re.compile(r"(?i)(?:Z|UTC|GMT|UT|([+-]\d{2}):?(\d{2})?)$")
 

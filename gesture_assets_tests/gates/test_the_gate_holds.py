@@ -88,7 +88,7 @@ def test_a_bad_rating_reaches_nothing_until_somebody_opens_the_gate_with_a_reaso
         f"GateClosed: user_features cannot be built for {BAD_DAY}.",
         f"expected: a PASS for validated_subscribers@{BAD_DAY}",
         f"validated_subscribers@{BAD_DAY} FAIL (attempt 1, member_rating_is_between_1_and_5: 1 of 3 values)",
-        "where: data/warehouse.duckdb, table gate_ledger",
+        "warehouse.duckdb, table gate_ledger",
         f"next: mend what rejected.validated_subscribers shows, then  gesture run --date {BAD_DAY}",
     ):
         assert part in failures(alone)

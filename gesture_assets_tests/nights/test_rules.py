@@ -112,3 +112,37 @@ def test_a_range_in_chunks_counts_whom_it_suppressed_over_all_its_days(
     result = run_night("2026-03-09", "2026-03-10", select="+rule_scores")
     assert result.success, failures(result)
     assert result.results["rule_scores"].notes["suppressed"] == "4 (competitor: 2; left the mailing list: 2)"
+
+
+@pytest.mark.slow
+def test_edited_rules_that_turn_people_over_are_held_until_somebody_lets_them_score(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from gesture_assets.cli import app
+
+    land(data_dir)
+    rules = data_dir / "rules" / "views.toml"
+    rules.parent.mkdir()
+    rules.write_text(RULES)
+    monkeypatch.setenv("GESTURE_RULE_SET", "views")
+    first = run_night("2026-03-09")
+    assert first.success, failures(first)
+    # Nothing lands on the tenth: what is compared with is the day that was scored last.
+    later = "event_id,user_id,event_type,event_at,dwell_seconds\nd2,dee,page_view,2026-03-11T10:00:00Z,5\n"
+    (data_dir / "landing" / "native" / "later.csv").write_text(later)
+    rules.write_text(RULES.replace("high = 50", "high = 1"))
+    held = run_night("2026-03-11", select="+top_users")
+    assert not held.success
+    assert "new_rules_leave_most_people_where_they_were" in failures(held)
+    assert "gesture rules approve --reason" in failures(held)
+    done = CliRunner().invoke(app, ["rules", "approve", "--reason", "everybody is worth a call"])
+    assert done.exit_code == 0, done.output
+    assert "may score" in done.output
+    let_in = run_night("2026-03-11", select="+top_users")
+    assert let_in.success, failures(let_in)
+    con = warehouse(data_dir)
+    bands = con.execute("select distinct band from rule_scores where as_of_date = '2026-03-11' and score is not null")
+    assert bands.fetchall() == [("high",)]
+    con.close()

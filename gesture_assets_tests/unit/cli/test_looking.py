@@ -20,13 +20,10 @@ Scores = Callable[[str], list[tuple]]
 def test_the_ranked_list_is_strictly_ordered(world: Path, scores: Scores) -> None:
     done = called(world, "rank", "--n", "5")
     assert done.code == 0, done.err
-    assert done.table[0] == ["rank", "user_id", "score", "band", "explanation", "last_event_at"]
+    assert done.table[0] == ["rank", "user_id", "score", "why", "last_event_at"]
     rows = done.table[1:]
     assert [row[0] for row in rows] == ["1", "2", "3", "4", "5"]
-    expected = scores(
-        "select user_id, printf('%.2f', score) from analytics.current_scores "
-        "order by score desc, last_event_at desc nulls last, user_id limit 5"
-    )
+    expected = scores("select user_id, printf('%.2f', score) from analytics.call_list order by rank limit 5")
     assert [(row[1], row[2]) for row in rows] == expected
 
 
@@ -102,7 +99,7 @@ def test_an_export_by_day_of_a_table_without_days_says_so(world: Path, tmp_path:
 
 def test_an_explanation_lists_every_rule_and_sums_to_the_score(world: Path, scores: Scores) -> None:
     [(user, score)] = scores(
-        "select user_id, points from analytics.current_scores order by score desc, user_id limit 1"
+        "select user_id, points from analytics.current_rule_scores order by score desc, user_id limit 1"
     )
     done = called(world, "explain", "--user-id", user)
     assert done.code == 0, done.err
@@ -163,7 +160,8 @@ def test_nothing_is_cut_off_at_80_columns(
     assert rows
     assert "…" not in said
     # The widest column may break words; of what names a row or a place nothing is broken.
-    assert [cell for row in rows for cell in row[:4] if cell not in said.split()] == []
+    names = 3 if command[0] == "rank" else 4
+    assert [cell for row in rows for cell in row[:names] if cell not in said.split()] == []
     if command != ("quarantine", "show"):  # whose rows are blocks of lines
         assert max(map(len, said.splitlines())) <= 80
 

@@ -59,7 +59,12 @@ def test_too_short_a_history_is_refused_with_the_command_that_builds_the_missing
         training_days(LIVE[:58], known_until=LIVE[57])
     assert refused.value.expected.startswith("3 days with features, 14 or more apart, up to 2026-01-28")
     assert refused.value.found == "2026-01-14, 2026-01-28"
-    assert refused.value.next_step.startswith("gesture run --from 2025-12-31 --to 2026-01-28")
+    # The history begins on the first of January: what is missing cannot be run, and when there is enough is known.
+    assert refused.value.next_step.startswith("gesture train --date 2026-02-28, when that day is live")
+    older = [FIRST - timedelta(days=40), *LIVE[5:58]]
+    with pytest.raises(TrainingRefused) as refused:
+        training_days(older, known_until=LIVE[57], at_least=4)
+    assert refused.value.next_step.startswith("gesture run --from 2025-12-17 --to 2026-01-28")
     assert training_days(LIVE[:58], known_until=LIVE[57], at_least=2) == (date(2026, 1, 14), date(2026, 1, 28))
 
 

@@ -47,6 +47,7 @@ def parquet(cut: int | None = None) -> bytes:
 
 # File, its bytes, the words that its refusal must hold.
 REFUSED: list[tuple[str, bytes, tuple[str, ...]]] = [
+    ("wide.csv", (",".join(f"c{n}" for n in range(100_000)) + "\n").encode(), ("100,000 columns", "4,096")),
     ("empty.csv", b"", ("expected: a header and rows", "an empty file (0 bytes)")),
     ("cut.csv.gz", GZ[: len(GZ) // 2], ("expected: a whole compressed file", "cut short")),
     ("cut.csv.zst", ZST[: len(ZST) // 2], ("expected: a whole compressed file", "cut short")),

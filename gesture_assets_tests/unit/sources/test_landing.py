@@ -294,6 +294,8 @@ MALFORMED = [
     ("e,u,page_view,yesterday,2026-03-09 10:00:05", "unparsable_timestamp"),
     ("e,u,page_view,,2026-03-09 10:00:05", "unparsable_timestamp"),
     ("e,u,page_view,2026-02-30 10:00:00,2026-03-09 10:00:05", "unparsable_timestamp"),
+    ("e,u,page_view,2026-03-09T10:00:00+14:00,2026-03-09 10:00:05", None),
+    ("e,u,page_view,2026-03-09T10:00:00+25:00,2026-03-09 10:00:05", "unparsable_timestamp"),  # no zone is so far away
     ("e,u,page_view,2026-03-09 10:00:00,soon", "unparsable_received_at"),
     ("e,u,page_view,2026-03-09 10:00:00,", "unparsable_received_at"),
     ("e,u,page_view,2026-03-09 10:05:00,2026-03-09 10:00:00", None),
@@ -845,7 +847,9 @@ def test_an_address_of_any_letters_and_signs_is_pseudonymised(landing: Landing, 
     assert address not in str(row)
 
 
-@pytest.mark.parametrize("written", ["JÖRG@bücher.example", "jo\u0308rg@bücher.example", "jörg%40bücher.example"])
+@pytest.mark.parametrize(
+    "written", ["JÖRG@bücher.example", "jo\u0308rg@bücher.example", "jörg%40bücher.example", "jörg%2540bücher.example"]
+)
 @pytest.mark.parametrize("sign", ["@", "\uff20"])
 def test_spellings_of_an_address_are_one_person(landing: Landing, written: str, sign: str) -> None:
     row = landing.row(HEADER, f"e,{written.replace('@', sign)},page_view,{GOOD}")
@@ -1052,7 +1056,7 @@ def test_numbers_that_are_no_text_have_no_decimal_comma(landing: Landing) -> Non
     [
         (["10", "", "40", "", "30"], [10, 30, 40, 30, 30], [False, True, False, True, False]),
         (["10", "", "20"], [10, 15, 20], [False, True, False]),
-        (["10", "nan", "-99"], [10, 10, -99], [False, True, False]),
+        (["10", "nan", "-99"], [10, 10, 10], [False, True, True]),  # no time lasts less than nothing
         (["", "", "much"], [30, 30, 30], [True, True, True]),
     ],
 )
@@ -1067,6 +1071,14 @@ def test_a_missing_dwell_time_is_the_median_of_its_file_where_the_source_asks(
     rows = landing.rows("shop/a.csv", content, described(columns=columns))
     assert not any(row["is_dwell_imputed"] for row in rows), "no other source is touched"
     assert [row["dwell_seconds"] is None for row in rows] == imputed
+
+
+@pytest.mark.parametrize(("dwell", "scroll"), [("-5", "400"), ("1e15", "-1")])
+def test_what_no_visit_can_have_is_no_value(landing: Landing, dwell: str, scroll: str) -> None:
+    content = f"{HEADER},dwell_seconds,scroll_depth_pct\ne,u,page_view,{GOOD},{dwell},{scroll}\n"
+    (row,) = landing.rows("native/a.csv", content)
+    assert (row["reason"], row["dwell_seconds"], row["scroll_depth_pct"]) == (None, None, None)
+    assert row["event_id"] == "e"
 
 
 def test_a_source_without_dwell_times_has_30_seconds_where_it_asks(landing: Landing) -> None:
