@@ -104,7 +104,8 @@ def judge(shop: Workshop, candidate: Candidate) -> Judgement:
         churned=served and _churn(night.settings, test, served, candidate.model),
         forced=shop.options.force_reason,
     )
-    parts, without_rules, curve = _beside(shop, candidate)
+    honest = cross_calibrated(candidate.model, candidate.judged)
+    parts, without_rules, curve = _beside(shop, candidate, honest)
     beside = beside_rows(
         candidate.version,
         against_rules=against_rules,
@@ -117,7 +118,6 @@ def judge(shop: Workshop, candidate: Candidate) -> Judgement:
         rows = pl.concat(
             [rows, evaluation_rows(champion, {"test": _evaluated(test, served.probabilities(test))})], how="diagonal"
         )
-    honest = cross_calibrated(candidate.model, candidate.judged)
     not_passed = [f"{one.name} ({one.because})" for one in behaved if one.severity == "ERROR" and not one.passed]
     judgement = Judgement(parts, honest, weights, curve, rows, champion, is_promoted, because, not_passed)
     if not shop.source:
@@ -138,7 +138,9 @@ def _beside_champion(model: Model, served: Model, judged: pl.DataFrame) -> Compa
     return compare(last["label"], *both, groups=last["person_id"])
 
 
-def _beside(shop: Workshop, candidate: Candidate) -> tuple[dict[str, Evaluation], Comparison, LearningCurve]:
+def _beside(
+    shop: Workshop, candidate: Candidate, honest: Floats
+) -> tuple[dict[str, Evaluation], Comparison, LearningCurve]:
     """The model on every part; document 003's random split, the rules alone, and a model that does not read them."""
     model, parameters, test = candidate.model, candidate.parameters, candidate.judged.rows
     by_chance = {part: shop.frame.filter(pl.col("random_split") == part) for part in splits.PARTS}
@@ -149,7 +151,7 @@ def _beside(shop: Workshop, candidate: Candidate) -> tuple[dict[str, Evaluation]
     without = without.probabilities_of(alone.margins, alone.scopes)
     parts = {
         "train": _evaluated(shop.taught, model.probabilities(shop.taught)),
-        "test": _judged(candidate),
+        "test": _judged(candidate, honest),
         "random_test": _evaluated(by_chance["test"], chance.probabilities(by_chance["test"])),
         RULES: evaluate(test["label"], _points(test), groups=test["person_id"]),
         WITHOUT_RULES: _evaluated(test, without),
@@ -222,13 +224,17 @@ def _evaluated(rows: pl.DataFrame, probabilities: Floats) -> Evaluation:
     )
 
 
-def _judged(candidate: Candidate) -> Evaluation:
+def _judged(candidate: Candidate, honest: Floats) -> Evaluation:
     """The candidate on the rows that judge: ranking by its own calibrator, calibration by those of other persons.
 
     Its calibrator was fitted on these rows. That changes no rank, but would flatter how well it is calibrated.
     """
     rows = candidate.judged.rows
     found = _evaluated(rows, candidate.probabilities)
-    honest = evaluate(rows["label"], cross_calibrated(candidate.model, candidate.judged), groups=rows["person_id"])
-    metrics = found.metrics | {name: honest.metrics[name] for name in CALIBRATION}
-    return replace(found, metrics=metrics, reliability=honest.reliability, probability_sum=honest.probability_sum)
+    by_others = evaluate(rows["label"], honest, groups=rows["person_id"])
+    return replace(
+        found,
+        metrics=found.metrics | {name: by_others.metrics[name] for name in CALIBRATION},
+        reliability=by_others.reliability,
+        probability_sum=by_others.probability_sum,
+    )
