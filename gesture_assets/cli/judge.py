@@ -63,15 +63,12 @@ def rules_lint(
 ) -> None:
     """Judge a rule set: what cannot work is an error, what looks unmeant a warning. Exit code 1 with any finding."""
     from gesture_assets.features.feature_registry import feature_registry
-    from gesture_assets.nights.rules import rule_set_name
+    from gesture_assets.nights.rules import rule_set_of
     from gesture_assets.rules.lint import lint
-    from gesture_assets.rules.rule_set import load_rule_set
 
     settings = settings_as_far_as_usable()
-    features = feature_registry(settings.tags)
-    names = [feature.name for feature in features]
-    rule_set = load_rule_set(name or rule_set_name(settings), user_folder=settings.user_rules, features=names)
-    findings = [*lint(rule_set, features), *_never_fires(settings, rule_set)]
+    rule_set = rule_set_of(settings, name)
+    findings = [*lint(rule_set, feature_registry(settings.tags)), *_never_fires(settings, rule_set)]
     for finding in findings:
         print(finding)
     print(f"{rule_set.name} {rule_set.version}: {len(rule_set.rules)} rules, {len(findings)} findings")
@@ -85,14 +82,11 @@ def rules_approve(
 ) -> None:
     """Let rules score that move many people to another band, or turn their order over."""
     from gesture_assets.cli.run import note
-    from gesture_assets.features.feature_registry import feature_registry
-    from gesture_assets.nights.rules import rule_set_name
-    from gesture_assets.rules.rule_set import load_rule_set
+    from gesture_assets.nights.rules import rule_set_of
     from gesture_assets.rules.tables import APPROVED
 
     settings = settings_as_far_as_usable()
-    names = [feature.name for feature in feature_registry(settings.tags)]
-    rule_set = load_rule_set(name or rule_set_name(settings), user_folder=settings.user_rules, features=names)
+    rule_set = rule_set_of(settings, name)
     note(settings, action=APPROVED, what=rule_set.version, reason=reason)
     print(f"{rule_set.name} {rule_set.version} may score. Next:  gesture run")
 

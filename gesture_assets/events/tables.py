@@ -34,21 +34,11 @@ NUMBERS_AND_FLAGS = (
     "recent_pages_viewed",
     "recent_pricing_views",
 )
+# What a source says of an event in words of its own.
+WORDS = ("gender", "channel", "campaign", "campaign_source", "campaign_medium", "lifecycle")
+TEXTS = ("source_session_id", "city", *WORDS, "properties")
 # Columns that are kept and may hold what identifies a person, which is hidden and counted.
-HIDEABLE = (
-    "event_id",
-    "known_user_id",
-    "anonymous_id",
-    "source_session_id",
-    "city",
-    "gender",
-    "channel",
-    "campaign",
-    "campaign_source",
-    "campaign_medium",
-    "lifecycle",
-    "properties",
-)
+HIDEABLE = ("event_id", "known_user_id", "anonymous_id", *TEXTS)
 MINUTES_AHEAD = 5  # clocks of browsers run ahead by this much; later is no clock error but a wrong timestamp
 OLDEST_DAYS = 365
 BOT_SHARE_TOLERANCE = 0.20
@@ -75,22 +65,7 @@ IGNORED = "ignored_event_type"
 TYPES_NAMED = 10
 
 # The texts of an event of which there are few; ids of events are many.
-RAW_TEXTS = (
-    "user_id",
-    "anonymous_id",
-    "event_name",
-    "source",
-    "source_session_id",
-    "city",
-    "gender",
-    "channel",
-    "campaign",
-    "campaign_source",
-    "campaign_medium",
-    "lifecycle",
-    "properties",
-    "landing_file",
-)
+RAW_TEXTS = ("user_id", "anonymous_id", "event_name", "source", *TEXTS, "landing_file")
 
 RAW_EVENTS = Contract(
     name="raw_events",

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from gesture_assets.rules.scorer import BAND_TOLERANCE
+from gesture_assets.rules.tables import LEAST_CORRELATION
 
 TOLERANCE = 1e-9  # the last bits of a share are no difference
-LEAST_CORRELATION = 0.8
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,12 @@ from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.events.roll_up import last_known
 from gesture_assets.features.user_features import KEY, NameStep, known_by, resolve_identities, unnamed
 from gesture_assets.frames import Frame
+from gesture_assets.models.tables import CONVERTED, UNDATED
 
 HORIZON_DAYS = 30
 CONVERSION = "purchase"  # the event type that the CRM's Transactions are too
-SUPPRESSED, BOT, CONVERTED, UNDATED, INACTIVE, IMMATURE = REASONS = (
-    "suppressed",
-    "bot",
-    "already_converted",
-    "undated_purchase",
-    "no_activity",
-    "not_mature",
-)
+SUPPRESSED, BOT, INACTIVE, IMMATURE = "suppressed", "bot", "no_activity", "not_mature"
+REASONS = (SUPPRESSED, BOT, CONVERTED, UNDATED, INACTIVE, IMMATURE)
 COLUMNS = (*KEY, "person_id", "label", "matures_on", "is_mature", "is_eligible", "exclusion_reason")
 
 

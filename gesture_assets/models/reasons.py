@@ -87,19 +87,19 @@ def reasons(
     split = by_rule if model.blend is not None and by_rule is not None and len(by_rule) else None
     rules = [] if split is None else split["rule_id"].unique().sort().to_list()
     codes = reason_codes([*model.encoding.names, *(RULE + rule for rule in rules)])
-    for start in range(0, len(frame), chunk):
-        part = frame[start : start + chunk]
+    parts = (frame[start : start + chunk] for start in range(0, len(frame), chunk))
+    if split is None:
+        yield from (_reasons(model.contributions(part), part, model, user, places, codes) for part in parts)
+        return
+    said = split.select("user_id", feature=RULE + pl.col("rule_id"), **{SAID: "because"}, of_rule="value")
+    for part in parts:
         contributions = model.contributions(part)
-        if split is None:
-            yield _reasons(contributions, part, model, user, places, codes)
-            continue
         shares = _shares_of_rules(part, split, rules, user)
         place = model.place_of_points
         of_rules = contributions[:, [place]] * shares
         contributions[:, place] *= 1 - shares.any(axis=1)
         both = np.hstack([contributions[:, :-1], of_rules, contributions[:, -1:]])
         table = _reasons(both, part, model, user, places, codes, rules)
-        said = split.select("user_id", feature=RULE + pl.col("rule_id"), **{SAID: "because"}, of_rule="value")
         table = table.join(said, on=["user_id", "feature"], how="left", maintain_order="left")
         value = pl.coalesce(_shown_number(pl.col("of_rule")), "value")
         yield table.with_columns(value=value).drop("of_rule")

@@ -16,7 +16,8 @@ GLOBAL = "global"  # the scope of the model of everybody; a segment's is its col
 LEAK, SUSPECT, FINE = "leak", "suspect", "fine"
 NO_CHAMPION, UNAVAILABLE = "no_champion", "champion_unavailable"  # why the rules serve somebody whom a model could
 SOURCES = ("model", "rules_fallback", "suppressed")
-DONE = ("already_converted", "undated_purchase")  # has done what the label means, be it on a day that nobody knows
+# Who has done what the label means, be it on a day that nobody knows.
+CONVERTED, UNDATED = DONE = ("already_converted", "undated_purchase")
 EVERYBODY = "everybody"  # a rule set's call_list that holds them all the same
 FEWEST_USERS = 20  # fewer may well look alike to any model
 BAND = "case when score >= 70 then 'high' when score >= 40 then 'medium' else 'low' end"  # of a model's score

@@ -35,16 +35,16 @@ def training_days(
     Mature is a day whose horizon was over by the end of `known_until`. Raises `TrainingRefused` below `at_least` days,
     with the command that builds what is missing.
     """
-    live_days = sorted(set(live_days))
+    live_days = sorted(set(live_days), reverse=True)
     newest = known_until - timedelta(days=horizon)
     chosen: list[date] = []
-    live = sorted({day for day in live_days if day <= newest}, reverse=True)
+    live = [day for day in live_days if day <= newest]
     for day in live:
         if len(chosen) < at_most and (not chosen or chosen[-1] - day >= timedelta(days=apart)):
             chosen.append(day)
     if len(chosen) < at_least:
         first = newest - timedelta(days=apart * (at_least - 1))
-        earliest = min(live_days, default=known_until)
+        earliest = live_days[-1] if live_days else known_until
         enough = earliest + timedelta(days=apart * (at_least - 1) + horizon)
         raise TrainingRefused(
             f"There are too few days to learn from, as known by the end of {known_until}.",

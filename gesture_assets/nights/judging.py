@@ -14,9 +14,9 @@ import polars as pl
 from gesture_assets.errors import ModelMismatch
 from gesture_assets.models import scoring, splits, versions
 from gesture_assets.models.behaviour import Behaviour, behaviours
-from gesture_assets.models.calibration import Calibrator, Floats
+from gesture_assets.models.calibration import Floats
 from gesture_assets.models.churn import Churn, churn
-from gesture_assets.models.cross_fitting import calibrated, cross_calibrated, out_of_fold
+from gesture_assets.models.cross_fitting import OutOfFold, calibrated, cross_calibrated, out_of_fold
 from gesture_assets.models.evaluation import (
     Comparison,
     Evaluation,
@@ -39,6 +39,7 @@ from gesture_assets.models.leakage import importance_drops
 from gesture_assets.models.measures import CALIBRATION
 from gesture_assets.models.parameters import Parameters
 from gesture_assets.models.rule_curve import RULE_SCORE
+from gesture_assets.models.segments import MARGIN
 from gesture_assets.models.training import Model
 from gesture_assets.nights.night import Night
 from gesture_assets.nights.rules import rule_set_of
@@ -49,8 +50,6 @@ from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.scoring import SEGMENTS
 
 log = logging.getLogger(__name__)
-
-MARGIN = Calibrator()  # margins as probabilities: they rank alike
 
 
 @dataclass(frozen=True)
@@ -147,8 +146,7 @@ def _beside(
     chance = shop.fit(by_chance["train"], parameters, validation=by_chance["validation"])
     others = [name for name in shop.inputs if name != RULE_SCORE]
     alone = shop.cross_fitted(parameters, inputs=others)
-    without = calibrated(shop.fit(shop.taught, parameters, inputs=others), alone)
-    without = without.probabilities_of(alone.margins, alone.scopes)
+    without = _calibrated(model, alone)
     parts = {
         "train": _evaluated(shop.taught, model.probabilities(shop.taught)),
         "test": _judged(candidate, honest),
@@ -156,10 +154,16 @@ def _beside(
         RULES: evaluate(test["label"], _points(test), groups=test["person_id"]),
         WITHOUT_RULES: _evaluated(test, without),
     }
-    plain = candidate.judged if not model.members else shop.cross_fitted(parameters)  # beside one without members
-    own = calibrated(replace(model, members={}), plain)
-    gain = compare(test["label"], without, own.probabilities_of(plain.margins, plain.scopes), groups=test["person_id"])
+    own = candidate.probabilities
+    if model.members:  # beside one without members
+        own = _calibrated(model, shop.cross_fitted(parameters))
+    gain = compare(test["label"], without, own, groups=test["person_id"])
     return parts, gain, _curve(shop, parameters)
+
+
+def _calibrated(model: Model, judged: OutOfFold) -> Floats:
+    """The probabilities of what models without members say of the judged rows; `model` brings the target."""
+    return calibrated(replace(model, members={}), judged).probabilities_of(judged.margins, judged.scopes)
 
 
 def _curve(shop: Workshop, parameters: Parameters) -> LearningCurve:

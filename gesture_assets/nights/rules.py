@@ -34,10 +34,10 @@ from gesture_assets.warehouse import ledger
 DEFAULT = "intent"
 
 
-def rule_set_of(settings: Settings) -> RuleSet:
-    """The rule set that scores. Raises `ConfigError` when it cannot be used."""
+def rule_set_of(settings: Settings, name: str | None = None) -> RuleSet:
+    """The rule set `name`, or the one that scores. Raises `ConfigError` when it cannot be used."""
     features = catalogue(settings.tags)[USER_FEATURES.name].column_names[2:]
-    return load_rule_set(rule_set_name(settings), user_folder=settings.user_rules, features=features)
+    return load_rule_set(name or rule_set_name(settings), user_folder=settings.user_rules, features=features)
 
 
 def rule_set_name(settings: Settings) -> str:

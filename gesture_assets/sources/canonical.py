@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from gesture_assets.events.tables import IGNORED, MINUTES_AHEAD, NUMBERS_AND_FLAGS, OLDEST_DAYS
+from gesture_assets.events.tables import IGNORED, MINUTES_AHEAD, NUMBERS_AND_FLAGS, OLDEST_DAYS, WORDS
 from gesture_assets.sources.columns import SAID_BY_CONDITION
 from gesture_assets.sources.description import (
     FLAG_COLUMNS,
@@ -17,7 +17,6 @@ from gesture_assets.sources.description import (
     LEAVE_OUT,
     NUMBER_COLUMNS,
     TIME_COLUMNS,
-    TRANSLATED_COLUMNS,
     SourceDescription,
 )
 from gesture_assets.sources.ids import fault_sql, id_sql
@@ -39,9 +38,6 @@ from gesture_assets.vocabulary.missing_values import is_missing_sql
 from gesture_assets.vocabulary.personal_data import masked_sql
 from gesture_assets.vocabulary.sql import identifier, literal
 
-TRANSLATED_TEXTS = tuple(
-    name for name in TRANSLATED_COLUMNS if name not in ("device", "country")
-)  # as they are written
 FILE = '" file"'  # a column beside those of the file, whose headers begin with no space
 # A time outside is a sender's "never" or a wrong unit, and some of them cannot even be added to.
 FIRST_TIME, LAST_TIME = "1970-01-02", "2200-01-01"
@@ -272,7 +268,7 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
             {", ".join(map(fields.written_time, TIME_COLUMNS))},
             {fields.id("source_session_id", key)} as source_session_id,
             {fields.text("city")} as city,
-            {", ".join(f"{fields.translated(name)} as {name}" for name in TRANSLATED_TEXTS)},
+            {", ".join(f"{fields.translated(name)} as {name}" for name in WORDS)},
             {fields.email_key(key)} as email_key,
             {", ".join(f"{fields.flag(name)} as {name}" for name in FLAG_COLUMNS)},
             {", ".join(f"{fields.number(name)} as {name}" for name in NUMBER_COLUMNS)},
@@ -296,7 +292,7 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
             end as filing_day,
         event_id, user_id, known_user_id, anonymous_id, event_type, event_name, event_at,
         coalesce(received_at, event_at) as received_at, source_session_id, device, country, city,
-        {", ".join(TRANSLATED_TEXTS)}, is_link,
+        {", ".join(WORDS)}, is_link,
         email_key, is_repeat_session, is_bounce, is_spam, is_bot_agent, user_agent_family,
         {dwell} as dwell_seconds, {is_imputed} as is_dwell_imputed,
         {", ".join(name for name in (*NUMBER_COLUMNS, *INTEGER_COLUMNS) if name != "dwell_seconds")}, properties,

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gesture_assets.errors import ConfigError, listing
+from gesture_assets.events.tables import WORDS
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.vocabulary.features import DEVICES
 
@@ -28,12 +29,7 @@ TEXT_COLUMNS = (
     "device",
     "country",
     "city",
-    "gender",
-    "channel",
-    "campaign",
-    "campaign_source",
-    "campaign_medium",
-    "lifecycle",
+    *WORDS,
     "email",
     "user_agent",
 )
@@ -52,16 +48,7 @@ ALIASES = {
 
 
 # Our columns whose values a description may translate.
-TRANSLATED_COLUMNS = (
-    "device",
-    "country",
-    "gender",
-    "channel",
-    "campaign",
-    "campaign_source",
-    "campaign_medium",
-    "lifecycle",
-)
+TRANSLATED_COLUMNS = ("device", "country", *WORDS)
 LEAVE_OUT = "ignore"  # what a condition says instead of one of our types
 
 

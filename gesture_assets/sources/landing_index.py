@@ -407,6 +407,8 @@ class LandingIndex:
         names: dict[str, list[str]] = {}
         for known in asked:
             names.setdefault(self._kept.get(known.digest, apart), []).append(literal(known.file.name))
+        if apart in names:
+            hide_personal_values(con, apart, self.key)
         parts = [
             f"{shown} {place} where {window} and landing_file in ({', '.join(files)})" for place, files in names.items()
         ]
@@ -426,7 +428,6 @@ class LandingIndex:
                         rows = f"select * from {_dated(file, file_dates[digest])} where {window}"
                         con.execute(f"create table if not exists {apart} as from ({rows}) limit 0")
                         con.execute(f"insert into {apart} {rows}")
-                    hide_personal_values(con, apart, self.key)
         except (SourceError, duckdb.IOException):
             if len(files) == 1:
                 raise

@@ -7,6 +7,7 @@ look like (`vocabulary/personal_data.py`), columns that are never kept (`persona
 
 import duckdb
 
+from gesture_assets.events.tables import HIDEABLE
 from gesture_assets.sources.personal import keyed_hash_sql
 from gesture_assets.vocabulary.personal_data import (
     holds_address_sql,
@@ -17,17 +18,6 @@ from gesture_assets.vocabulary.personal_data import (
 )
 
 IDS = ("event_id", "known_user_id", "anonymous_id", "source_session_id")
-KEPT = (
-    *IDS,
-    "city",
-    "gender",
-    "channel",
-    "campaign",
-    "campaign_source",
-    "campaign_medium",
-    "lifecycle",
-    "properties",
-)
 
 
 def hide_personal_values(connection: duckdb.DuckDBPyConnection, table: str, key: str) -> None:
@@ -36,7 +26,7 @@ def hide_personal_values(connection: duckdb.DuckDBPyConnection, table: str, key:
     An id becomes a hash with `key`, the same for all ways to write a number; of `properties` only the value goes.
     """
     # What is looked for is dear even to prepare, and nearly always there is nothing that may be it.
-    signs = " union all ".join(f"select '{name}' where exists {_with_signs(table, name)}" for name in KEPT)
+    signs = " union all ".join(f"select '{name}' where exists {_with_signs(table, name)}" for name in HIDEABLE)
     names = [name for (name,) in connection.execute(signs).fetchall()]
     if not names:
         return

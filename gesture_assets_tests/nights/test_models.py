@@ -104,6 +104,17 @@ def test_everybody_is_scored_or_excluded_and_the_score_to_act_on_is_the_model_s(
     assert acted["is_disagreement"].to_list() == (acted["difference"] > 40).to_list()
 
 
+def test_every_list_is_the_same_list(world: Path) -> None:
+    head = ask(world, "select rank, user_id, score, explanation from analytics.current_top_users order by rank")
+    assert len(head) == 20
+    assert head == ask(world, "select rank, user_id, score, explanation from analytics.call_list limit 20")
+    ranked = [line.split("\t") for line in gesture("rank", "--n", "20").splitlines()]
+    shown = [row[:4] for row in ranked if row[0].isdigit()]
+    assert shown == [[str(rank), user, f"{score:.0f}", why] for rank, user, score, why in head]
+    bought = "select user_id from user_features where (purchase_count > 0 or made_purchase > 0)"
+    assert not ask(world, f"from analytics.call_list semi join ({bought} and as_of_date = '{LAST}') using (user_id)")
+
+
 def test_reasons_sum_to_the_margin_and_say_no_number_that_is_not_there(world: Path) -> None:
     con = published(world)
     apart = con.execute(

@@ -2,9 +2,10 @@
 
 import duckdb
 
-from gesture_assets.sources.redaction import KEPT, hide_personal_values
+from gesture_assets.events.tables import HIDEABLE
+from gesture_assets.sources.redaction import hide_personal_values
 
-COLUMNS = (*KEPT, "user_id", "redacted")
+COLUMNS = (*HIDEABLE, "user_id", "redacted")
 
 
 def hidden(connection: duckdb.DuckDBPyConnection, *rows: dict[str, str]) -> list[dict]:
