@@ -485,8 +485,12 @@ def run_range(
 
 def _words_of(failed: Any) -> str:
     """What the step of the event `failed` says of its failure: our errors in their own words."""
+    from gesture_assets.defs.resource import INTERRUPTED
+
     data = failed.event_specific_data
     failure = getattr(data, "user_failure_data", None)
+    if failure is None and _is_interrupted(getattr(data, "error", None)):
+        return INTERRUPTED  # it came while Dagster was between a step's parts, and has no words for it
     return failure.description if failure else str(getattr(data, "error_display_string", failed.message))
 
 

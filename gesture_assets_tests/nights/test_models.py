@@ -293,7 +293,8 @@ def test_a_leak_is_named_and_stops_the_training(copy: Path, monkeypatch: pytest.
 def test_too_few_days_are_refused_with_the_command(copy: Path) -> None:
     result = run_training(LAST - timedelta(days=40), at="2026-03-11T03:00")
     assert not result.success
-    assert "next: gesture run --from" in failures(result)
+    # No day is missing: it is too early, and the first day that has enough is named.
+    assert "next: gesture train --date 2026-02-22, when that day is live" in failures(result)
 
 
 # ---- what stands beside it ------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def test_a_file_that_holds_what_passed_says_so(file: Path) -> None:
             f"delete from rule_scores where user_id = 'cyd' and as_of_date = date '{DAY}'",
             [Difference("rule_scores", DAY, 2, 3)],
         ),
-        (f"delete from top_users where as_of_date = date '{NEXT}'", [Difference("top_users", NEXT, 0, 3)]),
+        (f"delete from top_users where as_of_date = date '{NEXT}'", [Difference("top_users", NEXT, 0, 2)]),
         (
             "insert into rule_sets by name select * replace (as_of_date + 2 as as_of_date) from rule_sets",
             [Difference("rule_sets", DAY + timedelta(days=n), 1, 0) for n in (2, 3)],

@@ -29,7 +29,8 @@ def wasteful(path: Path) -> Path:
         con.execute("create macro analytics.above(x) as table select n from analytics.numbers where n > x")
         con.execute(f"create table gone as {ROWS}; checkpoint; drop table gone; checkpoint")
         # Room in the middle of the file: DuckDB cuts off only what is free at its end.
-        con.execute(f"create table early as {ROWS}; create table late as {ROWS} limit 75000; checkpoint")
+        con.execute(f"create table early as {ROWS.replace('150000', '450000')}")
+        con.execute(f"create table late as {ROWS} limit 75000; checkpoint")
         con.execute("drop table early; checkpoint")
     return path
 
