@@ -19,9 +19,9 @@ from gesture_assets.warehouse.warehouse import connect
 log = logging.getLogger(__name__)
 
 # A file is to be at most 1.2 × what its rows need. Row groups of rebuilt days waste some of that unseen (a tenth with
-# days of 20,000 rows, more with small ones), free blocks may take a tenth. Small files are left alone: their blocks of
+# days of 20,000 rows, more with small ones), free blocks may take 6 %. Small files are left alone: their blocks of
 # 256 kB are mostly half-filled.
-LARGEST_FREE_SHARE = 0.10
+LARGEST_FREE_SHARE = 0.06
 SMALLEST_BYTES = 32 * 2**20
 
 
