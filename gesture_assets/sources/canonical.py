@@ -320,6 +320,9 @@ def _event_id(shape: Shape, fields: Fields) -> str:
     # Identical rows of one file are separate events; the n-th copy in another file is the same event.
     columns = ", ".join(f"{identifier(header)} := ({value})::varchar" for header, value in shape.columns.items())
     document = "document" if shape.format == "jsonl" else f"to_json(struct_pack({columns}))::varchar"
+    if shape.source.event_list:  # what else its record holds may grow until the next export
+        whose = [text for name in ("anonymous_id", "user_id") if (text := fields.expressions.get(name))]
+        document = f"concat_ws(' ', {', '.join(whose)}, entry)"
     content = f"md5({document})"
     copy = f"row_number() over (partition by {FILE}, {content} order by line)"
     return f"coalesce({event_id}, {content} || '-' || {copy})"

@@ -112,6 +112,7 @@ class SourceDescription(BaseModel):
     # What stands in for a missing value: the median of its file, or 30 s where the whole file has none (document 004).
     impute: dict[Literal["dwell_seconds"], Literal["median"]] = {}
     format: Literal["any", "csv", "jsonl", "parquet"] = "any"
+    event_list: str = ""  # the field with the list of a record's events, where JSON lines hold several, such as visits
     rule_set: str = ""  # the rules that suit what such a source tells, where the settings name none
 
     @property
@@ -170,6 +171,8 @@ class SourceDescription(BaseModel):
             raise ValueError(f"unknown constant {unknown[0]!r}")
         if self.links and not {"user_id", "anonymous_id"} <= mapped:
             raise ValueError("links need columns of both, user_id and anonymous_id")
+        if self.event_list and self.format != "jsonl":
+            raise ValueError('event_list needs  format = "jsonl"')
         wanted = {name.lower() for name in self.event_types or EVENT_TYPE_NAMES}
         if both := [name for name in self.ignore if name.lower() in wanted]:
             raise ValueError(f"the event type {both[0]!r} is mapped and ignored")

@@ -5,6 +5,7 @@ not belong here: what a column means and what makes a row acceptable (`canonical
 """
 
 import csv
+import json
 import re
 import tempfile
 from collections import Counter
@@ -268,8 +269,29 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
         from {_numbered(connection, table, rejects, header_lines=0)} where text is not null and trim(text) <> ''
         union all select '{{}}', line, text from {_refused(rejects)})"""
     unnumbered = f"(select text as document from {table} where {is_object})"
+    if path := file.source.event_list:
+        rows = _events_of(rows, path)
+        unnumbered = f"(select * from {_events_of(f'(select *, 0 as line, null as broken from {unnumbered})', path)})"
     paths = {*file.source.headers, "context.ip"}
     return Reading(rows, unnumbered, {path: path_sql("document", path) for path in sorted(paths)})
+
+
+def _events_of(records: str, path: str) -> str:
+    """The events of `records`, each of which holds a list of them at `path`: a row an event, numbered as they follow.
+
+    An event has its own fields and, but for those, its record's; `entry` are its own. A record without a list, and an
+    entry that is no object, is `broken`; an empty list is no event.
+    """
+    at, none = literal(f"$.{path}"), literal(json.dumps({path: None}))
+    without = f"json_merge_patch(document, {none})"
+    return f"""(
+        select if(is_event, json_merge_patch({without}, entry)::varchar, '{{}}') as document, entry::varchar as entry,
+            row_number() over (order by line, place) as line,
+            coalesce(broken, if(is_event, null, coalesce(entry::varchar, document))) as broken
+        from (select *, coalesce(json_type(entry) = 'OBJECT', false) as is_event from (
+            select document, line, broken, unnest(entries) as entry, generate_subscripts(entries, 1) as place from (
+                select *, if(coalesce(json_type(document, {at}) = 'ARRAY', false),
+                    json_extract(document, {literal(f"$.{path}[*]")}), [null::json]) as entries from {records}))))"""
 
 
 def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> Reading:

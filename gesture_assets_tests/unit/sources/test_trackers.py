@@ -283,3 +283,63 @@ def test_events_of_snowplow(load: Load, links: Callable, form: str) -> None:
         ("anon:dom-1", "desktop", "DE", "spring", "google", "cpc")
     ]
     assert links() == [("anon:dom-1", "u1")]
+
+
+def visit(number: int, *actions: Any, **further: Any) -> dict[str, Any]:
+    return {
+        "idVisit": number,
+        "visitIp": "192.0.2.7",
+        "visitorId": "f2a0",
+        "userId": None,
+        "deviceType": "Phablet",
+        "countryCode": "de",
+        "referrerType": "campaign",
+        "campaignName": "Spring",
+        "lastActionTimestamp": 1773050400 + number,
+        "actionDetails": [*actions],
+        **further,
+    }
+
+
+def test_visits_of_matomo_are_as_many_events_as_they_hold(load: Load, links: Callable) -> None:
+    at = {"timestamp": 1773050400}
+    page = {"type": "action", "url": "https://shop.example/", "pageId": "11", "timeSpent": 42, **at}
+    signup = {"type": "goal", "goalName": "Signed up", "goalId": 3, **at}
+    order = {"type": "ecommerceOrder", "orderId": "o-1", "revenue": 19.9, **at}
+    rows = load(
+        "matomo",
+        visit(
+            1,
+            page,
+            {**page, "pageId": "12", "url": "https://shop.example/pricing?a=1"},
+            {**page, "pageId": "13", "productViewSku": "sku-9"},
+            {"type": "event", "eventCategory": "Forms", "eventAction": "Request demo", "pageId": "14", **at},
+            {"type": "event", "eventCategory": "Video", "eventAction": "Play", "pageId": "15", **at},
+            {"type": "outlink", "url": "https://elsewhere.example", "pageId": "16", **at},
+        ),
+        visit(2),
+        visit(3, signup, order, userId="u1"),
+        visit(4, "no action"),
+        {"idVisit": 5, "visitorId": "f2a0", "visitIp": "192.0.2.7"},
+    )
+    assert seen(rows, "landing_line", "event_type", "event_name", "reason") == [
+        (1, "page_view", "action", None),
+        (2, "pricing_page_view", "action", None),
+        (3, "product_view", "action", None),
+        (4, "demo_request_click", "request demo", None),
+        (5, None, "play", "unknown_event_type"),
+        (6, None, "outlink", IGNORED),
+        (7, "signup", "signed up", None),
+        (8, "purchase", "ecommerceorder", None),
+        (9, None, None, "unreadable_row"),
+        (10, None, None, "unreadable_row"),
+    ]
+    assert seen(rows[:1], "user_id", "source_session_id", "device", "country", "channel", "campaign", "event_id") == [
+        ("anon:f2a0", "1", "mobile", "DE", "campaign", "spring", "11")
+    ]
+    assert (rows[0]["dwell_seconds"], str(rows[0]["event_at"])) == (42, "2026-03-09 10:00:00")
+    assert "192.0.2.7" not in str(rows)
+    assert links() == [("anon:f2a0", "u1")]
+    # A goal has no id. It is the same when its visit comes once more and has gone on, and another visitor's is another.
+    again = load("matomo", visit(3, signup, order, page, userId="u1"), visit(7, signup, visitorId="b4"))
+    assert again[0]["event_id"] == rows[6]["event_id"] != again[3]["event_id"]
