@@ -72,7 +72,7 @@ def unpublished_days(
     if not live:
         return set()
     try:
-        published = {table: published_hashes(connection, link, table) for table in verdicts}
+        published = published_hashes(connection, link, verdicts)
     except duckdb.Error:  # it cannot be read: nobody has anything
         return set(live)
     return {

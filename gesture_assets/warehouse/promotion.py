@@ -55,10 +55,8 @@ def promote(
     in the file `published` and would change without a reason.
     """
     old = [day for day in _good(audits) if origin.run.is_backfill(day)]
-    readers_have = {
-        contract.name: restatement.published_hashes(connection, published, contract.name) if old and published else {}
-        for contract in contracts
-    }
+    names = [contract.name for contract in contracts]
+    readers_have = restatement.published_hashes(connection, published, names) if old and published else {}
     with transaction(connection):
         results = [
             _promote(
@@ -66,7 +64,7 @@ def promote(
                 contract,
                 audits,
                 origin,
-                {day: readers_have[contract.name].get(day) for day in old},
+                {day: readers_have.get(contract.name, {}).get(day) for day in old},
                 latest(contract.name),
             )
             for contract in contracts

@@ -5,7 +5,7 @@ Does not belong here: deciding what is staged (`promotion.py`), giving the reaso
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -65,21 +65,25 @@ def create_restatements(connection: duckdb.DuckDBPyConnection) -> None:
     create_table(connection, TABLE, RESTATEMENT_COLUMNS)
 
 
-def published_hashes(connection: duckdb.DuckDBPyConnection, published: Path, table: str) -> dict[date, str]:
-    """Day -> content hash of `table` in the published file at the link `published`; empty where there is no file.
+def published_hashes(
+    connection: duckdb.DuckDBPyConnection, published: Path, tables: Iterable[str]
+) -> dict[str, dict[date, str]]:
+    """Table -> day -> content hash in the published file at the link `published`; no day where there is no file.
 
     The file stays attached as `published`, read-only, for `differences`.
     """
+    found: dict[str, dict[date, str]] = {table: {} for table in tables}
     if not published.exists():
-        return {}
+        return found
     connection.execute(f"attach if not exists {literal(published.resolve())} as published (read_only)")
-    return dict(
-        connection.execute(
-            "select partition, arg_max(content_hash, attempt) from published.main.gate_ledger "
-            "where table_name = ? and verdict = 'PASS' group by all",
-            [table],
-        ).fetchall()
-    )
+    rows = connection.execute(
+        "select table_name, partition, arg_max(content_hash, attempt) from published.main.gate_ledger "
+        "where list_contains(?, table_name) and verdict = 'PASS' group by all",
+        [list(found)],
+    ).fetchall()
+    for table, day, content_hash in rows:
+        found[table][day] = content_hash
+    return found
 
 
 def differences(
