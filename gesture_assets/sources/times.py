@@ -10,9 +10,9 @@ from gesture_assets.sources.description import SourceDescription
 from gesture_assets.vocabulary.sql import literal
 
 # What nearly every time looks like, and the engine reads: without a zone, in UTC, with an offset.
-LOCAL = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?"
-IN_UTC = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z| UTC)"
-WITH_OFFSET = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?[+-](?:0\d|1[0-4])(:?\d{2})?"
+LOCAL = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:[0-5]\d(\.\d+)?)?)?"
+IN_UTC = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:[0-5]\d(\.\d+)?(Z| UTC)"
+WITH_OFFSET = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:[0-5]\d(\.\d+)?[+-](?:0\d|1[0-4])(:?\d{2})?"
 EPOCH = r"\d{9,13}(\.\d+)?|\d{15,19}(\.\d+)?"  # 14 figures would be a year from 2286 on: they are a day and a time
 # Any other: parts of the clock may be missing, or the signs between them.
 ANY = (
@@ -21,6 +21,10 @@ ANY = (
 )
 ZONE = 8  # the group that holds it
 OFFSET = r"^([+-](?:0?\d|1[0-4]))(?::?(\d{2}))?$"  # no zone is farther than 14 hours
+# Days that ISO 8601 counts by weeks or through the year, and the second that is put in now and then.
+WEEK = r"^(\d{4})-?[Ww](\d{2})(?:-?([1-7]))?(?:([T ].*))?$"
+DAY_OF_YEAR = r"^(\d{4})-?(\d{3})(?:([T ].*))?$"
+LEAP_SECOND = r"(\d:\d{2}:)60"
 # What a format of strptime ends with, in its own letters, where all its times are of one zone.
 FIXED_ZONE = re.compile(r"(?i)(?:Z|UTC|GMT|UT|([+-]\d{2}):?(\d{2})?)$")
 
@@ -42,6 +46,7 @@ def time_sql(written: str, plain: str, source: SourceDescription) -> str:
         f"when regexp_full_match({text}, '{IN_UTC}') then {plain} "
         f"when regexp_full_match({text}, '{WITH_OFFSET}') then try_cast({text} as timestamptz) at time zone 'UTC' "
         f"when regexp_full_match({text}, '{EPOCH}') then {epoch} at time zone 'UTC' "
+        f"when regexp_matches({text}, '{WEEK}|{DAY_OF_YEAR}|{LEAP_SECOND}') then {_rare_sql(text, source)} "
         f"when regexp_matches({_with_dashes(text)}, '{ANY}') then {_any_sql(text, source)} "
         f"else {utc_sql(f'try_cast({text} as timestamp)', source)} end"
     )
@@ -99,6 +104,27 @@ def _formatted_sql(text: str, source: SourceDescription) -> str:
 
 def _with_dashes(text: str) -> str:
     return rf"regexp_replace({text}, '^(\d{{4}})(\d{{2}})(\d{{2}})', '\1-\2-\3')"
+
+
+def _rare_sql(text: str, source: SourceDescription) -> str:
+    """The text of a time in a form that hardly anybody writes: its day as usual, a 60th second one after the 59th."""
+    week = rf"rpad(regexp_replace({text}, '{WEEK}', '\1-\2-\3'), 9, '1')"  # without a day it is Monday
+    counted = rf"regexp_replace({text}, '{DAY_OF_YEAR}', '\1-\2')"
+    by_week = f"{_day_sql(week, '%G-%V-%u')} || regexp_extract({text}, '{WEEK}', 4)"
+    by_count = f"{_day_sql(counted, '%Y-%j')} || regexp_extract({text}, '{DAY_OF_YEAR}', 3)"
+    usual = (
+        f"case when regexp_matches({text}, '{WEEK}') then {by_week} "
+        f"when regexp_matches({text}, '{DAY_OF_YEAR}') then {by_count} else {text} end"
+    )
+    before = rf"regexp_replace(usual, '{LEAP_SECOND}', '\159')"
+    later = f"if(regexp_matches(usual, '{LEAP_SECOND}'), interval 1 second, interval 0 second)"
+    return f"list_transform([{usual}], lambda usual: {_any_sql(before, source)} + {later})[1]"
+
+
+def _day_sql(text: str, form: str) -> str:
+    """The day that `text` counts in the `form` of strptime, null for one that its year does not have."""
+    day = f"try_strptime({text}, '{form}')"
+    return f"if(strftime({day}, '{form}') = {text}, strftime({day}, '%Y-%m-%d'), null)"
 
 
 def _any_sql(text: str, source: SourceDescription) -> str:

@@ -518,11 +518,14 @@ ZONED = [
     *("2026-03-09T10:00:00Z[UTC]", "2026-03-09 11:00:00 GMT+0100 (CET)", "2026-03-09 10:00:00 Zulu"),
     *("2026-03-09 05:30:00-0430", "2026/03/09 10:00:00 UTC", "2026-03-09 10:00:00,000 UTC", "2026-03-09T10:00:00.0Z"),
     *("2026-03-09 11:00:00 Europe/Berlin", "2026-03-09 06:00:00 America/New_York", "1773050400", "1773050400000"),
+    *("2026-W11-1T10:00:00Z", "2026W111T100000Z", "2026-W11T11:00+01:00", "2026-068T10:00:00Z", "2026068T1000Z"),
+    *("2026-03-09T09:59:60Z", "2026-03-09 10:59:60+01:00", "2026-03-09T09:59:60.0 UTC"),
 ]
 LOCAL = [
     *("2026-03-09 11:00:00", "2026-03-09T11:00:00", "2026-03-09 11:00", "2026-03-09T11", "20260309T110000"),
     *("20260309T1100", "20260309 110000", "20260309110000", "2026/03/09 11:00:00", "2026-03-09 11:00:00.000"),
     *("2026-03-09 11:00:00,000", " 2026-03-09 11:00:00 "),
+    *("2026-W11-1 11:00:00", "2026W11T11", "2026-068 11:00", "2026-03-09 10:59:60"),
 ]
 
 
@@ -540,7 +543,18 @@ def test_a_time_that_says_no_zone_is_of_the_source_s(landing: Landing, written: 
         assert (row["event_at"], row["reason"]) == (datetime(2026, 3, 9, hour), None)
 
 
-@pytest.mark.parametrize("written", ["2026-11-27", "20261127", "2026/11/27", "2026-11-27 00:00:00"])
+@pytest.mark.parametrize(
+    "written", ["2026-W54-1", "2026-W11-8", "2025-W53-1", "2026-366", "2026-000", "2026-03-09T10:60:60"]
+)
+def test_a_day_that_no_year_has_is_refused_by_name(landing: Landing, written: str) -> None:
+    assert landing.row("id,user,type,at", f"e,u,page_view,{written}", described(), folder="shop")["reason"] == (
+        "unparsable_timestamp"
+    )
+
+
+@pytest.mark.parametrize(
+    "written", ["2026-11-27", "20261127", "2026/11/27", "2026-11-27 00:00:00", "2026-W48-5", "2026W485", "2026-331"]
+)
 def test_a_day_without_time_begins_where_the_source_is(landing: Landing, written: str) -> None:
     for zone, begin in (("Europe/Berlin", datetime(2026, 11, 26, 23)), ("America/New_York", datetime(2026, 11, 27, 5))):
         content = f"id,user,type,at\ne,u,page_view,{written}\nf,u,page_view,2026-11-27T12:00:00Z\n"
