@@ -181,6 +181,14 @@ def as_of(con: Any, day: datetime | None, settings: Settings) -> date:
     """`day`, or the newest published one. Raises `GateClosed` when it holds no scores."""
     newest = con.execute("select min(as_of_date), max(as_of_date) from rule_scores").fetchone()
     chosen = day.date() if day else newest[1]
+    if newest[1] is None:
+        raise GateClosed(
+            "Nobody has a score yet.",
+            expected="a published day with scores",
+            found="none: a day was published by force without its rows, or nobody has been seen",
+            where=str(settings.published),
+            next_step="gesture gates  (what did not pass, and why)",
+        )
     if not con.execute("select 1 from rule_scores where as_of_date = ? limit 1", [chosen]).fetchone():
         raise GateClosed(
             f"There are no scores for {chosen}.",

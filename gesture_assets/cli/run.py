@@ -305,6 +305,7 @@ class Pending:
     live: frozenset[date] = frozenset()
     row_counts: Mapping[date, int] = field(default_factory=dict)  # landed rows by day
     unpublished: frozenset[date] = frozenset()  # live, and readers do not have them: a run was killed before
+    rejected: frozenset[date] = frozenset()  # some table's last audit of them failed
 
 
 def require_reason(reason: str, *, asked: Mapping[str, bool], command: str) -> None:
@@ -370,6 +371,7 @@ def pending(settings: Settings, *, until: date) -> Pending:
         frozenset(live),
         row_counts,
         frozenset(unpublished & usable - missing),
+        frozenset(day for table in verdicts.values() for day, entry in table.items() if not entry.is_open),
     )
 
 

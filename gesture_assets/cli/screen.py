@@ -32,12 +32,15 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
         alerts = con.execute("select severity, alert_key, what from analytics.open_alerts").fetchall()
     terminal = console()
     _line(terminal, f"{'Published' if is_new else 'Readers have'} {settings.published} (snapshot {snapshot})")
-    _line(terminal, f"{tables} tables, days {first_day} to {day}. Users by band: {_counted(bands)}")
-    _line(terminal, f"\nCall first, of {day}:")
+    if day is None:
+        _line(terminal, f"{tables} tables, and nobody has a score yet.")
+    else:
+        _line(terminal, f"{tables} tables, days {first_day} to {day}. Users by band: {_counted(bands)}")
+        _line(terminal, f"\nCall first, of {day}:")
     for rank, user, score, scale, probability, band, explanation in first:
         said = f"{probability:.0%} likely to buy" if scale == "probability" else f"{score:.2f} points ({band})"
         _line(terminal, f" {rank}. {user}, {said}\n    {explanation}")
-    if not first:
+    if day and not first:
         _line(terminal, " nobody: who has a score has done already what it foretells")
     _say_what_is_wrong(terminal, settings, alerts)
     user = first[0][1] if first else "USER"

@@ -17,7 +17,7 @@ THOUSANDS = ". \u00a0\u2009\u202f'\u2019"
 def number_sql(text: str, source: SourceDescription) -> str:
     """The SQL expression `text` as a double, null where it is no number as the source writes them."""
     if source.decimal == ".":
-        return f"try_cast({text} as double)"
+        return f"if(contains({text}, '_'), null, try_cast({text} as double))"  # the engine takes 1_000 for 1000
     signs = THOUSANDS.replace("'", "''")
     form = rf"[+-]?(\d{{1,3}}([{signs}]\d{{3}})+|\d*)(,\d+)?([eE][+-]?\d+)?"
     plain = f"replace(translate({text}, {literal(THOUSANDS)}, ''), ',', '.')"

@@ -65,7 +65,8 @@ PERSONAL_WORDS = (
     "nachname|birthday|birthdate|geburtsdatum|geburtstag|ssn"
 )
 EMAIL = r"^[a-zA-Z0-9._%+-]+@[a-zA-Z0-9.-]+\.[a-zA-Z]{2,}$"  # document 003's form of an address
-AT = "@|%(?:25)*40|\uff20|\ufe6b"  # also as web addresses write it, however often, and keyboards of East Asia
+# Also as web addresses write it, however often, keyboards of East Asia, and people who hide it from machines.
+AT = "@|%(?:25)*40|\uff20|\ufe6b| ?[(\\[] ?(?i:at) ?[)\\]] ?"
 BLOCK = 64  # bytes of a SHA-256 block, which HMAC pads its key to
 
 

@@ -45,7 +45,8 @@ def is_missing_sql(text: str, further: Collection[str] = ()) -> str:
     around = f"[{re.escape(AROUND)}]*"
     words = (*MISSING_WORDS, *(word.strip(AROUND).lower() for word in further))
     any_word = "|".join(map(re.escape, dict.fromkeys(words)))
-    return f"regexp_full_match({text}, {literal(f'(?i){around}(?:{any_word})?{around}')})"
+    twice = f"(?:{any_word})(?:@(?:{any_word}))?"  # an address that was put together from two of them
+    return f"regexp_full_match({text}, {literal(f'(?i){around}(?:{twice})?{around}')})"
 
 
 def unpadded_sql(text: str) -> str:

@@ -1,4 +1,4 @@
-"""How addresses of people and machines, numbers of phones and of accounts are known, in text of any kind.
+"""How addresses of people and machines, numbers of phones, cards and accounts are known, in text of any kind.
 
 Belongs here: the patterns, and the SQL that masks what they find. Does not belong here: what is dropped or hashed at
 the door (`sources/personal.py`), the gate that looks for leaks (`contracts/contract.py`).
@@ -22,19 +22,30 @@ IPV6_PATTERN = (
 LETTERS = "A-Za-z\u0080-\U0010ffff"
 EMAIL_PATTERN = (
     rf"[{LETTERS}0-9._%+!#$*^~`\x27-]+"
-    "(?:[@\uff20\ufe6b]|%(?:25)*40|&#0*64;)"  # as a web address or a page writes it, too
+    "(?:[@\uff20\ufe6b]|%(?:25)*40|&#0*64;| ?[(\\[] ?(?i:at) ?[)\\]] ?)"  # as a web address or a page writes it, too
     rf"(?:[{LETTERS}0-9.-]+\.(?:xn--[a-z0-9-]+|[{LETTERS}]{{2,}})|localhost)"
 )
 
-# A phone number is known by its "+", by brackets around its area, by the 0 and the gap that national ones have, or by
-# the word before it. Figures alone are an id. What precedes a number is kept when it is masked.
+# A phone number is known by its "+" or 00, by brackets around its area, by the 0 and the gap that national ones have,
+# by the form of North American ones, or by the word before it; that of a card by its groups or the word. Figures alone
+# are an id. What precedes a number is kept when it is masked.
 GAP = "(?:[ ().\u00a0/-]|%20|%2[89])"
-PHONE_PATTERNS = (
+NORTH_AMERICAN = "[2-9][0-9]{2}[ .-][2-9][0-9]{2}[ .-][0-9]{4}"
+FROM_ABROAD = "00[1-9][0-9]{0,2}(?:[ ./-]|%20)"
+# What cards of the large networks begin with.
+CARD = "(?:[45][0-9]{3}|22[2-9][0-9]|2[3-7][0-9]{2}|6011|65[0-9]{2}|35[2-8][0-9])"
+CARD_WORD = "(?i:card|cc|pan|karte)(?i:[ _-]?(?:number|num|no|nr))?"
+NUMBER_PATTERNS = (
     rf"(^|[^0-9A-Za-z+])(?:\+|%2[Bb]){GAP}*[1-9](?:{GAP}*[0-9]){{7,14}}",
     r"(^|[^0-9A-Za-z])\(0?[1-9][0-9]{1,4}\)[ -]?[0-9]{3,4}[ -]?[0-9]{3,8}",
     r"(^|[^0-9A-Za-z.,:/-])0[1-9][0-9]{1,4}(?: ?/ ?| |%20)[0-9]{3,}(?:[ -]?[0-9]{2,})+",
     r"((?:^|[^A-Za-z])(?i:tel|telefon|phone|mobile|handy|msisdn|whatsapp)[\x22\s:=.]{1,5})"
     r"(?:%2[Bb]|\+)?[0-9][0-9 ()/-]{5,}[0-9]",
+    rf"(^|[^0-9A-Za-z.,:/-]){FROM_ABROAD}[0-9](?:{GAP}*[0-9]){{5,12}}",
+    rf"(^|[^0-9A-Za-z.-]){NORTH_AMERICAN}",
+    rf"(^|[^0-9A-Za-z.-]){CARD}(?:[ -][0-9]{{4}}){{3}}",
+    r"(^|[^0-9A-Za-z.-])3[47][0-9]{2}[ -][0-9]{6}[ -][0-9]{5}",
+    rf"((?:^|[^A-Za-z]){CARD_WORD}[\x22\s:=.]{{1,5}})[0-9](?:[ -]?[0-9]){{12,18}}",
 )
 # The national part of account numbers (IBAN registry): so many figures (n), letters (a), or either (c).
 IBAN_FORMS = (
@@ -54,17 +65,18 @@ IBAN = "|".join(
 MAY_BE_IBAN = (
     r"(?i)(?:^|[^A-Z0-9])([A-Z]{2}[0-9]{2}(?:[A-Z0-9]{11,30}|(?:(?: |%20)[A-Z0-9]{4}){2,7}(?:(?: |%20)[A-Z0-9]{1,4})?))"
 )
-# What each number of a phone or an account holds: whatever lacks it is not looked at closely.
-SHORTEST_ACCOUNT = 15  # letters and figures, in Norway
+# What each number of a phone, a card or an account holds: whatever lacks it is not looked at closely.
+SHORTEST_NUMBER = 12  # signs of one without blanks, brackets or +: a North American phone number
 MAY_BE_NUMBER = (
     r"[+(]|%2[Bb]|(?i:tel|phone|mobile|handy|msisdn|whatsapp)|0[1-9][0-9]{1,4}(?: |/|%20)"
     r"|[A-Za-z]{2}[0-9]{2}(?: |%20)?[A-Za-z0-9]{4}(?: |%20)?[A-Za-z0-9]{4}"
+    rf"|{NORTH_AMERICAN}|{FROM_ABROAD}|[2-6][0-9]{{3}}[ -][0-9]{{4}}|{CARD_WORD}[\x22\s:=.]"
 )
 
 
 def holds_number_sql(text: str) -> str:
-    """Whether the SQL expression `text` holds the number of a phone, or of an account whose check figures are right."""
-    phone = " or ".join(f"regexp_matches({text}, '{pattern}(?:[^0-9]|$)')" for pattern in PHONE_PATTERNS)
+    """Whether the SQL expression `text` holds the number of a phone, a card, or an account with right check figures."""
+    phone = " or ".join(f"regexp_matches({text}, '{pattern}(?:[^0-9]|$)')" for pattern in NUMBER_PATTERNS)
     compact = "regexp_replace(upper(candidate), ' |%20', '', 'g')"
     # ISO 7064: the country and the check figures go to the end, letters are 10 to 35, the remainder by 97 is 1.
     places = "string_split(substr(iban, 5) || left(iban, 4), '')"
@@ -94,7 +106,7 @@ def masked_sql(text: str) -> str:
         head = pattern[: pattern.rindex("([^")]
         masked = rf"regexp_replace({masked}, '{head}', '\1***', 'g')"
     spaced = "[A-Z]{2}[0-9]{2}(?:(?: |%20)[A-Z0-9]{4}){2,7}(?:(?: |%20)[A-Z0-9]{1,4})?"
-    for pattern in (*PHONE_PATTERNS, f"(?i)(^|[^A-Z0-9])(?:{IBAN}|{spaced})"):
+    for pattern in (*NUMBER_PATTERNS, f"(?i)(^|[^A-Z0-9])(?:{IBAN}|{spaced})"):
         masked = rf"regexp_replace({masked}, '{pattern}', '\1***', 'g')"
     return masked
 
@@ -103,7 +115,7 @@ def may_be_number_sql(text: str) -> str:
     """Whether the SQL expression `text`, an id or a short text, may hold a number: cheaper to ask than to look."""
     return (
         f"(contains({text}, '+') or contains({text}, ' ') or contains({text}, '%') or contains({text}, '(') "
-        f"or (length({text}) >= {SHORTEST_ACCOUNT} and regexp_matches({text}, '{MAY_BE_NUMBER}')))"
+        f"or (length({text}) >= {SHORTEST_NUMBER} and regexp_matches({text}, '{MAY_BE_NUMBER}')))"
     )
 
 

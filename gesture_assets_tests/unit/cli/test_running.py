@@ -428,6 +428,7 @@ def test_a_poisoned_night_fails_loudly_and_changes_nothing_that_is_published(own
     assert closed.code == 1
     assert "at_most_5_percent_of_rows_are_quarantined" in closed.out
 
+    assert [LAST, "did not pass"] in [row[:2] for row in called(own_world, "catchup", "--dry-run").table]
     for looking in (("rank",), ("explain",), ("gates", "--date", LAST)):
         said = called(own_world, *looking).err
         assert f"Not passed: {LAST}. Why:  gesture gates --date {LAST}" in said
@@ -454,6 +455,21 @@ def test_a_poisoned_night_fails_loudly_and_changes_nothing_that_is_published(own
     assert mended.code == 0, mended.out + mended.err
     assert called(own_world, "gates", "--date", LAST).code == 0
     assert "Not passed" not in called(own_world, "rank").err
+
+
+def test_a_first_day_that_is_forced_to_nothing_says_that_nobody_has_a_score(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "landing" / "native").mkdir(parents=True)
+    header = "event_id,user_id,event_type,event_at\n"
+    (folder / "landing" / "native" / "a.csv").write_text(f"{header}a,,page_view,2026-03-01T10:00:00Z\n" * 2)
+    assert called(folder, "run").code == 1
+    forced = called(folder, "run", "--date", "2026-03-01", "--force", "--reason", "let us see")
+    assert forced.code == 0, forced.out + forced.err
+    assert "nobody has a score yet" in forced.out
+    assert "Call first" not in forced.out
+    ranked = called(folder, "rank")
+    assert (ranked.code, "Nobody has a score yet." in ranked.err) == (1, True)
+    assert has_four_parts(ranked.err)
 
 
 def test_a_bad_day_keeps_back_itself_and_what_follows_but_not_what_came_before(tmp_path: Path) -> None:

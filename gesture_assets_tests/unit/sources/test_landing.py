@@ -987,7 +987,9 @@ def test_a_number_beyond_all_sense_is_none(landing: Landing, written: str) -> No
     assert row["unreadable"] == ("dwell_seconds account_balance_usd" if is_said else None)
 
 
-@pytest.mark.parametrize("written", ["12,5", "1.234,56", "1,234.56", "12.5 s", "45%", "$3", "0x10", "twelve", "1.2.3"])
+@pytest.mark.parametrize(
+    "written", ["12,5", "1.234,56", "1,234.56", "12.5 s", "45%", "$3", "0x10", "twelve", "1.2.3", "1_000"]
+)
 def test_a_number_that_cannot_be_read_is_said_to_be_one(landing: Landing, written: str) -> None:
     header = "event_id,user_id,event_type,timestamp,time_on_page_sec,recent_pages_viewed,bounce_flag,spam_flag"
     row = landing.row(header, f'e,u,page_view,2026-03-09,"{written}","{written}",maybe,null', folder="scoring_csv")
@@ -1217,7 +1219,7 @@ def test_a_word_for_nothing_is_no_id(landing: Landing, word: str) -> None:
     assert len({row["event_id"] for row in rows}) == 4, "events whose ids are missing are not copies of each other"
 
 
-@pytest.mark.parametrize("word", ['""""""', '"""undefined"""', "  ", "(null)"])
+@pytest.mark.parametrize("word", ['""""""', '"""undefined"""', "  ", "(null)", "undefined@undefined"])
 def test_quotes_in_a_quoted_cell_are_no_id_either(landing: Landing, word: str) -> None:
     assert landing.row(HEADER, f"e,{word},page_view,{GOOD}")["reason"] == "missing_user_id"
 

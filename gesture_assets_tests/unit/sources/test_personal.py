@@ -15,10 +15,18 @@ from gesture_assets.sources.personal import (
     is_personal,
     keyed_hash_sql,
     masked_json_sql,
+    may_be_email_sql,
     normal_email_sql,
+    plain_email_sql,
     pseudonym_key,
 )
-from gesture_assets.vocabulary.personal_data import hide_keys, holds_number_sql, masked_sql, without_keys
+from gesture_assets.vocabulary.personal_data import (
+    hide_keys,
+    holds_address_sql,
+    holds_number_sql,
+    masked_sql,
+    without_keys,
+)
 
 
 def engine(expression: str) -> str:
@@ -106,6 +114,14 @@ def test_addresses_are_masked_in_texts_and_personal_fields_in_json() -> None:
     assert masked == """{"First Name": "***", "page": "/a", "phone": "***", "email": "***\""""
 
 
+@pytest.mark.parametrize("written", ["ann(at)b.example", "ann [at] b.example", "ANN( AT )b.example"])
+def test_an_address_that_is_hidden_from_machines_is_masked_and_hashed(written: str) -> None:
+    assert engine(masked_sql(f"'say {written}'")) == "say ***"
+    assert engine(holds_address_sql(f"'{written}'"))
+    assert engine(may_be_email_sql(f"'{written}'"))
+    assert engine(normal_email_sql(plain_email_sql(f"'{written}'"))) == "ann@b.example"
+
+
 def test_headers_are_known_in_any_case_and_spelling() -> None:
     assert all(map(is_personal, ("E-Mail", " first name ", "IP_Address", "context.traits.email")))
     assert all(map(is_personal, ("phone2", "billing_phone", "Vorname", "MSISDN", "customer.email")))
@@ -128,6 +144,14 @@ NUMBERS = (
     "AT61 1904 3002 3457 3201 call me",
     "nl91abna0417164300",
     "?iban=DE89%203704%200044%200532%200130%2000",
+    "0049 30 1234567",
+    "001 212 555 1234567",
+    "call 555-867-5309",
+    "212.555.5309",
+    "4111 1111 2345 6111",
+    "paid with 5105-1051-2345-5100",
+    "3782 822463 10005",
+    '{"card_number":"4111111123456111"}',
 )
 ORDINARY = (
     "DE89370400440532013001",  # check figures that do not fit
@@ -143,6 +167,12 @@ ORDINARY = (
     "iphone+12345678",
     "https://shop.example/p/123456789?utm_id=20260309",
     "telephone",
+    "4111111111111111",
+    "555-1234567-89",
+    "2026-03-09 1234",
+    "00123456789",
+    "postcard 2026",
+    "4123-4567",
 )
 
 
@@ -151,7 +181,10 @@ def test_numbers_of_phones_and_accounts_are_known_and_masked_wherever_they_stand
     assert engine(holds_number_sql(f"'{text}'"))
     masked = engine(masked_sql(f"'{text}'"))
     assert "***" in masked
-    assert not any(part in masked for part in ("23456", "010-99", "1234567", "0532", "5698", "3457", "0417", "151234"))
+    assert not any(
+        part in masked
+        for part in ("23456", "010-99", "1234567", "0532", "5698", "3457", "0417", "151234", "5309", "22463")
+    )
 
 
 @pytest.mark.parametrize("text", ORDINARY)
