@@ -18,7 +18,7 @@ from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.vocabulary.features import DEVICES
 
 # The share of a day's landed rows that quarantine may take before the day itself is in doubt. Trackers lose a row in a
-# hundred or two on a bad day; five in a hundred is another format, another clock or another sender.
+# hundred or two on a bad day; five in a hundred is another format, another clock or another sender. One row is none.
 QUARANTINE_TOLERANCE = 0.05
 # The same of rows with a number or a flag that is filled and cannot be read: one such row loses a value, five in a
 # hundred are another format, such as a decimal comma.
@@ -279,7 +279,7 @@ LANDING_RECONCILIATION = Contract(
                     arg_max('name the types under [event_types] of data/sources/' || source
                         || '.toml or leave them out at its head:  ignore = [' || names || ']', row_count) as mended
                 from unknown group by all) using ({PARTITION})
-            where quarantined > {QUARANTINE_TOLERANCE} * wanted""",
+            where quarantined > greatest(1, {QUARANTINE_TOLERANCE} * wanted)""",
             recovery="gesture quarantine show --date DAY, mend or remove the file, or leave types out with  ignore  in "
             "data/sources/<source>.toml, then  gesture run --date DAY",
         ),
@@ -293,7 +293,7 @@ LANDING_RECONCILIATION = Contract(
             f"""select {PARTITION}, sum(unreadable_count) as unreadable,
                 sum(landed_count - coalesce(ignored_count, 0)) as landed,
                 string_agg(landing_file || ': ' || unreadable_values, '; ' order by unreadable_count desc) as which
-            from {{batch}} group by all having unreadable > {UNREADABLE_TOLERANCE} * landed""",
+            from {{batch}} group by all having unreadable > greatest(1, {UNREADABLE_TOLERANCE} * landed)""",
             recovery="set  decimal  in data/sources/<source>.toml, or leave the column out of it, then  gesture run",
         ),
         no_rows(

@@ -22,7 +22,7 @@ import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import SourceError, listing
-from gesture_assets.events.tables import IGNORED
+from gesture_assets.events.tables import IGNORED, QUARANTINE_TOLERANCE
 from gesture_assets.frames import Frame
 from gesture_assets.sources.landing import LandingFile, OpenFile, content_hash, open_file, readable, rows_sql
 from gesture_assets.sources.personal import build_word
@@ -44,7 +44,7 @@ ROWS_TOGETHER = 1_000_000
 ROW_GROUP = 122_880  # rows that the engine writes as one piece
 LOOKS = 3  # at a file that changes while it is looked at; once more than a copy needs whose original has changed
 TABLE_NUMBERS = itertools.count(1)  # of all indexes: two may share a scratch file
-NO_DATES: Mapping[str, date] = MappingProxyType({})
+NO_FILINGS: Mapping[str, "Filing"] = MappingProxyType({})
 FILES, DAYS = f"{LIVE}.landing_files", LANDED_DAYS
 
 
@@ -63,7 +63,7 @@ class NewFile:
 
 @dataclass(frozen=True)
 class KnownFile:
-    """A file as the index knows it. `file_date` is the day of its rows without a usable time."""
+    """A file as the index knows it. `file_date` is the day of its rows without a usable time, or on a stray one."""
 
     file: LandingFile
     digest: str
@@ -74,17 +74,32 @@ class KnownFile:
 
 @dataclass(frozen=True)
 class DayCount:
-    """Rows of a file that are filed under a day or none; of these, those of a wrong clock, and those left out."""
+    """Rows of a file that are filed under a day or none; of these, those of a wrong clock, left out, and refused."""
 
     day: date | None
     rows: int
     ahead: int
     ignored: int
+    refused: int
 
     @property
     def rank(self) -> tuple[bool, int, int]:
         """The day of most rows has the highest, the first of equals; one whose rows are all left out comes last."""
         return self.rows > self.ignored, self.rows, -self.day.toordinal() if self.day else 0
+
+
+@dataclass(frozen=True)
+class Filing:
+    """Where the rows of a file are filed: under their own day where it is one of `days`, else under `file_date`."""
+
+    file_date: date
+    days: tuple[date, ...]
+
+    @property
+    def sql(self) -> str:
+        """The day of a row, given its own."""
+        days = ", ".join(f"date '{day}'" for day in self.days)
+        return f"if(filing_day in ({days}), filing_day, date '{self.file_date}')"
 
 
 @dataclass
@@ -216,24 +231,32 @@ class LandingIndex:
         counts: dict[str, list[DayCount]] = {}
         for name, *entry in self.session.connection.execute(
             f"""select landing_file, filing_day, count(*), count(*) filter (reason = 'future_ts'),
-                count(*) filter (reason = '{IGNORED}')
+                count(*) filter (reason = '{IGNORED}'), count(*) filter (reason <> '{IGNORED}')
             from {rows} group by all order by all"""
         ).fetchall():
             counts.setdefault(name, []).append(DayCount(*entry))
         return counts
 
     def _filed(self, seen: NewFile, rows: str, counts: Sequence[DayCount]) -> list[DayCount]:
-        """The days of a file with their rows; those without a usable time are put under one of them."""
+        """The days of a file with their rows.
+
+        Those without a usable time are put under the day of most rows. So are a few refused ones on days that the file
+        has nothing else of: a typing error in a date is no day on which something happened.
+        """
         file, con = seen.file, self.session.connection
         dated = [count for count in counts if count.day is not None]
-        undated = next((count for count in counts if count.day is None), None)
-        if not undated:
-            return dated
-        if dated:
-            most = max(dated, key=lambda count: count.rank)
-            rows_there, ignored = most.rows + undated.rows, most.ignored + undated.ignored
-            together = replace(most, rows=rows_there, ignored=ignored)
-            return [together if count is most else count for count in dated]
+        stray = [count for count in dated if count.refused == count.rows]
+        if len(stray) == len(dated) or _rows(stray) > max(1, QUARANTINE_TOLERANCE * _rows(counts)):
+            stray = []
+        loose = [count for count in counts if count.day is None or count in stray]
+        if sound := [count for count in dated if count not in stray]:
+            most = max(sound, key=lambda count: count.rank)
+            ignored = sum(count.ignored for count in (most, *loose))
+            together = replace(most, rows=_rows([most, *loose]), ignored=ignored)
+            return [together if count is most else count for count in sound]
+        if not loose:
+            return []
+        (undated,) = loose
         if not undated.ahead and undated.ignored < undated.rows:
             first = con.execute(
                 f"select reason, masked_row from {rows} where landing_file = ? order by landing_line limit 1",
@@ -254,8 +277,8 @@ class LandingIndex:
         con, file, opened = self.session.connection, seen.file, seen.opened
         days = [(count.day, count.rows, count.ignored) for count in counts if count.day]
         file_day = max(counts, key=lambda count: count.rank).day if counts else None
-        if opened and seen.digest in self._kept:
-            self._file_undated(self._kept[seen.digest], file, file_day)
+        if opened and file_day and seen.digest in self._kept:
+            self._refile(self._kept[seen.digest], file, Filing(file_day, tuple(day for day, _, _ in days)))
         personal = ", ".join(opened.personal_columns) or None if opened else None
         unused = ", ".join(opened.unused_columns) or None if opened else None
         columns = json.dumps(opened.found_columns, sort_keys=True) if opened else None
@@ -321,11 +344,11 @@ class LandingIndex:
         table = f"scratch.main.read_{digest[:16]}"
         return open_file(self.session.connection, file, table=table, key=self.key, indexed_at=indexed_at)
 
-    def _keep(self, opened: Mapping[str, OpenFile], undated: Mapping[str, date] = NO_DATES) -> str | None:
+    def _keep(self, opened: Mapping[str, OpenFile], filings: Mapping[str, Filing] = NO_FILINGS) -> str | None:
         """Put the rows of files (content hash -> file) into a table that is kept, and return it.
 
-        None where they are too many, and can be read again in part, as Parquet can. `undated`: content hash -> day of
-        rows without a usable time.
+        None where they are too many, and can be read again in part, as Parquet can. `filings`: content hash -> where
+        rows are filed, as far as it is known.
         """
         con, rows = self.session.connection, sum(file.row_count for file in opened.values())
         is_text = any(file.file.format != "parquet" for file in opened.values())
@@ -341,15 +364,24 @@ class LandingIndex:
         self._table_rows[table] = rows
         for digest, file in opened.items():
             self._kept[digest] = table
-            self._file_undated(table, file.file, undated.get(digest))
+            if filing := filings.get(digest):
+                self._refile(table, file.file, filing)
             drop_rows(con, file.table)
         return table
 
-    def _file_undated(self, table: str, file: LandingFile, day: date | None) -> None:
-        """File the rows of `file` that have no usable time, among those of `table`, under `day`."""
-        if day:
-            update = f"update {table} set filing_day = ? where filing_day is null and landing_file = ?"
-            self.session.connection.execute(update, [day, file.name])
+    def _refile(self, table: str, file: LandingFile, filing: Filing) -> None:
+        """File the rows of `file`, among those of `table`, as `filing` says."""
+        self.session.connection.execute(
+            f"""update {table} set filing_day = {filing.sql}
+            where landing_file = ? and filing_day is distinct from {filing.sql}""",
+            [file.name],
+        )
+
+    def _filing(self, digest: str, file_date: date) -> Filing:
+        """Where the rows of the file of that content are filed."""
+        query = f"select {PARTITION} from {DAYS} where content_hash = ? order by all"
+        days = self.session.connection.execute(query, [digest]).fetchall()
+        return Filing(file_date, tuple(day for (day,) in days))
 
     def _make_room(self, rows: int, needed: Iterable[str]) -> None:
         """Let go of tables, the oldest first, until `rows` more may be kept; never of those that are `needed`."""
@@ -420,12 +452,12 @@ class LandingIndex:
         """Read files that are not kept: to be kept, or where they are too many the rows of `window` into `apart`."""
         con = self.session.connection
         opened = {known.digest: self._open(known.file, known.digest, indexed_at=known.indexed_at) for known in files}
-        file_dates = {known.digest: known.file_date for known in files}
+        filings = {known.digest: self._filing(known.digest, known.file_date) for known in files}
         try:
             with readable(files[0].file):
-                if not self._keep(opened, file_dates):
+                if not self._keep(opened, filings):
                     for digest, file in opened.items():
-                        rows = f"select * from {_dated(file, file_dates[digest])} where {window}"
+                        rows = f"select * from {_dated(file, filings[digest])} where {window}"
                         con.execute(f"create table if not exists {apart} as from ({rows}) limit 0")
                         con.execute(f"insert into {apart} {rows}")
         except (SourceError, duckdb.IOException):
@@ -458,8 +490,9 @@ class LandingIndex:
             opened = self._open(file, digest, indexed_at=indexed_at)
             self._make_room(opened.row_count, set[str]().union(*self._views.values()))
             with readable(file):
-                if not self._keep({digest: opened}, {digest: file_date}):
-                    return f"from {_dated(opened, file_date)}"
+                filing = self._filing(digest, file_date)
+                if not self._keep({digest: opened}, {digest: filing}):
+                    return f"from {_dated(opened, filing)}"
         return f"from {self._kept[digest]} where landing_file = {literal(file.name)}"
 
     def row_counts(self) -> dict[date, int]:
@@ -495,6 +528,10 @@ class LandingIndex:
         return {day: hashlib.sha256(text.encode()).hexdigest()[:16] for day, text in rows}
 
 
+def _rows(counts: Iterable[DayCount]) -> int:
+    return sum(count.rows for count in counts)
+
+
 def _in_batches(files: Iterable[KnownFile]) -> Iterator[list[KnownFile]]:
     """`files` in their order, as many together as hold `ROWS_TOGETHER`."""
     batch: list[KnownFile] = []
@@ -507,6 +544,6 @@ def _in_batches(files: Iterable[KnownFile]) -> Iterator[list[KnownFile]]:
         yield batch
 
 
-def _dated(file: OpenFile, day: date) -> str:
-    """The rows of `file`, those without a usable time filed under `day`."""
-    return f"(select * replace (coalesce(filing_day, date '{day}') as filing_day) from {file.sql})"
+def _dated(file: OpenFile, filing: Filing) -> str:
+    """The rows of `file`, filed as `filing` says."""
+    return f"(select * replace ({filing.sql} as filing_day) from {file.sql})"

@@ -25,14 +25,15 @@ MOMENT = datetime(2026, 3, 5, 2)
 
 
 def land(data_dir: Path, *, bad: int = 0) -> None:
-    """Four files of a day and two events each; one event of the day `bad` is nobody's."""
+    """Four files of a day and two events each; two of three on the day `bad` are nobody's."""
     folder = data_dir / "landing" / "native"
     folder.mkdir(parents=True, exist_ok=True)
     for day in (1, 2, 3, 4):
         user = "" if day == bad else "ada"
+        another = f"c{day},,page_view,2026-03-0{day}T12:00:00Z\n" if day == bad else ""
         (folder / f"day-{day}.csv").write_text(
             "event_id,user_id,event_type,event_at\n"
-            f"a{day},{user},page_view,2026-03-0{day}T10:00:00Z\nb{day},bob,page_view,2026-03-0{day}T11:00:00Z\n"
+            f"a{day},{user},page_view,2026-03-0{day}T10:00:00Z\nb{day},bob,page_view,2026-03-0{day}T11:00:00Z\n{another}"
         )
 
 
@@ -124,7 +125,7 @@ def test_each_day_of_a_range_has_its_own_colour_and_none_stays_planned(data_dir:
 def test_each_bad_day_shows_its_own_rows(data_dir: Path) -> None:
     land(data_dir, bad=2)
     file = data_dir / "landing" / "native" / "day-3.csv"
-    file.write_text(file.read_text().replace(",ada,", ",,"))
+    file.write_text(file.read_text().replace(",ada,", ",,").replace(",bob,", ",,"))
     key = dg.AssetCheckKey(dg.AssetKey("landing_reconciliation"), TOO_MANY)
     with dg.DagsterInstance.ephemeral() as instance:
         spoilt = four_days(instance, select="raw_events")
@@ -174,7 +175,7 @@ def test_good_days_of_a_range_are_live_and_materialised_and_the_bad_one_is_neith
     assert live == [(day, 2) for day in sorted(good)]
     verdicts = ask(data_dir, "select partition::varchar, verdict from gate_ledger where table_name = 'raw_events'")
     assert dict(verdicts) == {**dict.fromkeys(good, "PASS"), "2026-03-02": "FAIL"}
-    assert ask(data_dir, "select count(*) from rejected.quarantined_events") == [(1,)]
+    assert ask(data_dir, "select count(*) from rejected.quarantined_events") == [(2,)]
     assert not (data_dir / "gesture.duckdb").exists()
     # The report is written by the step that failed.
     report = json.loads((data_dir / "validation_results.json").read_text())
@@ -193,7 +194,7 @@ def test_good_days_of_a_range_are_live_and_materialised_and_the_bad_one_is_neith
     assert (check.asset_key.path[-1], check.check_name) == ("landing_reconciliation", TOO_MANY)
     metadata = {name: value.value for name, value in check.metadata.items()}
     assert metadata["found"] == 1
-    assert "missing_user_id 1" in metadata["sample"]
+    assert "missing_user_id 2" in metadata["sample"]
     assert "gesture quarantine show --date DAY" in metadata["recovery"]
 
 
@@ -224,7 +225,7 @@ def test_a_bad_day_among_chunks_of_a_range_keeps_back_nothing_but_itself(
         told = materialised(instance, result)
     assert list(told) == ["2026-03-01", "2026-03-03", "2026-03-04"]
     notes = {name: told["2026-03-01"][name].value for name in ("landed", "duplicates", "quarantined_by_reason")}
-    assert notes == {"landed": 8, "duplicates": 0, "quarantined_by_reason": "missing_user_id 1"}
+    assert notes == {"landed": 9, "duplicates": 0, "quarantined_by_reason": "missing_user_id 2"}
     assert not result.success
     assert "did not pass the audit for 2026-03-02; the last good version stays live" in failures(result)
     live = "select as_of_date::varchar, count(*) from raw_events group by all order by all"

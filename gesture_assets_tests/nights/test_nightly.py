@@ -31,6 +31,7 @@ def test_a_night_publishes_scores_of_its_day_and_one_that_fails_leaves_the_file_
         "event_id,user_id,event_type,event_at\n"
         "e4,ada,page_view,2026-03-09T10:00:00Z\n"
         "e5,,page_view,2026-03-09T10:00:00Z\n"
+        "e6,,page_view,2026-03-09T10:00:00Z\n"
     )
     result = run_night("2026-03-09")
     assert list(result.failures) == ["landed_events"]

@@ -481,6 +481,7 @@ def test_a_bad_day_keeps_back_itself_and_what_follows_but_not_what_came_before(t
     for day in (1, 2, 4, 5):
         user = "" if day == 4 else "ada"
         row = f"e{day},{user},page_view,2026-03-0{day}T10:00:00Z\ng{day},bob,page_view,2026-03-0{day}T11:00:00Z\n"
+        row += f"h{day},{user},page_view,2026-03-0{day}T12:00:00Z\n"
         (landing / f"day-{day}.csv").write_text(header + row)
     done = called(folder, "run")
     assert done.code == 1

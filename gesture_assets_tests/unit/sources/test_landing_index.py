@@ -16,6 +16,7 @@ from gesture_assets.errors import SourceError
 from gesture_assets.events.tables import IGNORED, LANDING_RECONCILIATION
 from gesture_assets.frames import to_polars
 from gesture_assets.settings import Settings
+from gesture_assets.sources import landing_index
 from gesture_assets.sources.description import SHIPPED, load_descriptions
 from gesture_assets.sources.landing import find_files
 from gesture_assets.sources.landing_index import LandingIndex
@@ -34,12 +35,14 @@ class Landing:
         self.session, self.settings, self.con = session, settings, session.connection
         self.index = LandingIndex(session, "a key")
 
-    def drop(self, name: str, *rows: str) -> Path:
-        """Put a file of the native source into the landing folder; a row is `id day`."""
+    def drop(self, name: str, *rows: str, nobody: str = "") -> Path:
+        """Put a file of the native source into the landing folder; a row is `id day`, without user that of `nobody`."""
         path = self.settings.landing / "native" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         split = (row.split(" ") for row in rows)
-        path.write_text(HEADER + "".join(f"{i},ada,page_view,{when}T10:00:00Z\n" for i, when in split))
+        path.write_text(
+            HEADER + "".join(f"{i},{'' if i == nobody else 'ada'},page_view,{when}T10:00:00Z\n" for i, when in split)
+        )
         return path
 
     def refresh(self) -> list[str]:
@@ -274,6 +277,23 @@ def test_a_tie_between_days_goes_to_the_first(landing: Landing) -> None:
     landing.drop("a.csv", "e1 2026-03-08", "e2 2026-03-09", "e3 someday")
     landing.refresh()
     assert landing.days() == {D8: 2, D9: 1}
+
+
+@pytest.mark.parametrize("kept_rows", [landing_index.KEPT_ROWS, 0])
+def test_a_refused_row_on_a_day_of_its_own_is_filed_under_the_day_of_most_rows(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch, kept_rows: int
+) -> None:
+    monkeypatch.setattr(landing_index, "KEPT_ROWS", kept_rows)  # read for the index and kept, or once more
+    landing.drop("a.csv", "e1 2026-03-08", "e2 2026-03-09", "e3 2026-03-09", "e4 2026-01-01", nobody="e4")
+    landing.refresh()
+    assert landing.days() == {D8: 1, D9: 3}
+    assert landing.load(D9) == [(D9, "e2", None), (D9, "e3", None), (D9, "e4", "missing_user_id")]
+
+
+def test_refused_rows_that_are_no_few_stay_on_their_day(landing: Landing) -> None:
+    landing.drop("a.csv", "e1 2026-03-09", "no 2026-03-08", "no 2026-03-08", "e2 2026-03-07", nobody="no")
+    landing.refresh()
+    assert landing.days() == {D7: 1, D8: 2, D9: 1}
 
 
 def test_a_file_without_any_dated_row_is_refused(landing: Landing) -> None:
