@@ -75,6 +75,7 @@ def train(
         return
     newest, first_day = _cards(settings)[-1], _activations(settings)[-1:]
     console().print(f"{newest['model_version']}: {newest['decision']}, {newest['because']}", highlight=False)
+    console().print(_strong_alone(settings, newest["model_version"]), highlight=False, soft_wrap=True)
     if newest["decision"] == "promoted" and not had_champion and first_day[0].effective_from <= when:
         # The first champion scores the day that it was trained on, so that there is something to look at.
         with saying_what_readers_have(settings) as outcome:
@@ -126,11 +127,24 @@ def _outcome(card: dict[str, Any], serving: Collection[str]) -> str:
 
 def models_show(version: Version, as_json: AsJson = False) -> None:
     """Everything that a version resolves to."""
-    card = _cards(settings_as_far_as_usable(), version)[0]
+    settings = settings_as_far_as_usable()
+    card = _cards(settings, version)[0]
     if as_json:
         print(json.dumps(card, indent=1))
         return
     shown(version, ["what", "value"], sorted(card.items()))
+    console().print(_strong_alone(settings, version), highlight=False, soft_wrap=True)
+
+
+def _strong_alone(settings: Settings, version: str) -> str:
+    """What no sentinel can judge and a person should: features that tell the outcome well by themselves."""
+    from gesture_assets.models.leakage import STRONG_AUC
+    from gesture_assets.models.versions import figures_of
+
+    strong = _readable(figures_of, settings, version).get("strong_alone", {})
+    listed = ", ".join(f"{name} {auc:.3f}" for name, auc in strong.items())
+    hint = f"{listed}. Is each known before the outcome? If not, GESTURE_EXCLUDED_FEATURES leaves it out"
+    return f"Features that rank the outcome alone with an AUC from {STRONG_AUC:.2f}: {hint if strong else 'none'}."
 
 
 def models_compare(

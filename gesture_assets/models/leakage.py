@@ -3,11 +3,12 @@
 Belongs here: what speaks against a feature, with its figure, and the refusal to train with it. Does not belong here:
 how good a model is (`evaluation.py`), what a feature is (`features/`).
 
-Two degrees. A `leak` stops the training: it ranks the outcome all but perfectly alone, or is dated after its own as-of
-day. A `suspect` is named and somebody should look when it becomes known; it may be honest. The thresholds were held
-against three data sets: no feature of the demo world (the best alone 0.84) nor column of the subscribers' (0.71) is
-accused; of X Education's 36 columns `Tags` (0.92) and `Lead Quality` are, which sales fills in after the talk, and of
-the others none.
+Two degrees. A `leak` stops the training: it ranks the outcome all but perfectly alone, is dated after its own as-of
+day, or has other values than what was known by then gives. A `suspect` is named and somebody should look when it
+becomes known; it may be honest. The thresholds were held against three data sets: no feature of the demo world (the
+best alone 0.84) nor column of the subscribers' (0.71) is accused; of X Education's 36 columns `Tags` (0.92) and
+`Lead Quality` are, which sales fills in after the talk, and of the others none. What ranks well alone and is not
+accused is listed for a person to judge (`strong_alone`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from gesture_assets.models.tables import FINE, LEAK, SUSPECT
 
 LEAK_AUC = 0.98
 SUSPECT_AUC = 0.90  # reached even two standard errors lower, so that few rows accuse nobody
+STRONG_AUC = 0.80  # no reason to suspect a feature, and reason enough to ask when it becomes known
 FEWEST_OF_AN_OUTCOME = 10  # below this many buyers a perfect ranking is chance
 
 # A value decides where nine of ten have its outcome and the odds are ten times (or a tenth of) everybody's. Honest
@@ -53,7 +55,7 @@ def screen(
     `auc` is how well the feature ranks the outcome alone, whichever way round: 0.5 to 1, null where it is constant.
     Numbers by rank, missing ones before or after all others, whichever tells more; texts by the share of positives of
     their value in other folds. What is dated after its row's as-of day is a leak (`known_too_early`). `leaks` and
-    `suspects` (feature -> why) come from other looks: `knows_only_the_future`, `importance_drops`.
+    `suspects` (feature -> why) come from other looks: `differs_from_its_past`, `knows_only_the_future`.
     """
     _require(frame, label, features)
     outcome = frame[label].cast(pl.Int64)
@@ -113,6 +115,22 @@ def known_too_early(frame: pl.DataFrame, columns: Sequence[str]) -> dict[str, st
     return {name: f"{count} rows are dated after their as-of day" for name, count in counts.items() if count}
 
 
+def differs_from_its_past(rows: pl.DataFrame, recounted: pl.DataFrame, features: Sequence[str]) -> dict[str, str]:
+    """The features that `recounted` gives other values, with how many of `rows`.
+
+    Both hold features of one day by `user_id`; `recounted` is made of nothing that arrived after that day, and holds
+    everybody of `rows`, else who is missing counts. A feature that it has no column of is not judged.
+    """
+    names = [name for name in features if name in recounted.columns]
+    both = rows.select("user_id", *names).join(recounted, on="user_id", how="left", suffix=" recounted")
+    differing = both.select(pl.col(name).ne_missing(pl.col(f"{name} recounted")).sum() for name in names)
+    return {
+        name: f"{count} of {len(rows)} rows hold another value than what was known by the end of their day gives"
+        for name, count in zip(names, differing.row(0), strict=True)
+        if count
+    }
+
+
 def knows_only_the_future(frame: pl.DataFrame, label: str, features: Sequence[str]) -> dict[str, str]:
     """The features that tell the outcome apart where nothing was known yet, with their figure.
 
@@ -143,6 +161,12 @@ def importance_drops(train: Mapping[str, float], test: Mapping[str, float]) -> d
         for name, share in in_train.items()
         if share >= CARRIES and in_test.get(name, 0.0) < COLLAPSES * share
     }
+
+
+def strong_alone(screening: pl.DataFrame) -> dict[str, float]:
+    """Feature -> AUC of those that rank the outcome well alone (`STRONG_AUC`), the strongest first."""
+    strong = screening.filter(pl.col("auc") >= STRONG_AUC).sort("auc", "feature", descending=[True, False])
+    return dict(strong.select("feature", "auc").iter_rows())
 
 
 def refuse_leaks(screening: pl.DataFrame, *, where: str = "the training set") -> None:

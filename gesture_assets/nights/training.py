@@ -5,6 +5,7 @@ a model is trained or judged (`models/`), which version serves when (`records/ac
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from importlib import metadata
 
@@ -38,6 +39,7 @@ from gesture_assets.nights.training_rows import (
     newest_date,
     outcomes,
     possible_inputs,
+    recounted_features,
     training_frame,
 )
 from gesture_assets.nights.workshop import Again, Candidate, Card, Training, Workshop
@@ -46,6 +48,8 @@ from gesture_assets.records.tracking import CHALLENGER, CHAMPION, REPRODUCED, RE
 from gesture_assets.reports.plots import model_pictures
 from gesture_assets.rules.tables import RULE_SCORES
 from gesture_assets.settings import Settings
+
+RECOUNTED = 1000  # people at most whose features are worked out anew: what is wrong for one in a hundred is in it
 
 # ---- the training set ----------------------------------------------------------------------------------------------
 
@@ -66,7 +70,12 @@ def training_set(night: Night, days: Days) -> Built:
     inputs = _inputs(settings, source)
     taught = training_frame(night, parts.filter(pl.col("split") != splits.TEST), inputs)
     # What a row may know ends with its own day, not with that of the training.
-    screened = leakage.screen(taught.with_columns(pl.col("feature_date").alias(PARTITION)), "label", inputs)
+    screened = leakage.screen(
+        taught.with_columns(pl.col("feature_date").alias(PARTITION)),
+        "label",
+        inputs,
+        leaks=_leaks_of_later_days(night, taught, inputs),
+    )
     screened = screened.with_columns(pl.lit(day).alias(PARTITION)).select(*FEATURE_SCREENING.column_names)
     return Built(
         {TRAINING_SET: nw.from_native(parts.lazy()), FEATURE_SCREENING: nw.from_native(screened.lazy())},
@@ -78,6 +87,16 @@ def training_set(night: Night, days: Days) -> Built:
             "suspects": ", ".join(screened.filter(pl.col("verdict") != "fine")["feature"]) or "none",
         },
     )
+
+
+def _leaks_of_later_days(night: Night, taught: pl.DataFrame, inputs: Sequence[str]) -> dict[str, str]:
+    """The inputs that cannot be had from what was known on the newest day of `taught`, of some of its people."""
+    newest = newest_date(taught["feature_date"])
+    rows = taught.filter(pl.col("feature_date") == newest)
+    rows = rows.gather_every(-(-len(rows) // RECOUNTED))
+    recounted = recounted_features(night, newest).filter(nw.col("user_id").is_in(rows["user_id"].to_list()))
+    names = [name for name in inputs if name in recounted.collect_schema()]
+    return leakage.differs_from_its_past(rows, to_polars(recounted.select("user_id", *names)), inputs)
 
 
 def _one_day(night: Night, days: Days) -> date:
@@ -111,7 +130,7 @@ def candidate_model(night: Night, days: Days) -> Built:
     day, options, settings = _one_day(night, days), night.options or Training(), night.settings
     source = options.card(settings)
     parts = to_polars(night.read(TRAINING_SET, on=day))
-    night.read(FEATURE_SCREENING, on=day)
+    strong_alone = leakage.strong_alone(to_polars(night.read(FEATURE_SCREENING, on=day)))
     inputs = _inputs(settings, source)
     frame = training_frame(night, parts, tuple(dict.fromkeys((*inputs, *possible_inputs(settings)))))
     shop = Workshop(night, day, options, source, parts, frame, inputs)
@@ -142,7 +161,7 @@ def candidate_model(night: Night, days: Days) -> Built:
             images={f"pictures/{picture.name}.svg": picture.svg for picture in pictures},
         )
         if not candidate.is_again:
-            _keep(shop, candidate, judgement, card, tracking, run_id)
+            _keep(shop, candidate, judgement, card, tracking, run_id, strong_alone)
     on_day = pl.lit(day).alias(PARTITION)
     return Built(
         {
@@ -236,11 +255,17 @@ def _card(shop: Workshop, candidate: Candidate, judgement: Judgement, run_id: st
 
 
 def _keep(
-    shop: Workshop, candidate: Candidate, judgement: Judgement, card: Card, tracking: Tracking, run_id: str
+    shop: Workshop,
+    candidate: Candidate,
+    judgement: Judgement,
+    card: Card,
+    tracking: Tracking,
+    run_id: str,
+    strong_alone: Mapping[str, float],
 ) -> None:
     """Save the version's files and register it."""
     figures: dict[str, object] = {"test": judgement.figures, **judgement.summary, "model_version": candidate.version}
-    figures["not_passed"] = judgement.not_passed
+    figures |= {"not_passed": judgement.not_passed, "strong_alone": strong_alone}
     tested = candidate.judged.rows.with_columns(probability=candidate.probabilities)
     folder = versions.save_version(candidate.model, card, shop.night.settings.models, figures=figures, tested=tested)
     tracking.log(run_id, files=[folder])

@@ -12,6 +12,7 @@ import polars as pl
 from gesture_assets.events.tables import DAILY_ACTIVITY, IDENTITY_LINKS
 from gesture_assets.features.feature_registry import IDENTIFIERS, feature_registry
 from gesture_assets.features.tables import USER_FEATURES
+from gesture_assets.features.user_features import user_features
 from gesture_assets.frames import Frame, concat, to_polars
 from gesture_assets.models import labels
 from gesture_assets.models.matrix import FLAG
@@ -50,6 +51,21 @@ def input_names(settings: Settings) -> dict[str, str]:
 def features_on(night: Night, day: date) -> Frame:
     """The features of everybody on `day`, the rules' score among them."""
     return with_rule_score(night.read(USER_FEATURES, on=day), night.read(RULE_SCORES, on=day))
+
+
+def recounted_features(night: Night, day: date) -> Frame:
+    """The features of everybody on `day`, worked out anew from nothing that arrived after it."""
+    features = night.session.query(
+        user_features,
+        night.read(DAILY_ACTIVITY, through=day),
+        night.read(IDENTITY_LINKS, through=day),
+        night.read(VALIDATED_SUBSCRIBERS, on=day),
+        moments(night, [day]),
+        include_bots=night.settings.include_bots,
+        tags=night.settings.tags,
+        name_step=night.session.name_step,
+    )
+    return night.session.set_aside("recounted_features", features)
 
 
 def outcomes(night: Night, days: Collection[date], known_until: date, horizon: int) -> Frame:

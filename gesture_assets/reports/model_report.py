@@ -11,6 +11,7 @@ import polars as pl
 
 from gesture_assets.errors import GateClosed, listing
 from gesture_assets.models.evaluation import CurvePoint, Estimate, LearningCurve, best_threshold, evaluate
+from gesture_assets.models.leakage import STRONG_AUC
 from gesture_assets.models.versions import judged_rows, load_version
 from gesture_assets.reports.page import Number, Page, ask, table_of
 from gesture_assets.reports.plots import distribution, model_pictures
@@ -67,6 +68,15 @@ def model_report(con: "duckdb.DuckDBPyConnection", models: Path, version: str = 
         f"""select segment, sample_count as rows, round(value, 4) as roc_auc,
     round(low, 4) as low, round(high, 4) as high
 {figures} and part = 'learning_curve' order by rows""",
+    )
+    page.section("Does a feature know the outcome?")
+    table_of(
+        page,
+        con,
+        f"Features that rank the outcome alone with an AUC from {STRONG_AUC:.2f}: is each known before it?",
+        f"""select feature, round(auc, 4) as auc, verdict, because from feature_screening
+where as_of_date = '{card["as_of_date"]}' and auc >= {STRONG_AUC} order by feature_screening.auc desc, feature""",
+        "none",
     )
     _serving(page, con, version)
     page.section("What it resolves to")

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 import polars as pl
 import pytest
@@ -21,8 +22,12 @@ from typer.testing import CliRunner
 from gesture_assets.cli import app
 from gesture_assets.cli.console import run_info
 from gesture_assets.errors import ConfigError, GateClosed
+from gesture_assets.events.tables import DAILY_ACTIVITY
+from gesture_assets.frames import Frame
 from gesture_assets.models.tuning import SPACE
 from gesture_assets.models.versions import load_version
+from gesture_assets.nights import training_rows
+from gesture_assets.nights.night import Night
 from gesture_assets.nights.runner import NightResult
 from gesture_assets.nights.steps import Markdown
 from gesture_assets.records import activations as registry
@@ -287,6 +292,35 @@ def test_a_leak_is_named_and_stops_the_training(copy: Path, monkeypatch: pytest.
     said = failures(result)
     assert "no_feature_knows_the_outcome" in said
     assert "feature=" in said
+    assert result.closed == ("candidate_model",)
+
+
+def test_what_ranks_the_outcome_well_alone_is_shown_to_a_person(world: Path) -> None:
+    strong = ask(world, "select feature, auc from feature_screening where auc >= 0.8 order by auc desc, feature")
+    listed = ", ".join(f"{name} {auc:.3f}" for name, auc in strong)
+    told = "Features that rank the outcome alone with an AUC from 0.80: "
+    assert told + (f"{listed}. Is each" if strong else "none.") in gesture("models", "show", version_of(world))
+
+
+def test_a_feature_that_counts_the_label_s_window_stops_the_training_by_name(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features_on = training_rows.features_on
+
+    def with_later_days(night: Night, day: date) -> Frame:
+        window = nw.col("activity_date") > day, nw.col("activity_date") <= day + timedelta(days=30)
+        later = night.read(DAILY_ACTIVITY, through=LAST).filter(*window)
+        days = later.group_by("user_id").agg(nw.col("activity_date").n_unique().cast(nw.Int16).alias("later"))
+        counted = nw.col("active_day_count_30d") + nw.col("later").fill_null(0)
+        rows = features_on(night, day).join(days, on="user_id", how="left")
+        return rows.with_columns(counted.alias("active_day_count_30d")).drop("later")
+
+    monkeypatch.setattr(training_rows, "features_on", with_later_days)
+    result = run_training(LAST, at="2026-03-11T03:00")
+    assert not result.success
+    assert "no_feature_knows_the_outcome: 1 row; " in failures(result)
+    assert "feature=active_day_count_30d" in failures(result)
+    assert "than what was known by the end of their day gives" in failures(result)
     assert result.closed == ("candidate_model",)
 
 

@@ -9,12 +9,14 @@ import pytest
 
 from gesture_assets.errors import ConfigError, ContractBreach
 from gesture_assets.models.leakage import (
+    differs_from_its_past,
     importance_drops,
     known_too_early,
     knows_only_the_future,
     rank_auc,
     refuse_leaks,
     screen,
+    strong_alone,
 )
 
 
@@ -207,6 +209,24 @@ def test_features_of_nothing_but_later_events_tell_nothing_unless_they_look_ahea
     assert "from later events only" in leaks["visits_this_month"]
     stopped = screen(frame, "bought", ["visits_this_month"], leaks=leaks)
     assert verdicts(stopped) == {"visits_this_month": "leak"}
+
+
+def test_a_feature_that_later_days_have_changed_is_named() -> None:
+    rows = pl.DataFrame(
+        {"user_id": ["a", "b", "c"], "visits": [1, 2, 3], "country": ["de", None, "fr"], "points": [1.0, 2.0, 3.0]}
+    )
+    known = rows.drop("points").sample(fraction=1.0, shuffle=True, seed=1)
+    assert differs_from_its_past(rows, known, ["visits", "country", "points"]) == {}
+    changed = known.with_columns(visits=pl.col("visits") - (pl.col("user_id") == "b"))
+    told = {"visits": "1 of 3 rows hold another value than what was known by the end of their day gives"}
+    assert differs_from_its_past(rows, changed, ["visits", "country"]) == told
+    assert set(differs_from_its_past(rows, known.filter(pl.col("user_id") != "a"), ["visits"])) == {"visits"}
+
+
+def test_what_ranks_well_alone_is_listed_the_strongest_first() -> None:
+    areas = {"a": 0.81, "b": 0.79, "c": 0.97, "d": None, "e": 0.81}
+    screening = pl.DataFrame({"feature": list(areas), "auc": list(areas.values())})
+    assert list(strong_alone(screening).items()) == [("c", 0.97), ("a", 0.81), ("e", 0.81)]
 
 
 def test_a_feature_that_carries_the_training_only_is_named() -> None:
