@@ -55,7 +55,7 @@ def screen(
     `auc` is how well the feature ranks the outcome alone, whichever way round: 0.5 to 1, null where it is constant.
     Numbers by rank, missing ones before or after all others, whichever tells more; texts by the share of positives of
     their value in other folds. What is dated after its row's as-of day is a leak (`known_too_early`). `leaks` and
-    `suspects` (feature -> why) come from other looks: `differs_from_its_past`, `knows_only_the_future`.
+    `suspects` (feature -> why) come from other looks, such as `differs_from_its_past`.
     """
     _require(frame, label, features)
     outcome = frame[label].cast(pl.Int64)
@@ -128,25 +128,6 @@ def differs_from_its_past(rows: pl.DataFrame, recounted: pl.DataFrame, features:
         name: f"{count} of {len(rows)} rows hold another value than what was known by the end of their day gives"
         for name, count in zip(names, differing.row(0), strict=True)
         if count
-    }
-
-
-def knows_only_the_future(frame: pl.DataFrame, label: str, features: Sequence[str]) -> dict[str, str]:
-    """The features that tell the outcome apart where nothing was known yet, with their figure.
-
-    `frame` holds features built for the same as-of days from nothing but later events: they should be empty, and a
-    model of them no better than a coin. More than 4.5 standard errors from 0.5, which chance does not do to one
-    feature in a hundred thousand, says that a feature looks past its day.
-    """
-    screening = screen(frame, label, features)
-    positives, rows = int(frame[label].cast(pl.Int64).sum()), frame.height
-    if min(positives, rows - positives) < FEWEST_OF_AN_OUTCOME:
-        return {}
-    chance = 0.5 + 4.5 * float(np.sqrt((rows + 1) / (12 * positives * (rows - positives))))
-    return {
-        name: f"built from later events only it still ranks the outcome with an AUC of {auc:.3f}"
-        for name, auc in screening.select("feature", "auc").iter_rows()
-        if auc is not None and auc > chance
     }
 
 

@@ -96,7 +96,9 @@ def _leaks_of_later_days(night: Night, taught: pl.DataFrame, inputs: Sequence[st
     rows = rows.gather_every(-(-len(rows) // RECOUNTED))
     recounted = recounted_features(night, newest).filter(nw.col("user_id").is_in(rows["user_id"].to_list()))
     names = [name for name in inputs if name in recounted.collect_schema()]
-    return leakage.differs_from_its_past(rows, to_polars(recounted.select("user_id", *names)), inputs)
+    differing = leakage.differs_from_its_past(rows, to_polars(recounted.select("user_id", *names)), inputs)
+    again = f'gesture run --date {newest} --rebuild --restate --reason "features of an older version"'
+    return {name: f"{why}; were they built by an older version, then  {again}" for name, why in differing.items()}
 
 
 def _one_day(night: Night, days: Days) -> date:

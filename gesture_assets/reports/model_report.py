@@ -73,9 +73,9 @@ def model_report(con: "duckdb.DuckDBPyConnection", models: Path, version: str = 
     table_of(
         page,
         con,
-        f"Features that rank the outcome alone with an AUC from {STRONG_AUC:.2f}: is each known before it?",
+        f"The features that rank the outcome best alone; from {STRONG_AUC:.2f} ask: is it known before the outcome?",
         f"""select feature, round(auc, 4) as auc, verdict, because from feature_screening
-where as_of_date = '{card["as_of_date"]}' and auc >= {STRONG_AUC} order by feature_screening.auc desc, feature""",
+where as_of_date = '{card["as_of_date"]}' and auc is not null order by feature_screening.auc desc, feature limit 10""",
         "none",
     )
     _serving(page, con, version)

@@ -12,7 +12,6 @@ from gesture_assets.models.leakage import (
     differs_from_its_past,
     importance_drops,
     known_too_early,
-    knows_only_the_future,
     rank_auc,
     refuse_leaks,
     screen,
@@ -190,25 +189,6 @@ def test_what_is_dated_after_its_day_is_a_leak() -> None:
         "days_since_payment": "1 rows are dated after their as-of day",
     }
     assert verdicts(screen(frame, "bought", names)) == {name: "leak" if name in late else "fine" for name in names}
-
-
-def test_features_of_nothing_but_later_events_tell_nothing_unless_they_look_ahead() -> None:
-    random = np.random.default_rng(6)
-    bought = random.random(20_000) < 0.06
-    frame = pl.DataFrame(
-        {
-            "bought": bought,
-            "event_count_30d": np.zeros(20_000, dtype=np.int64),
-            "country": random.choice(["DE", "US"], 20_000),
-            "coin": random.random(20_000),
-            "visits_this_month": random.poisson(1 + 0.4 * bought),
-        }
-    )
-    leaks = knows_only_the_future(frame, "bought", [name for name in frame.columns if name != "bought"])
-    assert list(leaks) == ["visits_this_month"]
-    assert "from later events only" in leaks["visits_this_month"]
-    stopped = screen(frame, "bought", ["visits_this_month"], leaks=leaks)
-    assert verdicts(stopped) == {"visits_this_month": "leak"}
 
 
 def test_a_feature_that_later_days_have_changed_is_named() -> None:
