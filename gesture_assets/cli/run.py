@@ -429,12 +429,14 @@ def run_range(
         warnings.simplefilter("ignore")  # Dagster announces beta and preview features that we use on purpose
         instance = _dagster_instance(settings)
         from gesture_assets.cli.dagster_home import raise_unusable_storage
+        from gesture_assets.compat.dagster_interrupts import listening, was_interrupted
         from gesture_assets.compat.dagster_watchers import watch_in_silence
         from gesture_assets.definitions import load_definitions
         from gesture_assets.warehouse.run_queue import RunQueue
         from gesture_assets.warehouse.space import raise_unwritable
 
         watch_in_silence()
+        stack.enter_context(listening())
         stack.enter_context(raise_unusable_storage())
 
         # Dagster's own storage is on the same disk, and has no words of its own for why nothing can be written.
@@ -474,13 +476,14 @@ def run_range(
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
         )
+        is_interrupted = was_interrupted()
     if not result.success:
         failures = [event for event in result.all_node_events if event.event_type_value == "STEP_FAILURE"]
         for text in dict.fromkeys(map(_words_of, failures)):  # an interrupted run says so once
             console(stderr=True).print(text, style="red", highlight=False, markup=False, soft_wrap=True)
         console(stderr=True).print(f"The night of {window} failed (run {result.run_id[:8]}).", style="bold red")
         errors = [getattr(event.event_specific_data, "error", None) for event in result.all_events]
-        if any(map(_is_interrupted, errors)):
+        if is_interrupted or any(map(_is_interrupted, errors)):
             raise typer.Exit(130)  # Ctrl-C: nothing more is wanted, and the step that was cut off still holds the lock
     return bool(result.success)
 

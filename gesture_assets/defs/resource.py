@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from gesture_assets.compat.dagster_interrupts import was_interrupted
 from gesture_assets.compat.dagster_storage import forget_plans
 from gesture_assets.defs.events import Event, events_of, log_good_days
 from gesture_assets.errors import GateClosed, GestureError
@@ -75,8 +76,8 @@ class RunningNight:
 
         Nor is what was interrupted, as Dagster's retries would have it, and no step is begun after that.
         """
-        if self.interrupts:
-            raise dg.Failure(INTERRUPTED, allow_retries=False) from self.interrupts[0]
+        if self.interrupts or was_interrupted():
+            raise dg.Failure(INTERRUPTED, allow_retries=False) from next(iter(self.interrupts), None)
         settings, exceptions = self.settings, self.exceptions
         run = RunInfo(
             run_id=context.run.run_id,
