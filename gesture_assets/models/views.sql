@@ -60,20 +60,6 @@ select scores.score, scores.scale, scores.band, scores.explanation, features.*
 from analytics.current_features as features join analytics.current_scores as scores using (as_of_date, user_id);
 comment on view analytics.user_360 is 'One row per user: the score to act on, reasons and features of the newest day.';
 
-create or replace view analytics.revenue_by_band as
-select scores.as_of_date, band, count(*) as users, count(*) filter (crm.made_purchase = 1) as buyers,
-    sum(crm.revenue) as revenue, sum(crm.revenue) / nullif(count(*) filter (crm.made_purchase = 1), 0) as revenue_per_buyer
-from analytics.current_scores as scores
-join main.user_features using (as_of_date, user_id)
-left join main.validated_subscribers as crm using (as_of_date, mailchimp_id)
-group by all order by max(scores.score) desc nulls last;
-comment on view analytics.revenue_by_band is
-'One row per band of the score to act on, of the newest day: who is in it, and what they have paid so far.';
-comment on column analytics.revenue_by_band.users is 'Users in the band.';
-comment on column analytics.revenue_by_band.buyers is 'Of these, with a purchase in the CRM.';
-comment on column analytics.revenue_by_band.revenue is 'What they have paid; null where the CRM has no amounts.';
-comment on column analytics.revenue_by_band.revenue_per_buyer is 'The same, a buyer; null where nobody has bought.';
-
 create or replace view analytics.reason_codes as
 with inputs as (
     select name as feature, description as meaning, type from main.dim_feature

@@ -206,32 +206,6 @@ def odd_values(
     return odd
 
 
-def odd_amounts(connection: duckdb.DuckDBPyConnection, content: CrmContent) -> int | None:
-    """Purchases with an amount that cannot be read, or of another currency than most; None without any amounts."""
-    rows = _registered(connection, content)["Transactions"]
-    if "amount" not in content.tables["Transactions"].columns:
-        return None
-    filled = f"nullif({_trimmed('amount')}, '') is not null"
-    query = f"select count(*) from {rows} where {filled} and {_cents_sql(content)} is null"
-    return int((connection.execute(query).fetchone() or (0,))[0])
-
-
-def _cents_sql(content: CrmContent) -> str:
-    """The amount of a purchase in hundredths, which add up in any order; null where it is not known."""
-    columns = content.tables["Transactions"].columns
-    if "amount" not in columns:
-        return "null::bigint"
-    amount = _trimmed("amount")
-    cents = f"if(contains({amount}, '_'), null, try_cast(round(try_cast({amount} as decimal(18, 4)) * 100) as bigint))"
-    if "currency" not in columns:
-        return cents
-    written = pl.col("currency").str.strip_chars(WHITE_SPACE).str.to_uppercase().replace("", None)
-    usual = content.tables["Transactions"].select(written).drop_nulls().group_by("currency").len()
-    most = usual.sort("len", "currency", descending=[True, False])["currency"].head(1).to_list()
-    currency = f"upper({_trimmed('currency')})"
-    return f"if({currency} = {literal(most[0])}, {cents}, null)" if most else cents
-
-
 def unreadable_values(connection: duckdb.DuckDBPyConnection, content: CrmContent) -> dict[str, int]:
     """Column -> subscribers with a value there that is filled and cannot be read; none where all can be."""
     rows = _registered(connection, content)["Subscribers"]
@@ -250,8 +224,8 @@ def canonical_crm(
 
     subscribers: crm_row (its place in the order of values), mailchimp_id, email_key, email_domain,
     is_email_well_formed, member_rating, optin_date, country, masked_row; tags: mailchimp_id, tag, tagged_date (null
-    where the CRM does not date tags); purchases: email_key, purchased_date, cents (what was paid). Dates are days in
-    UTC. What cannot be read as its type is null, and the audit says so.
+    where the CRM does not date tags); purchases: email_key, purchased_date. Dates are days in UTC. What cannot be read
+    as its type is null, and the audit says so.
     """
     rows = _registered(connection, content)
     written = _trimmed("user_email")
@@ -278,8 +252,7 @@ def canonical_crm(
         f"from {rows['Tags']}"
     )
     purchases = connection.sql(
-        f"""select {email_key} as email_key, {_date_sql("purchased_at")} as purchased_date,
-            {_cents_sql(content)} as cents from {rows["Transactions"]}"""
+        f"select {email_key} as email_key, {_date_sql('purchased_at')} as purchased_date from {rows['Transactions']}"
     )
     return subscribers, tags, purchases
 

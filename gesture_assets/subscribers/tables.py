@@ -14,8 +14,7 @@ CRM_TABLES = {
     "Tags": ("mailchimp_id", "tag"),
     "Transactions": ("transaction_id", "purchased_at", "user_full_name", "user_email", "charge_country", "product_id"),
 }
-# tagged_at lets the tags of past days be rebuilt; amounts say what buyers are worth.
-OPTIONAL_CRM_COLUMNS = {"Tags": ("tagged_at",), "Transactions": ("amount", "currency")}
+OPTIONAL_CRM_COLUMNS = {"Tags": ("tagged_at",)}  # lets the tags of past days be rebuilt
 OPTIONAL = ", ".join(f"'{name}'" for names in OPTIONAL_CRM_COLUMNS.values() for name in names)
 
 # A handful of people subscribe twice under one address, or mistype it; more than that is a broken export.
@@ -89,13 +88,6 @@ CRM_SNAPSHOT = Contract(
             "count",
         ),
         Column("unreadable_values", "VARCHAR", "The same by column.", True),
-        Column(
-            "odd_amount_count",
-            "BIGINT",
-            "Purchases whose amount cannot be read, or is of another currency than most; null without any amounts.",
-            True,
-            "count",
-        ),
     ),
     expectations=(
         no_rows(
@@ -138,12 +130,6 @@ CRM_SNAPSHOT = Contract(
             "select crm_table, odd_date_count from {batch} where odd_date_count > 0",
             recovery="let the CRM, or a view, write dates as 2026-03-09 or 2026-03-09 12:00:00; "
             "whether buyers without one had bought by a day is unknown, and no model learns from them",
-        ),
-        no_rows(
-            "every_amount_is_read_in_one_currency",
-            "select crm_table, odd_amount_count from {batch} where odd_amount_count > 0",
-            recovery="let the CRM, or a view, write amounts such as 19.90 in one currency; "
-            "those of another are in no revenue",
         ),
         no_rows(
             "every_rating_and_country_is_read",
@@ -204,12 +190,6 @@ def validated_subscribers(tags: tuple[str, ...]) -> Contract:
                 True,
             ),
             Column("purchase_count", "INTEGER", "Purchases up to the day, those without one left out.", unit="count"),
-            Column(
-                "revenue",
-                "DOUBLE",
-                "Sum of the amounts of these purchases, of one currency; null where the CRM has no amounts.",
-                True,
-            ),
             Column("snapshot_date", "DATE", "Day on which the CRM was read."),
             Column("is_rebuilt", "BOOLEAN", "Rebuilt later from the dates in the CRM."),
         ),

@@ -26,14 +26,7 @@ NOBODY, ID_TWICE, MISSING, MALFORMED, DUPLICATE = CHECKS
 
 
 def subscribers_as_of(
-    subscribers: Frame,
-    tags: Frame,
-    purchases: Frame,
-    days: Frame,
-    *,
-    has_dated_tags: bool,
-    has_amounts: bool,
-    tag_names: tuple[str, ...],
+    subscribers: Frame, tags: Frame, purchases: Frame, days: Frame, *, has_dated_tags: bool, tag_names: tuple[str, ...]
 ) -> tuple[Frame, Frame]:
     """What the CRM knew at the end of each day: (validated_subscribers, quarantined_subscribers).
 
@@ -68,7 +61,7 @@ def subscribers_as_of(
         .join(days.select(PARTITION), how="cross")
         .filter(nw.col("purchased_date") <= on_day)
         .group_by(PARTITION, "email_key")
-        .agg(nw.len().cast(nw.Int32).alias("purchase_count"), nw.col("cents").sum().alias("cents"))
+        .agg(nw.len().cast(nw.Int32).alias("purchase_count"))
     )
     undated = purchases.filter(~nw.col("email_key").is_null() & nw.col("purchased_date").is_null())
     undated = undated.select("email_key", nw.lit(True).alias("has_undated")).unique(subset=["email_key"], keep="any")
@@ -81,7 +74,6 @@ def subscribers_as_of(
             .then(nw.lit(1))
             .otherwise(nw.when(nw.col("has_undated").is_null()).then(nw.lit(0)))
             .cast(nw.Int16),
-            revenue=nw.when(nw.lit(has_amounts)).then((nw.col("cents").fill_null(0) / 100.0).round(2)),
             reason=_reason(nw.col("place_of_id") > 1, is_duplicate),
         )
     )

@@ -34,9 +34,6 @@ NOT_COMPARED = (
     "expected_column_count",
     "odd_product_count",
     "odd_date_count",
-    "unreadable_count",
-    "unreadable_values",
-    "odd_amount_count",
 )
 NO_ROWS = "None"
 DAYS_TO_LEARN_FROM = 60  # of a world, before which a training is refused

@@ -156,13 +156,12 @@ def people(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         for _ in range(dice.randrange(30))
     ]
     purchases = [
-        {"email_key": dice.choice(keys), "purchased_date": dice.choice(days), "cents": dice.choice((None, 5, 1990))}
-        for _ in range(dice.randrange(9))
+        {"email_key": dice.choice(keys), "purchased_date": dice.choice(days)} for _ in range(dice.randrange(9))
     ]
     return (
         table(subscribers, SUBSCRIBER),
         table(tags, {"mailchimp_id": pl.String, "tag": pl.String, "tagged_date": pl.Date}),
-        table(purchases, {"email_key": pl.String, "purchased_date": pl.Date, "cents": pl.Int64}),
+        table(purchases, {"email_key": pl.String, "purchased_date": pl.Date}),
     )
 
 
@@ -180,7 +179,7 @@ def days_table(rebuilt: bool = False) -> pl.DataFrame:
 def test_subscribers(crm: tuple[pl.DataFrame, ...], has_dated_tags: bool, rebuilt: bool) -> None:
     def room(which: int) -> Room:
         def chosen(*frames: Frame) -> Frame:
-            return subscribers_as_of(*frames, has_dated_tags=has_dated_tags, has_amounts=True, tag_names=TAGS)[which]
+            return subscribers_as_of(*frames, has_dated_tags=has_dated_tags, tag_names=TAGS)[which]
 
         return chosen
 
@@ -203,9 +202,7 @@ def test_user_features(events: list[dict[str, Any]], crm: tuple[pl.DataFrame, ..
         ],
         schema_of(IDENTITY_LINKS),
     )
-    valid, _ = subscribers_as_of(
-        *map(lazy, (*crm, days_table())), has_dated_tags=False, has_amounts=False, tag_names=TAGS
-    )
+    valid, _ = subscribers_as_of(*map(lazy, (*crm, days_table())), has_dated_tags=False, tag_names=TAGS)
     subscribers = collected(valid, validated_subscribers(TAGS))
     # Ids and addresses occur once in what has passed its audit.
     subscribers = subscribers.drop_nulls(["mailchimp_id", "email_key"])

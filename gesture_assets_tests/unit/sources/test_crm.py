@@ -16,15 +16,7 @@ import sqlalchemy as sa
 
 from gesture_assets.errors import SourceError
 from gesture_assets.settings import Settings
-from gesture_assets.sources.crm import (
-    canonical_crm,
-    crm_url,
-    odd_amounts,
-    odd_values,
-    read_crm,
-    shown_url,
-    unreadable_values,
-)
+from gesture_assets.sources.crm import canonical_crm, crm_url, odd_values, read_crm, shown_url, unreadable_values
 from gesture_assets.subscribers.tables import CRM_TABLES
 
 KEY = "a key for tests only"
@@ -68,7 +60,7 @@ def test_subscribers_are_typed_and_have_no_name_or_address(
         ("2", keyed("bob@c.org"), "c.org", True, 2, date(2026, 2, 6), "US"),
     ]
     assert tags.rows() == [("1", "webinar_01", None)]
-    assert purchases.rows() == [(keyed("ann@b.co"), date(2026, 3, 1), None)]
+    assert purchases.rows() == [(keyed("ann@b.co"), date(2026, 3, 1))]
     everything = f"{subscribers.rows()}{tags.rows()}{purchases.rows()}"
     for personal in ("Ann", "Lee", "ann@", "Bob", "bob@"):
         assert personal not in everything
@@ -149,27 +141,6 @@ def test_an_id_is_one_text(
     assert subscribers["mailchimp_id"].to_list() == [identity]
 
 
-def test_amounts_of_one_currency_are_cents_and_the_others_are_counted(
-    connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm
-) -> None:
-    path = write_crm([ANN], [], [(n, "2026-03-01", "Ann", "ann@b.co", "GB", 3) for n in range(8)])
-    assert odd_amounts(connection, read_crm(url_of(path))) is None
-    alter(path, "alter table Transactions add column amount", "alter table Transactions add column currency text")
-    paid = (
-        *((19.9, "EUR"), ("7", " eur "), (0.1 + 0.2, "EUR"), (-5, "EUR")),
-        *((30, "USD"), ("free", "EUR"), ("1_000", "EUR"), (None, "EUR")),
-    )
-    with sqlite3.connect(path) as con:
-        for place, (amount, currency) in enumerate(paid):
-            con.execute(
-                "update Transactions set amount = ?, currency = ? where transaction_id = ?", [amount, currency, place]
-            )
-    con.close()
-    _, _, purchases = canonical(connection, path)
-    assert sorted(purchases["cents"].drop_nulls()) == [-500, 30, 700, 1990]
-    assert odd_amounts(connection, read_crm(url_of(path))) == 3
-
-
 @pytest.mark.parametrize(
     ("written", "is_address"),
     [
@@ -208,7 +179,7 @@ def test_values_of_no_use_are_null(connection: duckdb.DuckDBPyConnection, write_
         (None, None),
     ]
     assert tags.rows() == [("1", None, None)]
-    assert purchases.rows() == [(None, None, None)]
+    assert purchases.rows() == [(None, None)]
 
 
 UNSEEN = ("\r", "\r\n", "\t", " ", "\u00a0", "\u2003", "\u3000", "\u200b", "\ufeff", "\x0b", "\x85", "\u2028")
@@ -228,7 +199,7 @@ def test_what_stands_unseen_around_a_value_is_none_of_it(
         ("1", keyed("ann@b.co"), "b.co", True, 4, date(2026, 1, 5), "GB")
     ]
     assert tags.rows() == [("1", "webinar_01", date(2026, 2, 1))]
-    assert purchases.rows() == [(keyed("ann@b.co"), date(2026, 3, 1), None)]
+    assert purchases.rows() == [(keyed("ann@b.co"), date(2026, 3, 1))]
     assert odd_values(connection, read_crm(url_of(path)), (1, 100))["Transactions"] == (0, 0)
 
 

@@ -26,7 +26,7 @@ SUBSCRIBER = {
     "masked_row": pl.String,
 }
 TAG = {"mailchimp_id": pl.String, "tag": pl.String, "tagged_date": pl.Date}
-PURCHASE = {"email_key": pl.String, "purchased_date": pl.Date, "cents": pl.Int64}
+PURCHASE = {"email_key": pl.String, "purchased_date": pl.Date}
 DAYS = {"as_of_date": pl.Date, "snapshot_date": pl.Date, "is_rebuilt": pl.Boolean}
 
 
@@ -44,8 +44,8 @@ def tag(mailchimp_id: int, name: str | None, tagged: date | None = None) -> dict
     return {"mailchimp_id": str(mailchimp_id), "tag": name, "tagged_date": tagged}
 
 
-def bought(email_key: str | None, day: date | None, cents: int | None = None) -> dict[str, Any]:
-    return {"email_key": email_key, "purchased_date": day, "cents": cents}
+def bought(email_key: str | None, day: date | None) -> dict[str, Any]:
+    return {"email_key": email_key, "purchased_date": day}
 
 
 def as_of(
@@ -55,7 +55,6 @@ def as_of(
     purchases: list[dict] = (),  # type: ignore[assignment]
     dated: bool = False,
     rebuilt: bool = False,
-    amounts: bool = False,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     when = [{"as_of_date": day, "snapshot_date": WEDNESDAY, "is_rebuilt": rebuilt} for day in days or (TUESDAY,)]
     valid, aside = subscribers_as_of(
@@ -64,7 +63,6 @@ def as_of(
         lazy(table(purchases, PURCHASE)),
         lazy(table(when, DAYS)),
         has_dated_tags=dated,
-        has_amounts=amounts,
         tag_names=NAMES,
     )
     numbers = pl.col("^.*mailchimp_id$").cast(pl.Int64)  # the ids of these tests, which are easier to read so
@@ -169,22 +167,6 @@ def test_purchases_count_up_to_the_day() -> None:
         (1, 2),
     ]
     assert set(valid.filter(pl.col("mailchimp_id") > 1)["made_purchase"]) == {0}
-
-
-def test_revenue_is_what_was_paid_up_to_the_day_where_amounts_are_known() -> None:
-    people = [subscriber(1, "k"), subscriber(2, "l"), subscriber(3, "m")]
-    paid = [bought("k", MONDAY, 1990), bought("k", TUESDAY, 10), bought("k", WEDNESDAY, 5), bought("l", MONDAY)]
-    valid, _ = as_of(MONDAY, TUESDAY, subscribers=people, purchases=paid, amounts=True)
-    assert valid.select("as_of_date", "mailchimp_id", "revenue").rows() == [
-        (MONDAY, 1, 19.9),
-        (MONDAY, 2, 0.0),
-        (MONDAY, 3, 0.0),
-        (TUESDAY, 1, 20.0),
-        (TUESDAY, 2, 0.0),
-        (TUESDAY, 3, 0.0),
-    ]
-    valid, _ = as_of(subscribers=people, purchases=paid)
-    assert valid["revenue"].null_count() == 3
 
 
 def test_whether_somebody_had_bought_is_unknown_where_no_purchase_has_a_date() -> None:
