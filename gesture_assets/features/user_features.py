@@ -244,7 +244,7 @@ def features_of_counts(
     both = active.join(crm, on=by_email, how="left").with_columns(is_subscriber=~nw.col("mailchimp_id").is_null())
     emails_of_users = counts.filter(~nw.col("email_key").is_null()).select(*by_email)
     alone = crm.join(emails_of_users, on=by_email, how="anti").with_columns(
-        user_id=nw.concat_str([nw.lit("subscriber:"), nw.col("mailchimp_id")]),
+        user_id=nw.concat_str([nw.lit("subscriber:"), nw.col("mailchimp_id").cast(nw.String)]),
         is_subscriber=nw.lit(True),
     )
     return nw.concat([_contracted(both, tags), _contracted(alone, tags)])

@@ -151,7 +151,7 @@ def _persons(features: Frame, links: Frame, subscribers: Frame, emails: Frame, l
         .drop(PARTITION)
         .rename({"feature_date": PARTITION, "user_id": "resolved_id", "own_id": "user_id"})
     )
-    is_alone = nw.col("user_id") == nw.concat_str([nw.lit("subscriber:"), nw.col("mailchimp_id")])
+    is_alone = nw.col("user_id") == nw.concat_str([nw.lit("subscriber:"), nw.col("mailchimp_id").cast(nw.String)])
     has_owner = is_alone & ~nw.col("owner_id").is_null()
     people = resolved.join(crm, on=[PARTITION, "mailchimp_id"], how="left").with_columns(
         person_id=nw.when(has_owner).then(nw.col("owner_id")).otherwise(nw.col("resolved_id"))

@@ -7,6 +7,7 @@ here: what makes a subscriber valid (`subscribers/validate.py`), which day a sna
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, quote_plus
@@ -18,13 +19,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gesture_assets.errors import SourceError, listing
 from gesture_assets.settings import Settings
-from gesture_assets.sources.ids import fault_sql, id_sql
 from gesture_assets.sources.personal import EMAIL, keyed_hash_sql, normal_email_sql
 from gesture_assets.subscribers.tables import (
     CRM_TABLES,
     LEAST_RATING,
     MOST_RATING,
     OPTIONAL_CRM_COLUMNS,
+    QUARANTINE_TOLERANCE,
 )
 from gesture_assets.vocabulary.sql import literal
 
@@ -43,6 +44,8 @@ WRITTEN_OFFSETS = {
     r"(:\d{2}(\.\d+)?) ([+-]\d{2}(:?\d{2})?)$": r"\1\3",
     r"^(\S+[ T]\d{1,2}:\d{2})(Z|[+-]\d{2}(:?\d{2})?)$": r"\1:00\2",
 }
+# The share of ids that may be no whole numbers before the CRM is refused: a subscriber needs one, a tag is left out.
+IDS_OF_TEXT = {"Subscribers": QUARANTINE_TOLERANCE, "Tags": 0.5}
 
 
 @dataclass(frozen=True)
@@ -113,11 +116,27 @@ def read_crm(url: str) -> CrmContent:
             ) from None
         # Drivers quote what they were given, so their own words are not passed on.
         raise _refusal(where, expected="a readable database", found=message) from None
+    _refuse_ids_of_text(tables, where)
     digest = hashlib.sha256()
     for name, frame in tables.items():
         digest.update(f"{name}:{frame.columns}:{frame.height}".encode())
         digest.update(frame.hash_rows(seed=0).sort().to_numpy().tobytes())
     return CrmContent(tables, columns, types, digest.hexdigest()[:32], where)
+
+
+def _refuse_ids_of_text(tables: Mapping[str, pl.DataFrame], where: str) -> None:
+    """Refuse a CRM whose ids are text: each would be nobody's, and the audit could not say whose."""
+    for name, tolerance in IDS_OF_TEXT.items():
+        ids = tables[name]["mailchimp_id"].str.strip_chars(WHITE_SPACE).replace("", None).drop_nulls()
+        odd = ids.filter(~ids.str.contains(f"^{WHOLE_NUMBER}$"))
+        if odd.len() > tolerance * ids.len() + 1:
+            raise _refusal(
+                where,
+                expected=f"whole numbers as mailchimp_id in {name}",
+                found=f"{odd.len():,} of {ids.len():,} ids that are none, the first a text of {len(odd[0])} characters",
+                next_step="number the ids in a table that stays, let a view give the numbers "
+                "(README, 'Bring your own data'), then  gesture run",
+            )
 
 
 def _refusal(where: str, *, expected: str, found: str, next_step: str = "") -> SourceError:
@@ -231,8 +250,7 @@ def canonical_crm(
     written = _trimmed("user_email")
     email = normal_email_sql(written)
     email_key = f"if(nullif({email}, '') is null, null, {keyed_hash_sql(email, key)})"
-    who = _trimmed("mailchimp_id")
-    identity = f"if({fault_sql(who)} is null, {id_sql(who, missing=(), key=key)}, null)"
+    identity = _whole_sql("mailchimp_id", "bigint")
     subscribers = connection.sql(
         rf"""select row_number() over (order by {", ".join(CRM_TABLES["Subscribers"])}) as crm_row,
             {identity} as mailchimp_id, {email_key} as email_key,
@@ -271,7 +289,7 @@ def _trimmed(column: str) -> str:
 
 
 def _whole_sql(column: str, type: str) -> str:
-    """`column` as a whole number; null where it is none."""
+    """`column` as a whole number; null where it is none: a decimal id would be rounded onto somebody else's."""
     text = _trimmed(column)
     return f"if(regexp_full_match({text}, '{WHOLE_NUMBER}'), try_cast(split_part({text}, '.', 1) as {type}), null)"
 

@@ -148,7 +148,7 @@ CRM_SNAPSHOT = Contract(
 
 _SHARED = (
     Column(PARTITION, "DATE", "Day that the row stands for."),
-    Column("mailchimp_id", "VARCHAR", "The CRM's id: the way back to the person.", personal="pseudonym"),
+    Column("mailchimp_id", "BIGINT", "The CRM's id: the way back to the person.", personal="pseudonym"),
 )
 
 
@@ -282,14 +282,14 @@ QUARANTINED_SUBSCRIBERS = Contract(
         ),
         Column(
             "mailchimp_id",
-            "VARCHAR",
+            "BIGINT",
             "The CRM's id: the way back to the person; null where it is missing.",
             True,
             personal="pseudonym",
         ),
         Column("reason", "VARCHAR", "; ".join(f"{k}: {v}" for k, v in SUBSCRIBER_REASONS.items()) + "."),
         Column("check_name", "VARCHAR", "The check that the row would have failed."),
-        Column("kept_mailchimp_id", "VARCHAR", "The subscriber that was kept instead.", True, personal="pseudonym"),
+        Column("kept_mailchimp_id", "BIGINT", "The subscriber that was kept instead.", True, personal="pseudonym"),
         Column(
             "made_purchase",
             "SMALLINT",

@@ -37,17 +37,12 @@ def subscribers_as_of(
     who has none, or what is no address, is set aside.
     """
     on_day = nw.col(PARTITION)
-    # Numbers are in their order: shorter ones come first.
-    by_id = ("id_length", "mailchimp_id")
     known = (
         subscribers.join(days, how="cross")
         .filter(nw.col("optin_date").is_null() | (nw.col("optin_date") <= on_day))
-        .with_columns(
-            sort_date=nw.when(nw.col("optin_date").is_null()).then(on_day).otherwise(nw.col("optin_date")),
-            id_length=nw.col("mailchimp_id").str.len_chars(),
-        )
+        .with_columns(sort_date=nw.when(nw.col("optin_date").is_null()).then(on_day).otherwise(nw.col("optin_date")))
     )
-    first_of = {"partition": (PARTITION, "email_key"), "order_by": ("sort_date", *by_id)}
+    first_of = {"partition": (PARTITION, "email_key"), "order_by": ("sort_date", "mailchimp_id")}
     placed = known.with_columns(
         place=nw.col("sort_date").cum_count().over(*first_of["partition"], order_by=first_of["order_by"]),
         kept_mailchimp_id=nw.col("mailchimp_id").first().over(*first_of["partition"], order_by=first_of["order_by"]),

@@ -272,13 +272,12 @@ class Script:
         )
         self.con.execute(
             f"""create or replace temp table people as
-            select mailchimp_id::varchar as mailchimp_id, {key} as email_key,
-                split_part({email}, '@', 2) as email_domain,
+            select mailchimp_id, {key} as email_key, split_part({email}, '@', 2) as email_domain,
                 {email} like '%_@_%.__%' as is_email_well_formed, member_rating::smallint as member_rating,
                 optin_time::date as optin_date, nullif(if(upper(country_code) = 'UK', 'GB', upper(country_code)), '')
                 as country
             from crm_subscribers where optin_time::date <= date '{self.day}'
-            qualify row_number() over (partition by email_key order by optin_date, mailchimp_id::bigint) = 1"""
+            qualify row_number() over (partition by email_key order by optin_date, mailchimp_id) = 1"""
         )
         read_on = self.day + timedelta(days=1)
         self.insert(
@@ -288,7 +287,7 @@ class Script:
                 from people
                 left join (select mailchimp_id, count(*) as tag_count, {tags},
                     count(*) filter (where tag not in ({named})) as tag_other
-                    from (select distinct mailchimp_id::varchar as mailchimp_id, lower(trim(tag)) as tag from crm_tags
+                    from (select distinct mailchimp_id, lower(trim(tag)) as tag from crm_tags
                         where tagged_at::date <= date '{self.day}') group by all)
                     using (mailchimp_id)
                 left join (select {key} as email_key, count(*) as purchase_count from crm_transactions

@@ -123,7 +123,7 @@ def test_copies_bots_and_links(rows: pl.DataFrame) -> None:
 
 SUBSCRIBER = {
     "crm_row": pl.Int64,
-    "mailchimp_id": pl.String,
+    "mailchimp_id": pl.Int64,
     "email_key": pl.String,
     "email_domain": pl.String,
     "is_email_well_formed": pl.Boolean,
@@ -141,7 +141,7 @@ def people(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     subscribers = [
         {
             "crm_row": n,
-            "mailchimp_id": dice.choice((f"{n}", f"{n}", f"{n - 1}", None)),
+            "mailchimp_id": dice.choice((n, n, n - 1, None)),
             "email_key": dice.choice(keys),
             "is_email_well_formed": True,
             "member_rating": dice.choice((None, 1, 5)),
@@ -152,7 +152,7 @@ def people(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     ]
     names = (None, "jumpstart", "webinar_01", "new")
     tags = [
-        {"mailchimp_id": f"{dice.randrange(12)}", "tag": dice.choice(names), "tagged_date": dice.choice(days)}
+        {"mailchimp_id": dice.randrange(12), "tag": dice.choice(names), "tagged_date": dice.choice(days)}
         for _ in range(dice.randrange(30))
     ]
     purchases = [
@@ -160,7 +160,7 @@ def people(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     ]
     return (
         table(subscribers, SUBSCRIBER),
-        table(tags, {"mailchimp_id": pl.String, "tag": pl.String, "tagged_date": pl.Date}),
+        table(tags, {"mailchimp_id": pl.Int64, "tag": pl.String, "tagged_date": pl.Date}),
         table(purchases, {"email_key": pl.String, "purchased_date": pl.Date}),
     )
 
