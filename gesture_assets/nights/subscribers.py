@@ -17,7 +17,7 @@ from gesture_assets.errors import SourceError
 from gesture_assets.frames import Frame
 from gesture_assets.nights.night import Days, Night, is_one_of
 from gesture_assets.nights.steps import Built, Step
-from gesture_assets.sources.crm import CrmContent, canonical_crm, crm_url, odd_values, read_crm, unreadable_values
+from gesture_assets.sources.crm import CrmContent, canonical_crm, crm_url, odd_values, read_crm
 from gesture_assets.sources.personal import build_word, pseudonym_key
 from gesture_assets.subscribers import exploration
 from gesture_assets.subscribers.tables import (
@@ -145,8 +145,6 @@ def _snapshot(
     """The rows of crm_snapshot: what each CRM table looked like, and how many of its rows are later than the day."""
     is_later = nw.when(nw.col("optin_date") > nw.col(PARTITION)).then(nw.lit(1)).otherwise(nw.lit(0))
     settings, odd = night.settings, odd_values(night.session.connection, content, night.settings.crm_product_ids)
-    unreadable = unreadable_values(night.session.connection, content)
-    by_column = ", ".join(f"{name} {count}" for name, count in unreadable.items()) or None
     later = days.join(subscribers, how="cross").group_by(PARTITION, "snapshot_date").agg(is_later.sum().alias("later"))
     return nw.concat(
         [
@@ -166,10 +164,6 @@ def _snapshot(
                 nw.lit(settings.crm_column_counts[name]).cast(nw.Int32).alias("expected_column_count"),
                 nw.lit(odd[name][0]).cast(nw.Int64).alias("odd_product_count"),
                 nw.lit(odd[name][1]).cast(nw.Int64).alias("odd_date_count"),
-                nw.lit(sum(unreadable.values()) if name == "Subscribers" else None)
-                .cast(nw.Int64)
-                .alias("unreadable_count"),
-                nw.lit(by_column if name == "Subscribers" else None).cast(nw.String).alias("unreadable_values"),
             )
             for name, expected in CRM_TABLES.items()
         ]

@@ -20,13 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gesture_assets.errors import SourceError, listing
 from gesture_assets.settings import Settings
 from gesture_assets.sources.personal import EMAIL, keyed_hash_sql, normal_email_sql
-from gesture_assets.subscribers.tables import (
-    CRM_TABLES,
-    LEAST_RATING,
-    MOST_RATING,
-    OPTIONAL_CRM_COLUMNS,
-    QUARANTINE_TOLERANCE,
-)
+from gesture_assets.subscribers.tables import CRM_TABLES, OPTIONAL_CRM_COLUMNS, QUARANTINE_TOLERANCE
 from gesture_assets.vocabulary.sql import literal
 
 BUSY_SECONDS = 30  # a CRM that is being written is waited for this long
@@ -225,40 +219,28 @@ def odd_values(
     return odd
 
 
-def unreadable_values(connection: duckdb.DuckDBPyConnection, content: CrmContent) -> dict[str, int]:
-    """Column -> subscribers with a value there that is filled and cannot be read; none where all can be."""
-    rows = _registered(connection, content)["Subscribers"]
-    counts = ", ".join(
-        f"count(*) filter (nullif({_trimmed(name)}, '') is not null and {read} is null)"
-        for name, read in READ_AS.items()
-    )
-    found = connection.execute(f"select {counts} from {rows}").fetchone() or ()
-    return {name: count for name, count in zip(READ_AS, found, strict=True) if count}
-
-
 def canonical_crm(
     connection: duckdb.DuckDBPyConnection, content: CrmContent, key: str
 ) -> tuple[duckdb.DuckDBPyRelation, duckdb.DuckDBPyRelation, duckdb.DuckDBPyRelation]:
     """Typed relations without personal data: subscribers, tags, purchases.
 
-    subscribers: crm_row (its place in the order of values), mailchimp_id, email_key, email_domain,
-    is_email_well_formed, member_rating, optin_date, country, masked_row; tags: mailchimp_id, tag, tagged_date (null
-    where the CRM does not date tags); purchases: email_key, purchased_date. Dates are days in UTC. What cannot be read
-    as its type is null, and the audit says so.
+    subscribers: mailchimp_id, email_key, email_domain, is_email_well_formed, member_rating, optin_date, country,
+    masked_row; tags: mailchimp_id, tag, tagged_date (null where the CRM does not date tags); purchases: email_key,
+    purchased_date. Dates are days in UTC. What cannot be read as its type is null, and the audit says so.
     """
     rows = _registered(connection, content)
     written = _trimmed("user_email")
     email = normal_email_sql(written)
     email_key = f"if(nullif({email}, '') is null, null, {keyed_hash_sql(email, key)})"
     identity = _whole_sql("mailchimp_id", "bigint")
+    country = f"upper(nullif({_trimmed('country_code')}, ''))"
     subscribers = connection.sql(
-        rf"""select row_number() over (order by {", ".join(CRM_TABLES["Subscribers"])}) as crm_row,
-            {identity} as mailchimp_id, {email_key} as email_key,
+        rf"""select {identity} as mailchimp_id, {email_key} as email_key,
             nullif(split_part({email}, '@', 2), '') as email_domain,
             coalesce(regexp_full_match({written}, '{EMAIL.strip("^$")}'), false) as is_email_well_formed,
-            {READ_AS["member_rating"]} as member_rating,
+            {_whole_sql("member_rating", "smallint")} as member_rating,
             {_date_sql("optin_time")} as optin_date,
-            {READ_AS["country_code"]} as country,
+            if({country} = 'UK', 'GB', {country}) as country,
             to_json(struct_pack(mailchimp_id := mailchimp_id, user_full_name := '***', user_email := '***',
                 member_rating := member_rating, optin_time := optin_time, country_code := country_code))::varchar
                 as masked_row
@@ -305,11 +287,3 @@ def _date_sql(column: str) -> str:
         f"when regexp_matches({text}, '{OFFSET}') then {zoned} "
         f"else coalesce(try_cast({text} as timestamp), {zoned}) end)::date"
     )
-
-
-_RATING, _COUNTRY = _whole_sql("member_rating", "smallint"), f"upper(nullif({_trimmed('country_code')}, ''))"
-# Column of Subscribers -> its value, null for what is none: who has such a one can be scored without it.
-READ_AS = {
-    "member_rating": f"if({_RATING} between {LEAST_RATING} and {MOST_RATING}, {_RATING}, null)",
-    "country_code": f"if({_COUNTRY} = 'UK', 'GB', if(regexp_full_match({_COUNTRY}, '[A-Z][A-Z]'), {_COUNTRY}, null))",
-}

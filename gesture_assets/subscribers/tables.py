@@ -19,9 +19,6 @@ OPTIONAL = ", ".join(f"'{name}'" for names in OPTIONAL_CRM_COLUMNS.values() for 
 
 # A handful of people subscribe twice under one address, or mistype it; more than that is a broken export.
 QUARANTINE_TOLERANCE = 0.01
-# Of subscribers with a rating or a country that is filled and cannot be read: more are another format.
-UNREADABLE_TOLERANCE = 0.05
-LEAST_RATING, MOST_RATING = 1, 5
 LOWEST_CONVERSION, HIGHEST_CONVERSION = 0.01, 0.50
 UNKNOWN_COUNTRY_TOLERANCE = 0.50
 INCOMPLETE = 0.60  # document 002: 35 to 50 % of profiles lack something, which no score minds; more is a broken export
@@ -31,8 +28,6 @@ DOMAIN_JUMP = 0.20
 FIX = "mend the CRM rows that rejected.validated_subscribers shows (mailchimp_id), then  gesture run --date DAY"
 
 SUBSCRIBER_REASONS = {
-    "missing_id": "there is no id, or none that can be read",
-    "duplicate_id": "another subscriber has the same id; the first to opt in is kept",
     "missing_email": "there is no e-mail address",
     "malformed_email": "the e-mail address is none: a name, an at sign, a domain with an ending",
     "duplicate_email": "another subscriber has the same e-mail address, letter case and spaces aside; "
@@ -80,14 +75,6 @@ CRM_SNAPSHOT = Contract(
             True,
             "count",
         ),
-        Column(
-            "unreadable_count",
-            "BIGINT",
-            "Ratings and countries that are filled and cannot be read, and so are unknown; null but for Subscribers.",
-            True,
-            "count",
-        ),
-        Column("unreadable_values", "VARCHAR", "The same by column.", True),
     ),
     expectations=(
         no_rows(
@@ -130,18 +117,6 @@ CRM_SNAPSHOT = Contract(
             "select crm_table, odd_date_count from {batch} where odd_date_count > 0",
             recovery="let the CRM, or a view, write dates as 2026-03-09 or 2026-03-09 12:00:00; "
             "whether buyers without one had bought by a day is unknown, and no model learns from them",
-        ),
-        no_rows(
-            "every_rating_and_country_is_read",
-            "select crm_table, unreadable_values from {batch} where unreadable_count > 0",
-            recovery="let the CRM, or a view, write ratings from 1 to 5 and countries by two letters (ISO 3166)",
-        ),
-        no_rows(
-            f"at_most_{UNREADABLE_TOLERANCE:.0%}_of_subscribers_hold_unreadable_values".replace("%", "_percent"),
-            f"""select crm_table, unreadable_count, row_count, unreadable_values from {{batch}}
-            where unreadable_count > greatest(1, {UNREADABLE_TOLERANCE} * row_count)""",
-            recovery="let the CRM, or a view, write ratings from 1 to 5 and countries by two letters (ISO 3166), "
-            "then  gesture run --date DAY",
         ),
     ),
 )
@@ -212,7 +187,7 @@ def validated_subscribers(tags: tuple[str, ...]) -> Contract:
                 f"select {PARTITION}, mailchimp_id from {{batch}} where not is_email_well_formed",
                 recovery=FIX,
             ),
-            between("member_rating_is_between_1_and_5", "member_rating", LEAST_RATING, MOST_RATING, recovery=FIX),
+            between("member_rating_is_between_1_and_5", "member_rating", 1, 5, recovery=FIX),
             no_rows(
                 "every_country_is_an_iso_code",
                 "select country, count(*) as row_count from {batch} where not regexp_full_match(country, '[A-Z][A-Z]') "
@@ -273,20 +248,10 @@ QUARANTINED_SUBSCRIBERS = Contract(
     description="Subscribers that cannot stand beside the validated ones, with the reason.",
     group="subscribers",
     owner=CRM,
-    key=("crm_row",),
+    key=("mailchimp_id",),
     may_be_empty=True,
     columns=(
-        Column(PARTITION, "DATE", "Day that the row stands for."),
-        Column(
-            "crm_row", "BIGINT", "Its place among the CRM's subscribers, in the order of their values.", unit="place"
-        ),
-        Column(
-            "mailchimp_id",
-            "BIGINT",
-            "The CRM's id: the way back to the person; null where it is missing.",
-            True,
-            personal="pseudonym",
-        ),
+        *_SHARED,
         Column("reason", "VARCHAR", "; ".join(f"{k}: {v}" for k, v in SUBSCRIBER_REASONS.items()) + "."),
         Column("check_name", "VARCHAR", "The check that the row would have failed."),
         Column("kept_mailchimp_id", "BIGINT", "The subscriber that was kept instead.", True, personal="pseudonym"),

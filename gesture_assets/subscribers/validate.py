@@ -16,13 +16,11 @@ from gesture_assets.vocabulary.features import tag_column
 TAG_SUMS = ("tag_count", "tag_other")
 # Why a subscriber is set aside -> the check that the row would have failed.
 CHECKS = {
-    "missing_id": "every_subscriber_has_an_id",
-    "duplicate_id": "no_mailchimp_id_occurs_twice",
     "missing_email": "every_subscriber_has_an_email",
     "malformed_email": "every_email_is_well_formed",
     "duplicate_email": "no_email_occurs_twice",
 }
-NOBODY, ID_TWICE, MISSING, MALFORMED, DUPLICATE = CHECKS
+MISSING, MALFORMED, DUPLICATE = CHECKS
 
 
 def subscribers_as_of(
@@ -33,8 +31,8 @@ def subscribers_as_of(
     The first three come from `sources.crm.canonical_crm`; `days` holds `as_of_date`, `snapshot_date` (when the CRM was
     read) and `is_rebuilt`. Opt-ins, purchases and tags dated after a day are left out of it. Tags without a date are
     unknown (null) on a rebuilt day, not zero; so is on every day whether somebody had bought all of whose purchases are
-    without a date. Of subscribers with one e-mail address or one id the first to opt in is kept, then the smallest id;
-    who has none, or what is no address, is set aside.
+    without a date. Of subscribers with one e-mail address the first to opt in is kept, then the smallest id; who has
+    none, or what is no address, is set aside.
     """
     on_day = nw.col(PARTITION)
     known = (
@@ -46,9 +44,9 @@ def subscribers_as_of(
     placed = known.with_columns(
         place=nw.col("sort_date").cum_count().over(*first_of["partition"], order_by=first_of["order_by"]),
         kept_mailchimp_id=nw.col("mailchimp_id").first().over(*first_of["partition"], order_by=first_of["order_by"]),
-        place_of_id=nw.col("sort_date").cum_count().over(PARTITION, "mailchimp_id", order_by=("sort_date", "crm_row")),
     )
-    # A row without an id compares to nothing: not to fill the null would lose the row on both sides.
+    # The same id twice is another fault than the same person twice: those stay, and the audit names them. So does a row
+    # without an id, which compares to nothing: not to fill the null would lose the row on both sides.
     is_another = (nw.col("mailchimp_id") != nw.col("kept_mailchimp_id")).fill_null(False)
     is_duplicate = (nw.col("place") > 1) & ~nw.col("email_key").is_null() & is_another
     bought = (
@@ -69,7 +67,7 @@ def subscribers_as_of(
             .then(nw.lit(1))
             .otherwise(nw.when(nw.col("has_undated").is_null()).then(nw.lit(0)))
             .cast(nw.Int16),
-            reason=_reason(nw.col("place_of_id") > 1, is_duplicate),
+            reason=_reason(is_duplicate),
         )
     )
     counts = tag_counts(tags, days, has_dated_tags=has_dated_tags, tag_names=tag_names)
@@ -86,25 +84,18 @@ def subscribers_as_of(
         joined.filter(~nw.col("reason").is_null())
         .with_columns(
             check_name=_first_of({check: nw.col("reason") == reason for reason, check in CHECKS.items()}),
-            kept_mailchimp_id=nw.when(nw.col("reason") == DUPLICATE)
-            .then(nw.col("kept_mailchimp_id"))
-            .otherwise(nw.when(nw.col("reason") == ID_TWICE).then(nw.col("mailchimp_id"))),
+            kept_mailchimp_id=nw.when(nw.col("reason") == DUPLICATE).then(nw.col("kept_mailchimp_id")),
         )
         .select(*QUARANTINED_SUBSCRIBERS.column_names),
     )
 
 
-def _reason(is_id_twice: nw.Expr, is_duplicate: nw.Expr) -> nw.Expr:
-    """Why a subscriber is set aside, null where it is not."""
+def _reason(is_duplicate: nw.Expr) -> nw.Expr:
+    """Why a subscriber is set aside, null where it is not; one without an id stays, where the audit sees it."""
+    has_id = ~nw.col("mailchimp_id").is_null()
     has_email, is_address = ~nw.col("email_key").is_null(), nw.col("is_email_well_formed").fill_null(False)
     return _first_of(
-        {
-            NOBODY: nw.col("mailchimp_id").is_null(),
-            MISSING: ~has_email,
-            MALFORMED: ~is_address,
-            ID_TWICE: is_id_twice,
-            DUPLICATE: is_duplicate,
-        }
+        {MISSING: has_id & ~has_email, MALFORMED: has_id & has_email & ~is_address, DUPLICATE: is_duplicate}
     )
 
 

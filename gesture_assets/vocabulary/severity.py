@@ -34,7 +34,6 @@ WARN_ONLY = {
     "crm_column_counts_are_as_expected": "a further column loses nothing, and a missing one stops the night anyway",
     "every_product_id_is_in_its_range": "no score looks at products yet, and a catalogue may grow",
     "every_crm_date_begins_with_year_month_and_day": "a date that cannot be read is a missing value",
-    "every_rating_and_country_is_read": "a rating or country that cannot be read is a missing value",
     "most_buyers_are_subscribers": "buyers outside the mailing list are ordinary in some companies",
     "no_feature_is_suspected_of_knowing_the_outcome": "somebody should see when the feature becomes known",
     "the_candidate_reaches_its_targets": "targets of document 002 depend on the base rate; a better model still serves",

@@ -122,7 +122,6 @@ def test_copies_bots_and_links(rows: pl.DataFrame) -> None:
 
 
 SUBSCRIBER = {
-    "crm_row": pl.Int64,
     "mailchimp_id": pl.Int64,
     "email_key": pl.String,
     "email_domain": pl.String,
@@ -140,8 +139,7 @@ def people(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     keys, days = (None, "k1", "k2", "k3", "k4", "k5"), (None, *DAYS, date(2024, 2, 29), date(2023, 12, 31))
     subscribers = [
         {
-            "crm_row": n,
-            "mailchimp_id": dice.choice((n, n, n - 1, None)),
+            "mailchimp_id": dice.choice((n, n, n, None)),
             "email_key": dice.choice(keys),
             "is_email_well_formed": True,
             "member_rating": dice.choice((None, 1, 5)),
