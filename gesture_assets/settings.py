@@ -71,7 +71,13 @@ class Settings(BaseModel):
     crm_url: str | None = Field(
         None,
         repr=False,
-        description="SQLAlchemy URL of the CRM. Unset: data/crm_database.sqlite where that file exists, else no CRM.",
+        description="SQLAlchemy URL of the CRM, or a folder of CSV exports of it. Unset: data/crm_database.sqlite "
+        "where that file exists, else data/crm where it holds CSV files, else no CRM.",
+    )
+    crm_description: str = Field(
+        "",
+        description="Name of the description that the CRM is read by: shipped (document_003, hubspot, mailchimp, "
+        "salesforce), or data/crm/<name>.toml. Empty: the one whose tables and columns are all there.",
     )
     crm_row_ranges: dict[str, tuple[int, int]] = Field(
         {"Subscribers": (1_000, 50_000), "Tags": (1_000, 100_000), "Transactions": (1_000, 20_000)},
@@ -79,7 +85,8 @@ class Settings(BaseModel):
     )
     crm_column_counts: dict[str, int] = Field(
         {"Subscribers": 6, "Tags": 2, "Transactions": 6},
-        description="Columns of each CRM table before a check warns, as JSON; others keep their default.",
+        description="Columns of each CRM table before a check warns, as JSON; others keep their default, which is "
+        "asked of document 003's CRM only.",
     )
     crm_product_ids: tuple[int, int] = Field(
         (1, 100), description="Lowest and highest product_id before a check warns, such as 1, 100."
@@ -304,6 +311,11 @@ class Settings(BaseModel):
     def default_crm(self) -> Path:
         """Where a CRM is looked for when `crm_url` is unset."""
         return self.data_dir / "crm_database.sqlite"
+
+    @property
+    def crm_folder(self) -> Path:
+        """Folder of the user's own CRM descriptions, and of CSV exports where there is no database."""
+        return self.data_dir / "crm"
 
 
 def variable_of(field: str, environment: Mapping[str, str]) -> str | None:

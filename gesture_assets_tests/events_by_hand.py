@@ -28,6 +28,7 @@ POLARS_TYPES = {
     "TIMESTAMP": pl.Datetime("us"),
     "BOOLEAN": pl.Boolean,
     "DOUBLE": pl.Float64,
+    "DECIMAL(18,2)": pl.Decimal(18, 2),
     "TINYINT": pl.Int8,
     "SMALLINT": pl.Int16,
     "INTEGER": pl.Int32,

@@ -168,4 +168,6 @@ def _sale_rows(
         people.profile["email"].gather(user).alias("user_email"),
         country.gather(user).alias("charge_country"),
         pl.Series("product_id", product[user.to_numpy()]),
+        PRODUCTS["suggested_price"].gather(product[user.to_numpy()] - 1).alias("amount"),
+        pl.lit("USD").alias("currency"),
     )

@@ -141,7 +141,7 @@ def feature_registry(tags: tuple[str, ...]) -> tuple[Feature, ...]:
 
     features += [
         crm("is_subscriber", "BOOLEAN", "Known to the CRM on the as-of day.", nullable=False, column="mailchimp_id"),
-        crm("mailchimp_id", "BIGINT", "The CRM's own id: the way back to the person."),
+        crm("mailchimp_id", "VARCHAR", "The CRM's own id: the way back to the person."),
         crm("member_rating", "SMALLINT", "The CRM's rating, 1 (low) to 5, ordered."),
         crm("subscriber_country", "VARCHAR", "Country in the CRM (ISO 3166 alpha-2).", column="country"),
         crm("made_purchase", "SMALLINT", "1 when the CRM holds a purchase up to the as-of day."),

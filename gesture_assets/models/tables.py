@@ -557,7 +557,7 @@ TOP_USERS = Contract(
         AS_OF,
         Column("rank", "INTEGER", "Place, from 1.", unit="place"),
         USER,
-        Column("mailchimp_id", "BIGINT", "The way back to the person in the CRM.", True, personal="pseudonym"),
+        Column("mailchimp_id", "VARCHAR", "The way back to the person in the CRM.", True, personal="pseudonym"),
         Column("score", "DOUBLE", "The score to act on, 1 to 100.", unit="points"),
         # This and the source: unknown for lists of before they were kept, which were of points.
         Column("scale", "VARCHAR", "What the score says: probability or points; one a day.", True),

@@ -55,6 +55,29 @@ create or replace view analytics.current_top_users as
 select * from main.top_users where as_of_date = (select max(as_of_date) from main.intent_scores) order by rank;
 comment on view analytics.current_top_users is 'The head of the call list of the newest day, with the way into the CRM.';
 
+-- A subscriber whom two users share counts once, in the band of the higher score.
+create or replace view analytics.revenue_by_band as
+with people as (
+    select scores.as_of_date, scores.band, scores.score, subscribers.made_purchase, subscribers.revenue,
+        subscribers.mailchimp_id is not null and row_number() over (
+            partition by subscribers.mailchimp_id order by scores.score desc, scores.user_id) = 1 as is_counted
+    from analytics.current_scores as scores
+    left join main.user_features as features using (as_of_date, user_id)
+    left join main.validated_subscribers as subscribers
+        on subscribers.as_of_date = scores.as_of_date and subscribers.mailchimp_id = features.mailchimp_id
+    where scores.band is not null)
+select as_of_date, band, count(*) as people, count(*) filter (is_counted and made_purchase = 1) as buyers,
+    sum(revenue) filter (is_counted) as revenue,
+    round(avg(revenue::double) filter (is_counted), 2) as mean_revenue
+from people group by all order by max(score) desc;
+comment on view analytics.revenue_by_band is
+'One row per band of the score to act on, on the newest day: what its people have spent, by the CRM.';
+comment on column analytics.revenue_by_band.people is 'Users in the band.';
+comment on column analytics.revenue_by_band.buyers is 'Of them, those with a purchase in the CRM.';
+comment on column analytics.revenue_by_band.revenue is
+'Sum of what they have spent, in the currency of crm_snapshot; null where no amount is known.';
+comment on column analytics.revenue_by_band.mean_revenue is 'Mean of that over the people with a known amount.';
+
 create or replace view analytics.user_360 as
 select scores.score, scores.scale, scores.band, scores.explanation, features.*
 from analytics.current_features as features join analytics.current_scores as scores using (as_of_date, user_id);

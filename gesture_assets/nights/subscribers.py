@@ -17,7 +17,8 @@ from gesture_assets.errors import SourceError
 from gesture_assets.frames import Frame
 from gesture_assets.nights.night import Days, Night, is_one_of
 from gesture_assets.nights.steps import Built, Step
-from gesture_assets.sources.crm import CrmContent, canonical_crm, crm_url, odd_values, read_crm
+from gesture_assets.sources.crm import CrmContent, crm_url, read_crm
+from gesture_assets.sources.crm_rows import canonical_crm, currencies, odd_values, unreadable_values
 from gesture_assets.sources.personal import build_word, pseudonym_key
 from gesture_assets.subscribers import exploration
 from gesture_assets.subscribers.tables import (
@@ -43,7 +44,7 @@ def _crm(night: Night) -> CrmContent | None:
     def read() -> CrmContent | None:
         url = crm_url(night.settings)
         if url is not None:
-            return read_crm(url)
+            return read_crm(url, night.settings.crm_folder, night.settings.crm_description)
         if night.select(CRM_SNAPSHOT).select(nw.len()).collect().item():
             raise SourceError(
                 f"crm_subscribers cannot be built for {night.session.run.window}.",
@@ -63,21 +64,25 @@ def _made_of(night: Night) -> Mapping[date, str] | None:
     if content is None:
         return None
     word = build_word(pseudonym_key(night.settings))
-    return dict.fromkeys(night.days, f"{content.content_hash} {json.dumps(content.types)} {word}")
+    how = content.description.model_dump_json(exclude={"description"})
+    return dict.fromkeys(night.days, f"{content.content_hash} {json.dumps(content.types)} {how} {word}")
 
 
 def crm_subscribers(night: Night, days: Days) -> Built:
     """Read the CRM and say what it knew on each day; days that hold a snapshot keep it."""
     content = _crm(night)
     if content is None:
-        why = f"no CRM: GESTURE_CRM_URL is unset and {night.settings.default_crm.name} does not exist"
+        why = (
+            f"no CRM: GESTURE_CRM_URL is unset, {night.settings.default_crm.name} does not exist, crm/ has no CSV files"
+        )
         log.warning(why)
         return Built(dict.fromkeys(CRM_STEP_TABLES, ()), notes={"absent": why}, absent=why)
     run, connection = night.session.run, night.session.connection
     today = run.now.date()
     canonical = canonical_crm(connection, content, pseudonym_key(night.settings))
     subscribers, tags, purchases = (nw.from_native(relation) for relation in canonical)
-    has_dated_tags = "tagged_at" in content.tables["Tags"].columns
+    has_tags = "Tags" in content.tables
+    has_dated_tags = has_tags and "tagged_at" in content.tables["Tags"].columns
     verdicts = night.session.latest(VALIDATED_SUBSCRIBERS.name)
     # A past day that holds a snapshot is what it was: today's CRM has nothing to say about it.
     stored_days = [
@@ -111,6 +116,7 @@ def crm_subscribers(night: Night, days: Days) -> Built:
             snapshot_days,
             has_dated_tags=has_dated_tags,
             tag_names=night.settings.tags,
+            has_tags=has_tags,
         )
         frames[VALIDATED_SUBSCRIBERS].append(validated)
         frames[QUARANTINED_SUBSCRIBERS].append(quarantined)
@@ -124,6 +130,7 @@ def crm_subscribers(night: Night, days: Days) -> Built:
         frames,
         notes={
             "crm": content.where,
+            "crm_description": content.description.name,
             "crm_content_hash": content.content_hash,
             **{f"{name.lower()}_in_crm": frame.height for name, frame in content.tables.items()},
             "days_kept_as_stored": len(stored_days),
@@ -144,16 +151,21 @@ def _snapshot(
 ) -> Frame:
     """The rows of crm_snapshot: what each CRM table looked like, and how many of its rows are later than the day."""
     is_later = nw.when(nw.col("optin_date") > nw.col(PARTITION)).then(nw.lit(1)).otherwise(nw.lit(0))
-    settings, odd = night.settings, odd_values(night.session.connection, content, night.settings.crm_product_ids)
+    settings, connection = night.settings, night.session.connection
+    odd, unreadable = odd_values(connection, content, settings.crm_product_ids), unreadable_values(connection, content)
+    currency, others = currencies(connection, content)
+    is_asked = content.description.in_order or "crm_column_counts" in settings.model_fields_set
     later = days.join(subscribers, how="cross").group_by(PARTITION, "snapshot_date").agg(is_later.sum().alias("later"))
     return nw.concat(
         [
             later.select(
                 PARTITION,
                 nw.lit(name).alias("crm_table"),
-                nw.lit(content.tables[name].height).cast(nw.Int64).alias("row_count"),
+                nw.lit(frame.height).cast(nw.Int64).alias("row_count"),
                 nw.lit(",".join(content.columns[name])).alias("column_names"),
-                nw.lit(",".join(expected)).alias("expected_column_names"),
+                nw.lit(",".join(CRM_TABLES[name]) if content.description.in_order else None, nw.String).alias(
+                    "expected_column_names"
+                ),
                 nw.lit(unmatched[name]).cast(nw.Int64).alias("unmatched_count"),
                 (nw.col("later") if name == "Subscribers" else nw.lit(0)).cast(nw.Int64).alias("later_count"),
                 "snapshot_date",
@@ -161,11 +173,19 @@ def _snapshot(
                 nw.lit(json.dumps(content.types[name], sort_keys=True)).alias("found_columns"),
                 nw.lit(settings.crm_row_ranges[name][0]).cast(nw.Int64).alias("least_row_count"),
                 nw.lit(settings.crm_row_ranges[name][1]).cast(nw.Int64).alias("most_row_count"),
-                nw.lit(settings.crm_column_counts[name]).cast(nw.Int32).alias("expected_column_count"),
+                nw.lit(settings.crm_column_counts[name] if is_asked else None)
+                .cast(nw.Int32)
+                .alias("expected_column_count"),
                 nw.lit(odd[name][0]).cast(nw.Int64).alias("odd_product_count"),
                 nw.lit(odd[name][1]).cast(nw.Int64).alias("odd_date_count"),
+                nw.lit(content.description.name).alias("description"),
+                nw.lit(",".join(frame.columns)).alias("read_columns"),
+                nw.lit(json.dumps(unreadable[name], sort_keys=True)).alias("unreadable_values"),
+                nw.lit(max(unreadable[name].values(), default=0)).cast(nw.Int64).alias("most_unreadable_count"),
+                nw.lit(currency, nw.String).alias("currency"),
+                nw.lit(others if name == "Transactions" else 0).cast(nw.Int64).alias("other_currency_count"),
             )
-            for name, expected in CRM_TABLES.items()
+            for name, frame in content.tables.items()
         ]
     )
 

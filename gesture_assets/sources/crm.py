@@ -1,70 +1,97 @@
-"""The CRM: subscribers, tags and transactions, read by SQLAlchemy URL, never written, pseudonymised on the way in.
+"""The CRM: a database or a folder of CSV exports, read and never written, in our columns as a description says.
 
-Belongs here: opening it, recognising a foreign schema, and typed frames without names or addresses. Does not belong
-here: what makes a subscriber valid (`subscribers/validate.py`), which day a snapshot stands for
+Belongs here: opening it, recognising which description it is of, and its rows as text. Does not belong here: what a
+description may say (`crm_description.py`), what the text means (`crm_rows.py`), which day a snapshot stands for
 (`nights/subscribers.py`).
 """
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote, quote_plus
 
-import duckdb
 import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from gesture_assets.errors import SourceError, listing
+from gesture_assets.errors import ConfigError, SourceError, listing
 from gesture_assets.settings import Settings
-from gesture_assets.sources.personal import EMAIL, keyed_hash_sql, normal_email_sql
-from gesture_assets.subscribers.tables import CRM_TABLES, OPTIONAL_CRM_COLUMNS, QUARANTINE_TOLERANCE
-from gesture_assets.vocabulary.sql import literal
+from gesture_assets.sources.crm_description import (
+    CrmDescription,
+    found_columns,
+    is_absent,
+    like,
+    load_crm_descriptions,
+    missing_parts,
+    tables_of,
+)
+from gesture_assets.vocabulary.countries import COUNTRY_CODES
 
 BUSY_SECONDS = 30  # a CRM that is being written is waited for this long
 # All that may stand unseen around a value: what Unicode calls white space, and signs without a width.
 WHITE_SPACE = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000\u200b\u2060\ufeff" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
-WHOLE_NUMBER = r"-?\d+(\.0+)?"  # a column of decimals writes 7 as 7.0
-# A day that begins with another number has its month or its day there, two digits of its year, or means "never".
-YEAR_FIRST = r"^(197[1-9]|19[89]\d|2[01]\d\d)\D"
-OFFSET = r":\d{2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)$"
-# How people write offsets -> as the engine reads them: the words for none, after a space, behind minutes.
-WRITTEN_OFFSETS = {
-    r" ?(UTC|GMT|Z)$": "Z",
-    r"(:\d{2}(\.\d+)?) ([+-]\d{2}(:?\d{2})?)$": r"\1\3",
-    r"^(\S+[ T]\d{1,2}:\d{2})(Z|[+-]\d{2}(:?\d{2})?)$": r"\1:00\2",
-}
-# The share of ids that may be no whole numbers before the CRM is refused: a subscriber needs one, a tag is left out.
-IDS_OF_TEXT = {"Subscribers": QUARANTINE_TOLERANCE, "Tags": 0.5}
+DELIMITERS = ",;\t|"  # one of which stands in the header of a CSV file most often
+# Countries by their English name, in every CRM; a description may translate further values.
+VALUES = {"country_code": {name.lower(): code for name, code in COUNTRY_CODES.items()}}
+
+Types = Mapping[str, str | None]  # column -> the database's type, where it says one
+
+
+class CrmSource(Protocol):
+    """Where a CRM's tables are: what a database and a folder have in common."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The tables, or files without their ending."""
+        ...
+
+    def types(self, name: str) -> Types:
+        """The columns of a table, in its order."""
+        ...
+
+    def rows(self, name: str, headers: Sequence[str]) -> pl.DataFrame:
+        """These columns of a table, as text."""
+        ...
 
 
 @dataclass(frozen=True)
 class CrmContent:
-    """The three tables as text, as they stood; `columns` holds each table's columns in the CRM's own order."""
+    """Our tables as text in our columns, as they stood; one that the CRM does without is not there.
+
+    `columns` holds each table's columns in the CRM's own order, `types` those with their types.
+    """
 
     tables: dict[str, pl.DataFrame]
     columns: dict[str, tuple[str, ...]]
-    types: dict[str, dict[str, str | None]]  # table -> column -> the database's type, where it says one
+    types: dict[str, Types]
     content_hash: str
     where: str
+    description: CrmDescription
 
 
 def crm_url(settings: Settings) -> str | None:
-    """The URL to read: the setting, else the default file where it exists, else None (this company has no CRM here)."""
+    """The URL or folder to read: the setting, else the default file or folder where it has something, else None."""
     if settings.crm_url is not None:
         return settings.crm_url
-    return f"sqlite:///{settings.default_crm}" if settings.default_crm.exists() else None
+    if settings.default_crm.exists():
+        return f"sqlite:///{settings.default_crm}"
+    return str(settings.crm_folder) if any(_csv_files(settings.crm_folder)) else None
 
 
 def shown_url(url: str) -> str:
     """`url` as it may be shown: without a password, wherever it stands."""
     try:
+        if Path(url).is_dir():
+            return url
         parsed = sa.make_url(url)
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError, OSError):
         return "GESTURE_CRM_URL"
     hidden = parsed.set(query={name: "***" if _is_secret(name) else value for name, value in parsed.query.items()})
     return hidden.render_as_string(hide_password=True)
@@ -78,7 +105,7 @@ def _without_secrets(text: str, url: str) -> str:
     """`text` without the secrets of `url`, as they are written there and as they are meant."""
     try:
         parsed = sa.make_url(url)
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):
         return text.replace(url, "***")
     values = [str(parsed.password or "")]
     for name, value in parsed.query.items():
@@ -89,48 +116,92 @@ def _without_secrets(text: str, url: str) -> str:
     return text
 
 
-def read_crm(url: str) -> CrmContent:
-    """Read the CRM in one transaction. Raises `SourceError` when it is missing, locked or of another schema."""
+def read_crm(url: str, user_folder: Path, name: str = "") -> CrmContent:
+    """Read the CRM at once, by the description `name` or the one that fits.
+
+    `user_folder` holds a company's own descriptions. Raises `SourceError` when the CRM is missing, locked or as no
+    description says, and `ConfigError` for a description that cannot be used.
+    """
+    descriptions = load_crm_descriptions(user_folder)
+    if name and name not in descriptions:
+        raise ConfigError.unknown_name(
+            "The CRM description",
+            name,
+            descriptions,
+            where="GESTURE_CRM_DESCRIPTION",
+            next_step=f"set it to a known name, or write {user_folder}/{name}.toml, then  gesture run",
+        )
     where = shown_url(url)
-    try:
-        engine = sa.create_engine(*_read_only(url))
-        with engine.connect() as connection:
-            types = _columns(connection, where)
-            columns = {name: tuple(of_table) for name, of_table in types.items()}
-            tables = {name: _table(connection, name, columns[name]) for name in CRM_TABLES}
-        engine.dispose()
-    except (SQLAlchemyError, ImportError) as error:
-        message = _without_secrets(str(error).splitlines()[0], url)
-        if "database is locked" in message:
-            raise _refusal(
-                where,
-                expected=f"a database that can be read within {BUSY_SECONDS} seconds",
-                found="another process is writing it and holds it locked",
-                next_step="let the other process finish, then  gesture run",
-            ) from None
-        # Drivers quote what they were given, so their own words are not passed on.
-        raise _refusal(where, expected="a readable database", found=message) from None
-    _refuse_ids_of_text(tables, where)
-    digest = hashlib.sha256()
-    for name, frame in tables.items():
-        digest.update(f"{name}:{frame.columns}:{frame.height}".encode())
-        digest.update(frame.hash_rows(seed=0).sort().to_numpy().tobytes())
-    return CrmContent(tables, columns, types, digest.hexdigest()[:32], where)
-
-
-def _refuse_ids_of_text(tables: Mapping[str, pl.DataFrame], where: str) -> None:
-    """Refuse a CRM whose ids are text: each would be nobody's, and the audit could not say whose."""
-    for name, tolerance in IDS_OF_TEXT.items():
-        ids = tables[name]["mailchimp_id"].str.strip_chars(WHITE_SPACE).replace("", None).drop_nulls()
-        odd = ids.filter(~ids.str.contains(f"^{WHOLE_NUMBER}$"))
-        if odd.len() > tolerance * ids.len() + 1:
-            raise _refusal(
-                where,
-                expected=f"whole numbers as mailchimp_id in {name}",
-                found=f"{odd.len():,} of {ids.len():,} ids that are none, the first a text of {len(odd[0])} characters",
-                next_step="number the ids in a table that stays, let a view give the numbers "
-                "(README, 'Bring your own data'), then  gesture run",
+    with _opened(url, where) as source:
+        description = _fitting([descriptions[name]] if name else list(descriptions.values()), source, where)
+        tables, types = dict[str, pl.DataFrame](), dict[str, Types]()
+        for ours, table in description.tables.items():
+            if is_absent(description, ours, source.names, source.types):
+                continue
+            held_by = tables_of(table, source.names)
+            types[ours] = {column: kind for one in held_by for column, kind in source.types(one).items()}
+            tables[ours] = pl.concat(
+                [_in_our_columns(description, ours, source, one) for one in held_by], how="diagonal"
             )
+    digest = hashlib.sha256()
+    for ours, frame in tables.items():
+        digest.update(f"{ours}:{frame.columns}:{frame.height}".encode())
+        digest.update(frame.hash_rows(seed=0).sort().to_numpy().tobytes())
+    columns = {ours: tuple(of_table) for ours, of_table in types.items()}
+    return CrmContent(tables, columns, types, digest.hexdigest()[:32], where, description)
+
+
+def _fitting(descriptions: Sequence[CrmDescription], source: CrmSource, where: str) -> CrmDescription:
+    """The first of `descriptions` whose tables and columns are all there; else what each lacks is told."""
+    missing = dict[str, list[str]]()
+    for description in descriptions:
+        missing[description.name] = missing_parts(description, source.names, source.types)
+        if not missing[description.name]:
+            return description
+    raise _refusal(
+        where,
+        expected=f"the tables and columns of a CRM description: {listing(missing)}",
+        found="; ".join(
+            [f"tables {listing(source.names)}", *(f"for {name} {', '.join(parts)}" for name, parts in missing.items())]
+        ),
+        next_step="set GESTURE_CRM_URL to the right database or folder, or describe it in data/crm/<name>.toml "
+        "(README, 'Bring your own data'), then  gesture run",
+    )
+
+
+def _in_our_columns(description: CrmDescription, ours: str, source: CrmSource, name: str) -> pl.DataFrame:
+    """The rows of the CRM's table `name` that count, in our columns."""
+    table, headers = description.tables[ours], source.types(name)
+    found = found_columns(table, headers)
+    written = {header.strip().lower(): header for header in headers}
+    conditions = {written[header.lower()]: patterns for header, patterns in table.where.items()}
+    needed = dict.fromkeys([*(header for several in found.values() for header in several), *conditions])
+    rows = source.rows(name, list(needed))
+    for header, patterns in conditions.items():
+        rows = rows.filter(pl.col(header).str.strip_chars(WHITE_SPACE).str.contains(f"^{like(patterns)}$"))
+    rows = rows.select(_first_filled(several).alias(column) for column, several in found.items())
+    for column, separator in table.lists.items():
+        if column in rows.columns:
+            # A value in quotes may hold what separates them.
+            parts = pl.col(column).str.extract_all(rf'"[^"]*"|[^{re.escape(separator)}]+')
+            rows = rows.with_columns(parts if ours == "Tags" else parts.list.first())
+            rows = rows.explode(column).drop_nulls(column) if ours == "Tags" else rows
+            rows = rows.with_columns(pl.col(column).str.strip_chars(WHITE_SPACE + '"'))
+    for column in (VALUES | table.values).keys() & set(rows.columns):
+        values = VALUES.get(column, {}) | {
+            theirs.lower(): value for theirs, value in table.values.get(column, {}).items()
+        }
+        key = pl.col(column).str.strip_chars(WHITE_SPACE).str.to_lowercase()
+        rows = rows.with_columns(key.replace_strict(values, default=pl.col(column)).alias(column))
+    return rows
+
+
+def _first_filled(headers: Sequence[str]) -> pl.Expr:
+    """The first of the columns that is filled; of a single one its text as it stands."""
+    if len(headers) == 1:
+        return pl.col(headers[0])
+    filled = [pl.when(pl.col(name).str.strip_chars(WHITE_SPACE) != "").then(pl.col(name)) for name in headers]
+    return pl.coalesce(filled)
 
 
 def _refusal(where: str, *, expected: str, found: str, next_step: str = "") -> SourceError:
@@ -139,8 +210,68 @@ def _refusal(where: str, *, expected: str, found: str, next_step: str = "") -> S
         expected=expected,
         found=found,
         where=where,
-        next_step=next_step or "set GESTURE_CRM_URL to the right database, or mend it, then  gesture run",
+        next_step=next_step or "set GESTURE_CRM_URL to the right database or folder, or mend it, then  gesture run",
     )
+
+
+# ---- a database ----
+
+
+@contextmanager
+def _opened(url: str, where: str) -> Iterator[CrmSource]:
+    """The CRM at `url`; what goes wrong while it is read comes out as a `SourceError`."""
+    try:
+        if Path(url).is_dir():
+            yield _Folder(Path(url))
+            return
+        engine = sa.create_engine(*_read_only(url))
+        with engine.connect() as connection:
+            yield _Database(connection)
+        engine.dispose()
+    except (SQLAlchemyError, ImportError, ValueError, OSError, pl.exceptions.PolarsError) as error:
+        message = _without_secrets((str(error).splitlines() or [type(error).__name__])[0], url)
+        if "database is locked" in message:
+            raise _refusal(
+                where,
+                expected=f"a database that can be read within {BUSY_SECONDS} seconds",
+                found="another process is writing it and holds it locked",
+                next_step="let the other process finish, then  gesture run",
+            ) from None
+        # Drivers quote what they were given, so their own words are not passed on.
+        raise _refusal(where, expected="a readable database, or a folder of CSV files", found=message) from None
+
+
+@dataclass(frozen=True)
+class _Database:
+    connection: sa.Connection
+
+    @cached_property
+    def _inspector(self) -> sa.Inspector:
+        return sa.inspect(self.connection)
+
+    @cached_property
+    def _types(self) -> dict[str, Types]:
+        return {}
+
+    @property
+    def names(self) -> Sequence[str]:
+        return [*self._inspector.get_table_names(), *self._inspector.get_view_names()]
+
+    def types(self, name: str) -> Types:
+        """A view may not know its types."""
+        if name not in self._types:
+            self._types[name] = {
+                str(column["name"]): None
+                if isinstance(column["type"], sa.types.NullType)
+                else type(column["type"]).__name__.upper()
+                for column in self._inspector.get_columns(name)
+            }
+        return self._types[name]
+
+    def rows(self, name: str, headers: Sequence[str]) -> pl.DataFrame:
+        columns = [sa.cast(sa.column(header), sa.String).label(header) for header in headers]
+        query = sa.select(*columns).select_from(sa.table(name))
+        return pl.read_database(query, self.connection, schema_overrides=dict.fromkeys(headers, pl.String))
 
 
 def _read_only(url: str) -> tuple[str | sa.URL]:
@@ -156,134 +287,35 @@ def _read_only(url: str) -> tuple[str | sa.URL]:
     return (sa.URL.create("sqlite", database=f"file:{quote(str(path.resolve()))}", query=query),)
 
 
-def _columns(connection: sa.Connection, where: str) -> dict[str, dict[str, str | None]]:
-    """Table -> column -> type, in the CRM's own order; a view may not know its types."""
-    inspector = sa.inspect(connection)
-    present = {name.lower(): name for name in (*inspector.get_table_names(), *inspector.get_view_names())}
-    if missing := [name for name in CRM_TABLES if name.lower() not in present]:
-        raise _refusal(
-            where, expected=f"tables {listing(CRM_TABLES)}", found=f"{listing(present.values())}; no {listing(missing)}"
-        )
-    types_by_table: dict[str, dict[str, str | None]] = {}
-    for name, expected in CRM_TABLES.items():
-        types = {str(column["name"]): column["type"] for column in inspector.get_columns(present[name.lower()])}
-        columns = list(types)
-        if absent := [column for column in expected if column not in columns]:
-            raise _refusal(
-                where,
-                expected=f"{name} with the columns {', '.join(expected)}",
-                found=f"{', '.join(columns)}; no {listing(absent)}",
-            )
-        types_by_table[name] = {
-            column: None if isinstance(kind, sa.types.NullType) else type(kind).__name__.upper()
-            for column, kind in types.items()
-        }
-    return types_by_table
+# ---- a folder of exports ----
 
 
-def _table(connection: sa.Connection, name: str, present: tuple[str, ...]) -> pl.DataFrame:
-    names = [*CRM_TABLES[name], *(column for column in OPTIONAL_CRM_COLUMNS.get(name, ()) if column in present)]
-    columns = [sa.cast(sa.column(column), sa.String).label(column) for column in names]
-    query = sa.select(*columns).select_from(sa.table(name))
-    return pl.read_database(query, connection, schema_overrides=dict.fromkeys(names, pl.String))
+@dataclass(frozen=True)
+class _Folder:
+    folder: Path
+
+    @cached_property
+    def _files(self) -> Mapping[str, pl.DataFrame]:
+        return {path.stem: _read_csv(path) for path in _csv_files(self.folder)}
+
+    @property
+    def names(self) -> Sequence[str]:
+        return list(self._files)
+
+    def types(self, name: str) -> Types:
+        return dict.fromkeys(self._files[name].columns)
+
+    def rows(self, name: str, headers: Sequence[str]) -> pl.DataFrame:
+        return self._files[name].select(headers)
 
 
-DATES = {"Subscribers": "optin_time", "Transactions": "purchased_at"}
-NEEDS_DATE = ("Transactions",)  # an opt-in may be unknown; a purchase without a day says nothing of any day
-PRODUCTS = {"Transactions": "product_id"}
-WHOLE_DATE = r"^\d{4}-\d{2}-\d{2}([ T]|$)"
+def _read_csv(path: Path) -> pl.DataFrame:
+    """The rows of a file: one that is too short ends in nulls, of one that is too long the rest is left out."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline()
+    separator = max(DELIMITERS, key=header.count)
+    return pl.read_csv(path, separator=separator, infer_schema=False, truncate_ragged_lines=True, encoding="utf8-lossy")
 
 
-def odd_values(
-    connection: duckdb.DuckDBPyConnection, content: CrmContent, product_ids: tuple[int, int]
-) -> dict[str, tuple[int | None, int | None]]:
-    """Table -> rows with a product outside `product_ids`, and rows with a date that cannot be used.
-
-    Dates begin with YYYY-MM-DD. None where the table has no such column. What is missing is not odd, but for the date
-    of a purchase.
-    """
-    least, most = product_ids
-    odd: dict[str, tuple[int | None, int | None]] = {}
-    for name, rows in _registered(connection, content).items():
-        wrong: list[str] = []
-        if product := PRODUCTS.get(name):
-            number = f"try_cast({_trimmed(product)} as double)"
-            wrong.append(f"{product} is not null and not coalesce({number} between {least} and {most}, false)")
-        if written := DATES.get(name):
-            is_date = f"regexp_matches({_trimmed(written)}, '{WHOLE_DATE}') and {_date_sql(written)} is not null"
-            is_there = "true" if name in NEEDS_DATE else f"{written} is not null"
-            wrong.append(f"{is_there} and not coalesce({is_date}, false)")
-        counts = ", ".join(f"count(*) filter (where {condition})" for condition in wrong) or "null"
-        found = iter(connection.execute(f"select {counts} from {rows}").fetchone() or ())
-        odd[name] = (next(found) if name in PRODUCTS else None, next(found) if name in DATES else None)
-    return odd
-
-
-def canonical_crm(
-    connection: duckdb.DuckDBPyConnection, content: CrmContent, key: str
-) -> tuple[duckdb.DuckDBPyRelation, duckdb.DuckDBPyRelation, duckdb.DuckDBPyRelation]:
-    """Typed relations without personal data: subscribers, tags, purchases.
-
-    subscribers: mailchimp_id, email_key, email_domain, is_email_well_formed, member_rating, optin_date, country,
-    masked_row; tags: mailchimp_id, tag, tagged_date (null where the CRM does not date tags); purchases: email_key,
-    purchased_date. Dates are days in UTC. What cannot be read as its type is null, and the audit says so.
-    """
-    rows = _registered(connection, content)
-    written = _trimmed("user_email")
-    email = normal_email_sql(written)
-    email_key = f"if(nullif({email}, '') is null, null, {keyed_hash_sql(email, key)})"
-    identity = _whole_sql("mailchimp_id", "bigint")
-    country = f"upper(nullif({_trimmed('country_code')}, ''))"
-    subscribers = connection.sql(
-        rf"""select {identity} as mailchimp_id, {email_key} as email_key,
-            nullif(split_part({email}, '@', 2), '') as email_domain,
-            coalesce(regexp_full_match({written}, '{EMAIL.strip("^$")}'), false) as is_email_well_formed,
-            {_whole_sql("member_rating", "smallint")} as member_rating,
-            {_date_sql("optin_time")} as optin_date,
-            if({country} = 'UK', 'GB', {country}) as country,
-            to_json(struct_pack(mailchimp_id := mailchimp_id, user_full_name := '***', user_email := '***',
-                member_rating := member_rating, optin_time := optin_time, country_code := country_code))::varchar
-                as masked_row
-        from {rows["Subscribers"]}"""
-    )
-    tagged = _date_sql("tagged_at") if "tagged_at" in content.tables["Tags"].columns else "null::date"
-    tags = connection.sql(
-        f"select {identity} as mailchimp_id, lower({_trimmed('tag')}) as tag, {tagged} as tagged_date "
-        f"from {rows['Tags']}"
-    )
-    purchases = connection.sql(
-        f"select {email_key} as email_key, {_date_sql('purchased_at')} as purchased_date from {rows['Transactions']}"
-    )
-    return subscribers, tags, purchases
-
-
-def _registered(connection: duckdb.DuckDBPyConnection, content: CrmContent) -> dict[str, str]:
-    """Let the engine see the CRM's tables: table -> what it calls it."""
-    names = {name: f"crm_{name.lower()}" for name in CRM_TABLES}
-    for name, registered in names.items():
-        connection.register(registered, content.tables[name].to_arrow())
-    return names
-
-
-def _trimmed(column: str) -> str:
-    """`column` without what stands unseen around it, such as the end of a line of another system."""
-    return f"trim({column}, {literal(WHITE_SPACE)})"
-
-
-def _whole_sql(column: str, type: str) -> str:
-    """`column` as a whole number; null where it is none: a decimal id would be rounded onto somebody else's."""
-    text = _trimmed(column)
-    return f"if(regexp_full_match({text}, '{WHOLE_NUMBER}'), try_cast(split_part({text}, '.', 1) as {type}), null)"
-
-
-def _date_sql(column: str) -> str:
-    """`column` as a day in UTC, an offset counted where there is one; null for what does not begin with its year."""
-    text = _trimmed(column)
-    for written, read in WRITTEN_OFFSETS.items():
-        text = f"regexp_replace({text}, '{written}', '{read}', 'i')"
-    zoned = f"try_cast({text} as timestamptz) at time zone 'UTC'"
-    return (
-        f"(case when not regexp_matches({text}, '{YEAR_FIRST}') then null "
-        f"when regexp_matches({text}, '{OFFSET}') then {zoned} "
-        f"else coalesce(try_cast({text} as timestamp), {zoned}) end)::date"
-    )
+def _csv_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() == ".csv")

@@ -7,7 +7,7 @@ Belongs here: their form, finding and reading them. Does not belong here: readin
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -18,6 +18,8 @@ from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.vocabulary.features import DEVICES
 
 SHIPPED = Path(__file__).parent / "descriptions"
+KIND = "source description"
+D = TypeVar("D", bound=BaseModel)
 
 # What a description may map. user_id or anonymous_id, event_type and event_at are needed, the rest is welcome.
 TEXT_COLUMNS = (
@@ -181,33 +183,43 @@ class SourceDescription(BaseModel):
 
 def load_descriptions(user_folder: Path) -> dict[str, SourceDescription]:
     """Name -> description, shipped ones and those of `user_folder`. Raises `ConfigError` naming file and fault."""
-    files = {path.stem: path for folder in (SHIPPED, user_folder) for path in sorted(folder.glob("*.toml"))}
-    return {name: parse_description(_read(path), name=name, where=path) for name, path in files.items()}
+    return load_toml(SourceDescription, KIND, SHIPPED, user_folder)
 
 
-def _read(path: Path) -> str:
+def load_toml(form: type[D], kind: str, shipped: Path, user_folder: Path) -> dict[str, D]:
+    """Name -> description of the `kind`, from the TOML files of both folders; a user's own wins over a shipped one."""
+    files = {path.stem: path for folder in (shipped, user_folder) for path in sorted(folder.glob("*.toml"))}
+    return {name: parse_toml(form, kind, _read(path, kind), name=name, where=path) for name, path in files.items()}
+
+
+def _read(path: Path, kind: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError.bad_value(
-            f"The source description {path.stem}",
-            expected="text in UTF-8",
-            found=error,
+            f"The {kind} {path.stem}",
+            expected="text in UTF-8 that may be read",
+            found=getattr(error, "strerror", None) or error,
             where=str(path),
-            next_step="save the file as UTF-8, then  gesture run",
+            next_step="save the file as UTF-8, readable for the user that runs this, then  gesture run",
         ) from error
 
 
 def parse_description(text: str, *, name: str, where: Path) -> SourceDescription:
     """The description in `text`. Raises `ConfigError` with the first fault."""
+    return parse_toml(SourceDescription, KIND, text, name=name, where=where)
+
+
+def parse_toml(form: type[D], kind: str, text: str, *, name: str, where: Path) -> D:
+    """The `kind` of description in `text`. Raises `ConfigError` with the first fault."""
     try:
-        return SourceDescription(name=name, **tomllib.loads(text))
+        return form(name=name, **tomllib.loads(text))
     except (tomllib.TOMLDecodeError, ValidationError, TypeError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else None
         found = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}" if first else str(error)
         raise ConfigError.bad_value(
-            f"The source description {name}",
-            expected="columns, event types and constants of the documented form",
+            f"The {kind} {name}",
+            expected="the documented form, as the shipped descriptions have it",
             found=found,
             where=str(where),
             next_step="mend the file, then  gesture run",

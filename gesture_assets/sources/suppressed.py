@@ -11,7 +11,7 @@ import polars as pl
 
 from gesture_assets.errors import SourceError, listing
 
-IDS = {"user_id": pl.String, "mailchimp_id": pl.Int64}
+IDS = {"user_id": pl.String, "mailchimp_id": pl.String}
 SPAN = {"since": pl.Date, "until": pl.Date}  # days, both included; empty: without beginning or end
 COLUMNS = {**IDS, "reason": pl.String, **SPAN}
 
@@ -37,15 +37,11 @@ def read_suppressed(path: Path) -> tuple[pl.DataFrame, str]:
     texts = rows.with_columns(pl.all().str.strip_chars().replace("", None)).with_columns(
         pl.lit(None, pl.String).alias(name) for name in COLUMNS if name not in rows.columns
     )
-    typed = texts.with_columns(pl.col("mailchimp_id").cast(pl.Int64, strict=False)).with_columns(
-        pl.col(*SPAN).str.to_date("%Y-%m-%d", strict=False)
-    )
-    typed = typed.select(*COLUMNS)
-    nobody = typed["user_id"].is_null() & typed["mailchimp_id"].is_null() & texts["mailchimp_id"].is_null()
+    typed = texts.with_columns(pl.col(*SPAN).str.to_date("%Y-%m-%d", strict=False)).select(*COLUMNS)
+    nobody = typed["user_id"].is_null() & typed["mailchimp_id"].is_null()
     faults = {
         "a user_id or a mailchimp_id": nobody,
         "a reason": typed["reason"].is_null(),
-        "a whole number as mailchimp_id": typed["mailchimp_id"].is_null() & texts["mailchimp_id"].is_not_null(),
         **{f"a day as {name}, such as 2026-03-04": typed[name].is_null() & texts[name].is_not_null() for name in SPAN},
     }
     for expected, is_wrong in faults.items():

@@ -8,19 +8,28 @@ from gesture_assets.contracts.shared import ANALYSTS, AS_OF, CRM
 from gesture_assets.contracts.source_columns import found_columns, same_columns_as_before
 from gesture_assets.vocabulary.features import tag_column
 
-# Columns in the order document 003's database has them. Another order means another export, and positions may be meant.
+# Our CRM tables and columns, in the order document 003's database has them. There another order means another export,
+# and positions may be meant.
 CRM_TABLES = {
     "Subscribers": ("mailchimp_id", "user_full_name", "user_email", "member_rating", "optin_time", "country_code"),
     "Tags": ("mailchimp_id", "tag"),
     "Transactions": ("transaction_id", "purchased_at", "user_full_name", "user_email", "charge_country", "product_id"),
 }
-OPTIONAL_CRM_COLUMNS = {"Tags": ("tagged_at",)}  # lets the tags of past days be rebuilt
-OPTIONAL = ", ".join(f"'{name}'" for names in OPTIONAL_CRM_COLUMNS.values() for name in names)
+OPTIONAL_CRM_COLUMNS = {
+    "Tags": ("tagged_at",),  # lets the tags of past days be rebuilt
+    "Transactions": ("mailchimp_id", "amount", "currency"),
+}
+CRM_COLUMNS = {name: (*columns, *OPTIONAL_CRM_COLUMNS.get(name, ())) for name, columns in CRM_TABLES.items()}
+# Those that may be there or not without another count of columns.
+OPTIONAL = ", ".join(
+    f"'{column}'" for columns in OPTIONAL_CRM_COLUMNS.values() for column in columns if column != "mailchimp_id"
+)
 
 # A handful of people subscribe twice under one address, or mistype it; more than that is a broken export.
 QUARANTINE_TOLERANCE = 0.01
 LOWEST_CONVERSION, HIGHEST_CONVERSION = 0.01, 0.50
 UNKNOWN_COUNTRY_TOLERANCE = 0.50
+UNREADABLE_TOLERANCE = 0.05
 INCOMPLETE = 0.60  # document 002: 35 to 50 % of profiles lack something, which no score minds; more is a broken export
 BUYER_MATCH_FLOOR = 0.90
 DOMAIN_JUMP = 0.20
@@ -28,16 +37,19 @@ DOMAIN_JUMP = 0.20
 FIX = "mend the CRM rows that rejected.validated_subscribers shows (mailchimp_id), then  gesture run --date DAY"
 
 SUBSCRIBER_REASONS = {
+    "missing_id": "there is no id, or one that shows or rounds what it stands for",
     "missing_email": "there is no e-mail address",
     "malformed_email": "the e-mail address is none: a name, an at sign, a domain with an ending",
     "duplicate_email": "another subscriber has the same e-mail address, letter case and spaces aside; "
     "the first is kept",
+    "duplicate_id": "another subscriber has the same id; the first to opt in is kept",
 }
 
 CRM_SNAPSHOT = Contract(
     name="crm_snapshot",
     grain="One row per CRM table.",
-    description="What the CRM looked like when it was read: its tables, columns in order, rows and match rates.",
+    description="What the CRM looked like when it was read: its tables, columns in order, rows and match rates. "
+    "A table that the CRM does without has no row.",
     group="subscribers",
     owner=CRM,
     key=("crm_table",),
@@ -46,7 +58,12 @@ CRM_SNAPSHOT = Contract(
         Column("crm_table", "VARCHAR", "Subscribers, Tags or Transactions."),
         Column("row_count", "BIGINT", "Rows in the CRM.", unit="count"),
         Column("column_names", "VARCHAR", "Columns in the CRM, in order."),
-        Column("expected_column_names", "VARCHAR", "Columns that document 003 names, in order."),
+        Column(
+            "expected_column_names",
+            "VARCHAR",
+            "Columns that document 003 names, in order; null where a CRM's columns may stand in any.",
+            True,
+        ),
         Column("unmatched_count", "BIGINT", "Rows that belong to no subscriber.", unit="count"),
         Column("later_count", "BIGINT", "Rows dated after the day, which it does not know yet.", unit="count"),
         Column("snapshot_date", "DATE", "Day on which the CRM was read; later than as_of_date for a rebuilt day."),
@@ -75,24 +92,43 @@ CRM_SNAPSHOT = Contract(
             True,
             "count",
         ),
+        Column("description", "VARCHAR", "Description that the CRM is read by.", True),
+        Column("read_columns", "VARCHAR", "Our columns that the CRM has, by its description.", True),
+        Column(
+            "unreadable_values",
+            "VARCHAR",
+            "JSON: column and count of filled cells that are no rating from 1 to 5, no country, no amount, no day of a "
+            "tag: a missing value from here on, as a score can do without it and the person would be lost otherwise.",
+            True,
+        ),
+        Column("most_unreadable_count", "BIGINT", "Such cells in the column that has most of them.", True, "count"),
+        Column("currency", "VARCHAR", "Currency of most amounts, which revenue is in; null where none is said.", True),
+        Column(
+            "other_currency_count",
+            "BIGINT",
+            "Amounts of other currencies, which are unknown from here on: they cannot be added.",
+            True,
+            "count",
+        ),
     ),
     expectations=(
         no_rows(
             "crm_columns_are_the_documented_ones_in_order",
             "select crm_table, column_names, expected_column_names from {batch} "
             "where not starts_with(column_names || ',', expected_column_names || ',')",
-            recovery="restore the CRM's columns, or let a view give them in the documented order",
+            recovery="restore the CRM's columns, let a view give them in the documented order, or describe them in "
+            "data/crm/<name>.toml",
         ),
         no_rows(
             "every_tag_has_a_subscriber",
             "select crm_table, unmatched_count from {batch} where crm_table = 'Tags' and unmatched_count > 0",
-            recovery="select * from Tags where mailchimp_id not in (select mailchimp_id from Subscribers)",
+            recovery="compare the ids of tags with those of subscribers",
         ),
         no_rows(
             "most_buyers_are_subscribers",
             "select crm_table, unmatched_count, row_count from {batch} where crm_table = 'Transactions' "
             f"and unmatched_count > {1 - BUYER_MATCH_FLOOR} * row_count",
-            recovery="compare user_email in Transactions with Subscribers",
+            recovery="compare whom purchases name, by address or id, with the subscribers",
         ),
         *same_columns_as_before("crm_snapshot", "crm_table"),
         no_rows(
@@ -116,15 +152,32 @@ CRM_SNAPSHOT = Contract(
             "every_crm_date_begins_with_year_month_and_day",
             "select crm_table, odd_date_count from {batch} where odd_date_count > 0",
             recovery="let the CRM, or a view, write dates as 2026-03-09 or 2026-03-09 12:00:00; "
+            "or name their form (date_formats) in data/crm/<name>.toml; "
             "whether buyers without one had bought by a day is unknown, and no model learns from them",
+        ),
+        no_rows(
+            "every_filled_value_of_the_crm_is_read",
+            "select crm_table, unreadable_values, description from {batch} where most_unreadable_count > 0",
+            recovery="mend the values in the CRM, or say under [<table>.values.<column>] of data/crm/<name>.toml what "
+            "they mean",
+        ),
+        no_rows(
+            f"at_most_{UNREADABLE_TOLERANCE:.0%}_of_a_crm_column_cannot_be_read".replace("%", "_percent"),
+            f"""select crm_table, unreadable_values, row_count, description from {{batch}}
+            where most_unreadable_count > {UNREADABLE_TOLERANCE} * row_count + 1""",
+            recovery="mend the values in the CRM, or say under [<table>.values.<column>] of data/crm/<name>.toml what "
+            "they mean, then  gesture run --date DAY",
+        ),
+        no_rows(
+            "every_amount_is_in_one_currency",
+            "select crm_table, currency, other_currency_count from {batch} where other_currency_count > 0",
+            recovery="let the CRM, or a view, give amounts in one currency",
         ),
     ),
 )
 
-_SHARED = (
-    Column(PARTITION, "DATE", "Day that the row stands for."),
-    Column("mailchimp_id", "BIGINT", "The CRM's id: the way back to the person.", personal="pseudonym"),
-)
+DAY = Column(PARTITION, "DATE", "Day that the row stands for.")
+ID = "The CRM's id: the way back to the person. One that is an address or the number of a phone is hashed."
 
 
 def validated_subscribers(tags: tuple[str, ...]) -> Contract:
@@ -139,7 +192,8 @@ def validated_subscribers(tags: tuple[str, ...]) -> Contract:
         for_tags=validated_subscribers,
         key=("mailchimp_id",),
         columns=(
-            *_SHARED,
+            DAY,
+            Column("mailchimp_id", "VARCHAR", ID, personal="pseudonym"),
             Column(
                 "email_key", "VARCHAR", "Keyed hash of the e-mail address, lower case, trimmed.", personal="pseudonym"
             ),
@@ -149,9 +203,11 @@ def validated_subscribers(tags: tuple[str, ...]) -> Contract:
                 "BOOLEAN",
                 "The address looks like one: a name, an at sign, a domain with an ending.",
             ),
-            Column("member_rating", "SMALLINT", "The CRM's rating, 1 to 5.", True, null_ceiling=INCOMPLETE),
-            Column("optin_date", "DATE", "Day of opt-in.", True, null_ceiling=INCOMPLETE),
-            Column("country", "VARCHAR", "ISO 3166 alpha-2; UK is GB.", True),
+            Column("member_rating", "SMALLINT", "The CRM's rating, 1 to 5; null where it is none.", True),
+            Column("optin_date", "DATE", "Day of opt-in; null where it cannot be read.", True),
+            Column(
+                "country", "VARCHAR", "ISO 3166 alpha-2, of English names as well; UK is GB; null where none.", True
+            ),
             Column("tag_count", "INTEGER", "Tags; null where that day's tags are unknown.", True, "count"),
             *(
                 Column(tag_column(tag), "SMALLINT", f"1 with the tag {tag}, else 0; null where unknown.", True)
@@ -161,10 +217,18 @@ def validated_subscribers(tags: tuple[str, ...]) -> Contract:
             Column(
                 "made_purchase",
                 "SMALLINT",
-                "1 when a purchase is recorded up to the day, else 0; null where there is one whose day is unknown.",
+                "1 when a purchase is recorded up to the day, else 0, also in a CRM that records none; null where "
+                "there is one whose day is unknown.",
                 True,
             ),
             Column("purchase_count", "INTEGER", "Purchases up to the day, those without one left out.", unit="count"),
+            Column(
+                "revenue",
+                "DECIMAL(18,2)",
+                "Sum of the known amounts of these purchases, in crm_snapshot.currency; null where none is known.",
+                True,
+                "currency",
+            ),
             Column("snapshot_date", "DATE", "Day on which the CRM was read."),
             Column("is_rebuilt", "BOOLEAN", "Rebuilt later from the dates in the CRM."),
         ),
@@ -205,11 +269,23 @@ def validated_subscribers(tags: tuple[str, ...]) -> Contract:
                 f"having 1 - count(country) / count(*) > {UNKNOWN_COUNTRY_TOLERANCE}",
                 recovery="ask for countries at opt-in",
             ),
+            no_rows(
+                "ratings_and_opt_ins_are_known_of_enough_people",
+                f"""with shares as (select {PARTITION}, unnest([
+                        {{name: 'member_rating', null_share: 1 - count(member_rating) / count(*)}},
+                        {{name: 'optin_time', null_share: 1 - count(optin_date) / count(*)}}], recursive := true)
+                    from {{batch}} group by {PARTITION})
+                select {PARTITION}, name, null_share, description from shares
+                join {{staged}}.crm_snapshot using ({PARTITION}) where crm_table = 'Subscribers'
+                and list_contains(string_split(read_columns, ','), name) and null_share > {INCOMPLETE}""",
+                recovery="compare the CRM with its last export: the column is there and nearly empty",
+            ),
             one_of("made_purchase_is_0_or_1", "made_purchase", (0, 1), recovery="a defect of subscribers/validate.py"),
             no_rows(
                 "conversion_rate_is_between_1_and_50_percent",
-                f"""select {PARTITION}, avg(made_purchase) as conversion_rate from {{batch}} group by all
-                having avg(made_purchase) not between {LOWEST_CONVERSION} and {HIGHEST_CONVERSION}""",
+                f"""select {PARTITION}, avg(made_purchase) as conversion_rate from {{batch}}
+                semi join (from {{staged}}.crm_snapshot where crm_table = 'Transactions') using ({PARTITION})
+                group by all having avg(made_purchase) not between {LOWEST_CONVERSION} and {HIGHEST_CONVERSION}""",
                 recovery="compare Transactions with Subscribers: purchases are missing, or counted twice",
             ),
             no_rows(
@@ -248,13 +324,15 @@ QUARANTINED_SUBSCRIBERS = Contract(
     description="Subscribers that cannot stand beside the validated ones, with the reason.",
     group="subscribers",
     owner=CRM,
-    key=("mailchimp_id",),
+    key=("place",),
     may_be_empty=True,
     columns=(
-        *_SHARED,
+        DAY,
+        Column("place", "INTEGER", "Counts the rows of the day, by id, address and row.", unit="place"),
+        Column("mailchimp_id", "VARCHAR", ID, True, personal="pseudonym"),
         Column("reason", "VARCHAR", "; ".join(f"{k}: {v}" for k, v in SUBSCRIBER_REASONS.items()) + "."),
         Column("check_name", "VARCHAR", "The check that the row would have failed."),
-        Column("kept_mailchimp_id", "BIGINT", "The subscriber that was kept instead.", True, personal="pseudonym"),
+        Column("kept_mailchimp_id", "VARCHAR", "The subscriber that was kept instead.", True, personal="pseudonym"),
         Column(
             "made_purchase",
             "SMALLINT",
@@ -277,7 +355,8 @@ QUARANTINED_SUBSCRIBERS = Contract(
         ),
         no_rows(
             f"at_most_{QUARANTINE_TOLERANCE:.0%}_of_subscribers_are_set_aside".replace("%", "_percent"),
-            f"""select {PARTITION}, count(*) as set_aside, any_value(validated) as validated
+            f"""select {PARTITION}, count(*) as set_aside, any_value(validated) as validated,
+                string_agg(distinct reason, ', ' order by reason) as reasons
             from {{batch}} join (
                     select {PARTITION}, count(*) as validated from {{staged}}.validated_subscribers group by all)
                 using ({PARTITION})

@@ -16,23 +16,34 @@ from gesture_assets.vocabulary.features import tag_column
 TAG_SUMS = ("tag_count", "tag_other")
 # Why a subscriber is set aside -> the check that the row would have failed.
 CHECKS = {
+    "missing_id": "every_subscriber_has_an_id",
     "missing_email": "every_subscriber_has_an_email",
     "malformed_email": "every_email_is_well_formed",
+    "duplicate_id": "no_mailchimp_id_occurs_twice",
     "duplicate_email": "no_email_occurs_twice",
 }
-MISSING, MALFORMED, DUPLICATE = CHECKS
+MISSING_ID, MISSING, MALFORMED, DUPLICATE_ID, DUPLICATE = CHECKS
+MONEY = nw.Decimal(18, 2)
 
 
 def subscribers_as_of(
-    subscribers: Frame, tags: Frame, purchases: Frame, days: Frame, *, has_dated_tags: bool, tag_names: tuple[str, ...]
+    subscribers: Frame,
+    tags: Frame,
+    purchases: Frame,
+    days: Frame,
+    *,
+    has_dated_tags: bool,
+    tag_names: tuple[str, ...],
+    has_tags: bool = True,
 ) -> tuple[Frame, Frame]:
     """What the CRM knew at the end of each day: (validated_subscribers, quarantined_subscribers).
 
     The first three come from `sources.crm.canonical_crm`; `days` holds `as_of_date`, `snapshot_date` (when the CRM was
     read) and `is_rebuilt`. Opt-ins, purchases and tags dated after a day are left out of it. Tags without a date are
-    unknown (null) on a rebuilt day, not zero; so is on every day whether somebody had bought all of whose purchases are
-    without a date. Of subscribers with one e-mail address the first to opt in is kept, then the smallest id; who has
-    none, or what is no address, is set aside.
+    unknown (null) on a rebuilt day, not zero, and on every day where the CRM has none (`has_tags`); so is on every day
+    whether somebody had bought all of whose purchases are without a date. Of subscribers with one id or one e-mail
+    address the first to opt in is kept, then the smallest id, numbers by their size; who has no id, no address, or what
+    is none, is set aside.
     """
     on_day = nw.col(PARTITION)
     known = (
@@ -40,26 +51,27 @@ def subscribers_as_of(
         .filter(nw.col("optin_date").is_null() | (nw.col("optin_date") <= on_day))
         .with_columns(sort_date=nw.when(nw.col("optin_date").is_null()).then(on_day).otherwise(nw.col("optin_date")))
     )
-    first_of = {"partition": (PARTITION, "email_key"), "order_by": ("sort_date", "mailchimp_id")}
-    placed = known.with_columns(
-        place=nw.col("sort_date").cum_count().over(*first_of["partition"], order_by=first_of["order_by"]),
-        kept_mailchimp_id=nw.col("mailchimp_id").first().over(*first_of["partition"], order_by=first_of["order_by"]),
+    by_size = {"id_length": nw.col("mailchimp_id").str.len_chars().fill_null(0), "id_text": _text("mailchimp_id")}
+    faulty = known.with_columns(reason=_fault(), address=_text("email_key"), **by_size)
+    one_id = faulty.with_columns(
+        place=_place("sort_date", "address", "masked_row", each=("reason", "mailchimp_id")),
+    ).with_columns(reason=_if_not_first(DUPLICATE_ID))
+    first = ("sort_date", "id_length", "id_text")
+    one_address = one_id.with_columns(
+        place=_place(*first, each=("reason", "email_key")),
+        kept=nw.col("mailchimp_id").first().over(PARTITION, "reason", "email_key", order_by=first),
     )
-    # The same id twice is another fault than the same person twice: those stay, and the audit names them. So does a row
-    # without an id, which compares to nothing: not to fill the null would lose the row on both sides.
-    is_another = (nw.col("mailchimp_id") != nw.col("kept_mailchimp_id")).fill_null(False)
-    is_duplicate = (nw.col("place") > 1) & ~nw.col("email_key").is_null() & is_another
     bought = (
         purchases.filter(~nw.col("email_key").is_null() & ~nw.col("purchased_date").is_null())
         .join(days.select(PARTITION), how="cross")
         .filter(nw.col("purchased_date") <= on_day)
         .group_by(PARTITION, "email_key")
-        .agg(nw.len().cast(nw.Int32).alias("purchase_count"))
+        .agg(nw.len().cast(nw.Int32).alias("purchase_count"), _sum_of_known("amount").alias("revenue"))
     )
     undated = purchases.filter(~nw.col("email_key").is_null() & nw.col("purchased_date").is_null())
     undated = undated.select("email_key", nw.lit(True).alias("has_undated")).unique(subset=["email_key"], keep="any")
     joined = (
-        placed.join(bought, on=[PARTITION, "email_key"], how="left")
+        one_address.join(bought, on=[PARTITION, "email_key"], how="left")
         .join(undated, on="email_key", how="left")
         .with_columns(nw.col("purchase_count").fill_null(0))
         .with_columns(
@@ -67,11 +79,11 @@ def subscribers_as_of(
             .then(nw.lit(1))
             .otherwise(nw.when(nw.col("has_undated").is_null()).then(nw.lit(0)))
             .cast(nw.Int16),
-            reason=_reason(is_duplicate),
+            reason=_if_not_first(DUPLICATE),
         )
     )
     counts = tag_counts(tags, days, has_dated_tags=has_dated_tags, tag_names=tag_names)
-    are_tags_known = nw.lit(True) if has_dated_tags else ~nw.col("is_rebuilt")
+    are_tags_known = nw.lit(has_dated_tags) | ~nw.col("is_rebuilt") if has_tags else nw.lit(False)
     validated = joined.filter(nw.col("reason").is_null()).join(counts, on=[PARTITION, "mailchimp_id"], how="left")
     return (
         validated.with_columns(
@@ -84,19 +96,46 @@ def subscribers_as_of(
         joined.filter(~nw.col("reason").is_null())
         .with_columns(
             check_name=_first_of({check: nw.col("reason") == reason for reason, check in CHECKS.items()}),
-            kept_mailchimp_id=nw.when(nw.col("reason") == DUPLICATE).then(nw.col("kept_mailchimp_id")),
+            kept_mailchimp_id=nw.when(nw.col("reason") == DUPLICATE)
+            .then(nw.col("kept"))
+            .otherwise(nw.when(nw.col("reason") == DUPLICATE_ID).then(nw.col("mailchimp_id"))),
+            place=_place("id_length", "id_text", "address", "masked_row").cast(nw.Int32),
         )
         .select(*QUARANTINED_SUBSCRIBERS.column_names),
     )
 
 
-def _reason(is_duplicate: nw.Expr) -> nw.Expr:
-    """Why a subscriber is set aside, null where it is not; one without an id stays, where the audit sees it."""
-    has_id = ~nw.col("mailchimp_id").is_null()
-    has_email, is_address = ~nw.col("email_key").is_null(), nw.col("is_email_well_formed").fill_null(False)
+def _fault() -> nw.Expr:
+    """What is wrong with a subscriber's row by itself, null where nothing is."""
+    is_address = nw.col("is_email_well_formed").fill_null(False)
     return _first_of(
-        {MISSING: has_id & ~has_email, MALFORMED: has_id & has_email & ~is_address, DUPLICATE: is_duplicate}
+        {
+            MISSING_ID: nw.col("mailchimp_id").is_null(),
+            MISSING: nw.col("email_key").is_null(),
+            MALFORMED: ~is_address,
+        }
     )
+
+
+def _if_not_first(reason: str) -> nw.Expr:
+    """`reason` where a row without one is not the first of its kind."""
+    is_another = nw.col("reason").is_null() & (nw.col("place") > 1)
+    return nw.when(is_another).then(nw.lit(reason)).otherwise(nw.col("reason"))
+
+
+def _place(*order: str, each: tuple[str, ...] = ()) -> nw.Expr:
+    """The place of a row of a day, or of `each` of a day, in the `order` of columns without nulls."""
+    return nw.col(order[0]).cum_count().over(PARTITION, *each, order_by=order)
+
+
+def _text(column: str) -> nw.Expr:
+    """A text that has an order: engines differ on where nulls stand."""
+    return nw.col(column).fill_null("")
+
+
+def _sum_of_known(column: str) -> nw.Expr:
+    """The sum of what is known, null where nothing is: engines differ on what adds up to zero."""
+    return nw.when(nw.col(column).count() > 0).then(nw.col(column).sum()).cast(MONEY)
 
 
 def _first_of(conditions: Mapping[str, nw.Expr]) -> nw.Expr:

@@ -14,6 +14,7 @@ POLARS_TYPES = {
     "INTEGER": pl.Int32,
     "BIGINT": pl.Int64,
     "DOUBLE": pl.Float64,
+    "DECIMAL(18,2)": pl.Decimal(18, 2),
     "VARCHAR[]": pl.List(pl.String),
     "BIGINT[]": pl.List(pl.Int64),
     "DOUBLE[]": pl.List(pl.Float64),

@@ -7,7 +7,6 @@ not belong here: those (`faults.py`).
 from gesture_assets.subscribers.tables import CRM_TABLES, NEEDED
 from gesture_assets_tests.gates.faults import (
     COPY,
-    EMPTIER,
     MISSING,
     STRAY,
     Fault,
@@ -24,6 +23,8 @@ from gesture_assets_tests.gates.world import COLUMNS_FOUND, DAY
 
 ACCOUNTED = "every_subscriber_is_accounted_for"
 CONVERSION = "conversion_rate_is_between_1_and_50_percent"
+READ, TOO_MANY_UNREADABLE = "every_filled_value_of_the_crm_is_read", "at_most_5_percent_of_a_crm_column_cannot_be_read"
+KNOWN = "ratings_and_opt_ins_are_known_of_enough_people"
 RATING = "member_rating_is_between_1_and_5"
 
 GOOD: dict[str, Rows] = {
@@ -39,12 +40,15 @@ GOOD: dict[str, Rows] = {
             "expected_column_count": len(CRM_TABLES[name]),
             "odd_product_count": 0,
             "odd_date_count": 0,
+            "read_columns": names,
+            "most_unreadable_count": 0,
+            "other_currency_count": 0,
         }
         for name, names in ((name, ",".join(columns)) for name, columns in CRM_TABLES.items())
     ],
     "validated_subscribers": [
         {
-            "mailchimp_id": n,
+            "mailchimp_id": str(n),
             "email_key": f"k{n}",
             "email_domain": "a.example",
             "is_email_well_formed": True,
@@ -56,7 +60,9 @@ GOOD: dict[str, Rows] = {
         }
         for n in range(1, 5)
     ],
-    "quarantined_subscribers": [{"mailchimp_id": 5, "reason": "duplicate_email", "kept_mailchimp_id": 1}],
+    "quarantined_subscribers": [
+        {"place": 1, "mailchimp_id": "5", "reason": "duplicate_email", "kept_mailchimp_id": "1"}
+    ],
     "segment_conversion": [
         {
             "dimension": "country",
@@ -95,17 +101,21 @@ FAULTS: dict[str, Faults] = {
         "crm_column_counts_are_as_expected": first_row("expected_column_count = 7"),
         "every_product_id_is_in_its_range": first_row("odd_product_count = 1"),
         "every_crm_date_begins_with_year_month_and_day": first_row("odd_date_count = 1"),
+        READ: first_row("most_unreadable_count = 1"),
+        TOO_MANY_UNREADABLE: first_row("most_unreadable_count = 2", READ),
+        "every_amount_is_in_one_currency": first_row("other_currency_count = 1"),
     },
     "validated_subscribers": {
         "every_subscriber_has_an_id": first_row("mailchimp_id = null", MISSING),
         "every_subscriber_has_an_email": first_row("email_key = null", MISSING),
-        "no_mailchimp_id_occurs_twice": first_row("mailchimp_id = 2", COPY),
+        "no_mailchimp_id_occurs_twice": first_row("mailchimp_id = '2'", COPY),
         "no_email_occurs_twice": first_row("email_key = 'k2'"),
         "every_email_is_well_formed": first_row("is_email_well_formed = false"),
         RATING: first_row("member_rating = 6"),
+        KNOWN: change("member_rating = null where rowid > 0"),
         "every_country_is_an_iso_code": first_row("country = 'USA'"),
         "no_country_is_called_uk": first_row("country = 'UK'"),
-        "most_countries_are_known": change("country = null where mailchimp_id > 1"),
+        "most_countries_are_known": change("country = null where mailchimp_id > '1'"),
         "made_purchase_is_0_or_1": first_row("made_purchase = 2"),
         CONVERSION: change("made_purchase = 0"),
         "nobody_opts_in_after_the_day": first_row("optin_date = optin_date + 1"),
@@ -116,8 +126,7 @@ FAULTS: dict[str, Faults] = {
         "every_reason_is_known": first_row("reason = 'bad hair day'"),
         ACCOUNTED: Fault("delete from {table}"),
         "at_most_1_percent_of_subscribers_are_set_aside": Fault(
-            "insert into {table} select * replace (6 as mailchimp_id) from {table}; "
-            "update crm_snapshot set row_count = 6"
+            "insert into {table} select * replace (2 as place) from {table}; update crm_snapshot set row_count = 6"
         ),
         STRAY: noticed_also_by(ACCOUNTED),
         COPY: noticed_also_by(ACCOUNTED, "at_most_1_percent_of_subscribers_are_set_aside"),
@@ -141,9 +150,9 @@ FAULTS: dict[str, Faults] = {
 }
 
 A_THOUSAND = """update warehouse.main.gate_ledger set row_count = 1000 where table_name = 'validated_subscribers';
-    insert into validated_subscribers select * exclude (n) replace (n as mailchimp_id, 'k' || n as email_key)
+    insert into validated_subscribers select * exclude (n) replace (n::varchar as mailchimp_id, 'k' || n as email_key)
     from (from validated_subscribers limit 1), range(5, 1001) as t(n);
-    update validated_subscribers set made_purchase = if(mailchimp_id <= {buyers}, 1, 0)"""
+    update validated_subscribers set made_purchase = if(mailchimp_id::int <= {buyers}, 1, 0)"""
 BOUNDARIES: list[tuple[str, str, set[str]]] = [
     *(
         ("validated_subscribers", f"update validated_subscribers set {assignments}", expected)
@@ -151,8 +160,8 @@ BOUNDARIES: list[tuple[str, str, set[str]]] = [
             ("member_rating = 0 where rowid = 0", {RATING}),
             ("member_rating = 1 + rowid", set[str]()),
             ("member_rating = 5", set()),
-            ("member_rating = null", {EMPTIER}),
-            ("optin_date = null", {EMPTIER}),
+            ("member_rating = null", {KNOWN}),
+            ("optin_date = null", {KNOWN}),
             ("member_rating = null, optin_date = null where rowid % 2 = 0", set()),
             ("country = 'gb' where rowid = 0", {"every_country_is_an_iso_code"}),
             ("country = null where rowid < 2", set()),

@@ -86,13 +86,13 @@ COLUMNS, TYPES = "columns_are_as_contracted_and_in_order", "column_types_are_as_
 @pytest.mark.parametrize(
     ("name", "change", "expected"),
     [
-        (VALIDATED, "alter mailchimp_id type double", {TYPES}),
+        (VALIDATED, "alter mailchimp_id type integer", {TYPES}),
         (VALIDATED, "alter email_domain type varchar[] using [email_domain]", {TYPES}),
         (VALIDATED, "add column shoe_size integer", {COLUMNS}),
         (VALIDATED, "drop column country", {COLUMNS}),
         (VALIDATED, "rename country to land", {COLUMNS}),
         ("raw_events", "alter landing_line type double", {TYPES}),
-        ("top_users", "alter mailchimp_id type double", {TYPES}),
+        ("top_users", "alter mailchimp_id type integer", {TYPES}),
     ],
 )
 def test_another_structure_is_refused_and_nothing_else_is_judged(

@@ -51,14 +51,14 @@ def snapshot_id(data_dir: Path) -> str:
     return row[0]
 
 
-# ---- a bad rating ------------------------------------------------------------
+# ---- purchases counted twice ------------------------------------------------------------
 
 
 FEATURE_DAYS = "select distinct as_of_date from user_features order by all"
 
 
 @pytest.mark.slow
-def test_a_bad_rating_reaches_nothing_until_somebody_opens_the_gate_with_a_reason(
+def test_a_bad_day_reaches_nothing_until_somebody_opens_the_gate_with_a_reason(
     data_dir: Path, write_crm: Callable
 ) -> None:
     land(data_dir, GOOD_DAY)
@@ -69,17 +69,17 @@ def test_a_bad_rating_reaches_nothing_until_somebody_opens_the_gate_with_a_reaso
 
     # The night that meets it fails, says where, and neither builds on it nor publishes it.
     land(data_dir, BAD_DAY)
-    write_crm(people(3, 4, 9), [], BUYER)
+    write_crm(people(3, 4, 5), [], [*BUYER, (2, "2026-03-02", "Name 2", "person2@example.com", "DE", 7)])
     bad = run_night(BAD_DAY)
     assert not bad.success
-    assert "member_rating_is_between_1_and_5: 1 of 3 values" in failures(bad)
+    assert "conversion_rate_is_between_1_and_50_percent: 1 row" in failures(bad)
     assert rows(data_dir, FEATURE_DAYS) == [(GOOD_DAY,)]
     assert snapshot_id(data_dir) == before
     con = published(data_dir)
     assert con.execute("select distinct as_of_date from validated_subscribers").fetchall() == [(GOOD_DAY,)]
     con.close()
-    kept = rows(data_dir, "select member_rating from rejected.validated_subscribers order by all")
-    assert kept == [(3,), (4,), (9,)]
+    kept = rows(data_dir, "select made_purchase from rejected.validated_subscribers order by all")
+    assert kept == [(0,), (1,), (1,)]
 
     # Another run, of the features alone, is refused with what a reader needs to know.
     alone = run_night(BAD_DAY, select="key:user_features")
@@ -87,7 +87,7 @@ def test_a_bad_rating_reaches_nothing_until_somebody_opens_the_gate_with_a_reaso
     for part in (
         f"GateClosed: user_features cannot be built for {BAD_DAY}.",
         f"expected: a PASS for validated_subscribers@{BAD_DAY}",
-        f"validated_subscribers@{BAD_DAY} FAIL (attempt 1, member_rating_is_between_1_and_5: 1 of 3 values)",
+        f"validated_subscribers@{BAD_DAY} FAIL (attempt 1, conversion_rate_is_between_1_and_50_percent: 1 row)",
         "warehouse.duckdb, table gate_ledger",
         f"next: mend what rejected.validated_subscribers shows, then  gesture run --date {BAD_DAY}",
     ):
@@ -95,7 +95,7 @@ def test_a_bad_rating_reaches_nothing_until_somebody_opens_the_gate_with_a_reaso
     assert rows(data_dir, FEATURE_DAYS) == [(GOOD_DAY,)]
 
     # A reason opens the gate, on rows that passed only, and the ledger keeps it.
-    reason = "the rating is a test's"
+    reason = "the rate is a test's"
     forced = run_night(BAD_DAY, select="key:user_features", force_reason=reason)
     assert forced.success, failures(forced)
     assert rows(data_dir, FEATURE_DAYS) == [(GOOD_DAY,), (BAD_DAY,)]

@@ -40,7 +40,7 @@ def test_a_small_crm_warns_and_goes_live(a_hundred: Path, data_dir: Path, caplog
     warning = Severity.WARN
     with caplog.at_level("INFO"):
         assert outcome() == (True, {ROWS: warning, PRODUCTS: warning}, "")
-    assert f"crm_snapshot: 17 checks passed, 2 warned: {ROWS}: 3 rows, {PRODUCTS}: 1 row" in caplog.text
+    assert f"crm_snapshot: 20 checks passed, 2 warned: {ROWS}: 3 rows, {PRODUCTS}: 1 row" in caplog.text
     assert ("crm_snapshot", DAYS[0]) in content_hashes(data_dir)
 
 
@@ -79,12 +79,48 @@ def test_one_malformed_address_of_many_is_set_aside_and_the_night_goes_live(
     assert outcome()[0]
     con = warehouse(data_dir)
     aside = con.execute("select mailchimp_id, reason, masked_row from quarantined_subscribers").fetchall()
-    live = con.execute("select count(*), count(*) filter (mailchimp_id = 50) from validated_subscribers").fetchone()
+    live = con.execute("select count(*), count(*) filter (mailchimp_id = '50') from validated_subscribers").fetchone()
     con.close()
     expected = "missing_email" if address in ("' '", "null") else "malformed_email"
-    assert [(who, reason) for who, reason, _ in aside] == [(50, expected)]
+    assert [(who, reason) for who, reason, _ in aside] == [("50", expected)]
     assert "no at sign" not in aside[0][2]
     assert live == (99, 0)
+
+
+READ, MOST_READ = "every_filled_value_of_the_crm_is_read", "at_most_5_percent_of_a_crm_column_cannot_be_read"
+
+
+def test_one_bad_value_or_id_stops_no_night(a_hundred: Path, data_dir: Path) -> None:
+    change(a_hundred, "update Subscribers set member_rating = 99, country_code = 'XYZ' where mailchimp_id = 50")
+    change(a_hundred, "update Subscribers set mailchimp_id = 51 where mailchimp_id = 52")
+    success, failed, _ = outcome()
+    assert (success, failed[READ]) == (True, Severity.WARN)
+    con = warehouse(data_dir)
+    person = con.execute(
+        "select member_rating, country from validated_subscribers where mailchimp_id = '50'"
+    ).fetchall()
+    aside = con.execute("select mailchimp_id, reason, check_name from quarantined_subscribers").fetchall()
+    counted = con.execute("select unreadable_values from crm_snapshot where most_unreadable_count > 0").fetchall()
+    con.close()
+    assert person == [(None, None)]
+    assert aside == [("51", "duplicate_id", "no_mailchimp_id_occurs_twice")]
+    assert counted == [('{"country_code": 1, "member_rating": 1}',)]
+
+
+def test_more_values_than_are_tolerated_stop_the_night(a_hundred: Path, data_dir: Path) -> None:
+    change(a_hundred, "update Subscribers set member_rating = 'high' where mailchimp_id < 7")
+    success, failed, message = outcome()
+    assert (success, content_hashes(data_dir)) == (False, {})
+    assert failed[MOST_READ] == Severity.ERROR
+    assert "description=document_003" in message
+
+
+def test_ids_that_are_missing_in_masses_stop_the_night(a_hundred: Path, data_dir: Path) -> None:
+    change(a_hundred, "update Subscribers set mailchimp_id = null where mailchimp_id > 96")
+    success, _, message = outcome()
+    assert (success, content_hashes(data_dir)) == (False, {})
+    assert MANY in message
+    assert "missing_id" in message
 
 
 def test_more_malformed_addresses_than_are_tolerated_stop_the_night(a_hundred: Path, data_dir: Path) -> None:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 import narwhals as nw
@@ -122,7 +123,7 @@ def test_copies_bots_and_links(rows: pl.DataFrame) -> None:
 
 
 SUBSCRIBER = {
-    "mailchimp_id": pl.Int64,
+    "mailchimp_id": pl.String,
     "email_key": pl.String,
     "email_domain": pl.String,
     "is_email_well_formed": pl.Boolean,
@@ -139,9 +140,9 @@ def people(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     keys, days = (None, "k1", "k2", "k3", "k4", "k5"), (None, *DAYS, date(2024, 2, 29), date(2023, 12, 31))
     subscribers = [
         {
-            "mailchimp_id": dice.choice((n, n, n, None)),
+            "mailchimp_id": dice.choice((str(n), str(n), str(n % 5), None)),
             "email_key": dice.choice(keys),
-            "is_email_well_formed": True,
+            "is_email_well_formed": dice.random() < 0.9,
             "member_rating": dice.choice((None, 1, 5)),
             "optin_date": dice.choice(days),
             "masked_row": "{}",
@@ -150,16 +151,21 @@ def people(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     ]
     names = (None, "jumpstart", "webinar_01", "new")
     tags = [
-        {"mailchimp_id": dice.randrange(12), "tag": dice.choice(names), "tagged_date": dice.choice(days)}
+        {"mailchimp_id": str(dice.randrange(12)), "tag": dice.choice(names), "tagged_date": dice.choice(days)}
         for _ in range(dice.randrange(30))
     ]
     purchases = [
-        {"email_key": dice.choice(keys), "purchased_date": dice.choice(days)} for _ in range(dice.randrange(9))
+        {
+            "email_key": dice.choice(keys),
+            "purchased_date": dice.choice(days),
+            "amount": dice.choice((None, Decimal("9.99"), Decimal("0.01"))),
+        }
+        for _ in range(dice.randrange(9))
     ]
     return (
         table(subscribers, SUBSCRIBER),
-        table(tags, {"mailchimp_id": pl.Int64, "tag": pl.String, "tagged_date": pl.Date}),
-        table(purchases, {"email_key": pl.String, "purchased_date": pl.Date}),
+        table(tags, {"mailchimp_id": pl.String, "tag": pl.String, "tagged_date": pl.Date}),
+        table(purchases, {"email_key": pl.String, "purchased_date": pl.Date, "amount": pl.Decimal(18, 2)}),
     )
 
 

@@ -57,7 +57,7 @@ def world(seed: int) -> tuple[pl.DataFrame, ...]:
     subscribers = [
         {
             "as_of_date": day,
-            "mailchimp_id": number,
+            "mailchimp_id": str(number),
             "email_key": f"k{number}",
             "tag_count": 0,
             "tag_other": 0,

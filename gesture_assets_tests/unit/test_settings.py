@@ -18,6 +18,7 @@ from gesture_assets.settings import Settings, load_settings, variable_of
 DEFAULTS = {
     "data_dir": Path("data"),
     "crm_url": None,
+    "crm_description": "",
     "crm_row_ranges": {"Subscribers": (1_000, 50_000), "Tags": (1_000, 100_000), "Transactions": (1_000, 20_000)},
     "crm_column_counts": {"Subscribers": 6, "Tags": 2, "Transactions": 6},
     "crm_product_ids": (1, 100),
@@ -58,6 +59,7 @@ DEFAULTS = {
 OVERRIDES = {
     "data_dir": ("elsewhere/data", Path("elsewhere/data")),
     "crm_url": ("sqlite:///crm.sqlite", "sqlite:///crm.sqlite"),
+    "crm_description": ("hubspot", "hubspot"),
     "crm_row_ranges": (
         '{"Tags": [0, 7]}',
         {"Subscribers": (1_000, 50_000), "Tags": (0, 7), "Transactions": (1_000, 20_000)},

@@ -22,7 +22,7 @@ SUBSCRIBERS = validated_subscribers(())
 FEATURES = {
     "as_of_date": pl.Date,
     "user_id": pl.String,
-    "mailchimp_id": pl.Int64,
+    "mailchimp_id": pl.String,
     "made_purchase": pl.Int16,
     "event_count": pl.Int32,
     "purchase_count": pl.Int32,
@@ -54,7 +54,7 @@ def did(days: int, user_id: str = "u", *, known_after: int = 0, **values: Any) -
 def subscriber(mailchimp_id: int, day: date = DAY, made_purchase: int | None = 0) -> dict[str, Any]:
     return {
         "as_of_date": day,
-        "mailchimp_id": mailchimp_id,
+        "mailchimp_id": str(mailchimp_id),
         "email_key": f"k{mailchimp_id}",
         "made_purchase": made_purchase,
     }
@@ -118,7 +118,7 @@ def test_a_purchase_before_the_day_that_arrived_later_still_makes_a_past_buyer()
 
 
 def test_a_past_buyer_of_the_crm_has_converted_before() -> None:
-    row = one([known(mailchimp_id=7, made_purchase=1)], [did(3)], subscribers=[subscriber(7, made_purchase=1)])
+    row = one([known(mailchimp_id="7", made_purchase=1)], [did(3)], subscribers=[subscriber(7, made_purchase=1)])
     assert row["exclusion_reason"] == "already_converted"
 
 
@@ -141,7 +141,7 @@ def test_a_buyer_of_whom_nobody_knows_when_is_unknown_and_no_negative(
     on_the_day: int | None, by_then: int | None, did_buy: bool, expected: tuple[int | None, bool, str | None]
 ) -> None:
     crm = [subscriber(7, made_purchase=on_the_day), subscriber(7, LATER, made_purchase=by_then)]
-    user = known(mailchimp_id=7, made_purchase=on_the_day)
+    user = known(mailchimp_id="7", made_purchase=on_the_day)
     activity = [did(0, email_key="k7", purchase_count=0), did(5, purchase_count=int(did_buy))]
     row = one([user], activity, subscribers=crm)
     assert (row["label"], row["is_eligible"], row["exclusion_reason"]) == expected
@@ -177,20 +177,20 @@ def test_two_ids_of_one_person_are_one_person() -> None:
 
 
 def test_a_subscriber_without_events_is_left_out_unless_wished_otherwise() -> None:
-    alone = known("subscriber:7", mailchimp_id=7, event_count=0)
+    alone = known("subscriber:7", mailchimp_id="7", event_count=0)
     assert one([alone], subscribers=[subscriber(7)])["exclusion_reason"] == "no_activity"
     assert one([alone], subscribers=[subscriber(7)], needs_activity=False)["is_eligible"]
 
 
 def test_a_subscriber_who_comes_later_under_the_same_address_is_that_user() -> None:
-    alone = known("subscriber:7", mailchimp_id=7, event_count=0)
+    alone = known("subscriber:7", mailchimp_id="7", event_count=0)
     row = one([alone], [did(4, "u", email_key="k7")], subscribers=[subscriber(7)], needs_activity=False)
     assert (row["user_id"], row["person_id"], row["label"]) == ("subscriber:7", "u", 1)
 
 
 def test_a_purchase_that_only_the_crm_knows_lies_between_the_day_and_its_maturity() -> None:
     crm = [subscriber(7), subscriber(7, LATER, made_purchase=1)]
-    user = known(mailchimp_id=7)
+    user = known(mailchimp_id="7")
     seen = did(0, email_key="k7", purchase_count=0)
     assert one([user], [seen], subscribers=crm)["label"] == 1
     assert one([user], [seen], subscribers=crm[:1])["label"] == 0
@@ -217,7 +217,7 @@ def test_the_suppressed_are_left_out_before_anything_else() -> None:
     employee = known("e", purchase_count=1)
     listed = table(
         [{"user_id": "e", "reason": "works here"}],
-        {"user_id": pl.String, "mailchimp_id": pl.Int64, "reason": pl.String, "since": pl.Date, "until": pl.Date},
+        {"user_id": pl.String, "mailchimp_id": pl.String, "reason": pl.String, "since": pl.Date, "until": pl.Date},
     )
     suppressed = suppressions(lazy(table([employee], FEATURES)), (), lazy(listed))
     assert one([employee], suppressed=suppressed)["exclusion_reason"] == "suppressed"
@@ -249,8 +249,8 @@ def test_the_reasons_of_the_night_are_those_known_on_its_evening() -> None:
         known("fresh"),
         known("buyer", purchase_count=1),
         known("old", made_purchase=1),
-        known("undated", mailchimp_id=8),
-        known("dated", mailchimp_id=9, made_purchase=0),
+        known("undated", mailchimp_id="8"),
+        known("dated", mailchimp_id="9", made_purchase=0),
         known("subscriber:7", event_count=0),
         known("bot"),
         known("gone"),

@@ -186,7 +186,7 @@ def odd_world(seed: int) -> World:
     crm = [
         {
             "as_of_date": day,
-            "mailchimp_id": 1,
+            "mailchimp_id": "1",
             "email_key": "k1",
             "member_rating": rating,
             "made_purchase": 0,

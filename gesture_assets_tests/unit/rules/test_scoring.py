@@ -236,13 +236,13 @@ LISTED = pl.DataFrame(
         ("u2", None, "was", None, date(2026, 1, 31)),
         ("u2", None, "will be", date(2026, 2, 2), None),
     ],
-    schema={"user_id": pl.String, "mailchimp_id": pl.Int64, "reason": pl.String, "since": pl.Date, "until": pl.Date},
+    schema={"user_id": pl.String, "mailchimp_id": pl.String, "reason": pl.String, "since": pl.Date, "until": pl.Date},
     orient="row",
 )
 
 
 def test_suppressed_users_get_no_score_but_a_reason_and_are_not_ranked():
-    features = users({}, {"mailchimp_id": 7}, {"mailchimp_id": 8, "signup_count": 1}, {"email_bounce_count_30d": 1})
+    features = users({}, {"mailchimp_id": "7"}, {"mailchimp_id": "8", "signup_count": 1}, {"email_bounce_count_30d": 1})
     lazy = nw.from_native(features.lazy())
     suppressed = suppressions(lazy, CAPPED.suppress, nw.from_native(LISTED.lazy()))
     scores, contributions = score(lazy, CAPPED, suppressed)
@@ -448,7 +448,7 @@ def test_duckdb_and_polars_agree_on_many_amounts_and_ages():
 
 
 def test_duckdb_and_polars_suppress_alike():
-    features = users({}, {"mailchimp_id": 7}, {"mailchimp_id": 8}, {"email_bounce_count_30d": 1})
+    features = users({}, {"mailchimp_id": "7"}, {"mailchimp_id": "8"}, {"email_bounce_count_30d": 1})
     suppressed = suppressions(nw.from_native(features.lazy()), CAPPED.suppress, nw.from_native(LISTED.lazy()))
     polars = score(nw.from_native(features.lazy()), CAPPED, suppressed)[0].collect().to_native().sort("user_id")
     with duckdb.connect() as connection:

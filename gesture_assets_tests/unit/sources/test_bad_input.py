@@ -263,38 +263,34 @@ def test_a_crm_that_another_process_holds_locked_says_so(
         assert holder.stdout
         assert holder.stdout.readline() == "locked\n"
         with pytest.raises(SourceError) as refusal:
-            crm.read_crm(f"sqlite:///{path}")
+            crm.read_crm(f"sqlite:///{path}", path.parent)
         holder.communicate()
     message = str(refusal.value)
     assert "expected: a database that can be read within 1 seconds" in message
     assert "found: another process is writing it and holds it locked" in message
     assert "next: let the other process finish, then  gesture run" in message
     has_four_parts(refusal.value, "crm_database.sqlite")
-    assert crm.read_crm(f"sqlite:///{path}").tables["Subscribers"].height == 1, "and afterwards it is read"
+    assert crm.read_crm(f"sqlite:///{path}", path.parent).tables["Subscribers"].height == 1, "and afterwards it is read"
 
 
 @pytest.mark.parametrize(
-    ("statement", "expected", "found"),
+    ("statement", "found"),
     [
-        ("drop table Tags", "tables Subscribers, Tags, Transactions", "Subscribers, Transactions; no Tags"),
-        (
-            "alter table Subscribers rename column user_email to mail",
-            "Subscribers with the columns mailchimp_id, user_full_name, user_email",
-            "no user_email",
-        ),
+        ("drop table Tags", "tables Subscribers, Transactions; for document_003 no Tags; for hubspot no *contacts*"),
+        ("alter table Subscribers rename column user_email to mail", "for document_003 no user_email in Subscribers"),
     ],
 )
 def test_a_crm_of_another_schema_is_refused_in_words(
-    write_crm: Callable[..., Path], statement: str, expected: str, found: str
+    write_crm: Callable[..., Path], statement: str, found: str
 ) -> None:
     path = write_crm([])
     with sqlite3.connect(path) as connection:
         connection.execute(statement)
     connection.close()
     with pytest.raises(SourceError) as refusal:
-        crm.read_crm(f"sqlite:///{path}")
+        crm.read_crm(f"sqlite:///{path}", path.parent)
     message = str(refusal.value)
     assert message.startswith("The CRM cannot be read; subscribers stay as they were.")
-    assert f"expected: {expected}" in message
+    assert "expected: the tables and columns of a CRM description: document_003, hubspot, mailchimp" in message
     assert found in message
     has_four_parts(refusal.value, "crm_database.sqlite")

@@ -66,7 +66,7 @@ def test_the_crm_shows_the_types_that_its_tables_have_and_none_of_what_views_wor
     with sqlite3.connect(path) as crm:
         crm.execute("alter table Tags rename to tags_of_old")
         crm.execute("create view Tags as select mailchimp_id, lower(tag) as tag from tags_of_old")
-    types = read_crm(f"sqlite:///{path}").types
+    types = read_crm(f"sqlite:///{path}", tmp_path).types
     assert types["Subscribers"]["mailchimp_id"] == "INTEGER"
     assert types["Transactions"]["user_email"] == "TEXT"
     assert types["Tags"] == {"mailchimp_id": "INTEGER", "tag": None}

@@ -1,0 +1,339 @@
+"""CRM descriptions: the shipped ones read what each CRM exports, a company's own one wins, and a fault is named."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import narwhals as nw
+import polars as pl
+import pytest
+
+from gesture_assets.errors import ConfigError, SourceError
+from gesture_assets.settings import Settings
+from gesture_assets.sources.crm import crm_url, read_crm, shown_url
+from gesture_assets.sources.crm_description import SHIPPED, load_crm_descriptions
+from gesture_assets.sources.crm_rows import canonical_crm, currencies, odd_values, unreadable_values
+from gesture_assets.subscribers.validate import subscribers_as_of
+
+DAY = date(2026, 3, 9)
+NAMES = ("vip", "webinar_01")
+COLUMNS = ("mailchimp_id", "member_rating", "optin_date", "country", "tag_count", "tag_vip", "made_purchase", "revenue")
+
+MAILCHIMP = {
+    "subscribed_email_audience_export_1a2b3c.csv": '''Email Address,First Name,Last Name,MEMBER_RATING,OPTIN_TIME,\
+OPTIN_IP,CONFIRM_TIME,CONFIRM_IP,LATITUDE,LONGITUDE,GMTOFF,DSTOFF,TIMEZONE,CC,REGION,LAST_CHANGED,LEID,EUID,NOTES,TAGS
+ann@example.com,Ann,Lee,4,2026-01-05 10:57:02,192.0.2.7,2026-01-05 10:58:00,192.0.2.7,1.5,2.5,0,0,Europe/London,GB,ENG,\
+2026-02-01 08:00:00,517309513,6d3f9c1b2a,,"""VIP"",""Webinar, the first"""
+bob@example.org,Bob,Ray,2,,,2026-02-06 10:30:00,,,,,,,us,,2026-02-06 10:30:00,517309514,7e4a0d2c3b,,
+''',
+    "orders_export.csv": """Order ID,Order Date,Email Address,Order Total,Currency
+1,2026-03-01 09:00:00,ANN@example.com,"$1,250.50",USD
+2,2026-03-02 09:00:00,ann@example.com,99.50,USD
+""",
+}
+HUBSPOT = {
+    "hubspot-crm-exports-all-contacts-2026-03-09.csv": """Record ID,First Name,Last Name,Email,Phone Number,\
+Lead Status,Create Date,Country/Region,List memberships
+101,Ann,Lee,ann@example.com,+44 20 7946 0000,NEW,2026-01-05 09:14,United Kingdom,VIP;Newsletter
+102,Bob,Ray,bob@example.org,,OPEN,2026-02-06 11:30,United States,
+""",
+    "hubspot-crm-exports-all-deals-2026-03-09.csv": """Record ID,Deal Name,Deal Stage,Close Date,Amount,Currency,\
+Associated Contact IDs
+9,Course,Closed Won (Sales Pipeline),2026-03-01 12:00,1350,EUR,101;102
+10,Other,Closed Lost,2026-03-02 12:00,500,EUR,102
+""",
+}
+SALESFORCE = {
+    "Contact.csv": """"Id","AccountId","LastName","Email","MailingCountryCode","CreatedDate"
+"0035g000001001AAQ","0015g000001001AAQ","Lee","ann@example.com","GB","2026-01-05T10:57:02.000+0000"
+"0035g000001002AAQ","0015g000001001AAQ","Ray","bob@example.org","US","2026-02-06T23:30:00.000+0000"
+""",
+    "Opportunity.csv": """"Id","AccountId","Amount","CloseDate","IsWon","ContactId","CurrencyIsoCode"
+"0065g000001","0015g000001001AAQ","1350.0","2026-03-01","true","0035g000001001AAQ","EUR"
+"0065g000002","0015g000001001AAQ","500.0","2026-03-02","false","0035g000001002AAQ","EUR"
+""",
+    "CampaignMember.csv": """"Id","CampaignId","ContactId","CreatedDate"
+"00v1","VIP","0035g000001001AAQ","2026-02-01T08:00:00.000+0000"
+"00v2","7015g000001","0035g000001001AAQ","2026-02-02T08:00:00.000+0000"
+""",
+}
+JANUARY, FEBRUARY = date(2026, 1, 5), date(2026, 2, 6)
+
+
+def written(folder: Path, files: Mapping[str, str]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def as_database(folder: Path, files: Mapping[str, str]) -> str:
+    """The same as tables of a database, named as the files are."""
+    path = folder / "copy.sqlite"
+    with closing(sqlite3.connect(path)) as con, con:
+        for name, text in files.items():
+            frame = pl.read_csv(text.encode(), infer_schema=False)
+            columns = ", ".join(f'"{column}" text' for column in frame.columns)
+            con.execute(f'create table "{Path(name).stem}"({columns})')
+            marks = ", ".join("?" * frame.width)
+            con.executemany(f'insert into "{Path(name).stem}" values ({marks})', frame.rows())
+    return f"sqlite:///{path}"
+
+
+def subscribers(
+    connection: duckdb.DuckDBPyConnection, url: str, user_folder: Path, name: str = ""
+) -> tuple[str, pl.DataFrame]:
+    """The description that was recognised, and the validated subscribers of the day."""
+    content = read_crm(url, user_folder, name)
+    canonical = (nw.from_native(relation.pl().lazy()) for relation in canonical_crm(connection, content, "a key"))
+    days = pl.LazyFrame({"as_of_date": [DAY], "snapshot_date": [DAY], "is_rebuilt": [False]})
+    has_dated_tags = "Tags" in content.tables and "tagged_at" in content.tables["Tags"].columns
+    valid, aside = subscribers_as_of(
+        *canonical,
+        nw.from_native(days),
+        has_dated_tags=has_dated_tags,
+        tag_names=NAMES,
+        has_tags="Tags" in content.tables,
+    )
+    assert aside.collect("polars").to_native().height == 0
+    rows = valid.collect("polars").to_native().sort("mailchimp_id")
+    return content.description.name, rows.select(COLUMNS)
+
+
+@pytest.mark.parametrize("as_tables", [False, True])
+@pytest.mark.parametrize(
+    ("name", "files", "expected"),
+    [
+        (
+            "mailchimp",
+            MAILCHIMP,
+            [
+                ("517309513", 4, JANUARY, "GB", 2, 1, 1, Decimal("1350.00")),
+                ("517309514", 2, FEBRUARY, "US", 0, 0, 0, None),
+            ],
+        ),
+        (
+            "hubspot",
+            HUBSPOT,
+            [
+                ("101", None, JANUARY, "GB", 2, 1, 1, Decimal("1350.00")),
+                ("102", None, FEBRUARY, "US", 0, 0, 0, None),
+            ],
+        ),
+        (
+            "salesforce",
+            SALESFORCE,
+            [
+                ("0035g000001001AAQ", None, JANUARY, "GB", 2, 1, 1, Decimal("1350.00")),
+                ("0035g000001002AAQ", None, FEBRUARY, "US", 0, 0, 0, None),
+            ],
+        ),
+    ],
+)
+def test_what_a_crm_exports_is_recognised_and_read(
+    connection: duckdb.DuckDBPyConnection,
+    tmp_path: Path,
+    name: str,
+    files: Mapping[str, str],
+    expected: list[tuple[object, ...]],
+    as_tables: bool,
+) -> None:
+    url = as_database(tmp_path, files) if as_tables else str(written(tmp_path / "exports", files))
+    found, rows = subscribers(connection, url, tmp_path / "none")
+    assert (found, rows.rows()) == (name, expected)
+
+
+def test_a_crm_may_do_without_tags_and_purchases(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    folder = written(tmp_path, {"Contact.csv": SALESFORCE["Contact.csv"]})
+    name, rows = subscribers(connection, str(folder), tmp_path / "none")
+    assert name == "salesforce"
+    assert rows.select("tag_count", "made_purchase", "revenue").rows() == [(None, 0, None)] * 2
+
+
+OWN = """
+date_formats = ["%d.%m.%Y %H:%M", "%d.%m.%Y"]
+decimal = ","
+minor_units = 100
+[subscribers]
+tables = ["Kunden"]
+[subscribers.columns]
+mailchimp_id = ["Kundennummer"]
+user_email = ["Mail", "Mail 2"]
+member_rating = ["Klasse"]
+optin_time = ["Seit"]
+country_code = ["Land"]
+[subscribers.values.member_rating]
+A = "5"
+B = "3"
+[subscribers.values.country_code]
+Deutschland = "DE"
+[transactions]
+tables = ["Kunden_Käufe"]
+where = { Status = ["bezahlt"] }
+[transactions.columns]
+mailchimp_id = ["Kunde"]
+purchased_at = ["Am"]
+amount = ["Cent"]
+"""
+KUNDEN = {
+    "Kunden.csv": "Kundennummer;Mail;Mail 2;Klasse;Seit;Land\n7;;ann@example.com;a;05.01.2026;Deutschland\n"
+    "8;bob@example.org;x@example.org;B;06.02.2026 23:30;at\n",
+    "Kunden_Käufe.csv": "Kunde;Am;Cent;Status\n7;01.03.2026;1.350,0;Bezahlt\n8;02.03.2026;500;offen\n",
+}
+
+
+def test_a_company_s_own_description_says_all_that_its_crm_needs(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    folder = written(tmp_path, KUNDEN | {"ours.toml": OWN})
+    name, rows = subscribers(connection, str(folder), folder)
+    assert name == "ours"
+    assert rows.rows() == [
+        ("7", 5, JANUARY, "DE", None, None, 1, Decimal("13.50")),
+        ("8", 3, FEBRUARY, "AT", None, None, 0, None),
+    ]
+    content = read_crm(str(folder), folder)
+    assert odd_values(connection, content, (1, 100)) == {"Subscribers": (None, 0), "Transactions": (None, 0)}
+
+
+def test_a_company_s_own_description_wins_over_a_shipped_one(tmp_path: Path) -> None:
+    written(tmp_path, {"salesforce.toml": OWN, "zeta.toml": OWN})
+    found = load_crm_descriptions(tmp_path)
+    assert found["salesforce"].decimal == ","
+    assert list(found)[:2] == ["salesforce", "zeta"], "and is tried first"
+    assert len(load_crm_descriptions(tmp_path / "absent")) == len(list(SHIPPED.glob("*.toml"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (('mailchimp_id = ["Kundennummer"]\n', ""), "nothing is mapped to mailchimp_id of Subscribers"),
+        (('purchased_at = ["Am"]\n', ""), "nothing is mapped to purchased_at of Transactions"),
+        (("country_code =", "colour ="), "unknown column 'colour' of Subscribers"),
+        (('decimal = ","', 'decimal = ";"'), "decimal"),
+        (('tables = ["Kunden"]', "tables = []"), "subscribers.tables"),
+        (("[subscribers]", "[subscribers"), "at line 5"),
+    ],
+)
+def test_a_fault_of_a_description_is_named(tmp_path: Path, change: tuple[str, str], named: str) -> None:
+    written(tmp_path, {"ours.toml": OWN.replace(*change)})
+    with pytest.raises(ConfigError) as caught:
+        load_crm_descriptions(tmp_path)
+    assert named in caught.value.found
+    assert (caught.value.doing, caught.value.where) == (
+        "The CRM description ours cannot be used.",
+        str(tmp_path / "ours.toml"),
+    )
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", None])
+def test_a_description_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "ours.toml"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"(?s)CRM description ours.*text in UTF-8.*ours\.toml.*gesture run"):
+        load_crm_descriptions(tmp_path)
+
+
+def test_where_no_description_fits_each_says_what_is_missing(tmp_path: Path) -> None:
+    contacts = SALESFORCE["Contact.csv"].replace('"Email"', '"Mail"')
+    folder = written(tmp_path, {"Contact.csv": contacts, "Opportunity.csv": '"Id","ContactId"\n'})
+    with pytest.raises(SourceError) as caught:
+        read_crm(str(folder), tmp_path / "none")
+    error = caught.value
+    assert error.expected.endswith("document_003, hubspot, mailchimp, salesforce")
+    assert "tables Contact, Opportunity" in error.found
+    assert "for document_003 no Subscribers, no Tags, no Transactions" in error.found
+    assert "for salesforce no Email in Contact, no CloseDate in Opportunity, no IsWon in Opportunity" in error.found
+    assert (error.where, "data/crm/<name>.toml" in error.next_step) == (str(folder), True)
+
+
+def test_a_description_that_is_named_is_used_or_refused(tmp_path: Path) -> None:
+    folder = written(tmp_path, MAILCHIMP)
+    with pytest.raises(SourceError) as caught:
+        read_crm(str(folder), tmp_path / "none", "salesforce")
+    assert "for salesforce no Contact" in caught.value.found
+    assert "mailchimp" not in caught.value.found
+    with pytest.raises(ConfigError, match=r"(?s)'mailchip' is not known.*mailchimp.*GESTURE_CRM_DESCRIPTION"):
+        read_crm(str(folder), tmp_path / "none", "mailchip")
+
+
+@pytest.mark.parametrize("url", ["no/such/folder", "postgresql://host:port/crm", "sqlite://", "\0"])
+def test_a_crm_that_is_nowhere_has_four_parts(tmp_path: Path, url: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        read_crm(url, tmp_path)
+    assert all((caught.value.doing, caught.value.expected, caught.value.found, caught.value.where))
+    assert "GESTURE_CRM_URL" in caught.value.next_step
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02", "Id;Email\n".encode("utf-16")])
+def test_a_file_that_is_no_export_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "Contact.csv").write_bytes(content)
+    with pytest.raises(SourceError, match="The CRM cannot be read"):
+        read_crm(str(tmp_path), tmp_path)
+
+
+def test_rows_of_another_length_are_read_as_far_as_they_go(tmp_path: Path) -> None:
+    text = SALESFORCE["Contact.csv"] + '"0035g000001003AAQ","x"\n"0035g000001004AAQ","","","d@b.co","","",1,2\n'
+    text += '"0035g000001005AAQ","","M\xfcller"\n'
+    (tmp_path / "Contact.csv").write_bytes(text.encode("latin-1"))
+    rows = read_crm(str(tmp_path), tmp_path).tables["Subscribers"]
+    assert rows.select("mailchimp_id", "user_email").rows()[2:] == [
+        ("0035g000001003AAQ", None),
+        ("0035g000001004AAQ", "d@b.co"),
+        ("0035g000001005AAQ", None),
+    ]
+
+
+def test_the_folder_is_read_where_there_is_no_database(settings: Settings, write_crm: Callable[..., Path]) -> None:
+    written(settings.crm_folder, {"ours.toml": OWN})
+    assert crm_url(settings) is None
+    written(settings.crm_folder, SALESFORCE)
+    assert crm_url(settings) == shown_url(str(settings.crm_folder)) == str(settings.crm_folder)
+    assert crm_url(settings) != f"sqlite:///{write_crm([])}" == crm_url(settings)
+
+
+AMOUNTS = [
+    ("1250.5", "1250.50"),
+    ("$1,250.50", "1250.50"),
+    ("-$5", "-5.00"),
+    ("EUR 12", "12.00"),
+    ("1 250", "1250.00"),
+    ("12,50", None),
+    ("12.345", "12.35"),
+    ("a lot", None),
+    ("1e5", None),
+    ("99999999999999999999", None),
+]
+
+
+def with_amounts(folder: Path, *rows: tuple[str, str]) -> Path:
+    head = SALESFORCE["Opportunity.csv"].splitlines()[0]
+    lines = [
+        f'"{n}","","{amount}","2026-03-01","true","0035g000001001AAQ","{it}"' for n, (amount, it) in enumerate(rows)
+    ]
+    return written(folder, {**SALESFORCE, "Opportunity.csv": "\n".join([head, *lines, ""])})
+
+
+@pytest.mark.parametrize(("text", "amount"), AMOUNTS)
+def test_an_amount_is_exact_or_unknown_and_counted(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path, text: str, amount: str | None
+) -> None:
+    content = read_crm(str(with_amounts(tmp_path, (text, "EUR"))), tmp_path)
+    _, _, purchases = canonical_crm(connection, content, "a key")
+    assert purchases.pl()["amount"].to_list() == [amount and Decimal(amount)]
+    counted = {} if amount else {"amount": 1}
+    assert unreadable_values(connection, content)["Transactions"] == counted
+
+
+def test_amounts_of_another_currency_are_unknown_and_counted(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    folder = with_amounts(tmp_path, ("1", "USD"), ("2", "eur"), ("4", "EUR "), ("8", ""), ("", "GBP"))
+    content = read_crm(str(folder), tmp_path)
+    assert currencies(connection, content) == ("EUR", 1)
+    _, _, purchases = canonical_crm(connection, content, "a key")
+    assert purchases.pl()["amount"].sum() == Decimal(14)
