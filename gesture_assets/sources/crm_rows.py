@@ -11,7 +11,7 @@ from gesture_assets.sources.crm_description import CrmDescription
 from gesture_assets.sources.ids import fault_sql, id_sql
 from gesture_assets.sources.personal import EMAIL, keyed_hash_sql, may_be_email_sql, normal_email_sql
 from gesture_assets.vocabulary.missing_values import is_missing_sql
-from gesture_assets.vocabulary.personal_data import holds_number_sql, may_be_number_sql
+from gesture_assets.vocabulary.personal_data import holds_address_sql, holds_number_sql, masked_sql, may_be_number_sql
 from gesture_assets.vocabulary.sql import literal
 
 WHOLE_NUMBER = r"-?\d+(\.0+)?"  # a column of decimals writes 4 as 4.0
@@ -116,15 +116,17 @@ def canonical_crm(
     text = {name: _texts(content, name) for name in WANTED}
     email = normal_email_sql(_trimmed("user_email"))
     email_key = f"if(nullif({email}, '') is null, null, {keyed_hash_sql(email, key)})"
+    row = f"""to_json(struct_pack(mailchimp_id := {_id_sql(key)}, user_full_name := '***', user_email := '***',
+        member_rating := member_rating, optin_time := optin_time, country_code := country_code))::varchar"""
+    # In a row whose columns have shifted an address may stand anywhere.
+    masked = f"if({holds_address_sql(row)}, {masked_sql(row)}, {row})"
     subscribers = connection.sql(
         f"""select {_id_sql(key)} as mailchimp_id, {email_key} as email_key,
             nullif(split_part({email}, '@', 2), '') as email_domain,
             coalesce(regexp_full_match({_trimmed("user_email")}, '{EMAIL.strip("^$")}'), false) as is_email_well_formed,
             {RATING} as member_rating, {_date_sql("optin_time", content.description)} as optin_date,
             {COUNTRY} as country,
-            to_json(struct_pack(mailchimp_id := {_id_sql(key)}, user_full_name := '***', user_email := '***',
-                member_rating := member_rating, optin_time := optin_time, country_code := country_code))::varchar
-                as masked_row
+            {masked} as masked_row
         from (select {text["Subscribers"]} from {rows["Subscribers"]})"""
     )
     tags = connection.sql(

@@ -37,6 +37,7 @@ ROOMS: tuple[str, ...] = ("compat", "contracts", "nights", "sources", "vocabular
 OPERATIONAL = {
     "data_dir",
     "crm_url",
+    "crm_description",
     "partitions_start",
     "pseudonym_key",
     "lock_timeout_seconds",

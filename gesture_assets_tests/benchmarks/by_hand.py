@@ -259,7 +259,8 @@ class Script:
         found: dict[str, str] = {}
         for table in CRM_TABLES:
             frame = pl.read_database(f"select * from {table}", crm, infer_schema_length=None)
-            self.con.register(f"crm_{table.lower()}", frame.to_arrow())
+            ids = {"mailchimp_id"} & set(frame.columns)
+            self.con.register(f"crm_{table.lower()}", frame.cast(dict.fromkeys(ids, pl.String)).to_arrow())
             found[table] = ",".join(frame.columns)
         crm.close()
         email = normal_email_sql("user_email")
@@ -277,7 +278,8 @@ class Script:
                 optin_time::date as optin_date, nullif(if(upper(country_code) = 'UK', 'GB', upper(country_code)), '')
                 as country
             from crm_subscribers where optin_time::date <= date '{self.day}'
-            qualify row_number() over (partition by email_key order by optin_date, mailchimp_id) = 1"""
+            qualify row_number() over (
+                partition by email_key order by optin_date, len(mailchimp_id), mailchimp_id) = 1"""
         )
         read_on = self.day + timedelta(days=1)
         self.insert(

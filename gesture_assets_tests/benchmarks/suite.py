@@ -34,6 +34,12 @@ NOT_COMPARED = (
     "expected_column_count",
     "odd_product_count",
     "odd_date_count",
+    "description",
+    "read_columns",
+    "unreadable_values",
+    "most_unreadable_count",
+    "currency",
+    "other_currency_count",
 )
 NO_ROWS = "None"
 DAYS_TO_LEARN_FROM = 60  # of a world, before which a training is refused

@@ -277,6 +277,15 @@ def test_a_date_is_a_day_in_utc_or_unknown_and_counted(
     assert (odd["Subscribers"][1], odd["Transactions"][1]) == (is_odd, is_odd)
 
 
+def test_a_row_whose_columns_have_shifted_shows_no_address(
+    connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm
+) -> None:
+    subscribers, _, _ = canonical(connection, write_crm([(1, "x", "Ann", "Lee", "ann@example.com", "192.0.2.7")]))
+    assert subscribers["is_email_well_formed"].to_list() == [False]
+    row = json.loads(subscribers["masked_row"][0])
+    assert (row["optin_time"], row["country_code"]) == ("***", "***")
+
+
 def test_tags_may_be_dated(connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm) -> None:
     _, tags, _ = canonical(connection, write_crm([ANN], [(1, "jumpstart", "2026-02-01 08:00:00")], dated_tags=True))
     assert tags.rows() == [("1", "jumpstart", date(2026, 2, 1))]
