@@ -30,33 +30,11 @@ FORMAT_COLUMNS = (
 # the next rows, and at a checkpoint pieces are merged where fewer than three whole ones stand between two that are not:
 # with wide tables, which have few rows a night, a quarter of the file. So pieces are small.
 ROW_GROUP = 16_384
-FORMAT = 2  # counts up whenever an older version of this code could not work with the file any more
+FORMAT = 1  # counts up whenever an older version of this code could not work with the file any more
 
 Migration = Callable[[duckdb.DuckDBPyConnection], None]
-
-
-def _ids_as_text(connection: duckdb.DuckDBPyConnection) -> None:
-    """The ids of a CRM, which were whole numbers, and a key for rows that have none."""
-    columns = connection.execute(
-        """select schema_name || '.' || table_name, column_name, data_type from duckdb_columns()
-        where database_name = 'warehouse' and column_name in ('mailchimp_id', 'kept_mailchimp_id')"""
-    ).fetchall()
-    for table, column, kind in columns:
-        if kind == "BIGINT":
-            connection.execute(f"alter table warehouse.{table} alter {column} type varchar")
-        if column == "kept_mailchimp_id":
-            connection.execute(f"alter table warehouse.{table} alter mailchimp_id drop not null")
-            connection.execute(f"alter table warehouse.{table} add column place integer")
-            connection.execute(
-                f"""update warehouse.{table} as t set place = placed.place from (
-                    select rowid as row_number, row_number() over (
-                        partition by as_of_date order by length(mailchimp_id), mailchimp_id) as place
-                    from warehouse.{table}) as placed where t.rowid = placed.row_number"""
-            )
-
-
 # Format -> what turns it into the next one. Files of format 0 are those from before the table; they differ in nothing.
-MIGRATIONS: Mapping[int, Migration] = MappingProxyType({0: lambda connection: None, 1: _ids_as_text})
+MIGRATIONS: Mapping[int, Migration] = MappingProxyType({0: lambda connection: None})
 
 
 def attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:

@@ -62,26 +62,6 @@ def test_each_format_on_the_way_is_passed_in_order(old: Path) -> None:
     assert written_format(old) == [(3,)]
 
 
-def test_the_ids_of_a_crm_become_text_and_those_set_aside_get_places(tmp_path: Path) -> None:
-    path = tmp_path / "warehouse.duckdb"
-    with duckdb.connect(str(path)) as con:
-        con.execute("create table gate_ledger as select 1 as attempt")
-        con.execute(f"create table warehouse_format as select {FORMAT - 1} as version, 'the one before' as written_by")
-        con.execute("create table user_features as select null::bigint as mailchimp_id union all select 7")
-        con.execute("create table aside (as_of_date date, mailchimp_id bigint not null, kept_mailchimp_id bigint)")
-        con.execute("insert into aside values ('2026-03-09', 10, 1), ('2026-03-09', 9, 1), ('2026-03-10', 10, 1)")
-    with attached(path) as con:
-        migrate(con, path)
-        assert con.execute("select mailchimp_id from warehouse.user_features order by all").fetchall() == [
-            ("7",),
-            (None,),
-        ]
-        con.execute("insert into warehouse.aside values ('2026-03-11', null, null, 1)")
-        rows = con.execute("select mailchimp_id, kept_mailchimp_id, place from warehouse.aside order by all").fetchall()
-        assert rows == [("10", "1", 1), ("10", "1", 2), ("9", "1", 1), (None, None, 1)]
-    assert written_format(path) == [(FORMAT,)]
-
-
 def test_a_migration_that_fails_leaves_the_file_as_it_was(old: Path) -> None:
     steps = {0: lambda con: con.execute("drop table warehouse.gate_ledger"), 1: lambda con: con.execute("nonsense")}
     with attached(old) as con, pytest.raises(duckdb.ParserException):
