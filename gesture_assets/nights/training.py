@@ -94,9 +94,8 @@ def _leaks_of_later_days(night: Night, taught: pl.DataFrame, inputs: Sequence[st
     newest = newest_date(taught["feature_date"])
     rows = taught.filter(pl.col("feature_date") == newest)
     rows = rows.gather_every(-(-len(rows) // RECOUNTED))
-    recounted = recounted_features(night, newest).filter(nw.col("user_id").is_in(rows["user_id"].to_list()))
-    names = [name for name in inputs if name in recounted.collect_schema()]
-    differing = leakage.differs_from_its_past(rows, to_polars(recounted.select("user_id", *names)), inputs)
+    recounted = to_polars(recounted_features(night, newest, rows["user_id"].to_list()))
+    differing = leakage.differs_from_its_past(rows, recounted, inputs)
     again = f'gesture run --date {newest} --rebuild --restate --reason "features of an older version"'
     return {name: f"{why}; were they built by an older version, then  {again}" for name, why in differing.items()}
 

@@ -7,6 +7,7 @@ Belongs here: reading them for a training, for tonight's scores and for monitori
 from collections.abc import Collection, Sequence
 from datetime import date, timedelta
 
+import narwhals as nw
 import polars as pl
 
 from gesture_assets.events.tables import DAILY_ACTIVITY, IDENTITY_LINKS
@@ -53,8 +54,8 @@ def features_on(night: Night, day: date) -> Frame:
     return with_rule_score(night.read(USER_FEATURES, on=day), night.read(RULE_SCORES, on=day))
 
 
-def recounted_features(night: Night, day: date) -> Frame:
-    """The features of everybody on `day`, worked out anew from nothing that arrived after it."""
+def recounted_features(night: Night, day: date, users: list[str]) -> Frame:
+    """The features of `users` on `day`, worked out anew from nothing that arrived after it."""
     features = night.session.query(
         user_features,
         night.read(DAILY_ACTIVITY, through=day),
@@ -65,7 +66,7 @@ def recounted_features(night: Night, day: date) -> Frame:
         tags=night.settings.tags,
         name_step=night.session.name_step,
     )
-    return night.session.set_aside("recounted_features", features)
+    return night.session.set_aside("recounted_features", features.filter(nw.col("user_id").is_in(users)))
 
 
 def outcomes(night: Night, days: Collection[date], known_until: date, horizon: int) -> Frame:

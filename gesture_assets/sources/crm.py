@@ -249,24 +249,18 @@ class _Database:
     def _inspector(self) -> sa.Inspector:
         return sa.inspect(self.connection)
 
-    @cached_property
-    def _types(self) -> dict[str, Types]:
-        return {}
-
     @property
     def names(self) -> Sequence[str]:
         return [*self._inspector.get_table_names(), *self._inspector.get_view_names()]
 
     def types(self, name: str) -> Types:
-        """A view may not know its types."""
-        if name not in self._types:
-            self._types[name] = {
-                str(column["name"]): None
-                if isinstance(column["type"], sa.types.NullType)
-                else type(column["type"]).__name__.upper()
-                for column in self._inspector.get_columns(name)
-            }
-        return self._types[name]
+        """A view may not know its types. The inspector asks the database once."""
+        return {
+            str(column["name"]): None
+            if isinstance(column["type"], sa.types.NullType)
+            else type(column["type"]).__name__.upper()
+            for column in self._inspector.get_columns(name)
+        }
 
     def rows(self, name: str, headers: Sequence[str]) -> pl.DataFrame:
         columns = [sa.cast(sa.column(header), sa.String).label(header) for header in headers]

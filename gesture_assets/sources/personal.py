@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gesture_assets.errors import ConfigError
 from gesture_assets.settings import Settings
-from gesture_assets.vocabulary.personal_data import IP_PATTERN, IPV6_PATTERN
+from gesture_assets.vocabulary.personal_data import AT, IP_PATTERN, IPV6_PATTERN
 
 # Headers that hold personal data in the exports we know. A mapped column of this kind is hashed or judged, never kept.
 PERSONAL_HEADERS = frozenset(
@@ -65,8 +65,6 @@ PERSONAL_WORDS = (
     "nachname|birthday|birthdate|geburtsdatum|geburtstag|ssn"
 )
 EMAIL = r"^[a-zA-Z0-9._%+-]+@[a-zA-Z0-9.-]+\.[a-zA-Z]{2,}$"  # document 003's form of an address
-# Also as web addresses write it, however often, keyboards of East Asia, and people who hide it from machines.
-AT = "@|%(?:25)*40|\uff20|\ufe6b| ?[(\\[] ?(?i:at) ?[)\\]] ?"
 BLOCK = 64  # bytes of a SHA-256 block, which HMAC pads its key to
 
 

@@ -38,7 +38,7 @@ def subscribers_as_of(
 ) -> tuple[Frame, Frame]:
     """What the CRM knew at the end of each day: (validated_subscribers, quarantined_subscribers).
 
-    The first three come from `sources.crm.canonical_crm`; `days` holds `as_of_date`, `snapshot_date` (when the CRM was
+    The first three come from `crm_rows.canonical_crm`; `days` holds `as_of_date`, `snapshot_date` (when the CRM was
     read) and `is_rebuilt`. Opt-ins, purchases and tags dated after a day are left out of it. Tags without a date are
     unknown (null) on a rebuilt day, not zero, and on every day where the CRM has none (`has_tags`); so is on every day
     whether somebody had bought all of whose purchases are without a date. Of subscribers with one id or one e-mail

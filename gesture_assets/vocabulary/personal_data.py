@@ -20,9 +20,12 @@ IPV6_PATTERN = (
 # Letters are those of every script, a name may hold an apostrophe (\x27, which needs no quoting in SQL), and keyboards
 # of East Asia have signs of their own for the one in the middle.
 LETTERS = "A-Za-z\u0080-\U0010ffff"
+# The sign in the middle: also as web addresses write it, however often, keyboards of East Asia, and people who hide it
+# from machines.
+AT = "@|%(?:25)*40|\uff20|\ufe6b| ?[(\\[] ?(?i:at) ?[)\\]] ?"
 EMAIL_PATTERN = (
     rf"[{LETTERS}0-9._%+!#$*^~`\x27-]+"
-    "(?:[@\uff20\ufe6b]|%(?:25)*40|&#0*64;| ?[(\\[] ?(?i:at) ?[)\\]] ?)"  # as a web address or a page writes it, too
+    f"(?:{AT}|&#0*64;)"  # as a page writes it, too
     rf"(?:[{LETTERS}0-9.-]+\.(?:xn--[a-z0-9-]+|[{LETTERS}]{{2,}})|localhost)"
 )
 
