@@ -83,26 +83,6 @@ select scores.score, scores.scale, scores.band, scores.explanation, features.*
 from analytics.current_features as features join analytics.current_scores as scores using (as_of_date, user_id);
 comment on view analytics.user_360 is 'One row per user: the score to act on, reasons and features of the newest day.';
 
-create or replace view analytics.reason_codes as
-with inputs as (
-    select name as feature, description as meaning, type from main.dim_feature
-    union all values ('rule_score', 'Points by the rules.', 'DOUBLE'))
-select 'R-' || upper(left(sha256(feature), 6)) as reason_code, feature, meaning
-from (
-    select feature, meaning from inputs
-    -- The flags of GESTURE_MISSING_NUMBERS=imputed.
-    union all select 'imputed_' || feature, 'Not known: ' || meaning from inputs
-    where type in ('SMALLINT', 'INTEGER', 'BIGINT', 'DOUBLE')
-    -- What a rule adds to a model that stands on them; the rules of every set that ever scored.
-    union all select 'rule:' || (rule->>'id'), arg_max(rule->>'because', as_of_date)
-    from (select as_of_date, unnest(content->'$.rules[*]') as rule from main.rule_sets) group by 1
-)
-union all values ('R-000000', null, 'Where every score starts, and all that is not listed.');
-comment on view analytics.reason_codes is 'One row per reason code of score_reasons: the same in every model.';
-comment on column analytics.reason_codes.reason_code is 'Code of the reason, the same in every model.';
-comment on column analytics.reason_codes.feature is 'Feature that it stands for; null: all that is not listed.';
-comment on column analytics.reason_codes.meaning is 'What the feature says.';
-
 -- Trainings of one day replace each other in their tables; every version stays known.
 create or replace view analytics.model_versions as
 select distinct on (model_version) * exclude (superseded_at)

@@ -1,10 +1,12 @@
 """Drift of features, scores and outcomes: what moved since the model was trained, by how much, whom it matters to.
 
 Belongs here: the measurements of a day against a reference, and one report of them. Does not belong here: the
-statistics themselves (`statistics.py`), the reference (`reference.py`), what is done about it.
+statistics themselves (`statistics.py`), the reference (`reference.py`), what a move does to the scores
+(`score_effects.py`), what is done about it.
 
-    report = judge(feature_drift(reference, count(features, reference), day),
+    judged = judge(feature_drift(reference, count(features, reference), day),
                    outcome_drift(judged_then, matured_now, day), importance=importance)
+    report = ranked(judged, score_effects(model, people, then, bands))
 """
 
 from collections.abc import Mapping
@@ -19,7 +21,9 @@ from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import SHOWN
 from gesture_assets.frames import Frame, to_polars
 from gesture_assets.monitoring.reference import Feature, Reference, Values
+from gesture_assets.monitoring.score_effects import POINTS
 from gesture_assets.monitoring.statistics import (
+    ALARMS,
     EFFECT,
     FEWEST_ROWS,
     VERDICTS,
@@ -59,15 +63,24 @@ MEASURED = {
     "effect": pl.Float64,  # of the values, in multiples of its threshold
     "missing_effect": pl.Float64,  # of the change of the missing share, likewise
 }
-REPORT = {
+VERDICT = {
     **MEASURED,
     "q_value": pl.Float64,  # the smaller one of the values' and of the missing share's
     "verdict": pl.String,  # drift, moderate, stable or too_few_rows
     "importance": pl.Float64,  # of the feature to the model; 1 for scores and outcomes
     "impact": pl.Float64,  # importance × the greater effect
-    "rank": pl.Int64,  # 1: the greatest impact
     "sentence": pl.String,
 }
+REPORT = {
+    **VERDICT,
+    "score_shift": pl.Float64,  # points that the move adds to the mean score; null of outcomes and of what did not move
+    "band_moves": pl.Float64,  # share of people in another band for it; likewise, and null of the score
+    "rank": pl.Int64,  # 1: the greatest effect
+    "matters": pl.Boolean,  # it moved, and it is a result or scores move with it: somebody is told
+}
+LEAST_SHIFT = 0.02  # of the mean score: one buyer more or less of fifty that are expected
+LEAST_MOVES = 0.01  # or the share of people in another band
+RESULTS = ("score", "label", "calibration")
 
 
 def feature_drift(reference: Reference, found: Mapping[str, Values], day: date) -> pl.DataFrame:
@@ -131,11 +144,11 @@ def outcome_drift(
 
 
 def judge(*measured: pl.DataFrame, importance: Mapping[str, float]) -> pl.DataFrame:
-    """The columns `REPORT` of everything measured on a day, the greatest impact first.
+    """The columns `VERDICT` of everything measured on a day.
 
     Chance is judged over all tests of the report at once, of values and of missing shares (Benjamini–Hochberg): the
     more features a table has, the more of them look odd every night. `importance` is of the model's features; one that
-    it does not know is not used and ranks last, however far it moved.
+    it does not know is not used.
     """
     rows = pl.concat(measured).to_dicts()
     enough = [min(row["n_reference"], row["n_current"]) >= FEWEST_ROWS for row in rows]
@@ -156,10 +169,37 @@ def judge(*measured: pl.DataFrame, importance: Mapping[str, float]) -> pl.DataFr
         row["importance"] = float(importance.get(row["feature"], 0.0)) if is_used else 1.0
         row["impact"] = row["importance"] * max(effects)
         row["sentence"] = _sentence(row)
-    rows.sort(
-        key=lambda row: (-row["impact"], -max(row["effect"] or 0.0, row["missing_effect"] or 0.0), row["feature"])
+    return pl.DataFrame(rows, schema=VERDICT)
+
+
+def ranked(judged: pl.DataFrame, effects: pl.DataFrame) -> pl.DataFrame:
+    """The columns `REPORT` of what was judged on a day, with what its features do to the scores (`score_effects`).
+
+    First what is itself a result and moved (score, label, calibration); then by the points that a move adds to the mean
+    score, the people in another band, the impact. What the model does not go by comes last, however far it moved.
+    """
+    is_score, is_result = pl.col("kind") == "score", pl.col("kind").is_in(RESULTS)
+    of_score = (pl.col("mean_current") - pl.col("mean_reference")) * POINTS
+    shift, moves = pl.col("score_shift"), pl.col("band_moves")
+    figures = "sentence", shift.round(2), (moves * 100).round(1)
+    told = pl.format("{}; the mean score moves by {} points for it, and {}% of people to another band", *figures)
+    rows = judged.join(effects, on="feature", how="left", maintain_order="left").with_columns(
+        score_shift=pl.when(is_score).then(of_score).otherwise(shift),
+        sentence=pl.coalesce(told, "sentence"),
     )
-    return pl.DataFrame([{**row, "rank": rank} for rank, row in enumerate(rows, 1)], schema=REPORT)
+    order = (
+        pl.col("importance") == 0,
+        ~(is_result & pl.col("verdict").is_in(ALARMS)),
+        -shift.abs().fill_null(0.0),
+        -moves.fill_null(0.0),
+        -pl.col("impact"),
+        -pl.max_horizontal("effect", "missing_effect").fill_null(0.0),
+        "feature",
+    )
+    usual = pl.col("mean_reference").filter(is_score).first() * POINTS
+    moves_scores = (shift.abs() >= LEAST_SHIFT * usual) | (moves >= LEAST_MOVES)
+    matters = pl.col("verdict").is_in(ALARMS) & (is_result | moves_scores.fill_null(value=False))
+    return rows.sort(*order).with_columns(rank=pl.int_range(1, pl.len() + 1), matters=matters).select(*REPORT)
 
 
 def _compared(feature: Feature, then: Values, now: Values) -> dict[str, Any]:

@@ -1,15 +1,15 @@
-"""The reference that drift is measured against: what the active model was trained on, frozen.
+"""The reference that drift is measured against: the people of the active model's training, frozen.
 
 Belongs here: counting the values of features, the reference made of such counts, its bins. Does not
-belong here: the statistics (`statistics.py`), the verdict (`drift.py`), which rows a model was trained on (`models/`).
+belong here: the statistics (`statistics.py`), the verdict (`drift.py`), who they are (`nights/drift.py`).
 
-A reference keeps, by feature and training day, how often each value occurs. That is all that exact statistics need: the
+A reference keeps, by feature and day, how often each value occurs. That is all that exact statistics need: the
 two-sample Kolmogorov–Smirnov and Wasserstein's distance see nothing else of the rows. Nobody can be found in it, it is
 smaller than the rows (counts have few different values), and with it the rows are never needed again. Days are kept
 apart so that a day is never compared with itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -21,16 +21,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import ConfigError, ModelMismatch, listing
 from gesture_assets.frames import Frame, to_polars
 from gesture_assets.monitoring.statistics import Counts, Floats
 
 Kind = Literal["number", "category", "score"]
 
-# Beside a model's own files: what it was trained on, how far that had moved by the day of the training, and what it
-# said of the rows that it was judged by, with outcomes.
-FROZEN, KNOWN, JUDGED = "drift_reference.parquet", "drift_known.parquet", "drift_outcomes.parquet"
+# Beside a model's own files: people as they were when it was trained, and what it said of the rows that it was judged
+# by, with outcomes.
+FROZEN, JUDGED = "drift_population.parquet", "drift_outcomes.parquet"
 COLUMNS_AT_ONCE = 60  # of a frame, in memory together: a million users' are half a gigabyte
 BINS = 10
 MOST_CATEGORIES = 50  # beyond these a category is too rare to have a bin of its own
@@ -196,30 +195,32 @@ class Reference:
         )
 
 
-def freeze(rows: Frame, features: Sequence[str], *, day: str = PARTITION, is_score: bool = False) -> Reference:
-    """The reference of `rows`, those a model was trained on; `day` is the column of their feature day.
+def freeze(days: Mapping[date, Frame], features: Sequence[str], *, is_score: bool = False) -> Reference:
+    """The reference of the rows of each of `days`, whose columns are read some at a time; a day without rows is none.
 
-    Of scores (`is_score`) give the rows that the model did not learn from: it is surer of those it did. Raises
-    `ModelMismatch` for a feature that `rows` lacks, `ConfigError` for one that is neither number, truth nor text, or
-    where there are no rows.
+    Raises `ModelMismatch` for a feature that a frame lacks, `ConfigError` for one that is neither number, truth nor
+    text, or where there are no rows.
     """
-    schema = rows.collect_schema()
-    kinds: dict[str, Kind] = {name: _kind(schema, name) for name in features}
-    table = to_polars(rows.select(day, *kinds)).sort(day)
-    if table.is_empty():
+    kinds: dict[str, Kind] = {}
+    counted: dict[date, dict[str, Values]] = {}
+    for day, frame in sorted(days.items()):
+        schema = frame.collect_schema()
+        kinds = {name: _kind(schema, name) for name in features}
+        found = _counted(frame, kinds)
+        if any(values.rows for values in found.values()):
+            counted[day] = found
+    if not counted:
         raise ConfigError.bad_value(
             "The reference of drift",
-            expected="the rows that the model was trained on",
+            expected="people whom the model could have scored up to its training",
             found="no row",
-            where="the training set",
+            where=f"user_features of {listing([str(day) for day in sorted(days)])}",
             next_step="gesture models list, and train anew:  gesture train",
         )
-    days = tuple(table[day].cast(pl.Date).unique(maintain_order=True))
-    by_day = table.partition_by(day, maintain_order=True)
     return Reference(
-        days,
+        tuple(counted),
         tuple(
-            _joined(name, "score" if is_score else kind, [_count(part[name], kind) for part in by_day])
+            _joined(name, "score" if is_score else kind, [found[name] for found in counted.values()])
             for name, kind in kinds.items()
         ),
     )
@@ -241,12 +242,16 @@ def count(frame: Frame, reference: Reference) -> dict[str, Values]:
                 where="the frame of features given",
                 next_step="give the feature the type it had in training, or train anew:  gesture train",
             )
+    return _counted(frame, {feature.name: feature.kind for feature in reference.features})
+
+
+def _counted(frame: Frame, kinds: Mapping[str, Kind]) -> dict[str, Values]:
+    names = list(kinds)
     return {
-        feature.name: _count(table[feature.name], feature.kind)
-        for start in range(0, len(reference.features), COLUMNS_AT_ONCE)
-        for features in [reference.features[start : start + COLUMNS_AT_ONCE]]
-        for table in [to_polars(frame.select(*(feature.name for feature in features)))]
-        for feature in features
+        name: _count(table[name], kinds[name])
+        for some in (names[start : start + COLUMNS_AT_ONCE] for start in range(0, len(names), COLUMNS_AT_ONCE))
+        for table in [to_polars(frame.select(*some))]
+        for name in some
     }
 
 

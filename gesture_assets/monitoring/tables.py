@@ -118,9 +118,10 @@ FEATURE_STATISTICS = Contract(
 DRIFT_REPORTS = Contract(
     name="drift_reports",
     grain="One row per feature, score and outcome of the champion and day: whether it moved since the training.",
-    description="Against the champion's own training, frozen. A verdict needs 200 rows on both sides, a difference "
-    "beyond chance over all rows of the night (Benjamini–Hochberg) and one that matters. Empty while there is no "
-    "champion.",
+    description="Against everybody whom the champion could have scored in the week up to its training. A verdict needs "
+    "200 rows on both sides, a difference beyond chance over all rows of the night (Benjamini–Hochberg) and one that "
+    "matters. Ranked by what it does to the mean score; what the champion does not go by is last. Empty while there "
+    "is no champion.",
     group=GROUP,
     owner=SCORING,
     upstream=(
@@ -136,7 +137,12 @@ DRIFT_REPORTS = Contract(
     may_be_empty=True,
     columns=(
         AS_OF,
-        Column("rank", "BIGINT", "Place by impact, from 1.", unit="place"),
+        Column(
+            "rank",
+            "BIGINT",
+            "Place by what it does to the scores, from 1.",
+            unit="place",
+        ),
         Column("feature", "VARCHAR", "Feature; probability (the score), label (who bought)."),
         Column("kind", "VARCHAR", "number, category, score, label or calibration."),
         *SAMPLES,
@@ -158,7 +164,9 @@ DRIFT_REPORTS = Contract(
         *JUDGED,
         Column("importance", "DOUBLE", "The feature's share of what the model goes by; 1 of scores and outcomes."),
         Column("impact", "DOUBLE", "Importance times the greater effect."),
-        Column("was_known", "BOOLEAN", "It had moved about as far already on the day of the training: no news."),
+        Column("score_shift", "DOUBLE", "What the move adds to the mean score; null where none.", True, "points"),
+        Column("band_moves", "DOUBLE", "Share of people in another band for it; null likewise.", True, "share"),
+        Column("matters", "BOOLEAN", "It moved, and is a result or moves scores: somebody is told."),
         Column("model_version", "VARCHAR", "Champion whose training it is held against."),
     ),
     expectations=(
@@ -166,8 +174,7 @@ DRIFT_REPORTS = Contract(
         between("a_p_value_is_a_probability", "p_value", 0, 1, recovery="a defect of monitoring/statistics.py"),
         no_rows(
             "nothing_that_matters_has_drifted",
-            f"select {DAY}, feature, kind, sentence from {{batch}} "
-            "where verdict in ('drift', 'moderate') and importance > 0 and not was_known order by rank",
+            f"select {DAY}, feature, kind, sentence from {{batch}} where matters order by rank",
             recovery="look at drift_reports and the page of the night:  gesture report night",
         ),
     ),

@@ -27,7 +27,6 @@ from gesture_assets.monitoring import alerts as alarms
 from gesture_assets.monitoring.performance import DEGRADED
 from gesture_assets.monitoring.statistics import ALARMS
 from gesture_assets.monitoring.tables import ALERTS, DRIFT_REPORTS, EVENT_MIX_DRIFT, PERFORMANCE_REPORT
-from gesture_assets.nights.drift import NEWS
 from gesture_assets.nights.night import Days, Night
 from gesture_assets.nights.steps import Built, Step
 from gesture_assets.records import alert_delivery, alert_log
@@ -79,7 +78,7 @@ def alerts(night: Night, days: Days) -> Built:
 
 def _alarms(night: Night, day: date) -> Iterator[alarms.Alert]:
     """Everything that is wrong on `day`, one alarm for each trouble."""
-    moved = to_polars(night.read(DRIFT_REPORTS, on=day).filter(*NEWS))
+    moved = to_polars(night.read(DRIFT_REPORTS, on=day).filter(nw.col("matters")))
     for row in moved.sort("rank").iter_rows(named=True):
         yield alarms.Alert(
             f"drift/{row['kind']}/{row['feature']}",

@@ -2,6 +2,10 @@
 
 Belongs here: reading what is compared, keeping the reference beside the model. Does not belong here: statistics and
 verdicts (`monitoring/`).
+
+The reference is everybody whom the model could have scored in the week up to its training: the same kind of people that
+it scores each night. The rows that it learnt from are at least a horizon older, when those people were younger; against
+them most of what grows with a person's time had moved on the first night, and none of it was news.
 """
 
 import logging
@@ -17,30 +21,34 @@ from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import ModelMismatch
 from gesture_assets.events.tables import DAILY_ACTIVITY, RAW_EVENTS
 from gesture_assets.features.tables import USER_FEATURES
-from gesture_assets.frames import to_polars
+from gesture_assets.frames import Frame, to_polars
 from gesture_assets.models import labels
-from gesture_assets.models.splits import TEST, TRAIN
+from gesture_assets.models.scoring import score_users, scored_columns
+from gesture_assets.models.splits import TRAIN
 from gesture_assets.models.tables import FEATURE_IMPORTANCE, MODEL_SCORES, NO_CHAMPION, TRAINING_SET
 from gesture_assets.models.training import Model
 from gesture_assets.models.versions import card_of, load_version
-from gesture_assets.monitoring.drift import feature_drift, judge, outcome_drift
+from gesture_assets.monitoring.drift import RESULTS, feature_drift, judge, outcome_drift, ranked
 from gesture_assets.monitoring.event_mix import CURRENT_DAYS, REFERENCE_DAYS, event_mix
 from gesture_assets.monitoring.profiles import WINDOWS, feature_statistics, profile
-from gesture_assets.monitoring.reference import FROZEN, JUDGED, KNOWN, Reference, count, freeze
+from gesture_assets.monitoring.reference import FROZEN, JUDGED, Reference, count, freeze
+from gesture_assets.monitoring.score_effects import score_effects
 from gesture_assets.monitoring.statistics import ALARMS
 from gesture_assets.monitoring.tables import DRIFT_REPORTS, EVENT_MIX_DRIFT, FEATURE_PROFILES, FEATURE_STATISTICS
 from gesture_assets.monitoring.visitor_days import Counted, of_events
 from gesture_assets.nights.cohorts import matured_cohort
+from gesture_assets.nights.model_scores import USERS_AT_ONCE
 from gesture_assets.nights.night import Days, Night
+from gesture_assets.nights.rules import rule_set_of
 from gesture_assets.nights.steps import Built, Step
 from gesture_assets.nights.training_rows import features_on, training_frame
 from gesture_assets.records import activations
+from gesture_assets.rules.tables import RULE_SCORES
 
 log = logging.getLogger(__name__)
 
-# A training learns from days a horizon ago, and people go on: what had moved by its day is news once it moves farther.
-FARTHER = 1.5
-NEWS = (nw.col("verdict").is_in(ALARMS), nw.col("importance") > 0, ~nw.col("was_known"))
+REFERENCE_WEEK = timedelta(days=6)  # and the day of the training: every day of the week is in it once
+MOST_SCORED_AGAIN = 2_000  # people by whom it is told what a feature that moved does to the score
 
 
 @dataclass(frozen=True)
@@ -51,8 +59,8 @@ class Baseline:
     features: Reference
     scores: Reference
     outcomes: pl.DataFrame
-    known: pl.DataFrame
     importance: Mapping[str, float]
+    model: Model
 
 
 def _serving(night: Night) -> Mapping[date, str]:
@@ -74,6 +82,7 @@ def drift(night: Night, days: Days) -> Built:
             profiles.append(shapes.with_columns(version))
             reports.append(report.with_columns(version))
     mixes = list(_mixes(night))
+    that_matter = [report.filter("matters") for report in reports]
     return Built(
         {
             FEATURE_PROFILES: night.table(FEATURE_PROFILES, *profiles),
@@ -81,7 +90,7 @@ def drift(night: Night, days: Days) -> Built:
             DRIFT_REPORTS: night.table(DRIFT_REPORTS, *reports),
             EVENT_MIX_DRIFT: night.table(EVENT_MIX_DRIFT, *mixes),
         },
-        notes={"champion": serving[days[-1]], "moved": _moved([*reports, *mixes], days[-1])},
+        notes={"champion": serving[days[-1]], "moved": _moved([*that_matter, *mixes], days[-1])},
     )
 
 
@@ -91,8 +100,9 @@ def _baseline(night: Night, version: str) -> Baseline | None:
         return None
     folder = night.settings.models / version
     try:
-        if not all((folder / part).exists() for part in (FROZEN, KNOWN, JUDGED)):
-            _freeze(night, folder, load_version(night.settings.models, version))
+        model = load_version(night.settings.models, version)
+        if not all((folder / part).exists() for part in (FROZEN, JUDGED)):
+            _freeze(night, folder, model)
     except ModelMismatch as error:
         log.warning(str(error))
         return None
@@ -105,34 +115,47 @@ def _baseline(night: Night, version: str) -> Baseline | None:
         Reference.from_frame(frozen.filter(~is_score)),
         Reference.from_frame(frozen.filter(is_score)),
         pl.read_parquet(folder / JUDGED),
-        pl.read_parquet(folder / KNOWN),
         dict(importance),
+        model,
     )
 
 
 def _freeze(night: Night, folder: Path, model: Model) -> None:
-    """Keep what the model was trained on, by value counts, and what it said of the rows that it was judged by."""
+    """Keep people as they were when the model was trained, by value counts, and what it said of the rows that it was
+    judged by.
+    """
     trained_on = date.fromisoformat(str(card_of(folder.parent, folder.name)["as_of_date"]))
+    week = f"{PARTITION} between date '{trained_on - REFERENCE_WEEK}' and date '{trained_on}'"
+    days = to_polars(night.select(RULE_SCORES, week).select(PARTITION).unique())[PARTITION].sort().to_list()
+    people = {day: _could_buy(night, day) for day in days}
+    columns = scored_columns(model)
+    scores = [
+        score_users(model, part).select(pl.lit(day).alias(PARTITION), "probability")
+        for day, rows in people.items()
+        for part in night.session.in_parts(rows.select(*columns), by="user_id", rows=USERS_AT_ONCE)
+    ]
+    by_day = pl.concat(scores).partition_by(PARTITION, as_dict=True) if scores else {}
+    probabilities = {day: nw.from_native(rows.lazy()) for (day,), rows in by_day.items()}
     placed = to_polars(night.select(TRAINING_SET, f"{PARTITION} = date '{trained_on}'"))
-    placed = placed.sort("feature_date", "user_id")
-    rows = training_frame(night, placed, model.features)
-    train, test = rows.filter(pl.col("split") != TEST), rows.filter(pl.col("split") != TRAIN)
-    test = test.select("feature_date", "label", probability=pl.Series(model.probabilities(test)))
-    features = freeze(nw.from_native(train.lazy()), model.features, day="feature_date")
-    scores = freeze(nw.from_native(test.lazy()), ["probability"], day="feature_date", is_score=True).to_frame()
-    users = labels.exclusions(night.read(USER_FEATURES, on=trained_on))
-    could_buy = users.filter(nw.col("reason").is_null()).select("user_id")
-    then = features_on(night, trained_on).join(could_buy, on="user_id", how="semi")
-    known = feature_drift(features, count(then, features), trained_on)
-    effects = known.select("feature", known_effect="effect", known_missing_effect="missing_effect")
+    placed = placed.filter(pl.col("split") != TRAIN).sort("feature_date", "user_id")
+    test = training_frame(night, placed, model.features)
+    frozen = [freeze(people, model.features), freeze(probabilities, ["probability"], is_score=True)]
     for frame, name in (
-        (pl.concat([features.to_frame(), scores]), FROZEN),
-        (effects.fill_null(0.0), KNOWN),
-        (test.select("probability", "label"), JUDGED),
+        (pl.concat([reference.to_frame() for reference in frozen]), FROZEN),
+        (test.select(pl.Series("probability", model.probabilities(test)), "label"), JUDGED),
     ):
         part = folder / f".{name}.tmp"
         frame.write_parquet(part)
         part.replace(folder / name)
+
+
+def _could_buy(night: Night, day: date) -> Frame:
+    """The features of everybody whom a model could have scored on `day`."""
+    suppressed = night.read(RULE_SCORES, on=day).filter(~nw.col("suppression_reason").is_null())
+    users = labels.exclusions(night.read(USER_FEATURES, on=day), suppressed=suppressed)
+    return features_on(night, day).join(
+        users.filter(nw.col("reason").is_null()).select("user_id"), on="user_id", how="semi"
+    )
 
 
 def _measured(night: Night, day: date, baseline: Baseline) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -148,11 +171,24 @@ def _measured(night: Night, day: date, baseline: Baseline) -> tuple[pl.DataFrame
     if cohort := matured_cohort(night, day):
         came = nw.from_native(cohort.by_model.lazy())
         measured.append(outcome_drift(nw.from_native(baseline.outcomes.lazy()), came, day))
-    report = judge(*measured, importance=baseline.importance).join(baseline.known, on="feature", how="left")
-    effects = (("effect", "known_effect"), ("missing_effect", "known_missing_effect"))
-    was_known = [pl.col(now).fill_null(0.0) <= FARTHER * pl.col(then) for now, then in effects]
-    report = report.with_columns(was_known=pl.all_horizontal(was_known).fill_null(value=False))
-    return pl.concat(profiles), report.sort("rank")
+    judged = judge(*measured, importance=baseline.importance)
+    return pl.concat(profiles), ranked(judged, _effects(night, day, baseline, judged, frame))
+
+
+def _effects(night: Night, day: date, baseline: Baseline, judged: pl.DataFrame, frame: Frame) -> pl.DataFrame:
+    """What the features that moved do to the scores of `frame`'s people, some of them where they are many."""
+    is_used = (pl.col("importance") > 0) & ~pl.col("kind").is_in(RESULTS)
+    moved = set(judged.filter(is_used, pl.col("verdict").is_in(ALARMS))["feature"])
+    people = pl.DataFrame(schema={"user_id": pl.String})
+    if moved:
+        everybody = to_polars(frame.select("user_id")).sort("user_id")
+        drawn = everybody.gather_every(-(-everybody.height // MOST_SCORED_AGAIN))
+        chosen = night.session.set_aside("scored_again", nw.from_native(drawn.lazy()))
+        rows = frame.select(*scored_columns(baseline.model)).join(chosen, on="user_id", how="semi")
+        people = to_polars(rows).sort("user_id")
+    features = [feature for feature in baseline.features.features if feature.name in moved]
+    then = {feature.name: feature.sample(baseline.features.other_days(day)) for feature in features}
+    return score_effects(baseline.model, people, then, rule_set_of(night.settings).bands)
 
 
 def _statistics(night: Night, profiles: Sequence[pl.DataFrame]) -> Iterator[pl.DataFrame]:

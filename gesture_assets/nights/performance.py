@@ -27,7 +27,6 @@ from gesture_assets.monitoring import performance as judged
 from gesture_assets.monitoring.retraining import RetrainingState, Thresholds, decide_retraining, new_feedback
 from gesture_assets.monitoring.tables import DRIFT_REPORTS, PERFORMANCE_REPORT, RETRAIN_DECISION, SCORE_BACKTEST
 from gesture_assets.nights.cohorts import has_features, matured_cohort
-from gesture_assets.nights.drift import NEWS
 from gesture_assets.nights.night import Days, Night, is_one_of
 from gesture_assets.nights.steps import Built, Step
 from gesture_assets.nights.training_rows import outcomes
@@ -198,7 +197,7 @@ def _decision(night: Night, day: date, version: str | None, report: pl.DataFrame
             pl.col("basis") == "realised", pl.col("segment") == "all", pl.col("verdict") != judged.TOO_FEW
         )
         falls = {row["metric"]: row for row in rows.iter_rows(named=True)}
-        moved = night.read(DRIFT_REPORTS, on=day).filter(*NEWS)
+        moved = night.read(DRIFT_REPORTS, on=day).filter(nw.col("matters"))
         moved = to_polars(moved.filter(nw.col("kind").is_in(["number", "category"])).select("feature", "importance"))
         drifted = dict(moved.sort("importance", "feature", descending=[True, False]).rows())
     samples = _training_samples(night, day)

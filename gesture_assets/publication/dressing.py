@@ -2,8 +2,12 @@
 
 Belongs here: views (`<domain>/views.sql`, and the publication's own), comments, dictionaries, the manifest. Does not
 belong here: copying, verifying and flipping (`publish.py`).
+
+What follows from the tables alone stands in the warehouse, and copies bring it along: to comment the seven hundred
+columns of the wide views in each copy took as long as to copy it.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +35,8 @@ from gesture_assets.warehouse.schemas import LIVE, SUPERSEDED
 from gesture_assets.warehouse.transaction import transaction
 from gesture_assets.warehouse.warehouse import connect
 
-VIEWS = "views.sql"  # of a domain, and of the publication for all of them
+VIEWS = "views.sql"  # of a domain, and of the publication: what reads tables that only a copy has
+WRITTEN = "written_views"  # of the warehouse: from what its views were written
 
 
 OPEN_ALERTS = f"""create or replace view analytics.open_alerts as
@@ -140,16 +145,14 @@ def dress(
         with transaction(con):
             con.execute("create schema if not exists analytics")
             health.write(con, contracts, now=now, deadline=deadline)
-            for bookkeeping in ("landing_days", "landing_files", "warehouse_format"):  # of the private file
+            for bookkeeping in ("landing_days", "landing_files", "warehouse_format", WRITTEN):  # of the private file
                 con.execute(f"drop table if exists {bookkeeping}")
             con.execute("drop schema if exists rejected cascade")  # what did not pass is nobody else's to read
             _write_dictionaries(con, features)
             _write_manifest(con, contracts, snapshot_id=snapshot_id, run_id=run_id, now=now)
             _write_comments(con)
-            for folder in (*domains(), "publication"):
-                views = PACKAGE / folder / VIEWS
-                if views.exists():
-                    con.execute(views.read_text(encoding="utf-8").replace("{deadline}", f"{deadline:02}"))
+            views = (PACKAGE / "publication" / VIEWS).read_text(encoding="utf-8")
+            con.execute(views.replace("{deadline}", f"{deadline:02}"))
             con.execute(OPEN_ALERTS)
             columns = explained_columns(con)
             comment_view_columns(con, columns)
@@ -252,12 +255,36 @@ def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[Any, ..
 
 
 def explain(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract]) -> None:
-    """Give each table of the open warehouse, and its columns, the comments that it lacks: its copies have them too."""
+    """Give the open warehouse the views and comments that it lacks: its copies have them too."""
     present = _comments_present(con)
     missing = [statement for statement in _comments_wanted(con, contracts) if statement not in present]
     with transaction(con):  # at first hundreds, in one write
         for statement in missing:
             con.execute(statement)
+        con.execute("use warehouse")  # views name their tables without it, so that copies have them under any name
+        _write_views(con)
+        con.execute("use memory")
+
+
+def _write_views(con: duckdb.DuckDBPyConnection) -> None:
+    """The views of the domains and their comments, anew where they or the tables that they read are others."""
+    paths = [PACKAGE / domain / VIEWS for domain in domains()]
+    texts = [path.read_text(encoding="utf-8") for path in paths if path.exists()]
+    tables = con.execute(
+        f"""select schema_name, table_name, column_name, data_type, comment from duckdb_columns()
+        where database_name = 'warehouse' and schema_name in ('main', '{HISTORY}') and table_name <> '{WRITTEN}'
+        order by all"""
+    ).fetchall()
+    made_of = hashlib.sha256(repr((texts, tables)).encode()).hexdigest()
+    con.execute(f"create table if not exists {WRITTEN} (made_of varchar)")
+    if con.execute(f"select made_of from {WRITTEN}").fetchall() == [(made_of,)]:
+        return
+    con.execute("create schema if not exists analytics")
+    for text in texts:
+        con.execute(text)
+    comment_view_columns(con, explained_columns(con))
+    con.execute(f"delete from {WRITTEN}")
+    con.execute(f"insert into {WRITTEN} values (?)", [made_of])
 
 
 def _comments_wanted(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract]) -> Iterator[str]:

@@ -28,12 +28,14 @@ class Column:
     is_nullable: bool
     comment: str | None
     origin: tuple[str, str]
+    is_commented: bool
 
 
 def explained_columns(con: duckdb.DuckDBPyConnection) -> list[Column]:
     """Every column of the file that `con` has in use; of a view's without a comment that of its origin.
 
-    The origin is the column of that name in the first relation that the view reads and that explains it.
+    The origin is the column of that name in the first relation that the view reads and that explains it; where the view
+    explains it otherwise, it is its own.
     """
     rows = con.execute(
         """select schema_name || '.' || table_name, row_number() over (
@@ -46,7 +48,7 @@ def explained_columns(con: duckdb.DuckDBPyConnection) -> list[Column]:
         where database_name = current_database() and not internal"""
     ).fetchall()
     reads = {view: [name for name in _relations(sql) if name != view] for view, sql in views}
-    columns = {(row[0], row[2]): Column(*row, origin=(row[0], row[2])) for row in rows}
+    columns = {(row[0], row[2]): Column(*row, origin=(row[0], row[2]), is_commented=row[5] is not None) for row in rows}
     for key in columns:
         columns[key] = _explained(key, columns, reads)
     return list(columns.values())
@@ -61,20 +63,18 @@ def _explained(
 ) -> Column:
     """The column `key` with its comment and its origin, as far as they are known."""
     column = columns[key]
-    if column.comment or key[0] not in reads:
-        return column
-    for relation in reads[key[0]]:
+    for relation in reads.get(key[0], ()):
         if (relation, key[1]) in columns:
             source = _explained((relation, key[1]), columns, reads)
-            if source.comment:
+            if source.comment and column.comment in (None, source.comment):
                 return replace(column, comment=source.comment, origin=source.origin)
     return column
 
 
 def comment_view_columns(con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> None:
-    """`COMMENT ON` for the columns of views that have the comment of their origin."""
+    """`COMMENT ON` for the columns of views that have the comment of their origin, and not yet."""
     for column in columns:
-        if column.comment and column.origin != (column.relation, column.name):
+        if column.comment and not column.is_commented:
             con.execute(f"comment on column {column.relation}.{column.name} is {literal(column.comment)}")
 
 

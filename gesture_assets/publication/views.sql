@@ -50,3 +50,23 @@ comment on column analytics.gates.failed_checks is 'Severity, name and finding o
 create or replace view analytics.schema_version as
 select distinct schema_version, snapshot_id, published_at from main.manifest;
 comment on view analytics.schema_version is 'The version of this file''s tables and columns: docs/schema_changelog.md.';
+
+create or replace view analytics.reason_codes as
+with inputs as (
+    select name as feature, description as meaning, type from main.dim_feature
+    union all values ('rule_score', 'Points by the rules.', 'DOUBLE'))
+select 'R-' || upper(left(sha256(feature), 6)) as reason_code, feature, meaning
+from (
+    select feature, meaning from inputs
+    -- The flags of GESTURE_MISSING_NUMBERS=imputed.
+    union all select 'imputed_' || feature, 'Not known: ' || meaning from inputs
+    where type in ('SMALLINT', 'INTEGER', 'BIGINT', 'DOUBLE')
+    -- What a rule adds to a model that stands on them; the rules of every set that ever scored.
+    union all select 'rule:' || (rule->>'id'), arg_max(rule->>'because', as_of_date)
+    from (select as_of_date, unnest(content->'$.rules[*]') as rule from main.rule_sets) group by 1
+)
+union all values ('R-000000', null, 'Where every score starts, and all that is not listed.');
+comment on view analytics.reason_codes is 'One row per reason code of score_reasons: the same in every model.';
+comment on column analytics.reason_codes.reason_code is 'Code of the reason, the same in every model.';
+comment on column analytics.reason_codes.feature is 'Feature that it stands for; null: all that is not listed.';
+comment on column analytics.reason_codes.meaning is 'What the feature says.';

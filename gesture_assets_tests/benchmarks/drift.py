@@ -55,7 +55,7 @@ def drift_report(folder: Path, size: Size, python: str = sys.executable) -> Figu
 
     then = frame_of(min(size.users, TRAINED), seed=1).select(FEATURES)
     now = frame_of(size.users, seed=2).select(FEATURES)
-    reference = freeze(nw.from_native(then.with_columns(as_of_date=TRAINED_ON).lazy()), FEATURES)
+    reference = freeze({TRAINED_ON: nw.from_native(then.lazy())}, FEATURES)
     stored = folder / "reference.parquet"
     reference.to_frame().write_parquet(stored)
     with duckdb.connect(config={"threads": THREADS}) as con:

@@ -113,7 +113,7 @@ def let_a_champion_serve() -> None:
             order by md5(user_id) limit {LEARNS_FROM}"""
         )
         placed = con.execute("select user_id, feature_date, person_id, label, split from warehouse.main.training_set")
-        rows = training_frame(night, placed.pl().sort("user_id"), inputs, parts_of=("train", "test"))
+        rows = training_frame(night, placed.pl().sort("user_id"), inputs)
         model = train(rows, "label", inputs)
         version = version_name(run.now, model.fingerprint)
         card = {PARTITION: before, "model_version": version, "features": json.dumps(inputs)}

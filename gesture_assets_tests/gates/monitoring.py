@@ -39,6 +39,7 @@ GOOD: dict[str, Rows] = {
             "verdict": "stable",
             "sentence": f"{name}: stable",
             "importance": 0.5,
+            "matters": False,
             "model_version": VERSION,
         }
         for rank, name in enumerate(("visits", "age"), 1)
@@ -100,7 +101,7 @@ FAULTS: dict[str, Faults] = {
     "drift_reports": {
         "a_drift_verdict_is_known": first_row("verdict = 'odd'"),
         "a_p_value_is_a_probability": first_row("p_value = 2"),
-        "nothing_that_matters_has_drifted": first_row("verdict = 'moderate'"),
+        "nothing_that_matters_has_drifted": first_row("matters = true"),
     },
     "event_mix_drift": {
         "a_mix_verdict_is_known": first_row("verdict = 'odd'"),

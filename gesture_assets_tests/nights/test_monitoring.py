@@ -91,7 +91,7 @@ def test_a_range_and_single_nights_in_any_order_give_the_same_rows(copy: Path) -
 
     before = hashes()
     assert len(before) == len(tables) * len(SERVED)
-    for part in ("drift_reference", "drift_outcomes"):  # what the training looked like is worked out again
+    for part in ("drift_population", "drift_outcomes"):  # what the training looked like is worked out again
         (found,) = load_settings().models.glob(f"*/{part}.parquet")
         found.unlink()
     for day in (SERVED[-1], SERVED[2], SERVED[4]):

@@ -12,12 +12,14 @@ import polars as pl
 import pytest
 
 from gesture_assets.errors import ConfigError, ModelMismatch
-from gesture_assets.monitoring.drift import MEASURED, REPORT, feature_drift, judge, outcome_drift
+from gesture_assets.monitoring.drift import MEASURED, REPORT, feature_drift, judge, outcome_drift, ranked
 from gesture_assets.monitoring.reference import Frame, Reference, count, freeze
+from gesture_assets.monitoring.score_effects import EFFECTS
 from gesture_assets.monitoring.statistics import ALARMS
 
 TRAINED = date(2026, 1, 1)
 TONIGHT = date(2026, 3, 9)
+NO_EFFECTS = pl.DataFrame(schema=EFFECTS)
 
 
 def lazy(rows: pl.DataFrame) -> Frame:
@@ -25,7 +27,13 @@ def lazy(rows: pl.DataFrame) -> Frame:
 
 
 def frozen(rows: pl.DataFrame, **options: Any) -> Reference:
-    return freeze(lazy(rows.with_columns(as_of_date=TRAINED)), rows.columns, **options)
+    return freeze({TRAINED: lazy(rows)}, rows.columns, **options)
+
+
+def by_day(rows: pl.DataFrame) -> dict[date, Frame]:
+    return {
+        day: lazy(part.drop("as_of_date")) for (day,), part in rows.partition_by("as_of_date", as_dict=True).items()
+    }
 
 
 def drift_of(reference: Reference, rows: Frame, day: date = TONIGHT) -> pl.DataFrame:
@@ -34,7 +42,7 @@ def drift_of(reference: Reference, rows: Frame, day: date = TONIGHT) -> pl.DataF
 
 def report(then: pl.DataFrame, now: pl.DataFrame, importance: dict[str, float] | None = None) -> pl.DataFrame:
     used = dict.fromkeys(then.columns, 0.1) if importance is None else importance
-    return judge(drift_of(frozen(then), lazy(now)), importance=used)
+    return ranked(judge(drift_of(frozen(then), lazy(now)), importance=used), NO_EFFECTS)
 
 
 def only(then: Any, now: Any) -> dict[str, Any]:
@@ -136,15 +144,31 @@ def test_drift_in_an_unused_feature_ranks_last() -> None:
     assert drift.row(-1, named=True)["impact"] == 0.0
 
 
+def test_what_moves_scores_ranks_before_what_moves_itself_and_a_result_before_both() -> None:
+    then = normal(2000, columns=4)
+    now = normal(2000, columns=4, seed=2).with_columns(pl.col("f0", "f1", "f2", "f3") + pl.Series([0.5]))
+    judged = judge(drift_of(frozen(then), lazy(now)), importance={"f0": 0.9, "f1": 0.05, "f2": 0.05})
+    scores = [pl.DataFrame({"probability": [share] * 1000 + [0.5] * 1000}) for share in (0.1, 0.2)]
+    measured = drift_of(frozen(scores[0], is_score=True), lazy(scores[1]))
+    judged = pl.concat([judged, judge(measured, importance={})])
+    effects = [("f0", 0.5, 0.002), ("f1", -2.0, 0.001), ("f2", 0.6, 0.0)]  # of a mean of 99 × 0.3: 0.594 is enough
+    drift = ranked(judged, pl.DataFrame(effects, schema=EFFECTS, orient="row"))
+    assert drift["feature"].to_list() == ["probability", "f1", "f2", "f0", "f3"]
+    assert drift["score_shift"].to_list() == [pytest.approx(99 * 0.05), -2.0, 0.6, 0.5, None]
+    assert drift["matters"].to_list() == [True, True, True, False, False]
+    assert "; the mean score moves by -2.0 points for it, and 0.1% of people to another band" in drift["sentence"][1]
+    assert drift["sentence"][4] == judged.row(3, named=True)["sentence"]
+
+
 def test_a_day_is_never_compared_with_itself() -> None:
     days = [TRAINED, TONIGHT]
     rows = pl.DataFrame({"as_of_date": [days[0]] * 300 + [days[1]] * 400, "x": [0] * 300 + [7] * 400})
-    reference = freeze(lazy(rows), ["x"])
+    reference = freeze(by_day(rows), ["x"])
     tonight = lazy(rows.filter(pl.col("as_of_date") == TONIGHT))
     of_itself = drift_of(reference, tonight).row(0, named=True)
     assert (of_itself["n_reference"], of_itself["statistic"]) == (300, 1.0)
     assert drift_of(reference, tonight, TONIGHT + timedelta(days=1)).row(0, named=True)["n_reference"] == 700
-    alone = freeze(tonight, ["x"])
+    alone = freeze({TONIGHT: tonight}, ["x"])
     judged = judge(drift_of(alone, tonight), importance={})
     assert judged.select("n_reference", "verdict").row(0) == (0, "too_few_rows")
 
@@ -158,7 +182,7 @@ def test_a_reference_is_the_same_after_a_rest_in_a_file(tmp_path: Path) -> None:
             "nothing": pl.Series([None] * 600, dtype=pl.Float64),
         }
     )
-    reference = freeze(lazy(rows), ["x", "kind", "nothing"])
+    reference = freeze(by_day(rows), ["x", "kind", "nothing"])
     path = tmp_path / "reference.parquet"
     reference.to_frame().write_parquet(path)
     again = Reference.from_frame(pl.read_parquet(path))
@@ -251,9 +275,9 @@ def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(ModelMismatch, match="expected: a number, as in the reference"):
         drift_of(reference, lazy(pl.DataFrame({"f0": ["text"]})))
     with pytest.raises(ConfigError, match="a number, true and false, or text"):
-        freeze(lazy(pl.DataFrame({"as_of_date": [TRAINED], "seen": [TRAINED]})), ["seen"])
+        freeze({TRAINED: lazy(pl.DataFrame({"seen": [TRAINED]}))}, ["seen"])
     with pytest.raises(ConfigError, match="no row"):
-        freeze(lazy(pl.DataFrame({"as_of_date": [TRAINED], "x": [1]}).clear()), ["x"])
+        freeze({TRAINED: lazy(pl.DataFrame({"x": [1]}).clear())}, ["x"])
 
 
 def nights(count_: int, *, features: int, rows: int, shift: float = 0.0) -> tuple[int, int]:

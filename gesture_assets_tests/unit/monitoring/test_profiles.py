@@ -19,7 +19,7 @@ def lazy(rows: pl.DataFrame) -> Frame:
 
 
 def frozen(rows: pl.DataFrame) -> Reference:
-    return freeze(lazy(rows.with_columns(as_of_date=TODAY - timedelta(days=100))), rows.columns)
+    return freeze({TODAY - timedelta(days=100): lazy(rows)}, rows.columns)
 
 
 def profile_of(reference: Reference, rows: Frame, day: date) -> pl.DataFrame:
