@@ -23,7 +23,7 @@ from gesture_assets.cli.screen import where_to_look
 from gesture_assets.settings import settings_as_far_as_usable
 
 MISSED, QUIET, LATE, UNPUBLISHED = "missed night", "nothing landed", "files landed late", "live, not published"
-REJECTED = "did not pass"
+REJECTED, HALF_BUILT = "did not pass", "built in part"
 
 
 def catchup(
@@ -51,7 +51,7 @@ def catchup(
         raise typer.Exit(int(any(what != QUIET for _, what in listed)))
     from gesture_assets.warehouse.run_queue import RunQueue
 
-    days = [day for day, what in listed if what in (MISSED, REJECTED) or (restate and what == LATE)]
+    days = [day for day, what in listed if what in (MISSED, REJECTED, HALF_BUILT) or (restate and what == LATE)]
     if restate and waiting.touched:
         # Every later day counts the touched one's history.
         days = [day for day in sorted(waiting.landed) if day >= min(days)]
@@ -59,7 +59,7 @@ def catchup(
         run_id = (
             note(settings, action="restate" if restate else "run", what="*", days=days, reason=reason) if days else ""
         )
-        exceptions = {"force_reason": "", "restate_reason": reason if restate else ""}
+        exceptions = {"force_reason": "", "restate_reason": reason if restate else waiting.restate_reason}
         done = run_ranges(settings, day_ranges(days, waiting.landed), "*", exceptions, run_id=run_id)
     if not days and waiting.unpublished:
         done = publish_waiting(settings, waiting)
@@ -79,9 +79,8 @@ def catchup(
 def to_catch_up(waiting: Pending, until: date) -> list[tuple[date, str]]:
     """Day and what is wrong with it, in order; missed nights and quiet days up to `until`."""
     what_is_wrong = dict.fromkeys(waiting.unpublished, UNPUBLISHED) | dict.fromkeys(waiting.touched, LATE)
-    what_is_wrong |= dict.fromkeys(waiting.missing, MISSED) | dict.fromkeys(
-        waiting.missing & waiting.rejected, REJECTED
-    )
+    what_is_wrong |= dict.fromkeys(waiting.missing, MISSED) | dict.fromkeys(waiting.half_built, HALF_BUILT)
+    what_is_wrong |= dict.fromkeys(waiting.missing & waiting.rejected, REJECTED)
     day = max(waiting.live, default=min(waiting.landed, default=until))
     while day < until:
         day += timedelta(days=1)

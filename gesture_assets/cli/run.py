@@ -116,6 +116,7 @@ def _run_days(
             ranges = [(landed[0], landed[-1])] if landed else [(days[0], days[-1])]
         else:
             ranges = day_ranges(sorted(waiting.missing), waiting.landed)
+            exceptions = {**exceptions, "restate_reason": exceptions["restate_reason"] or waiting.restate_reason}
         for remark in waiting.notes:
             console().print(remark, style="yellow", highlight=False, markup=False)
         if waiting.touched and not days:
@@ -306,6 +307,8 @@ class Pending:
     row_counts: Mapping[date, int] = field(default_factory=dict)  # landed rows by day
     unpublished: frozenset[date] = frozenset()  # live, and readers do not have them: a run was killed before
     rejected: frozenset[date] = frozenset()  # some table's last audit of them failed
+    half_built: frozenset[date] = frozenset()  # of those missing: their tables were not all made from each other
+    restate_reason: str = ""  # for which half-built days that readers had were to change
 
 
 def require_reason(reason: str, *, asked: Mapping[str, bool], command: str) -> None:
@@ -324,12 +327,13 @@ def require_reason(reason: str, *, asked: Mapping[str, bool], command: str) -> N
 def pending(settings: Settings, *, until: date) -> Pending:
     """What landed up to `until` and what of it is live, looking at the landing folder first."""
     from gesture_assets.contracts.catalogue import catalogue
-    from gesture_assets.publication.reading import live_days, unpublished_days
+    from gesture_assets.publication.reading import half_built_days, live_days, unpublished_days
     from gesture_assets.records.opening import warehouse_of
     from gesture_assets.sources.description import load_descriptions
     from gesture_assets.sources.landing import find_files
     from gesture_assets.sources.landing_index import LandingIndex
     from gesture_assets.sources.personal import pseudonym_key
+    from gesture_assets.warehouse.restatement import last_reasons
 
     _end_killed_runs(settings)
     files = list(find_files(settings.landing, load_descriptions(settings.user_sources), settings.user_sources))
@@ -341,6 +345,8 @@ def pending(settings: Settings, *, until: date) -> Pending:
         live = live_days(session, nightly)
         verdicts = {table.name: session.latest(table.name) for table in nightly}
         unpublished = unpublished_days(session.connection, live, verdicts, settings.published)
+        half_built = half_built_days(session.connection, nightly, live)
+        reasons = last_reasons(session.connection, half_built)
         row_counts = index.row_counts()
     if not landed:
         raise SourceError(
@@ -362,7 +368,17 @@ def pending(settings: Settings, *, until: date) -> Pending:
     differs = {day for day in usable if day in live and landed[day] not in live[day].split(",")}
     # The newest complete day may still grow; what is older has been read, where it was published.
     touched = {day for day in differs if day < until and day not in unpublished}
-    missing = {day for day in usable if day not in live} | (differs - touched)
+    # What readers have as it is stays so, but for the newest day: the first model scores the day of its training.
+    half = {day for day in half_built if day in usable and (day in unpublished or day == max(live))}
+    missing = {day for day in usable if day not in live} | (differs - touched) | half
+    if half:
+        behind = sorted({table for day in half for table in half_built[day]})
+        # In one run, or the first publication would find the other days half-built.
+        missing |= {day for day in usable if min(half) <= day <= max(half)}
+        notes.append(
+            f"{listing(sorted(half))} {'is' if len(half) == 1 else 'are'} built in part, and {listing(behind)} "
+            f"{'is' if len(behind) == 1 else 'are'} behind: a run ended before its last step."
+        )
     return Pending(
         frozenset(usable),
         frozenset(missing),
@@ -372,6 +388,8 @@ def pending(settings: Settings, *, until: date) -> Pending:
         row_counts,
         frozenset(unpublished & usable - missing),
         frozenset(day for table in verdicts.values() for day, entry in table.items() if not entry.is_open),
+        frozenset(half),
+        "; ".join(sorted({reasons[day] for day in half if day in reasons})),
     )
 
 

@@ -31,6 +31,7 @@ from gesture_assets.publication.order import (
     snapshots_before,
     write_order,
 )
+from gesture_assets.publication.reading import unpublished_days
 from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.format import attach
@@ -129,6 +130,7 @@ def publish(
         session.verify_unchanged(contract, days, since=days[0])
     if not session.run.force_reason:
         _require_nothing_newer(session, nightly, link)
+        _require_whole(session, nightly, link)
     now = session.run.now
     snapshot_id = f"{now:%Y%m%dT%H%M%S}-{session.run.run_id[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -200,6 +202,21 @@ def flip(link: Path, target: Path) -> None:
 def _prune(folder: Path, link: Path, keep: int) -> None:
     """Remove all but the `keep` files that readers had last, never the one that they have."""
     remove_all_but([*snapshots(folder, link)[-keep:], current_snapshot(link)], folder, link)
+
+
+def _require_whole(session: Session, contracts: Sequence[Contract], link: Path) -> None:
+    """Refuse days whose tables were not all made from each other, but those that readers have so already."""
+    verdicts = {contract.name: session.latest(contract.name) for contract in contracts}
+    behind = ledger.outdated(session.connection, {contract.name: contract.upstream for contract in contracts})
+    live = [day for day in behind if all(day in days and days[day].is_open for days in verdicts.values())]
+    if days := sorted(unpublished_days(session.connection, live, verdicts, link)):
+        raise GateClosed(
+            f"{listing(days)} cannot be published: built in part.",
+            expected="tables that were made from each other",
+            found=f"{listing(behind[days[0]])} of {days[0]}, made before what they read was replaced",
+            where="the ledger of the warehouse",
+            next_step="gesture run",
+        )
 
 
 def _require_nothing_newer(session: Session, contracts: Sequence[Contract], link: Path) -> None:

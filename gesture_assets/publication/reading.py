@@ -16,13 +16,17 @@ import duckdb
 
 from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.errors import GateClosed, listing
+from gesture_assets.models.tables import MODEL_SCORES
 from gesture_assets.publication.order import current_snapshot, rolled_back
+from gesture_assets.records import activations
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.sql import literal
+from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.format import unreadable
 from gesture_assets.warehouse.ledger import LEDGER, Verdicts, latest
 from gesture_assets.warehouse.lock import attach_when_free
 from gesture_assets.warehouse.restatement import published_hashes
+from gesture_assets.warehouse.schemas import LIVE
 from gesture_assets.warehouse.session import Session
 from gesture_assets.warehouse.space import why_unwritable
 from gesture_assets.warehouse.warehouse import Warehouse, connect
@@ -65,6 +69,41 @@ def _open_days(verdicts: Sequence[Verdicts]) -> set[date]:
     return set[date].intersection(*days) if days else set()
 
 
+def half_built_days(
+    connection: duckdb.DuckDBPyConnection, contracts: Sequence[Contract], live: Collection[date]
+) -> dict[date, list[str]]:
+    """Of the `live` days those whose tables were not all made from each other, with the tables that are behind.
+
+    A run that was killed leaves such a day: rows of one table were replaced, those made of them were not; or a model
+    serves from it on, and has not scored it.
+    """
+    if not live:  # before the first night there are no tables
+        return {}
+    behind = ledger.outdated(connection, {contract.name: contract.upstream for contract in contracts})
+    for day in _scored_by_another(connection, live):
+        behind.setdefault(day, []).append(MODEL_SCORES.name)
+    return {day: sorted(set(behind[day])) for day in sorted(behind) if day in live}
+
+
+def _scored_by_another(connection: duckdb.DuckDBPyConnection, live: Collection[date]) -> set[date]:
+    """The `live` days that another model scored than the one which serves them, or none did."""
+    scored = dict(
+        connection.execute(
+            f"select {PARTITION}, list(distinct model_version) from {LIVE}.{MODEL_SCORES.name} group by all"
+        ).fetchall()
+    )
+    built = ledger.built_with(connection, sorted(live), MODEL_SCORES.name)[MODEL_SCORES.name]
+    history = activations.activations(connection)
+    serves = {day: activations.champion_of(history, day) for day in live}
+    # Where nobody could be scored the ledger alone knows which models were asked.
+    asked = {day: made.input_hashes.get("champion", "").split(",") for day, made in built.items() if day not in scored}
+    return {
+        day
+        for day, version in serves.items()
+        if (scored[day] != [version] if day in scored else version is not None and version not in asked.get(day, ()))
+    }
+
+
 def unpublished_days(
     connection: duckdb.DuckDBPyConnection, live: Collection[date], verdicts: Mapping[str, Verdicts], link: Path
 ) -> set[date]:
@@ -97,9 +136,15 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
         failed = sorted({day for table in verdicts.values() for day, entry in table.items() if not entry.is_open})
         if failed:
             found.append(f"Not passed: {listing(failed)}. Why:  gesture gates --date {failed[-1]}")
-        if held := rollback_in_words(settings):
+        held = rollback_in_words(settings)
+        if held:
             found.append(held)
-        elif waiting := unpublished_days(con, _open_days(list(nightly.values())), nightly, settings.published):
+        live = _open_days(list(nightly.values()))
+        half_built = half_built_days(con, contracts, live)
+        waiting = unpublished_days(con, live, nightly, settings.published)
+        if half := sorted(day for day in half_built if day in waiting or day == max(live)):
+            found.append(f"Built in part: {listing(half)}; a run ended before its last step. Next:  gesture run")
+        elif waiting and not held:
             found.append(f"Live and not published: {listing(sorted(waiting))}. Next:  gesture run")
     due = (now - timedelta(days=1, hours=settings.freshness_deadline)).date()
     if newest is None or newest < due:

@@ -6,6 +6,7 @@ and comparing (`models/`), the decision to promote (`nights/training.py`), the m
 MLflow's aliases say who is champion now; this says who was champion on any day, which a backfill needs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -65,7 +66,12 @@ def activations(connection: duckdb.DuckDBPyConnection) -> list[Activation]:
 
 def champion(connection: duckdb.DuckDBPyConnection, day: date) -> str | None:
     """The version that scores `day`, whenever that is done; None before the first, and while the rules serve alone."""
-    in_force = [activation for activation in activations(connection) if activation.effective_from <= day]
+    return champion_of(activations(connection), day)
+
+
+def champion_of(history: Sequence[Activation], day: date) -> str | None:
+    """As `champion`, of all activations in order."""
+    in_force = [activation for activation in history if activation.effective_from <= day]
     version = in_force[-1].model_version if in_force else RULES
     return None if version == RULES else version
 

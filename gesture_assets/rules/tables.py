@@ -20,6 +20,7 @@ RULE_SETS = Contract(
     "so that no score is without its rules.",
     group="scores",
     owner=SCORING,
+    upstream=("user_features", "daily_activity", "identity_links"),
     key=("rule_set_version",),
     columns=(
         AS_OF,

@@ -7,7 +7,7 @@ attempt of a partition decides; a FAIL closes the gate even while an older good 
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -237,6 +237,36 @@ def built_with(
         if day in days:
             built.setdefault(table, {})[day] = Built(attempt, count, digest, json.loads(inputs), checks)
     return built
+
+
+def outdated(connection: duckdb.DuckDBPyConnection, reads: Mapping[str, Collection[str]]) -> dict[date, list[str]]:
+    """Day -> tables (keys of `reads`) whose live rows of it were made from rows of it that have been replaced since.
+
+    A run that ended before its last step leaves such days, and somebody who builds one table alone. By the order of the
+    ledger's lines, which no clock that is set back changes; one run writes the tables of a step in any order.
+    """
+    pairs = [(reader, read) for reader, reads_of in reads.items() for read in reads_of if read in reads]
+    if not pairs:
+        return {}
+    rows = connection.execute(
+        f"""with audits as (
+            select table_name, partition, content_hash, run_id, rowid as place from {LEDGER}
+            where verdict <> 'FAIL' and list_contains(?, table_name)),
+        live as (from audits qualify row_number() over (partition by table_name, partition order by place desc) = 1),
+        replaced as (
+            select reader.partition, reader.table_name, reader.place, source.table_name as read, source.content_hash
+            from live as reader
+            join (select unnest(?) as reader, unnest(?) as read) as reads on reads.reader = reader.table_name
+            join live as source on source.table_name = reads.read and source.partition = reader.partition
+            where source.place > reader.place and source.run_id <> reader.run_id)
+        select partition, list(distinct table_name order by table_name) from replaced
+        where content_hash is distinct from (
+            select arg_max(content_hash, place) from audits where audits.table_name = replaced.read
+            and audits.partition = replaced.partition and audits.place < replaced.place)
+        group by partition order by partition""",
+        [list(reads), [reader for reader, _ in pairs], [read for _, read in pairs]],
+    ).fetchall()
+    return dict(rows)
 
 
 def latest_version(connection: duckdb.DuckDBPyConnection, table: str) -> str | None:

@@ -127,6 +127,16 @@ def refusal(step: str, differences: Sequence[Difference]) -> ContractBreach:
     )
 
 
+def last_reasons(connection: duckdb.DuckDBPyConnection, days: Iterable[date]) -> dict[date, str]:
+    """Day -> the reason for which rows of it were last replaced, for those of `days` that have one."""
+    return dict(
+        connection.execute(
+            f"select partition, arg_max(reason, rowid) from {TABLE} where list_contains(?, partition) group by all",
+            [list(days)],
+        ).fetchall()
+    )
+
+
 def record(
     connection: duckdb.DuckDBPyConnection,
     difference: Difference,

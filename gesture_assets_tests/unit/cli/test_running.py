@@ -392,6 +392,41 @@ def test_a_night_that_was_killed_before_its_publication_is_published_next_time(
     assert "Nothing to do." in called(own_world, "run").out
 
 
+@pytest.mark.parametrize(("day", "command"), [(LAST, "run"), ("2026-03-08", "catchup")])
+def test_a_day_that_was_built_in_part_is_never_published_and_is_finished_next_time(
+    own_world: Path, day: str, command: str
+) -> None:
+    def ask(query: str) -> list[tuple]:
+        with duckdb.connect(str((own_world / "gesture.duckdb").resolve()), read_only=True) as con:
+            return con.execute(query).fetchall()
+
+    first = f"select user_id from top_users where as_of_date = '{day}' order by rank limit 1"
+    ((erased,),) = ask(first)
+    (own_world / "suppressed.csv").write_text(f"user_id,reason\n{erased},asked for erasure\n")
+    # As a run leaves it that was killed after this table.
+    why = ("--restate", "--reason", "erasure")
+    begun = called(own_world, "run", "--date", day, "--select", "rule_scores", *why)
+    assert begun.code == 0, begun.out + begun.err
+    refused = called(own_world, "publish")
+    assert (refused.code, has_four_parts(refused.err)) == (1, True)
+    assert f"{day} cannot be published: built in part." in refused.err
+    for looking in ("rank", "explain", "gates"):
+        assert f"Built in part: {day}; a run ended before its last step. Next:  gesture run" in called(
+            own_world, looking
+        ).err.replace("\n", " ")
+    listed = called(own_world, "catchup", "--dry-run")
+    assert (listed.code, [day, "built in part"] in [row[:2] for row in listed.table]) == (1, True)
+
+    done = called(own_world, command)
+    assert done.code == 0, done.out + done.err
+    assert ask(first) != [(erased,)]
+    of_erased = f"as_of_date = '{day}' and user_id = '{erased}'"
+    assert ask(f"select source, score from intent_scores where {of_erased}") == [("suppressed", None)]
+    assert ask("select distinct reason from restatements") == [("erasure",)]
+    assert "Built in part" not in called(own_world, "rank").err
+    assert "Nothing to do." in called(own_world, "run").out
+
+
 def test_a_list_that_is_late_says_so_and_one_in_time_does_not(own_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     last = datetime.fromisoformat(LAST)
     for hours, is_late in ((24 + 5, False), (48 + 5, False), (48 + 7, True)):
