@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from gesture_assets.cli import app
 from gesture_assets.cli.console import run_info
+from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.events.tables import DAILY_ACTIVITY
 from gesture_assets.frames import Frame
@@ -30,6 +31,7 @@ from gesture_assets.nights import training_rows
 from gesture_assets.nights.night import Night
 from gesture_assets.nights.runner import NightResult
 from gesture_assets.nights.steps import Markdown
+from gesture_assets.publication.reading import half_built_days
 from gesture_assets.records import activations as registry
 from gesture_assets.records.opening import warehouse_of
 from gesture_assets.records.tracking import Tracking
@@ -228,6 +230,19 @@ def test_a_challenger_that_is_not_better_beyond_noise_is_kept(challenged: Path) 
     con.close()
     assert (decision, parent) == ("kept", champion), because
     assert "roc_auc" in because
+
+
+def test_a_day_that_another_model_scored_than_serves_is_built_in_part(challenged: Path) -> None:
+    first, second = version_of(challenged), candidate(challenged, "model_version")
+    nightly = catalogue(load_settings().tags).nightly
+    with warehouse_of(load_settings()).open(run_info("a test", LAST)) as session:
+        for version, behind in (("", []), (second, [LAST]), (registry.RULES, [LAST]), (first, [])):
+            if version:  # as a training that is killed leaves it, before the day is scored
+                registry.activate(
+                    session.connection, version, since=LAST, now=session.run.now, action="activated", reason="a test"
+                )
+            found = half_built_days(session.connection, nightly, [LAST])
+            assert found == {day: ["model_scores"] for day in behind}, version
 
 
 def test_a_model_can_be_made_to_serve_by_hand(forced: tuple[Path, NightResult]) -> None:
