@@ -18,12 +18,14 @@ import pytest
 from gesture_assets.errors import ContractBreach, GateClosed, NotEnoughMemory
 from gesture_assets.features.feature_registry import feature_registry
 from gesture_assets.monitoring.alerts import OPENED, Alert, Change
+from gesture_assets.publication.dressing import explain
 from gesture_assets.publication.health import HEALTH
 from gesture_assets.publication.order import rolled_back, snapshot_of
 from gesture_assets.publication.publish import Published, flip, publish, rollback
 from gesture_assets.publication.reading import read_published
 from gesture_assets.records import alert_log
 from gesture_assets.records.opening import RECORDS
+from gesture_assets.rules.tables import RULE_SCORES
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.personal_data import EMAIL_PATTERN, IP_PATTERN, IPV6_PATTERN
 from gesture_assets.vocabulary.severity import Severity
@@ -187,6 +189,33 @@ def test_a_column_of_a_view_has_the_meaning_of_the_column_that_it_is_taken_from(
         "select description from dim_column where table_name = 'analytics.day_freshness' and column_name = 'as_of_date'"
     )
     assert file.execute(own).fetchall() == [("Day that was due.",)]
+
+
+def test_views_stand_in_the_warehouse_and_follow_its_tables(night: Callable) -> None:
+    with night() as session:
+        con = session.connection
+
+        def written() -> list[tuple[str, str]]:
+            return con.execute(
+                """select made_of, (
+                    select comment from duckdb_columns() where database_name = 'warehouse'
+                    and table_name = 'current_rule_scores' and column_name = 'score')
+                from warehouse.main.written_views"""
+            ).fetchall()
+
+        explain(con, TABLES)
+        (first,) = written()
+        assert first[1] == next(column.meaning for column in RULE_SCORES.columns if column.name == "score")
+        con.execute("comment on view warehouse.analytics.current_rule_scores is 'untouched'")
+        explain(con, TABLES)
+        assert written() == [first]
+        comment = "select comment from duckdb_views() where view_name = 'current_rule_scores'"
+        assert con.execute(comment).fetchall() == [("untouched",)]  # nothing has changed: no view is written again
+        con.execute("alter table warehouse.main.rule_scores add column odd integer")
+        explain(con, TABLES)
+        assert written() != [first]
+        assert con.execute(comment).fetchall() != [("untouched",)]
+        assert "odd" in con.sql("from warehouse.analytics.current_rule_scores").columns
 
 
 def test_the_dictionary_lists_every_column_of_every_table_and_view(file: duckdb.DuckDBPyConnection) -> None:
