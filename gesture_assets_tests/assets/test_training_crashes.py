@@ -12,8 +12,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from gesture_assets_tests.forks import KILLED, ROOT, environment, wait_until_said
-from gesture_assets_tests.worlds import CHAMPION_DAYS, CHAMPION_LAST
+from gesture_assets_tests.forks import KILLED, ROOT, environment, wait_until_said, yesterday
+from gesture_assets_tests.worlds import CHAMPION_DAYS
 
 pytestmark = pytest.mark.proof
 
@@ -50,7 +50,7 @@ def done(data_dir: Path, log: Path, *arguments: str) -> int:
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A world in which a model can be trained and none has been."""
     folder = tmp_path_factory.mktemp("untrained")
-    last = str(CHAMPION_LAST)
+    last = str(yesterday())
     for command in (
         ("demo-data", "--users", "900", "--days", str(CHAMPION_DAYS), "--end", last),
         ("run",),
