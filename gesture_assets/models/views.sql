@@ -15,7 +15,7 @@ with reasons as (
     from main.score_reasons where direction = 'up' and place <= 3 and as_of_date = (select max(as_of_date) from main.intent_scores)
     group by all
 )
-select as_of_date, user_id, intent.score, scale, probability, source, rule_score, model_score, difference,
+select as_of_date, user_id, intent.score, scale, probability, source, rule_score, model_score, rank_difference,
     is_disagreement, fallback_reason, band, coalesce(by_model, explanation) as explanation, last_event_at, model_version,
     intent.rule_set_version
 from main.intent_scores as intent join main.rule_scores using (as_of_date, user_id) left join reasons using (as_of_date, user_id)
@@ -27,7 +27,7 @@ comment on view analytics.current_scores is
 create or replace view analytics.call_list as
 select (row_number() over (
         order by score desc, probability desc nulls last, last_event_at desc nulls last, user_id))::integer as rank,
-    * exclude (difference, is_disagreement, fallback_reason)
+    * exclude (rank_difference, is_disagreement, fallback_reason)
 from analytics.current_scores as scores
 where score is not null and (
     coalesce(fallback_reason not in ('already_converted', 'undated_purchase'), true)

@@ -106,7 +106,7 @@ def test_everybody_is_scored_or_excluded_and_the_score_to_act_on_is_the_model_s(
     acted = con.execute(f"from intent_scores where as_of_date = '{LAST}' and source = 'model'").pl()
     assert len(acted) == len(scored)
     assert (acted["score"] == acted["model_score"]).all()
-    assert acted["is_disagreement"].to_list() == (acted["difference"] > 40).to_list()
+    assert acted["is_disagreement"].to_list() == (acted["rank_difference"] > 40).to_list()
 
 
 def test_every_list_is_the_same_list(world: Path) -> None:
@@ -413,8 +413,9 @@ def test_views_show_when_a_score_was_made_both_scores_and_every_reason_code(worl
     assert scored["prediction_time"].null_count() == 0
     both = con.execute("from analytics.current_scores where model_score is not null").pl()
     assert len(both) == len(scored)
-    assert (both["difference"] - (both["rule_score"] - both["model_score"]).abs()).abs().max() == 0
-    assert both["is_disagreement"].to_list() == (both["difference"] > 40).to_list()
+    ranks = {name: (both[name].rank() - 0.5) / len(both) * 100 for name in ("rule_score", "probability")}
+    assert (both["rank_difference"] - (ranks["rule_score"] - ranks["probability"]).abs()).abs().max() < 1e-9
+    assert both["is_disagreement"].to_list() == (both["rank_difference"] > 40).to_list()
     codes = dict(con.execute("select coalesce(feature, 'rest'), reason_code from analytics.reason_codes").fetchall())
     assert codes.pop("rest") == REST_CODE
     assert codes == {feature: reason_code(feature) for feature in codes}
