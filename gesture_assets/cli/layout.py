@@ -78,7 +78,7 @@ def export_layout(con: Any, day: date, folder: Path, models: Path) -> None:
     for name in ("data", "models"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     as_of = f"as_of_date = date '{day}'"
-    scored = "score, band as score_label, explanation"
+    scored = "score, rule_band as score_label, explanation"
     top = ", ".join(f"{name} as {FEATURES[name]}" for name in OF_TOP)
     for name, query in {
         "raw_events": f"select {_raw_columns()} from raw_events where as_of_date <= date '{day}'",

@@ -568,7 +568,7 @@ TOP_USERS = Contract(
         # This and the source: unknown for lists of before they were kept, which were of points.
         Column("scale", "VARCHAR", "What the score says: probability or points; one a day.", True),
         Column("probability", "DOUBLE", "The probability; null where the score is points.", True, "probability"),
-        Column("band", "VARCHAR", "Band of the rule set that the rules' points fall in."),
+        Column("rule_band", "VARCHAR", "Band that the points of the rules fall in, whatever the score to act on is."),
         Column("explanation", "VARCHAR", "The three reasons that raise the score most.", True),
         Column("last_event_at", "TIMESTAMP", "Last event (UTC).", True),
         Column("country", "VARCHAR", "Last country seen.", True),

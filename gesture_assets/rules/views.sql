@@ -48,7 +48,7 @@ comment on column analytics.funnel.bought is 'Those who bought.';
 create or replace view analytics.bands as
 select as_of_date, band, count(*) as users, round(avg(score), 2) as mean_score
 from main.rule_scores group by all order by as_of_date, mean_score desc;
-comment on view analytics.bands is 'One row per day and band.';
+comment on view analytics.bands is 'One row per day and band of the rules'' points.';
 comment on column analytics.bands.users is 'Users in the band.';
 comment on column analytics.bands.mean_score is 'Their mean score.';
 

@@ -120,6 +120,22 @@ def test_every_list_is_the_same_list(world: Path) -> None:
     assert not ask(world, f"from analytics.call_list semi join ({bought} and as_of_date = '{LAST}') using (user_id)")
 
 
+def test_a_band_beside_the_score_to_act_on_says_that_it_is_the_rules(world: Path) -> None:
+    columns: dict[str, set[str]] = {}
+    for relation, column in ask(world, "select table_name, column_name from dim_column"):
+        columns.setdefault(relation, set()).add(column)
+    acted_on = {relation for relation, names in columns.items() if "scale" in names}
+    assert not {relation for relation in acted_on if "band" in columns[relation]}
+    banded = {relation for relation in acted_on if "rule_band" in columns[relation]}
+    assert {"top_users", *(f"analytics.{name}" for name in ("current_scores", "call_list", "user_360"))} <= banded
+    by_rules = f"(select user_id, band from rule_scores where as_of_date = '{LAST}')"
+    for relation in sorted(banded):
+        of_day = f"(from {relation} where as_of_date = '{LAST}')"
+        assert not ask(world, f"from {of_day} join {by_rules} using (user_id) where rule_band <> band")
+    people = ask(world, "select rule_band, people from analytics.revenue_by_band order by 1")
+    assert people == ask(world, f"select band, count(*) from {by_rules} group by all order by 1")
+
+
 def test_reasons_sum_to_the_margin_and_say_no_number_that_is_not_there(world: Path) -> None:
     con = published(world)
     apart = con.execute(
@@ -525,7 +541,8 @@ def test_explain_shows_rules_and_model_and_the_score_to_act_on(world: Path) -> N
     ):
         assert f"{sentence}\t" in said
         assert code in said
-    assert f"To act on: {score:.0f} (probability {probability:.4f}), from the model; rules and model are" in said
+    assert f"To act on: {score:.0f} (probability {probability:.4f}), from the model; rules and model rank them " in said
+    assert re.search(r"rank them \d+ percentiles apart$", said, re.MULTILINE)
     excluded = ask(
         world,
         "select user_id from intent_scores where source = 'rules_fallback' and fallback_reason = "

@@ -62,6 +62,7 @@ def test_a_run_ends_with_one_screen_of_80_columns(
     places = [next(place for place, line in enumerate(screen) if user in line) for user, _ in first]
     assert places == sorted(places)
     assert all(explanation in "\n".join(screen) for _, explanation in first)
+    assert any("Users by the rules' band: " in line for line in screen)
     late = next(line for line in screen if "LATE: " in line)  # the world's last day is long past
     assert f"the newest published day is {LAST}" in late
     assert [line.strip().split("  ")[0] for line in screen[screen.index("Next:") + 1 :]] == [
