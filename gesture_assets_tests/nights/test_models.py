@@ -13,6 +13,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import narwhals as nw
 import numpy as np
 import polars as pl
@@ -21,6 +22,7 @@ from typer.testing import CliRunner
 
 from gesture_assets.cli import app
 from gesture_assets.cli.console import run_info
+from gesture_assets.cli.models import say_next, say_outcome
 from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.events.tables import DAILY_ACTIVITY
 from gesture_assets.frames import Frame
@@ -33,7 +35,9 @@ from gesture_assets.nights.steps import Markdown
 from gesture_assets.records import activations as registry
 from gesture_assets.records.opening import warehouse_of
 from gesture_assets.records.tracking import Tracking
+from gesture_assets.reports.model_report import model_report
 from gesture_assets.settings import load_settings
+from gesture_assets_tests.advice import commands_in, refusal
 from gesture_assets_tests.conftest import use_settings
 from gesture_assets_tests.running import (
     content_hashes,
@@ -505,6 +509,21 @@ def test_two_versions_are_compared_on_the_newer_one_s_test_part(challenged: Path
         gesture("models", "compare", old, "v1")
 
 
+def test_a_training_that_is_kept_ends_with_what_its_data_can_tell_and_commands_that_work(
+    challenged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = candidate(challenged, "model_version")
+    card = json.loads((challenged / "models" / version / "version.json").read_text())
+    assert card["decision"] == "kept"
+    say_outcome(load_settings(), card)
+    say_next(version, LAST + timedelta(days=15))
+    said = capsys.readouterr().out
+    assert f"Is there enough data? {card['data_verdict']}: {card['data_because']}." in said
+    assert f"gesture train --date {LAST + timedelta(days=15)}  once it is live" in said
+    for command in commands_in(said):
+        assert refusal(command, strict=True) == "", command
+
+
 # ---- looking --------------------------------------------------------------------------------------------------------
 
 
@@ -526,6 +545,26 @@ def test_a_report_is_one_file_whose_numbers_come_with_the_sql_that_gives_them(wo
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == text
     with pytest.raises(GateClosed, match="no page about the model"):
         gesture("report", "model", "--version", "v1", "--out", str(tmp_path / "none.html"))
+
+
+def test_where_no_version_ever_served_the_page_is_of_the_newest_and_says_so(world: Path, tmp_path: Path) -> None:
+    shutil.copy((world / "gesture.duckdb").resolve(), tmp_path / "gesture.duckdb")
+    con = duckdb.connect(str(tmp_path / "gesture.duckdb"))
+    assert "does not serve" not in model_report(con, world / "models").html()
+    version = version_of(world)
+    con.execute("delete from model_activations")
+    page = model_report(con, world / "models").html()
+    assert f"Model {version}" in page
+    assert "It does not serve: the rules do" in page
+    con.execute("delete from candidate_model")
+    for named in ("", version):
+        with pytest.raises(GateClosed, match="no page about the model") as refused:
+            model_report(con, world / "models", named)
+        assert refused.value.next_step.startswith("gesture publish ")
+    with pytest.raises(GateClosed) as refused:
+        model_report(con, tmp_path / "no_models")
+    assert refused.value.next_step.startswith("gesture train")
+    con.close()
 
 
 def test_explain_shows_rules_and_model_and_the_score_to_act_on(world: Path) -> None:
