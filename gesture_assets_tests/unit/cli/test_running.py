@@ -5,6 +5,7 @@ one, which imports nothing anew.
 """
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -442,6 +443,8 @@ def test_a_poisoned_night_fails_loudly_and_changes_nothing_that_is_published(own
     forced = called(own_world, "run", "--date", LAST, "--force", "--reason", "nobody can mend the file today")
     assert forced.code == 0, forced.out + forced.err
     assert "raw_events did not pass. By force, what follows is built on what is live of them" in forced.out
+    assert "at_most_5_percent_of_rows_are_quarantined" in forced.err
+    assert not re.search(r"night/failed|failed \(run", forced.out + forced.err)
     assert (own_world / "gesture.duckdb").resolve() != before
     with duckdb.connect(str((own_world / "gesture.duckdb").resolve()), read_only=True) as con:
         opened = "select override_reason from gate_ledger where verdict = 'OVERRIDE' and table_name = 'raw_events'"
