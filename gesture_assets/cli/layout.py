@@ -90,6 +90,12 @@ def export_layout(con: Any, day: date, folder: Path, models: Path) -> None:
         f"join user_features using (as_of_date, user_id) where {as_of}",
     }.items():
         _print_written(folder / "data" / f"{name}.csv", copy_csv(con, query, folder / "data" / f"{name}.csv"))
+    console().print(
+        "In them converted means signed up and booked a meeting, not bought, as in the event scoring project; "
+        "score_label is the band of the rules' points.",
+        highlight=False,
+        soft_wrap=True,
+    )
     version = con.execute(f"select distinct model_version from model_scores where {as_of}").fetchone()
     if version is None:
         console().print(

@@ -50,8 +50,9 @@ group by all order by all;
 comment on view analytics.left_out_of_call_list is
 'One row per day and reason: how many users with a score are not called, because they have done it already.';
 
-comment on column analytics.left_out_of_call_list.reason is 'What they have done: already_converted or undated_purchase.';
-comment on column analytics.left_out_of_call_list.users is 'How many users.';
+comment on column analytics.left_out_of_call_list.reason is
+'already_converted: bought, by an event (funnel.bought) or by the CRM (revenue_by_band.buyers) or both; undated_purchase: by the CRM, at an unknown time.';
+comment on column analytics.left_out_of_call_list.users is 'How many users with a score.';
 
 create or replace view analytics.current_top_users as
 select * from main.top_users where as_of_date = (select max(as_of_date) from main.intent_scores) order by rank;
@@ -76,7 +77,7 @@ comment on view analytics.revenue_by_band is
 'One row per band of the rules'' points on the newest day, whatever score is acted on: what its people have spent, by the CRM.';
 comment on column analytics.revenue_by_band.rule_band is 'Band that the points of the rules fall in; or suppressed.';
 comment on column analytics.revenue_by_band.people is 'Users in the band.';
-comment on column analytics.revenue_by_band.buyers is 'Of them, those with a purchase in the CRM.';
+comment on column analytics.revenue_by_band.buyers is 'Subscribers among them with a purchase in the CRM, whether or not an event tells of it (funnel.bought).';
 comment on column analytics.revenue_by_band.revenue is
 'Sum of what they have spent, in the currency of crm_snapshot; null where no amount is known.';
 comment on column analytics.revenue_by_band.mean_revenue is 'Mean of that over the people with a known amount.';
