@@ -57,13 +57,20 @@ class ConfigError(GestureError):
         return cls(f"{name} cannot be used.", expected=expected, found=str(found), where=where, next_step=next_step)
 
     @classmethod
-    def unknown_name(cls, kind: str, name: str, known: Iterable[str], *, where: str, next_step: str) -> Self:
-        """`name` is not one of the `known` things of its kind; those that are spelled like it are named alone."""
+    def unknown_name(
+        cls, kind: str, name: str, known: Iterable[str], *, where: str, next_step: str, count: int | None = None
+    ) -> Self:
+        """`name` is not one of the `known` things of its kind; those that are spelled like it are named alone.
+
+        `count`: how many there are, where `known` are some of them only.
+        """
         names = sorted(map(str, known))
         near = get_close_matches(name.lower(), names, SHOWN, 0.6)
         return cls(
             f"{kind} {name!r} is not known.",
-            expected=f"{' or '.join(near)}, of {len(names)} that are known" if near else f"one of {listing(names, 80)}",
+            expected=f"{' or '.join(near)}, of {count or len(names):,} that are known"
+            if near
+            else f"one of {listing(names, 80)}",
             found=name,
             where=where,
             next_step=next_step,

@@ -31,12 +31,19 @@ AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 def unknown_user(con: Any, user: str, *days: date, next_step: str) -> ConfigError:
     """The error for a user without a score on any of `days`, naming those whose ids are like theirs."""
     near = con.execute(
-        "select user_id from rule_scores where list_contains(?, as_of_date) group by user_id "
+        "select user_id, count(*) over () from rule_scores where list_contains(?, as_of_date) group by user_id "
         "order by levenshtein(user_id, ?), user_id limit 3",
         [list(days), user],
     ).fetchall()
     where = f"rule_scores of {', '.join(map(str, days))}"
-    return ConfigError.unknown_name("The user", user, [row[0] for row in near], where=where, next_step=next_step)
+    return ConfigError.unknown_name(
+        "The user",
+        user,
+        [row[0] for row in near],
+        where=where,
+        next_step=next_step,
+        count=near[0][1] if near else None,
+    )
 
 
 def console(*, stderr: bool = False) -> Any:

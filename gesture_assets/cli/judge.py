@@ -27,7 +27,7 @@ def gates(context: typer.Context, day: Day = None) -> None:
             expected="a day that was audited",
             found="none",
             where=f"{settings.warehouse}, table gate_ledger",
-            next_step="gesture gates",
+            next_step="gesture gates" if day and gate_report(settings, None) else "gesture run",
         )
     shown("Gates", ("table", "day", "attempt", "verdict", "rows", "not passed"), rows)
     if settings.published.exists():

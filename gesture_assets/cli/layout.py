@@ -78,7 +78,7 @@ def export_layout(con: Any, day: date, folder: Path, models: Path) -> None:
     for name in ("data", "models"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     as_of = f"as_of_date = date '{day}'"
-    scored = "score, band as score_label, explanation"
+    scored = "score, rule_band as score_label, explanation"
     top = ", ".join(f"{name} as {FEATURES[name]}" for name in OF_TOP)
     for name, query in {
         "raw_events": f"select {_raw_columns()} from raw_events where as_of_date <= date '{day}'",
@@ -90,6 +90,12 @@ def export_layout(con: Any, day: date, folder: Path, models: Path) -> None:
         f"join user_features using (as_of_date, user_id) where {as_of}",
     }.items():
         _print_written(folder / "data" / f"{name}.csv", copy_csv(con, query, folder / "data" / f"{name}.csv"))
+    console().print(
+        "In them converted means signed up and booked a meeting, not bought, as in the event scoring project; "
+        "score_label is the band of the rules' points.",
+        highlight=False,
+        soft_wrap=True,
+    )
     version = con.execute(f"select distinct model_version from model_scores where {as_of}").fetchone()
     if version is None:
         console().print(

@@ -233,14 +233,14 @@ def _explain_model(con: Any, day: date, user_id: str) -> None:
     """What the model says beside the rules, why, and which of the two scores is to be acted on."""
     key = [day, user_id]
     row = con.execute(
-        "select score, scale, probability, source, model_score, difference, is_disagreement, fallback_reason "
+        "select score, scale, probability, source, model_score, rank_difference, is_disagreement, fallback_reason "
         "from intent_scores "
         "where as_of_date = ? and user_id = ?",
         key,
     ).fetchone()
     if row is None:
         return
-    score, scale, probability, source, model_score, difference, is_disagreement, because = row
+    score, scale, probability, source, model_score, apart, is_disagreement, because = row
     if model_score is not None:
         version, scope, its_own, percentile, confidence = con.execute(
             "select model_version, model_scope, probability, percentile, confidence from model_scores "
@@ -267,7 +267,7 @@ def _explain_model(con: Any, day: date, user_id: str) -> None:
     shown_score = f"{score:.2f} points" if scale == "points" else f"{score:.0f} (probability {probability or 0:.4f})"
     sentence = "nothing: no score may be given" if score is None else f"{shown_score}, from {SCORED_BY[source]}"
     sentence += f" ({because})" if because else ""
-    sentence += f"; rules and model are {difference:.0f} points apart" if difference is not None else ""
+    sentence += f"; rules and model rank them {apart:.0f} percentiles apart" if apart is not None else ""
     sentence += ": they disagree, somebody should look" if is_disagreement else ""
     sentence += "; not on the call list: has done it already" if because in DONE else ""
     console().print(f"To act on: {sentence}", highlight=False, soft_wrap=True)

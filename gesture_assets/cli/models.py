@@ -16,10 +16,11 @@ from gesture_assets.cli.console import AsJson, console, now, published, run_info
 from gesture_assets.cli.run import note, require_reason, run_range, saying_what_readers_have
 from gesture_assets.cli.screen import where_to_look
 from gesture_assets.errors import ConfigError, GateClosed, ModelMismatch
+from gesture_assets.models.tables import DAYS_APART
 from gesture_assets.settings import Settings, load_settings, settings_as_far_as_usable
 
 SAMPLERS = ("tpe", "random")
-FIGURES = ("roc_auc", "pr_auc", "f1", "precision", "recall", "base_rate")  # of the test part, in the list of versions
+FIGURES = ("roc_auc", "pr_auc", "f1", "precision", "recall")  # of the test part, in the list of versions
 Version = Annotated[str, typer.Argument(help="Model version, from  gesture models list.")]
 
 
@@ -74,18 +75,40 @@ def train(
         console().print(f"{from_version} was trained once more: {outcome}", highlight=False, soft_wrap=True)
         return
     newest, first_day = _cards(settings)[-1], _activations(settings)[-1:]
-    console().print(f"{newest['model_version']}: {newest['decision']}, {newest['because']}", highlight=False)
-    console().print(_strong_alone(settings, newest["model_version"]), highlight=False, soft_wrap=True)
-    if newest["decision"] == "promoted" and not had_champion and first_day[0].effective_from <= when:
+    is_promoted = newest["decision"] == "promoted"
+    say_outcome(settings, newest)
+    if is_promoted and not had_champion and first_day[0].effective_from <= when:
         # The first champion scores the day that it was trained on, so that there is something to look at.
         with saying_what_readers_have(settings) as outcome:
             outcome.done = run_range(settings, when, when, "model_scores+")
         if not outcome.done:
             raise typer.Exit(1)
         where_to_look(settings)
+    say_next(newest["model_version"], None if is_promoted else when + timedelta(days=DAYS_APART))
+
+
+def say_outcome(settings: Settings, card: dict[str, Any]) -> None:
+    """What became of a training, whether its data can tell, and what a person should judge."""
+    for line in (
+        f"{card['model_version']}: {card['decision']}, {card['because']}",
+        f"Is there enough data? {card['data_verdict']}: {card['data_because']}.",
+        _strong_alone(settings, card["model_version"]),
+    ):
+        console().print(line, highlight=False, soft_wrap=True)
+
+
+def say_next(version: str, later: date | None) -> None:
+    """Where to look after a training; `later`: the day by which more is known, for a version that does not serve."""
+    if later:
+        console().print(
+            f"To try again with the outcomes of {DAYS_APART} more days:  gesture train --date {later}  once it is live",
+            highlight=False,
+            soft_wrap=True,
+        )
     console().print(
-        "Next:  gesture models show VERSION  |  gesture report model (after gesture publish)  |  gesture explain",
+        f"Next:  gesture models show {version}  |  gesture publish, then  gesture report model --version {version}",
         highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -105,6 +128,7 @@ def models_list(as_json: AsJson = False) -> None:
             "as_of_date": card["as_of_date"],
             "decision": _outcome(card, serving),
             "training_samples": card["training_samples"],
+            "base_rate": card["base_rate"],
             "is_champion": card["model_version"] == champion,
             "scores_from": str(serving.get(card["model_version"], "")),
             **{name: _readable(figures_of, settings, card["model_version"])["test"].get(name) for name in FIGURES},

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def model(
-    version: Annotated[str, typer.Option(help="From  gesture models list; default: the one that serves.")] = "",
+    version: Annotated[
+        str, typer.Option(help="From  gesture models list; default: the one that serves, or the newest.")
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="HTML file to write; default: below the data folder.")] = None,
 ) -> None:
     """Write one HTML file about a model: figures with their SQL, curves, what it goes by. It opens offline."""
@@ -26,7 +28,7 @@ def model(
     if out:
         require_folder(out)
     page = model_report(published(settings), settings.models, version)
-    _write(page, out or _reports(settings) / f"model-{version or 'serving'}.html")
+    _write(page, out or _reports(settings) / f"{f'model-{version}' if version else 'model'}.html")
 
 
 def night(

@@ -200,8 +200,12 @@ def saying_what_readers_have(settings: Settings) -> Iterator[Outcome]:
         raise
     finally:
         if is_over and not outcome.done:
-            is_new = settings.published.resolve() != readers_had
-            readers = "What was done before that is published." if is_new else "The published file is unchanged."
+            if settings.published.resolve() != readers_had:
+                readers = "What was done before that is published."
+            else:
+                readers = (
+                    f"{'The published file is unchanged' if readers_had.exists() else 'Nothing is published yet'}."
+                )
             console(stderr=True).print(readers, style="bold red")
 
 
@@ -233,10 +237,13 @@ def _run_each(
     settings: Settings, ranges: Sequence[tuple[date, date]], select: str, exceptions: Mapping[str, Any], run_id: str
 ) -> bool:
     for start, end in ranges:
-        done = run_range(settings, start, end, select, **exceptions, run_id=run_id)
+        goes_on = bool(exceptions["force_reason"]) and select == "*"
+        done = run_range(settings, start, end, select, **exceptions, run_id=run_id, goes_on=goes_on)
         run_id = ""
-        if not done and exceptions["force_reason"] and select == "*":
+        if not done and goes_on:
             done = _run_past_closed_gates(settings, start, end, exceptions)
+            if not done:
+                console(stderr=True).print(f"The night of {_window(start, end)} failed.", style="bold red")
         if done:
             continue
         if sound := _sound_days(settings, start, end):
@@ -270,9 +277,14 @@ def _run_past_closed_gates(settings: Settings, start: date, end: date, exception
         )
         steps = [step for step in nightly_steps() if not closed.intersection(table.name for table in step.tables)]
         names = [name for step in steps for name in ([table.name for table in step.tables] or [step.name])]
-        if run_range(settings, start, end, " or ".join(f'key:"{name}"' for name in names), **exceptions):
+        selected = " or ".join(f'key:"{name}"' for name in names)
+        if run_range(settings, start, end, selected, **exceptions, goes_on=True):
             return True
     return False
+
+
+def _window(start: date, end: date) -> str:
+    return str(start) if start == end else f"{start} to {end}"
 
 
 def _sound_days(settings: Settings, start: date, end: date) -> tuple[date, date] | None:
@@ -436,10 +448,12 @@ def run_range(
     run_id: str = "",
     job_name: str = "nightly",
     config: Mapping[str, Any] | None = None,
+    goes_on: bool = False,
 ) -> bool:
     """One Dagster run over start…end, in this process, recorded for the Dagster UI. Whether it succeeded.
 
-    Its id is `run_id`, or a new one. `config`: step -> its configuration.
+    Its id is `run_id`, or a new one. `config`: step -> its configuration. `goes_on`: the caller goes on past tables
+    that do not pass: it is said that they do not, and is no failure of the night.
     """
     import warnings
 
@@ -450,6 +464,7 @@ def run_range(
         from gesture_assets.compat.dagster_interrupts import listening, was_interrupted
         from gesture_assets.compat.dagster_watchers import watch_in_silence
         from gesture_assets.definitions import load_definitions
+        from gesture_assets.defs.resource import GOES_ON_TAG
         from gesture_assets.warehouse.run_queue import RunQueue
         from gesture_assets.warehouse.space import raise_unwritable
 
@@ -466,7 +481,8 @@ def run_range(
         job = definitions.resolve_job_def(job_name)
         keys = None if select == "*" else _selected(definitions, select)
         tags = {"dagster/asset_partition_range_start": str(start), "dagster/asset_partition_range_end": str(end)}
-        window = str(start) if start == end else f"{start} to {end}"
+        tags = ({} if start == end else tags) | ({GOES_ON_TAG: "true"} if goes_on else {})
+        window = _window(start, end)
         logging.getLogger("gesture_assets").info("%s for %s", job_name, window)
         info = run_info(job_name, *(start + timedelta(days=n) for n in range((end - start).days + 1)))
         info = replace(info, run_id=run_id) if run_id else info
@@ -476,7 +492,7 @@ def run_range(
             instance=instance,
             run_id=info.run_id,
             partition_key=str(start) if start == end else None,
-            tags=None if start == end else tags,
+            tags=tags,
             raise_on_error=False,
             asset_selection=sorted(keys) if keys else None,
             run_config={
@@ -498,8 +514,11 @@ def run_range(
     if not result.success:
         failures = [event for event in result.all_node_events if event.event_type_value == "STEP_FAILURE"]
         for text in dict.fromkeys(map(_words_of, failures)):  # an interrupted run says so once
-            console(stderr=True).print(text, style="red", highlight=False, markup=False, soft_wrap=True)
-        console(stderr=True).print(f"The night of {window} failed (run {result.run_id[:8]}).", style="bold red")
+            console(stderr=True).print(
+                text, style="yellow" if goes_on else "red", highlight=False, markup=False, soft_wrap=True
+            )
+        if not goes_on:
+            console(stderr=True).print(f"The night of {window} failed (run {result.run_id[:8]}).", style="bold red")
         errors = [getattr(event.event_specific_data, "error", None) for event in result.all_events]
         if is_interrupted or any(map(_is_interrupted, errors)):
             raise typer.Exit(130)  # Ctrl-C: nothing more is wanted, and the step that was cut off still holds the lock

@@ -25,7 +25,7 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
         ((first_day, day),) = con.execute("select min(as_of_date), max(as_of_date) from rule_scores").fetchall()
         bands = con.execute("select band, users from analytics.bands where as_of_date = ?", [day]).fetchall()
         first = con.execute(
-            "select rank, user_id, score, scale, probability, band, explanation from analytics.current_top_users "
+            "select rank, user_id, score, scale, probability, rule_band, explanation from analytics.current_top_users "
             "order by rank limit ?",
             [FIRST],
         ).fetchall()
@@ -35,7 +35,7 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
     if day is None:
         _line(terminal, f"{tables} tables, and nobody has a score yet.")
     else:
-        _line(terminal, f"{tables} tables, days {first_day} to {day}. Users by band: {_counted(bands)}")
+        _line(terminal, f"{tables} tables, days {first_day} to {day}. Users by the rules' band: {_counted(bands)}")
         _line(terminal, f"\nCall first, of {day}:")
     for rank, user, score, scale, probability, band, explanation in first:
         said = f"{probability:.0%} likely to buy" if scale == "probability" else f"{score:.2f} points ({band})"

@@ -23,6 +23,7 @@ from gesture_assets.warehouse.run_queue import RunQueue
 from gesture_assets.warehouse.warehouse import kept_open
 
 NOW_TAG = "gesture/now"
+GOES_ON_TAG = "gesture/goes_on"  # of a forced run: whoever started it goes on past what does not pass
 MACHINE_FAILURES = (OSError, MemoryError, duckdb.IOException)
 INTERRUPTS = (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)
 INTERRUPTED = "The run was interrupted. Next: the same command once more"

@@ -18,7 +18,7 @@ REASONS = 3
 
 
 def call_list(intent_scores: Frame, rule_scores: Frame, reasons: Frame, n: int, *, lists_everybody: bool) -> Frame:
-    """The first `n` of each day with `rank`, `band`, `explanation` and `last_event_at`.
+    """The first `n` of each day with `rank`, `rule_band`, `explanation` and `last_event_at`.
 
     Who has a score and can still do what the label means; everybody who has a score where `lists_everybody`. By score,
     then probability, then latest activity, then id. The explanation is that of the score: the model's weightiest
@@ -29,7 +29,7 @@ def call_list(intent_scores: Frame, rule_scores: Frame, reasons: Frame, n: int, 
     if not lists_everybody:
         has_done = nw.col("fallback_reason").is_in(DONE).fill_null(False)
         listed = listed.filter(~has_done)
-    ruled = rule_scores.select(*key, "band", "last_event_at", by_rules=nw.col("explanation"))
+    ruled = rule_scores.select(*key, "last_event_at", rule_band="band", by_rules=nw.col("explanation"))
     top = rank(listed.join(ruled, on=key, how="left"), n, finer="probability")
     because = _because(reasons, top)
     return (

@@ -39,19 +39,19 @@ def score_users(model: Model, frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def percentiles(scored: Frame) -> Frame:
-    """`scored` with `percentile`: the share of the day's users with a lower probability, those with an equal one half.
+def percentiles(scored: Frame, *, by: str = "probability") -> Frame:
+    """`scored` with `percentile`: the share of the day's users who are lower by that column, those who are equal half.
 
-    Two users of equal probability have one percentile, so the mean of all is one half.
+    Two users who are equal have one percentile, so the mean of all is one half.
     """
-    counts = scored.group_by(PARTITION, "probability").agg(nw.len().cast(nw.Int64).alias("equal_count"))
+    counts = scored.group_by(PARTITION, by).agg(nw.len().cast(nw.Int64).alias("equal_count"))
     counts = counts.with_columns(
-        up_to=nw.col("equal_count").cum_sum().over(PARTITION, order_by="probability"),
+        up_to=nw.col("equal_count").cum_sum().over(PARTITION, order_by=by),
         total=nw.col("equal_count").sum().over(PARTITION),
     )
     below = nw.col("up_to").cast(nw.Float64) - nw.col("equal_count").cast(nw.Float64) * 0.5
-    share = counts.select(PARTITION, "probability", (below / nw.col("total").cast(nw.Float64)).alias("percentile"))
-    return scored.drop("percentile", strict=False).join(share, on=[PARTITION, "probability"], how="left")
+    share = counts.select(PARTITION, by, (below / nw.col("total").cast(nw.Float64)).alias("percentile"))
+    return scored.drop("percentile", strict=False).join(share, on=[PARTITION, by], how="left")
 
 
 def intent_scores(rule_scores: Frame, model_scores: Frame, exclusions: Frame, curves: Frame) -> Frame:
@@ -60,23 +60,27 @@ def intent_scores(rule_scores: Frame, model_scores: Frame, exclusions: Frame, cu
     `curves`: `slope` and `intercept` of the rules' curve (`RuleCurve`) on each day that a model scores. On such a day
     every score is a probability: the model's, or for whom it does not score that of their points. On other days it is
     the points. Who has no model score has a reason in `exclusions`. Suppressed users have neither.
+
+    Points and probabilities are not on one scale, so how far rules and model are apart is told by ranks: the
+    percentiles of a user among those whom both score.
     """
     key = [PARTITION, "user_id"]
+    by_model = model_scores.select(
+        *key, "model_version", model_score="score", its_own="probability", model_percentile="percentile"
+    )
+    by_both = rule_scores.filter(~nw.col("score").is_null()).join(by_model.select(*key, "model_percentile"), on=key)
+    apart = percentiles(by_both.select(*key, "score", "model_percentile"), by="score").select(
+        *key, rank_difference=(nw.col("percentile") - nw.col("model_percentile")).abs() * 100.0
+    )
     scores = (
         rule_scores.select(*key, nw.col("score").alias("rule_score"), "rule_set_version")
-        .join(
-            model_scores.select(
-                *key, nw.col("score").alias("model_score"), nw.col("probability").alias("its_own"), "model_version"
-            ),
-            on=key,
-            how="left",
-        )
+        .join(by_model, on=key, how="left")
+        .join(apart, on=key, how="left")
         .join(exclusions.select(*key, nw.col("reason").alias("excluded_because")), on=key, how="left")
         .join(curves, on=PARTITION, how="left")
     )
     rule, model, source = nw.col("rule_score"), nw.col("model_score"), nw.col("source")
     is_suppressed = rule.is_null()
-    difference = (rule - model).abs()
     serves = (
         nw.when(is_suppressed)
         .then(nw.lit("suppressed"))
@@ -102,8 +106,7 @@ def intent_scores(rule_scores: Frame, model_scores: Frame, exclusions: Frame, cu
             .then(model)
             .otherwise(nw.when(is_probability & ~is_suppressed).then(on_its_scale).otherwise(rule)),
             scale=nw.when(is_probability).then(nw.lit("probability")).otherwise(nw.lit("points")),
-            difference=difference,
-            is_disagreement=(difference > DISAGREEMENT).fill_null(False),
+            is_disagreement=(nw.col("rank_difference") > DISAGREEMENT).fill_null(False),
             fallback_reason=nw.when(source == "rules_fallback").then(nw.col("excluded_because")),
         )
         .select(*INTENT_SCORES.column_names)

@@ -23,7 +23,7 @@ FEWEST_USERS = 20  # fewer may well look alike to any model
 BAND = "case when score >= 70 then 'high' when score >= 40 then 'medium' else 'low' end"  # of a model's score
 OWN_SCOPES = ", ".join(f"'{name}=' || coalesce({name}::varchar, 'missing')" for name in SEGMENTS)
 FEWEST_DAYS, BAND_SHIFT = 7, 0.1  # days that make a usual level, and how far a band's share may be from it
-DISAGREEMENT = 40  # points between the two scores, of 100, from which somebody should look
+DISAGREEMENT = 40  # percentiles between the ranks by rules and by model, from which somebody should look
 
 TRAINING_SET = Contract(
     name="training_set",
@@ -504,8 +504,14 @@ INTENT_SCORES = Contract(
             True,
             "probability",
         ),
-        Column("difference", "DOUBLE", "How far the two scores are apart; null without both.", True, "points"),
-        Column("is_disagreement", "BOOLEAN", f"They are more than {DISAGREEMENT} apart: somebody should look."),
+        Column(
+            "rank_difference",
+            "DOUBLE",
+            "How far apart rules and model rank the user among those whom both score; null without both.",
+            True,
+            "percentiles",
+        ),
+        Column("is_disagreement", "BOOLEAN", f"The ranks are more than {DISAGREEMENT} apart: somebody should look."),
         Column("fallback_reason", "VARCHAR", "Why the rules serve, where they do.", True),
         Column("model_version", "VARCHAR", "Version of the model, where it scored.", True),
         Column("rule_set_version", "VARCHAR", "Hash of the rule set's content."),
@@ -562,7 +568,7 @@ TOP_USERS = Contract(
         # This and the source: unknown for lists of before they were kept, which were of points.
         Column("scale", "VARCHAR", "What the score says: probability or points; one a day.", True),
         Column("probability", "DOUBLE", "The probability; null where the score is points.", True, "probability"),
-        Column("band", "VARCHAR", "Band of the rule set that the rules' points fall in."),
+        Column("rule_band", "VARCHAR", "Band that the points of the rules fall in, whatever the score to act on is."),
         Column("explanation", "VARCHAR", "The three reasons that raise the score most.", True),
         Column("last_event_at", "TIMESTAMP", "Last event (UTC).", True),
         Column("country", "VARCHAR", "Last country seen.", True),

@@ -15,19 +15,21 @@ with reasons as (
     from main.score_reasons where direction = 'up' and place <= 3 and as_of_date = (select max(as_of_date) from main.intent_scores)
     group by all
 )
-select as_of_date, user_id, intent.score, scale, probability, source, rule_score, model_score, difference,
-    is_disagreement, fallback_reason, band, coalesce(by_model, explanation) as explanation, last_event_at, model_version,
-    intent.rule_set_version
+select as_of_date, user_id, intent.score, scale, probability, source, rule_score, model_score, rank_difference,
+    is_disagreement, fallback_reason, band as rule_band, coalesce(by_model, explanation) as explanation, last_event_at,
+    model_version, intent.rule_set_version
 from main.intent_scores as intent join main.rule_scores using (as_of_date, user_id) left join reasons using (as_of_date, user_id)
 where as_of_date = (select max(as_of_date) from main.intent_scores)
 order by intent.score desc nulls last, probability desc nulls last, last_event_at desc nulls last, user_id;
 comment on view analytics.current_scores is
 'One row per user: the score to act on of the newest day, why, and the scores of rules and model beside it.';
+comment on column analytics.current_scores.rule_band is
+'Band that the points of the rules (rule_score) fall in, whatever the score to act on is; or suppressed.';
 
 create or replace view analytics.call_list as
 select (row_number() over (
         order by score desc, probability desc nulls last, last_event_at desc nulls last, user_id))::integer as rank,
-    * exclude (difference, is_disagreement, fallback_reason)
+    * exclude (rank_difference, is_disagreement, fallback_reason)
 from analytics.current_scores as scores
 where score is not null and (
     coalesce(fallback_reason not in ('already_converted', 'undated_purchase'), true)
@@ -48,38 +50,40 @@ group by all order by all;
 comment on view analytics.left_out_of_call_list is
 'One row per day and reason: how many users with a score are not called, because they have done it already.';
 
-comment on column analytics.left_out_of_call_list.reason is 'What they have done: already_converted or undated_purchase.';
-comment on column analytics.left_out_of_call_list.users is 'How many users.';
+comment on column analytics.left_out_of_call_list.reason is
+'already_converted: bought, by an event (funnel.bought) or by the CRM (revenue_by_band.buyers) or both; undated_purchase: by the CRM, at an unknown time.';
+comment on column analytics.left_out_of_call_list.users is 'How many users with a score.';
 
 create or replace view analytics.current_top_users as
 select * from main.top_users where as_of_date = (select max(as_of_date) from main.intent_scores) order by rank;
 comment on view analytics.current_top_users is 'The head of the call list of the newest day, with the way into the CRM.';
 
--- A subscriber whom two users share counts once, in the band of the higher score.
+-- A subscriber whom two users share counts once, in the band of the higher points.
 create or replace view analytics.revenue_by_band as
 with people as (
-    select scores.as_of_date, scores.band, scores.score, subscribers.made_purchase, subscribers.revenue,
+    select scores.as_of_date, scores.band as rule_band, scores.score, subscribers.made_purchase, subscribers.revenue,
         subscribers.mailchimp_id is not null and row_number() over (
             partition by subscribers.mailchimp_id order by scores.score desc, scores.user_id) = 1 as is_counted
-    from analytics.current_scores as scores
+    from main.rule_scores as scores
     left join main.user_features as features using (as_of_date, user_id)
     left join main.validated_subscribers as subscribers
         on subscribers.as_of_date = scores.as_of_date and subscribers.mailchimp_id = features.mailchimp_id
-    where scores.band is not null)
-select as_of_date, band, count(*) as people, count(*) filter (is_counted and made_purchase = 1) as buyers,
+    where scores.as_of_date = (select max(as_of_date) from main.rule_scores))
+select as_of_date, rule_band, count(*) as people, count(*) filter (is_counted and made_purchase = 1) as buyers,
     sum(revenue) filter (is_counted) as revenue,
     round(avg(revenue::double) filter (is_counted), 2) as mean_revenue
 from people group by all order by max(score) desc;
 comment on view analytics.revenue_by_band is
-'One row per band of the score to act on, on the newest day: what its people have spent, by the CRM.';
+'One row per band of the rules'' points on the newest day, whatever score is acted on: what its people have spent, by the CRM.';
+comment on column analytics.revenue_by_band.rule_band is 'Band that the points of the rules fall in; or suppressed.';
 comment on column analytics.revenue_by_band.people is 'Users in the band.';
-comment on column analytics.revenue_by_band.buyers is 'Of them, those with a purchase in the CRM.';
+comment on column analytics.revenue_by_band.buyers is 'Subscribers among them with a purchase in the CRM, whether or not an event tells of it (funnel.bought).';
 comment on column analytics.revenue_by_band.revenue is
 'Sum of what they have spent, in the currency of crm_snapshot; null where no amount is known.';
 comment on column analytics.revenue_by_band.mean_revenue is 'Mean of that over the people with a known amount.';
 
 create or replace view analytics.user_360 as
-select scores.score, scores.scale, scores.band, scores.explanation, features.*
+select scores.score, scores.scale, scores.rule_band, scores.explanation, features.*
 from analytics.current_features as features join analytics.current_scores as scores using (as_of_date, user_id);
 comment on view analytics.user_360 is 'One row per user: the score to act on, reasons and features of the newest day.';
 

@@ -161,7 +161,14 @@ def tell(
     connection, run = session.connection, session.run
     alert_log.append(connection, news, now=run.now, run_id=run.run_id)
     incidents = alert_log.incidents(connection)
-    delivery = alert_delivery.deliver(incidents, log, settings.alerts_file, settings.alert_webhook, night=night)
+    # The log of a night that failed has told so; this one may be about to mend it.
+    sounding = {change.alert.key for change in news}
+    quiet = {
+        incident.alert.key for incident in incidents if incident.alert.key.startswith(alarms.NIGHT_FAILED)
+    } - sounding
+    delivery = alert_delivery.deliver(
+        incidents, log, settings.alerts_file, settings.alert_webhook, night=night, quiet=quiet
+    )
     alert_log.append(connection, delivery.told, now=run.now, run_id=run.run_id)
     return incidents, delivery
 

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -39,8 +39,11 @@ def deliver(
     *,
     night: date,
     timeout_seconds: float = TIMEOUT_SECONDS,
+    quiet: Collection[str] = (),
 ) -> Delivery:
     """Tell of what is open: log lines, `json_file` with all of it, and one POST with what people do not know yet.
+
+    Alerts whose keys are `quiet` get no log line.
 
     The file holds every open incident and is replaced in one step. The webhook gets `{"text", "night", "alerts"}`;
     chats that take incoming webhooks show the text. It is not called where there is no news. Whatever goes wrong with
@@ -48,7 +51,7 @@ def deliver(
     """
     standing = [incident for incident in incidents if incident.is_open]
     for incident in standing:
-        if not incident.is_acknowledged:
+        if not incident.is_acknowledged and incident.alert.key not in quiet:
             log.log(LEVELS[incident.alert.severity], line_of(incident))
     write_file(standing, json_file, night=night)
     news = [incident for incident in standing if incident.is_news]

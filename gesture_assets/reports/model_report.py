@@ -12,7 +12,8 @@ import polars as pl
 from gesture_assets.errors import GateClosed, listing
 from gesture_assets.models.evaluation import CurvePoint, Estimate, LearningCurve, best_threshold, evaluate
 from gesture_assets.models.leakage import STRONG_AUC
-from gesture_assets.models.versions import judged_rows, load_version
+from gesture_assets.models.versions import judged_rows, known_versions, load_version
+from gesture_assets.records.activations import RULES
 from gesture_assets.reports.page import Number, Page, ask, table_of
 from gesture_assets.reports.plots import distribution, model_pictures
 
@@ -30,31 +31,40 @@ HEADLINES = {
 
 
 def model_report(con: "duckdb.DuckDBPyConnection", models: Path, version: str = "") -> Page:
-    """The page about `version`, by default the one that serves, from the published file `con` and the folder `models`.
+    """The page about `version`, by default the one that serves, or where none ever did the newest that is published,
+    from the published file `con` and the folder `models`.
 
     Curves are drawn anew from the test rows kept with the model; everything else is asked of the file. Raises
     `GateClosed` for a version that is not published, `ModelMismatch` where its files are gone.
     """
-    if not version:
-        newest = ask(
-            con,
-            "select model_version from model_activations where model_version <> 'rules' "
-            "order by activation desc limit 1",
-        )
-        version = newest[0]["model_version"] if newest else ""
+    activated = [
+        row["model_version"] for row in ask(con, "select model_version from model_activations order by activation desc")
+    ]
+    by_age = "select model_version from analytics.model_versions order by recorded_at desc, model_version desc"
+    others = [row["model_version"] for row in ask(con, by_age)]
+    version = version or next((name for name in (*activated, *others) if name != RULES), "")
     about = f"from analytics.model_versions where model_version = '{_quoted(version)}'"
     cards = ask(con, f"select * {about}")
     if not cards:
-        others = [row["model_version"] for row in ask(con, "select model_version from analytics.model_versions")]
+        trained = known_versions(models)
+        is_waiting = version in trained if version else bool(trained)
         raise GateClosed(
             "There is no page about the model.",
             expected="a version that is published",
-            found=f"{version or 'no version that serves'}, published: {listing(others)}",
+            found=f"{version or 'none'}, published: {listing(others)}",
             where="analytics.model_versions",
-            next_step="gesture publish  (after a training), or  gesture train",
+            next_step="gesture publish  (it was trained, and readers do not have it yet)"
+            if is_waiting
+            else "gesture models list"
+            if trained
+            else "gesture train, then  gesture publish",
         )
     card = cards[0]
-    page = Page(f"Model {version}", f"Trained as of {card['as_of_date']}: {card['decision']}, {card['because']}")
+    serving = activated[0] if activated else RULES
+    unused = "" if version == serving else f". It does not serve: {'the rules do' if serving == RULES else serving}"
+    page = Page(
+        f"Model {version}", f"Trained as of {card['as_of_date']}: {card['decision']}, {card['because']}{unused}"
+    )
     figures = f"from analytics.model_figures where model_version = '{version}' and as_of_date = '{card['as_of_date']}'"
     _headlines(page, con, figures)
     curve = _learning_curve(con, figures, card)

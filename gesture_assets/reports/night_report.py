@@ -324,7 +324,7 @@ order by band, as_of_date"""
     for row in ask(con, sql):
         bands[row["band"]].append((row["as_of_date"], row["users"]))
     if bands:
-        page.figure(over_time("bands", "Users by band and day", bands, of="users", is_log=True), sql)
+        page.figure(over_time("bands", "Users by the rules' band, by day", bands, of="users", is_log=True), sql)
     sql = f"""select 10 * floor(least(score, 99.99) / 10)::integer as at_least, count(*) as users from rule_scores
 where as_of_date = date '{day}' and score is not null group by all order by at_least"""
     rows = ask(con, sql)

@@ -43,12 +43,13 @@ comment on column analytics.funnel.saw_prices is 'Those who opened a page of pri
 comment on column analytics.funnel.asked_for_a_demo is 'Those who asked for a demo.';
 comment on column analytics.funnel.signed_up is 'Those who signed up.';
 comment on column analytics.funnel.booked_a_meeting is 'Those who booked a meeting.';
-comment on column analytics.funnel.bought is 'Those who bought.';
+comment on column analytics.funnel.bought is
+'Those with an event of a purchase. Who bought by the CRM only is not among them: user_features.made_purchase.';
 
 create or replace view analytics.bands as
 select as_of_date, band, count(*) as users, round(avg(score), 2) as mean_score
 from main.rule_scores group by all order by as_of_date, mean_score desc;
-comment on view analytics.bands is 'One row per day and band.';
+comment on view analytics.bands is 'One row per day and band of the rules'' points.';
 comment on column analytics.bands.users is 'Users in the band.';
 comment on column analytics.bands.mean_score is 'Their mean score.';
 

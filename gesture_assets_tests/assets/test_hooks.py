@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from gesture_assets.defs.hooks import night_failed, training_failed, training_passed
-from gesture_assets.defs.resource import NOW_TAG
+from gesture_assets.defs.resource import GOES_ON_TAG, NOW_TAG
 from gesture_assets.errors import ContractBreach, GateClosed, GestureError
 from gesture_assets.monitoring.alerts import Incident
 from gesture_assets.records import alert_log
@@ -95,6 +95,14 @@ def test_a_gate_that_stayed_closed_through_all_tries_is_told_as_such(known: Call
     (incident,) = known()
     assert incident.alert.what == "The night of 2026-03-09 failed: GateClosed: Features cannot be built."
     assert incident.alert.runbook == "mend"
+
+
+def test_what_a_forced_run_goes_past_is_no_failure_and_what_stops_it_is_one(known: Callable) -> None:
+    forced = {"dagster/partition": str(DAY), GOES_ON_TAG: "true"}
+    run("landed_events", BREACH, days=forced)
+    assert known() == []
+    run("user_features", RuntimeError("odd"), days=forced)
+    assert [incident.alert.key for incident in known()] == ["night/failed/user_features"]
 
 
 def test_an_interrupted_run_tells_nobody(known: Callable) -> None:

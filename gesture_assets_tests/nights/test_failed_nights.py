@@ -12,7 +12,7 @@ import pytest
 
 from gesture_assets.errors import ContractBreach, DiskFull, TrainingRefused, WarehouseBusy
 from gesture_assets.monitoring.alerts import NIGHT_FAILED, TRAINING_FAILED, Incident
-from gesture_assets.nights.alerts import end_failures, end_training_failures, rewrite_file, tell_of_failure
+from gesture_assets.nights.alerts import end_failures, end_training_failures, rewrite_file, tell, tell_of_failure
 from gesture_assets.records import alert_log
 from gesture_assets.settings import Settings, load_settings
 from gesture_assets.warehouse.lock import writer_lock
@@ -107,6 +107,18 @@ def test_a_night_that_fails_three_times_is_one_alert_with_count_3(
     (post,) = posts
     assert "The night of 2026-03-09 failed" in post["text"]
     assert "ada@example.com" not in post["text"]
+
+
+def test_the_night_that_mends_it_does_not_log_it_again(
+    settings: Settings, open_session: OpenSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    fail(BREACH)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING), open_session(DAY, run_id="mends") as session:
+        incidents, _ = tell(session, settings, DAY, [])
+    assert [incident.is_open for incident in incidents] == [True]
+    assert caplog.messages == []
+    assert in_file(settings) == [("night/failed/user_features", 1)]
 
 
 def test_the_night_after_that_fails_as_well_is_the_same_alert_and_another_step_is_another(

@@ -13,6 +13,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import narwhals as nw
 import numpy as np
 import polars as pl
@@ -21,6 +22,7 @@ from typer.testing import CliRunner
 
 from gesture_assets.cli import app
 from gesture_assets.cli.console import run_info
+from gesture_assets.cli.models import say_next, say_outcome
 from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.events.tables import DAILY_ACTIVITY
@@ -35,7 +37,9 @@ from gesture_assets.publication.reading import half_built_days
 from gesture_assets.records import activations as registry
 from gesture_assets.records.opening import warehouse_of
 from gesture_assets.records.tracking import Tracking
+from gesture_assets.reports.model_report import model_report
 from gesture_assets.settings import load_settings
+from gesture_assets_tests.advice import commands_in, refusal
 from gesture_assets_tests.conftest import use_settings
 from gesture_assets_tests.running import (
     content_hashes,
@@ -108,7 +112,7 @@ def test_everybody_is_scored_or_excluded_and_the_score_to_act_on_is_the_model_s(
     acted = con.execute(f"from intent_scores where as_of_date = '{LAST}' and source = 'model'").pl()
     assert len(acted) == len(scored)
     assert (acted["score"] == acted["model_score"]).all()
-    assert acted["is_disagreement"].to_list() == (acted["difference"] > 40).to_list()
+    assert acted["is_disagreement"].to_list() == (acted["rank_difference"] > 40).to_list()
 
 
 def test_every_list_is_the_same_list(world: Path) -> None:
@@ -120,6 +124,22 @@ def test_every_list_is_the_same_list(world: Path) -> None:
     assert shown == [[str(rank), user, f"{score:.0f}", why] for rank, user, score, why in head]
     bought = "select user_id from user_features where (purchase_count > 0 or made_purchase > 0)"
     assert not ask(world, f"from analytics.call_list semi join ({bought} and as_of_date = '{LAST}') using (user_id)")
+
+
+def test_a_band_beside_the_score_to_act_on_says_that_it_is_the_rules(world: Path) -> None:
+    columns: dict[str, set[str]] = {}
+    for relation, column in ask(world, "select table_name, column_name from dim_column"):
+        columns.setdefault(relation, set()).add(column)
+    acted_on = {relation for relation, names in columns.items() if "scale" in names}
+    assert not {relation for relation in acted_on if "band" in columns[relation]}
+    banded = {relation for relation in acted_on if "rule_band" in columns[relation]}
+    assert {"top_users", *(f"analytics.{name}" for name in ("current_scores", "call_list", "user_360"))} <= banded
+    by_rules = f"(select user_id, band from rule_scores where as_of_date = '{LAST}')"
+    for relation in sorted(banded):
+        of_day = f"(from {relation} where as_of_date = '{LAST}')"
+        assert not ask(world, f"from {of_day} join {by_rules} using (user_id) where rule_band <> band")
+    people = ask(world, "select rule_band, people from analytics.revenue_by_band order by 1")
+    assert people == ask(world, f"select band, count(*) from {by_rules} group by all order by 1")
 
 
 def test_reasons_sum_to_the_margin_and_say_no_number_that_is_not_there(world: Path) -> None:
@@ -428,8 +448,9 @@ def test_views_show_when_a_score_was_made_both_scores_and_every_reason_code(worl
     assert scored["prediction_time"].null_count() == 0
     both = con.execute("from analytics.current_scores where model_score is not null").pl()
     assert len(both) == len(scored)
-    assert (both["difference"] - (both["rule_score"] - both["model_score"]).abs()).abs().max() == 0
-    assert both["is_disagreement"].to_list() == (both["difference"] > 40).to_list()
+    ranks = {name: (both[name].rank() - 0.5) / len(both) * 100 for name in ("rule_score", "probability")}
+    assert (both["rank_difference"] - (ranks["rule_score"] - ranks["probability"]).abs()).abs().max() < 1e-9
+    assert both["is_disagreement"].to_list() == (both["rank_difference"] > 40).to_list()
     codes = dict(con.execute("select coalesce(feature, 'rest'), reason_code from analytics.reason_codes").fetchall())
     assert codes.pop("rest") == REST_CODE
     assert codes == {feature: reason_code(feature) for feature in codes}
@@ -503,6 +524,21 @@ def test_two_versions_are_compared_on_the_newer_one_s_test_part(challenged: Path
         gesture("models", "compare", old, "v1")
 
 
+def test_a_training_that_is_kept_ends_with_what_its_data_can_tell_and_commands_that_work(
+    challenged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = candidate(challenged, "model_version")
+    card = json.loads((challenged / "models" / version / "version.json").read_text())
+    assert card["decision"] == "kept"
+    say_outcome(load_settings(), card)
+    say_next(version, LAST + timedelta(days=15))
+    said = capsys.readouterr().out
+    assert f"Is there enough data? {card['data_verdict']}: {card['data_because']}." in said
+    assert f"gesture train --date {LAST + timedelta(days=15)}  once it is live" in said
+    for command in commands_in(said):
+        assert refusal(command, strict=True) == "", command
+
+
 # ---- looking --------------------------------------------------------------------------------------------------------
 
 
@@ -526,6 +562,26 @@ def test_a_report_is_one_file_whose_numbers_come_with_the_sql_that_gives_them(wo
         gesture("report", "model", "--version", "v1", "--out", str(tmp_path / "none.html"))
 
 
+def test_where_no_version_ever_served_the_page_is_of_the_newest_and_says_so(world: Path, tmp_path: Path) -> None:
+    shutil.copy((world / "gesture.duckdb").resolve(), tmp_path / "gesture.duckdb")
+    con = duckdb.connect(str(tmp_path / "gesture.duckdb"))
+    assert "does not serve" not in model_report(con, world / "models").html()
+    version = version_of(world)
+    con.execute("delete from model_activations")
+    page = model_report(con, world / "models").html()
+    assert f"Model {version}" in page
+    assert "It does not serve: the rules do" in page
+    con.execute("delete from candidate_model")
+    for named in ("", version):
+        with pytest.raises(GateClosed, match="no page about the model") as refused:
+            model_report(con, world / "models", named)
+        assert refused.value.next_step.startswith("gesture publish ")
+    with pytest.raises(GateClosed) as refused:
+        model_report(con, tmp_path / "no_models")
+    assert refused.value.next_step.startswith("gesture train")
+    con.close()
+
+
 def test_explain_shows_rules_and_model_and_the_score_to_act_on(world: Path) -> None:
     user, score, probability = ask(
         world,
@@ -539,7 +595,8 @@ def test_explain_shows_rules_and_model_and_the_score_to_act_on(world: Path) -> N
     ):
         assert f"{sentence}\t" in said
         assert code in said
-    assert f"To act on: {score:.0f} (probability {probability:.4f}), from the model; rules and model are" in said
+    assert f"To act on: {score:.0f} (probability {probability:.4f}), from the model; rules and model rank them " in said
+    assert re.search(r"rank them \d+ percentiles apart$", said, re.MULTILINE)
     excluded = ask(
         world,
         "select user_id from intent_scores where source = 'rules_fallback' and fallback_reason = "

@@ -188,7 +188,7 @@ def test_published_scores_of_the_day_are_met_to_a_tenth(data_dir: Path, publishe
 
 def test_bands_of_the_day_are_the_published_labels(data_dir: Path, published_scores: pl.DataFrame) -> None:
     con = published(data_dir)
-    ours = dict(con.execute("select user_id, band from analytics.current_scores").fetchall())
+    ours = dict(con.execute("select user_id, rule_band from analytics.current_scores").fetchall())
     con.close()
     assert {row["user_id"]: ours[row["user_id"]] for row in published_scores.to_dicts()} == dict(
         published_scores.select("user_id", "score_label").rows()

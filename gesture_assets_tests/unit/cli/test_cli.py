@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
-from datetime import datetime
+from datetime import date, datetime
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from gesture_assets.settings import AWAITED
+from gesture_assets.cli.console import run_info
+from gesture_assets.cli.run import saying_what_readers_have
+from gesture_assets.records.opening import warehouse_of
+from gesture_assets.settings import AWAITED, Settings
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.unit.cli.commands import ROOT, called, has_four_parts
@@ -154,6 +157,26 @@ def test_every_setting_is_shown_with_those_that_cannot_be_used_marked(tmp_path: 
         ["duckdb_threads", "-1", "GESTURE_DUCKDB_THREADS"],
         ["top_users", "many", "GESTURE_TOP_USERS"],
     ]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--date", "2026-01-01")])
+def test_where_nothing_was_ever_audited_gates_advise_a_run(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    with warehouse_of(Settings(data_dir=tmp_path)).open(run_info("look", date(2026, 1, 1))):
+        pass
+    done = called(tmp_path, "gates", *arguments)
+    assert done.code == 1
+    assert "next: gesture run" in done.err
+
+
+def test_what_was_not_done_leaves_the_published_file_unchanged_where_there_is_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    for said in ("Nothing is published yet.", "The published file is unchanged."):
+        with saying_what_readers_have(settings):
+            pass
+        assert said in capsys.readouterr().err
+        settings.published.write_bytes(b"what readers have")
 
 
 def test_a_bad_setting_refuses_the_commands_that_use_it_and_no_others(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def versions(own_world: Path) -> list[str]:
             "decision": "kept" if number == 0 else "promoted",
             "because": "a test",
             "training_samples": 400,
+            "base_rate": 0.125,
         }
         figures = {"test": {"roc_auc": 0.7 + number / 100, "f1": 0.5}}
         save_version(model, card, own_world / "models", figures=figures, tested=TESTED)
@@ -56,6 +57,7 @@ def test_versions_are_listed_with_their_figures_and_who_serves(own_world: Path, 
     rows = listed(own_world)
     assert list(rows) == versions
     assert [row["roc_auc"] for row in rows.values()] == [0.7, 0.71, 0.72]
+    assert [row["base_rate"] for row in rows.values()] == [0.125] * 3
     assert [(row["is_champion"], row["scores_from"]) for row in rows.values()] == [
         (False, ""),
         (True, LAST),

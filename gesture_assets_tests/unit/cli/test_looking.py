@@ -1,6 +1,7 @@
 """Commands that look, on a small demo world of five nights: what they print, write and refuse. The world is shared."""
 
 import csv
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -197,8 +198,28 @@ def test_an_unknown_user_is_code_2_with_near_matches(world: Path, scores: Scores
     [(user,)] = scores("select min(user_id) from analytics.current_scores where user_id like 'u0%'")
     done = called(world, "explain", "--user-id", user + "x")
     assert done.code == 2
-    assert user in done.err
+    [(users,)] = scores("select count(*) from analytics.current_scores")
+    assert re.search(rf"expected: {user} or .*, of {users:,} that are known", done.err)
     assert has_four_parts(done.err)
+
+
+def test_buyers_by_events_and_by_the_crm_add_up_to_who_is_left_out_of_the_call_list(scores: Scores) -> None:
+    of_day = "as_of_date = (select max(as_of_date) from user_features)"
+    [(by_events,)] = scores(f"select bought from analytics.funnel where {of_day}")
+    [(by_crm,)] = scores("select sum(buyers) from analytics.revenue_by_band")
+    [(by_both,)] = scores(
+        f"select count(*) from user_features where {of_day} and purchase_count > 0 and made_purchase = 1"
+    )
+    left_out = scores(
+        f"select users from analytics.left_out_of_call_list where {of_day} and reason = 'already_converted'"
+    )
+    assert 0 < by_both < min(by_events, by_crm)
+    assert left_out == [(by_events + by_crm - by_both,)]
+
+
+def test_the_layout_says_that_its_converted_is_no_purchase(world: Path, tmp_path: Path) -> None:
+    said = called(world, "export", "--layout", "scoring-csv", "--to", str(tmp_path / "layout")).out
+    assert "converted means signed up and booked a meeting, not bought" in said
 
 
 def test_gates_of_a_good_night_are_all_open(world: Path) -> None:
@@ -213,6 +234,7 @@ def test_gates_of_a_day_that_was_never_audited_are_not_open(world: Path) -> None
     done = called(world, "gates", "--date", "2026-01-01")
     assert done.code == 1
     assert has_four_parts(done.err)
+    assert "next: gesture gates" in done.err
 
 
 def test_catching_up_lists_the_nights_that_were_missed(own_world: Path) -> None:

@@ -5,6 +5,7 @@ one, which imports nothing anew.
 """
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -62,6 +63,7 @@ def test_a_run_ends_with_one_screen_of_80_columns(
     places = [next(place for place, line in enumerate(screen) if user in line) for user, _ in first]
     assert places == sorted(places)
     assert all(explanation in "\n".join(screen) for _, explanation in first)
+    assert any("Users by the rules' band: " in line for line in screen)
     late = next(line for line in screen if "LATE: " in line)  # the world's last day is long past
     assert f"the newest published day is {LAST}" in late
     assert [line.strip().split("  ")[0] for line in screen[screen.index("Next:") + 1 :]] == [
@@ -476,6 +478,8 @@ def test_a_poisoned_night_fails_loudly_and_changes_nothing_that_is_published(own
     forced = called(own_world, "run", "--date", LAST, "--force", "--reason", "nobody can mend the file today")
     assert forced.code == 0, forced.out + forced.err
     assert "raw_events did not pass. By force, what follows is built on what is live of them" in forced.out
+    assert "at_most_5_percent_of_rows_are_quarantined" in forced.err
+    assert not re.search(r"night/failed|failed \(run", forced.out + forced.err)
     assert (own_world / "gesture.duckdb").resolve() != before
     with duckdb.connect(str((own_world / "gesture.duckdb").resolve()), read_only=True) as con:
         opened = "select override_reason from gate_ledger where verdict = 'OVERRIDE' and table_name = 'raw_events'"

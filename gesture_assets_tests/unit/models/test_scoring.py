@@ -76,11 +76,32 @@ def test_the_model_is_acted_on_where_there_is_one_and_the_rules_say_why_where_th
     ) * 3
 
 
+def test_who_is_first_by_rules_and_by_model_is_no_disagreement_however_far_points_and_probability_are_apart() -> None:
+    users = [f"u{place}" for place in range(10)]
+    points, odds = [90.0, 12.0, 11.0, *range(1, 8)], [0.35, 0.001, 0.25, *(n / 100 for n in range(1, 8))]
+    rules = day(user_id=[*users, "out", "bought"], score=[*points, None, 95.0], rule_set_version=["r1"] * 12)
+    model = day(user_id=users, probability=odds, score=[1 + round(99 * p) for p in odds], model_version=["v1"] * 10)
+    model = percentiles(nw.from_native(model.lazy()))
+    excluded = day(user_id=["bought"], reason=["already_converted"])
+    curves = pl.DataFrame({"as_of_date": [DAY], "slope": [2.0], "intercept": [-8.0]})
+    lazy = [nw.from_native(frame.lazy()) for frame in (rules, excluded, curves)]
+    scores = intent_scores(lazy[0], model, *lazy[1:]).collect("polars").to_native()
+    assert isinstance(scores, pl.DataFrame)
+    apart = {
+        user: round(apart) if apart is not None else None for user, apart in scores["user_id", "rank_difference"].rows()
+    }
+    # By rules u0, u1, u2 are the first; by the model u1 is the last. Nobody else may be a place in the comparison.
+    assert (apart["u0"], apart["u1"], apart["u2"]) == (0, 80, 10)
+    assert (apart["out"], apart["bought"]) == (None, None)
+    assert scores.filter("is_disagreement")["user_id"].to_list() == ["u1"]
+
+
 @pytest.mark.parametrize("engine", ["polars", "duckdb"])
 def test_without_a_model_every_score_is_the_points(engine: str, connection: duckdb.DuckDBPyConnection) -> None:
     rules = day(user_id=["a", "b"], score=[50.0, None], rule_set_version=["r1", "r1"])
     nobody = {"user_id": pl.String, "as_of_date": pl.Date}
-    model = pl.DataFrame(schema=nobody | {"score": pl.Float64, "probability": pl.Float64, "model_version": pl.String})
+    model = pl.DataFrame(schema=nobody | {"score": pl.Float64, "probability": pl.Float64, "percentile": pl.Float64})
+    model = model.with_columns(model_version=pl.lit("v1"))
     excluded = pl.DataFrame(schema=nobody | {"reason": pl.String})
     curves = pl.DataFrame(schema={"as_of_date": pl.Date, "slope": pl.Float64, "intercept": pl.Float64})
 

@@ -97,7 +97,12 @@ def test_the_page_is_small_loads_nothing_and_is_the_same_each_time(page_of: AskP
 
 def test_it_shows_what_sounded_what_is_decided_and_what_became_of_bands(page_of: AskPage) -> None:
     text, _ = page_of()
-    for words in ("drift/number/visits", "The model is old.", "Lift by band of rules, after 90 days", "Users by band"):
+    for words in (
+        "drift/number/visits",
+        "The model is old.",
+        "Lift by band of rules, after 90 days",
+        "Users by the rules' band",
+    ):
         assert words in text
     assert "its reference is gone" in text  # the model's folder is not there
 
