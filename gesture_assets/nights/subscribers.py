@@ -13,7 +13,7 @@ import narwhals as nw
 import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION, Contract
-from gesture_assets.errors import SourceError
+from gesture_assets.errors import SHOWN, SourceError
 from gesture_assets.frames import Frame
 from gesture_assets.nights.night import Days, Night, is_one_of
 from gesture_assets.nights.steps import Built, Step
@@ -184,6 +184,8 @@ def _snapshot(
                 nw.lit(max(unreadable[name].values(), default=0)).cast(nw.Int64).alias("most_unreadable_count"),
                 nw.lit(currency, nw.String).alias("currency"),
                 nw.lit(others if name == "Transactions" else 0).cast(nw.Int64).alias("other_currency_count"),
+                nw.lit(len(content.broken[name])).cast(nw.Int64).alias("broken_row_count"),
+                nw.lit(", ".join(content.broken[name][:SHOWN]) or None, nw.String).alias("broken_rows"),
             )
             for name, frame in content.tables.items()
         ]

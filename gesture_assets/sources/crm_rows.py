@@ -70,7 +70,8 @@ def odd_values(
 def unreadable_values(connection: duckdb.DuckDBPyConnection, content: CrmContent) -> dict[str, dict[str, int]]:
     """Table -> column -> filled cells that cannot be read as what the column means, and so are missing from here on.
 
-    Dates that are no such are counted by `odd_values`, those of tags here.
+    Of other columns those that are no text in UTF-8. Dates that are no such are counted by `odd_values`, those of tags
+    here.
     """
     typed = {
         "Subscribers": {"member_rating": RATING, "country_code": COUNTRY},
@@ -79,9 +80,11 @@ def unreadable_values(connection: duckdb.DuckDBPyConnection, content: CrmContent
     }
     counts = dict[str, dict[str, int]]()
     for name, rows in _registered(connection, content).items():
-        present = [column for column in typed[name] if column in content.tables[name].columns]
+        present = [one for one in WANTED[name] if one in content.tables[name].columns and one != DATES.get(name)]
         filters = [
             f"count(*) filter (where not {is_missing_sql(_trimmed(column))} and {typed[name][column]} is null)"
+            if column in typed[name]
+            else f"count(*) filter (where {_holds_no_text(column)})"
             for column in present
         ]
         found = connection.execute(f"select {', '.join(filters)} from {rows}").fetchone() if filters else ()
@@ -154,9 +157,15 @@ def _columns(content: CrmContent, name: str) -> list[str]:
 
 
 def _texts(content: CrmContent, name: str) -> str:
-    """The columns that are worked with, null where the table has none of that name."""
+    """The columns that are worked with, null where the table has none of that name and where a cell is no text."""
     present = _columns(content, name)
-    return ", ".join(column if column in present else f"null::varchar as {column}" for column in WANTED[name])
+    texts = {column: f"if({_holds_no_text(column)}, null, {column})" for column in present}
+    return ", ".join(f"{texts.get(column, 'null::varchar')} as {column}" for column in WANTED[name])
+
+
+def _holds_no_text(column: str) -> str:
+    """Whether a cell holds bytes that were no UTF-8: two words that differ in them are one by now."""
+    return f"contains({column}, '\ufffd')"
 
 
 def _registered(connection: duckdb.DuckDBPyConnection, content: CrmContent) -> dict[str, str]:

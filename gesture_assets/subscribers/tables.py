@@ -6,6 +6,7 @@ Belongs here: document 003's tests, one expectation each. Does not belong here: 
 from gesture_assets.contracts.contract import PARTITION, Column, Contract, between, filled, no_rows, one_of
 from gesture_assets.contracts.shared import ANALYSTS, AS_OF, CRM
 from gesture_assets.contracts.source_columns import found_columns, same_columns_as_before
+from gesture_assets.errors import SHOWN
 from gesture_assets.vocabulary.features import tag_column
 
 # Our CRM tables and columns, in the order document 003's database has them. There another order means another export,
@@ -98,7 +99,8 @@ CRM_SNAPSHOT = Contract(
             "unreadable_values",
             "VARCHAR",
             "JSON: column and count of filled cells that are no rating from 1 to 5, no country, no amount, no day of a "
-            "tag: a missing value from here on, as a score can do without it and the person would be lost otherwise.",
+            "tag, no text in UTF-8: a missing value from here on, as a score can do without it and the person would be "
+            "lost otherwise.",
             True,
         ),
         Column("most_unreadable_count", "BIGINT", "Such cells in the column that has most of them.", True, "count"),
@@ -110,6 +112,14 @@ CRM_SNAPSHOT = Contract(
             True,
             "count",
         ),
+        Column(
+            "broken_row_count",
+            "BIGINT",
+            "Rows of its CSV files that are set aside: a quote does not close, or there are more fields than columns.",
+            True,
+            "count",
+        ),
+        Column("broken_rows", "VARCHAR", f"File and line of the first {SHOWN} of these.", True),
     ),
     expectations=(
         no_rows(
@@ -167,6 +177,17 @@ CRM_SNAPSHOT = Contract(
             where most_unreadable_count > {UNREADABLE_TOLERANCE} * row_count + 1""",
             recovery="mend the values in the CRM, or say under [<table>.values.<column>] of data/crm/<name>.toml what "
             "they mean, then  gesture run --date DAY",
+        ),
+        no_rows(
+            "every_row_of_the_crm_fits_its_header",
+            "select crm_table, broken_row_count, broken_rows from {batch} where broken_row_count > 0",
+            recovery="mend these lines: close their quotes, and quote values that hold what separates columns",
+        ),
+        no_rows(
+            f"at_most_{QUARANTINE_TOLERANCE:.0%}_of_crm_rows_do_not_fit_their_header".replace("%", "_percent"),
+            f"""select crm_table, broken_row_count, row_count, broken_rows from {{batch}}
+            where broken_row_count > {QUARANTINE_TOLERANCE} * (row_count + broken_row_count) + 1""",
+            recovery="mend these lines, or export again with quotes around values, then  gesture run --date DAY",
         ),
         no_rows(
             "every_amount_is_in_one_currency",

@@ -35,6 +35,7 @@ WARN_ONLY = {
     "every_product_id_is_in_its_range": "no score looks at products yet, and a catalogue may grow",
     "every_crm_date_begins_with_year_month_and_day": "a date that cannot be read is a missing value",
     "every_filled_value_of_the_crm_is_read": "what cannot be read is a missing value; too many of them stop the day",
+    "every_row_of_the_crm_fits_its_header": "broken rows are set aside, nothing of them is read; too many stop the day",
     "every_amount_is_in_one_currency": "amounts of other currencies are left out of revenue, which no score looks at",
     "most_buyers_are_subscribers": "buyers outside the mailing list are ordinary in some companies",
     "no_feature_is_suspected_of_knowing_the_outcome": "somebody should see when the feature becomes known",

@@ -24,6 +24,7 @@ from gesture_assets_tests.gates.world import COLUMNS_FOUND, DAY
 ACCOUNTED = "every_subscriber_is_accounted_for"
 CONVERSION = "conversion_rate_is_between_1_and_50_percent"
 READ, TOO_MANY_UNREADABLE = "every_filled_value_of_the_crm_is_read", "at_most_5_percent_of_a_crm_column_cannot_be_read"
+FITS = "every_row_of_the_crm_fits_its_header"
 KNOWN = "ratings_and_opt_ins_are_known_of_enough_people"
 RATING = "member_rating_is_between_1_and_5"
 
@@ -43,6 +44,7 @@ GOOD: dict[str, Rows] = {
             "read_columns": names,
             "most_unreadable_count": 0,
             "other_currency_count": 0,
+            "broken_row_count": 0,
         }
         for name, names in ((name, ",".join(columns)) for name, columns in CRM_TABLES.items())
     ],
@@ -103,6 +105,8 @@ FAULTS: dict[str, Faults] = {
         "every_crm_date_begins_with_year_month_and_day": first_row("odd_date_count = 1"),
         READ: first_row("most_unreadable_count = 1"),
         TOO_MANY_UNREADABLE: first_row("most_unreadable_count = 2", READ),
+        FITS: first_row("broken_row_count = 1"),
+        "at_most_1_percent_of_crm_rows_do_not_fit_their_header": first_row("broken_row_count = 2", FITS),
         "every_amount_is_in_one_currency": first_row("other_currency_count = 1"),
     },
     "validated_subscribers": {

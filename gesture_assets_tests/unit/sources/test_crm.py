@@ -286,6 +286,35 @@ def test_a_row_whose_columns_have_shifted_shows_no_address(
     assert (row["optin_time"], row["country_code"]) == ("***", "***")
 
 
+def test_a_cell_that_is_no_utf_8_is_unreadable_and_its_row_is_read(
+    connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm
+) -> None:
+    path = write_crm([ANN, BOB], [(1, "tea")])
+    alter(path, "update Subscribers set user_full_name = cast(x'4b617468fc' as text) where mailchimp_id = 1")
+    alter(path, "update Tags set tag = cast(x'6772fc' as text)")
+    subscribers, tags, _ = canonical(connection, path)
+    assert subscribers["mailchimp_id"].to_list() == ["1", "2"]
+    assert tags.rows() == [("1", None, None)]
+    assert unreadable_values(connection, read_crm(url_of(path))) == {
+        "Subscribers": {},
+        "Tags": {"tag": 1},
+        "Transactions": {},
+    }
+
+
+def test_no_error_about_rows_shows_any_of_them(write_crm: WriteCrm) -> None:
+    path = write_crm([ANN])
+    text = "create view Subscribers as select *, json_extract(user_full_name, '$') as country_code from People"
+    alter(path, "alter table Subscribers rename to People", "alter table People drop column country_code", text)
+    with pytest.raises(SourceError) as caught:
+        read_crm(url_of(path))
+    assert "Ann" not in "".join(traceback.format_exception(caught.value))
+    error = caught.value
+    assert error.found == "OperationalError, whose words may show a person"
+    assert error.where == f"{url_of(path)}, table Subscribers"
+    assert "gesture run" in error.next_step
+
+
 def test_tags_may_be_dated(connection: duckdb.DuckDBPyConnection, write_crm: WriteCrm) -> None:
     _, tags, _ = canonical(connection, write_crm([ANN], [(1, "jumpstart", "2026-02-01 08:00:00")], dated_tags=True))
     assert tags.rows() == [("1", "jumpstart", date(2026, 2, 1))]

@@ -276,16 +276,53 @@ def test_a_file_that_is_no_export_is_refused(tmp_path: Path, content: bytes) -> 
         read_crm(str(tmp_path), tmp_path)
 
 
-def test_rows_of_another_length_are_read_as_far_as_they_go(tmp_path: Path) -> None:
-    text = SALESFORCE["Contact.csv"] + '"0035g000001003AAQ","x"\n"0035g000001004AAQ","","","d@b.co","","",1,2\n'
-    text += '"0035g000001005AAQ","","M\xfcller"\n'
-    (tmp_path / "Contact.csv").write_bytes(text.encode("latin-1"))
-    rows = read_crm(str(tmp_path), tmp_path).tables["Subscribers"]
-    assert rows.select("mailchimp_id", "user_email").rows()[2:] == [
+PERSON = "katharina.mueller@geheim.example"
+
+
+def test_a_row_that_is_none_is_set_aside_with_its_place_and_the_others_are_read(tmp_path: Path) -> None:
+    text = SALESFORCE["Contact.csv"] + '"0035g000001003AAQ","x"\n"0035g000001004AAQ","","","d@b.co","","",1,2\n\n'
+    text += f'"0035g000001005AAQ","",Katharina,"{PERSON},"GB",""\n"0035g000001006AAQ","","Lee\nof two","f@b.co","",""\n'
+    text += f'0035g000001007AAQ,,"Katharina,{PERSON},GB,\n0035g000001008AAQ,,Ray,h@b.co,,\n'
+    (tmp_path / "Contact.csv").write_text(text, encoding="utf-8")
+    content = read_crm(str(tmp_path), tmp_path)
+    assert content.tables["Subscribers"].select("mailchimp_id", "user_email").rows()[2:] == [
         ("0035g000001003AAQ", None),
-        ("0035g000001004AAQ", "d@b.co"),
-        ("0035g000001005AAQ", None),
+        ("0035g000001006AAQ", "f@b.co"),
+        ("0035g000001008AAQ", "h@b.co"),
     ]
+    assert content.broken == {"Subscribers": ("Contact.csv:5", "Contact.csv:7", "Contact.csv:10")}
+    (tmp_path / "Contact.csv").write_text(text.replace('"0035g000001004AAQ"', '"9"'), encoding="utf-8")
+    assert read_crm(str(tmp_path), tmp_path).content_hash == content.content_hash, "nothing of such a row is read"
+
+
+def test_a_decimal_comma_without_quotes_shifts_nothing_into_an_amount(tmp_path: Path) -> None:
+    orders = "Order ID,Order Date,Email Address,Order Total\n1,2026-03-01,a@b.co,12,50\n2,2026-03-01,a@b.co,7.50\n"
+    written(tmp_path, MAILCHIMP | {"orders_export.csv": orders})
+    content = read_crm(str(tmp_path), tmp_path)
+    assert content.tables["Transactions"]["amount"].to_list() == ["7.50"]
+    assert content.broken["Transactions"] == ("orders_export.csv:2",)
+
+
+def test_what_is_no_utf_8_is_unreadable_and_counted(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    written(tmp_path, SALESFORCE)
+    contacts = SALESFORCE["Contact.csv"] + '"Schmü","","Müller","ann2@example.com","Österreich",""\n'
+    (tmp_path / "Contact.csv").write_bytes(contacts.encode("latin-1"))
+    tags = '"Id","CampaignId","ContactId","CreatedDate"\n"1","Größe","0035g000001001AAQ",""\n'
+    (tmp_path / "CampaignMember.csv").write_bytes((tags + tags.splitlines()[1].replace("öß", "üß")).encode("latin-1"))
+    content = read_crm(str(tmp_path), tmp_path)
+    people, tagged, _ = canonical_crm(connection, content, "a key")
+    assert people.pl().select("mailchimp_id", "country").rows()[2:] == [(None, None)]
+    assert tagged.pl()["tag"].to_list() == [None, None]
+    counted = unreadable_values(connection, content)
+    assert (counted["Subscribers"], counted["Tags"]) == ({"mailchimp_id": 1, "country_code": 1}, {"tag": 2})
+
+
+def test_files_whose_names_differ_by_letter_case_alone_are_refused(tmp_path: Path) -> None:
+    written(tmp_path, {"Contact.csv": SALESFORCE["Contact.csv"], "Contact.CSV": SALESFORCE["Contact.csv"]})
+    with pytest.raises(SourceError) as caught:
+        read_crm(str(tmp_path), tmp_path)
+    assert (caught.value.found, caught.value.where) == ("Contact.CSV, Contact.csv", str(tmp_path))
+    assert caught.value.next_step == "leave one of them in the folder, then  gesture run"
 
 
 def test_the_folder_is_read_where_there_is_no_database(settings: Settings, write_crm: Callable[..., Path]) -> None:
