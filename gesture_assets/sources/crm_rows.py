@@ -4,12 +4,15 @@ Belongs here: what ids, dates, ratings, countries and amounts mean. Does not bel
 what makes a subscriber valid (`subscribers/validate.py`).
 """
 
+import re
+
 import duckdb
 
 from gesture_assets.sources.crm import WHITE_SPACE, CrmContent
 from gesture_assets.sources.crm_description import CrmDescription
 from gesture_assets.sources.ids import fault_sql, id_sql
 from gesture_assets.sources.personal import EMAIL, keyed_hash_sql, may_be_email_sql, normal_email_sql
+from gesture_assets.vocabulary.currencies import CODES, SIGNS
 from gesture_assets.vocabulary.missing_values import is_missing_sql
 from gesture_assets.vocabulary.personal_data import holds_address_sql, holds_number_sql, masked_sql, may_be_number_sql
 from gesture_assets.vocabulary.sql import literal
@@ -25,6 +28,7 @@ WRITTEN_OFFSETS = {
     r"^(\S+[ T]\d{1,2}:\d{2})(Z|[+-]\d{2}(:?\d{2})?)$": r"\1:00\2",
 }
 MONEY = "decimal(18, 2)"
+MINUS = "\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d"  # as typesetters write it
 THOUSANDS = {".": ", \u00a0\u2009\u202f'", ",": ". \u00a0\u2009\u202f'"}  # the decimal sign -> what parts thousands
 NO_ROWS = "(select 1 where false)"
 # The columns of ours that rows are made of, by table.
@@ -94,12 +98,14 @@ def unreadable_values(connection: duckdb.DuckDBPyConnection, content: CrmContent
 
 def currencies(connection: duckdb.DuckDBPyConnection, content: CrmContent) -> tuple[str | None, int]:
     """The currency of most amounts, None where none is said, and how many amounts are of another one."""
-    if not {"amount", "currency"} <= set(_columns(content, "Transactions")):
+    if "amount" not in _columns(content, "Transactions"):
         return None, 0
     rows = _registered(connection, content)["Transactions"]
     counts = connection.execute(
-        f"""select {CURRENCY}, count(*) from {rows} where {CURRENCY} is not null
-            and {_money_sql(content.description)} is not null group by all order by count(*) desc, 1"""
+        f"""select {_currency_sql(content.description)} as said, count(*)
+        from (select {_texts(content, "Transactions")} from {rows})
+        where said is not null and {_money_sql(content.description)} is not null
+        group by all order by count(*) desc, said"""
     ).fetchall()
     return (counts[0][0], sum(count for _, count in counts[1:])) if counts else (None, 0)
 
@@ -138,7 +144,7 @@ def canonical_crm(
         from (select {text["Tags"]} from {rows.get("Tags", NO_ROWS)})"""
     )
     currency, _ = currencies(connection, content)
-    is_ours = f"coalesce({CURRENCY} = {literal(currency)}, true)" if currency else "true"
+    is_ours = f"coalesce({_currency_sql(content.description)} = {literal(currency)}, true)" if currency else "true"
     purchases = connection.sql(
         f"""with people as ({subscribers.sql_query()}),
             named as (select mailchimp_id, min(email_key) as email_key from people group by all),
@@ -204,18 +210,45 @@ def _country_sql() -> str:
 
 
 def _money_sql(description: CrmDescription) -> str:
-    """The amount in whole units and hundredths, without what names its currency; null for what is no amount."""
-    point, thousands = description.decimal, THOUSANDS[description.decimal]
-    bare = rf"regexp_replace({_trimmed('amount')}, '^([+-]?)[^\d+.,-]+|[^\d.,]+$', '\1', 'g')"
-    form = rf"[+-]?(\d{{1,3}}([{thousands}]\d{{3}})+|\d+)?([{point}]\d+)?"
-    plain = f"replace(translate({bare}, {literal(thousands)}, ''), ',', '.')"
-    number = f"try_cast({plain} as decimal(38, 6))"
-    whole = (
-        f"try_cast({number} / {description.minor_units} as {MONEY})"
-        if description.minor_units > 1
-        else f"try_cast({number} as {MONEY})"
+    """The amount in whole units and hundredths, null for what is no amount.
+
+    Around its figures may stand white space, a currency, a sign on either side, or brackets for what is negative.
+    """
+    text, form = _signed("amount"), literal(_amount_form(description))
+    figures, signs = f"regexp_extract({text}, {form}, 4)", rf"regexp_replace({text}, {form}, '\1\3\5\7')"
+    number = f"replace(translate({figures}, {literal(THOUSANDS[description.decimal])}, ''), ',', '.')"
+    number = f"try_cast({number} as decimal(38, 6))"
+    if description.minor_units > 1:
+        number = f"{number} / {description.minor_units}"
+    return (
+        f"case when {signs} in ('', '+') then try_cast({number} as {MONEY}) "
+        f"when {signs} in ('-', '()') then try_cast(-({number}) as {MONEY}) end"
     )
-    return f"if(regexp_full_match({bare}, {literal(form)}), {whole}, null)"
+
+
+def _currency_sql(description: CrmDescription) -> str:
+    """The currency of an amount: what the CRM says it is, else the code or sign beside its figures, the last of two.
+
+    A sign of several currencies, such as $, is one of its own: it is added to no other.
+    """
+    text, form = _signed("amount"), literal(_amount_form(description))
+    beside = [f"nullif(regexp_extract({text}, {form}, {group}), '')" for group in (6, 2)]
+    written = f"upper(coalesce(nullif({_trimmed('currency')}, ''), {', '.join(beside)}))"
+    codes = " ".join(f"when {literal(sign)} then {literal(code)}" for sign, code in SIGNS.items())
+    return f"case {written} {codes} else {written} end"
+
+
+def _signed(column: str) -> str:
+    """`column`, trimmed, with a hyphen for a minus."""
+    return f"translate({_trimmed(column)}, {literal(MINUS)}, {literal('-' * len(MINUS))})"
+
+
+def _amount_form(description: CrmDescription) -> str:
+    """The regular expression for an amount: sign, currency, sign, figures, sign, currency, sign."""
+    point, thousands, space = description.decimal, THOUSANDS[description.decimal], f"[{WHITE_SPACE}]*"
+    figures = rf"((?:\d{{1,3}}(?:[{thousands}]\d{{3}})+|\d+)?(?:[{point}]\d+)?)"
+    before, after, currency = "([-+(]?)", "([-)]?)", f"({'|'.join((*CODES, *map(re.escape, SIGNS)))})?"
+    return f"(?i)^{space.join((before, currency, before, figures, after, currency, after))}$"
 
 
 def _formatted_sql(column: str, description: CrmDescription) -> str:
@@ -245,4 +278,3 @@ def _date_sql(column: str, description: CrmDescription) -> str:
 
 
 RATING, COUNTRY = _rating_sql(), _country_sql()
-CURRENCY = f"upper(nullif({_trimmed('currency')}, ''))"

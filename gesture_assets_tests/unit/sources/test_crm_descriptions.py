@@ -344,6 +344,34 @@ AMOUNTS = [
     ("a lot", None),
     ("1e5", None),
     ("99999999999999999999", None),
+    ("(100.00)", "-100.00"),
+    ("($ 1,100.00)", "-1100.00"),
+    ("$(100)", "-100.00"),
+    ("100.00-", "-100.00"),
+    ("100 EUR -", "-100.00"),
+    ("\u2212100.00", "-100.00"),
+    ("\u2013 5 €", "-5.00"),
+    ("+5", "5.00"),
+    ("€5.00 EUR", "5.00"),
+    ("US$5", "5.00"),
+    ("12.50\u00a0zł", "12.50"),
+    ("12 kr.", "12.00"),
+    (".5", "0.50"),
+    ("-(5)", None),
+    ("(5", None),
+    ("5)", None),
+    ("--5", None),
+    ("1.5k", None),
+    ("1.2M", None),
+    ("3 MIO", None),
+    ("5O", None),
+    ("50%", None),
+    ("12abc", None),
+    ("free 3", None),
+    ("12 EUR 50", None),
+    ("2026-03-01", None),
+    ("1.2.3", None),
+    ("EUR", None),
 ]
 
 
@@ -374,3 +402,25 @@ def test_amounts_of_another_currency_are_unknown_and_counted(
     assert currencies(connection, content) == ("EUR", 1)
     _, _, purchases = canonical_crm(connection, content, "a key")
     assert purchases.pl()["amount"].sum() == Decimal(14)
+
+
+def test_the_sign_beside_the_figures_says_the_currency_where_nothing_else_does(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    rows = [("$5", ""), ("€5", ""), ("7 EUR", ""), ("€ 9", "usd"), ("11", ""), ("£2", "")]
+    content = read_crm(str(with_amounts(tmp_path, *rows)), tmp_path)
+    assert currencies(connection, content) == ("EUR", 3)
+    _, _, purchases = canonical_crm(connection, content, "a key")
+    assert purchases.pl()["amount"].drop_nulls().to_list() == [Decimal(5), Decimal(7), Decimal(11)]
+
+
+def test_amounts_of_a_crm_that_names_no_currency_are_added_for_one_sign_only(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    folder = written(tmp_path, KUNDEN | {"ours.toml": OWN})
+    sales = [f"7;0{n}.03.2026;{amount};bezahlt" for n, amount in enumerate(("5,00 $", "$ 6", "€ 7", "8"), 1)]
+    written(folder, {"Kunden_Käufe.csv": "\n".join(["Kunde;Am;Cent;Status", *sales])})
+    content = read_crm(str(folder), folder)
+    assert currencies(connection, content) == ("$", 1)
+    _, _, purchases = canonical_crm(connection, content, "a key")
+    assert purchases.pl()["amount"].sum() == Decimal("0.19")
