@@ -28,6 +28,7 @@ WARN_ONLY = {
     "no_column_of_a_source_has_another_type": "values that cannot be read any more are counted by other checks",
     "bots_are_a_small_share": "flagged events are already kept out of features",
     "most_countries_are_known": "an unknown country is a missing value, which every score tolerates",
+    "purchases_neither_vanish_nor_double": "a sale, or orders of years that are brought in at once, are legitimate",
     "no_email_domain_jumps": "a campaign at one provider is legitimate, a spoofed list is not: somebody should look",
     "every_tag_has_a_subscriber": "an orphan tag is left out, and no subscriber's score changes by it",
     "crm_row_counts_are_in_their_ranges": "the ranges are document 003's; a small shop is no error",
