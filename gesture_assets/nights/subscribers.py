@@ -123,7 +123,11 @@ def crm_subscribers(night: Night, days: Days) -> Built:
         unmatched = {
             "Subscribers": 0,
             "Tags": _rows(tags.join(subscribers.select("mailchimp_id"), on="mailchimp_id", how="anti")),
-            "Transactions": _rows(purchases.join(subscribers.select("email_key"), on="email_key", how="anti")),
+            "Transactions": _rows(
+                purchases.join(subscribers.select("mailchimp_id"), on="mailchimp_id", how="anti").join(
+                    subscribers.select("email_key"), on="email_key", how="anti"
+                )
+            ),
         }
         frames[CRM_SNAPSHOT].append(_snapshot(night, content, subscribers, snapshot_days, unmatched))
     return Built(

@@ -116,10 +116,10 @@ def canonical_crm(
     """Typed relations without personal data: subscribers, tags, purchases; of a table that is absent no row.
 
     subscribers: mailchimp_id, email_key, email_domain, is_email_well_formed, member_rating, optin_date, country,
-    masked_row; tags: mailchimp_id, tag, tagged_date (null where the CRM does not date tags); purchases: email_key,
-    purchased_date, amount. Dates are days in UTC. Ids are text, those that are addresses or numbers of phones hashed.
-    A purchase that names a subscriber by id has that one's email_key. What cannot be read as its type is null; so is an
-    amount that is not of the currency of most (`currencies`).
+    masked_row, occurrence (the row's place in the CRM); tags: mailchimp_id, tag, tagged_date (null where the CRM does
+    not date tags); purchases: mailchimp_id, email_key (of whom it names by either), purchased_date, amount. Dates are
+    days in UTC. Ids are text, those that are addresses or numbers of phones hashed. What cannot be read as its type is
+    null; so is an amount that is not of the currency of most (`currencies`).
     """
     rows = _registered(connection, content)
     text = {name: _texts(content, name) for name in WANTED}
@@ -135,8 +135,8 @@ def canonical_crm(
             coalesce(regexp_full_match({_trimmed("user_email")}, '{EMAIL.strip("^$")}'), false) as is_email_well_formed,
             {RATING} as member_rating, {_date_sql("optin_time", content.description)} as optin_date,
             {COUNTRY} as country,
-            {masked} as masked_row
-        from (select {text["Subscribers"]} from {rows["Subscribers"]})"""
+            {masked} as masked_row, occurrence
+        from (select occurrence, {text["Subscribers"]} from {rows["Subscribers"]})"""
     )
     tags = connection.sql(
         f"""select {_id_sql(key)} as mailchimp_id, lower(nullif({_trimmed("tag")}, '')) as tag,
@@ -146,14 +146,10 @@ def canonical_crm(
     currency, _ = currencies(connection, content)
     is_ours = f"coalesce({_currency_sql(content.description)} = {literal(currency)}, true)" if currency else "true"
     purchases = connection.sql(
-        f"""with people as ({subscribers.sql_query()}),
-            named as (select mailchimp_id, min(email_key) as email_key from people group by all),
-            sold as (select {_id_sql(key)} as mailchimp_id, {email_key} as email_key,
-                {_date_sql("purchased_at", content.description)} as purchased_date,
-                if({is_ours}, {_money_sql(content.description)}, null) as amount
-                from (select {text["Transactions"]} from {rows.get("Transactions", NO_ROWS)}))
-        select coalesce(named.email_key, sold.email_key) as email_key, purchased_date, amount
-        from sold left join named using (mailchimp_id)"""
+        f"""select {_id_sql(key)} as mailchimp_id, {email_key} as email_key,
+            {_date_sql("purchased_at", content.description)} as purchased_date,
+            if({is_ours}, {_money_sql(content.description)}, null) as amount
+        from (select {text["Transactions"]} from {rows.get("Transactions", NO_ROWS)})"""
     )
     return subscribers, tags, purchases
 
@@ -175,10 +171,10 @@ def _holds_no_text(column: str) -> str:
 
 
 def _registered(connection: duckdb.DuckDBPyConnection, content: CrmContent) -> dict[str, str]:
-    """Let the engine see the CRM's tables: table -> what it calls it."""
+    """Let the engine see the CRM's tables, each row with its `occurrence`: table -> what it calls it."""
     names = {name: f"crm_{name.lower()}" for name in content.tables}
     for name, registered in names.items():
-        connection.register(registered, content.tables[name].to_arrow())
+        connection.register(registered, content.tables[name].with_row_index("occurrence").to_arrow())
     return names
 
 

@@ -44,8 +44,8 @@ SUBSCRIBER_REASONS = {
     "missing_email": "there is no e-mail address",
     "malformed_email": "the e-mail address is none: a name, an at sign, a domain with an ending",
     "duplicate_email": "another subscriber has the same e-mail address, letter case and spaces aside; "
-    "the first is kept",
-    "duplicate_id": "another subscriber has the same id; the first to opt in is kept",
+    "the first to opt in is kept, of several the first in the CRM",
+    "duplicate_id": "another subscriber has the same id; the first to opt in is kept, of several the first in the CRM",
 }
 
 CRM_SNAPSHOT = Contract(
@@ -360,7 +360,7 @@ QUARANTINED_SUBSCRIBERS = Contract(
     may_be_empty=True,
     columns=(
         DAY,
-        Column("place", "INTEGER", "Counts the rows of the day, by id, address and row.", unit="place"),
+        Column("place", "INTEGER", "Counts the rows of the day, in the CRM's order.", unit="place"),
         Column("mailchimp_id", "VARCHAR", ID, True, personal="pseudonym"),
         Column("reason", "VARCHAR", "; ".join(f"{k}: {v}" for k, v in SUBSCRIBER_REASONS.items()) + "."),
         Column("check_name", "VARCHAR", "The check that the row would have failed."),
@@ -368,7 +368,7 @@ QUARANTINED_SUBSCRIBERS = Contract(
         Column(
             "made_purchase",
             "SMALLINT",
-            "1 when a purchase is recorded under the address, else 0; null where its day is unknown.",
+            "1 when a purchase is recorded of the person, else 0; null where its day is unknown.",
             True,
         ),
         Column("masked_row", "VARCHAR", "The row, personal values masked."),
