@@ -129,7 +129,8 @@ def crm_subscribers(night: Night, days: Days) -> Built:
                 )
             ),
         }
-        frames[CRM_SNAPSHOT].append(_snapshot(night, content, subscribers, snapshot_days, unmatched))
+        repeated = content.tables["Transactions"].height - _rows(purchases) if "Transactions" in content.tables else 0
+        frames[CRM_SNAPSHOT].append(_snapshot(night, content, subscribers, snapshot_days, unmatched, repeated))
     return Built(
         frames,
         notes={
@@ -151,7 +152,7 @@ def _is_past(day: date, today: date) -> bool:
 
 
 def _snapshot(
-    night: Night, content: CrmContent, subscribers: Frame, days: Frame, unmatched: Mapping[str, int]
+    night: Night, content: CrmContent, subscribers: Frame, days: Frame, unmatched: Mapping[str, int], repeated: int
 ) -> Frame:
     """The rows of crm_snapshot: what each CRM table looked like, and how many of its rows are later than the day."""
     is_later = nw.when(nw.col("optin_date") > nw.col(PARTITION)).then(nw.lit(1)).otherwise(nw.lit(0))
@@ -190,6 +191,7 @@ def _snapshot(
                 nw.lit(others if name == "Transactions" else 0).cast(nw.Int64).alias("other_currency_count"),
                 nw.lit(len(content.broken[name])).cast(nw.Int64).alias("broken_row_count"),
                 nw.lit(", ".join(content.broken[name][:SHOWN]) or None, nw.String).alias("broken_rows"),
+                nw.lit(repeated if name == "Transactions" else 0).cast(nw.Int64).alias("repeated_row_count"),
             )
             for name, frame in content.tables.items()
         ]

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gesture_assets.sources.description import load_toml
 from gesture_assets.subscribers.tables import CRM_COLUMNS
+from gesture_assets.vocabulary.flags import FALSE, TRUE
 
 SHIPPED = Path(__file__).parent / "crm_descriptions"
 
@@ -34,10 +35,17 @@ class CrmTable(BaseModel):
     tables: tuple[str, ...] = Field(min_length=1)  # names; a * stands for any text, case does not matter
     columns: dict[str, tuple[str, ...]]  # ours -> theirs, the first that is filled
     values: dict[str, dict[str, str]] = {}  # our column -> their value, in any case -> ours
-    where: dict[str, tuple[str, ...]] = {}  # their column -> patterns, one of which fits the rows that count
+    # Their column -> patterns, one of which fits the rows that count; true or false for all words that mean it.
+    where: dict[str, tuple[str, ...]] = {}
     # Our column that holds several values -> what stands between them. Of tags each counts, else the first.
     lists: dict[str, str] = {}
     optional: bool = False  # whether a CRM may do without; tags are unknown then, and no purchase is recorded
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _words_of_flags(cls, where: dict[str, object]) -> dict[str, object]:
+        words = {True: TRUE, False: FALSE}
+        return {name: words[asked] if isinstance(asked, bool) else asked for name, asked in where.items()}
 
 
 class CrmDescription(BaseModel):

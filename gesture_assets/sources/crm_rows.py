@@ -30,12 +30,20 @@ WRITTEN_OFFSETS = {
 MONEY = "decimal(18, 2)"
 MINUS = "\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d"  # as typesetters write it
 THOUSANDS = {".": ", \u00a0\u2009\u202f'", ",": ". \u00a0\u2009\u202f'"}  # the decimal sign -> what parts thousands
-NO_ROWS = "(select 1 where false)"
+NO_ROWS = "(select 1 as occurrence where false)"
 # The columns of ours that rows are made of, by table.
 WANTED = {
     "Subscribers": ("mailchimp_id", "user_email", "member_rating", "optin_time", "country_code"),
     "Tags": ("mailchimp_id", "tag", "tagged_at"),
-    "Transactions": ("mailchimp_id", "user_email", "purchased_at", "amount", "currency"),
+    "Transactions": (
+        "mailchimp_id",
+        "user_email",
+        "purchased_at",
+        "amount",
+        "currency",
+        "transaction_id",
+        "product_id",
+    ),
 }
 
 DATES = {"Subscribers": "optin_time", "Transactions": "purchased_at"}
@@ -119,7 +127,8 @@ def canonical_crm(
     masked_row, occurrence (the row's place in the CRM); tags: mailchimp_id, tag, tagged_date (null where the CRM does
     not date tags); purchases: mailchimp_id, email_key (of whom it names by either), purchased_date, amount. Dates are
     days in UTC. Ids are text, those that are addresses or numbers of phones hashed. What cannot be read as its type is
-    null; so is an amount that is not of the currency of most (`currencies`).
+    null; so is an amount that is not of the currency of most (`currencies`). A purchase whose row stands there again,
+    with its transaction_id and all else that is read, counts once; lines of one order that differ count each.
     """
     rows = _registered(connection, content)
     text = {name: _texts(content, name) for name in WANTED}
@@ -145,11 +154,14 @@ def canonical_crm(
     )
     currency, _ = currencies(connection, content)
     is_ours = f"coalesce({_currency_sql(content.description)} = {literal(currency)}, true)" if currency else "true"
+    sold = WANTED["Transactions"]
     purchases = connection.sql(
         f"""select {_id_sql(key)} as mailchimp_id, {email_key} as email_key,
             {_date_sql("purchased_at", content.description)} as purchased_date,
             if({is_ours}, {_money_sql(content.description)}, null) as amount
-        from (select {text["Transactions"]} from {rows.get("Transactions", NO_ROWS)})"""
+        from (select occurrence, {text["Transactions"]} from {rows.get("Transactions", NO_ROWS)})
+        qualify nullif({_trimmed("transaction_id")}, '') is null
+            or row_number() over (partition by {", ".join(map(_trimmed, sold))} order by occurrence) = 1"""
     )
     return subscribers, tags, purchases
 

@@ -122,6 +122,13 @@ CRM_SNAPSHOT = Contract(
             "count",
         ),
         Column("broken_rows", "VARCHAR", f"File and line of the first {SHOWN} of these.", True),
+        Column(
+            "repeated_row_count",
+            "BIGINT",
+            "Purchases whose row, with its transaction_id, stands there again: they count once.",
+            True,
+            "count",
+        ),
     ),
     expectations=(
         no_rows(

@@ -45,6 +45,7 @@ GOOD: dict[str, Rows] = {
             "most_unreadable_count": 0,
             "other_currency_count": 0,
             "broken_row_count": 0,
+            "repeated_row_count": 0,
         }
         for name, names in ((name, ",".join(columns)) for name, columns in CRM_TABLES.items())
     ],

@@ -411,7 +411,7 @@ def test_the_sign_beside_the_figures_says_the_currency_where_nothing_else_does(
     content = read_crm(str(with_amounts(tmp_path, *rows)), tmp_path)
     assert currencies(connection, content) == ("EUR", 3)
     _, _, purchases = canonical_crm(connection, content, "a key")
-    assert purchases.pl()["amount"].drop_nulls().to_list() == [Decimal(5), Decimal(7), Decimal(11)]
+    assert sorted(purchases.pl()["amount"].drop_nulls()) == [Decimal(5), Decimal(7), Decimal(11)]
 
 
 def test_amounts_of_a_crm_that_names_no_currency_are_added_for_one_sign_only(
@@ -424,3 +424,24 @@ def test_amounts_of_a_crm_that_names_no_currency_are_added_for_one_sign_only(
     assert currencies(connection, content) == ("$", 1)
     _, _, purchases = canonical_crm(connection, content, "a key")
     assert purchases.pl()["amount"].sum() == Decimal("0.19")
+
+
+@pytest.mark.parametrize("won", ["true", "TRUE", "1", "1.0", "t", "yes", " Y "])
+@pytest.mark.parametrize("lost", ["false", "0", "0.0", "no", "", "truely"])
+def test_an_opportunity_is_won_however_true_is_written(tmp_path: Path, won: str, lost: str) -> None:
+    sold = SALESFORCE["Opportunity.csv"].replace('"true"', f'"{won}"').replace('"false"', f'"{lost}"')
+    content = read_crm(str(written(tmp_path, {**SALESFORCE, "Opportunity.csv": sold})), tmp_path)
+    assert content.tables["Transactions"]["amount"].to_list() == ["1350.0"]
+
+
+def test_a_purchase_whose_row_stands_there_again_counts_once(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    head, first, second = MAILCHIMP["orders_export.csv"].splitlines()
+    another_line, nameless = second.replace("99.50", "0.50"), first.replace("1,", ",", 1)
+    lines = [head, first, second, first + " ", another_line, nameless, nameless]
+    folder = written(tmp_path, MAILCHIMP | {"orders_export.csv": "\n".join(lines)})
+    content = read_crm(str(folder), tmp_path)
+    _, _, purchases = canonical_crm(connection, content, "a key")
+    amounts = ["0.50", "99.50", "1250.50", "1250.50", "1250.50"]
+    assert sorted(purchases.pl()["amount"]) == list(map(Decimal, amounts))
