@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Protocol, TextIO
 from urllib.parse import quote, quote_plus
 
@@ -42,6 +43,7 @@ BUSY_SECONDS = 30  # a CRM that is being written is waited for this long
 WHITE_SPACE = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000\u200b\u2060\ufeff" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
+SHORT = 15  # characters of a Salesforce id without those that say the case of its letters
 DELIMITERS = ",;\t|"  # one of which stands in the header of a CSV file most often
 # Countries by their English name, in every CRM; a description may translate further values.
 VALUES = {"country_code": {name.lower(): code for name, code in COUNTRY_CODES.items()}}
@@ -199,6 +201,9 @@ def _in_our_columns(
             rows = rows.with_columns(parts if ours == "Tags" else parts.list.first())
             rows = rows.explode(column).drop_nulls(column) if ours == "Tags" else rows
             rows = rows.with_columns(pl.col(column).str.strip_chars(WHITE_SPACE + '"'))
+    if description.salesforce_ids and "mailchimp_id" in rows.columns:
+        ids = pl.col("mailchimp_id").str.strip_chars(WHITE_SPACE)
+        rows = rows.with_columns(ids.map_elements(_salesforce_id, return_dtype=pl.String))
     for column in (VALUES | table.values).keys() & set(rows.columns):
         values = VALUES.get(column, {}) | {
             theirs.lower(): value for theirs, value in table.values.get(column, {}).items()
@@ -214,6 +219,14 @@ def _first_filled(headers: Sequence[str]) -> pl.Expr:
         return pl.col(headers[0])
     filled = [pl.when(pl.col(name).str.strip_chars(WHITE_SPACE) != "").then(pl.col(name)) for name in headers]
     return pl.coalesce(filled)
+
+
+def _salesforce_id(short: str) -> str:
+    """Salesforce's id of 18 characters for one of 15: the last three say where capital letters stand."""
+    if len(short) != SHORT or not short.isascii() or not short.isalnum():
+        return short
+    capitals = [sum(sign.isupper() << n for n, sign in enumerate(short[at : at + 5])) for at in range(0, SHORT, 5)]
+    return short + "".join((ascii_uppercase + "012345")[places] for places in capitals)
 
 
 def _refusal(where: str, *, expected: str, found: str, next_step: str = "") -> SourceError:

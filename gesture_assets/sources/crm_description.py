@@ -58,6 +58,7 @@ class CrmDescription(BaseModel):
     date_formats: tuple[str, ...] = ()  # strptime, tried in their order; what fits none is read as ISO 8601
     decimal: Literal[".", ","] = "."  # the sign before a fraction of an amount
     minor_units: int = Field(1, ge=1)  # what amounts are divided by: 100 where they are cents
+    salesforce_ids: bool = False  # an id of 15 characters is the one of 18 that says the case of its letters as well
     in_order: bool = False  # the columns stand as document 003 has them, and another order is another export
     subscribers: CrmTable
     tags: CrmTable | None = None

@@ -445,3 +445,21 @@ def test_a_purchase_whose_row_stands_there_again_counts_once(
     _, _, purchases = canonical_crm(connection, content, "a key")
     amounts = ["0.50", "99.50", "1250.50", "1250.50", "1250.50"]
     assert sorted(purchases.pl()["amount"]) == list(map(Decimal, amounts))
+
+
+@pytest.mark.parametrize(
+    ("written_id", "meant"),
+    [
+        ("001A0000006Vm9r", "001A0000006Vm9rIAC"),
+        (" 001A0000006Vm9r", "001A0000006Vm9rIAC"),
+        ("001A0000006Vm9rIAC", "001A0000006Vm9rIAC"),
+        ("001A0000006vm9r", "001A0000006vm9rIAA"),
+        ("0000000000ZZZZZ", "0000000000ZZZZZAA5"),
+        ("001A0000006Vm9-", "001A0000006Vm9-"),
+        ("001A0000006Vm9", "001A0000006Vm9"),
+    ],
+)
+def test_the_short_and_the_long_form_of_a_salesforce_id_are_one(tmp_path: Path, written_id: str, meant: str) -> None:
+    contacts = SALESFORCE["Contact.csv"].replace("0035g000001001AAQ", written_id)
+    content = read_crm(str(written(tmp_path, {"Contact.csv": contacts})), tmp_path)
+    assert content.tables["Subscribers"]["mailchimp_id"][0] == meant
