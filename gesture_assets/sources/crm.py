@@ -7,7 +7,6 @@ description may say (`crm_description.py`), what the text means (`crm_rows.py`),
 
 import csv
 import hashlib
-import io
 import re
 import sqlite3
 from collections import Counter
@@ -382,7 +381,7 @@ def _header(path: Path) -> _Header:
 
 
 def _fields(record: str, delimiter: str) -> list[str]:
-    return next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter), [])
+    return next(csv.reader([record], delimiter=delimiter), [])
 
 
 def _text(path: Path) -> TextIO:
