@@ -13,7 +13,7 @@ import narwhals as nw
 import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION, Contract
-from gesture_assets.errors import SourceError
+from gesture_assets.errors import SHOWN, SourceError
 from gesture_assets.frames import Frame
 from gesture_assets.nights.night import Days, Night, is_one_of
 from gesture_assets.nights.steps import Built, Step
@@ -123,9 +123,14 @@ def crm_subscribers(night: Night, days: Days) -> Built:
         unmatched = {
             "Subscribers": 0,
             "Tags": _rows(tags.join(subscribers.select("mailchimp_id"), on="mailchimp_id", how="anti")),
-            "Transactions": _rows(purchases.join(subscribers.select("email_key"), on="email_key", how="anti")),
+            "Transactions": _rows(
+                purchases.join(subscribers.select("mailchimp_id"), on="mailchimp_id", how="anti").join(
+                    subscribers.select("email_key"), on="email_key", how="anti"
+                )
+            ),
         }
-        frames[CRM_SNAPSHOT].append(_snapshot(night, content, subscribers, snapshot_days, unmatched))
+        repeated = content.tables["Transactions"].height - _rows(purchases) if "Transactions" in content.tables else 0
+        frames[CRM_SNAPSHOT].append(_snapshot(night, content, subscribers, snapshot_days, unmatched, repeated))
     return Built(
         frames,
         notes={
@@ -147,7 +152,7 @@ def _is_past(day: date, today: date) -> bool:
 
 
 def _snapshot(
-    night: Night, content: CrmContent, subscribers: Frame, days: Frame, unmatched: Mapping[str, int]
+    night: Night, content: CrmContent, subscribers: Frame, days: Frame, unmatched: Mapping[str, int], repeated: int
 ) -> Frame:
     """The rows of crm_snapshot: what each CRM table looked like, and how many of its rows are later than the day."""
     is_later = nw.when(nw.col("optin_date") > nw.col(PARTITION)).then(nw.lit(1)).otherwise(nw.lit(0))
@@ -184,6 +189,9 @@ def _snapshot(
                 nw.lit(max(unreadable[name].values(), default=0)).cast(nw.Int64).alias("most_unreadable_count"),
                 nw.lit(currency, nw.String).alias("currency"),
                 nw.lit(others if name == "Transactions" else 0).cast(nw.Int64).alias("other_currency_count"),
+                nw.lit(len(content.broken[name])).cast(nw.Int64).alias("broken_row_count"),
+                nw.lit(", ".join(content.broken[name][:SHOWN]) or None, nw.String).alias("broken_rows"),
+                nw.lit(repeated if name == "Transactions" else 0).cast(nw.Int64).alias("repeated_row_count"),
             )
             for name, frame in content.tables.items()
         ]

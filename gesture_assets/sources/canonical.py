@@ -34,6 +34,7 @@ from gesture_assets.sources.readers import Reading
 from gesture_assets.sources.times import first_reading_sql, is_local_sql, time_sql
 from gesture_assets.vocabulary.countries import COUNTRY_CODES
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
+from gesture_assets.vocabulary.flags import FALSE, TRUE
 from gesture_assets.vocabulary.missing_values import is_missing_sql
 from gesture_assets.vocabulary.personal_data import masked_sql
 from gesture_assets.vocabulary.sql import identifier, literal
@@ -96,8 +97,8 @@ class Fields:
         """The column as true or false, from the words people write for them; null for any other."""
         word = f"lower({self.text(name)})"
         return (
-            f"case when {word} in ('1', 'true', 't', 'yes', 'y', '1.0') then true "
-            f"when {word} in ('0', 'false', 'f', 'no', 'n', '0.0') then false end"
+            f"case when {word} in ({', '.join(map(literal, TRUE))}) then true "
+            f"when {word} in ({', '.join(map(literal, FALSE))}) then false end"
         )
 
     def written_time(self, name: str) -> str:

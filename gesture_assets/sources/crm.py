@@ -5,14 +5,18 @@ description may say (`crm_description.py`), what the text means (`crm_rows.py`),
 (`nights/subscribers.py`).
 """
 
+import csv
 import hashlib
 import re
+import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from string import ascii_uppercase
+from typing import Protocol, TextIO
 from urllib.parse import quote, quote_plus
 
 import polars as pl
@@ -30,6 +34,7 @@ from gesture_assets.sources.crm_description import (
     missing_parts,
     tables_of,
 )
+from gesture_assets.sources.uneven_csv import records
 from gesture_assets.vocabulary.countries import COUNTRY_CODES
 
 BUSY_SECONDS = 30  # a CRM that is being written is waited for this long
@@ -37,11 +42,15 @@ BUSY_SECONDS = 30  # a CRM that is being written is waited for this long
 WHITE_SPACE = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000\u200b\u2060\ufeff" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
+SHORT = 15  # characters of a Salesforce id without those that say the case of its letters
 DELIMITERS = ",;\t|"  # one of which stands in the header of a CSV file most often
 # Countries by their English name, in every CRM; a description may translate further values.
 VALUES = {"country_code": {name.lower(): code for name, code in COUNTRY_CODES.items()}}
 
 Types = Mapping[str, str | None]  # column -> the database's type, where it says one
+# What drivers and readers raise for what they cannot open or read.
+UNREADABLE = (SQLAlchemyError, ImportError, ValueError, OSError, pl.exceptions.PolarsError)
+LOCKED = "database is locked"
 
 
 class CrmSource(Protocol):
@@ -56,8 +65,8 @@ class CrmSource(Protocol):
         """The columns of a table, in its order."""
         ...
 
-    def rows(self, name: str, headers: Sequence[str]) -> pl.DataFrame:
-        """These columns of a table, as text."""
+    def rows(self, name: str, headers: Sequence[str]) -> tuple[pl.DataFrame, Sequence[str]]:
+        """These columns of a table, as text, bytes that are no UTF-8 as U+FFFD; and where its broken rows stand."""
         ...
 
 
@@ -65,12 +74,14 @@ class CrmSource(Protocol):
 class CrmContent:
     """Our tables as text in our columns, as they stood; one that the CRM does without is not there.
 
-    `columns` holds each table's columns in the CRM's own order, `types` those with their types.
+    `columns` holds each table's columns in the CRM's own order, `types` those with their types, `broken` the places
+    (file and line) of rows that are no such: their quotes do not close, or they have more fields than the header.
     """
 
     tables: dict[str, pl.DataFrame]
     columns: dict[str, tuple[str, ...]]
     types: dict[str, Types]
+    broken: dict[str, tuple[str, ...]]
     content_hash: str
     where: str
     description: CrmDescription
@@ -134,21 +145,21 @@ def read_crm(url: str, user_folder: Path, name: str = "") -> CrmContent:
     where = shown_url(url)
     with _opened(url, where) as source:
         description = _fitting([descriptions[name]] if name else list(descriptions.values()), source, where)
-        tables, types = dict[str, pl.DataFrame](), dict[str, Types]()
+        tables, types, broken = dict[str, pl.DataFrame](), dict[str, Types](), dict[str, tuple[str, ...]]()
         for ours, table in description.tables.items():
             if is_absent(description, ours, source.names, source.types):
                 continue
             held_by = tables_of(table, source.names)
             types[ours] = {column: kind for one in held_by for column, kind in source.types(one).items()}
-            tables[ours] = pl.concat(
-                [_in_our_columns(description, ours, source, one) for one in held_by], how="diagonal"
-            )
+            read = [_in_our_columns(description, ours, source, one) for one in held_by]
+            tables[ours] = pl.concat([rows for rows, _ in read], how="diagonal")
+            broken[ours] = tuple(place for _, places in read for place in places)
     digest = hashlib.sha256()
     for ours, frame in tables.items():
-        digest.update(f"{ours}:{frame.columns}:{frame.height}".encode())
+        digest.update(f"{ours}:{frame.columns}:{frame.height}:{broken[ours]}".encode())
         digest.update(frame.hash_rows(seed=0).sort().to_numpy().tobytes())
     columns = {ours: tuple(of_table) for ours, of_table in types.items()}
-    return CrmContent(tables, columns, types, digest.hexdigest()[:32], where, description)
+    return CrmContent(tables, columns, types, broken, digest.hexdigest()[:32], where, description)
 
 
 def _fitting(descriptions: Sequence[CrmDescription], source: CrmSource, where: str) -> CrmDescription:
@@ -169,14 +180,16 @@ def _fitting(descriptions: Sequence[CrmDescription], source: CrmSource, where: s
     )
 
 
-def _in_our_columns(description: CrmDescription, ours: str, source: CrmSource, name: str) -> pl.DataFrame:
-    """The rows of the CRM's table `name` that count, in our columns."""
+def _in_our_columns(
+    description: CrmDescription, ours: str, source: CrmSource, name: str
+) -> tuple[pl.DataFrame, Sequence[str]]:
+    """The rows of the CRM's table `name` that count, in our columns, and the places of those that are broken."""
     table, headers = description.tables[ours], source.types(name)
     found = found_columns(table, headers)
     written = {header.strip().lower(): header for header in headers}
     conditions = {written[header.lower()]: patterns for header, patterns in table.where.items()}
     needed = dict.fromkeys([*(header for several in found.values() for header in several), *conditions])
-    rows = source.rows(name, list(needed))
+    rows, broken = source.rows(name, list(needed))
     for header, patterns in conditions.items():
         rows = rows.filter(pl.col(header).str.strip_chars(WHITE_SPACE).str.contains(f"^{like(patterns)}$"))
     rows = rows.select(_first_filled(several).alias(column) for column, several in found.items())
@@ -187,13 +200,16 @@ def _in_our_columns(description: CrmDescription, ours: str, source: CrmSource, n
             rows = rows.with_columns(parts if ours == "Tags" else parts.list.first())
             rows = rows.explode(column).drop_nulls(column) if ours == "Tags" else rows
             rows = rows.with_columns(pl.col(column).str.strip_chars(WHITE_SPACE + '"'))
+    if description.salesforce_ids and "mailchimp_id" in rows.columns:
+        ids = pl.col("mailchimp_id").str.strip_chars(WHITE_SPACE)
+        rows = rows.with_columns(ids.map_elements(_salesforce_id, return_dtype=pl.String))
     for column in (VALUES | table.values).keys() & set(rows.columns):
         values = VALUES.get(column, {}) | {
             theirs.lower(): value for theirs, value in table.values.get(column, {}).items()
         }
         key = pl.col(column).str.strip_chars(WHITE_SPACE).str.to_lowercase()
         rows = rows.with_columns(key.replace_strict(values, default=pl.col(column)).alias(column))
-    return rows
+    return rows, broken
 
 
 def _first_filled(headers: Sequence[str]) -> pl.Expr:
@@ -202,6 +218,14 @@ def _first_filled(headers: Sequence[str]) -> pl.Expr:
         return pl.col(headers[0])
     filled = [pl.when(pl.col(name).str.strip_chars(WHITE_SPACE) != "").then(pl.col(name)) for name in headers]
     return pl.coalesce(filled)
+
+
+def _salesforce_id(short: str) -> str:
+    """Salesforce's id of 18 characters for one of 15: the last three say where capital letters stand."""
+    if len(short) != SHORT or not short.isascii() or not short.isalnum():
+        return short
+    capitals = [sum(sign.isupper() << n for n, sign in enumerate(short[at : at + 5])) for at in range(0, SHORT, 5)]
+    return short + "".join((ascii_uppercase + "012345")[places] for places in capitals)
 
 
 def _refusal(where: str, *, expected: str, found: str, next_step: str = "") -> SourceError:
@@ -226,24 +250,26 @@ def _opened(url: str, where: str) -> Iterator[CrmSource]:
             return
         engine = sa.create_engine(*_read_only(url))
         with engine.connect() as connection:
-            yield _Database(connection)
+            if isinstance(raw := connection.connection.driver_connection, sqlite3.Connection):
+                raw.text_factory = lambda text: text.decode(errors="replace")
+            yield _Database(connection, where)
         engine.dispose()
-    except (SQLAlchemyError, ImportError, ValueError, OSError, pl.exceptions.PolarsError) as error:
+    except UNREADABLE as error:
         message = _without_secrets((str(error).splitlines() or [type(error).__name__])[0], url)
-        if "database is locked" in message:
+        if LOCKED in message:
             raise _refusal(
                 where,
                 expected=f"a database that can be read within {BUSY_SECONDS} seconds",
                 found="another process is writing it and holds it locked",
                 next_step="let the other process finish, then  gesture run",
             ) from None
-        # Drivers quote what they were given, so their own words are not passed on.
         raise _refusal(where, expected="a readable database, or a folder of CSV files", found=message) from None
 
 
 @dataclass(frozen=True)
 class _Database:
     connection: sa.Connection
+    where: str
 
     @cached_property
     def _inspector(self) -> sa.Inspector:
@@ -262,10 +288,22 @@ class _Database:
             for column in self._inspector.get_columns(name)
         }
 
-    def rows(self, name: str, headers: Sequence[str]) -> pl.DataFrame:
+    def rows(self, name: str, headers: Sequence[str]) -> tuple[pl.DataFrame, Sequence[str]]:
         columns = [sa.cast(sa.column(header), sa.String).label(header) for header in headers]
         query = sa.select(*columns).select_from(sa.table(name))
-        return pl.read_database(query, self.connection, schema_overrides=dict.fromkeys(headers, pl.String))
+        try:
+            frame = pl.read_database(query, self.connection, schema_overrides=dict.fromkeys(headers, pl.String))
+        except UNREADABLE as error:
+            if LOCKED in str(error):
+                raise
+            # Drivers quote the row that they stumble over, so their own words are not passed on.
+            raise _refusal(
+                f"{self.where}, table {name}",
+                expected="rows that the database can give as text",
+                found=f"{type(getattr(error, 'orig', None) or error).__name__}, whose words may show a person",
+                next_step="mend the row that the database's own client refuses as well, then  gesture run",
+            ) from None
+        return frame, ()
 
 
 def _read_only(url: str) -> tuple[str | sa.URL]:
@@ -289,26 +327,65 @@ class _Folder:
     folder: Path
 
     @cached_property
-    def _files(self) -> Mapping[str, pl.DataFrame]:
-        return {path.stem: _read_csv(path) for path in _csv_files(self.folder)}
+    def _files(self) -> Mapping[str, Path]:
+        paths = _csv_files(self.folder)
+        counts = Counter(path.stem.lower() for path in paths)
+        if repeated := [path.name for path in paths if counts[path.stem.lower()] > 1]:
+            raise _refusal(
+                str(self.folder),
+                expected="file names that differ by more than letter case",
+                found=listing(repeated),
+                next_step="leave one of them in the folder, then  gesture run",
+            )
+        return {path.stem: path for path in paths}
+
+    @cached_property
+    def _headers(self) -> Mapping[str, "_Header"]:
+        return {name: _header(path) for name, path in self._files.items()}
 
     @property
     def names(self) -> Sequence[str]:
         return list(self._files)
 
     def types(self, name: str) -> Types:
-        return dict.fromkeys(self._files[name].columns)
+        return dict.fromkeys(self._headers[name].columns)
 
-    def rows(self, name: str, headers: Sequence[str]) -> pl.DataFrame:
-        return self._files[name].select(headers)
+    def rows(self, name: str, headers: Sequence[str]) -> tuple[pl.DataFrame, Sequence[str]]:
+        """A row that is too short ends in nulls; one that is too long has shifted, and says nothing."""
+        path, header = self._files[name], self._headers[name]
+        places = [header.columns.index(column) for column in headers]
+        values, broken = [list[str | None]() for _ in headers], list[str]()
+        with _text(path) as text:
+            text.readline()
+            for line, record, is_whole in records(text, header.delimiter, len(header.columns)):
+                fields = _fields(record, header.delimiter) if is_whole else None
+                if fields is None or len(fields) > len(header.columns):
+                    broken.append(f"{path.name}:{line}")
+                    continue
+                for column, place in zip(values, places, strict=True):
+                    column.append(fields[place] or None if place < len(fields) else None)
+        return pl.DataFrame(dict(zip(headers, values, strict=True)), dict.fromkeys(headers, pl.String)), broken
 
 
-def _read_csv(path: Path) -> pl.DataFrame:
-    """The rows of a file: one that is too short ends in nulls, of one that is too long the rest is left out."""
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        header = file.readline()
-    separator = max(DELIMITERS, key=header.count)
-    return pl.read_csv(path, separator=separator, infer_schema=False, truncate_ragged_lines=True, encoding="utf8-lossy")
+@dataclass(frozen=True)
+class _Header:
+    columns: Sequence[str]
+    delimiter: str
+
+
+def _header(path: Path) -> _Header:
+    with _text(path) as text:
+        line = text.readline()
+    delimiter = max(DELIMITERS, key=line.count)
+    return _Header(_fields(line, delimiter), delimiter)
+
+
+def _fields(record: str, delimiter: str) -> list[str]:
+    return next(csv.reader([record], delimiter=delimiter), [])
+
+
+def _text(path: Path) -> TextIO:
+    return path.open(encoding="utf-8-sig", errors="replace")
 
 
 def _csv_files(folder: Path) -> list[Path]:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gesture_assets.sources.description import load_toml
 from gesture_assets.subscribers.tables import CRM_COLUMNS
+from gesture_assets.vocabulary.flags import FALSE, TRUE
 
 SHIPPED = Path(__file__).parent / "crm_descriptions"
 
@@ -34,10 +35,17 @@ class CrmTable(BaseModel):
     tables: tuple[str, ...] = Field(min_length=1)  # names; a * stands for any text, case does not matter
     columns: dict[str, tuple[str, ...]]  # ours -> theirs, the first that is filled
     values: dict[str, dict[str, str]] = {}  # our column -> their value, in any case -> ours
-    where: dict[str, tuple[str, ...]] = {}  # their column -> patterns, one of which fits the rows that count
+    # Their column -> patterns, one of which fits the rows that count; true or false for all words that mean it.
+    where: dict[str, tuple[str, ...]] = {}
     # Our column that holds several values -> what stands between them. Of tags each counts, else the first.
     lists: dict[str, str] = {}
     optional: bool = False  # whether a CRM may do without; tags are unknown then, and no purchase is recorded
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _words_of_flags(cls, where: dict[str, object]) -> dict[str, object]:
+        words = {True: TRUE, False: FALSE}
+        return {name: words[asked] if isinstance(asked, bool) else asked for name, asked in where.items()}
 
 
 class CrmDescription(BaseModel):
@@ -50,6 +58,7 @@ class CrmDescription(BaseModel):
     date_formats: tuple[str, ...] = ()  # strptime, tried in their order; what fits none is read as ISO 8601
     decimal: Literal[".", ","] = "."  # the sign before a fraction of an amount
     minor_units: int = Field(1, ge=1)  # what amounts are divided by: 100 where they are cents
+    salesforce_ids: bool = False  # an id of 15 characters is the one of 18 that says the case of its letters as well
     in_order: bool = False  # the columns stand as document 003 has them, and another order is another export
     subscribers: CrmTable
     tags: CrmTable | None = None

@@ -4,12 +4,15 @@ Belongs here: what ids, dates, ratings, countries and amounts mean. Does not bel
 what makes a subscriber valid (`subscribers/validate.py`).
 """
 
+import re
+
 import duckdb
 
 from gesture_assets.sources.crm import WHITE_SPACE, CrmContent
 from gesture_assets.sources.crm_description import CrmDescription
 from gesture_assets.sources.ids import fault_sql, id_sql
 from gesture_assets.sources.personal import EMAIL, keyed_hash_sql, may_be_email_sql, normal_email_sql
+from gesture_assets.vocabulary.currencies import CODES, SIGNS
 from gesture_assets.vocabulary.missing_values import is_missing_sql
 from gesture_assets.vocabulary.personal_data import holds_address_sql, holds_number_sql, masked_sql, may_be_number_sql
 from gesture_assets.vocabulary.sql import literal
@@ -25,13 +28,22 @@ WRITTEN_OFFSETS = {
     r"^(\S+[ T]\d{1,2}:\d{2})(Z|[+-]\d{2}(:?\d{2})?)$": r"\1:00\2",
 }
 MONEY = "decimal(18, 2)"
+MINUS = "\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d"  # as typesetters write it
 THOUSANDS = {".": ", \u00a0\u2009\u202f'", ",": ". \u00a0\u2009\u202f'"}  # the decimal sign -> what parts thousands
-NO_ROWS = "(select 1 where false)"
+NO_ROWS = "(select 1 as occurrence where false)"
 # The columns of ours that rows are made of, by table.
 WANTED = {
     "Subscribers": ("mailchimp_id", "user_email", "member_rating", "optin_time", "country_code"),
     "Tags": ("mailchimp_id", "tag", "tagged_at"),
-    "Transactions": ("mailchimp_id", "user_email", "purchased_at", "amount", "currency"),
+    "Transactions": (
+        "mailchimp_id",
+        "user_email",
+        "purchased_at",
+        "amount",
+        "currency",
+        "transaction_id",
+        "product_id",
+    ),
 }
 
 DATES = {"Subscribers": "optin_time", "Transactions": "purchased_at"}
@@ -70,7 +82,8 @@ def odd_values(
 def unreadable_values(connection: duckdb.DuckDBPyConnection, content: CrmContent) -> dict[str, dict[str, int]]:
     """Table -> column -> filled cells that cannot be read as what the column means, and so are missing from here on.
 
-    Dates that are no such are counted by `odd_values`, those of tags here.
+    Of other columns those that are no text in UTF-8. Dates that are no such are counted by `odd_values`, those of tags
+    here.
     """
     typed = {
         "Subscribers": {"member_rating": RATING, "country_code": COUNTRY},
@@ -79,9 +92,11 @@ def unreadable_values(connection: duckdb.DuckDBPyConnection, content: CrmContent
     }
     counts = dict[str, dict[str, int]]()
     for name, rows in _registered(connection, content).items():
-        present = [column for column in typed[name] if column in content.tables[name].columns]
+        present = [one for one in WANTED[name] if one in content.tables[name].columns and one != DATES.get(name)]
         filters = [
             f"count(*) filter (where not {is_missing_sql(_trimmed(column))} and {typed[name][column]} is null)"
+            if column in typed[name]
+            else f"count(*) filter (where {_holds_no_text(column)})"
             for column in present
         ]
         found = connection.execute(f"select {', '.join(filters)} from {rows}").fetchone() if filters else ()
@@ -91,12 +106,14 @@ def unreadable_values(connection: duckdb.DuckDBPyConnection, content: CrmContent
 
 def currencies(connection: duckdb.DuckDBPyConnection, content: CrmContent) -> tuple[str | None, int]:
     """The currency of most amounts, None where none is said, and how many amounts are of another one."""
-    if not {"amount", "currency"} <= set(_columns(content, "Transactions")):
+    if "amount" not in _columns(content, "Transactions"):
         return None, 0
     rows = _registered(connection, content)["Transactions"]
     counts = connection.execute(
-        f"""select {CURRENCY}, count(*) from {rows} where {CURRENCY} is not null
-            and {_money_sql(content.description)} is not null group by all order by count(*) desc, 1"""
+        f"""select {_currency_sql(content.description)} as said, count(*)
+        from (select {_texts(content, "Transactions")} from {rows})
+        where said is not null and {_money_sql(content.description)} is not null
+        group by all order by count(*) desc, said"""
     ).fetchall()
     return (counts[0][0], sum(count for _, count in counts[1:])) if counts else (None, 0)
 
@@ -107,10 +124,11 @@ def canonical_crm(
     """Typed relations without personal data: subscribers, tags, purchases; of a table that is absent no row.
 
     subscribers: mailchimp_id, email_key, email_domain, is_email_well_formed, member_rating, optin_date, country,
-    masked_row; tags: mailchimp_id, tag, tagged_date (null where the CRM does not date tags); purchases: email_key,
-    purchased_date, amount. Dates are days in UTC. Ids are text, those that are addresses or numbers of phones hashed.
-    A purchase that names a subscriber by id has that one's email_key. What cannot be read as its type is null; so is an
-    amount that is not of the currency of most (`currencies`).
+    masked_row, occurrence (the row's place in the CRM); tags: mailchimp_id, tag, tagged_date (null where the CRM does
+    not date tags); purchases: mailchimp_id, email_key (of whom it names by either), purchased_date, amount. Dates are
+    days in UTC. Ids are text, those that are addresses or numbers of phones hashed. What cannot be read as its type is
+    null; so is an amount that is not of the currency of most (`currencies`). A purchase whose row stands there again,
+    with its transaction_id and all else that is read, counts once; lines of one order that differ count each.
     """
     rows = _registered(connection, content)
     text = {name: _texts(content, name) for name in WANTED}
@@ -126,8 +144,8 @@ def canonical_crm(
             coalesce(regexp_full_match({_trimmed("user_email")}, '{EMAIL.strip("^$")}'), false) as is_email_well_formed,
             {RATING} as member_rating, {_date_sql("optin_time", content.description)} as optin_date,
             {COUNTRY} as country,
-            {masked} as masked_row
-        from (select {text["Subscribers"]} from {rows["Subscribers"]})"""
+            {masked} as masked_row, occurrence
+        from (select occurrence, {text["Subscribers"]} from {rows["Subscribers"]})"""
     )
     tags = connection.sql(
         f"""select {_id_sql(key)} as mailchimp_id, lower(nullif({_trimmed("tag")}, '')) as tag,
@@ -135,16 +153,15 @@ def canonical_crm(
         from (select {text["Tags"]} from {rows.get("Tags", NO_ROWS)})"""
     )
     currency, _ = currencies(connection, content)
-    is_ours = f"coalesce({CURRENCY} = {literal(currency)}, true)" if currency else "true"
+    is_ours = f"coalesce({_currency_sql(content.description)} = {literal(currency)}, true)" if currency else "true"
+    sold = WANTED["Transactions"]
     purchases = connection.sql(
-        f"""with people as ({subscribers.sql_query()}),
-            named as (select mailchimp_id, min(email_key) as email_key from people group by all),
-            sold as (select {_id_sql(key)} as mailchimp_id, {email_key} as email_key,
-                {_date_sql("purchased_at", content.description)} as purchased_date,
-                if({is_ours}, {_money_sql(content.description)}, null) as amount
-                from (select {text["Transactions"]} from {rows.get("Transactions", NO_ROWS)}))
-        select coalesce(named.email_key, sold.email_key) as email_key, purchased_date, amount
-        from sold left join named using (mailchimp_id)"""
+        f"""select {_id_sql(key)} as mailchimp_id, {email_key} as email_key,
+            {_date_sql("purchased_at", content.description)} as purchased_date,
+            if({is_ours}, {_money_sql(content.description)}, null) as amount
+        from (select occurrence, {text["Transactions"]} from {rows.get("Transactions", NO_ROWS)})
+        qualify nullif({_trimmed("transaction_id")}, '') is null
+            or row_number() over (partition by {", ".join(map(_trimmed, sold))} order by occurrence) = 1"""
     )
     return subscribers, tags, purchases
 
@@ -154,16 +171,22 @@ def _columns(content: CrmContent, name: str) -> list[str]:
 
 
 def _texts(content: CrmContent, name: str) -> str:
-    """The columns that are worked with, null where the table has none of that name."""
+    """The columns that are worked with, null where the table has none of that name and where a cell is no text."""
     present = _columns(content, name)
-    return ", ".join(column if column in present else f"null::varchar as {column}" for column in WANTED[name])
+    texts = {column: f"if({_holds_no_text(column)}, null, {column})" for column in present}
+    return ", ".join(f"{texts.get(column, 'null::varchar')} as {column}" for column in WANTED[name])
+
+
+def _holds_no_text(column: str) -> str:
+    """Whether a cell holds bytes that were no UTF-8: two words that differ in them are one by now."""
+    return f"contains({column}, '\ufffd')"
 
 
 def _registered(connection: duckdb.DuckDBPyConnection, content: CrmContent) -> dict[str, str]:
-    """Let the engine see the CRM's tables: table -> what it calls it."""
+    """Let the engine see the CRM's tables, each row with its `occurrence`: table -> what it calls it."""
     names = {name: f"crm_{name.lower()}" for name in content.tables}
     for name, registered in names.items():
-        connection.register(registered, content.tables[name].to_arrow())
+        connection.register(registered, content.tables[name].with_row_index("occurrence").to_arrow())
     return names
 
 
@@ -195,18 +218,45 @@ def _country_sql() -> str:
 
 
 def _money_sql(description: CrmDescription) -> str:
-    """The amount in whole units and hundredths, without what names its currency; null for what is no amount."""
-    point, thousands = description.decimal, THOUSANDS[description.decimal]
-    bare = rf"regexp_replace({_trimmed('amount')}, '^([+-]?)[^\d+.,-]+|[^\d.,]+$', '\1', 'g')"
-    form = rf"[+-]?(\d{{1,3}}([{thousands}]\d{{3}})+|\d+)?([{point}]\d+)?"
-    plain = f"replace(translate({bare}, {literal(thousands)}, ''), ',', '.')"
-    number = f"try_cast({plain} as decimal(38, 6))"
-    whole = (
-        f"try_cast({number} / {description.minor_units} as {MONEY})"
-        if description.minor_units > 1
-        else f"try_cast({number} as {MONEY})"
+    """The amount in whole units and hundredths, null for what is no amount.
+
+    Around its figures may stand white space, a currency, a sign on either side, or brackets for what is negative.
+    """
+    text, form = _signed("amount"), literal(_amount_form(description))
+    figures, signs = f"regexp_extract({text}, {form}, 4)", rf"regexp_replace({text}, {form}, '\1\3\5\7')"
+    number = f"replace(translate({figures}, {literal(THOUSANDS[description.decimal])}, ''), ',', '.')"
+    number = f"try_cast({number} as decimal(38, 6))"
+    if description.minor_units > 1:
+        number = f"{number} / {description.minor_units}"
+    return (
+        f"case when {signs} in ('', '+') then try_cast({number} as {MONEY}) "
+        f"when {signs} in ('-', '()') then try_cast(-({number}) as {MONEY}) end"
     )
-    return f"if(regexp_full_match({bare}, {literal(form)}), {whole}, null)"
+
+
+def _currency_sql(description: CrmDescription) -> str:
+    """The currency of an amount: what the CRM says it is, else the code or sign beside its figures, the last of two.
+
+    A sign of several currencies, such as $, is one of its own: it is added to no other.
+    """
+    text, form = _signed("amount"), literal(_amount_form(description))
+    beside = [f"nullif(regexp_extract({text}, {form}, {group}), '')" for group in (6, 2)]
+    written = f"upper(coalesce(nullif({_trimmed('currency')}, ''), {', '.join(beside)}))"
+    codes = " ".join(f"when {literal(sign)} then {literal(code)}" for sign, code in SIGNS.items())
+    return f"case {written} {codes} else {written} end"
+
+
+def _signed(column: str) -> str:
+    """`column`, trimmed, with a hyphen for a minus."""
+    return f"translate({_trimmed(column)}, {literal(MINUS)}, {literal('-' * len(MINUS))})"
+
+
+def _amount_form(description: CrmDescription) -> str:
+    """The regular expression for an amount: sign, currency, sign, figures, sign, currency, sign."""
+    point, thousands, space = description.decimal, THOUSANDS[description.decimal], f"[{WHITE_SPACE}]*"
+    figures = rf"((?:\d{{1,3}}(?:[{thousands}]\d{{3}})+|\d+)?(?:[{point}]\d+)?)"
+    before, after, currency = "([-+(]?)", "([-)]?)", f"({'|'.join((*CODES, *map(re.escape, SIGNS)))})?"
+    return f"(?i)^{space.join((before, currency, before, figures, after, currency, after))}$"
 
 
 def _formatted_sql(column: str, description: CrmDescription) -> str:
@@ -236,4 +286,3 @@ def _date_sql(column: str, description: CrmDescription) -> str:
 
 
 RATING, COUNTRY = _rating_sql(), _country_sql()
-CURRENCY = f"upper(nullif({_trimmed('currency')}, ''))"

@@ -1,12 +1,13 @@
 """CSV files whose refused lines would take their neighbours with them, written out evenly so that they do not.
 
-Belongs here: looking at lines and quotes, in latin-1, where every byte is a sign. Does not belong here: columns and
-values (`readers.py`).
+Belongs here: looking at lines and quotes, those of landing files in latin-1, where every byte is a sign. Does not
+belong here: columns and values (`readers.py`, `crm.py`).
 """
 
 import csv
 import io
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -44,18 +45,30 @@ def write_evenly(file: LandingFile, copy: Path, width: int) -> Path:
         copy.open("w", encoding="latin-1", newline="\n") as written,
     ):
         written.write(text.readline())
-        ahead: deque[str] = deque()
-        while line := ahead.popleft() if ahead else next_line(text):
-            if line == "\n":
-                continue
-            taken = _record_lines(line, ahead, text, delimiter, width)
-            if taken is None:
-                broken = quarantined(line).replace('"', '""')
-                written.write(f'"{broken}"{refused_end(delimiter, width)}\n')
+        for _, record, is_whole in records(text, delimiter, width):
+            if is_whole:
+                written.write(record)
             else:
-                written.write(line)
-                written.writelines(ahead.popleft() for _ in range(taken))
+                broken = quarantined(record).replace('"', '""')
+                written.write(f'"{broken}"{refused_end(delimiter, width)}\n')
     return copy
+
+
+def records(text: TextIO, delimiter: str, width: int) -> Iterator[tuple[int, str, bool]]:
+    """The records of `text`, whose header has been read: first line from 1, text, and whether its quotes close.
+
+    One over several lines needs the header's `width` columns. What is no record is one line, so that it takes none of
+    its neighbours along. Blank lines are none.
+    """
+    ahead: deque[str] = deque()
+    number = 1
+    while line := ahead.popleft() if ahead else next_line(text):
+        number += 1
+        if line == "\n":
+            continue
+        taken = _record_lines(line, ahead, text, delimiter, width)
+        yield number, line + "".join(ahead.popleft() for _ in range(taken or 0)), taken is not None
+        number += taken or 0
 
 
 def refused_end(delimiter: str, width: int) -> str:

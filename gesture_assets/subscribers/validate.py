@@ -42,8 +42,9 @@ def subscribers_as_of(
     read) and `is_rebuilt`. Opt-ins, purchases and tags dated after a day are left out of it. Tags without a date are
     unknown (null) on a rebuilt day, not zero, and on every day where the CRM has none (`has_tags`); so is on every day
     whether somebody had bought all of whose purchases are without a date. Of subscribers with one id or one e-mail
-    address the first to opt in is kept, then the smallest id, numbers by their size; who has no id, no address, or what
-    is none, is set aside.
+    address the first to opt in is kept, then the first to occur in the CRM; who has no id, no address, or what is none,
+    is set aside. A purchase that names a subscriber by id is that of the row that is kept for the id on the day; where
+    there is none, that of its address.
     """
     on_day = nw.col(PARTITION)
     known = (
@@ -51,28 +52,39 @@ def subscribers_as_of(
         .filter(nw.col("optin_date").is_null() | (nw.col("optin_date") <= on_day))
         .with_columns(sort_date=nw.when(nw.col("optin_date").is_null()).then(on_day).otherwise(nw.col("optin_date")))
     )
-    by_size = {"id_length": nw.col("mailchimp_id").str.len_chars().fill_null(0), "id_text": _text("mailchimp_id")}
-    faulty = known.with_columns(reason=_fault(), address=_text("email_key"), **by_size)
+    faulty = known.with_columns(reason=_fault()).with_columns(is_faulty=~nw.col("reason").is_null())
     one_id = faulty.with_columns(
-        place=_place("sort_date", "address", "masked_row", each=("reason", "mailchimp_id")),
+        place=_place("is_faulty", "sort_date", "occurrence", each=("mailchimp_id",))
     ).with_columns(reason=_if_not_first(DUPLICATE_ID))
-    first = ("sort_date", "id_length", "id_text")
+    first = ("sort_date", "occurrence")
     one_address = one_id.with_columns(
         place=_place(*first, each=("reason", "email_key")),
         kept=nw.col("mailchimp_id").first().over(PARTITION, "reason", "email_key", order_by=first),
     )
+    of_id = one_id.filter((nw.col("place") == 1) & ~nw.col("mailchimp_id").is_null())
+    sold = (
+        purchases.join(days.select(PARTITION), how="cross")
+        .filter(nw.col("purchased_date").is_null() | (nw.col("purchased_date") <= on_day))
+        .join(
+            of_id.select(PARTITION, "mailchimp_id", nw.col("email_key").alias("key_of_id")),
+            on=[PARTITION, "mailchimp_id"],
+            how="left",
+        )
+        .with_columns(email_key=nw.coalesce("key_of_id", "email_key"))
+        .filter(~nw.col("email_key").is_null())
+    )
     bought = (
-        purchases.filter(~nw.col("email_key").is_null() & ~nw.col("purchased_date").is_null())
-        .join(days.select(PARTITION), how="cross")
-        .filter(nw.col("purchased_date") <= on_day)
+        sold.filter(~nw.col("purchased_date").is_null())
         .group_by(PARTITION, "email_key")
         .agg(nw.len().cast(nw.Int32).alias("purchase_count"), _sum_of_known("amount").alias("revenue"))
     )
-    undated = purchases.filter(~nw.col("email_key").is_null() & nw.col("purchased_date").is_null())
-    undated = undated.select("email_key", nw.lit(True).alias("has_undated")).unique(subset=["email_key"], keep="any")
+    undated = sold.filter(nw.col("purchased_date").is_null()).select(
+        PARTITION, "email_key", nw.lit(True).alias("has_undated")
+    )
+    undated = undated.unique(subset=[PARTITION, "email_key"], keep="any")
     joined = (
         one_address.join(bought, on=[PARTITION, "email_key"], how="left")
-        .join(undated, on="email_key", how="left")
+        .join(undated, on=[PARTITION, "email_key"], how="left")
         .with_columns(nw.col("purchase_count").fill_null(0))
         .with_columns(
             made_purchase=nw.when(nw.col("purchase_count") > 0)
@@ -99,7 +111,7 @@ def subscribers_as_of(
             kept_mailchimp_id=nw.when(nw.col("reason") == DUPLICATE)
             .then(nw.col("kept"))
             .otherwise(nw.when(nw.col("reason") == DUPLICATE_ID).then(nw.col("mailchimp_id"))),
-            place=_place("id_length", "id_text", "address", "masked_row").cast(nw.Int32),
+            place=_place("occurrence").cast(nw.Int32),
         )
         .select(*QUARANTINED_SUBSCRIBERS.column_names),
     )
@@ -126,11 +138,6 @@ def _if_not_first(reason: str) -> nw.Expr:
 def _place(*order: str, each: tuple[str, ...] = ()) -> nw.Expr:
     """The place of a row of a day, or of `each` of a day, in the `order` of columns without nulls."""
     return nw.col(order[0]).cum_count().over(PARTITION, *each, order_by=order)
-
-
-def _text(column: str) -> nw.Expr:
-    """A text that has an order: engines differ on where nulls stand."""
-    return nw.col(column).fill_null("")
 
 
 def _sum_of_known(column: str) -> nw.Expr:

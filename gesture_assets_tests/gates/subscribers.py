@@ -22,8 +22,9 @@ from gesture_assets_tests.gates.faults import (
 from gesture_assets_tests.gates.world import COLUMNS_FOUND, DAY
 
 ACCOUNTED = "every_subscriber_is_accounted_for"
-CONVERSION = "conversion_rate_is_between_1_and_50_percent"
+LEVEL = "purchases_neither_vanish_nor_double"
 READ, TOO_MANY_UNREADABLE = "every_filled_value_of_the_crm_is_read", "at_most_5_percent_of_a_crm_column_cannot_be_read"
+FITS = "every_row_of_the_crm_fits_its_header"
 KNOWN = "ratings_and_opt_ins_are_known_of_enough_people"
 RATING = "member_rating_is_between_1_and_5"
 
@@ -43,6 +44,8 @@ GOOD: dict[str, Rows] = {
             "read_columns": names,
             "most_unreadable_count": 0,
             "other_currency_count": 0,
+            "broken_row_count": 0,
+            "repeated_row_count": 0,
         }
         for name, names in ((name, ",".join(columns)) for name, columns in CRM_TABLES.items())
     ],
@@ -57,6 +60,7 @@ GOOD: dict[str, Rows] = {
             "country": "GB",
             "tag_count": 0,
             "made_purchase": int(n == 1),
+            "purchase_count": 20 * (n == 1),
         }
         for n in range(1, 5)
     ],
@@ -103,6 +107,8 @@ FAULTS: dict[str, Faults] = {
         "every_crm_date_begins_with_year_month_and_day": first_row("odd_date_count = 1"),
         READ: first_row("most_unreadable_count = 1"),
         TOO_MANY_UNREADABLE: first_row("most_unreadable_count = 2", READ),
+        FITS: first_row("broken_row_count = 1"),
+        "at_most_1_percent_of_crm_rows_do_not_fit_their_header": first_row("broken_row_count = 2", FITS),
         "every_amount_is_in_one_currency": first_row("other_currency_count = 1"),
     },
     "validated_subscribers": {
@@ -117,10 +123,10 @@ FAULTS: dict[str, Faults] = {
         "no_country_is_called_uk": first_row("country = 'UK'"),
         "most_countries_are_known": change("country = null where mailchimp_id > '1'"),
         "made_purchase_is_0_or_1": first_row("made_purchase = 2"),
-        CONVERSION: change("made_purchase = 0"),
+        LEVEL: change("purchase_count = 0"),
         "nobody_opts_in_after_the_day": first_row("optin_date = optin_date + 1"),
         "no_email_domain_jumps": first_row("email_domain = 'b.example'"),
-        COPY: copied_row("'another' as email_key", "no_mailchimp_id_occurs_twice"),
+        COPY: copied_row("'another' as email_key, 0 as purchase_count", "no_mailchimp_id_occurs_twice"),
     },
     "quarantined_subscribers": {
         "every_reason_is_known": first_row("reason = 'bad hair day'"),
@@ -149,10 +155,6 @@ FAULTS: dict[str, Faults] = {
     },
 }
 
-A_THOUSAND = """update warehouse.main.gate_ledger set row_count = 1000 where table_name = 'validated_subscribers';
-    insert into validated_subscribers select * exclude (n) replace (n::varchar as mailchimp_id, 'k' || n as email_key)
-    from (from validated_subscribers limit 1), range(5, 1001) as t(n);
-    update validated_subscribers set made_purchase = if(mailchimp_id::int <= {buyers}, 1, 0)"""
 BOUNDARIES: list[tuple[str, str, set[str]]] = [
     *(
         ("validated_subscribers", f"update validated_subscribers set {assignments}", expected)
@@ -166,11 +168,13 @@ BOUNDARIES: list[tuple[str, str, set[str]]] = [
             ("country = 'gb' where rowid = 0", {"every_country_is_an_iso_code"}),
             ("country = null where rowid < 2", set()),
             ("tag_count = null", set()),
+            ("made_purchase = 1", set()),
+            ("made_purchase = 0", set()),
+            *(
+                (f"purchase_count = {count} where rowid = 0", set[str]() if 18 <= count <= 30 else {LEVEL})
+                for count in (17, 18, 30, 31, 40)
+            ),
         )
-    ),
-    *(
-        ("validated_subscribers", A_THOUSAND.format(buyers=buyers), expected)
-        for buyers, expected in ((9, {CONVERSION}), (10, set[str]()), (500, set()), (501, {CONVERSION}))
     ),
     *(
         ("crm_snapshot", f"update crm_snapshot set {assignments}", expected)

@@ -15,7 +15,7 @@ CRM = "key:crm_snapshot or key:validated_subscribers or key:quarantined_subscrib
 LATER = datetime.fromisoformat("2026-03-12T02:00")
 
 
-def people(*ratings: int) -> list[tuple[object, ...]]:
+def people(*ratings: int | None) -> list[tuple[object, ...]]:
     """Subscribers 1, 2, … with these ratings."""
     return [
         (n, f"Name {n}", f"person{n}@example.com", rating, "2026-03-01", "DE") for n, rating in enumerate(ratings, 1)
@@ -23,7 +23,7 @@ def people(*ratings: int) -> list[tuple[object, ...]]:
 
 
 BUYER = [(1, "2026-03-02", "Name 1", "person1@example.com", "DE", 7)]
-TOO_MANY_BUYERS = [*BUYER, (2, "2026-03-02", "Name 2", "person2@example.com", "DE", 7)]
+UNRATED = people(3, None, None)
 
 
 def land(data_dir: Path, *days: date) -> None:
@@ -52,7 +52,7 @@ def snapshot_id(data_dir: Path) -> str:
     return row[0]
 
 
-# ---- purchases counted twice ------------------------------------------------------------
+# ---- a column that an export left out ------------------------------------------------------------
 
 
 FEATURE_DAYS = "select distinct as_of_date from user_features order by all"
@@ -70,17 +70,17 @@ def test_a_bad_day_reaches_nothing_until_somebody_opens_the_gate_with_a_reason(
 
     # The night that meets it fails, says where, and neither builds on it nor publishes it.
     land(data_dir, BAD_DAY)
-    write_crm(people(3, 4, 5), [], TOO_MANY_BUYERS)
+    write_crm(UNRATED, [], BUYER)
     bad = run_night(BAD_DAY)
     assert not bad.success
-    assert "conversion_rate_is_between_1_and_50_percent: 1 row" in failures(bad)
+    assert "ratings_and_opt_ins_are_known_of_enough_people: 1 row" in failures(bad)
     assert rows(data_dir, FEATURE_DAYS) == [(GOOD_DAY,)]
     assert snapshot_id(data_dir) == before
     con = published(data_dir)
     assert con.execute("select distinct as_of_date from validated_subscribers").fetchall() == [(GOOD_DAY,)]
     con.close()
-    kept = rows(data_dir, "select made_purchase from rejected.validated_subscribers order by all")
-    assert kept == [(0,), (1,), (1,)]
+    kept = rows(data_dir, "select member_rating from rejected.validated_subscribers order by all")
+    assert kept == [(3,), (None,), (None,)]
 
     # Another run, of the features alone, is refused with what a reader needs to know.
     alone = run_night(BAD_DAY, select="key:user_features")
@@ -88,7 +88,7 @@ def test_a_bad_day_reaches_nothing_until_somebody_opens_the_gate_with_a_reason(
     for part in (
         f"GateClosed: user_features cannot be built for {BAD_DAY}.",
         f"expected: a PASS for validated_subscribers@{BAD_DAY}",
-        f"validated_subscribers@{BAD_DAY} FAIL (attempt 1, conversion_rate_is_between_1_and_50_percent: 1 row)",
+        f"validated_subscribers@{BAD_DAY} FAIL (attempt 1, ratings_and_opt_ins_are_known_of_enough_people: 1 row)",
         "warehouse.duckdb, table gate_ledger",
         f"next: mend what rejected.validated_subscribers shows, then  gesture run --date {BAD_DAY}",
     ):
@@ -96,7 +96,7 @@ def test_a_bad_day_reaches_nothing_until_somebody_opens_the_gate_with_a_reason(
     assert rows(data_dir, FEATURE_DAYS) == [(GOOD_DAY,)]
 
     # A reason opens the gate, on rows that passed only, and the ledger keeps it.
-    reason = "the rate is a test's"
+    reason = "the ratings are a test's"
     forced = run_night(BAD_DAY, select="key:user_features", force_reason=reason)
     assert forced.success, failures(forced)
     assert rows(data_dir, FEATURE_DAYS) == [(GOOD_DAY,), (BAD_DAY,)]
@@ -116,7 +116,7 @@ OPEN = (
 @pytest.mark.slow
 def test_a_mended_crm_opens_the_gate_by_itself_and_ends_the_alert(data_dir: Path, write_crm: Callable) -> None:
     land(data_dir, BAD_DAY)
-    write_crm(people(3, 4, 5), [], TOO_MANY_BUYERS)
+    write_crm(UNRATED, [], BUYER)
     for attempt in (1, 2):
         assert not run_in_dagster(BAD_DAY, select=CRM).success  # a hook of the job opens the alert
         ((key, severity, count, what),) = rows(data_dir, OPEN)

@@ -40,7 +40,7 @@ def test_a_small_crm_warns_and_goes_live(a_hundred: Path, data_dir: Path, caplog
     warning = Severity.WARN
     with caplog.at_level("INFO"):
         assert outcome() == (True, {ROWS: warning, PRODUCTS: warning}, "")
-    assert f"crm_snapshot: 20 checks passed, 2 warned: {ROWS}: 3 rows, {PRODUCTS}: 1 row" in caplog.text
+    assert f"crm_snapshot: 22 checks passed, 2 warned: {ROWS}: 3 rows, {PRODUCTS}: 1 row" in caplog.text
     assert ("crm_snapshot", DAYS[0]) in content_hashes(data_dir)
 
 

@@ -131,6 +131,15 @@ SUBSCRIBER = {
     "optin_date": pl.Date,
     "country": pl.String,
     "masked_row": pl.String,
+    "occurrence": pl.UInt32,
+}
+
+
+PURCHASE = {
+    "mailchimp_id": pl.String,
+    "email_key": pl.String,
+    "purchased_date": pl.Date,
+    "amount": pl.Decimal(18, 2),
 }
 
 
@@ -146,6 +155,7 @@ def people(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
             "member_rating": dice.choice((None, 1, 5)),
             "optin_date": dice.choice(days),
             "masked_row": "{}",
+            "occurrence": n,
         }
         for n in range(dice.randrange(12))
     ]
@@ -156,6 +166,7 @@ def people(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     ]
     purchases = [
         {
+            "mailchimp_id": dice.choice((None, str(dice.randrange(12)))),
             "email_key": dice.choice(keys),
             "purchased_date": dice.choice(days),
             "amount": dice.choice((None, Decimal("9.99"), Decimal("0.01"))),
@@ -165,7 +176,7 @@ def people(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     return (
         table(subscribers, SUBSCRIBER),
         table(tags, {"mailchimp_id": pl.String, "tag": pl.String, "tagged_date": pl.Date}),
-        table(purchases, {"email_key": pl.String, "purchased_date": pl.Date, "amount": pl.Decimal(18, 2)}),
+        table(purchases, PURCHASE),
     )
 
 

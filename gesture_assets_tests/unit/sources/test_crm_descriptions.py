@@ -276,16 +276,53 @@ def test_a_file_that_is_no_export_is_refused(tmp_path: Path, content: bytes) -> 
         read_crm(str(tmp_path), tmp_path)
 
 
-def test_rows_of_another_length_are_read_as_far_as_they_go(tmp_path: Path) -> None:
-    text = SALESFORCE["Contact.csv"] + '"0035g000001003AAQ","x"\n"0035g000001004AAQ","","","d@b.co","","",1,2\n'
-    text += '"0035g000001005AAQ","","M\xfcller"\n'
-    (tmp_path / "Contact.csv").write_bytes(text.encode("latin-1"))
-    rows = read_crm(str(tmp_path), tmp_path).tables["Subscribers"]
-    assert rows.select("mailchimp_id", "user_email").rows()[2:] == [
+PERSON = "katharina.mueller@geheim.example"
+
+
+def test_a_row_that_is_none_is_set_aside_with_its_place_and_the_others_are_read(tmp_path: Path) -> None:
+    text = SALESFORCE["Contact.csv"] + '"0035g000001003AAQ","x"\n"0035g000001004AAQ","","","d@b.co","","",1,2\n\n'
+    text += f'"0035g000001005AAQ","",Katharina,"{PERSON},"GB",""\n"0035g000001006AAQ","","Lee\nof two","f@b.co","",""\n'
+    text += f'0035g000001007AAQ,,"Katharina,{PERSON},GB,\n0035g000001008AAQ,,Ray,h@b.co,,\n'
+    (tmp_path / "Contact.csv").write_text(text, encoding="utf-8")
+    content = read_crm(str(tmp_path), tmp_path)
+    assert content.tables["Subscribers"].select("mailchimp_id", "user_email").rows()[2:] == [
         ("0035g000001003AAQ", None),
-        ("0035g000001004AAQ", "d@b.co"),
-        ("0035g000001005AAQ", None),
+        ("0035g000001006AAQ", "f@b.co"),
+        ("0035g000001008AAQ", "h@b.co"),
     ]
+    assert content.broken == {"Subscribers": ("Contact.csv:5", "Contact.csv:7", "Contact.csv:10")}
+    (tmp_path / "Contact.csv").write_text(text.replace('"0035g000001004AAQ"', '"9"'), encoding="utf-8")
+    assert read_crm(str(tmp_path), tmp_path).content_hash == content.content_hash, "nothing of such a row is read"
+
+
+def test_a_decimal_comma_without_quotes_shifts_nothing_into_an_amount(tmp_path: Path) -> None:
+    orders = "Order ID,Order Date,Email Address,Order Total\n1,2026-03-01,a@b.co,12,50\n2,2026-03-01,a@b.co,7.50\n"
+    written(tmp_path, MAILCHIMP | {"orders_export.csv": orders})
+    content = read_crm(str(tmp_path), tmp_path)
+    assert content.tables["Transactions"]["amount"].to_list() == ["7.50"]
+    assert content.broken["Transactions"] == ("orders_export.csv:2",)
+
+
+def test_what_is_no_utf_8_is_unreadable_and_counted(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    written(tmp_path, SALESFORCE)
+    contacts = SALESFORCE["Contact.csv"] + '"Schmü","","Müller","ann2@example.com","Österreich",""\n'
+    (tmp_path / "Contact.csv").write_bytes(contacts.encode("latin-1"))
+    tags = '"Id","CampaignId","ContactId","CreatedDate"\n"1","Größe","0035g000001001AAQ",""\n'
+    (tmp_path / "CampaignMember.csv").write_bytes((tags + tags.splitlines()[1].replace("öß", "üß")).encode("latin-1"))
+    content = read_crm(str(tmp_path), tmp_path)
+    people, tagged, _ = canonical_crm(connection, content, "a key")
+    assert people.pl().select("mailchimp_id", "country").rows()[2:] == [(None, None)]
+    assert tagged.pl()["tag"].to_list() == [None, None]
+    counted = unreadable_values(connection, content)
+    assert (counted["Subscribers"], counted["Tags"]) == ({"mailchimp_id": 1, "country_code": 1}, {"tag": 2})
+
+
+def test_files_whose_names_differ_by_letter_case_alone_are_refused(tmp_path: Path) -> None:
+    written(tmp_path, {"Contact.csv": SALESFORCE["Contact.csv"], "Contact.CSV": SALESFORCE["Contact.csv"]})
+    with pytest.raises(SourceError) as caught:
+        read_crm(str(tmp_path), tmp_path)
+    assert (caught.value.found, caught.value.where) == ("Contact.CSV, Contact.csv", str(tmp_path))
+    assert caught.value.next_step == "leave one of them in the folder, then  gesture run"
 
 
 def test_the_folder_is_read_where_there_is_no_database(settings: Settings, write_crm: Callable[..., Path]) -> None:
@@ -307,6 +344,34 @@ AMOUNTS = [
     ("a lot", None),
     ("1e5", None),
     ("99999999999999999999", None),
+    ("(100.00)", "-100.00"),
+    ("($ 1,100.00)", "-1100.00"),
+    ("$(100)", "-100.00"),
+    ("100.00-", "-100.00"),
+    ("100 EUR -", "-100.00"),
+    ("\u2212100.00", "-100.00"),
+    ("\u2013 5 €", "-5.00"),
+    ("+5", "5.00"),
+    ("€5.00 EUR", "5.00"),
+    ("US$5", "5.00"),
+    ("12.50\u00a0zł", "12.50"),
+    ("12 kr.", "12.00"),
+    (".5", "0.50"),
+    ("-(5)", None),
+    ("(5", None),
+    ("5)", None),
+    ("--5", None),
+    ("1.5k", None),
+    ("1.2M", None),
+    ("3 MIO", None),
+    ("5O", None),
+    ("50%", None),
+    ("12abc", None),
+    ("free 3", None),
+    ("12 EUR 50", None),
+    ("2026-03-01", None),
+    ("1.2.3", None),
+    ("EUR", None),
 ]
 
 
@@ -337,3 +402,64 @@ def test_amounts_of_another_currency_are_unknown_and_counted(
     assert currencies(connection, content) == ("EUR", 1)
     _, _, purchases = canonical_crm(connection, content, "a key")
     assert purchases.pl()["amount"].sum() == Decimal(14)
+
+
+def test_the_sign_beside_the_figures_says_the_currency_where_nothing_else_does(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    rows = [("$5", ""), ("€5", ""), ("7 EUR", ""), ("€ 9", "usd"), ("11", ""), ("£2", "")]
+    content = read_crm(str(with_amounts(tmp_path, *rows)), tmp_path)
+    assert currencies(connection, content) == ("EUR", 3)
+    _, _, purchases = canonical_crm(connection, content, "a key")
+    assert sorted(purchases.pl()["amount"].drop_nulls()) == [Decimal(5), Decimal(7), Decimal(11)]
+
+
+def test_amounts_of_a_crm_that_names_no_currency_are_added_for_one_sign_only(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    folder = written(tmp_path, KUNDEN | {"ours.toml": OWN})
+    sales = [f"7;0{n}.03.2026;{amount};bezahlt" for n, amount in enumerate(("5,00 $", "$ 6", "€ 7", "8"), 1)]
+    written(folder, {"Kunden_Käufe.csv": "\n".join(["Kunde;Am;Cent;Status", *sales])})
+    content = read_crm(str(folder), folder)
+    assert currencies(connection, content) == ("$", 1)
+    _, _, purchases = canonical_crm(connection, content, "a key")
+    assert purchases.pl()["amount"].sum() == Decimal("0.19")
+
+
+@pytest.mark.parametrize("won", ["true", "TRUE", "1", "1.0", "t", "yes", " Y "])
+@pytest.mark.parametrize("lost", ["false", "0", "0.0", "no", "", "truely"])
+def test_an_opportunity_is_won_however_true_is_written(tmp_path: Path, won: str, lost: str) -> None:
+    sold = SALESFORCE["Opportunity.csv"].replace('"true"', f'"{won}"').replace('"false"', f'"{lost}"')
+    content = read_crm(str(written(tmp_path, {**SALESFORCE, "Opportunity.csv": sold})), tmp_path)
+    assert content.tables["Transactions"]["amount"].to_list() == ["1350.0"]
+
+
+def test_a_purchase_whose_row_stands_there_again_counts_once(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    head, first, second = MAILCHIMP["orders_export.csv"].splitlines()
+    another_line, nameless = second.replace("99.50", "0.50"), first.replace("1,", ",", 1)
+    lines = [head, first, second, first + " ", another_line, nameless, nameless]
+    folder = written(tmp_path, MAILCHIMP | {"orders_export.csv": "\n".join(lines)})
+    content = read_crm(str(folder), tmp_path)
+    _, _, purchases = canonical_crm(connection, content, "a key")
+    amounts = ["0.50", "99.50", "1250.50", "1250.50", "1250.50"]
+    assert sorted(purchases.pl()["amount"]) == list(map(Decimal, amounts))
+
+
+@pytest.mark.parametrize(
+    ("written_id", "meant"),
+    [
+        ("001A0000006Vm9r", "001A0000006Vm9rIAC"),
+        (" 001A0000006Vm9r", "001A0000006Vm9rIAC"),
+        ("001A0000006Vm9rIAC", "001A0000006Vm9rIAC"),
+        ("001A0000006vm9r", "001A0000006vm9rIAA"),
+        ("0000000000ZZZZZ", "0000000000ZZZZZAA5"),
+        ("001A0000006Vm9-", "001A0000006Vm9-"),
+        ("001A0000006Vm9", "001A0000006Vm9"),
+    ],
+)
+def test_the_short_and_the_long_form_of_a_salesforce_id_are_one(tmp_path: Path, written_id: str, meant: str) -> None:
+    contacts = SALESFORCE["Contact.csv"].replace("0035g000001001AAQ", written_id)
+    content = read_crm(str(written(tmp_path, {"Contact.csv": contacts})), tmp_path)
+    assert content.tables["Subscribers"]["mailchimp_id"][0] == meant

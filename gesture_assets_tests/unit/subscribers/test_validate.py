@@ -24,9 +24,10 @@ SUBSCRIBER = {
     "optin_date": pl.Date,
     "country": pl.String,
     "masked_row": pl.String,
+    "occurrence": pl.UInt32,
 }
 TAG = {"mailchimp_id": pl.String, "tag": pl.String, "tagged_date": pl.Date}
-PURCHASE = {"email_key": pl.String, "purchased_date": pl.Date, "amount": pl.Decimal(18, 2)}
+PURCHASE = {"mailchimp_id": pl.String, "email_key": pl.String, "purchased_date": pl.Date, "amount": pl.Decimal(18, 2)}
 DAYS = {"as_of_date": pl.Date, "snapshot_date": pl.Date, "is_rebuilt": pl.Boolean}
 
 
@@ -44,8 +45,10 @@ def tag(mailchimp_id: int, name: str | None, tagged: date | None = None) -> dict
     return {"mailchimp_id": str(mailchimp_id), "tag": name, "tagged_date": tagged}
 
 
-def bought(email_key: str | None, day: date | None, amount: str | None = None) -> dict[str, Any]:
-    return {"email_key": email_key, "purchased_date": day, "amount": amount and Decimal(amount)}
+def bought(email_key: str | None, day: date | None, amount: str | None = None, by: int | None = None) -> dict[str, Any]:
+    """A purchase under an address, and `by` somebody's id."""
+    who = None if by is None else str(by)
+    return {"mailchimp_id": who, "email_key": email_key, "purchased_date": day, "amount": amount and Decimal(amount)}
 
 
 def as_of(
@@ -59,7 +62,7 @@ def as_of(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     when = [{"as_of_date": day, "snapshot_date": WEDNESDAY, "is_rebuilt": rebuilt} for day in days or (TUESDAY,)]
     valid, aside = subscribers_as_of(
-        lazy(table(subscribers, SUBSCRIBER)),
+        lazy(table([{**row, "occurrence": place} for place, row in enumerate(subscribers)], SUBSCRIBER)),
         lazy(table(tags, TAG)),
         lazy(table(purchases, PURCHASE)),
         lazy(table(when, DAYS)),
@@ -83,9 +86,28 @@ def test_of_two_with_one_address_the_first_to_opt_in_is_kept() -> None:
     assert aside.select(columns).rows() == [("1", "duplicate_email", "no_email_occurs_twice", "2", 1)]
 
 
-def test_of_two_who_opted_in_at_once_the_smaller_id_is_kept() -> None:
+def test_of_two_who_opted_in_at_once_the_first_in_the_crm_is_kept() -> None:
     valid, aside = as_of(subscribers=[subscriber(10, "k"), subscriber(9, "k"), subscriber("a1", "k")])
-    assert (valid["mailchimp_id"].to_list(), aside["mailchimp_id"].to_list()) == (["9"], ["10", "a1"])
+    assert (valid["mailchimp_id"].to_list(), aside["mailchimp_id"].to_list()) == (["10"], ["9", "a1"])
+    valid, aside = as_of(subscribers=[subscriber(1, "z"), subscriber(1, "a"), subscriber(1, "b")])
+    assert (valid["email_key"].to_list(), aside["place"].to_list()) == (["z"], [1, 2])
+
+
+def test_a_purchase_by_id_is_that_of_the_row_that_is_kept() -> None:
+    people = [subscriber(1, "k", TUESDAY), subscriber(1, "l", MONDAY), subscriber(2, "z"), subscriber(2, "a")]
+    purchases = [bought(None, MONDAY, by=1), bought("elsewhere", MONDAY, by=2), bought("l", MONDAY, by=9)]
+    valid, aside = as_of(MONDAY, TUESDAY, subscribers=people, purchases=purchases)
+    assert valid.select("mailchimp_id", "email_key", "purchase_count").rows() == [("1", "l", 2), ("2", "z", 1)] * 2
+    assert aside.select("as_of_date", "made_purchase").rows() == [(MONDAY, 0), (TUESDAY, 0), (TUESDAY, 0)]
+
+
+def test_a_purchase_by_the_id_of_a_duplicate_is_that_of_whom_is_kept_for_the_address() -> None:
+    people = [subscriber(1, "k"), subscriber(2, "k", MONDAY), subscriber(3, None), subscriber(4, "odd")]
+    people[3] |= {"is_email_well_formed": False}
+    purchases = [bought(None, MONDAY, by=2), bought("k", None, by=3), bought(None, MONDAY, by=4)]
+    valid, aside = as_of(subscribers=people, purchases=purchases)
+    assert valid.select("mailchimp_id", "purchase_count").rows() == [("1", 1)]
+    assert dict(aside.select("mailchimp_id", "made_purchase").rows()) == {"2": 1, "3": 0, "4": 1}
 
 
 def test_a_duplicate_is_none_before_the_other_opted_in() -> None:
