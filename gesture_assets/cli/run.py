@@ -585,7 +585,7 @@ def _selected(definitions: Any, select: str) -> Any:
             expected="tables of a night",
             found=select,
             where="--select",
-            next_step="gesture train  (or, for score_changes, the job explain_changes in  gesture dev)",
+            next_step="gesture why-changed  (score_changes),  gesture train  (what models are made from)",
         )
     if unknown or not keys:
         raise ConfigError.unknown_name(

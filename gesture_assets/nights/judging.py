@@ -214,7 +214,8 @@ def usable_model(night: Night, version: str | None) -> Model | None:
 def _churn(settings: Settings, test: pl.DataFrame, before: Model, after: Model) -> Churn:
     """What becomes of the scores of the newest test day when the candidate takes over."""
     rows = test.filter(pl.col("feature_date") == pl.col("feature_date").max())
-    scores = [scoring.score_users(model, rows).select("user_id", "score") for model in (before, after)]
+    not_rounded = scoring.LOWEST + (scoring.HIGHEST - scoring.LOWEST) * pl.col("probability")
+    scores = [scoring.score_users(model, rows).select("user_id", score=not_rounded) for model in (before, after)]
     return churn(scores[0], scores[1], rule_set_of(settings).bands, budget=settings.churn_budget)
 
 

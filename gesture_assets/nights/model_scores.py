@@ -4,6 +4,7 @@ Belongs here: which model scores which day, reading whom it scores, a part at a 
 is made or explained (`models/`), training (`training.py`).
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -72,7 +73,9 @@ def model_scores(night: Night, days: Days) -> Built:
     """Score everybody who could still buy with the champion of the day, and say why."""
     serving = champions(night)
     candidates = _candidates(night, serving)
+    began = time.perf_counter()
     scores = night.session.set_aside("scored", _scored(night, serving, candidates))
+    seconds = time.perf_counter() - began
     versions = sorted({champion.version for champion in serving.values()} - {""})
     newest = serving[days[-1]].version or None
     return Built(
@@ -81,10 +84,16 @@ def model_scores(night: Night, days: Days) -> Built:
             MODEL_EXCLUSIONS: candidates.filter(~nw.col("reason").is_null()).select(*MODEL_EXCLUSIONS.column_names),
             SCORE_REASONS: _explained(night, serving, candidates),
         },
-        notes={"champion": newest or NO_CHAMPION, **_spread(scores, days[-1])},
+        notes={"champion": newest or NO_CHAMPION, **_speed(scores, seconds), **_spread(scores, days[-1])},
         inputs={"champion": ",".join(versions) or "none"},
         version=newest,
     )
+
+
+def _speed(scores: Frame, seconds: float) -> dict[str, Any]:
+    """How long scoring took, reading features included; nothing where nobody was scored."""
+    rows = to_polars(scores.select(nw.len()))["len"][0]
+    return {"scoring_seconds": round(seconds, 3), "users_scored_per_second": round(rows / seconds)} if rows else {}
 
 
 def _spread(scores: Frame, day: date) -> dict[str, Any]:

@@ -125,6 +125,7 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
     The private file says nothing while a run has it open; that is not waited for.
     """
     found: list[str] = []
+    held = rollback_in_words(settings)
     with closing(read_published(settings.published, name="published")) as con:
         (newest,) = con.execute(f"select max({PARTITION}) from rule_scores").fetchone() or (None,)
         try:
@@ -136,7 +137,6 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
         failed = sorted({day for table in verdicts.values() for day, entry in table.items() if not entry.is_open})
         if failed:
             found.append(f"Not passed: {listing(failed)}. Why:  gesture gates --date {failed[-1]}")
-        held = rollback_in_words(settings)
         if held:
             found.append(held)
         live = _open_days(list(nightly.values()))
@@ -150,7 +150,7 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
     if newest is None or newest < due:
         found.append(
             f"LATE: {due} was due by {settings.freshness_deadline:02}:00 UTC, the newest published day is {newest}. "
-            "Next:  gesture catchup --dry-run"
+            f"Next:  {'gesture publish' if held else 'gesture catchup --dry-run'}"
         )
     return found
 

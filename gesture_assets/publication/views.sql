@@ -4,10 +4,14 @@
 create or replace view analytics.data_freshness as
 select table_name, as_of_date, verdict, row_count, published_at, snapshot_id,
     (select max(last_event_at) from main.rule_scores) as last_event_at,
-    date_diff('hour', (select max(last_event_at) from main.rule_scores), published_at) as hours_from_last_event_to_publication
+    date_diff('hour', (select max(last_event_at) from main.rule_scores), published_at) as hours_from_last_event_to_publication,
+    -- Asked of the clock, so that a file that nobody replaces says so itself; make_timestamp is in UTC wherever it is opened.
+    case when make_timestamp(epoch_us(now())) > (select max(as_of_date) from main.manifest) + interval (48 + {deadline}) hour
+        then 'LATE' else 'in time' end as timeliness
 from main.manifest;
 comment on view analytics.data_freshness is 'One row per table: its newest day, and how old its newest event was.';
 comment on column analytics.data_freshness.as_of_date is 'Its newest day.';
+comment on column analytics.data_freshness.timeliness is 'LATE where a newer day than any in this file was due by now: by {deadline}:00 UTC of the day after it.';
 comment on column analytics.data_freshness.hours_from_last_event_to_publication is 'Hours from the last event of anybody to the publication.';
 
 -- Every day up to the publication has its own deadline: a fresh backfill of an old day hides no missing yesterday.

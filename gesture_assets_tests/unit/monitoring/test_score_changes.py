@@ -316,6 +316,18 @@ def test_a_planted_change_of_scale_is_held() -> None:
     assert churned.sentence.endswith("beyond the budget.")
 
 
+@pytest.mark.parametrize(("times", "is_within"), [(0.1, False), (0.6, False), (0.7, True), (1.45, True), (1.6, False)])
+def test_a_change_of_scale_of_probabilities_is_held_although_nobody_leaves_the_lowest_band(
+    times: float, is_within: bool
+) -> None:
+    of_few_per_cent = [0.2, 0.4, 0.5, 0.9, 1.1, 1.5, 2.2, 4.0, 7.5, 9.0]
+    before, after = [1 + value for value in of_few_per_cent], [1 + value * times for value in of_few_per_cent]
+    churned = churn(scores(before), scores(after), BANDS)
+    assert (churned.share_moved, churned.mean_ratio) == (0, pytest.approx(times))
+    assert churned.is_within_budget is is_within
+    assert f"the mean score becomes {times:.2f} of what it was" in churned.sentence
+
+
 def test_another_order_is_held_although_nobody_changes_bands() -> None:
     upside_down = [19, 15, 10, 5, 45, 30, 25, 90, 70, 55]
     churned = churn(scores(TEN), scores(upside_down), BANDS)

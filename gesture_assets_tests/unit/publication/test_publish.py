@@ -280,6 +280,8 @@ def test_the_manifest_and_the_freshness_have_a_row_for_every_table(file: duckdb.
     snapshot_id = "20260310T020000-run-0002"
     assert sorted(rows) == sorted((name, DAY, len(good), "PASS", snapshot_id) for name, good in GOOD.items())
     fresh = file.execute("select table_name, as_of_date, verdict from analytics.data_freshness").fetchall()
+    # The good night is long past: an old file says so whoever opens it, by the clock.
+    assert file.execute("select distinct timeliness from analytics.data_freshness").fetchall() == [("LATE",)]
     assert sorted(fresh) == sorted((name, DAY, "PASS") for name in GOOD)
 
 
