@@ -289,6 +289,7 @@ def test_where_nearly_half_of_the_profiles_is_unknown_gaps_are_filled_and_flagge
     trained = run_training(LAST - timedelta(days=1), at="2026-03-10T04:00", force_reason="a trial of filled gaps")
     assert trained.success, failures(trained)
     night = run_night(LAST, select=TONIGHT)
+    assert night.results["model_scores"].notes["users_scored_per_second"] > 0
     assert night.success, failures(night)
     ((version, missing),) = ask(
         copy,
