@@ -20,10 +20,10 @@ from gesture_assets.vocabulary.features import DEVICES
 # The share of a day's landed rows that quarantine may take before the day itself is in doubt. Trackers lose a row in a
 # hundred or two on a bad day; five in a hundred is another format, another clock or another sender. One row is none.
 QUARANTINE_TOLERANCE = 0.05
-# The same of rows with a number or a flag that is filled and cannot be read: one such row loses a value, five in a
+# The same of rows with a value that is filled and cannot be read, such as a number or a country: one such row loses a value, five in a
 # hundred are another format, such as a decimal comma.
 UNREADABLE_TOLERANCE = 0.05
-# Columns in which a value that cannot be read becomes a missing one, and is counted.
+# Columns in which a value that cannot be read becomes a missing one, and is counted; so do countries and JSON.
 NUMBERS_AND_FLAGS = (
     "is_repeat_session",
     "is_bounce",
@@ -221,9 +221,12 @@ LANDING_RECONCILIATION = Contract(
         Column("ignored_count", "BIGINT", "Rows of types that the source's description leaves out.", True, "count"),
         Column("ignored_types", "VARCHAR", f"The {TYPES_NAMED} commonest of these types, with their rows.", True),
         Column("late_count", "BIGINT", "Accepted rows that happened on an earlier day.", unit="count"),
-        Column("unreadable_count", "BIGINT", "Rows with a value that is filled and no number or flag.", True, "count"),
+        Column("unreadable_count", "BIGINT", "Rows with a value that is filled and cannot be read.", True, "count"),
         Column(
-            "unreadable_values", "VARCHAR", "Column and count of such values, which are missing from here on.", True
+            "unreadable_values",
+            "VARCHAR",
+            "Column and count of such values (numbers, flags, countries, JSON), which are missing from here on.",
+            True,
         ),
         Column(
             "redacted_count", "BIGINT", "Rows with a value that may identify a person and was hidden.", True, "count"
@@ -286,7 +289,8 @@ LANDING_RECONCILIATION = Contract(
         no_rows(
             "every_filled_number_and_flag_is_read",
             "select landing_file, unreadable_values from {batch} where unreadable_count > 0",
-            recovery="look at the file; set  decimal  in data/sources/<source>.toml where its numbers have a comma",
+            recovery="look at the file; in data/sources/<source>.toml set  decimal  where its numbers have a comma, and "
+            "name its own words for countries under [values.country]",
         ),
         no_rows(
             f"at_most_{UNREADABLE_TOLERANCE:.0%}_of_rows_hold_unreadable_values".replace("%", "_percent"),
@@ -294,7 +298,8 @@ LANDING_RECONCILIATION = Contract(
                 sum(landed_count - coalesce(ignored_count, 0)) as landed,
                 string_agg(landing_file || ': ' || unreadable_values, '; ' order by unreadable_count desc) as which
             from {{batch}} group by all having unreadable > greatest(1, {UNREADABLE_TOLERANCE} * landed)""",
-            recovery="set  decimal  in data/sources/<source>.toml, or leave the column out of it, then  gesture run",
+            recovery="in data/sources/<source>.toml set  decimal, name its own words for countries under [values.country], "
+            "or leave the column out, then  gesture run",
         ),
         no_rows(
             "no_file_brings_personal_columns",

@@ -108,7 +108,6 @@ class SourceDescription(BaseModel):
     # Where one column holds both: a user_id that is the row's anonymous_id, or ends in a colon and it, is nobody's yet.
     has_shared_ids: bool = False
     values: dict[str, dict[str, str]] = {}  # our column -> the source's value -> ours
-    has_country_names: bool = False  # countries by their English name, beside their codes
     ignore: tuple[str, ...] = ()  # the source's names of types that are left out on purpose, and counted
     properties: tuple[str, ...] = ()  # further columns kept as JSON
     # What stands in for a missing value: the median of its file, or 30 s where the whole file has none (document 004).

@@ -18,7 +18,7 @@ import duckdb
 
 from gesture_assets.errors import SourceError, listing
 from gesture_assets.sources.canonical import Fields, Shape, canonical_sql
-from gesture_assets.sources.columns import expressions_of, local_times
+from gesture_assets.sources.columns import expressions_of, local_times, opened_cells
 from gesture_assets.sources.description import SourceDescription, description_of
 from gesture_assets.sources.landing_file import FORMATS, LONGEST_LINE, LandingFile, ending_of_format, refusal
 from gesture_assets.sources.long_lines import Lines, look_through
@@ -240,6 +240,7 @@ def _opened(
         headers,
         reading.types,
         expressions,
+        opened_cells(file, reading),
         key,
         local_times(file, reading),
         indexed_at if expressions.get("received_at") is None else None,

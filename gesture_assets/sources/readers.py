@@ -19,7 +19,7 @@ import duckdb
 from gesture_assets.errors import listing
 from gesture_assets.sources.landing_file import BUFFER, CHUNK, LONGEST_LINE, LandingFile, refusal
 from gesture_assets.sources.long_lines import Lines, count_blank_lines, write_cut
-from gesture_assets.sources.paths import path_sql
+from gesture_assets.sources.paths import column_of, json_path, nested_sql, path_sql, rest_of
 from gesture_assets.sources.personal import is_personal
 from gesture_assets.sources.uneven_csv import has_blank_lines, refused_end, write_evenly
 from gesture_assets.vocabulary.sql import identifier, literal
@@ -34,13 +34,14 @@ class Reading:
 
     `unnumbered` are the same without lines and refused records: cheaper to read where only values count.
     `columns` are the headers in lower case with the SQL that gives each, `types` those with their type, where the
-    format shows one.
+    format shows one. `nested` are fields of JSON lines that hold text where paths go on, with the SQL of that text.
     """
 
     rows: str
     unnumbered: str
     columns: Mapping[str, str]
     types: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
+    nested: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def read_rows(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str, lines: Lines) -> Reading:
@@ -272,8 +273,28 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
     if path := file.source.event_list:
         rows = _events_of(rows, path)
         unnumbered = f"(select * from {_events_of(f'(select *, 0 as line, null as broken from {unnumbered})', path)})"
-    paths = {*file.source.headers, "context.ip"}
-    return Reading(rows, unnumbered, {path: path_sql("document", path) for path in sorted(paths)})
+    paths = sorted({*file.source.headers, "context.ip"})
+    nested = _fields_of_text(connection, unnumbered, paths)
+    columns = {
+        path: nested_sql(nested[column_of(path)], rest_of(path))
+        if rest_of(path) and column_of(path) in nested
+        else path_sql("document", path)
+        for path in paths
+    }
+    return Reading(rows, unnumbered, columns, nested=nested)
+
+
+def _fields_of_text(connection: duckdb.DuckDBPyConnection, rows: str, paths: Sequence[str]) -> dict[str, str]:
+    """The fields that `paths` go on from and no path ends in, where some document of `rows` holds text there.
+
+    Each with the SQL of its text. Opening texts is dear: most exports hold objects.
+    """
+    fields = sorted({column_of(path) for path in paths if rest_of(path)} - set(paths))
+    texts = {name: path_sql("document", name) for name in fields}
+    types = (f"json_type(document, {literal(json_path(name))})" for name in fields)
+    asked = ", ".join(f"coalesce(bool_or({kind} = 'VARCHAR'), false)" for kind in types)
+    found = connection.execute(f"select {asked} from {rows}").fetchone() if fields else ()
+    return {name: text for (name, text), is_text in zip(texts.items(), found or (), strict=True) if is_text}
 
 
 def _events_of(records: str, path: str) -> str:

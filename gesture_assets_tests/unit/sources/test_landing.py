@@ -940,7 +940,7 @@ def test_devices_and_countries_are_translated(landing: Landing) -> None:
         ),
     )
     assert [row["device"] for row in rows] == ["desktop", "mobile", "tablet", "other", None]
-    assert [row["country"] for row in rows] == ["GB", "GB", None, None, "DE"]
+    assert [row["country"] for row in rows] == ["GB", "GB", "US", None, "DE"]
 
 
 def test_event_names_are_mapped_whatever_their_case(landing: Landing) -> None:
@@ -1543,7 +1543,7 @@ def test_the_first_condition_that_fits_says_what_an_event_is(landing: Landing) -
 def test_a_description_translates_values_and_names_of_countries(landing: Landing) -> None:
     columns = {**described().columns, "device": ("d",), "country": ("c",), "channel": ("ch",), "campaign": ("k",)}
     values = {"device": {"Kiosk": "desktop"}, "channel": {"AdWords": "paid search"}, "country": {"Holland": "NL"}}
-    source = described("shop", columns=columns, values=values, has_country_names=True)
+    source = described("shop", columns=columns, values=values)
     head = "id,user,type,at,d,c,ch,k\n"
     (one, two) = landing.rows(
         "shop/a.csv",
@@ -1609,3 +1609,115 @@ def test_a_call_that_says_who_a_visitor_is_is_no_event_and_a_shared_id_names_nob
         ("u1", "u1", "d9", False),
     ]
     assert [row["reason"] for row in rows] == [None, None, IGNORED, None]
+
+
+# ---- JSON that is a text ----
+
+
+def write_in_form(landing: Landing, rows: list[dict], form: str, *, nested: str) -> str:
+    """Write `rows`, whose field `nested` is an object, as JSON lines of objects or of texts, as CSV or Parquet."""
+    texts = [{**row, nested: row[nested] if isinstance(row[nested], str) else json.dumps(row[nested])} for row in rows]
+    written = rows if form == "object.jsonl" else texts
+    path = landing.write(f"shop/{form}", "\n".join(map(json.dumps, written)) + "\n")
+    if not form.endswith("jsonl"):
+        lines = path.with_suffix(".txt")
+        path.rename(lines)
+        read = f"read_json('{lines}', format = 'newline_delimited', columns = {dict.fromkeys(rows[0], 'varchar')})"
+        option = "format csv, header" if form.endswith("csv") else "format parquet"
+        landing.connection.execute(f"copy (select * from {read}) to '{path}' ({option})")
+        lines.unlink()
+    return path.name
+
+
+FORMS = ["text.jsonl", "object.jsonl", "text.csv", "text.parquet"]
+POINTS = described(
+    columns={**described().columns, "campaign": ("more.campaign",), "user_id": ("who.$id", "user")},
+    conditions=({"event_type": "pricing_page_view", "where": {"type": "page_view", "more.url": "*/pricing*"}},),
+    properties=("more.plan",),
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_json_within_a_column_is_opened_in_every_format(landing: Landing, form: str) -> None:
+    rows = [
+        {"id": "e1", "type": "page_view", "at": "2026-03-09", "who": "", "user": "u1"},
+        {"id": "e2", "type": "page_view", "at": "2026-03-09", "who": "", "user": "u2"},
+    ]
+    more = ({"url": "/pricing", "campaign": "spring", "plan": 'a "b"'}, {"url": "/"})
+    rows = [{**row, "more": nested} for row, nested in zip(rows, more, strict=True)]
+    found = landing.rows(f"shop/{write_in_form(landing, rows, form, nested='more')}", None, POINTS)
+    assert [(row["event_type"], row["campaign"], row["unreadable"], row["reason"]) for row in found] == [
+        ("pricing_page_view", "spring", None, None),
+        ("page_view", None, None, None),
+    ]
+    assert [json.loads(row["properties"]) for row in found] == [{"more.plan": 'a "b"'}, {"more.plan": None}]
+
+
+@pytest.mark.parametrize("form", ["text.jsonl", "text.csv", "text.parquet"])
+def test_json_within_a_column_that_is_cut_off_is_counted_by_its_column(landing: Landing, form: str) -> None:
+    row = {"type": "page_view", "at": "2026-03-09", "who": "", "user": "u1"}
+    held = ('{"url": "/pricing', "", "NULL", '{"url": "/"}')
+    rows = [{"id": f"e{place}", **row, "more": more} for place, more in enumerate(held)]
+    found = landing.rows(f"shop/{write_in_form(landing, rows, form, nested='more')}", None, POINTS)
+    assert [(row["unreadable"], row["reason"]) for row in found] == [("more", None), *[(None, None)] * 3]
+
+
+def test_a_column_that_is_used_whole_too_need_not_be_json(landing: Landing) -> None:
+    source = described(columns={**described().columns, "campaign": ("more.campaign", "more")})
+    row = landing.row("id,user,type,at,more", "e,u,page_view,2026-03-09,spring", source, folder="shop")
+    assert (row["campaign"], row["unreadable"]) == ("spring", None)
+
+
+# ---- what is filled and says nothing ----
+
+COUNTRY = described(columns={**described().columns, "country": ("c",)})
+
+
+@pytest.mark.parametrize(
+    ("written", "country", "unreadable"),
+    [
+        *(("Germany", "DE", None), ("DEU", "DE", None), ("united states", "US", None), ("de\t", "DE", None)),
+        *(("NA", "NA", None), ("uk", "GB", None), ("Samoa", "WS", None), ("usa", "US", None)),
+        *(("(not set)", None, None), ("", None, None)),
+        *(("Congo", None, "country"), ("Atlantis", None, "country"), ("49", None, "country")),
+    ],
+)
+def test_a_country_is_read_by_its_codes_and_its_name_or_counted(
+    landing: Landing, written: str, country: str | None, unreadable: str | None
+) -> None:
+    row = landing.row("id,user,type,at,c", f"e,u,page_view,2026-03-09,{written}", COUNTRY, folder="shop")
+    assert (row["country"], row["unreadable"], row["reason"]) == (country, unreadable, None)
+
+
+@pytest.mark.parametrize("sign", ["\t", "\u200b", "\u00a0", "\u2060", "\ufeff", "\x01"])
+def test_white_space_of_any_kind_around_a_value_is_none_of_it(landing: Landing, sign: str) -> None:
+    head = "event_id,user_id,event_type,event_at,device,country,campaign,city,dwell_seconds"
+    values = ("e", "u", "page_view", "2026-03-09", "mobile", "DE", "spring", "Ulm", "1.5")
+    for before, after in ((sign, ""), ("", sign)):
+        padded = [
+            before + value + after if name != "event_at" else value
+            for name, value in zip(head.split(","), values, strict=True)
+        ]
+        row = landing.row(head, ",".join(padded))
+        found = [row[name] for name in head.split(",") if name != "event_at"]
+        assert found == ["e", "u", "page_view", "mobile", "DE", "spring", "Ulm", 1.5]
+
+
+def test_a_condition_fits_whatever_white_space_surrounds_a_value(landing: Landing) -> None:
+    row = landing.row(
+        "id,user,type,at,more", 'e,u,page_view\t,2026-03-09,"{""url"": ""/pricing""}"', POINTS, folder="shop"
+    )
+    assert row["event_type"] == "pricing_page_view"
+
+
+@pytest.mark.parametrize("word", ["undefined", "null", "(not set)", "NaN", "<NA>"])
+def test_a_word_for_nothing_is_no_campaign_no_city_and_no_device(landing: Landing, word: str) -> None:
+    names = ("campaign", "channel", "city", "device", "country", "lifecycle")
+    row = landing.row(f"{HEADER},{','.join(names)}", f"e,u,page_view,{GOOD}{f',{word}' * 6}")
+    assert [row[name] for name in (*names, "unreadable", "reason")] == [None] * 8
+
+
+def test_a_description_may_translate_a_word_for_nothing(landing: Landing) -> None:
+    source = described(columns={**described().columns, "channel": ("c",)}, values={"channel": {"(none)": "direct"}})
+    row = landing.row("id,user,type,at,c", "e,u,page_view,2026-03-09,(none)", source, folder="shop")
+    assert row["channel"] == "direct"
