@@ -171,7 +171,7 @@ class Fields:
         return f"coalesce({own}, case when {nothing} then null {families} else 'other' end) as device"
 
     def country(self) -> str:
-        """The country by ISO 3166 alpha-2, null for what is none, and the column's name where something else is said."""
+        """The country by ISO 3166 alpha-2, null for what is none, and the column's name where it is another word."""
         words = self._words("country", str.upper)
         words += "".join(f" when {literal(written)} then '{code}'" for written, code in COUNTRY_CODES.items())
         return (
@@ -207,8 +207,8 @@ class Fields:
             if self.expressions.get(name)
         ]
         cells += [
-            f"case when not json_valid({text}) and not {is_missing_sql(text)} then {literal('_'.join(name.split()))} end"
-            for name, text in self.opened.items()
+            f"case when not json_valid({text}) and not {is_missing_sql(text)} then {literal(name)} end"
+            for name, text in ((name.replace(" ", "_"), text) for name, text in self.opened.items())
         ]
         return f"nullif(concat_ws(' ', {', '.join(cells)}), '')" if cells else "null::varchar"
 

@@ -256,7 +256,9 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
                 store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
         )
 
-    if lines.has_long:
+    if _begins_list(file):
+        _read_list(connection, file, table)
+    elif lines.has_long:
         with tempfile.TemporaryDirectory() as folder:
             read(literal(write_cut(file, Path(folder) / "rows.jsonl")), None, in_parts=False)
     else:
@@ -282,6 +284,32 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
         for path in paths
     }
     return Reading(rows, unnumbered, columns, nested=nested)
+
+
+def _begins_list(file: LandingFile) -> bool:
+    """Whether the file begins as one list of objects: a line that holds a list is no event in any case."""
+    with file.stream() as stream:
+        return re.match(rb"(?:\xef\xbb\xbf)?\s*\[\s*\{", stream.read(CHUNK)) is not None
+
+
+def _read_list(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> None:
+    """Read a file that is one list into `table`, a row an entry, whatever lines it is written in."""
+    rejects, packing = _rejects(table), literal(file.compression or "uncompressed")
+    _drop_rejects(connection, rejects)
+    connection.execute(f"create temp table {rejects} (line bigint, csv_line varchar)")
+    try:
+        connection.execute(
+            f"""create or replace table {table} as select json::varchar as text
+            from read_json_objects({file.sql}, format='array', compression={packing},
+                maximum_object_size={LONGEST_LINE}, hive_partitioning=false)"""
+        )
+    except duckdb.InvalidInputException as error:
+        raise refusal(
+            file,
+            expected="one object a line, or one whole list of them",
+            found=str(error).splitlines()[0].replace(str(file.path), file.path.name)[:300],
+            next_step="export the file again, or write its entries as lines (jq -c '.[]'), then  gesture run",
+        ) from error
 
 
 def _fields_of_text(connection: duckdb.DuckDBPyConnection, rows: str, paths: Sequence[str]) -> dict[str, str]:

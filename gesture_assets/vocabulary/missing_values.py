@@ -60,7 +60,8 @@ def is_missing_sql(text: str, further: Collection[str] = ()) -> str:
 def unpadded_sql(text: str) -> str:
     """The SQL expression `text` without white space of any kind at its ends; what has none there is not touched."""
     space = _any_of(WHITE_SPACE)
-    return f"if(regexp_matches({text}, '^{space}|{space}$'), regexp_replace({text}, '^{space}+|{space}+$', '', 'g'), {text})"
+    trimmed = f"regexp_replace({text}, '^{space}+|{space}+$', '', 'g')"
+    return f"if(regexp_matches({text}, '^{space}|{space}$'), {trimmed}, {text})"
 
 
 def _any_of(signs: str) -> str:

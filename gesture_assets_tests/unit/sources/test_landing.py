@@ -12,6 +12,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from gesture_assets.errors import ConfigError, SourceError
@@ -523,7 +524,14 @@ ZONED = [
 ]
 LOCAL = [
     *("2026-03-09 11:00:00", "2026-03-09T11:00:00", "2026-03-09 11:00", "2026-03-09T11", "20260309T110000"),
-    *("20260309T1100", "20260309 110000", "20260309110000", "2026/03/09 11:00:00", "2026-03-09 11:00:00.000"),
+    *(
+        "20260309T1100",
+        "20260309 110000",
+        "20260309110000",
+        "202603091100",
+        "2026/03/09 11:00:00",
+        "2026-03-09 11:00:00.000",
+    ),
     *("2026-03-09 11:00:00,000", " 2026-03-09 11:00:00 "),
     *("2026-W11-1 11:00:00", "2026W11T11", "2026-068 11:00", "2026-03-09 10:59:60"),
 ]
@@ -656,6 +664,31 @@ def test_such_an_hour_is_read_alike_where_its_column_is_typed(
 def test_what_is_no_time_is_none(landing: Landing, written: str) -> None:
     row = landing.row(HEADER, f"e,u,page_view,{written},2026-03-09 18:00:00")
     assert (row["event_at"], row["reason"]) == (None, "unparsable_timestamp")
+
+
+@pytest.mark.parametrize("zone", ["BST", "AST", "PST", "EDT", "CEST", "IST", "EST5EDT", "Berlin"])
+def test_an_abbreviation_that_several_zones_share_is_no_zone(landing: Landing, zone: str) -> None:
+    row = landing.row(HEADER, f"e,u,page_view,2026-07-20 10:00:00 {zone},2026-07-20 18:00:00")
+    assert (row["event_at"], row["reason"]) == (None, "unparsable_timestamp")
+    mine = described(timestamp_format="%a %b %d %H:%M:%S %Z %Y")
+    for written, hour in ((zone, None), ("utc", 10), ("Europe/Berlin", 8)):
+        row = landing.row("id,user,type,at", f"e,u,page_view,Mon Jul 20 10:00:00 {written} 2026", mine, folder="shop")
+        assert row["event_at"] == (hour and datetime(2026, 7, 20, hour))
+
+
+@pytest.mark.parametrize(
+    ("written", "utc"),
+    [
+        ("202611281000", datetime(2026, 11, 28, 10)),
+        ("202611281000Z", datetime(2026, 11, 28, 10)),
+        ("202613281000", None),
+        ("978307200000", datetime(2001, 1, 1)),  # milliseconds since 1970
+    ],
+)
+def test_twelve_figures_that_begin_like_a_year_are_a_day_and_a_time(
+    landing: Landing, written: str, utc: datetime | None
+) -> None:
+    assert landing.row("id,user,type,at", f"e,u,page_view,{written}", described(), folder="shop")["event_at"] == utc
 
 
 @pytest.mark.parametrize(
@@ -1721,3 +1754,38 @@ def test_a_description_may_translate_a_word_for_nothing(landing: Landing) -> Non
     source = described(columns={**described().columns, "channel": ("c",)}, values={"channel": {"(none)": "direct"}})
     row = landing.row("id,user,type,at,c", "e,u,page_view,2026-03-09,(none)", source, folder="shop")
     assert row["channel"] == "direct"
+
+
+# ---- one list of events ----
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("ending", ["json", "jsonl.gz", "json.zst"])
+def test_a_file_that_is_one_list_of_events_is_read_entry_by_entry(
+    landing: Landing, indent: int | None, ending: str
+) -> None:
+    events = [
+        {"id": f"e{n}", "user": "u", "type": "page_view", "at": "2026-03-09 10:00:00", "more": {"url": "[{"}}
+        for n in range(3)
+    ]
+    entries = [*events, 5, {"id": "e4"}]
+    content = ("\ufeff" + json.dumps(entries, indent=indent)).encode()
+    packed = {"gz": gzip.compress, "zst": lambda raw: pa.compress(raw, codec="zstd", asbytes=True)}
+    written = packed.get(ending.rsplit(".", 1)[-1], bytes)(content)
+    rows = landing.rows(f"shop/a.{ending}", written, described())
+    assert [(row["landing_line"], row["event_id"], row["reason"]) for row in rows] == [
+        *((n + 1, f"e{n}", None) for n in range(3)),
+        (4, rows[3]["event_id"], "unreadable_row"),
+        (5, "e4", "missing_user_id"),
+    ]
+
+
+def test_a_list_of_events_that_is_cut_off_is_refused_with_what_helps(landing: Landing) -> None:
+    with pytest.raises(SourceError, match=r"(?s)one whole list.*jq -c '\.\[\]'"):
+        landing.open("shop/a.json", '[{"id": "e1",\n "user": "u"},\n {"id": ', described())
+
+
+def test_a_list_of_visits_is_as_many_events_as_they_hold(landing: Landing) -> None:
+    source = described(format="jsonl", event_list="actions")
+    visits = [{"user": "u", "at": "2026-03-09", "actions": [{"id": f"e{n}", "type": "page_view"}]} for n in range(2)]
+    assert [row["event_id"] for row in landing.rows("shop/a.json", json.dumps(visits), source)] == ["e0", "e1"]
