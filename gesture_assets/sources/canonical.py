@@ -23,7 +23,6 @@ from gesture_assets.sources.ids import fault_sql, id_sql
 from gesture_assets.sources.landing_file import QUARANTINED_TEXT
 from gesture_assets.sources.numbers import finite_sql, number_sql, possible_sql
 from gesture_assets.sources.personal import (
-    is_personal,
     keyed_hash_sql,
     masked_json_sql,
     may_be_email_sql,
@@ -227,9 +226,9 @@ class Shape:
     """All that the rows of a file depend on, beside the rows themselves: files of one shape are read by one query.
 
     `columns` are those of their `Reading`, `expressions` give our columns in terms of them, `opened` the text of those
-    that hold JSON. `local_times` are those of
-    our columns of time that carry no zone by their type. `key` makes the pseudonyms, `indexed_at` is the arrival of
-    rows where there is no clock of arrival, `imputed_dwell` (seconds) stands for a missing time on a page.
+    that hold JSON. `local_times` are those of our columns of time that carry no zone by their type, `personal` the
+    headers of personal data. `key` makes the pseudonyms, `indexed_at` is the arrival of rows where there is no clock of
+    arrival, `imputed_dwell` (seconds) stands for a missing time on a page.
     """
 
     source: SourceDescription
@@ -241,6 +240,7 @@ class Shape:
     key: str
     local_times: frozenset[str]
     indexed_at: datetime | None
+    personal: frozenset[str]
     lacks_ids: bool
     imputed_dwell: float | None
 
@@ -256,8 +256,8 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
     is_text = shape.format != "jsonl"
     carried = {header: f"raw_{number}" for number, header in enumerate(shape.columns)} if is_text else {}
     raw = ", ".join(f"{shape.columns[header]} as {name}" for header, name in carried.items()) or "document"
-    broken = "broken" if is_text else masked_json_sql("broken")
-    masked_row = f"left(coalesce({broken}, {masked_sql(_masked_document(shape, carried))}), {QUARANTINED_TEXT})"
+    shown = f"coalesce({masked_json_sql('broken')}, {masked_sql(_masked_document(shape, carried))})"
+    masked_row = f"left({shown}, {QUARANTINED_TEXT})"
     has_arrival = shape.indexed_at is None
     arrival = "received_at" if has_arrival else f"timestamp '{shape.indexed_at:%Y-%m-%d %H:%M:%S}'"
     dwell, is_imputed = "dwell_seconds", "false"
@@ -380,7 +380,7 @@ def _masked_document(shape: Shape, columns: Mapping[str, str]) -> str:
         return masked_json_sql("document")
     fields = ", ".join(
         f"{identifier(header)} := "
-        + (f"if({expression} is null, null, '***')" if is_personal(header) else f"({expression})::varchar")
+        + (f"if({expression} is null, null, '***')" if header in shape.personal else f"({expression})::varchar")
         for header, expression in columns.items()
     )
-    return f"to_json(struct_pack({fields}))::varchar"
+    return masked_json_sql(f"to_json(struct_pack({fields}))::varchar")

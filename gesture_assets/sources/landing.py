@@ -244,6 +244,7 @@ def _opened(
         key,
         local_times(file, reading),
         indexed_at if expressions.get("received_at") is None else None,
+        reading.personal,
         lacks_ids,
         imputed,
     )
@@ -281,7 +282,7 @@ def _unmapped(
     mapped = {name for header in file.source.headers for name in (header, normal(header), normal(column_of(header)))}
     columns = {**reading.columns, **_json_headers(keys, reading.columns)}
     unmapped = [header for header in columns if header not in mapped]
-    personal = [header for header in unmapped if is_personal(header)]
+    personal = [header for header in unmapped if header in reading.personal or is_personal(header)]
     if file.format == "jsonl":
         personal = [header for header in personal if _has_values(connection, reading.unnumbered, columns[header])]
     others = [header for header in unmapped if header not in personal]

@@ -35,6 +35,7 @@ class Reading:
     `unnumbered` are the same without lines and refused records: cheaper to read where only values count.
     `columns` are the headers in lower case with the SQL that gives each, `types` those with their type, where the
     format shows one. `nested` are fields of JSON lines that hold text where paths go on, with the SQL of that text.
+    `personal` are headers that name personal data as they are written, in words or with capital letters.
     """
 
     rows: str
@@ -42,6 +43,7 @@ class Reading:
     columns: Mapping[str, str]
     types: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
     nested: Mapping[str, str] = field(default_factory=dict[str, str])
+    personal: frozenset[str] = frozenset()
 
 
 def read_rows(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str, lines: Lines) -> Reading:
@@ -96,7 +98,9 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
     header = _first_line(file)
     if not header.strip():
         raise refusal(file, expected="a header in the first line", found="nothing readable there")
-    names = [normal(name) for name in next(csv.reader([header], delimiter=delimiter))]
+    written = next(csv.reader([header], delimiter=delimiter))
+    personal = frozenset(normal(name) for name in written if is_personal(name))
+    names = [normal(name) for name in written]
     names = [name or f"column_{position}" for position, name in enumerate(names)]
     _refuse_headers(file, names)
     own = own_names(names)
@@ -130,10 +134,10 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
             where starts_with(csv_line, '"') and ends_with(trim(csv_line, chr(10)), {literal(tail)})"""
         )
     # Text that cannot be split into columns cannot be masked by column either.
-    text = "'*** (hidden: the file has columns of personal data)'" if any(map(is_personal, names)) else "text"
+    text = "'*** (hidden: the file has columns of personal data)'" if personal else "text"
     rows = f"""(select *, null::varchar as broken from {_numbered(connection, table, rejects, header_lines=1)}
         union all by name select line, {text} as broken from {_refused(rejects)})"""
-    return Reading(rows, table, own, dict.fromkeys(names))
+    return Reading(rows, table, own, dict.fromkeys(names), personal=personal)
 
 
 def _options(compression: str | None, in_parts: bool) -> str:
@@ -368,7 +372,8 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> R
     number, option = ("row_number() over ()", "") if has_own else ("file_row_number + 1", ", file_row_number=true")
     rows = f"(select {selected}, {number} as line, null::varchar as broken from read_parquet({path}{option}))"
     unnumbered = f"(select {selected} from read_parquet({path}))"
-    return Reading(rows, unnumbered, own, {normal(name): kind for name, kind in names.items()})
+    personal = frozenset(normal(name) for name in names if is_personal(name))
+    return Reading(rows, unnumbered, own, {normal(name): kind for name, kind in names.items()}, personal=personal)
 
 
 def _value_of(value: str, kind: str) -> str:

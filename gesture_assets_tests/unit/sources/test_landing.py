@@ -1789,3 +1789,16 @@ def test_a_list_of_visits_is_as_many_events_as_they_hold(landing: Landing) -> No
     source = described(format="jsonl", event_list="actions")
     visits = [{"user": "u", "at": "2026-03-09", "actions": [{"id": f"e{n}", "type": "page_view"}]} for n in range(2)]
     assert [row["event_id"] for row in landing.rows("shop/a.json", json.dumps(visits), source)] == ["e0", "e1"]
+
+
+# ---- wide files, names that tell ----
+
+
+def test_a_header_tells_by_its_words_that_it_is_personal(landing: Landing) -> None:
+    header = "id,user,type,at,mobilePhone,customer_name,page"
+    opened = landing.open("shop/a.csv", f"{header}\ne,u,levitation,2026-03-09,0815,Ada L,/a\n", described())
+    assert (opened.personal_columns, opened.unused_columns) == (("customer_name", "mobilephone"), ("page",))
+    row = landing.rows("shop/a.csv", None, described())[0]["masked_row"]
+    assert "Ada" not in row
+    assert "0815" not in row
+    assert "/a" in row
