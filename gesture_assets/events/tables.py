@@ -57,6 +57,7 @@ REASONS = {
     "future_ts": f"the event is dated more than {MINUTES_AHEAD} minutes after its arrival",
     "too_old": f"the event is dated more than {OLDEST_DAYS} days before its arrival",
     "personal_id": "an id is an IP address",
+    "structured_id": "an id is an object or a list",
     "inexact_id": "an id is a number that was rounded: a double beyond 2^53, or written as 1.23E+16",
 }
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -306,6 +307,9 @@ MALFORMED = [
     (f"e,10.1.2.3,page_view,{GOOD}", "personal_id"),
     (f"e,2001:db8:85a3:8d3:1319:8a2e:370:7348,page_view,{GOOD}", "personal_id"),
     (f"e,1.2.3,page_view,{GOOD}", None),
+    (f'e,"{{""a"": 1}}",page_view,{GOOD}', "structured_id"),
+    (f"e,[1],page_view,{GOOD}", "structured_id"),
+    (f"e,{{3F2504E0-4F89-11D3-9A0C-0305E82C3301}},page_view,{GOOD}", None),
     (f"e,1.2345678901234568e+16,page_view,{GOOD}", "inexact_id"),
     (f"e,u,page_view,{GOOD},one too many", "unreadable_row"),
     ("e,u,page_view", "unreadable_row"),
@@ -1802,3 +1806,51 @@ def test_a_header_tells_by_its_words_that_it_is_personal(landing: Landing) -> No
     assert "Ada" not in row
     assert "0815" not in row
     assert "/a" in row
+
+
+def test_a_wide_file_is_looked_through_at_once(landing: Landing) -> None:
+    many = [f"extra_{n}" for n in range(1_500)]
+    values = [f"v{n}" for n in range(1_499)]
+    begin = monotonic()
+    opened = landing.open(
+        "shop/a.csv",
+        f"id,user,type,at,{','.join(many)}\ne,u,page_view,2026-03-09,{','.join(values)},10.1.2.3\n",
+        described(),
+    )
+    assert monotonic() - begin < 30, "minutes, where the time grows with the square of columns"
+    assert opened.personal_columns == ("extra_1499",)
+    assert len(opened.unused_columns) == 1_499
+
+
+@pytest.mark.parametrize("header", ["ada@example.com", "10.1.2.3", "+49 151 23456789", "DE89 3704 0044 0532 0130 00"])
+def test_a_header_that_is_an_address_is_shown_masked_and_stops_nothing(landing: Landing, header: str) -> None:
+    opened = landing.open("shop/a.csv", f"id,user,type,at,{header}\ne,u,page_view,2026-03-09,1\n", described())
+    assert "***" in str(opened.unused_columns)
+    assert header.lower() not in f"{opened.unused_columns} {opened.found_columns}"
+    opened = landing.open("shop/b.jsonl", json.dumps({"id": "e", "user": "u", "type": "a", header: 1}), described())
+    assert "***" in str(opened.found_columns)
+    assert header not in str(opened.found_columns)
+
+
+@pytest.mark.parametrize("name", ["ada@example.com.csv", "of 10.1.2.3 a.csv", "+49 151 23456789/a.csv"])
+def test_a_file_name_with_an_address_is_refused_with_what_helps(landing: Landing, name: str) -> None:
+    landing.write(f"native/{name}", "")
+    with pytest.raises(SourceError, match=r"(?s)\*\*\*.*rename the file") as caught:
+        landing.files()
+    assert not any(part in str(caught.value) for part in ("ada", "10.1.2.3", "23456789"))
+
+
+@pytest.mark.parametrize("name", ["events 2026-11-28 10-30-00.csv", "export_20261128T103000Z.csv", "1.2.3/a.csv"])
+def test_a_file_name_with_a_time_is_a_name(landing: Landing, name: str) -> None:
+    landing.write(f"native/{name}", "")
+    assert [file.name for file in landing.files()] == [f"native/{name}"]
+
+
+def test_a_zero_byte_is_no_part_of_an_id(landing: Landing) -> None:
+    day = "2026-03-09"
+    event = {"user_id": "u1\0", "event_type": "page_view", "event_at": day, "received_at": day, "event_id": ["e"]}
+    rows = landing.rows("native/a.jsonl", "\n".join(map(json.dumps, (event | {"event_id": "e\0"}, event))))
+    assert [(row["user_id"], row["event_id"], row["reason"]) for row in rows] == [
+        ("u1", "e", None),
+        ("u1", '["e"]', "structured_id"),
+    ]
