@@ -42,7 +42,7 @@ def id_sql(text: str, *, missing: Collection[str], key: str) -> str:
 
 def fault_sql(text: str) -> str:
     """The reason against the SQL expression `text` as an id, null where there is none."""
-    return f"""case when {_is_ordinary(text)} or {may_be_email_sql(text)} then null
+    return f"""case when {_is_ordinary(text)} or {may_be_email_sql(text)} or {is_missing_sql(text)} then null
                 when {holds_ip(text)} then 'personal_id'
                 when case when regexp_matches({text}, '{STRUCTURE}') then json_valid({text}) end then 'structured_id'
                 when regexp_full_match({text}, '{ROUNDED}') then 'inexact_id' end"""
