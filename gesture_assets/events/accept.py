@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.events.tables import HIDEABLE, IGNORED, NUMBERS_AND_FLAGS, RAW_EVENTS, REASONS, TYPES_NAMED
+from gesture_assets.events.tables import HIDEABLE, IGNORED, RAW_EVENTS, REASONS, TYPES_NAMED
 from gesture_assets.frames import Frame
 
 # Behaviour that no reader shows: this many events within one minute, or this many events of a day with no time spent.
@@ -148,7 +148,7 @@ def reconciliation(landed: Frame, events: Frame, files: Frame) -> Frame:
     return (
         landed_counts.join(accepted_counts, on=per_file, how="left")
         .join(_ignored_types(landed, per_file), on=per_file, how="left")
-        .join(_named_values(landed, per_file, "unreadable", NUMBERS_AND_FLAGS), on=per_file, how="left")
+        .join(_named_values(landed, per_file, "unreadable", _names(landed, "unreadable")), on=per_file, how="left")
         .join(_named_values(landed, per_file, "redacted", HIDEABLE), on=per_file, how="left")
         .join(files, on="landing_file", how="left")
         .with_columns(nw.col(f"{name}_count").fill_null(0) for name in ("accepted", "late", "unreadable", "redacted"))
@@ -173,6 +173,12 @@ def reconciliation(landed: Frame, events: Frame, files: Frame) -> Frame:
     )
 
 
+def _names(landed: Frame, text: str) -> list[str]:
+    """The names that the column `text` holds, divided by blanks: of few columns, and in few rows."""
+    texts = landed.filter(~nw.col(text).is_null()).select(text).unique().collect()[text].to_list()
+    return sorted({name for names in texts for name in names.split()})
+
+
 def _named_values(landed: Frame, per_file: Sequence[str], text: str, names: Sequence[str]) -> Frame:
     """Per file and day: rows whose column `text` names some of `names`, and how often each is named, in one text.
 
@@ -184,12 +190,12 @@ def _named_values(landed: Frame, per_file: Sequence[str], text: str, names: Sequ
         nw.when(nw.col(name) > 0).then(nw.concat_str([nw.lit(f"{name} "), nw.col(name).cast(nw.String)]))
         for name in names
     ]
-    in_one = nw.concat_str(values, separator=", ", ignore_nulls=True).alias(f"{text}_values")
+    in_one = nw.concat_str(values, separator=", ", ignore_nulls=True) if values else nw.lit(None, nw.String)
     return (
         landed.filter(~nw.col(text).is_null())
         .group_by(*per_file)
         .agg(nw.len().alias(f"{text}_count"), *counts)
-        .select(*per_file, f"{text}_count", in_one)
+        .select(*per_file, f"{text}_count", in_one.alias(f"{text}_values"))
     )
 
 

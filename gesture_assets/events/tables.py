@@ -20,10 +20,10 @@ from gesture_assets.vocabulary.features import DEVICES
 # The share of a day's landed rows that quarantine may take before the day itself is in doubt. Trackers lose a row in a
 # hundred or two on a bad day; five in a hundred is another format, another clock or another sender. One row is none.
 QUARANTINE_TOLERANCE = 0.05
-# The same of rows with a number or a flag that is filled and cannot be read: one such row loses a value, five in a
+# The same of rows with a value that is filled and cannot be read: one such row loses a number or a country, five in a
 # hundred are another format, such as a decimal comma.
 UNREADABLE_TOLERANCE = 0.05
-# Columns in which a value that cannot be read becomes a missing one, and is counted.
+# Columns in which a value that cannot be read becomes a missing one, and is counted; so do countries and JSON.
 NUMBERS_AND_FLAGS = (
     "is_repeat_session",
     "is_bounce",
@@ -51,11 +51,13 @@ REASONS = {
     "missing_user_id": "neither a user nor an anonymous id, or a word such as null or undefined instead",
     "missing_event_type": "no event type",
     "unknown_event_type": "an event type that the source's description does not map",
-    "unparsable_timestamp": "the event's time cannot be read",
+    "unparsable_timestamp": "the event's time cannot be read, or its zone is an abbreviation, which "
+    "several zones share: UTC, an offset such as +02:00 or a name such as Europe/Berlin says which",
     "unparsable_received_at": "the time of arrival cannot be read",
     "future_ts": f"the event is dated more than {MINUTES_AHEAD} minutes after its arrival",
     "too_old": f"the event is dated more than {OLDEST_DAYS} days before its arrival",
     "personal_id": "an id is an IP address",
+    "structured_id": "an id is an object or a list",
     "inexact_id": "an id is a number that was rounded: a double beyond 2^53, or written as 1.23E+16",
 }
 
@@ -221,9 +223,12 @@ LANDING_RECONCILIATION = Contract(
         Column("ignored_count", "BIGINT", "Rows of types that the source's description leaves out.", True, "count"),
         Column("ignored_types", "VARCHAR", f"The {TYPES_NAMED} commonest of these types, with their rows.", True),
         Column("late_count", "BIGINT", "Accepted rows that happened on an earlier day.", unit="count"),
-        Column("unreadable_count", "BIGINT", "Rows with a value that is filled and no number or flag.", True, "count"),
+        Column("unreadable_count", "BIGINT", "Rows with a value that is filled and cannot be read.", True, "count"),
         Column(
-            "unreadable_values", "VARCHAR", "Column and count of such values, which are missing from here on.", True
+            "unreadable_values",
+            "VARCHAR",
+            "Column and count of such values (numbers, flags, countries, JSON), which are missing from here on.",
+            True,
         ),
         Column(
             "redacted_count", "BIGINT", "Rows with a value that may identify a person and was hidden.", True, "count"
@@ -286,7 +291,8 @@ LANDING_RECONCILIATION = Contract(
         no_rows(
             "every_filled_number_and_flag_is_read",
             "select landing_file, unreadable_values from {batch} where unreadable_count > 0",
-            recovery="look at the file; set  decimal  in data/sources/<source>.toml where its numbers have a comma",
+            recovery="look at the file; in data/sources/<source>.toml set  decimal  where its numbers have a comma, "
+            "and name its own words for countries under [values.country]",
         ),
         no_rows(
             f"at_most_{UNREADABLE_TOLERANCE:.0%}_of_rows_hold_unreadable_values".replace("%", "_percent"),
@@ -294,7 +300,8 @@ LANDING_RECONCILIATION = Contract(
                 sum(landed_count - coalesce(ignored_count, 0)) as landed,
                 string_agg(landing_file || ': ' || unreadable_values, '; ' order by unreadable_count desc) as which
             from {{batch}} group by all having unreadable > greatest(1, {UNREADABLE_TOLERANCE} * landed)""",
-            recovery="set  decimal  in data/sources/<source>.toml, or leave the column out of it, then  gesture run",
+            recovery="in data/sources/<source>.toml set  decimal, name its own words for countries under "
+            "[values.country], or leave the column out, then  gesture run",
         ),
         no_rows(
             "no_file_brings_personal_columns",

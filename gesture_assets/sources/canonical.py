@@ -5,7 +5,7 @@ one. Does not belong here: reading files (`readers.py`), deduplication and bots 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from gesture_assets.events.tables import IGNORED, MINUTES_AHEAD, NUMBERS_AND_FLAGS, OLDEST_DAYS, WORDS
@@ -23,7 +23,6 @@ from gesture_assets.sources.ids import fault_sql, id_sql
 from gesture_assets.sources.landing_file import QUARANTINED_TEXT
 from gesture_assets.sources.numbers import finite_sql, number_sql, possible_sql
 from gesture_assets.sources.personal import (
-    is_personal,
     keyed_hash_sql,
     masked_json_sql,
     may_be_email_sql,
@@ -35,7 +34,7 @@ from gesture_assets.sources.times import first_reading_sql, is_local_sql, time_s
 from gesture_assets.vocabulary.countries import COUNTRY_CODES
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.vocabulary.flags import FALSE, TRUE
-from gesture_assets.vocabulary.missing_values import is_missing_sql
+from gesture_assets.vocabulary.missing_values import is_missing_sql, unpadded_sql
 from gesture_assets.vocabulary.personal_data import masked_sql
 from gesture_assets.vocabulary.sql import identifier, literal
 
@@ -67,13 +66,14 @@ class Fields:
 
     source: SourceDescription
     expressions: Mapping[str, str | None]
+    opened: Mapping[str, str] = field(default_factory=dict[str, str])  # columns that hold JSON -> their text
 
     def text(self, name: str) -> str:
-        """The column as text, trimmed; null where empty, or the source's constant."""
+        """The column as text without white space around it; null where empty, or the source's constant."""
         return self._cleaned(name, f"({self.expressions.get(name) or 'null'})::varchar")
 
     def _cleaned(self, name: str, written: str) -> str:
-        cleaned, constant = f"nullif(trim({written}), '')", self.source.constants.get(name)
+        cleaned, constant = f"nullif({unpadded_sql(written)}, '')", self.source.constants.get(name)
         return f"coalesce({cleaned}, {literal(constant)})" if constant is not None else cleaned
 
     def written(self, name: str) -> str:
@@ -148,10 +148,14 @@ class Fields:
             f"else case {name} {mapped} end end as event_type"
         )
 
+    def named(self, name: str) -> str:
+        """The column as text, null for a word that names nothing."""
+        return _unless_missing(self.text(name))
+
     def translated(self, name: str) -> str:
-        """The column as text in lower case, in our words where the description has some for it."""
-        text = f"lower({self.text(name)})"
-        return f"case {text} {words} else {text} end" if (words := self._words(name, str.lower)) else text
+        """The column in lower case, in our words where the description has some; null for what names nothing."""
+        text, words = f"lower({self.text(name)})", self._words(name, str.lower)
+        return f"case {text} {words} else {_unless_missing(text)} end" if words else _unless_missing(text)
 
     def _words(self, name: str, change: Callable[[str], str]) -> str:
         """What stands for values of the column, as the cases of an expression."""
@@ -163,17 +167,17 @@ class Fields:
         families = " ".join(f"when {_in_sql('word', words)} then '{name}'" for name, words in DEVICES.items())
         words = self._words("device", str.lower)
         own = f"case word {words} end" if words else "null"
-        return f"coalesce({own}, case when word is null then null {families} else 'other' end) as device"
+        nothing = f"coalesce({is_missing_sql('word')}, true)"
+        return f"coalesce({own}, case when {nothing} then null {families} else 'other' end) as device"
 
     def country(self) -> str:
-        """The country by ISO 3166 alpha-2; null for what is no such code."""
+        """The country by ISO 3166 alpha-2, null for what is none, and the column's name where it is another word."""
         words = self._words("country", str.upper)
-        if self.source.has_country_names:
-            words += "".join(f" when {literal(name)} then '{code}'" for name, code in COUNTRY_CODES.items())
-        own = f"case word {words} end" if words else "null"
+        words += "".join(f" when {literal(written)} then '{code}'" for written, code in COUNTRY_CODES.items())
         return (
-            f"coalesce({own}, case when word = 'UK' then 'GB' "
-            "when regexp_full_match(word, '[A-Z][A-Z]') then word end) as country"
+            f"case word {words} when 'UK' then 'GB' "
+            "else if(regexp_full_match(word, '[A-Z][A-Z]'), word, null) end as country, "
+            f"if(country is null and not {is_missing_sql('word')}, 'country', null) as unreadable_country"
         )
 
     def user_agent(self) -> str:
@@ -202,6 +206,10 @@ class Fields:
             for name in NUMBERS_AND_FLAGS
             if self.expressions.get(name)
         ]
+        cells += [
+            f"case when not json_valid({text}) and not {is_missing_sql(text)} then {literal(name)} end"
+            for name, text in ((name.replace(" ", "_"), text) for name, text in self.opened.items())
+        ]
         return f"nullif(concat_ws(' ', {', '.join(cells)}), '')" if cells else "null::varchar"
 
 
@@ -218,9 +226,10 @@ MEANINGS: Mapping[str, tuple[str, Callable[[Fields], str]]] = {
 class Shape:
     """All that the rows of a file depend on, beside the rows themselves: files of one shape are read by one query.
 
-    `columns` are those of their `Reading`, `expressions` give our columns in terms of them. `local_times` are those of
-    our columns of time that carry no zone by their type. `key` makes the pseudonyms, `indexed_at` is the arrival of
-    rows where there is no clock of arrival, `imputed_dwell` (seconds) stands for a missing time on a page.
+    `columns` are those of their `Reading`, `expressions` give our columns in terms of them, `opened` the text of those
+    that hold JSON. `local_times` are those of our columns of time that carry no zone by their type, `personal` the
+    headers of personal data. `key` makes the pseudonyms, `indexed_at` is the arrival of rows where there is no clock of
+    arrival, `imputed_dwell` (seconds) stands for a missing time on a page.
     """
 
     source: SourceDescription
@@ -228,9 +237,11 @@ class Shape:
     columns: Mapping[str, str]
     types: Mapping[str, str | None]
     expressions: Mapping[str, str | None]
+    opened: Mapping[str, str]
     key: str
     local_times: frozenset[str]
     indexed_at: datetime | None
+    personal: frozenset[str]
     lacks_ids: bool
     imputed_dwell: float | None
 
@@ -241,13 +252,13 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
     Each has a `reason` against it or none, `filing_day`, and where there is a reason `masked_row`.
     """
     source, key = shape.source, shape.key
-    fields = Fields(source, shape.expressions)
+    fields = Fields(source, shape.expressions, shape.opened)
     # Masking is dear: the columns are carried along, and only refused rows are written out.
     is_text = shape.format != "jsonl"
     carried = {header: f"raw_{number}" for number, header in enumerate(shape.columns)} if is_text else {}
     raw = ", ".join(f"{shape.columns[header]} as {name}" for header, name in carried.items()) or "document"
-    broken = "broken" if is_text else masked_json_sql("broken")
-    masked_row = f"left(coalesce({broken}, {masked_sql(_masked_document(shape, carried))}), {QUARANTINED_TEXT})"
+    shown = f"coalesce({masked_json_sql('broken')}, {masked_sql(_masked_document(shape, carried))})"
+    masked_row = f"left({shown}, {QUARANTINED_TEXT})"
     has_arrival = shape.indexed_at is None
     arrival = "received_at" if has_arrival else f"timestamp '{shape.indexed_at:%Y-%m-%d %H:%M:%S}'"
     dwell, is_imputed = "dwell_seconds", "false"
@@ -268,17 +279,18 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
             {", ".join(f"{fields.written(name)} as written_{name}" for name in MEANINGS)},
             {", ".join(map(fields.written_time, TIME_COLUMNS))},
             {fields.id("source_session_id", key)} as source_session_id,
-            {fields.text("city")} as city,
+            {fields.named("city")} as city,
             {", ".join(f"{fields.translated(name)} as {name}" for name in WORDS)},
             {fields.email_key(key)} as email_key,
             {", ".join(f"{fields.flag(name)} as {name}" for name in FLAG_COLUMNS)},
             {", ".join(f"{fields.number(name)} as {name}" for name in NUMBER_COLUMNS)},
             {", ".join(f"{fields.integer(name)} as {name}" for name in INTEGER_COLUMNS)},
             {fields.unreadable()} as unreadable,
-            {_properties(shape)} as properties, {raw}
+            {shape.expressions.get("properties") or "null::varchar"} as properties, {raw}
         from {rows}
     ), {fields.meanings(unnumbered)}, fields as (
-        select *, {", ".join(map(fields.time, TIME_COLUMNS))} from read {joined}
+        select * replace (nullif(concat_ws(' ', unreadable, unreadable_country), '') as unreadable),
+            {", ".join(map(fields.time, TIME_COLUMNS))} from read {joined}
     ), bounded as (select * replace ({bounded}) from fields), timed as (
         select * {_replaced_hours(shape)} from bounded
     ), judged as (
@@ -355,13 +367,8 @@ def _reason(arrival: str, *, has_arrival: bool) -> str:
             end"""
 
 
-def _properties(shape: Shape) -> str:
-    pairs = ", ".join(
-        f"{literal(name)}, ({shape.columns[name]})::varchar"
-        for name in shape.source.properties
-        if name in shape.columns and not is_personal(name)
-    )
-    return f"json_object({pairs})::varchar" if pairs else "null::varchar"
+def _unless_missing(text: str) -> str:
+    return f"case when not {is_missing_sql(text)} then {text} end"
 
 
 def _in_sql(expression: str, words: Sequence[str]) -> str:
@@ -374,7 +381,7 @@ def _masked_document(shape: Shape, columns: Mapping[str, str]) -> str:
         return masked_json_sql("document")
     fields = ", ".join(
         f"{identifier(header)} := "
-        + (f"if({expression} is null, null, '***')" if is_personal(header) else f"({expression})::varchar")
+        + (f"if({expression} is null, null, '***')" if header in shape.personal else f"({expression})::varchar")
         for header, expression in columns.items()
     )
-    return f"to_json(struct_pack({fields}))::varchar"
+    return masked_json_sql(f"to_json(struct_pack({fields}))::varchar")

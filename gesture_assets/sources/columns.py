@@ -10,20 +10,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from gesture_assets.sources.description import ID_COLUMNS, INTEGER_COLUMNS, NUMBER_COLUMNS, TIME_COLUMNS
 from gesture_assets.sources.ids import filled_sql, typed_id_sql
 from gesture_assets.sources.landing_file import LandingFile
-from gesture_assets.sources.paths import column_of, path_sql, rest_of
+from gesture_assets.sources.paths import column_of, nested_sql, rest_of
+from gesture_assets.sources.personal import is_personal
 from gesture_assets.sources.readers import Reading, normal
+from gesture_assets.vocabulary.missing_values import unpadded_sql
 from gesture_assets.vocabulary.sql import literal
 
 SAID_BY_CONDITION = "\x1f"  # between a type's own name and ours, which a condition gave it
 
 
 def expressions_of(file: LandingFile, reading: Reading) -> dict[str, str | None]:
-    """Our column -> the SQL expression for it over the rows of `reading`, or None where the file has none for it."""
+    """Our column -> the SQL expression for it over the rows of `reading`, or None where the file has none for it.
+
+    `properties` are what is kept beside ours, as JSON.
+    """
     found = {name: _first_filled(file, reading, name) for name in file.source.columns}
     source = file.source
     if source.links:
         written = _or_constant(found.get("event_type"), source.constants.get("event_type"))
-        is_link = f"lower(trim({written})) in ({', '.join(literal(name.lower()) for name in source.links.types)})"
+        is_link = (
+            f"lower({unpadded_sql(written)}) in ({', '.join(literal(name.lower()) for name in source.links.types)})"
+        )
         for name, headers in (("user_id", source.links.user_id), ("anonymous_id", source.links.anonymous_id)):
             if values := _values(file, reading, headers):
                 filled = [filled_sql(f"({sql})::varchar", source.missing) for sql in values.values()]
@@ -31,7 +38,9 @@ def expressions_of(file: LandingFile, reading: Reading) -> dict[str, str | None]
                 found[name] = f"case when {is_link} then coalesce({', '.join(filled)}) else {otherwise} end"
     if source.conditions:
         found["event_type"] = _with_conditions(file, reading, found.get("event_type"))
-    return found
+    kept = {name: _values(file, reading, [name]).values() for name in source.properties if not is_personal(name)}
+    pairs = [f"{literal(name)}, ({sql})::varchar" for name, values in kept.items() for sql in values]
+    return {**found, "properties": f"json_object({', '.join(pairs)})::varchar" if pairs else None}
 
 
 def _or_constant(written: str | None, constant: str | None) -> str:
@@ -58,7 +67,7 @@ def _is_like(sql: str, patterns: str | Sequence[str]) -> str:
     """Whether a value is like one of `patterns`, whatever its case."""
     texts = [patterns] if isinstance(patterns, str) else patterns
     escaped = [re.sub(r"([\\%_])", r"\\\1", text.lower()).replace("*", "%") for text in texts]
-    value = f"lower(trim(({sql})::varchar))"
+    value = f"lower({unpadded_sql(f'({sql})::varchar')})"
     return "(" + " or ".join(f"coalesce({value} like {literal(text)} escape '\\', false)" for text in escaped) + ")"
 
 
@@ -72,13 +81,20 @@ def _values(file: LandingFile, reading: Reading, headers: Iterable[str]) -> dict
         if normal(header) in reading.columns:
             found[normal(header)] = reading.columns[normal(header)]
         elif column in reading.columns and (rest := rest_of(header)):
-            text = f"({reading.columns[column]})::varchar"
-            document = f"case when json_valid({text}) then {text}::json end"
-            # A list that is a column is taken as the field of an object.
-            if rest.startswith("["):
-                document, rest = f"json_object('of', {document})", f"of{rest}"
-            found[header] = path_sql(document, rest)
+            found[header] = nested_sql(f"({reading.columns[column]})::varchar", rest)
     return found
+
+
+def opened_cells(file: LandingFile, reading: Reading) -> dict[str, str]:
+    """Columns of text that only paths of the description go into, so that what they hold is JSON -> their text."""
+    if file.format == "jsonl":
+        return dict(reading.nested)
+    paths = {normal(column_of(header)) for header in file.source.headers if rest_of(header)}
+    return {
+        column: f"({reading.columns[column]})::varchar"
+        for column in sorted(paths - {normal(header) for header in file.source.headers})
+        if column in reading.columns and reading.types.get(column) in (None, "VARCHAR", "BLOB", "JSON")
+    }
 
 
 def local_times(file: LandingFile, reading: Reading) -> frozenset[str]:

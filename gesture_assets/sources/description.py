@@ -1,13 +1,15 @@
 """Source descriptions: small TOML files that say how an export names things, so that a new export needs no code.
 
 Belongs here: their form, finding and reading them. Does not belong here: reading the files they describe
-(`landing.py`). A user's own description under `data/sources/` wins over a shipped one of the same name.
+(`landing.py`). A user's own description under `data/sources/` wins over a shipped one of the same name, or adds to it
+where it maps no columns.
 """
 
 import hashlib
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -20,6 +22,8 @@ from gesture_assets.vocabulary.features import DEVICES
 SHIPPED = Path(__file__).parent / "descriptions"
 KIND = "source description"
 D = TypeVar("D", bound=BaseModel)
+Said = dict[str, Any]  # what a file says, before it is looked at
+Extend = Callable[[Said, Said], Said]
 
 # What a description may map. user_id or anonymous_id, event_type and event_at are needed, the rest is welcome.
 TEXT_COLUMNS = (
@@ -108,7 +112,6 @@ class SourceDescription(BaseModel):
     # Where one column holds both: a user_id that is the row's anonymous_id, or ends in a colon and it, is nobody's yet.
     has_shared_ids: bool = False
     values: dict[str, dict[str, str]] = {}  # our column -> the source's value -> ours
-    has_country_names: bool = False  # countries by their English name, beside their codes
     ignore: tuple[str, ...] = ()  # the source's names of types that are left out on purpose, and counted
     properties: tuple[str, ...] = ()  # further columns kept as JSON
     # What stands in for a missing value: the median of its file, or 30 s where the whole file has none (document 004).
@@ -182,14 +185,51 @@ class SourceDescription(BaseModel):
 
 
 def load_descriptions(user_folder: Path) -> dict[str, SourceDescription]:
-    """Name -> description, shipped ones and those of `user_folder`. Raises `ConfigError` naming file and fault."""
-    return load_toml(SourceDescription, KIND, SHIPPED, user_folder)
+    """Name -> description, shipped ones and those of `user_folder`. Raises `ConfigError` naming file and fault.
+
+    A user's own that maps no columns adds to the shipped one of its name.
+    """
+    return load_toml(SourceDescription, KIND, SHIPPED, user_folder, extend=_extended)
 
 
-def load_toml(form: type[D], kind: str, shipped: Path, user_folder: Path) -> dict[str, D]:
-    """Name -> description of the `kind`, from the TOML files of both folders; a user's own wins over a shipped one."""
-    files = {path.stem: path for folder in (shipped, user_folder) for path in sorted(folder.glob("*.toml"))}
-    return {name: parse_toml(form, kind, _read(path, kind), name=name, where=path) for name, path in files.items()}
+def load_toml(
+    form: type[D], kind: str, shipped: Path, user_folder: Path, *, extend: Extend = lambda shipped, own: own
+) -> dict[str, D]:
+    """Name -> description of the `kind`, from the TOML files of both folders.
+
+    A user's own wins over a shipped one; `extend` makes it of what both say.
+    """
+    ours, own = ({path.stem: path for path in sorted(folder.glob("*.toml"))} for folder in (shipped, user_folder))
+    found = dict[str, D]()
+    for name, path in (ours | own).items():
+        both = {path: _read(path, kind) for path in (ours.get(name, path), path)}
+        said = [_loads(text, kind, name=name, where=where) for where, text in both.items()]
+        found[name] = _built(form, kind, extend(said[0], said[-1]), name=name, where=path)
+    return found
+
+
+def _extended(shipped: Said, own: Said) -> Said:
+    """What `own` says; where it maps no columns, beside what is `shipped`: types and words are added to those there."""
+    if "columns" in own:
+        return own
+    types, ignored = own.get("event_types", {}), own.get("ignore", [])
+    if not isinstance(types, dict) or not isinstance(ignored, list):
+        return {**shipped, **own}
+    mapped = {name.lower() for name in types}
+    left_out = {str(name).lower() for name in ignored}
+    known = shipped.get("event_types") or {name: name for name in EVENT_TYPE_NAMES}
+    return {
+        **_merged(shipped, own),
+        "event_types": {name: ours for name, ours in known.items() if name.lower() not in left_out} | types,
+        "ignore": [*(name for name in shipped.get("ignore", ()) if name.lower() not in mapped), *ignored],
+    }
+
+
+def _merged(first: Any, second: Any) -> Any:
+    """What `second` says, and in tables also what `first` says beside it."""
+    if not (isinstance(first, dict) and isinstance(second, dict)):
+        return second
+    return first | {key: _merged(first.get(key), value) for key, value in second.items()}
 
 
 def _read(path: Path, kind: str) -> str:
@@ -212,18 +252,33 @@ def parse_description(text: str, *, name: str, where: Path) -> SourceDescription
 
 def parse_toml(form: type[D], kind: str, text: str, *, name: str, where: Path) -> D:
     """The `kind` of description in `text`. Raises `ConfigError` with the first fault."""
+    return _built(form, kind, _loads(text, kind, name=name, where=where), name=name, where=where)
+
+
+def _loads(text: str, kind: str, *, name: str, where: Path) -> Said:
     try:
-        return form(name=name, **tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, ValidationError, TypeError) as error:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _refusal(kind, str(error), name=name, where=where) from error
+
+
+def _built(form: type[D], kind: str, said: Said, *, name: str, where: Path) -> D:
+    try:
+        return form(name=name, **said)
+    except (ValidationError, TypeError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else None
         found = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}" if first else str(error)
-        raise ConfigError.bad_value(
-            f"The {kind} {name}",
-            expected="the documented form, as the shipped descriptions have it",
-            found=found,
-            where=str(where),
-            next_step="mend the file, then  gesture run",
-        ) from error
+        raise _refusal(kind, found, name=name, where=where) from error
+
+
+def _refusal(kind: str, found: str, *, name: str, where: Path) -> ConfigError:
+    return ConfigError.bad_value(
+        f"The {kind} {name}",
+        expected="the documented form, as the shipped descriptions have it",
+        found=found,
+        where=str(where),
+        next_step="mend the file, then  gesture run",
+    )
 
 
 def description_of(folder: str, descriptions: dict[str, SourceDescription], user_folder: Path) -> SourceDescription:

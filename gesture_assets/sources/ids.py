@@ -23,6 +23,8 @@ WHOLE_DOUBLES, WHOLE_FLOATS = 2**53, 2**24  # whole numbers are exact up to here
 # have one id.
 ROUNDED = r"\s*[+-]?(\d+(\.\d+[eE]\+?|[eE]\+)\d+|(\d{17,}|9\d{15})\.0+)\s*"
 
+STRUCTURE = r"^\s*[\[{]"  # how objects and lists begin, and ids of other kinds, too
+
 
 def id_sql(text: str, *, missing: Collection[str], key: str) -> str:
     """The SQL expression `text` as an id, null where it is missing; one that is an e-mail address is hashed with `key`.
@@ -40,8 +42,9 @@ def id_sql(text: str, *, missing: Collection[str], key: str) -> str:
 
 def fault_sql(text: str) -> str:
     """The reason against the SQL expression `text` as an id, null where there is none."""
-    return f"""case when {_is_ordinary(text)} or {may_be_email_sql(text)} then null
+    return f"""case when {_is_ordinary(text)} or {may_be_email_sql(text)} or {is_missing_sql(text)} then null
                 when {holds_ip(text)} then 'personal_id'
+                when case when regexp_matches({text}, '{STRUCTURE}') then json_valid({text}) end then 'structured_id'
                 when regexp_full_match({text}, '{ROUNDED}') then 'inexact_id' end"""
 
 

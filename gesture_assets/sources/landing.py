@@ -8,6 +8,7 @@ leave here.
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,13 +19,20 @@ import duckdb
 
 from gesture_assets.errors import SourceError, listing
 from gesture_assets.sources.canonical import Fields, Shape, canonical_sql
-from gesture_assets.sources.columns import expressions_of, local_times
+from gesture_assets.sources.columns import expressions_of, local_times, opened_cells
 from gesture_assets.sources.description import SourceDescription, description_of
 from gesture_assets.sources.landing_file import FORMATS, LONGEST_LINE, LandingFile, ending_of_format, refusal
 from gesture_assets.sources.long_lines import Lines, look_through
 from gesture_assets.sources.paths import column_of
 from gesture_assets.sources.personal import holds_ip, is_personal
 from gesture_assets.sources.readers import Reading, normal, read_rows
+from gesture_assets.vocabulary.personal_data import (
+    EMAIL_PATTERN,
+    IP_PATTERN,
+    IPV6_PATTERN,
+    NUMBER_PATTERNS,
+    masked_sql,
+)
 from gesture_assets.vocabulary.sql import literal
 
 log = logging.getLogger(__name__)
@@ -32,6 +40,13 @@ log = logging.getLogger(__name__)
 IGNORED_ENDINGS = (".tmp", ".part", ".crdownload")
 SNIFFED_ROWS = 1_000  # rows in which an unnamed IP-address column would show
 DWELL_WHERE_ALL_IS_MISSING = 30.0  # seconds (document 004)
+# A header without a sign that the address or the number of a person has.
+ORDINARY_HEADER = re.compile(r"[A-Za-z_$. -]*\d{0,4}")
+# What no name of a file may hold: names are kept with each row.
+PERSONAL_PARTS = [
+    re.compile(pattern)
+    for pattern in (EMAIL_PATTERN, IPV6_PATTERN, IP_PATTERN, *(f"{number}(?:[^0-9]|$)" for number in NUMBER_PATTERNS))
+]
 NEEDED_COLUMNS = ("event_type", "event_at", "user_id")
 
 
@@ -103,6 +118,16 @@ def find_files(
                     landing,
                     expected="a name in UTF-8",
                     found=_shown(path.name),
+                    next_step="rename the file, then  gesture run",
+                )
+            if any(part.search(name) for part in PERSONAL_PARTS):
+                for part in PERSONAL_PARTS:
+                    name = part.sub("***", name)
+                raise _unreadable(
+                    landing / name,
+                    landing,
+                    expected="a name without the address or the number of a person or a machine",
+                    found="such a name, *** here",
                     next_step="rename the file, then  gesture run",
                 )
             yield LandingFile(path, name, source, kind)
@@ -240,15 +265,29 @@ def _opened(
         headers,
         reading.types,
         expressions,
+        opened_cells(file, reading),
         key,
         local_times(file, reading),
         indexed_at if expressions.get("received_at") is None else None,
+        reading.personal,
         lacks_ids,
         imputed,
     )
     counted = reading.unnumbered if file.format == "parquet" else table
     rows = connection.execute(f"select count(*) from {counted}").fetchone() or (0,)
-    return OpenFile(file, reading, shape, table, rows[0], personal, unused, {**reading.types, **dict.fromkeys(keys)})
+    shown = _shown_headers(connection, [*personal, *unused, *reading.types, *keys])
+    found = {shown[header]: kind for header, kind in {**reading.types, **dict.fromkeys(keys)}.items()}
+    personal, unused = (tuple(dict.fromkeys(shown[header] for header in headers)) for headers in (personal, unused))
+    return OpenFile(file, reading, shape, table, rows[0], personal, unused, found)
+
+
+def _shown_headers(connection: duckdb.DuckDBPyConnection, headers: Iterable[str]) -> dict[str, str]:
+    """Header -> as it may be shown: an export may have addresses and numbers of people for names of columns."""
+    headers = list(dict.fromkeys(headers))
+    odd = [header for header in headers if not ORDINARY_HEADER.fullmatch(header)]
+    query = f"select header, {masked_sql('header')} from (select unnest(?::varchar[]) as header)"
+    masked = dict[str, str](connection.execute(query, [odd]).fetchall()) if odd else {}
+    return {header: masked.get(header, header) for header in headers}
 
 
 def _require_columns(file: LandingFile, headers: Mapping[str, str], expressions: Mapping[str, str | None]) -> None:
@@ -280,7 +319,7 @@ def _unmapped(
     mapped = {name for header in file.source.headers for name in (header, normal(header), normal(column_of(header)))}
     columns = {**reading.columns, **_json_headers(keys, reading.columns)}
     unmapped = [header for header in columns if header not in mapped]
-    personal = [header for header in unmapped if is_personal(header)]
+    personal = [header for header in unmapped if header in reading.personal or is_personal(header)]
     if file.format == "jsonl":
         personal = [header for header in personal if _has_values(connection, reading.unnumbered, columns[header])]
     others = [header for header in unmapped if header not in personal]
@@ -333,9 +372,16 @@ def _ip_columns(
     """Headers whose first rows hold IP addresses, whatever they are called."""
     if not unmapped:
         return []
-    looks = ", ".join(f"coalesce(bool_or({holds_ip(f'({headers[h]})::varchar')}), false)" for h in unmapped)
-    hits = connection.execute(f"select {looks} from (select * from {rows} limit {SNIFFED_ROWS})").fetchone()
-    return [header for header, is_hit in zip(unmapped, hits or (), strict=False) if is_hit]
+    # One condition over all values: a condition a column takes the engine a time that grows with their square.
+    names = ", ".join(map(literal, unmapped))
+    values = ", ".join(f"({headers[header]})::varchar" for header in unmapped)
+    hits = connection.execute(
+        f"""select distinct header from (
+            select unnest([{names}]) as header, unnest([{values}]) as value
+            from (select * from {rows} limit {SNIFFED_ROWS}))
+        where {holds_ip("value")}"""
+    ).fetchall()
+    return [header for (header,) in hits]
 
 
 def _typical_dwell(connection: duckdb.DuckDBPyConnection, rows: str, number: str) -> float:

@@ -28,6 +28,18 @@ def path_sql(document: str, path: str) -> str:
     return f"json_extract_string({document}, {literal('$' + ''.join(steps))})"
 
 
+def nested_sql(cell: str, rest: str) -> str:
+    """The text at the path `rest` of the SQL expression `cell`, text that may be JSON; null where it is none."""
+    document = f"case when json_valid({cell}) then ({cell})::json end"
+    # A list that is a column is taken as the field of an object.
+    return path_sql(f"json_object('of', {document})", f"of{rest}") if rest.startswith("[") else path_sql(document, rest)
+
+
+def json_path(name: str) -> str:
+    """The path of the engine to the field `name` at the top of a document."""
+    return "$" + _quoted(name)
+
+
 def column_of(path: str) -> str:
     """The column that `path` begins in."""
     return path.split(".", 1)[0].split("[", 1)[0]

@@ -16,54 +16,47 @@ from pathlib import Path
 from gesture_assets.errors import ConfigError
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.personal_data import AT, IP_PATTERN, IPV6_PATTERN
+from gesture_assets.vocabulary.sql import literal
 
-# Headers that hold personal data in the exports we know. A mapped column of this kind is hashed or judged, never kept.
-PERSONAL_HEADERS = frozenset(
-    [
-        "ip",
-        "ip_address",
-        "ipaddress",
-        "client_ip",
-        "remote_addr",
-        "remote_ip",
-        "user_ip",
-        "email",
-        "e_mail",
-        "email_address",
-        "user_email",
-        "mail",
-        "name",
-        "username",
-        "user_name",
-        "full_name",
-        "user_full_name",
-        "first_name",
-        "last_name",
-        "surname",
-        "phone",
-        "phone_number",
-        "mobile_number",
-        "street",
-        "address",
-        "postal_address",
-        "zip_code",
-        "postcode",
-        "birthday",
-        "date_of_birth",
-        "useragent",
-        "user_agent",
-        "ua",
-        "context.ip",
-        "context.useragent",
-        "context.traits.email",
-        "context.traits.name",
-    ]
-)
-# Words that end a header of personal data, whatever stands before them or how it counts them: phone2, billing_phone.
+# What whole headers of personal data are called. A mapped column of this kind is hashed or judged, never kept.
+PERSONAL_HEADERS = ("name", "ua", "context.traits.name")
+# What they end with, words parted by "_", whatever stands before: billingFirstName, context.ip, "Customer phone 2".
 PERSONAL_WORDS = (
-    "phone|telephone|telefon|telefono|tel|handy|rufnummer|msisdn|whatsapp|email|mail|iban|firstname|lastname|surname|vorname|"
-    "nachname|birthday|birthdate|geburtsdatum|geburtstag|ssn"
+    *("ip", "ip_address", "ipaddress", "remote_addr", "user_agent", "useragent"),
+    *("email", "e_mail", "mail", "email_address", "address", "street", "zip_code", "postcode"),
+    *("phone", "telephone", "telefon", "telefono", "tel", "handy", "rufnummer", "msisdn", "whatsapp"),
+    *(
+        f"{kind}_{number}"
+        for kind in ("phone", "telephone", "telefon", "mobile", "mobil", "handy", "cell", "contact", "fax")
+        for number in ("number", "no", "nr", "nummer")
+    ),
+    *(
+        f"{whose}_name"
+        for whose in (
+            *("first", "last", "full", "given", "family", "middle", "maiden", "display", "nick", "real", "sur", "user"),
+            *("customer", "contact", "person", "recipient", "billing", "shipping", "subscriber"),
+        )
+    ),
+    *("vorname", "nachname", "familienname", "iban", "ssn", "dob", "birthday", "birth_date", "date_of_birth"),
+    *("geburtsdatum", "geburtstag"),
 )
+
+
+def _field_pattern() -> str:
+    """A pattern for the headers of personal data, in the words of Python's patterns and the engine's.
+
+    A word begins where what is before it is no letter, or it has a capital letter and what is before has none.
+    """
+    words = sorted(PERSONAL_WORDS)
+    part = "[_ -]?"
+    anywhere = "|".join(part.join(word.split("_")) for word in words)
+    capital = "|".join(f"{word[0].upper()}(?i:{part.join(word.split('_'))[1:]})" for word in words)
+    whole = "|".join(re.escape(name) for name in PERSONAL_HEADERS)
+    before = r"[^\x22\\]*"
+    return f"(?i:{whole})|(?:(?:{before}[^A-Za-z\\x22\\\\])?(?i:{anywhere})|{before}[a-z](?:{capital}))[_ -]?[0-9]*"
+
+
+FIELD = _field_pattern()
 EMAIL = r"^[a-zA-Z0-9._%+-]+@[a-zA-Z0-9.-]+\.[a-zA-Z]{2,}$"  # document 003's form of an address
 BLOCK = 64  # bytes of a SHA-256 block, which HMAC pads its key to
 
@@ -158,16 +151,32 @@ def holds_ip(text: str) -> str:
                     or case when contains({text}, ':') then regexp_matches({text}, '{IPV6_PATTERN}') else false end)"""
 
 
+def plain_json_sql(text: str) -> str:
+    r"""The SQL expression `text`, JSON or meant to be, with signs of ASCII written plainly: `\u0040` hides an address.
+
+    But for quotes and backslashes, which part its values; the signs of East Asian keyboards for an @ become one.
+    """
+    at = rf"regexp_replace({text}, '\\+u(?:[fF][fF]20|[fF][eE]6[bB])', '@', 'g')"
+    ascii_ = "2[013-9A-Fa-f]|[3467][0-9A-Fa-f]|5[0-9ABD-Fabd-f]"
+    coded = rf"regexp_replace(replace({at}, '%', '%25'), '\\+u00({ascii_})', '%\1', 'g')"
+    return f"if(contains({text}, '\\u'), url_decode({coded}), {text})"
+
+
 def masked_json_sql(text: str) -> str:
-    """The SQL expression `text`, JSON or meant to be, with the values of personal fields replaced by ***."""
-    names = "|".join(sorted(name.replace("_", "[_ -]?") for name in PERSONAL_HEADERS if "." not in name))
-    names += rf"|(?:[^\x22]*[^\x22a-z])?(?:{PERSONAL_WORDS})[0-9]*"
+    """The SQL expression `text`, JSON or meant to be, with the values of personal fields replaced by ***.
+
+    Also where it is a text within JSON, whose quotes have backslashes before them.
+    """
     # A text, closed or cut off, or a number; of a list or an object the fields inside are looked at.
-    value = r'"(?:[^"\\]|\\.)*"?|[^\s",{}\[\]]+'
-    return rf"""regexp_replace({text}, '(?i)("(?:{names})"\s*:\s*)(?:{value})', '\1"***"', 'g')"""
+    value = r'"(?:[^"\\]|\\.)*"?|[^\s",{}\[\]\\]+'
+    within = r'\\+"(?:[^"\\]|\\+[^"\\])*(?:\\+")?|[^\s",{}\[\]\\]+'
+    masked = plain_json_sql(text)
+    for quote, values, shown in (('"', value, r'\1"***"'), (r'\\+"', within, r'\1\\"***\\"')):
+        field = literal(rf"({quote}(?:{FIELD}){quote}\s*:\s*)(?:{values})")
+        masked = f"regexp_replace({masked}, {field}, {literal(shown)}, 'g')"
+    return masked
 
 
 def is_personal(header: str) -> bool:
-    """Whether a header (any case) names personal data."""
-    name = re.sub(r"[\s-]+", "_", header.strip().lower())
-    return name in PERSONAL_HEADERS or re.fullmatch(rf"(?:.*[^a-z])?(?:{PERSONAL_WORDS})[0-9]*", name) is not None
+    """Whether a header, as it is written, names personal data."""
+    return re.fullmatch(FIELD, header.strip()) is not None

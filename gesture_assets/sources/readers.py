@@ -19,7 +19,7 @@ import duckdb
 from gesture_assets.errors import listing
 from gesture_assets.sources.landing_file import BUFFER, CHUNK, LONGEST_LINE, LandingFile, refusal
 from gesture_assets.sources.long_lines import Lines, count_blank_lines, write_cut
-from gesture_assets.sources.paths import path_sql
+from gesture_assets.sources.paths import column_of, json_path, nested_sql, path_sql, rest_of
 from gesture_assets.sources.personal import is_personal
 from gesture_assets.sources.uneven_csv import has_blank_lines, refused_end, write_evenly
 from gesture_assets.vocabulary.sql import identifier, literal
@@ -34,13 +34,16 @@ class Reading:
 
     `unnumbered` are the same without lines and refused records: cheaper to read where only values count.
     `columns` are the headers in lower case with the SQL that gives each, `types` those with their type, where the
-    format shows one.
+    format shows one. `nested` are fields of JSON lines that hold text where paths go on, with the SQL of that text.
+    `personal` are headers that name personal data as they are written, in words or with capital letters.
     """
 
     rows: str
     unnumbered: str
     columns: Mapping[str, str]
     types: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
+    nested: Mapping[str, str] = field(default_factory=dict[str, str])
+    personal: frozenset[str] = frozenset()
 
 
 def read_rows(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str, lines: Lines) -> Reading:
@@ -95,7 +98,9 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
     header = _first_line(file)
     if not header.strip():
         raise refusal(file, expected="a header in the first line", found="nothing readable there")
-    names = [normal(name) for name in next(csv.reader([header], delimiter=delimiter))]
+    written = next(csv.reader([header], delimiter=delimiter))
+    personal = frozenset(normal(name) for name in written if is_personal(name))
+    names = [normal(name) for name in written]
     names = [name or f"column_{position}" for position, name in enumerate(names)]
     _refuse_headers(file, names)
     own = own_names(names)
@@ -129,10 +134,10 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
             where starts_with(csv_line, '"') and ends_with(trim(csv_line, chr(10)), {literal(tail)})"""
         )
     # Text that cannot be split into columns cannot be masked by column either.
-    text = "'*** (hidden: the file has columns of personal data)'" if any(map(is_personal, names)) else "text"
+    text = "'*** (hidden: the file has columns of personal data)'" if personal else "text"
     rows = f"""(select *, null::varchar as broken from {_numbered(connection, table, rejects, header_lines=1)}
         union all by name select line, {text} as broken from {_refused(rejects)})"""
-    return Reading(rows, table, own, dict.fromkeys(names))
+    return Reading(rows, table, own, dict.fromkeys(names), personal=personal)
 
 
 def _options(compression: str | None, in_parts: bool) -> str:
@@ -255,7 +260,9 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
                 store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
         )
 
-    if lines.has_long:
+    if _begins_list(file):
+        _read_list(connection, file, table)
+    elif lines.has_long:
         with tempfile.TemporaryDirectory() as folder:
             read(literal(write_cut(file, Path(folder) / "rows.jsonl")), None, in_parts=False)
     else:
@@ -272,8 +279,54 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
     if path := file.source.event_list:
         rows = _events_of(rows, path)
         unnumbered = f"(select * from {_events_of(f'(select *, 0 as line, null as broken from {unnumbered})', path)})"
-    paths = {*file.source.headers, "context.ip"}
-    return Reading(rows, unnumbered, {path: path_sql("document", path) for path in sorted(paths)})
+    paths = sorted({*file.source.headers, "context.ip"})
+    nested = _fields_of_text(connection, unnumbered, paths)
+    columns = {
+        path: nested_sql(nested[column_of(path)], rest_of(path))
+        if rest_of(path) and column_of(path) in nested
+        else path_sql("document", path)
+        for path in paths
+    }
+    return Reading(rows, unnumbered, columns, nested=nested)
+
+
+def _begins_list(file: LandingFile) -> bool:
+    """Whether the file begins as one list of objects: a line that holds a list is no event in any case."""
+    with file.stream() as stream:
+        return re.match(rb"(?:\xef\xbb\xbf)?\s*\[\s*\{", stream.read(CHUNK)) is not None
+
+
+def _read_list(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> None:
+    """Read a file that is one list into `table`, a row an entry, whatever lines it is written in."""
+    rejects, packing = _rejects(table), literal(file.compression or "uncompressed")
+    _drop_rejects(connection, rejects)
+    connection.execute(f"create temp table {rejects} (line bigint, csv_line varchar)")
+    try:
+        connection.execute(
+            f"""create or replace table {table} as select json::varchar as text
+            from read_json_objects({file.sql}, format='array', compression={packing},
+                maximum_object_size={LONGEST_LINE}, hive_partitioning=false)"""
+        )
+    except duckdb.InvalidInputException as error:
+        raise refusal(
+            file,
+            expected="one object a line, or one whole list of them",
+            found=str(error).splitlines()[0].replace(str(file.path), file.path.name)[:300],
+            next_step="export the file again, or write its entries as lines (jq -c '.[]'), then  gesture run",
+        ) from error
+
+
+def _fields_of_text(connection: duckdb.DuckDBPyConnection, rows: str, paths: Sequence[str]) -> dict[str, str]:
+    """The fields that `paths` go on from and no path ends in, where some document of `rows` holds text there.
+
+    Each with the SQL of its text. Opening texts is dear: most exports hold objects.
+    """
+    fields = sorted({column_of(path) for path in paths if rest_of(path)} - set(paths))
+    texts = {name: path_sql("document", name) for name in fields}
+    types = (f"json_type(document, {literal(json_path(name))})" for name in fields)
+    asked = ", ".join(f"coalesce(bool_or({kind} = 'VARCHAR'), false)" for kind in types)
+    found = connection.execute(f"select {asked} from {rows}").fetchone() if fields else ()
+    return {name: text for (name, text), is_text in zip(texts.items(), found or (), strict=True) if is_text}
 
 
 def _events_of(records: str, path: str) -> str:
@@ -319,7 +372,8 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> R
     number, option = ("row_number() over ()", "") if has_own else ("file_row_number + 1", ", file_row_number=true")
     rows = f"(select {selected}, {number} as line, null::varchar as broken from read_parquet({path}{option}))"
     unnumbered = f"(select {selected} from read_parquet({path}))"
-    return Reading(rows, unnumbered, own, {normal(name): kind for name, kind in names.items()})
+    personal = frozenset(normal(name) for name in names if is_personal(name))
+    return Reading(rows, unnumbered, own, {normal(name): kind for name, kind in names.items()}, personal=personal)
 
 
 def _value_of(value: str, kind: str) -> str:

@@ -13,7 +13,8 @@ from gesture_assets.vocabulary.sql import literal
 LOCAL = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:[0-5]\d(\.\d+)?)?)?"
 IN_UTC = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:[0-5]\d(\.\d+)?(Z| UTC)"
 WITH_OFFSET = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:[0-5]\d(\.\d+)?[+-](?:0\d|1[0-4])(:?\d{2})?"
-EPOCH = r"\d{9,13}(\.\d+)?|\d{15,19}(\.\d+)?"  # 14 figures would be a year from 2286 on: they are a day and a time
+# Of 14 figures it would be a year from 2286 on, of 12 that begin like a year 1976: they are a day and a time.
+EPOCH = r"(?:\d{9,11}|(?:1[0-8]|2[2-9]|[03-9]\d)\d{10}|\d{13}|\d{15,19})(\.\d+)?"
 # Any other: parts of the clock may be missing, or the signs between them.
 ANY = (
     r"(?i)^(\d{4})[-/](\d{1,2})[-/](\d{1,2})"
@@ -21,6 +22,10 @@ ANY = (
 )
 ZONE = 8  # the group that holds it
 OFFSET = r"^([+-](?:0?\d|1[0-4]))(?::?(\d{2}))?$"  # no zone is farther than 14 hours
+# The zone of a place, and the words for UTC. An abbreviation (BST, IST, CST) is of several zones, of which the engine
+# would take one: it is no zone that can be read.
+PLACE = "[A-Za-z_]+/[A-Za-z0-9_+/-]+"
+UTC = "(?:Zulu|Z|UTC|GMT|UT)"
 # Days that ISO 8601 counts by weeks or through the year, and the second that is put in now and then.
 WEEK = r"^(\d{4})-?[Ww](\d{2})(?:-?([1-7]))?(?:([T ].*))?$"
 DAY_OF_YEAR = r"^(\d{4})-?(\d{3})(?:([T ].*))?$"
@@ -98,8 +103,17 @@ def _formatted_sql(text: str, source: SourceDescription) -> str:
         ahead = int(hours) * 60 + int(hours[0] + minutes)
         return f"({parsed} - interval '{ahead} minutes')"
     if _has_zone(source.timestamp_format):
-        return f"({parsed}::timestamptz at time zone 'UTC')"
+        utc = f"({parsed}::timestamptz at time zone 'UTC')"
+        return utc if "%z" in source.timestamp_format else f"if({_names_zone_sql(text, source)}, {utc}, null)"
     return utc_sql(parsed, source)
+
+
+def _names_zone_sql(text: str, source: SourceDescription) -> str:
+    """Whether what stands for `%Z` in the source's format is the name of one zone."""
+    parts = re.split("(%-?.)", source.timestamp_format)
+    read = {"%Z": "([A-Za-z][A-Za-z0-9_/+-]*)", "%%": "%"}
+    form = "".join(read.get(part) or (".+?" if part.startswith("%") else re.escape(part)) for part in parts)
+    return f"regexp_full_match(regexp_extract({text}, {literal(f'^{form}$')}, 1), '(?i){UTC}|{PLACE}')"
 
 
 def _with_dashes(text: str) -> str:
@@ -136,11 +150,12 @@ def _any_sql(text: str, source: SourceDescription) -> str:
     # What a name says beside an offset is no more than that: +0100 CET, +01:00[Europe/Berlin], GMT+0100 (CET).
     zone = rf"regexp_replace({written}, '([\dZz])\s*(\[.*\]|\(.*\)|\s[A-Za-z]+)$', '\1')"
     # UTC+1 and GMT+01:00 are +01:00.
-    zone = rf"regexp_replace({zone}, '(?i)^(?:Z|UTC|GMT|UT)(?:\s*([+-])|$)', '\1')"
+    zone = rf"regexp_replace({zone}, '(?i)^{UTC}(?:\s*([+-])|$)', '\1')"
     offset = rf"regexp_replace({zone}, '^([+-])(\d)(\D|$)', '\10\2\3')"
+    placed = f"try_cast({base} || ' ' || {zone} as timestamptz) at time zone 'UTC'"
     return (
         f"case when {written} = '' then {utc_sql(f'try_cast({base} as timestamp)', source)} "
         f"when {zone} = '' then try_cast({base} as timestamp) "
         f"when regexp_matches({zone}, '{OFFSET}') then try_cast({base} || {offset} as timestamptz) at time zone 'UTC' "
-        f"else try_cast({base} || ' ' || {zone} as timestamptz) at time zone 'UTC' end"
+        f"when regexp_full_match({zone}, '{PLACE}') then {placed} else null end"
     )

@@ -32,9 +32,17 @@ MISSING_WORDS = (
     "object object",
     "00000000-0000-0000-0000-000000000000",
 )
-# What is written and not seen, at the ends of a value.
-WHITE_SPACE = " \t\r\n\v\f\u0085\u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(
-    map(chr, range(0x2000, 0x200C))
+# What is written and not seen, at the ends of a value: blanks of every script, and signs that only control something.
+WHITE_SPACE = "".join(
+    map(
+        chr,
+        (
+            *range(0x21),
+            *range(0x7F, 0xA1),
+            *(0xAD, 0x1680, *range(0x2000, 0x2010), *range(0x2028, 0x2030)),
+            *(*range(0x205F, 0x2070), 0x3000, 0xFEFF),
+        ),
+    )
 )
 # Quotes, brackets and signs around a word, or around nothing, change nothing.
 AROUND = WHITE_SPACE + "\"'`´“”„‘’«»()[]{}<>+-"
@@ -42,7 +50,7 @@ AROUND = WHITE_SPACE + "\"'`´“”„‘’«»()[]{}<>+-"
 
 def is_missing_sql(text: str, further: Collection[str] = ()) -> str:
     """Whether the SQL expression `text` is one of the words, or one of `further`, or empty; null where it is null."""
-    around = f"[{re.escape(AROUND)}]*"
+    around = f"{_any_of(AROUND)}*"
     words = (*MISSING_WORDS, *(word.strip(AROUND).lower() for word in further))
     any_word = "|".join(map(re.escape, dict.fromkeys(words)))
     twice = f"(?:{any_word})(?:@(?:{any_word}))?"  # an address that was put together from two of them
@@ -51,5 +59,11 @@ def is_missing_sql(text: str, further: Collection[str] = ()) -> str:
 
 def unpadded_sql(text: str) -> str:
     """The SQL expression `text` without white space of any kind at its ends; what has none there is not touched."""
-    space = re.escape(WHITE_SPACE)
-    return f"if(regexp_matches({text}, '^[{space}]|[{space}]$'), trim({text}, {literal(WHITE_SPACE)}), {text})"
+    space = _any_of(WHITE_SPACE)
+    trimmed = f"regexp_replace({text}, '^{space}+|{space}+$', '', 'g')"
+    return f"if(regexp_matches({text}, '^{space}|{space}$'), {trimmed}, {text})"
+
+
+def _any_of(signs: str) -> str:
+    """A pattern for one of `signs`, by their numbers: a statement may hold no zero byte."""
+    return "[" + "".join(rf"\x{{{ord(sign):x}}}" for sign in signs) + "]"

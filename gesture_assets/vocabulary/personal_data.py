@@ -35,6 +35,9 @@ EMAIL_PATTERN = (
 GAP = "(?:[ ().\u00a0/-]|%20|%2[89])"
 NORTH_AMERICAN = "[2-9][0-9]{2}[ .-][2-9][0-9]{2}[ .-][0-9]{4}"
 FROM_ABROAD = "00[1-9][0-9]{0,2}(?:[ ./-]|%20)"
+# National numbers of other forms: the French one of pairs, Japanese and British ones, German ones of mobile phones.
+IN_PAIRS = "0[1-9](?:(?: |%20)[0-9]{2}){4}"
+WITH_DASHES = "(?:0[1-9][0-9]{1,2}-[0-9]{3,4}-[0-9]{4}|01[5-7][0-9]{1,2}-[0-9]{6,8})"
 # What cards of the large networks begin with.
 CARD = "(?:[45][0-9]{3}|22[2-9][0-9]|2[3-7][0-9]{2}|6011|65[0-9]{2}|35[2-8][0-9])"
 CARD_WORD = "(?i:card|cc|pan|karte)(?i:[ _-]?(?:number|num|no|nr))?"
@@ -45,7 +48,8 @@ NUMBER_PATTERNS = (
     r"((?:^|[^A-Za-z])(?i:tel|telefon|phone|mobile|handy|msisdn|whatsapp)[\x22\s:=.]{1,5})"
     r"(?:%2[Bb]|\+)?[0-9][0-9 ()/-]{5,}[0-9]",
     rf"(^|[^0-9A-Za-z.,:/-]){FROM_ABROAD}[0-9](?:{GAP}*[0-9]){{5,12}}",
-    rf"(^|[^0-9A-Za-z.-]){NORTH_AMERICAN}",
+    rf"(^|[^0-9A-Za-z.-])(?:1[ .-])?{NORTH_AMERICAN}",
+    rf"(^|[^0-9A-Za-z.,:/-])(?:{IN_PAIRS}|{WITH_DASHES})",
     rf"(^|[^0-9A-Za-z.-]){CARD}(?:[ -][0-9]{{4}}){{3}}",
     r"(^|[^0-9A-Za-z.-])3[47][0-9]{2}[ -][0-9]{6}[ -][0-9]{5}",
     rf"((?:^|[^A-Za-z]){CARD_WORD}[\x22\s:=.]{{1,5}})[0-9](?:[ -]?[0-9]){{12,18}}",
@@ -66,21 +70,22 @@ IBAN = "|".join(
 )
 # In one piece, or in fours; what comes behind may look like a part of it.
 MAY_BE_IBAN = (
-    r"(?i)(?:^|[^A-Z0-9])([A-Z]{2}[0-9]{2}(?:[A-Z0-9]{11,30}|(?:(?: |%20)[A-Z0-9]{4}){2,7}(?:(?: |%20)[A-Z0-9]{1,4})?))"
+    r"(?i)(?:^|[^A-Z0-9])([A-Z]{2}[0-9]{2}(?:[A-Z0-9]{11,30}"
+    r"|(?:(?: |-|%20)[A-Z0-9]{4}){2,7}(?:(?: |-|%20)[A-Z0-9]{1,4})?))"
 )
 # What each number of a phone, a card or an account holds: whatever lacks it is not looked at closely.
 SHORTEST_NUMBER = 12  # signs of one without blanks, brackets or +: a North American phone number
 MAY_BE_NUMBER = (
-    r"[+(]|%2[Bb]|(?i:tel|phone|mobile|handy|msisdn|whatsapp)|0[1-9][0-9]{1,4}(?: |/|%20)"
-    r"|[A-Za-z]{2}[0-9]{2}(?: |%20)?[A-Za-z0-9]{4}(?: |%20)?[A-Za-z0-9]{4}"
-    rf"|{NORTH_AMERICAN}|{FROM_ABROAD}|[2-6][0-9]{{3}}[ -][0-9]{{4}}|{CARD_WORD}[\x22\s:=.]"
+    r"[+(]|%2[Bb]|(?i:tel|phone|mobile|handy|msisdn|whatsapp)|0[1-9][0-9]{0,4}(?: |/|%20)"
+    r"|[A-Za-z]{2}[0-9]{2}(?: |-|%20)?[A-Za-z0-9]{4}(?: |-|%20)?[A-Za-z0-9]{4}"
+    rf"|{WITH_DASHES}|{NORTH_AMERICAN}|{FROM_ABROAD}|[2-6][0-9]{{3}}[ -][0-9]{{4}}|{CARD_WORD}[\x22\s:=.]"
 )
 
 
 def holds_number_sql(text: str) -> str:
     """Whether the SQL expression `text` holds the number of a phone, a card, or an account with right check figures."""
     phone = " or ".join(f"regexp_matches({text}, '{pattern}(?:[^0-9]|$)')" for pattern in NUMBER_PATTERNS)
-    compact = "regexp_replace(upper(candidate), ' |%20', '', 'g')"
+    compact = "regexp_replace(upper(candidate), ' |-|%20', '', 'g')"
     # ISO 7064: the country and the check figures go to the end, letters are 10 to 35, the remainder by 97 is 1.
     places = "string_split(substr(iban, 5) || left(iban, 4), '')"
     value = "if(place between '0' and '9', ascii(place) - 48, ascii(place) - 55)"
@@ -109,7 +114,9 @@ def masked_sql(text: str) -> str:
         head = pattern[: pattern.rindex("([^")]
         masked = rf"regexp_replace({masked}, '{head}', '\1***', 'g')"
     spaced = "[A-Z]{2}[0-9]{2}(?:(?: |%20)[A-Z0-9]{4}){2,7}(?:(?: |%20)[A-Z0-9]{1,4})?"
-    for pattern in (*NUMBER_PATTERNS, f"(?i)(^|[^A-Z0-9])(?:{IBAN}|{spaced})"):
+    # Behind a dash are the groups of an id.
+    dashed = "(?i)(^|[^A-Z0-9-])[A-Z]{2}[0-9]{2}(?:-[A-Z0-9]{4}){2,7}(?:-[A-Z0-9]{1,4})?"
+    for pattern in (*NUMBER_PATTERNS, f"(?i)(^|[^A-Z0-9])(?:{IBAN}|{spaced})", dashed):
         masked = rf"regexp_replace({masked}, '{pattern}', '\1***', 'g')"
     return masked
 

@@ -246,7 +246,7 @@ def test_values_that_cannot_be_read_are_counted_by_file_and_column() -> None:
     files = nw.from_native(pl.LazyFrame(schema=dict.fromkeys(names, pl.String)))
     frame = accept.reconciliation(everything, accept.accepted(everything), files)
     assert rows(frame, "landing_file", "landed_count", "unreadable_count", "unreadable_values") == [
-        ("a.csv", 3, 2, "is_spam 1, dwell_seconds 2"),
+        ("a.csv", 3, 2, "dwell_seconds 2, is_spam 1"),
         ("b.csv", 1, 1, "recent_pages_viewed 1"),
         ("c.csv", 1, 0, None),
     ]

@@ -41,6 +41,38 @@ def test_a_user_s_own_description_wins_over_a_shipped_one(tmp_path: Path) -> Non
     assert description_of("hubspot", descriptions, tmp_path).columns["user_id"] == ("user", "ouser_id")
 
 
+ADVICE = (
+    'ignore = ["pageveiw", "Page Viewed"]\n[event_types]\nprcing_page = "pricing_page_view"\n"group" = "page_view"\n'
+)
+
+
+@pytest.mark.parametrize("name", ["native", "segment"])
+def test_a_user_s_own_that_maps_no_columns_adds_to_the_shipped_one(tmp_path: Path, name: str) -> None:
+    shipped = load_descriptions(tmp_path)[name]
+    text = 'time_zone = "Europe/Berlin"\n' + ADVICE + '[values.country]\nholland = "NL"\n'
+    (tmp_path / f"{name}.toml").write_text(text, encoding="utf-8")
+    extended = load_descriptions(tmp_path)[name]
+    assert (extended.columns, extended.links) == (shipped.columns, shipped.links)
+    assert extended.time_zone == "Europe/Berlin"
+    known = shipped.event_types or {name: name for name in EVENT_TYPE_NAMES}
+    left = {theirs: ours for theirs, ours in known.items() if theirs != "Page Viewed"}
+    assert extended.event_types == left | {"prcing_page": "pricing_page_view", "group": "page_view"}
+    assert set(extended.ignore) == set(shipped.ignore) - {"group"} | {"pageveiw", "Page Viewed"}
+    assert extended.values == {**shipped.values, "country": {"holland": "NL"}}
+
+
+def test_one_line_of_advice_is_a_description_of_a_shipped_name(tmp_path: Path) -> None:
+    (tmp_path / "native.toml").write_text('ignore = ["pageveiw"]\n', encoding="utf-8")
+    assert load_descriptions(tmp_path)["native"].ignore == ("pageveiw",)
+    (tmp_path / "native.toml").write_text('ignore = "pageveiw"\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match="ignore"):
+        load_descriptions(tmp_path)
+    (tmp_path / "mine.toml").write_text('ignore = ["pageveiw"]\n', encoding="utf-8")
+    (tmp_path / "native.toml").unlink()
+    with pytest.raises(ConfigError, match="columns"):
+        load_descriptions(tmp_path)
+
+
 def test_a_mark_of_byte_order_is_no_part_of_a_description(tmp_path: Path) -> None:
     (tmp_path / "shop.toml").write_text(COLUMNS, encoding="utf-8-sig")
     (tmp_path / "plain.toml").write_text(COLUMNS, encoding="utf-8")

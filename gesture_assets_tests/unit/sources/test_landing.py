@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from zoneinfo import ZoneInfo
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from gesture_assets.errors import ConfigError, SourceError
@@ -305,6 +307,9 @@ MALFORMED = [
     (f"e,10.1.2.3,page_view,{GOOD}", "personal_id"),
     (f"e,2001:db8:85a3:8d3:1319:8a2e:370:7348,page_view,{GOOD}", "personal_id"),
     (f"e,1.2.3,page_view,{GOOD}", None),
+    (f'e,"{{""a"": 1}}",page_view,{GOOD}', "structured_id"),
+    (f"e,[1],page_view,{GOOD}", "structured_id"),
+    (f"e,{{3F2504E0-4F89-11D3-9A0C-0305E82C3301}},page_view,{GOOD}", None),
     (f"e,1.2345678901234568e+16,page_view,{GOOD}", "inexact_id"),
     (f"e,u,page_view,{GOOD},one too many", "unreadable_row"),
     ("e,u,page_view", "unreadable_row"),
@@ -523,7 +528,14 @@ ZONED = [
 ]
 LOCAL = [
     *("2026-03-09 11:00:00", "2026-03-09T11:00:00", "2026-03-09 11:00", "2026-03-09T11", "20260309T110000"),
-    *("20260309T1100", "20260309 110000", "20260309110000", "2026/03/09 11:00:00", "2026-03-09 11:00:00.000"),
+    *(
+        "20260309T1100",
+        "20260309 110000",
+        "20260309110000",
+        "202603091100",
+        "2026/03/09 11:00:00",
+        "2026-03-09 11:00:00.000",
+    ),
     *("2026-03-09 11:00:00,000", " 2026-03-09 11:00:00 "),
     *("2026-W11-1 11:00:00", "2026W11T11", "2026-068 11:00", "2026-03-09 10:59:60"),
 ]
@@ -656,6 +668,31 @@ def test_such_an_hour_is_read_alike_where_its_column_is_typed(
 def test_what_is_no_time_is_none(landing: Landing, written: str) -> None:
     row = landing.row(HEADER, f"e,u,page_view,{written},2026-03-09 18:00:00")
     assert (row["event_at"], row["reason"]) == (None, "unparsable_timestamp")
+
+
+@pytest.mark.parametrize("zone", ["BST", "AST", "PST", "EDT", "CEST", "IST", "EST5EDT", "Berlin"])
+def test_an_abbreviation_that_several_zones_share_is_no_zone(landing: Landing, zone: str) -> None:
+    row = landing.row(HEADER, f"e,u,page_view,2026-07-20 10:00:00 {zone},2026-07-20 18:00:00")
+    assert (row["event_at"], row["reason"]) == (None, "unparsable_timestamp")
+    mine = described(timestamp_format="%a %b %d %H:%M:%S %Z %Y")
+    for written, hour in ((zone, None), ("utc", 10), ("Europe/Berlin", 8)):
+        row = landing.row("id,user,type,at", f"e,u,page_view,Mon Jul 20 10:00:00 {written} 2026", mine, folder="shop")
+        assert row["event_at"] == (hour and datetime(2026, 7, 20, hour))
+
+
+@pytest.mark.parametrize(
+    ("written", "utc"),
+    [
+        ("202611281000", datetime(2026, 11, 28, 10)),
+        ("202611281000Z", datetime(2026, 11, 28, 10)),
+        ("202613281000", None),
+        ("978307200000", datetime(2001, 1, 1)),  # milliseconds since 1970
+    ],
+)
+def test_twelve_figures_that_begin_like_a_year_are_a_day_and_a_time(
+    landing: Landing, written: str, utc: datetime | None
+) -> None:
+    assert landing.row("id,user,type,at", f"e,u,page_view,{written}", described(), folder="shop")["event_at"] == utc
 
 
 @pytest.mark.parametrize(
@@ -940,7 +977,7 @@ def test_devices_and_countries_are_translated(landing: Landing) -> None:
         ),
     )
     assert [row["device"] for row in rows] == ["desktop", "mobile", "tablet", "other", None]
-    assert [row["country"] for row in rows] == ["GB", "GB", None, None, "DE"]
+    assert [row["country"] for row in rows] == ["GB", "GB", "US", None, "DE"]
 
 
 def test_event_names_are_mapped_whatever_their_case(landing: Landing) -> None:
@@ -1543,7 +1580,7 @@ def test_the_first_condition_that_fits_says_what_an_event_is(landing: Landing) -
 def test_a_description_translates_values_and_names_of_countries(landing: Landing) -> None:
     columns = {**described().columns, "device": ("d",), "country": ("c",), "channel": ("ch",), "campaign": ("k",)}
     values = {"device": {"Kiosk": "desktop"}, "channel": {"AdWords": "paid search"}, "country": {"Holland": "NL"}}
-    source = described("shop", columns=columns, values=values, has_country_names=True)
+    source = described("shop", columns=columns, values=values)
     head = "id,user,type,at,d,c,ch,k\n"
     (one, two) = landing.rows(
         "shop/a.csv",
@@ -1609,3 +1646,211 @@ def test_a_call_that_says_who_a_visitor_is_is_no_event_and_a_shared_id_names_nob
         ("u1", "u1", "d9", False),
     ]
     assert [row["reason"] for row in rows] == [None, None, IGNORED, None]
+
+
+# ---- JSON that is a text ----
+
+
+def write_in_form(landing: Landing, rows: list[dict], form: str, *, nested: str) -> str:
+    """Write `rows`, whose field `nested` is an object, as JSON lines of objects or of texts, as CSV or Parquet."""
+    texts = [{**row, nested: row[nested] if isinstance(row[nested], str) else json.dumps(row[nested])} for row in rows]
+    written = rows if form == "object.jsonl" else texts
+    path = landing.write(f"shop/{form}", "\n".join(map(json.dumps, written)) + "\n")
+    if not form.endswith("jsonl"):
+        lines = path.with_suffix(".txt")
+        path.rename(lines)
+        read = f"read_json('{lines}', format = 'newline_delimited', columns = {dict.fromkeys(rows[0], 'varchar')})"
+        option = "format csv, header" if form.endswith("csv") else "format parquet"
+        landing.connection.execute(f"copy (select * from {read}) to '{path}' ({option})")
+        lines.unlink()
+    return path.name
+
+
+FORMS = ["text.jsonl", "object.jsonl", "text.csv", "text.parquet"]
+POINTS = described(
+    columns={**described().columns, "campaign": ("more.campaign",), "user_id": ("who.$id", "user")},
+    conditions=({"event_type": "pricing_page_view", "where": {"type": "page_view", "more.url": "*/pricing*"}},),
+    properties=("more.plan",),
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_json_within_a_column_is_opened_in_every_format(landing: Landing, form: str) -> None:
+    rows = [
+        {"id": "e1", "type": "page_view", "at": "2026-03-09", "who": "", "user": "u1"},
+        {"id": "e2", "type": "page_view", "at": "2026-03-09", "who": "", "user": "u2"},
+    ]
+    more = ({"url": "/pricing", "campaign": "spring", "plan": 'a "b"'}, {"url": "/"})
+    rows = [{**row, "more": nested} for row, nested in zip(rows, more, strict=True)]
+    found = landing.rows(f"shop/{write_in_form(landing, rows, form, nested='more')}", None, POINTS)
+    assert [(row["event_type"], row["campaign"], row["unreadable"], row["reason"]) for row in found] == [
+        ("pricing_page_view", "spring", None, None),
+        ("page_view", None, None, None),
+    ]
+    assert [json.loads(row["properties"]) for row in found] == [{"more.plan": 'a "b"'}, {"more.plan": None}]
+
+
+@pytest.mark.parametrize("form", ["text.jsonl", "text.csv", "text.parquet"])
+def test_json_within_a_column_that_is_cut_off_is_counted_by_its_column(landing: Landing, form: str) -> None:
+    row = {"type": "page_view", "at": "2026-03-09", "who": "", "user": "u1"}
+    held = ('{"url": "/pricing', "", "NULL", '{"url": "/"}')
+    rows = [{"id": f"e{place}", **row, "more": more} for place, more in enumerate(held)]
+    found = landing.rows(f"shop/{write_in_form(landing, rows, form, nested='more')}", None, POINTS)
+    assert [(row["unreadable"], row["reason"]) for row in found] == [("more", None), *[(None, None)] * 3]
+
+
+def test_a_column_that_is_used_whole_too_need_not_be_json(landing: Landing) -> None:
+    source = described(columns={**described().columns, "campaign": ("more.campaign", "more")})
+    row = landing.row("id,user,type,at,more", "e,u,page_view,2026-03-09,spring", source, folder="shop")
+    assert (row["campaign"], row["unreadable"]) == ("spring", None)
+
+
+# ---- what is filled and says nothing ----
+
+COUNTRY = described(columns={**described().columns, "country": ("c",)})
+
+
+@pytest.mark.parametrize(
+    ("written", "country", "unreadable"),
+    [
+        *(("Germany", "DE", None), ("DEU", "DE", None), ("united states", "US", None), ("de\t", "DE", None)),
+        *(("NA", "NA", None), ("uk", "GB", None), ("Samoa", "WS", None), ("usa", "US", None)),
+        *(("(not set)", None, None), ("", None, None)),
+        *(("Congo", None, "country"), ("Atlantis", None, "country"), ("49", None, "country")),
+    ],
+)
+def test_a_country_is_read_by_its_codes_and_its_name_or_counted(
+    landing: Landing, written: str, country: str | None, unreadable: str | None
+) -> None:
+    row = landing.row("id,user,type,at,c", f"e,u,page_view,2026-03-09,{written}", COUNTRY, folder="shop")
+    assert (row["country"], row["unreadable"], row["reason"]) == (country, unreadable, None)
+
+
+@pytest.mark.parametrize("sign", ["\t", "\u200b", "\u00a0", "\u2060", "\ufeff", "\x01"])
+def test_white_space_of_any_kind_around_a_value_is_none_of_it(landing: Landing, sign: str) -> None:
+    head = "event_id,user_id,event_type,event_at,device,country,campaign,city,dwell_seconds"
+    values = ("e", "u", "page_view", "2026-03-09", "mobile", "DE", "spring", "Ulm", "1.5")
+    for before, after in ((sign, ""), ("", sign)):
+        padded = [
+            before + value + after if name != "event_at" else value
+            for name, value in zip(head.split(","), values, strict=True)
+        ]
+        row = landing.row(head, ",".join(padded))
+        found = [row[name] for name in head.split(",") if name != "event_at"]
+        assert found == ["e", "u", "page_view", "mobile", "DE", "spring", "Ulm", 1.5]
+
+
+def test_a_condition_fits_whatever_white_space_surrounds_a_value(landing: Landing) -> None:
+    row = landing.row(
+        "id,user,type,at,more", 'e,u,page_view\t,2026-03-09,"{""url"": ""/pricing""}"', POINTS, folder="shop"
+    )
+    assert row["event_type"] == "pricing_page_view"
+
+
+@pytest.mark.parametrize("word", ["undefined", "null", "(not set)", "NaN", "<NA>"])
+def test_a_word_for_nothing_is_no_campaign_no_city_and_no_device(landing: Landing, word: str) -> None:
+    names = ("campaign", "channel", "city", "device", "country", "lifecycle")
+    row = landing.row(f"{HEADER},{','.join(names)}", f"e,u,page_view,{GOOD}{f',{word}' * 6}")
+    assert [row[name] for name in (*names, "unreadable", "reason")] == [None] * 8
+
+
+def test_a_description_may_translate_a_word_for_nothing(landing: Landing) -> None:
+    source = described(columns={**described().columns, "channel": ("c",)}, values={"channel": {"(none)": "direct"}})
+    row = landing.row("id,user,type,at,c", "e,u,page_view,2026-03-09,(none)", source, folder="shop")
+    assert row["channel"] == "direct"
+
+
+# ---- one list of events ----
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("ending", ["json", "jsonl.gz", "json.zst"])
+def test_a_file_that_is_one_list_of_events_is_read_entry_by_entry(
+    landing: Landing, indent: int | None, ending: str
+) -> None:
+    events = [
+        {"id": f"e{n}", "user": "u", "type": "page_view", "at": "2026-03-09 10:00:00", "more": {"url": "[{"}}
+        for n in range(3)
+    ]
+    entries = [*events, 5, {"id": "e4"}]
+    content = ("\ufeff" + json.dumps(entries, indent=indent)).encode()
+    packed = {"gz": gzip.compress, "zst": lambda raw: pa.compress(raw, codec="zstd", asbytes=True)}
+    written = packed.get(ending.rsplit(".", 1)[-1], bytes)(content)
+    rows = landing.rows(f"shop/a.{ending}", written, described())
+    assert [(row["landing_line"], row["event_id"], row["reason"]) for row in rows] == [
+        *((n + 1, f"e{n}", None) for n in range(3)),
+        (4, rows[3]["event_id"], "unreadable_row"),
+        (5, "e4", "missing_user_id"),
+    ]
+
+
+def test_a_list_of_events_that_is_cut_off_is_refused_with_what_helps(landing: Landing) -> None:
+    with pytest.raises(SourceError, match=r"(?s)one whole list.*jq -c '\.\[\]'"):
+        landing.open("shop/a.json", '[{"id": "e1",\n "user": "u"},\n {"id": ', described())
+
+
+def test_a_list_of_visits_is_as_many_events_as_they_hold(landing: Landing) -> None:
+    source = described(format="jsonl", event_list="actions")
+    visits = [{"user": "u", "at": "2026-03-09", "actions": [{"id": f"e{n}", "type": "page_view"}]} for n in range(2)]
+    assert [row["event_id"] for row in landing.rows("shop/a.json", json.dumps(visits), source)] == ["e0", "e1"]
+
+
+# ---- wide files, names that tell ----
+
+
+def test_a_header_tells_by_its_words_that_it_is_personal(landing: Landing) -> None:
+    header = "id,user,type,at,mobilePhone,customer_name,page"
+    opened = landing.open("shop/a.csv", f"{header}\ne,u,levitation,2026-03-09,0815,Ada L,/a\n", described())
+    assert (opened.personal_columns, opened.unused_columns) == (("customer_name", "mobilephone"), ("page",))
+    row = landing.rows("shop/a.csv", None, described())[0]["masked_row"]
+    assert "Ada" not in row
+    assert "0815" not in row
+    assert "/a" in row
+
+
+def test_a_wide_file_is_looked_through_at_once(landing: Landing) -> None:
+    many = [f"extra_{n}" for n in range(1_500)]
+    values = [f"v{n}" for n in range(1_499)]
+    begin = monotonic()
+    opened = landing.open(
+        "shop/a.csv",
+        f"id,user,type,at,{','.join(many)}\ne,u,page_view,2026-03-09,{','.join(values)},10.1.2.3\n",
+        described(),
+    )
+    assert monotonic() - begin < 30, "minutes, where the time grows with the square of columns"
+    assert opened.personal_columns == ("extra_1499",)
+    assert len(opened.unused_columns) == 1_499
+
+
+@pytest.mark.parametrize("header", ["ada@example.com", "10.1.2.3", "+49 151 23456789", "DE89 3704 0044 0532 0130 00"])
+def test_a_header_that_is_an_address_is_shown_masked_and_stops_nothing(landing: Landing, header: str) -> None:
+    opened = landing.open("shop/a.csv", f"id,user,type,at,{header}\ne,u,page_view,2026-03-09,1\n", described())
+    assert "***" in str(opened.unused_columns)
+    assert header.lower() not in f"{opened.unused_columns} {opened.found_columns}"
+    opened = landing.open("shop/b.jsonl", json.dumps({"id": "e", "user": "u", "type": "a", header: 1}), described())
+    assert "***" in str(opened.found_columns)
+    assert header not in str(opened.found_columns)
+
+
+@pytest.mark.parametrize("name", ["ada@example.com.csv", "of 10.1.2.3 a.csv", "+49 151 23456789/a.csv"])
+def test_a_file_name_with_an_address_is_refused_with_what_helps(landing: Landing, name: str) -> None:
+    landing.write(f"native/{name}", "")
+    with pytest.raises(SourceError, match=r"(?s)\*\*\*.*rename the file") as caught:
+        landing.files()
+    assert not any(part in str(caught.value) for part in ("ada", "10.1.2.3", "23456789"))
+
+
+@pytest.mark.parametrize("name", ["events 2026-11-28 10-30-00.csv", "export_20261128T103000Z.csv", "1.2.3/a.csv"])
+def test_a_file_name_with_a_time_is_a_name(landing: Landing, name: str) -> None:
+    landing.write(f"native/{name}", "")
+    assert [file.name for file in landing.files()] == [f"native/{name}"]
+
+
+def test_a_zero_byte_is_no_part_of_an_id(landing: Landing) -> None:
+    day = "2026-03-09"
+    event = {"user_id": "u1\0", "event_type": "page_view", "event_at": day, "received_at": day, "event_id": ["e"]}
+    rows = landing.rows("native/a.jsonl", "\n".join(map(json.dumps, (event | {"event_id": "e\0"}, event))))
+    assert [(row["user_id"], row["event_id"], row["reason"]) for row in rows] == [
+        ("u1", "e", None),
+        ("u1", '["e"]', "structured_id"),
+    ]

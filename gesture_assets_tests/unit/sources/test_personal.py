@@ -126,6 +126,38 @@ def test_headers_are_known_in_any_case_and_spelling() -> None:
     assert all(map(is_personal, ("E-Mail", " first name ", "IP_Address", "context.traits.email")))
     assert all(map(is_personal, ("phone2", "billing_phone", "Vorname", "MSISDN", "customer.email")))
     assert not any(map(is_personal, ("page", "country", "email_count", "product_name", "hotel", "headphone")))
+    assert not any(map(is_personal, ("campaignName", "context.campaign.name", "utm_name", "smartphone", "tooltip")))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("customer_name", "given_name", "family_name", "display_name", "shipping_address", "dob", "Telefonnummer"),
+        *("phoneNumber", "mobilePhone", "customerPhone", "billingFirstName", "Customer Phone 2", "userIp", "IPAddress"),
+    ],
+)
+def test_the_words_of_a_header_tell_that_it_is_personal(header: str) -> None:
+    assert is_personal(header)
+    assert engine(masked_json_sql(f"""'{{"{header}": "Ada L", "page": 1}}'""")) == f'{{"{header}": "***", "page": 1}}'
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        r'{"n\u0061me": "Ada L", "note": "leaky\u0040person.com or \u002B4915123456789"}',
+        r'{"x": "{\"name\": \"Ada\\u0020L\", \"note\": \"leaky\\u0040person.com +4915123456789\"}"}',
+        r'{"note": "leaky\uff20person.com \u002b49 1512 3456789", "userName": "Ada L", "cut',
+    ],
+)
+def test_escapes_hide_nothing_and_json_within_json_is_looked_at(written: str) -> None:
+    masked = engine(masked_sql(masked_json_sql(f"'{written}'")))
+    assert not any(part in masked for part in ("Ada", "L", "leaky", "person", "345678"))
+    assert "note" in masked
+    assert "***" in masked
+
+
+def test_a_percent_sign_in_json_stays() -> None:
+    assert engine(masked_json_sql(r"""'{"a": "50%20 \u0026 %"}'""")) == '{"a": "50%20 & %"}'
 
 
 NUMBERS = (
@@ -152,6 +184,13 @@ NUMBERS = (
     "paid with 5105-1051-2345-5100",
     "3782 822463 10005",
     '{"card_number":"4111111123456111"}',
+    "07 12 34 56 78",
+    "03%2012%2034%2056%2078",
+    "090-1234-5678",
+    "0151-23456789",
+    "1-555-234-5678",
+    "ring 020-7946-1234",
+    "DE89-3704-0044-0532-0130-00",
 )
 ORDINARY = (
     "DE89370400440532013001",  # check figures that do not fit
@@ -173,6 +212,15 @@ ORDINARY = (
     "00123456789",
     "postcard 2026",
     "4123-4567",
+    "2026-11-28",
+    "28-11-2026",
+    "2026-11-28 10-30-00",
+    "07-12-2026 10 20 30",
+    "09 12 2026 10 30",
+    "order 012-2026",
+    "v1.2.3-0123-4567",
+    "ab12-3456-7890-1234",
+    "550e8400-de89-3704-a716-044655440000",
 )
 
 
