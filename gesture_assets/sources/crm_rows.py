@@ -276,7 +276,8 @@ def _date_sql(column: str, description: CrmDescription) -> str:
     read = (
         f"case when not regexp_matches({text}, '{YEAR_FIRST}') then null "
         f"when regexp_matches({text}, '{OFFSET}') then {zoned} "
-        f"else coalesce(try_cast({text} as timestamp), {zoned}) end"
+        f"when regexp_matches({text}, '[A-Za-z]/[A-Za-z]') then {zoned} "  # an abbreviation is of several zones
+        f"else try_cast({text} as timestamp) end"
     )
     return (
         f"coalesce({_formatted_sql(column, description)}, {read})::date"

@@ -241,11 +241,14 @@ DATES: list[tuple[str, date | None]] = [
     ("2026-11-28T04:30:00z", date(2026, 11, 28)),
     ("2026-11-28 04:30:00 UTC", date(2026, 11, 28)),
     ("2026-11-28 04:30:00 GMT", date(2026, 11, 28)),
+    ("2026-11-28 23:30:00 America/New_York", date(2026, 11, 29)),
+    ("2026-11-28 23:30:00 EST", None),  # an abbreviation is of several zones
+    ("2026-11-28 01:30:00 BST", None),
     ("2026-11-28T00:30:00+01:00", date(2026, 11, 27)),
     ("2026-11-28T00:30+0100", date(2026, 11, 27)),
     ("2026-11-28 00:30 +01", date(2026, 11, 27)),
     ("2026-11-28 00:30:00 +01:00", date(2026, 11, 27)),
-    ("2026-11-28 00:30:00.25 CET", date(2026, 11, 27)),
+    ("2026-11-28 00:30:00.25 CET", None),
     ("2026-11-27 23:30Z", date(2026, 11, 27)),
     ("4/5/24 11:29", None),
     ("4/5/24", None),
@@ -275,7 +278,7 @@ def test_a_date_is_a_day_in_utc_or_unknown_and_counted(
     found = [subscribers["optin_date"].item(), tags["tagged_date"].item(), purchases["purchased_date"].item()]
     assert found == [day] * 3
     odd = odd_values(connection, read_crm(url_of(path)), (1, 100))
-    is_odd = int(day is None or "/" in written)
+    is_odd = int(day is None or written.startswith("2026/"))
     assert (odd["Subscribers"][1], odd["Transactions"][1]) == (is_odd, is_odd)
 
 
