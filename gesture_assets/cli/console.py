@@ -120,6 +120,14 @@ def published(settings: Settings) -> Any:
     return read_published(settings.published)
 
 
+def rule_set_of_day(con: Any, day: date) -> Any:
+    """The rule set that scored `day`."""
+    from gesture_assets.rules.rule_set import RuleSet
+
+    name, content = con.execute("select rule_set, content from rule_sets where as_of_date = ?", [day]).fetchone()
+    return RuleSet.of_content(name, content)
+
+
 def say_remarks(settings: Settings) -> None:
     """Say beside a list what it cannot say itself: that it is late, that a night failed."""
     from gesture_assets.contracts.catalogue import catalogue

@@ -68,9 +68,10 @@ def rules_lint(
 
     settings = settings_as_far_as_usable()
     rule_set = rule_set_of(settings, name)
-    findings = [*lint(rule_set, feature_registry(settings.tags)), *_never_fires(settings, rule_set)]
-    for finding in findings:
-        print(finding)
+    of_the_day, remarks = _on_the_newest_day(settings, rule_set)
+    findings = [*lint(rule_set, feature_registry(settings.tags)), *of_the_day]
+    for line in (*findings, *remarks):
+        print(line)
     print(f"{rule_set.name} {rule_set.version}: {len(rule_set.rules)} rules, {len(findings)} findings")
     if findings:
         raise typer.Exit(1)
@@ -91,25 +92,27 @@ def rules_approve(
     print(f"{rule_set.name} {rule_set.version} may score. Next:  gesture run")
 
 
-def _never_fires(settings: Settings, rule_set: Any) -> list[str]:
-    """What is wrong with rules that say nothing of anybody, on the newest day that they scored."""
+def _on_the_newest_day(settings: Settings, rule_set: Any) -> tuple[list[str], list[str]]:
+    """What is wrong with rules that hear nothing of what people do, and remarks, on the newest day that they scored."""
+    from gesture_assets.cli.unheard import better_rules, silent_rules, unheard
     from gesture_assets.rules.rule_set import shipped_rule_sets
 
     if not settings.published.exists():
-        return []
+        return [], []
     with published(settings) as con:
-        day, users, told = con.execute(
-            "select any_value(as_of_date), count(*), (select count(distinct user_id) from rule_contributions "
-            "where as_of_date = (select max(as_of_date) from rule_scores) and points > 0) "
-            "from rule_scores where as_of_date = (select max(as_of_date) from rule_scores) and rule_set_version = ?",
+        ((day, users),) = con.execute(
+            "select any_value(as_of_date), count(*) from rule_scores "
+            "where as_of_date = (select max(as_of_date) from rule_scores) and rule_set_version = ?",
             [rule_set.version],
-        ).fetchone()
-    if not users or told:
-        return []
+        ).fetchall()
+        if not users:
+            return [], []
+        silent = silent_rules(con, day, rule_set)
+        missed, advice = unheard(con, day, rule_set, settings), better_rules(con, day, rule_set)
+    remarks = [f"Said nothing of any of the {users:,} users of {day}: {', '.join(silent)}."] if silent else []
     others = ", ".join(sorted(set(shipped_rule_sets()) - {rule_set.name}))
-    return [
-        f"No rule says anything of any of the {users:,} users of {day}: set GESTURE_RULE_SET to another ({others})."
-    ]
+    advice = advice or f"Set GESTURE_RULE_SET to another ({others}), or map more events to event types."
+    return [f"{missed} {advice}"] if missed else [], remarks
 
 
 def config_show(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:

@@ -15,6 +15,7 @@ from gesture_assets.cli.console import (
     console,
     published,
     require_folder,
+    rule_set_of_day,
     say_remarks,
     shown,
     unknown_user,
@@ -38,7 +39,7 @@ def rank(
     settings = settings_as_far_as_usable()
     con = published(settings)
     chosen = as_of(con, day, settings)
-    lists_everybody = _rule_set_of(con, chosen).call_list == EVERYBODY
+    lists_everybody = rule_set_of_day(con, chosen).call_list == EVERYBODY
     top = _call_list(con, chosen, n, lists_everybody)
     (scale,) = con.execute(
         "select any_value(scale) from intent_scores where as_of_date = ? and score is not null", [chosen]
@@ -172,7 +173,7 @@ def _explain_rules(con: Any, day: date) -> None:
 
     parts = nw.from_native(con.sql(f"select * from rule_contributions where as_of_date = date '{day}'"))
     (users,) = con.execute("select count(*) from rule_scores where as_of_date = ?", [day]).fetchone()
-    table = global_explanation(parts, _rule_set_of(con, day), users)
+    table = global_explanation(parts, rule_set_of_day(con, day), users)
     rows = [tuple(f"{value:.3f}" if isinstance(value, float) else value for value in row) for row in table.rows()]
     shown(f"What the rules add, {day}", table.columns, rows)
 
@@ -208,7 +209,7 @@ def _explain_score(con: Any, day: date, user_id: str) -> None:
         )
         for rule_id, value, weight, scaled, decay, points, because, counted in parts
     ]
-    rules = _rule_set_of(con, day).rules
+    rules = rule_set_of_day(con, day).rules
     silent = [rule for rule in rules if rule.id not in {part[0] for part in parts}]
     if silent:
         values = con.execute(
@@ -271,11 +272,3 @@ def _explain_model(con: Any, day: date, user_id: str) -> None:
     sentence += ": they disagree, somebody should look" if is_disagreement else ""
     sentence += "; not on the call list: has done it already" if because in DONE else ""
     console().print(f"To act on: {sentence}", highlight=False, soft_wrap=True)
-
-
-def _rule_set_of(con: Any, day: date) -> Any:
-    """The rule set that scored `day`."""
-    from gesture_assets.rules.rule_set import RuleSet
-
-    name, content = con.execute("select rule_set, content from rule_sets where as_of_date = ?", [day]).fetchone()
-    return RuleSet.of_content(name, content)

@@ -6,7 +6,7 @@ belong here: running anything (`run.py`).
 
 from typing import Any
 
-from gesture_assets.cli.console import console, now, published, shown
+from gesture_assets.cli.console import console, now, published, rule_set_of_day, shown
 from gesture_assets.settings import Settings, settings_as_far_as_usable
 
 FIRST = 3  # to call
@@ -18,6 +18,8 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
 
     `is_new`: whether the published file was made just now.
     """
+    from gesture_assets.cli.unheard import unheard
+
     if not settings.published.exists():
         return
     with published(settings) as con:
@@ -29,6 +31,7 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
             "order by rank limit ?",
             [FIRST],
         ).fetchall()
+        missed = unheard(con, day, rule_set_of_day(con, day), settings) if day else ""
         alerts = con.execute("select severity, alert_key, what from analytics.open_alerts").fetchall()
     terminal = console()
     _line(terminal, f"{'Published' if is_new else 'Readers have'} {settings.published} (snapshot {snapshot})")
@@ -42,6 +45,8 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
         _line(terminal, f" {rank}. {user}, {said}\n    {explanation}")
     if day and not first:
         _line(terminal, " nobody: who has a score has done already what it foretells")
+    if missed:
+        _line(terminal, f"\n{missed} Next:  gesture rules lint", style="yellow")
     _say_what_is_wrong(terminal, settings, alerts)
     user = first[0][1] if first else "USER"
     for command, what in (

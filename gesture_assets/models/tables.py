@@ -19,6 +19,11 @@ SOURCES = ("model", "rules_fallback", "suppressed")
 # Who has done what the label means, be it on a day that nobody knows.
 CONVERTED, UNDATED = DONE = ("already_converted", "undated_purchase")
 EVERYBODY = "everybody"  # a rule set's call_list that holds them all the same
+# Which rows of intent_scores, read as `live`, the call list may hold.
+CAN_BE_CALLED = f"""live.score is not null and (
+                live.fallback_reason is null or live.fallback_reason not in {DONE} or exists (
+                    from {{live}}.rule_sets as rules where rules.{PARTITION} = live.{PARTITION}
+                    and json_extract_string(content, '$.call_list') = '{EVERYBODY}'))"""
 FEWEST_USERS = 20  # fewer may well look alike to any model
 BAND = "case when score >= 70 then 'high' when score >= 40 then 'medium' else 'low' end"  # of a model's score
 OWN_SCOPES = ", ".join(f"'{name}=' || coalesce({name}::varchar, 'missing')" for name in SEGMENTS)
@@ -535,6 +540,15 @@ INTENT_SCORES = Contract(
             recovery="this is a defect of models/scoring.py",
         ),
         no_rows(
+            "who_has_done_it_is_marked_and_nobody_else",
+            f"""select {PARTITION}, user_id, source, fallback_reason, purchase_count, made_purchase
+            from {{batch}} join {{live}}.user_features using ({PARTITION}, user_id)
+            where source <> 'suppressed' and case when fallback_reason in {DONE} then fallback_reason end
+            is distinct from case when purchase_count > 0 or made_purchase > 0 then '{CONVERTED}'
+                when mailchimp_id is not null and made_purchase is null then '{UNDATED}' end""",
+            recovery="this is a defect of models/labels.py or models/scoring.py",
+        ),
+        no_rows(
             "a_day_has_one_scale",
             f"""select {PARTITION}, string_agg(distinct scale, ', ' order by scale) as scales from {{batch}}
             where score is not null group by all having count(distinct scale) > 1""",
@@ -592,9 +606,22 @@ TOP_USERS = Contract(
             from {{live}}.intent_scores as live
             join (select {PARTITION}, min(score) as lowest from {{batch}} group by all) as batch using ({PARTITION})
             anti join {{batch}} as listed using ({PARTITION}, user_id)
-            where live.fallback_reason is null or live.fallback_reason not in {DONE}
+            where {CAN_BE_CALLED}
             group by all having max(live.score) > min(batch.lowest)""",
             recovery="gesture run --date DAY",
+        ),
+        no_rows(
+            "a_day_with_somebody_to_call_has_a_list",
+            f"""select {PARTITION}, count(*) as can_be_called from {{live}}.intent_scores as live
+            semi join {{days}} using ({PARTITION}) anti join {{batch}} using ({PARTITION})
+            where {CAN_BE_CALLED}
+            group by all""",
+            recovery="this is a defect of models/call_list.py",
+        ),
+        filled(
+            "every_place_of_the_list_is_explained",
+            "explanation",
+            recovery="this is a defect of models/call_list.py",
         ),
         no_rows(
             "nobody_on_the_list_has_done_it",
@@ -609,7 +636,15 @@ TOP_USERS = Contract(
             "the_list_names_the_score_to_act_on",
             f"""select {PARTITION}, user_id, batch.score, live.score as to_act_on from {{batch}} as batch
             left join {{live}}.intent_scores as live using ({PARTITION}, user_id)
-            where batch.score is distinct from live.score or batch.scale is distinct from live.scale""",
+            where batch.score is distinct from live.score or batch.scale is distinct from live.scale
+                or batch.probability is distinct from live.probability or batch.source is distinct from live.source""",
+            recovery="gesture run --date DAY",
+        ),
+        no_rows(
+            "a_band_on_the_list_is_that_of_the_rules",
+            f"""select {PARTITION}, user_id, batch.rule_band, live.band as by_the_rules from {{batch}} as batch
+            left join {{live}}.rule_scores as live using ({PARTITION}, user_id)
+            where batch.rule_band is distinct from live.band""",
             recovery="gesture run --date DAY",
         ),
     ),

@@ -28,6 +28,7 @@ from gesture_assets.rules.scorer import KEYS, score, suppressions
 from gesture_assets.rules.tables import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SETS
 from gesture_assets.settings import Settings
 from gesture_assets.sources.description import load_descriptions
+from gesture_assets.sources.landing import landed_folders
 from gesture_assets.sources.suppressed import read_suppressed
 from gesture_assets.warehouse import ledger
 
@@ -44,9 +45,8 @@ def rule_set_name(settings: Settings) -> str:
     """The rule set that `settings` name, or that every source that has landed is described with, or the default."""
     if settings.rule_set:
         return settings.rule_set
-    landed = {path.name for path in settings.landing.glob("*/") if path.is_dir()}
     descriptions = load_descriptions(settings.user_sources)
-    named = {descriptions[name].rule_set for name in landed if name in descriptions}
+    named = {descriptions[name].rule_set for name in landed_folders(settings.landing) if name in descriptions}
     return named.pop() or DEFAULT if len(named) == 1 else DEFAULT
 
 

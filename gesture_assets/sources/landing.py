@@ -133,6 +133,11 @@ def find_files(
             yield LandingFile(path, name, source, kind)
 
 
+def landed_folders(landing: Path) -> set[str]:
+    """The folders of `landing` that have a file to read. Raises where one cannot be read."""
+    return {folder.name for folder in landing.glob("*/") if any(_files_below(folder, landing))}
+
+
 def _files_below(folder: Path, landing: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
     """The files of `folder` and those below it; `above` are the folders that led here, as they truly lie."""
     try:

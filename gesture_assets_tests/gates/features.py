@@ -18,10 +18,13 @@ from gesture_assets_tests.gates.faults import (
     noticed_also_by,
     stray_row,
 )
-from gesture_assets_tests.gates.world import NOON, SCORES
+from gesture_assets_tests.gates.world import NOON, PROBABILITIES, SCORES
 
 GOOD: dict[str, Rows] = {
-    "user_features": [{"user_id": who, "last_event_at": NOON, "member_rating": 3} for who in SCORES],
+    "user_features": [
+        {"user_id": who, "last_event_at": NOON, "member_rating": 3, "made_purchase": int(who not in PROBABILITIES)}
+        for who in SCORES
+    ],
     "engagement_fences": [
         {
             "metric": "event_count_30d",

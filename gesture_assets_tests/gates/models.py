@@ -77,7 +77,15 @@ GOOD: dict[str, Rows] = {
         for who, score in SCORES.items()
     ],
     "top_users": [
-        {"rank": rank, "user_id": who, "score": 1.0 + round(99 * probability), "scale": "probability"}
+        {
+            "rank": rank,
+            "user_id": who,
+            "score": 1.0 + round(99 * probability),
+            "scale": "probability",
+            "probability": probability,
+            "source": "model",
+            "explanation": "Visits in the last 30 days: 3.",
+        }
         for rank, (who, probability) in enumerate(PROBABILITIES.items(), 1)
     ],
     "training_set": [
@@ -163,6 +171,7 @@ FAULTS: dict[str, Faults] = {
         "a_day_has_one_scale": Fault(
             "update {table} set scale = 'points', score = rule_score where source = 'rules_fallback'"
         ),
+        "who_has_done_it_is_marked_and_nobody_else": change("fallback_reason = null where user_id = 'cyd'"),
         "the_model_serves": change("source = 'rules_fallback'"),
         NO_ROWS: noticed_also_by("every_rule_score_has_its_intent_score"),
         STRAY: noticed_also_by("every_rule_score_has_its_intent_score"),
@@ -173,6 +182,9 @@ FAULTS: dict[str, Faults] = {
         "nobody_who_can_be_called_scores_higher_than_the_list": Fault(
             "delete from {table} where rank = 1; update {table} set rank = rank - 1"
         ),
+        "a_day_with_somebody_to_call_has_a_list": Fault("delete from {table}"),
+        "every_place_of_the_list_is_explained": first_row("explanation = null"),
+        "a_band_on_the_list_is_that_of_the_rules": first_row("rule_band = 'high'"),
         "nobody_on_the_list_has_done_it": Fault("update warehouse.main.user_features set purchase_count = 1"),
         "the_list_names_the_score_to_act_on": change("scale = 'points'"),
         COPY: noticed_also_by("ranks_follow_the_scores"),

@@ -13,13 +13,14 @@ from gesture_assets_tests.package_source import TREES, walk
 # What they are there for. Beside them each domain's tables, whose expectations are queries over a staged batch.
 ROOMS = ("warehouse", "contracts", "sources", "publication")
 ELSEWHERE = {
-    "cli/console.py": "completes users and days from the published file while a command is typed",
-    "cli/judge.py": "asks the published file whether rules say something of anybody",
+    "cli/console.py": "completes users and days from the published file while a command is typed, and reads its rules",
+    "cli/judge.py": "asks the published file for the newest day that rules scored",
     "cli/layout.py": "exports what a query over the published file gives",
     "cli/look.py": "answers questions from the published file",
     "cli/models.py": "asks the published file for its newest day",
     "cli/monitoring.py": "asks the published file whether a user was scored",
     "cli/screen.py": "shows what a run has published",
+    "cli/unheard.py": "asks the published file what the rules that scored give no points for",
     "compat/dagster_event_log.py": "writes the rows of Dagster's own log",
     "compat/dagster_storage.py": "sets a pragma of Dagster's own SQLite",
     "demo/files.py": "writes a CRM database as a shop has one",

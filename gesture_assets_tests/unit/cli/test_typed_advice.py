@@ -1,5 +1,6 @@
 """What common errors advise is typed, and works: each is provoked on a world of five days."""
 
+import json
 import shlex
 from pathlib import Path
 
@@ -63,3 +64,27 @@ def test_a_poisoned_day_is_mended_by_what_it_advises_once_its_file_is_removed(ow
     assert "did not pass the audit" in spoilt.err
     poison.unlink()
     type_advice(own_world, spoilt)
+
+
+def test_a_shop_that_other_rules_score_is_told_and_what_it_is_told_works(tmp_path: Path) -> None:
+    (tmp_path / "landing" / "segment").mkdir(parents=True)
+    events = [
+        {"type": "track", "messageId": f"{user}-{n}", "userId": f"u{user}", "event": event}
+        | dict.fromkeys(("timestamp", "receivedAt"), f"{LAST}T1{n}:00:00Z")
+        for user in range(12)
+        for n, event in enumerate(("Product Viewed", "Product Added", "Checkout Started")[: 1 + user % 3])
+    ]
+    lines = "".join(json.dumps(event) + "\n" for event in events)
+    (tmp_path / "landing" / "segment" / "events.jsonl").write_text(lines)
+    ran = started(tmp_path, "run")
+    assert (ran.code, "No rule of intent weighs the carts and checkouts of 8 users." in ran.out) == (0, True), ran.err
+    told = called(tmp_path, "rules", "lint")
+    assert (told.code, "Said nothing of any of the 12 users" in told.out) == (1, True)
+    advice = next(line for line in told.out.splitlines() if "GESTURE_RULE_SET=shop" in line)
+    commands = commands_in(advice)
+    assert [command.split()[1] for command in commands] == ["rules", "run"]
+    for command in commands:
+        typed = started(tmp_path, *shlex.split(command)[1:], GESTURE_RULE_SET="shop")
+        assert typed.code == 0, f"{command}: {typed.out}{typed.err}"
+    assert "No rule of" not in typed.out
+    assert called(tmp_path, "rules", "lint", GESTURE_RULE_SET="shop").code == 0
