@@ -201,8 +201,7 @@ def _in_our_columns(
             rows = rows.explode(column).drop_nulls(column) if ours == "Tags" else rows
             rows = rows.with_columns(pl.col(column).str.strip_chars(WHITE_SPACE + '"'))
     if description.salesforce_ids and "mailchimp_id" in rows.columns:
-        ids = pl.col("mailchimp_id").str.strip_chars(WHITE_SPACE)
-        rows = rows.with_columns(ids.map_elements(_salesforce_id, return_dtype=pl.String))
+        rows = rows.with_columns(_salesforce_ids(pl.col("mailchimp_id").str.strip_chars(WHITE_SPACE)))
     for column in (VALUES | table.values).keys() & set(rows.columns):
         values = VALUES.get(column, {}) | {
             theirs.lower(): value for theirs, value in table.values.get(column, {}).items()
@@ -220,12 +219,16 @@ def _first_filled(headers: Sequence[str]) -> pl.Expr:
     return pl.coalesce(filled)
 
 
-def _salesforce_id(short: str) -> str:
-    """Salesforce's id of 18 characters for one of 15: the last three say where capital letters stand."""
-    if len(short) != SHORT or not short.isascii() or not short.isalnum():
-        return short
-    capitals = [sum(sign.isupper() << n for n, sign in enumerate(short[at : at + 5])) for at in range(0, SHORT, 5)]
-    return short + "".join((ascii_uppercase + "012345")[places] for places in capitals)
+def _salesforce_ids(ids: pl.Expr) -> pl.Expr:
+    """Salesforce's ids of 18 characters for those of 15: the last three say where capital letters stand."""
+    signs = list(ascii_uppercase + "012345")
+    capitals = [ids.str.contains(f"^.{{{place}}}[A-Z]").cast(pl.Int64) * 2 ** (place % 5) for place in range(SHORT)]
+    said = [
+        pl.sum_horizontal(capitals[at : at + 5]).replace_strict(range(len(signs)), signs, return_dtype=pl.String)
+        for at in range(0, SHORT, 5)
+    ]
+    is_short = ids.str.contains(f"^[A-Za-z0-9]{{{SHORT}}}$")
+    return pl.when(is_short).then(pl.concat_str(ids, *said)).otherwise(ids)
 
 
 def _refusal(where: str, *, expected: str, found: str, next_step: str = "") -> SourceError:
@@ -354,6 +357,8 @@ class _Folder:
         """A row that is too short ends in nulls; one that is too long has shifted, and says nothing."""
         path, header = self._files[name], self._headers[name]
         places = [header.columns.index(column) for column in headers]
+        if (frame := _well_formed(path, header)) is not None:
+            return frame.select(pl.nth(place).alias(column) for place, column in zip(places, headers, strict=True)), ()
         values, broken = [list[str | None]() for _ in headers], list[str]()
         with _text(path) as text:
             text.readline()
@@ -371,6 +376,24 @@ class _Folder:
 class _Header:
     columns: Sequence[str]
     delimiter: str
+
+
+def _well_formed(path: Path, header: _Header) -> pl.DataFrame | None:
+    """The rows of a file of which every line is a record that fits the header, read at once; else None.
+
+    The other files are read line by line, which takes seven times as long and says where they are broken.
+    """
+    with _text(path) as text:
+        text.readline()
+        lines = pl.Series([text.read()], dtype=pl.String).str.split("\n").explode()
+    lines = lines.filter(lines != "")
+    apart = re.escape(header.delimiter)
+    value = f'(?:[^"{apart}]*|"(?:[^"]|"")*")'
+    if not lines.str.contains(f"^{value}(?:{apart}{value}){{0,{len(header.columns) - 1}}}$").all():
+        return None
+    places = header.delimiter.join(str(place) for place in range(len(header.columns)))
+    even = "\n".join([places, *lines]).encode()
+    return pl.read_csv(even, separator=header.delimiter, infer_schema=False).with_columns(pl.all().replace("", None))
 
 
 def _header(path: Path) -> _Header:

@@ -1,6 +1,7 @@
 """CRM descriptions: the shipped ones read what each CRM exports, a company's own one wins, and a fault is named."""
 
 import sqlite3
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import date
@@ -11,9 +12,12 @@ import duckdb
 import narwhals as nw
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gesture_assets.errors import ConfigError, SourceError
 from gesture_assets.settings import Settings
+from gesture_assets.sources import crm
 from gesture_assets.sources.crm import crm_url, read_crm, shown_url
 from gesture_assets.sources.crm_description import SHIPPED, load_crm_descriptions
 from gesture_assets.sources.crm_rows import canonical_crm, currencies, odd_values, unreadable_values
@@ -463,3 +467,20 @@ def test_the_short_and_the_long_form_of_a_salesforce_id_are_one(tmp_path: Path, 
     contacts = SALESFORCE["Contact.csv"].replace("0035g000001001AAQ", written_id)
     content = read_crm(str(written(tmp_path, {"Contact.csv": contacts})), tmp_path)
     assert content.tables["Subscribers"]["mailchimp_id"][0] == meant
+
+
+SIGNS = ("a", "1", " ", "é", "", '"', '""', ",", ";", "\n", "\r\n", 'x"y', "\ufffd", '"a,b"')
+
+
+@given(rows=st.lists(st.lists(st.sampled_from(SIGNS), max_size=8).map("".join), max_size=6), width=st.integers(2, 4))
+def test_a_file_that_is_read_at_once_is_what_it_is_line_by_line(rows: list[str], width: int) -> None:
+    headers = [f"h{place}" for place in range(width)]
+    with tempfile.TemporaryDirectory() as folder:
+        written = "\n".join([",".join(headers), *rows]) + "\n"
+        Path(folder, "Contact.csv").write_text(written, encoding="utf-8", newline="")
+        at_once, places = crm._Folder(Path(folder)).rows("Contact", headers)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(crm, "_well_formed", lambda path, header: None)
+            by_line, broken = crm._Folder(Path(folder)).rows("Contact", headers)
+    assert at_once.equals(by_line)
+    assert list(places) == list(broken)
