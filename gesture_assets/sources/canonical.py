@@ -59,6 +59,10 @@ DEVICES = {
     "tablet": ("tablet", "ipad"),
 }
 
+# One text of names and codes, for a statement is read anew for each shape of file: cases for each took a quarter of it.
+COUNTRIES = literal("\n".join(["", *(f"{name}={code}" for name, code in COUNTRY_CODES.items())]))
+NAMED = "chr(10) || word || '='"
+
 
 @dataclass(frozen=True)
 class Fields:
@@ -173,10 +177,11 @@ class Fields:
     def country(self) -> str:
         """The country by ISO 3166 alpha-2, null for what is none, and the column's name where it is another word."""
         words = self._words("country", str.upper)
-        words += "".join(f" when {literal(written)} then '{code}'" for written, code in COUNTRY_CODES.items())
         return (
-            f"case word {words} when 'UK' then 'GB' "
-            "else if(regexp_full_match(word, '[A-Z][A-Z]'), word, null) end as country, "
+            f"case word {words} when 'UK' then 'GB' else case when regexp_full_match(word, '[A-Z][A-Z]') then word "
+            f"when contains({COUNTRIES}, {NAMED}) "
+            f"then substr({COUNTRIES}, strpos({COUNTRIES}, {NAMED}) + length(word) + 2, 2) "
+            "end end as country, "
             f"if(country is null and not {is_missing_sql('word')}, 'country', null) as unreadable_country"
         )
 
@@ -257,7 +262,7 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
     is_text = shape.format != "jsonl"
     carried = {header: f"raw_{number}" for number, header in enumerate(shape.columns)} if is_text else {}
     raw = ", ".join(f"{shape.columns[header]} as {name}" for header, name in carried.items()) or "document"
-    shown = f"coalesce({masked_json_sql('broken')}, {masked_sql(_masked_document(shape, carried))})"
+    shown = masked_sql(masked_json_sql(f"coalesce(broken, {_document(shape, carried)})"))
     masked_row = f"left({shown}, {QUARANTINED_TEXT})"
     has_arrival = shape.indexed_at is None
     arrival = "received_at" if has_arrival else f"timestamp '{shape.indexed_at:%Y-%m-%d %H:%M:%S}'"
@@ -375,13 +380,13 @@ def _in_sql(expression: str, words: Sequence[str]) -> str:
     return f"{expression} in ({', '.join(literal(word) for word in words)})"
 
 
-def _masked_document(shape: Shape, columns: Mapping[str, str]) -> str:
+def _document(shape: Shape, columns: Mapping[str, str]) -> str:
     """The row as JSON, personal columns as ***, for the quarantine."""
     if shape.format == "jsonl":
-        return masked_json_sql("document")
+        return "document::varchar"
     fields = ", ".join(
         f"{identifier(header)} := "
         + (f"if({expression} is null, null, '***')" if header in shape.personal else f"({expression})::varchar")
         for header, expression in columns.items()
     )
-    return masked_json_sql(f"to_json(struct_pack({fields}))::varchar")
+    return f"to_json(struct_pack({fields}))::varchar"

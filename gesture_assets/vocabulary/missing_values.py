@@ -6,6 +6,7 @@ source's description), and what follows where a value is missing (`sources/`).
 
 import re
 from collections.abc import Collection
+from functools import cache
 
 from gesture_assets.vocabulary.sql import literal
 
@@ -64,6 +65,11 @@ def unpadded_sql(text: str) -> str:
     return f"if(regexp_matches({text}, '^{space}|{space}$'), {trimmed}, {text})"
 
 
+@cache
 def _any_of(signs: str) -> str:
-    """A pattern for one of `signs`, by their numbers: a statement may hold no zero byte."""
-    return "[" + "".join(rf"\x{{{ord(sign):x}}}" for sign in signs) + "]"
+    """A pattern for one of `signs`, by their numbers: a statement may hold no zero byte, and is read anew each time."""
+    codes = sorted(set(map(ord, signs)))
+    firsts = [code for code in codes if code - 1 not in codes]
+    lasts = [code for code in codes if code + 1 not in codes]
+    runs = (rf"\x{{{first:x}}}-\x{{{last:x}}}" for first, last in zip(firsts, lasts, strict=True))
+    return f"[{''.join(runs)}]"

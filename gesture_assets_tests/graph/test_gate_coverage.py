@@ -20,8 +20,11 @@ ASKED_ONLY = {
     ("sessions",): ("identity_links", "landing_reconciliation", "quarantined_events"),
     ("activity_to_date",): ("daily_activity",),
     ("user_features",): ("activity_to_date", "crm_snapshot", "quarantined_subscribers"),
-    ("rule_scores", "rule_contributions"): ("daily_activity", "identity_links"),  # rules with a daily cap read them
-    ("score_reasons",): ("rule_contributions",),
+    ("rule_scores", "rule_contributions", "rule_sets"): (
+        "daily_activity",
+        "identity_links",
+    ),  # rules with a daily cap read them
+    ("model_scores", "model_exclusions", "score_reasons"): ("rule_contributions",),
     ("top_users",): ("rule_sets",),  # its check looks at them
     ("drift_reports", "event_mix_drift", "feature_profiles", "feature_statistics"): (
         "identity_links",
