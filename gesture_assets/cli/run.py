@@ -585,7 +585,7 @@ def _selected(definitions: Any, select: str) -> Any:
             expected="tables of a night",
             found=select,
             where="--select",
-            next_step="gesture why-changed  (score_changes),  gesture train  (what models are made from)",
+            next_step="gesture why-changed" if keys == {dg.AssetKey("score_changes")} else "gesture train",
         )
     if unknown or not keys:
         raise ConfigError.unknown_name(
