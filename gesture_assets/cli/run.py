@@ -200,12 +200,9 @@ def saying_what_readers_have(settings: Settings) -> Iterator[Outcome]:
         raise
     finally:
         if is_over and not outcome.done:
+            readers = "The published file is unchanged." if readers_had.exists() else "Nothing is published yet."
             if settings.published.resolve() != readers_had:
                 readers = "What was done before that is published."
-            else:
-                readers = (
-                    f"{'The published file is unchanged' if readers_had.exists() else 'Nothing is published yet'}."
-                )
             console(stderr=True).print(readers, style="bold red")
 
 

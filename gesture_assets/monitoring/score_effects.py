@@ -28,12 +28,12 @@ def score_effects(
     """
     if not then or people.is_empty():
         return pl.DataFrame(schema=EFFECTS)
-    probabilities, scores = model.probabilities(people), score_users(model, people)
+    now = score_users(model, people)
     rows: list[tuple[str, float, float]] = []
     for name, values in then.items():
-        as_then = people.with_columns(spread_as(people[name], values))
-        shift = POINTS * float((probabilities - model.probabilities(as_then)).mean())
-        rows.append((name, shift, churn(score_users(model, as_then), scores, bands).share_moved))
+        as_then = score_users(model, people.with_columns(spread_as(people[name], values)))
+        shift = POINTS * float(np.mean(now["probability"].to_numpy() - as_then["probability"].to_numpy()))
+        rows.append((name, shift, churn(as_then, now, bands).share_moved))
     return pl.DataFrame(rows, schema=EFFECTS, orient="row")
 
 

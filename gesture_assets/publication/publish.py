@@ -31,7 +31,7 @@ from gesture_assets.publication.order import (
     snapshots_before,
     write_order,
 )
-from gesture_assets.publication.reading import unpublished_days
+from gesture_assets.publication.reading import open_days, unpublished_days
 from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.format import attach
@@ -207,8 +207,8 @@ def _prune(folder: Path, link: Path, keep: int) -> None:
 def _require_whole(session: Session, contracts: Sequence[Contract], link: Path) -> None:
     """Refuse days whose tables were not all made from each other, but those that readers have so already."""
     verdicts = {contract.name: session.latest(contract.name) for contract in contracts}
-    behind = ledger.outdated(session.connection, {contract.name: contract.upstream for contract in contracts})
-    live = [day for day in behind if all(day in days and days[day].is_open for days in verdicts.values())]
+    behind = ledger.outdated(session.connection, contracts)
+    live = open_days(list(verdicts.values())) & behind.keys()
     if days := sorted(unpublished_days(session.connection, live, verdicts, link)):
         raise GateClosed(
             f"{listing(days)} cannot be published: built in part.",

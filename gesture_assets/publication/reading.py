@@ -56,14 +56,14 @@ def called_for_training(published: Path) -> TrainingCall | None:
 
 def live_days(session: Session, contracts: Sequence[Contract]) -> dict[date, str]:
     """Day -> hash of what landed that it was built from, for days on which every table has an open gate."""
-    days = _open_days([session.latest(contract.name) for contract in contracts])
+    days = open_days([session.latest(contract.name) for contract in contracts])
     inputs = session.connection.execute(
         f"select partition, arg_max(input_hashes, attempt) from {LEDGER} where table_name = 'raw_events' group by all"
     ).fetchall()
     return {day: json.loads(text).get("landing", "") for day, text in inputs if day in days}
 
 
-def _open_days(verdicts: Sequence[Verdicts]) -> set[date]:
+def open_days(verdicts: Sequence[Verdicts]) -> set[date]:
     """The days on which every table is open."""
     days = [{day for day, entry in table.items() if entry.is_open} for table in verdicts]
     return set[date].intersection(*days) if days else set()
@@ -79,7 +79,7 @@ def half_built_days(
     """
     if not live:  # before the first night there are no tables
         return {}
-    behind = ledger.outdated(connection, {contract.name: contract.upstream for contract in contracts})
+    behind = ledger.outdated(connection, contracts)
     for day in _scored_by_another(connection, live):
         behind.setdefault(day, []).append(MODEL_SCORES.name)
     return {day: sorted(set(behind[day])) for day in sorted(behind) if day in live}
@@ -139,7 +139,7 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
             found.append(f"Not passed: {listing(failed)}. Why:  gesture gates --date {failed[-1]}")
         if held:
             found.append(held)
-        live = _open_days(list(nightly.values()))
+        live = open_days(list(nightly.values()))
         half_built = half_built_days(con, contracts, live)
         waiting = unpublished_days(con, live, nightly, settings.published)
         if half := sorted(day for day in half_built if day in waiting or day == max(live)):

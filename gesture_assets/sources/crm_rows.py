@@ -13,7 +13,7 @@ from gesture_assets.sources.crm_description import CrmDescription
 from gesture_assets.sources.ids import fault_sql, id_sql
 from gesture_assets.sources.personal import EMAIL, keyed_hash_sql, may_be_email_sql, normal_email_sql
 from gesture_assets.vocabulary.currencies import CODES, SIGNS
-from gesture_assets.vocabulary.missing_values import is_missing_sql
+from gesture_assets.vocabulary.missing_values import is_missing_sql, unpadded_sql
 from gesture_assets.vocabulary.personal_data import holds_address_sql, holds_number_sql, masked_sql, may_be_number_sql
 from gesture_assets.vocabulary.sql import literal
 
@@ -192,7 +192,7 @@ def _registered(connection: duckdb.DuckDBPyConnection, content: CrmContent) -> d
 
 def _trimmed(column: str) -> str:
     """`column` without what stands unseen around it, such as the end of a line of another system."""
-    return f"trim({column}, {literal(WHITE_SPACE)})"
+    return unpadded_sql(column, WHITE_SPACE)
 
 
 def _id_sql(key: str) -> str:

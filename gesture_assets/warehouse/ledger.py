@@ -7,7 +7,7 @@ attempt of a partition decides; a FAIL closes the gate even while an older good 
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -16,6 +16,7 @@ from typing import Self
 
 import duckdb
 
+from gesture_assets.contracts.contract import Contract
 from gesture_assets.errors import GateClosed, listing
 from gesture_assets.warehouse.audit import CheckOutcome
 from gesture_assets.warehouse.commits import DayVerdict
@@ -239,13 +240,14 @@ def built_with(
     return built
 
 
-def outdated(connection: duckdb.DuckDBPyConnection, reads: Mapping[str, Collection[str]]) -> dict[date, list[str]]:
-    """Day -> tables (keys of `reads`) whose live rows of it were made from rows of it that have been replaced since.
+def outdated(connection: duckdb.DuckDBPyConnection, contracts: Sequence[Contract]) -> dict[date, list[str]]:
+    """Day -> tables of `contracts` whose live rows of it were made from rows of another that were replaced since.
 
     A run that ended before its last step leaves such days, and somebody who builds one table alone. By the order of the
     ledger's lines, which no clock that is set back changes; one run writes the tables of a step in any order.
     """
-    pairs = [(reader, read) for reader, reads_of in reads.items() for read in reads_of if read in reads]
+    names = [contract.name for contract in contracts]
+    pairs = [(contract.name, read) for contract in contracts for read in contract.upstream if read in names]
     if not pairs:
         return {}
     rows = connection.execute(
@@ -264,7 +266,7 @@ def outdated(connection: duckdb.DuckDBPyConnection, reads: Mapping[str, Collecti
             select arg_max(content_hash, place) from audits where audits.table_name = replaced.read
             and audits.partition = replaced.partition and audits.place < replaced.place)
         group by partition order by partition""",
-        [list(reads), [reader for reader, _ in pairs], [read for _, read in pairs]],
+        [names, [reader for reader, _ in pairs], [read for _, read in pairs]],
     ).fetchall()
     return dict(rows)
 
