@@ -64,8 +64,11 @@ def good_table(session: Session, name: str, where: str) -> None:
     create_good_table(session.connection, CONTRACTS[name], GOOD[name], where)
 
 
-def commit_good_night(session: Session) -> None:
-    """Commit every table for the days of the run; each day has the good rows, dated to it."""
+def commit_good_night(session: Session, *, changes: Mapping[str, str] | None = None) -> None:
+    """Commit every table for the days of the run; each day has the good rows, dated to it.
+
+    `changes`: table -> what is done to its good rows first, a statement about `{rows}`.
+    """
     con = session.connection
     con.execute("create schema if not exists memory.good")
     days = ", ".join(f"(date '{day}')" for day in session.run.days)
@@ -73,6 +76,7 @@ def commit_good_night(session: Session) -> None:
         frames = []
         for name in names:
             good_table(session, name, f"memory.good.{name}")
+            con.execute((changes or {}).get(name, "").format(rows=f"memory.good.{name}"))
             moved = [
                 f"{c.name} + (t.day - date '{DAY}')::integer as {c.name}"
                 if c.type == "DATE"

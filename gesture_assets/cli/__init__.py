@@ -75,6 +75,7 @@ models_app = _group("models", "Trained models: look at them, say which one score
 models_app.command("list")(models.models_list)
 models_app.command("show")(models.models_show)
 models_app.command("compare")(models.models_compare)
+models_app.command("verify")(models.models_verify)
 models_app.command("activate")(models.models_activate)
 models_app.command("rollback")(models.models_rollback)
 models_app.command("cleanup")(models.models_cleanup)

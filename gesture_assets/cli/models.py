@@ -15,7 +15,7 @@ import typer
 from gesture_assets.cli.console import AsJson, console, now, published, run_info, shown
 from gesture_assets.cli.run import note, require_reason, run_range, saying_what_readers_have
 from gesture_assets.cli.screen import where_to_look
-from gesture_assets.errors import ConfigError, GateClosed, ModelMismatch
+from gesture_assets.errors import ConfigError, ContractBreach, GateClosed, ModelMismatch, listing
 from gesture_assets.models.tables import DAYS_APART
 from gesture_assets.settings import Settings, load_settings, settings_as_far_as_usable
 
@@ -205,6 +205,68 @@ def models_compare(
     apart += [("feature", name, "") for name in comparison["features_of_older_only"]]
     apart += [("feature", "", name) for name in comparison["features_of_newer_only"]]
     shown("What differs", ("what", "older", "newer"), apart or [("nothing", "", "")])
+
+
+def models_verify(
+    day: Annotated[
+        datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Default: the newest day of a model.")
+    ] = None,
+) -> None:
+    """Score everybody of a day once more from the features that are published, and compare with what was published."""
+    import narwhals as nw
+    import polars as pl
+
+    from gesture_assets.models.scoring import USERS_AT_ONCE, differing, score_users, scored_columns
+    from gesture_assets.models.training_set import with_rule_score
+    from gesture_assets.models.versions import load_version
+    from gesture_assets.warehouse.staging import in_parts
+
+    settings = settings_as_far_as_usable()
+    con = published(settings)
+    (newest,) = con.sql("select max(as_of_date) from model_scores").fetchone()
+    when = day.date() if day else newest
+    said = con.execute(
+        "select user_id, model_version, feature_hash, probability from model_scores where as_of_date = ? order by all",
+        [when],
+    ).pl()
+    if said.is_empty():
+        raise ConfigError.bad_value(
+            "The day whose scores are made again",
+            expected=f"a day that a model scored, the newest of them {newest}"
+            if newest
+            else "a day that a model scored",
+            found=str(when or "none"),
+            where=f"model_scores of {settings.published}",
+            next_step=f"gesture models verify --date {newest}" if newest else "gesture train",
+        )
+    version = said["model_version"][0]
+    model = load_version(settings.models, version)
+    tables = (
+        nw.from_native(con.sql(f"from {name} where as_of_date = date '{when}'"))
+        for name in ("user_features", "rule_scores", "model_scores")
+    )
+    features, rules, scored = tables
+    rows = with_rule_score(features, rules).join(scored.select("user_id"), on="user_id", how="semi")
+    parts = in_parts(rows.select(*scored_columns(model)), by="user_id", rows=USERS_AT_ONCE)
+    again = [
+        score_users(model, part).select("user_id", "probability", pl.Series("feature_hash", part["row_hash"]))
+        for part in parts
+    ]
+    others = differing(said, pl.concat(again))
+    if len(others):
+        kinds = [f"{count} with {why}" for why, count in others["because"].value_counts().sort("because").iter_rows()]
+        raise ContractBreach(
+            f"Scores of {when} are not what {version} says of the features that stand beside them.",
+            expected=f"{len(said):,} scores as they were published",
+            found=f"{listing(kinds)}, {others['user_id'][0]} among them",
+            where=str(settings.published),
+            next_step=f'gesture run --date {when} --rebuild --restate --reason "scores of other features"',
+        )
+    console().print(
+        f"{len(said):,} scores of {when} were made again by {version} from the published features: all are equal.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def models_activate(

@@ -5,6 +5,7 @@ tests of behaviour (`behaviour.py`), carrying the decision out (`nights/training
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from typing import Literal
 
 import polars as pl
@@ -13,6 +14,8 @@ from gesture_assets.models.behaviour import Behaviour
 from gesture_assets.models.churn import Churn
 from gesture_assets.models.evaluation import Comparison, Estimate, Evaluation, LearningCurve
 from gesture_assets.models.segments import Segment
+from gesture_assets.models.splits import FEWEST_JUDGED
+from gesture_assets.models.training_set import DAYS_APART
 
 # Document 002's targets; conversion is ranked, so precision depends on the base rate and lift does not.
 TARGETS = {"roc_auc": 0.85, "precision_top_20": 0.70, "lift_top_20": 2.0}
@@ -191,4 +194,20 @@ def _compared(comparison: Comparison, other: str) -> str:
     return (
         f"{comparison.decided_by} {figures.challenger:.4f} against {figures.champion:.4f} of {other}: "
         f"{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
+    )
+
+
+def if_few(judged: pl.DataFrame, day: date) -> str:
+    """Beside a decision of `day` that few buyers stand behind: that it is so, and about when there are enough of them.
+
+    `judged` has a row per person and `feature_date`, with `label`; empty where it holds `FEWEST_JUDGED` buyers.
+    """
+    buyers, days = int(judged["label"].sum()), judged["feature_date"].n_unique()
+    if buyers >= FEWEST_JUDGED:
+        return ""
+    missing = FEWEST_JUDGED - buyers
+    enough = day + timedelta(days=DAYS_APART * -(-missing * days // max(buyers, 1)))
+    return (
+        f"; only {buyers} buyers judge it, and of fewer than {FEWEST_JUDGED} the figures are rough: "
+        f"at their rate there are enough on {enough}"
     )

@@ -1,7 +1,7 @@
 """The leakage sentinel: features that know what happened after the moment they stand for.
 
-Belongs here: what speaks against a feature, with its figure, and the refusal to train with it. Does not belong here:
-how good a model is (`evaluation.py`), what a feature is (`features/`).
+Belongs here: what speaks against a feature, with its figure. Does not belong here: refusing to train with it (the gate
+of `feature_screening`), how good a model is (`evaluation.py`), what a feature is (`features/`).
 
 Two degrees. A `leak` stops the training: it ranks the outcome all but perfectly alone, is dated after its own as-of
 day, or has other values than what was known by then gives. A `suspect` is named and somebody should look when it
@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.errors import SHOWN, ConfigError, ContractBreach
+from gesture_assets.errors import ConfigError
 from gesture_assets.models.tables import FINE, LEAK, SUSPECT
 
 LEAK_AUC = 0.98
@@ -148,23 +148,6 @@ def strong_alone(screening: pl.DataFrame) -> dict[str, float]:
     """Feature -> AUC of those that rank the outcome well alone (`STRONG_AUC`), the strongest first."""
     strong = screening.filter(pl.col("auc") >= STRONG_AUC).sort("auc", "feature", descending=[True, False])
     return dict(strong.select("feature", "auc").iter_rows())
-
-
-def refuse_leaks(screening: pl.DataFrame, *, where: str = "the training set") -> None:
-    """Raise `ContractBreach` where the screening found a leak, naming each with its figure."""
-    leaks = screening.filter(pl.col("verdict") == LEAK).sort("feature")
-    if not leaks.height:
-        return
-    accusations = [f"{name}: {because}" for name, because in leaks.select("feature", "because").head(SHOWN).iter_rows()]
-    remainder = f"; and {leaks.height - SHOWN} more" if leaks.height > SHOWN else ""
-    names = ",".join(leaks["feature"].head(SHOWN))
-    raise ContractBreach(
-        "A model cannot be trained: features know the outcome.",
-        expected="features that were known before what is to be predicted",
-        found="; ".join(accusations) + remainder,
-        where=where,
-        next_step=f"leave them out:  GESTURE_EXCLUDED_FEATURES={names} gesture train",
-    )
 
 
 def rank_auc(outcome: pl.Series, values: pl.Series) -> float:

@@ -17,6 +17,7 @@ from gesture_assets.models.tables import DISAGREEMENT, INTENT_SCORES
 from gesture_assets.models.training import Model, column_of
 
 HIGHEST, LOWEST = 100.0, 1.0
+USERS_AT_ONCE = 200_000
 
 
 def score_users(model: Model, frame: pl.DataFrame) -> pl.DataFrame:
@@ -117,3 +118,19 @@ def scored_columns(model: Model) -> Sequence[str]:
     """What `score_users` reads of a frame of features."""
     segments = [column_of(model.members)] if model.members else []
     return tuple(dict.fromkeys(("user_id", "event_count", *segments, *model.encoding.columns)))
+
+
+def differing(said: pl.DataFrame, again: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `said` (`user_id`, `feature_hash`, `probability`) that `again` gives otherwise, with `because`."""
+    both = said.join(again, on="user_id", how="left", suffix="_again", maintain_order="left")
+    is_missing = pl.col("feature_hash_again").is_null()
+    has_other_features = pl.col("feature_hash") != pl.col("feature_hash_again")
+    because = (
+        pl.when(is_missing)
+        .then(pl.lit("no features"))
+        .when(has_other_features)
+        .then(pl.lit("other features"))
+        .when(pl.col("probability") != pl.col("probability_again"))
+        .then(pl.lit("another probability"))
+    )
+    return both.with_columns(because=because).filter(pl.col("because").is_not_null())

@@ -53,6 +53,7 @@ def crossed_split(
     person: str = PERSON,
     seed: int = 42,
     fewest: int = FEWEST_JUDGED,
+    again_on: date | None = None,
 ) -> pl.DataFrame:
     """`rows` with `split` and `fold`: the split that decides. Everybody is judged by what others did on earlier days.
 
@@ -60,14 +61,14 @@ def crossed_split(
     so that a judgement knows neither the day nor the person, and still asks everybody. The last of `days` judges
     (`test`); where it holds fewer than `fewest` positives, days before it judge as well, and teach the later ones
     (`both`), as long as there is enough before them to learn from; the rest teaches (`train`). Raises `TrainingRefused`
-    where the days before the last cannot teach every fold both outcomes.
+    where the days before the last cannot teach every fold both outcomes; it says to try `again_on` that day.
     """
     draws_of = pl.DataFrame(persons(nw.from_native(rows.lazy()), person=person, seed=seed).collect().to_native())
     fold = (pl.col("draw") * FOLDS // PRIME + 1).cast(pl.Int16)
     rows = rows.join(draws_of.select(person, fold=fold), on=person, how="left", maintain_order="left")
     ordered = sorted(set(days))
     judged = ordered[-1:]
-    _refuse_unteachable(rows, ordered, label)
+    _refuse_unteachable(rows, ordered, label, again_on)
     while rows.filter(pl.col(PARTITION).is_in(judged))[label].sum() < fewest:
         earlier = ordered[: -len(judged) - 1]
         if not _teaches(rows.filter(pl.col(PARTITION).is_in(earlier)), label):
@@ -84,7 +85,7 @@ def _teaches(rows: pl.DataFrame, label: str) -> bool:
     return min(folds) >= 2
 
 
-def _refuse_unteachable(rows: pl.DataFrame, ordered: Sequence[date], label: str) -> None:
+def _refuse_unteachable(rows: pl.DataFrame, ordered: Sequence[date], label: str, again_on: date | None) -> None:
     earlier = rows.filter(pl.col(PARTITION).is_in(ordered[:-1]))
     if _teaches(earlier, label):
         return
@@ -93,7 +94,8 @@ def _refuse_unteachable(rows: pl.DataFrame, ordered: Sequence[date], label: str)
         expected=f"buyers and others of at least two of {FOLDS} groups of persons before the last day",
         found=f"{earlier[label].sum()} buyers among {len(earlier)} rows on {listing(ordered[:-1])}",
         where="the training set",
-        next_step="train on a later day, when more outcomes are known; the rules serve until then:  gesture rank",
+        next_step=f"gesture train --date {again_on or 'DAY'}, when that day is live and more outcomes are known; the "
+        "rules serve until then:  gesture rank",
     )
 
 

@@ -110,7 +110,7 @@ TRAINING_SET = Contract(
 
 FEATURE_SCREENING = Contract(
     name="feature_screening",
-    grain="One row per feature: whether it seems to know the outcome.",
+    grain="One row per input of a model and per moment that inputs are made of: whether it seems to know the outcome.",
     description="The leakage sentinel: a feature that tells the outcome almost by itself knows what happened later.",
     group="models",
     owner=SCORING,
@@ -120,7 +120,7 @@ FEATURE_SCREENING = Contract(
     is_nightly=False,
     columns=(
         TRAINED_ON,
-        Column("feature", "VARCHAR", "Input of the model."),
+        Column("feature", "VARCHAR", "Input of the model, or a moment that inputs are made of."),
         Column("auc", "DOUBLE", "How well it ranks the outcome alone, 0.5 to 1; null where it is constant.", True),
         Column("verdict", "VARCHAR", "leak (stops the training), suspect (somebody should look) or fine."),
         Column("because", "VARCHAR", "What speaks against it, with the figures; empty where nothing does."),

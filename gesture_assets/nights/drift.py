@@ -23,7 +23,7 @@ from gesture_assets.events.tables import DAILY_ACTIVITY, RAW_EVENTS
 from gesture_assets.features.tables import USER_FEATURES
 from gesture_assets.frames import Frame, to_polars
 from gesture_assets.models import labels
-from gesture_assets.models.scoring import score_users, scored_columns
+from gesture_assets.models.scoring import USERS_AT_ONCE, score_users, scored_columns
 from gesture_assets.models.splits import TRAIN
 from gesture_assets.models.tables import FEATURE_IMPORTANCE, MODEL_SCORES, NO_CHAMPION, TRAINING_SET
 from gesture_assets.models.training import Model
@@ -37,7 +37,6 @@ from gesture_assets.monitoring.statistics import ALARMS
 from gesture_assets.monitoring.tables import DRIFT_REPORTS, EVENT_MIX_DRIFT, FEATURE_PROFILES, FEATURE_STATISTICS
 from gesture_assets.monitoring.visitor_days import Counted, of_events
 from gesture_assets.nights.cohorts import matured_cohort
-from gesture_assets.nights.model_scores import USERS_AT_ONCE
 from gesture_assets.nights.night import Days, Night
 from gesture_assets.nights.rules import rule_set_of
 from gesture_assets.nights.steps import Built, Step

@@ -33,6 +33,7 @@ from gesture_assets.models.judgement import (
     beside_rows,
     decide,
     evaluation_rows,
+    if_few,
     intent_events,
 )
 from gesture_assets.models.leakage import importance_drops
@@ -103,6 +104,7 @@ def judge(shop: Workshop, candidate: Candidate) -> Judgement:
         churned=served and _churn(night.settings, test, served, candidate.model),
         forced=shop.options.force_reason,
     )
+    because += if_few(test, shop.day)
     honest = cross_calibrated(candidate.model, candidate.judged)
     parts, without_rules, curve = _beside(shop, candidate, honest)
     beside = beside_rows(

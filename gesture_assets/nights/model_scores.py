@@ -38,7 +38,6 @@ from gesture_assets.records import activations
 from gesture_assets.reports.plots import distribution
 from gesture_assets.rules.tables import RULE_CONTRIBUTIONS, RULE_SCORES
 
-USERS_AT_ONCE = 200_000
 CURVES = {PARTITION: pl.Date, "slope": pl.Float64, "intercept": pl.Float64}
 
 
@@ -126,7 +125,7 @@ def _eligible(night: Night, serving: Champions, candidates: Frame) -> Iterator[t
             who = candidates.filter(nw.col(PARTITION) == nw.lit(day).cast(nw.Date), nw.col("reason").is_null())
             rows = features_on(night, day).join(who.select("user_id"), on="user_id", how="semi")
             columns = scoring.scored_columns(champion.model)
-            for part in night.session.in_parts(rows.select(*columns), by="user_id", rows=USERS_AT_ONCE):
+            for part in night.session.in_parts(rows.select(*columns), by="user_id", rows=scoring.USERS_AT_ONCE):
                 yield day, champion.version, champion.model, part
 
 

@@ -30,7 +30,7 @@ from gesture_assets.models.tables import (
     TRAINING_SET,
 )
 from gesture_assets.models.training import Parameters
-from gesture_assets.models.training_set import training_days
+from gesture_assets.models.training_set import DAYS_APART, training_days
 from gesture_assets.nights.judging import Judgement, judge
 from gesture_assets.nights.night import Days, Night
 from gesture_assets.nights.steps import Built, Markdown, Step
@@ -49,6 +49,7 @@ from gesture_assets.reports.plots import model_pictures
 from gesture_assets.rules.tables import RULE_SCORES
 from gesture_assets.settings import Settings
 
+MOMENTS = ("first_event_at", "last_event_at")  # no inputs, but the oldest and the newest that inputs are made of
 RECOUNTED = 1000  # people at most whose features are worked out anew: what is wrong for one in a hundred is in it
 
 # ---- the training set ----------------------------------------------------------------------------------------------
@@ -63,17 +64,18 @@ def training_set(night: Night, days: Days) -> Built:
     feature_days = _feature_days(source) or training_days(live, known_until=day, horizon=horizon)
     eligible = outcomes(night, feature_days, day, horizon).filter(nw.col("is_eligible"))
     rows = to_polars(eligible.select(PARTITION, "user_id", "person_id", "matures_on", "label"))
-    by_time = splits.crossed_split(rows.sort(PARTITION, "user_id"), feature_days)
+    again_on = day + timedelta(days=DAYS_APART)
+    by_time = splits.crossed_split(rows.sort(PARTITION, "user_id"), feature_days, again_on=again_on)
     placed = splits.random_split(nw.from_native(by_time.lazy())).sort(PARTITION, "user_id").collect()
     parts = pl.DataFrame(placed.to_native()).rename({PARTITION: "feature_date"})
     parts = parts.with_columns(pl.lit(day).alias(PARTITION)).select(*TRAINING_SET.column_names)
     inputs = _inputs(settings, source)
-    taught = training_frame(night, parts.filter(pl.col("split") != splits.TEST), inputs)
+    taught = training_frame(night, parts.filter(pl.col("split") != splits.TEST), (*inputs, *MOMENTS))
     # What a row may know ends with its own day, not with that of the training.
     screened = leakage.screen(
         taught.with_columns(pl.col("feature_date").alias(PARTITION)),
         "label",
-        inputs,
+        (*inputs, *MOMENTS),
         leaks=_leaks_of_later_days(night, taught, inputs),
     )
     screened = screened.with_columns(pl.lit(day).alias(PARTITION)).select(*FEATURE_SCREENING.column_names)

@@ -38,6 +38,8 @@ BUYER_MATCH_FLOOR = 0.90
 DOMAIN_JUMP = 0.20
 
 FIX = "mend the CRM rows that rejected.validated_subscribers shows (mailchimp_id), then  gesture run --date DAY"
+# Rows of before ratings and countries of a rebuilt day were unknown, which models would learn from.
+REBUILD = 'gesture run --date DAY --rebuild --restate-crm --reason "what has no date was not known yet"'
 
 SUBSCRIBER_REASONS = {
     "missing_id": "there is no id, or one that shows or rounds what it stands for",
@@ -242,10 +244,18 @@ def validated_subscribers(tags: tuple[str, ...]) -> Contract:
                 "BOOLEAN",
                 "The address looks like one: a name, an at sign, a domain with an ending.",
             ),
-            Column("member_rating", "SMALLINT", "The CRM's rating, 1 to 5; null where it is none.", True),
+            Column(
+                "member_rating",
+                "SMALLINT",
+                "The CRM's rating, 1 to 5; null where it is none, and on a rebuilt day.",
+                True,
+            ),
             Column("optin_date", "DATE", "Day of opt-in; null where it cannot be read.", True),
             Column(
-                "country", "VARCHAR", "ISO 3166 alpha-2, of English names as well; UK is GB; null where none.", True
+                "country",
+                "VARCHAR",
+                "ISO 3166 alpha-2, of English names as well; UK is GB; null where none, and on a rebuilt day.",
+                True,
             ),
             Column("tag_count", "INTEGER", "Tags; null where that day's tags are unknown.", True, "count"),
             *(
@@ -304,14 +314,21 @@ def validated_subscribers(tags: tuple[str, ...]) -> Contract:
             ),
             no_rows(
                 "most_countries_are_known",
-                f"select {PARTITION}, 1 - count(country) / count(*) as unknown_share from {{batch}} group by all "
-                f"having 1 - count(country) / count(*) > {UNKNOWN_COUNTRY_TOLERANCE}",
+                f"select {PARTITION}, 1 - count(country) / count(*) as unknown_share from {{batch}} "
+                f"where not is_rebuilt group by all having 1 - count(country) / count(*) > {UNKNOWN_COUNTRY_TOLERANCE}",
                 recovery="ask for countries at opt-in",
+            ),
+            no_rows(
+                "a_rebuilt_day_knows_nothing_that_has_no_date",
+                f"select {PARTITION}, mailchimp_id, member_rating, country from {{batch}} "
+                "where is_rebuilt and (member_rating is not null or country is not null)",
+                recovery=REBUILD,
             ),
             no_rows(
                 "ratings_and_opt_ins_are_known_of_enough_people",
                 f"""with shares as (select {PARTITION}, unnest([
-                        {{name: 'member_rating', null_share: 1 - count(member_rating) / count(*)}},
+                        {{name: 'member_rating',
+                            null_share: 1 - count(member_rating) / nullif(count(*) filter (not is_rebuilt), 0)}},
                         {{name: 'optin_time', null_share: 1 - count(optin_date) / count(*)}}], recursive := true)
                     from {{batch}} group by {PARTITION})
                 select {PARTITION}, name, null_share, description from shares

@@ -14,6 +14,7 @@ from gesture_assets.subscribers.tables import QUARANTINED_SUBSCRIBERS, validated
 from gesture_assets.vocabulary.features import tag_column
 
 TAG_SUMS = ("tag_count", "tag_other")
+UNDATED = ("member_rating", "country")  # what the CRM says of somebody without saying since when
 # Why a subscriber is set aside -> the check that the row would have failed.
 CHECKS = {
     "missing_id": "every_subscriber_has_an_id",
@@ -39,12 +40,12 @@ def subscribers_as_of(
     """What the CRM knew at the end of each day: (validated_subscribers, quarantined_subscribers).
 
     The first three come from `crm_rows.canonical_crm`; `days` holds `as_of_date`, `snapshot_date` (when the CRM was
-    read) and `is_rebuilt`. Opt-ins, purchases and tags dated after a day are left out of it. Tags without a date are
-    unknown (null) on a rebuilt day, not zero, and on every day where the CRM has none (`has_tags`); so is on every day
-    whether somebody had bought all of whose purchases are without a date. Of subscribers with one id or one e-mail
-    address the first to opt in is kept, then the first to occur in the CRM; who has no id, no address, or what is none,
-    is set aside. A purchase that names a subscriber by id is that of the row that is kept for the id on the day; where
-    there is none, that of its address.
+    read) and `is_rebuilt`. Opt-ins, purchases and tags dated after a day are left out of it. What has no date is
+    unknown (null) on a rebuilt day: the rating, the country, tags without one. Tags are so on every day where the CRM
+    has none (`has_tags`), and so is whether somebody had bought all of whose purchases are without a date. Of
+    subscribers with one id or one e-mail address the first to opt in is kept, then the first to occur in the CRM; who
+    has no id, no address, or what is none, is set aside. A purchase that names a subscriber by id is that of the row
+    that is kept for the id on the day; where there is none, that of its address.
     """
     on_day = nw.col(PARTITION)
     known = (
@@ -104,7 +105,9 @@ def subscribers_as_of(
             .cast(nw.Int32 if name in TAG_SUMS else nw.Int16)
             .alias(name)
             for name in ("tag_count", *(tag_column(tag) for tag in tag_names), "tag_other")
-        ).select(*validated_subscribers(tag_names).column_names),
+        )
+        .with_columns(nw.when(~nw.col("is_rebuilt")).then(nw.col(name)).alias(name) for name in UNDATED)
+        .select(*validated_subscribers(tag_names).column_names),
         joined.filter(~nw.col("reason").is_null())
         .with_columns(
             check_name=_first_of({check: nw.col("reason") == reason for reason, check in CHECKS.items()}),

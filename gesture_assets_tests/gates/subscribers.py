@@ -120,6 +120,7 @@ FAULTS: dict[str, Faults] = {
         RATING: first_row("member_rating = 6"),
         KNOWN: change("member_rating = null where rowid > 0"),
         "every_country_is_an_iso_code": first_row("country = 'USA'"),
+        "a_rebuilt_day_knows_nothing_that_has_no_date": first_row("is_rebuilt = true"),
         "no_country_is_called_uk": first_row("country = 'UK'"),
         "most_countries_are_known": change("country = null where mailchimp_id > '1'"),
         "made_purchase_is_0_or_1": first_row("made_purchase = 2"),

@@ -305,7 +305,7 @@ def test_where_nearly_half_of_the_profiles_is_unknown_gaps_are_filled_and_flagge
         )
     )
     filled = {f"imputed_{fill.name}" for fill in load_version(load_settings().models, version).encoding.fills}
-    assert {"imputed_member_rating", "imputed_optin_days"} < filled
+    assert "imputed_optin_days" in filled
     assert set() < set(flags) <= filled
     assert set().union(*flags.values()) == {"no", "yes"}
     assert not ask(copy, "from score_reasons anti join analytics.reason_codes using (reason_code)")
@@ -319,15 +319,30 @@ def test_where_nearly_half_of_the_profiles_is_unknown_gaps_are_filled_and_flagge
     assert areas[version] > 0.7
 
 
-def test_a_leak_is_named_and_stops_the_training(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gesture_assets.models import leakage
+def test_what_the_crm_of_today_says_without_a_date_is_not_learnt_from(world: Path) -> None:
+    last = f"date '{LAST}'"
+    known = "count(member_rating) + count(subscriber_country)"
+    learnt = "as_of_date in (select feature_date from training_set)"
+    assert ask(world, f"select {known} from user_features where {learnt}") == [(0,)]
+    ((tonight,),) = ask(world, f"select {known} from user_features where as_of_date = {last}")
+    assert tonight > 0
+    undated = "feature in ('member_rating', 'subscriber_country')"
+    assert set(ask(world, f"select auc, verdict from feature_screening where {undated}")) == {(None, "fine")}
 
-    monkeypatch.setattr(leakage, "LEAK_AUC", 0.6)  # honest features tell this much
+
+def test_what_happened_after_its_day_stops_the_training_by_name(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    features_on = training_rows.features_on
+
+    def with_a_later_event(night: Night, day: date) -> Frame:
+        later = nw.col("last_event_at").dt.offset_by("40d")
+        return features_on(night, day).with_columns(last_event_at=later)
+
+    monkeypatch.setattr(training_rows, "features_on", with_a_later_event)
     result = run_training(LAST, at="2026-03-11T03:00")
     assert not result.success
-    said = failures(result)
-    assert "no_feature_knows_the_outcome" in said
-    assert "feature=" in said
+    assert "no_feature_knows_the_outcome: 1 row; " in failures(result)
+    assert "feature=last_event_at" in failures(result)
+    assert "rows are dated after their as-of day" in failures(result)
     assert result.closed == ("candidate_model",)
 
 
@@ -365,6 +380,21 @@ def test_too_few_days_are_refused_with_the_command(copy: Path) -> None:
     assert not result.success
     # No day is missing: it is too early, and the first day that has enough is named.
     assert "next: gesture train --date 2026-02-22, when that day is live" in failures(result)
+
+
+def test_scores_are_made_again_from_what_is_published_and_other_features_are_noticed(copy: Path) -> None:
+    scored = ask(copy, f"select count(*) from model_scores where as_of_date = '{LAST}'")[0][0]
+    assert f"{scored:,} scores of {LAST} were made again" in gesture("models", "verify")
+    with duckdb.connect(str((copy / "gesture.duckdb").resolve())) as con:
+        con.execute(
+            "update user_features set active_day_count_14d = active_day_count_14d + 1 where (as_of_date, user_id) = "
+            f"(select (as_of_date, user_id) from model_scores where as_of_date = '{LAST}' order by user_id limit 1)"
+        )
+    refused = CliRunner().invoke(app, ["models", "verify", "--date", str(LAST)])
+    assert refused.exit_code == 1
+    assert "1 with other features" in refused.output
+    before = CliRunner().invoke(app, ["models", "verify", "--date", str(LAST - timedelta(days=1))])
+    assert f"next: gesture models verify --date {LAST}" in before.output
 
 
 # ---- what stands beside it ------------------------------------------------------------------------------------------

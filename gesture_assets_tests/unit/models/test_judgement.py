@@ -1,6 +1,7 @@
 """Whether a candidate is to serve: better beyond noise, well behaved, within the churn budget; what is kept of it."""
 
 import re
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -9,7 +10,16 @@ import pytest
 from gesture_assets.models.behaviour import Behaviour
 from gesture_assets.models.churn import Churn, churn
 from gesture_assets.models.evaluation import Comparison, compare, evaluate
-from gesture_assets.models.judgement import RANKING, RULES, TARGETS, decide, directions, evaluation_rows, intent_events
+from gesture_assets.models.judgement import (
+    RANKING,
+    RULES,
+    TARGETS,
+    decide,
+    directions,
+    evaluation_rows,
+    if_few,
+    intent_events,
+)
 
 RANDOM = np.random.default_rng(7)
 OUTCOME = pl.Series((RANDOM.random(2_000) < 0.3).astype(np.int64))
@@ -132,3 +142,17 @@ def test_a_figure_that_cannot_be_worked_out_is_no_row() -> None:
     assert "roc_auc" not in rows["metric"]
     assert rows["value"].is_finite().all()
     assert rows.filter(metric="base_rate")["value"].to_list() == [0.0]
+
+
+def test_a_decision_of_few_buyers_says_so_and_names_the_day_of_enough() -> None:
+    day = date(2026, 3, 9)
+
+    def judged(buyers: int, days: int) -> pl.DataFrame:
+        on = [day - timedelta(days=30 + 14 * (place % days)) for place in range(100)]
+        return pl.DataFrame({"feature_date": on, "label": [1] * buyers + [0] * (100 - buyers)})
+
+    assert if_few(judged(50, 3), day) == ""
+    # Ten a day were forty in four; ten more are there a fortnight later.
+    assert if_few(judged(40, 4), day).startswith("; only 40 buyers judge it, and of fewer than 50 ")
+    assert if_few(judged(40, 4), day).endswith(f"there are enough on {day + timedelta(days=14)}")
+    assert if_few(judged(30, 3), day).endswith(f"there are enough on {day + timedelta(days=28)}")

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gesture_assets.models.scoring import intent_scores, percentiles
+from gesture_assets.models.scoring import differing, intent_scores, percentiles
 
 DAY = date(2026, 3, 9)
 
@@ -113,4 +113,23 @@ def test_without_a_model_every_score_is_the_points(engine: str, connection: duck
     assert scores.sort("user_id").select("score", "scale", "probability").rows() == [
         (50.0, "points", None),
         (None, "points", None),
+    ]
+
+
+def test_scores_that_do_not_come_out_again_are_named_with_why() -> None:
+    said = pl.DataFrame(
+        {
+            "user_id": ["a", "b", "c", "d"],
+            "feature_hash": ["1", "2", "3", "4"],
+            "probability": [0.1, 0.2, 0.3, 0.4],
+        }
+    )
+    assert differing(said, said.reverse()).is_empty()
+    again = pl.DataFrame(
+        {"user_id": ["a", "b", "c"], "feature_hash": ["1", "2!", "3"], "probability": [0.1, 0.2, 0.31]}
+    )
+    assert differing(said, again).select("user_id", "because").rows() == [
+        ("b", "other features"),
+        ("c", "another probability"),
+        ("d", "no features"),
     ]

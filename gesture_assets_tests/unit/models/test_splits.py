@@ -92,8 +92,22 @@ def test_folds_are_a_fifth_of_the_persons_each() -> None:
 @pytest.mark.parametrize("positive", [0.0, 1.0])
 def test_where_one_outcome_is_all_that_is_known_nothing_is_trained(positive: float) -> None:
     with pytest.raises(TrainingRefused, match="too little to learn from yet") as refused:
-        crossed(rows(50, days(3), positive=positive), days(3))
+        crossed(rows(50, days(3), positive=positive), days(3), again_on=date(2026, 3, 16))
+    assert refused.value.next_step.startswith("gesture train --date 2026-03-16, when that day is live")
     assert "gesture rank" in refused.value.next_step
+
+
+def test_a_shop_of_half_a_year_is_judged_by_fifty_buyers() -> None:
+    on = days(8)  # of 3,751 people 653 buy in 182 days, each day some within the 30 that follow
+    random = np.random.default_rng(5)
+    buyers = pl.DataFrame({"bought": FIRST + pl.Series(random.integers(0, 182, 653)) * timedelta(days=1)})
+    people = pl.concat([buyers, pl.DataFrame({"bought": [None] * (3751 - 653)}, schema={"bought": pl.Date})])
+    frame = people.with_row_index("n").select("bought", person_id=pl.format("u{}", "n"))
+    frame = frame.join(pl.DataFrame({PARTITION: on}), how="cross")
+    within = pl.col("bought").is_between(pl.col(PARTITION), pl.col(PARTITION) + timedelta(days=30), closed="right")
+    frame = frame.filter(pl.col("bought").is_null() | (pl.col("bought") > pl.col(PARTITION)))
+    split = crossed(frame.with_columns(label=within.fill_null(False).cast(pl.Int16)), on)
+    assert split.filter(pl.col("split") != "train")["label"].sum() >= splits.FEWEST_JUDGED
 
 
 @pytest.mark.parametrize("shares", [Shares(60, 20, 10), Shares(0, 50, 50), Shares(80, 20, 0), Shares(120, -40, 20)])

@@ -4,7 +4,6 @@ import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import narwhals as nw
 import pytest
 
 from gesture_assets.features.feature_registry import feature_registry
@@ -12,7 +11,7 @@ from gesture_assets.publication.publish import publish
 from gesture_assets.publication.reading import read_published
 from gesture_assets.settings import Settings
 from gesture_assets_tests.conftest import OpenSession
-from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT, good_table
+from gesture_assets_tests.good_night import CONTRACTS, DAY, NIGHT, commit_good_night
 
 
 @pytest.mark.slow
@@ -24,14 +23,11 @@ def test_a_restated_day_is_what_it_was_before_and_what_it_is_after(
     with open_session(DAY, now=NIGHT) as session:
         _publish(session, settings)
     with open_session(DAY, now=later, run_id="run-0002", restate_reason="ada was somebody else") as session:
-        session.connection.execute("create schema memory.good")
-        tables = ("rule_sets", "rule_scores", "rule_contributions")
-        for name in tables:
-            good_table(session, name, f"memory.good.{name}")
-        session.connection.execute("update memory.good.rule_scores set score = 50, points = 50 where user_id = 'ada'")
-        session.connection.execute("update memory.good.rule_contributions set points = 49 where points = 59")
-        frames = [(CONTRACTS[n], nw.from_native(session.connection.table(f"memory.good.{n}"))) for n in tables]
-        assert [commit.bad_days for commit in session.commit(*frames)] == [(), (), ()]
+        changes = {
+            "rule_scores": "update {rows} set score = 50, points = 50 where user_id = 'ada'",
+            "rule_contributions": "update {rows} set points = 49 where points = 59",
+        }
+        commit_good_night(session, changes=changes)
         _publish(session, settings)
     con = read_published(settings.published)
 

@@ -232,6 +232,13 @@ def test_tags_without_a_date_are_unknown_on_a_rebuilt_day() -> None:
     assert valid["is_rebuilt"].to_list() == [True, True]
 
 
+def test_a_rating_and_a_country_are_unknown_on_a_rebuilt_day() -> None:
+    people = [subscriber(n, f"k{n}") | {"member_rating": 4, "country": "DE"} for n in (1, 2)]
+    for is_rebuilt, known in ((False, (4, "DE")), (True, (None, None))):
+        valid, _ = as_of(MONDAY, subscribers=people, rebuilt=is_rebuilt)
+        assert valid.select("member_rating", "country").rows() == [known] * 2
+
+
 def test_tags_with_a_date_are_known_on_every_day() -> None:
     tags = [tag(1, "jumpstart", MONDAY), tag(1, "other", TUESDAY), tag(1, "undated", None)]
     valid, _ = as_of(JANUARY, MONDAY, TUESDAY, subscribers=[subscriber(1, "k")], tags=tags, dated=True, rebuilt=True)
