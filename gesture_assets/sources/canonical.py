@@ -71,9 +71,33 @@ class Fields:
     source: SourceDescription
     expressions: Mapping[str, str | None]
     opened: Mapping[str, str] = field(default_factory=dict[str, str])  # columns that hold JSON -> their text
+    texts: Mapping[str, str] = field(default_factory=dict[str, str])  # columns whose `text` has a name already
+
+    def named_once(self) -> tuple["Fields", str, str]:
+        """The same over rows in which each column and its text has a name, and what is to be selected for them.
+
+        What a column is made of may be long, and what is made of it names it often: the statement is read anew for each
+        shape of file, and takes as long as it is.
+        """
+        cells = {name: identifier(f" {name}") for name, expression in self.expressions.items() if expression}
+        texts = {name: identifier(f" {name} text") for name in cells}
+        named = Fields(self.source, cells, self.opened)
+        return (
+            Fields(self.source, cells, self.opened, texts),
+            ", ".join(f"{self.expressions[name]} as {cell}" for name, cell in cells.items()),
+            ", ".join(f"{named.text(name)} as {text}" for name, text in texts.items()),
+        )
+
+    def says(self, name: str) -> bool:
+        """Whether anything can stand in the column: what never does needs no reading."""
+        return self.expressions.get(name) is not None or name in self.source.constants
 
     def text(self, name: str) -> str:
         """The column as text without white space around it; null where empty, or the source's constant."""
+        if name in self.texts:
+            return self.texts[name]
+        if not self.says(name):
+            return "null::varchar"
         return self._cleaned(name, f"({self.expressions.get(name) or 'null'})::varchar")
 
     def _cleaned(self, name: str, written: str) -> str:
@@ -92,13 +116,16 @@ class Fields:
         return ", ".join(
             f"""{name}_meanings as (
             select written, {meaning(self)} from (
-                select written, {change.format(self._cleaned(name, "written"))} as word
-                from (select {self.written(name)} as written from {rows} union select '')))"""
+                select written, {change.format(self._cleaned(name, "written"))} as word from (
+                    select '' as written
+                    {f"union select {self.written(name)} from {rows}" if self.says(name) else ""})))"""
             for name, (change, meaning) in MEANINGS.items()
         )
 
     def flag(self, name: str) -> str:
         """The column as true or false, from the words people write for them; null for any other."""
+        if not self.says(name):
+            return "null::boolean"
         word = f"lower({self.text(name)})"
         return (
             f"case when {word} in ({', '.join(map(literal, TRUE))}) then true "
@@ -112,6 +139,8 @@ class Fields:
 
     def time(self, name: str) -> str:
         """The column as a UTC timestamp, from the columns of `written_time`."""
+        if not self.says(name):
+            return f"null::timestamp as {name}"
         # Parquet keeps its types: a timestamp there needs no parsing.
         parsed = time_sql(f"written_{name}", f"plain_{name}", self.source)
         return f"if(typeof(written_{name}) = 'TIMESTAMP', try_cast(written_{name} as timestamp), {parsed}) as {name}"
@@ -129,6 +158,8 @@ class Fields:
 
     def email_key(self, key: str) -> str:
         """The hash with `key` of the e-mail address, null where it is none."""
+        if not self.says("email"):
+            return "null::varchar"
         email = self.text("email")
         keyed = keyed_hash_sql(normal_email_sql(plain_email_sql(email)), key)
         return f"if({may_be_email_sql(email)}, {keyed}, null)"
@@ -154,10 +185,12 @@ class Fields:
 
     def named(self, name: str) -> str:
         """The column as text, null for a word that names nothing."""
-        return _unless_missing(self.text(name))
+        return _unless_missing(self.text(name)) if self.says(name) else "null::varchar"
 
     def translated(self, name: str) -> str:
         """The column in lower case, in our words where the description has some; null for what names nothing."""
+        if not self.says(name):
+            return "null::varchar"
         text, words = f"lower({self.text(name)})", self._words(name, str.lower)
         return f"case {text} {words} else {_unless_missing(text)} end" if words else _unless_missing(text)
 
@@ -193,6 +226,8 @@ class Fields:
 
     def number(self, name: str) -> str:
         """The column as a finite double."""
+        if not self.says(name):
+            return "null::double"
         expression = self.expressions.get(name) or "null::varchar"
         # Parquet keeps its types here too.
         parsed = number_sql(self.text(name), self.source)
@@ -201,6 +236,8 @@ class Fields:
 
     def integer(self, name: str) -> str:
         """The column as a whole number; what has a fraction is none."""
+        if not self.says(name):
+            return "null::integer"
         number = number_sql(self.text(name), self.source)
         return f"if({number} = trunc({number}), try_cast({number} as integer), null)"
 
@@ -257,7 +294,8 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
     Each has a `reason` against it or none, `filing_day`, and where there is a reason `masked_row`.
     """
     source, key = shape.source, shape.key
-    fields = Fields(source, shape.expressions, shape.opened)
+    of_files = Fields(source, shape.expressions, shape.opened)
+    fields, cells, texts = of_files.named_once()
     # Masking is dear: the columns are carried along, and only refused rows are written out.
     is_text = shape.format != "jsonl"
     carried = {header: f"raw_{number}" for number, header in enumerate(shape.columns)} if is_text else {}
@@ -269,6 +307,10 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
     dwell, is_imputed = "dwell_seconds", "false"
     if shape.imputed_dwell is not None:
         dwell, is_imputed = f"coalesce(dwell_seconds, {shape.imputed_dwell!r}::double)", "dwell_seconds is null"
+    whose = ""
+    if source.has_shared_ids:  # the id of a visitor stands for a user as well, where nobody has signed in
+        is_visitor = "known_user_id = anonymous_id or ends_with(known_user_id, ':' || anonymous_id)"
+        whose = f", case when {is_visitor} then null else known_user_id end as known_user_id"
     bounded = ", ".join(
         f"if({name} between timestamp '{FIRST_TIME}' and timestamp '{LAST_TIME}', {name}, null) as {name}"
         for name in TIME_COLUMNS
@@ -277,9 +319,11 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
     rows = _union(f"select {literal(name)} as {FILE}, * from {reading.rows}" for name, reading in readings.items())
     unnumbered = _union(f"select * from {reading.unnumbered}" for reading in readings.values())
     return f"""(
-    with read as not materialized (
+    with cells as not materialized (select *, {cells} from {rows}),
+    texts as not materialized (select *, {texts} from cells),
+    read as not materialized (
         select {FILE} as landing_file, line, broken, {_event_id(shape, fields)} as event_id,
-            {_known_user_id(source, fields, key)} as known_user_id,
+            {fields.id("user_id", key)} as known_user_id,
             {fields.id("anonymous_id", key)} as anonymous_id, {fields.id_fault()} as id_fault,
             {", ".join(f"{fields.written(name)} as written_{name}" for name in MEANINGS)},
             {", ".join(map(fields.written_time, TIME_COLUMNS))},
@@ -291,10 +335,10 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
             {", ".join(f"{fields.number(name)} as {name}" for name in NUMBER_COLUMNS)},
             {", ".join(f"{fields.integer(name)} as {name}" for name in INTEGER_COLUMNS)},
             {fields.unreadable()} as unreadable,
-            {shape.expressions.get("properties") or "null::varchar"} as properties, {raw}
-        from {rows}
-    ), {fields.meanings(unnumbered)}, fields as (
-        select * replace (nullif(concat_ws(' ', unreadable, unreadable_country), '') as unreadable),
+            {fields.expressions.get("properties") or "null::varchar"} as properties, {raw}
+        from texts
+    ), {of_files.meanings(unnumbered)}, fields as (
+        select * replace (nullif(concat_ws(' ', unreadable, unreadable_country), '') as unreadable{whose}),
             {", ".join(map(fields.time, TIME_COLUMNS))} from read {joined}
     ), bounded as (select * replace ({bounded}) from fields), timed as (
         select * {_replaced_hours(shape)} from bounded
@@ -315,20 +359,12 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
         {dwell} as dwell_seconds, {is_imputed} as is_dwell_imputed,
         {", ".join(name for name in (*NUMBER_COLUMNS, *INTEGER_COLUMNS) if name != "dwell_seconds")}, properties,
         case when reason is null or reason <> '{IGNORED}' then unreadable end as unreadable, null::varchar as redacted,
-        case when reason <> '{IGNORED}' then {masked_sql(masked_row)} end as masked_row
+        case when reason <> '{IGNORED}' then {masked_row} end as masked_row
     from judged)"""
 
 
 def _union(selects: Iterable[str]) -> str:
     return f"({' union all '.join(selects)})"
-
-
-def _known_user_id(source: SourceDescription, fields: Fields, key: str) -> str:
-    user = fields.id("user_id", key)
-    if not source.has_shared_ids:
-        return user
-    visitor = fields.id("anonymous_id", key)
-    return f"case when {user} = {visitor} or ends_with({user}, ':' || {visitor}) then null else {user} end"
 
 
 def _event_id(shape: Shape, fields: Fields) -> str:

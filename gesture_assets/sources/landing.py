@@ -256,6 +256,9 @@ def _opened(
     expressions = expressions_of(file, reading)
     if file.format != "jsonl":
         _require_columns(file, headers, expressions)
+    arrival = Fields(file.source, expressions).named("received_at")
+    if expressions.get("received_at") and not _has_values(connection, reading.unnumbered, arrival):
+        expressions["received_at"] = None  # a clock that nobody reads is none, as in a file without the column
     keys = _json_keys(connection, reading.rows) if file.format == "jsonl" else []
     personal, unused = _unmapped(connection, file, reading, keys)
     is_blank = f"nullif({Fields(file.source, expressions).id('event_id', key)} is null, false)"

@@ -51,8 +51,8 @@ def time_sql(written: str, plain: str, source: SourceDescription) -> str:
         f"when regexp_full_match({text}, '{IN_UTC}') then {plain} "
         f"when regexp_full_match({text}, '{WITH_OFFSET}') then try_cast({text} as timestamptz) at time zone 'UTC' "
         f"when regexp_full_match({text}, '{EPOCH}') then {epoch} at time zone 'UTC' "
-        f"when regexp_matches({text}, '{WEEK}|{DAY_OF_YEAR}|{LEAP_SECOND}') then {_rare_sql(text, source)} "
-        f"when regexp_matches({_with_dashes(text)}, '{ANY}') then {_any_sql(text, source)} "
+        f"when regexp_matches({text}, '{WEEK}|{DAY_OF_YEAR}|{LEAP_SECOND}') or "
+        f"regexp_matches({_with_dashes(text)}, '{ANY}') then {_other_sql(text, source)} "
         f"else {utc_sql(f'try_cast({text} as timestamp)', source)} end"
     )
 
@@ -120,8 +120,8 @@ def _with_dashes(text: str) -> str:
     return rf"regexp_replace({text}, '^(\d{{4}})(\d{{2}})(\d{{2}})', '\1-\2-\3')"
 
 
-def _rare_sql(text: str, source: SourceDescription) -> str:
-    """The text of a time in a form that hardly anybody writes: its day as usual, a 60th second one after the 59th."""
+def _other_sql(text: str, source: SourceDescription) -> str:
+    """The text of a time in a form that fewer write: days by weeks or through the year, a 60th second, any signs."""
     week = rf"rpad(regexp_replace({text}, '{WEEK}', '\1-\2-\3'), 9, '1')"  # without a day it is Monday
     counted = rf"regexp_replace({text}, '{DAY_OF_YEAR}', '\1-\2')"
     by_week = f"{_day_sql(week, '%G-%V-%u')} || regexp_extract({text}, '{WEEK}', 4)"
@@ -130,9 +130,15 @@ def _rare_sql(text: str, source: SourceDescription) -> str:
         f"case when regexp_matches({text}, '{WEEK}') then {by_week} "
         f"when regexp_matches({text}, '{DAY_OF_YEAR}') then {by_count} else {text} end"
     )
-    before = rf"regexp_replace(usual, '{LEAP_SECOND}', '\159')"
-    later = f"if(regexp_matches(usual, '{LEAP_SECOND}'), interval 1 second, interval 0 second)"
-    return f"list_transform([{usual}], lambda usual: {_any_sql(before, source)} + {later})[1]"
+    # The 60th second is the one after the 59th.
+    known = rf"regexp_replace(usual, '{LEAP_SECOND}', '\159')"
+    later = "if(known = usual, interval 0 second, interval 1 second)"
+    return _with("usual", usual, _with("known", known, f"{_any_sql('known', source)} + {later}"))
+
+
+def _with(name: str, value: str, sql: str) -> str:
+    """`sql`, which calls `value` by `name`: a statement that says it in each place is as long as it says it often."""
+    return f"list_transform([{value}], lambda {name}: {sql})[1]"
 
 
 def _day_sql(text: str, form: str) -> str:
@@ -142,20 +148,21 @@ def _day_sql(text: str, form: str) -> str:
 
 
 def _any_sql(text: str, source: SourceDescription) -> str:
-    dashed = _with_dashes(text)
-    base = rf"regexp_replace({dashed}, '{ANY}', '\1-\2-\3 \4:\5:\6.\70')"
+    base = rf"regexp_replace(dashed, '{ANY}', '\1-\2-\3 \4:\5:\6.\70')"
     for gap, filled in ((" :", " 00:"), ("::", ":00:"), (":.", ":00.")):
         base = f"replace({base}, '{gap}', '{filled}')"
-    written = f"regexp_extract({dashed}, '{ANY}', {ZONE})"
+    written = f"regexp_extract(dashed, '{ANY}', {ZONE})"
     # What a name says beside an offset is no more than that: +0100 CET, +01:00[Europe/Berlin], GMT+0100 (CET).
-    zone = rf"regexp_replace({written}, '([\dZz])\s*(\[.*\]|\(.*\)|\s[A-Za-z]+)$', '\1')"
+    zone = r"regexp_replace(written, '([\dZz])\s*(\[.*\]|\(.*\)|\s[A-Za-z]+)$', '\1')"
     # UTC+1 and GMT+01:00 are +01:00.
     zone = rf"regexp_replace({zone}, '(?i)^{UTC}(?:\s*([+-])|$)', '\1')"
-    offset = rf"regexp_replace({zone}, '^([+-])(\d)(\D|$)', '\10\2\3')"
-    placed = f"try_cast({base} || ' ' || {zone} as timestamptz) at time zone 'UTC'"
-    return (
-        f"case when {written} = '' then {utc_sql(f'try_cast({base} as timestamp)', source)} "
-        f"when {zone} = '' then try_cast({base} as timestamp) "
-        f"when regexp_matches({zone}, '{OFFSET}') then try_cast({base} || {offset} as timestamptz) at time zone 'UTC' "
-        f"when regexp_full_match({zone}, '{PLACE}') then {placed} else null end"
+    offset = r"regexp_replace(zone, '^([+-])(\d)(\D|$)', '\10\2\3')"
+    moment = (
+        f"case when written = '' then {utc_sql('try_cast(base as timestamp)', source)} "
+        "when zone = '' then try_cast(base as timestamp) "
+        f"when regexp_matches(zone, '{OFFSET}') then try_cast(base || {offset} as timestamptz) at time zone 'UTC' "
+        f"when regexp_full_match(zone, '{PLACE}') then try_cast(base || ' ' || zone as timestamptz) at time zone 'UTC' "
+        "else null end"
     )
+    parts = _with("base", base, _with("written", written, _with("zone", zone, moment)))
+    return _with("dashed", _with_dashes(text), parts)

@@ -766,6 +766,22 @@ def test_where_there_is_one_clock_the_event_arrives_when_it_happens(landing: Lan
     assert rows[2]["filing_day"] is None
 
 
+@pytest.mark.parametrize("written", ["", "null", "2026-03-09T10:00:05Z"])
+def test_a_clock_of_arrival_that_says_nothing_in_a_whole_file_is_none_in_every_format(
+    landing: Landing, written: str
+) -> None:
+    event = {"event_id": "1", "user_id": "u", "event_type": "page_view", "event_at": "2026-03-09T10:00:00Z"}
+    rows = [event, event | {"event_id": "2"}]
+    full = [row | {"received_at": written} for row in rows]
+    lines = "\n".join(map(json.dumps, full if written else rows))
+    csv = "\n".join([HEADER, *(",".join(row.values()) for row in full)])
+    expected = {"2026-03-09 10:00:05" if written.endswith("Z") else "2026-03-09 10:00:00"}
+    for name, content in (("native/a.jsonl", lines), ("native/a.csv", csv)):
+        found = landing.rows(name, content)
+        assert [row["reason"] for row in found] == [None, None]
+        assert {str(row["received_at"]) for row in found} == expected
+
+
 # ---- personal data ----
 
 
