@@ -79,8 +79,15 @@ def crm_subscribers(night: Night, days: Days) -> Built:
         return Built(dict.fromkeys(CRM_STEP_TABLES, ()), notes={"absent": why}, absent=why)
     run, connection = night.session.run, night.session.connection
     today = run.now.date()
-    canonical = canonical_crm(connection, content, pseudonym_key(night.settings))
-    subscribers, tags, purchases = (nw.from_native(relation) for relation in canonical)
+    # Read once: each question about a query is planned with all that it reads.
+    subscribers, tags, purchases = (
+        night.session.set_aside(f"crm_{name}", nw.from_native(relation))
+        for name, relation in zip(
+            ("people", "tags", "purchases"),
+            canonical_crm(connection, content, pseudonym_key(night.settings)),
+            strict=True,
+        )
+    )
     has_tags = "Tags" in content.tables
     has_dated_tags = has_tags and "tagged_at" in content.tables["Tags"].columns
     verdicts = night.session.latest(VALIDATED_SUBSCRIBERS.name)

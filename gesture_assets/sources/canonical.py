@@ -20,11 +20,9 @@ from gesture_assets.sources.description import (
     SourceDescription,
 )
 from gesture_assets.sources.ids import fault_sql, id_sql
-from gesture_assets.sources.landing_file import QUARANTINED_TEXT
 from gesture_assets.sources.numbers import finite_sql, number_sql, possible_sql
 from gesture_assets.sources.personal import (
     keyed_hash_sql,
-    masked_json_sql,
     may_be_email_sql,
     normal_email_sql,
     plain_email_sql,
@@ -108,19 +106,19 @@ class Fields:
         """The column as it is written; empty where there is nothing."""
         return f"coalesce(({self.expressions.get(name) or 'null'})::varchar, '')"
 
-    def meanings(self, rows: str) -> str:
+    def meanings(self, rows: str) -> list[str]:
         """Named queries, one for each of `MEANINGS`: what each value that is written in the column stands for.
 
         A column has few values and many rows: what is dear to find out is asked once a value.
         """
-        return ", ".join(
+        return [
             f"""{name}_meanings as (
             select written, {meaning(self)} from (
-                select written, {change.format(self._cleaned(name, "written"))} as word from (
-                    select '' as written
-                    {f"union select {self.written(name)} from {rows}" if self.says(name) else ""})))"""
-            for name, (change, meaning) in MEANINGS.items()
-        )
+                select written, {change.format(self._cleaned(name, "written"))} as word
+                from (select {self.written(name)} as written from {rows} union select '')))"""
+            for name, (change, meaning, _) in MEANINGS.items()
+            if self.says(name)
+        ]
 
     def flag(self, name: str) -> str:
         """The column as true or false, from the words people write for them; null for any other."""
@@ -255,12 +253,17 @@ class Fields:
         return f"nullif(concat_ws(' ', {', '.join(cells)}), '')" if cells else "null::varchar"
 
 
-# Column -> how its text is brought to one case, and what is read from the `word` that this gives.
-MEANINGS: Mapping[str, tuple[str, Callable[[Fields], str]]] = {
-    "event_type": ("lower({})", Fields.event_type),
-    "device": ("lower({})", Fields.device),
-    "country": ("upper({})", Fields.country),
-    "user_agent": ("lower({})", Fields.user_agent),
+# Column -> how its text is brought to one case, what is read from the `word` that this gives, and what stands there
+# where a file has no such column.
+MEANINGS: Mapping[str, tuple[str, Callable[[Fields], str], str]] = {
+    "event_type": (
+        "lower({})",
+        Fields.event_type,
+        "null::varchar as event_name, false as is_ignored, false as is_link, null::varchar as event_type",
+    ),
+    "device": ("lower({})", Fields.device, "null::varchar as device"),
+    "country": ("upper({})", Fields.country, "null::varchar as country, null::varchar as unreadable_country"),
+    "user_agent": ("lower({})", Fields.user_agent, "false as is_bot_agent, null::varchar as user_agent_family"),
 }
 
 
@@ -291,17 +294,18 @@ class Shape:
 def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
     """A query for the rows of files of one shape (name -> rows) in our columns.
 
-    Each has a `reason` against it or none, `filing_day`, and where there is a reason `masked_row`.
+    Each has a `reason` against it or none, `filing_day`, and where there is a reason `masked_row`: as it stands, to be
+    masked by `redaction.mask_refused_rows` before anybody sees it. The patterns are dear, and most files have no such
+    row.
     """
     source, key = shape.source, shape.key
     of_files = Fields(source, shape.expressions, shape.opened)
     fields, cells, texts = of_files.named_once()
-    # Masking is dear: the columns are carried along, and only refused rows are written out.
+    # The columns are carried along, and only refused rows are written out.
     is_text = shape.format != "jsonl"
     carried = {header: f"raw_{number}" for number, header in enumerate(shape.columns)} if is_text else {}
     raw = ", ".join(f"{shape.columns[header]} as {name}" for header, name in carried.items()) or "document"
-    shown = masked_sql(masked_json_sql(f"coalesce(broken, {_document(shape, carried)})"))
-    masked_row = f"left({shown}, {QUARANTINED_TEXT})"
+    refused = f"coalesce(broken, {_document(shape, carried)})"
     has_arrival = shape.indexed_at is None
     arrival = "received_at" if has_arrival else f"timestamp '{shape.indexed_at:%Y-%m-%d %H:%M:%S}'"
     dwell, is_imputed = "dwell_seconds", "false"
@@ -315,7 +319,15 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
         f"if({name} between timestamp '{FIRST_TIME}' and timestamp '{LAST_TIME}', {name}, null) as {name}"
         for name in TIME_COLUMNS
     )
-    joined = " ".join(f"left join {name}_meanings on written_{name} = {name}_meanings.written" for name in MEANINGS)
+    joined = " ".join(
+        f"left join {name}_meanings on written_{name} = {name}_meanings.written"
+        for name in MEANINGS
+        if fields.says(name)
+    )
+    read = [
+        f"{fields.written(name)} as written_{name}" if fields.says(name) else nothing
+        for name, (_, _, nothing) in MEANINGS.items()
+    ]
     rows = _union(f"select {literal(name)} as {FILE}, * from {reading.rows}" for name, reading in readings.items())
     unnumbered = _union(f"select * from {reading.unnumbered}" for reading in readings.values())
     return f"""(
@@ -325,7 +337,7 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
         select {FILE} as landing_file, line, broken, {_event_id(shape, fields)} as event_id,
             {fields.id("user_id", key)} as known_user_id,
             {fields.id("anonymous_id", key)} as anonymous_id, {fields.id_fault()} as id_fault,
-            {", ".join(f"{fields.written(name)} as written_{name}" for name in MEANINGS)},
+            {", ".join(read)},
             {", ".join(map(fields.written_time, TIME_COLUMNS))},
             {fields.id("source_session_id", key)} as source_session_id,
             {fields.named("city")} as city,
@@ -337,7 +349,7 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
             {fields.unreadable()} as unreadable,
             {fields.expressions.get("properties") or "null::varchar"} as properties, {raw}
         from texts
-    ), {of_files.meanings(unnumbered)}, fields as (
+    ), {"".join(f"{meaning}, " for meaning in of_files.meanings(unnumbered))}fields as (
         select * replace (nullif(concat_ws(' ', unreadable, unreadable_country), '') as unreadable{whose}),
             {", ".join(map(fields.time, TIME_COLUMNS))} from read {joined}
     ), bounded as (select * replace ({bounded}) from fields), timed as (
@@ -359,7 +371,7 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
         {dwell} as dwell_seconds, {is_imputed} as is_dwell_imputed,
         {", ".join(name for name in (*NUMBER_COLUMNS, *INTEGER_COLUMNS) if name != "dwell_seconds")}, properties,
         case when reason is null or reason <> '{IGNORED}' then unreadable end as unreadable, null::varchar as redacted,
-        case when reason <> '{IGNORED}' then {masked_row} end as masked_row
+        case when reason <> '{IGNORED}' then {refused} end as masked_row
     from judged)"""
 
 

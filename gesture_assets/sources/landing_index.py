@@ -27,7 +27,7 @@ from gesture_assets.frames import Frame
 from gesture_assets.sources.landing import LandingFile, OpenFile, content_hash, open_file, readable, rows_sql
 from gesture_assets.sources.personal import build_word
 from gesture_assets.sources.readers import drop_rows, one_thread
-from gesture_assets.sources.redaction import hide_personal_values
+from gesture_assets.sources.redaction import hide_personal_values, refused_row_sql
 from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse.landed_days import HAS_WANTED_ROWS, LANDED_DAYS
 from gesture_assets.warehouse.run_info import window_of
@@ -259,7 +259,8 @@ class LandingIndex:
         (undated,) = loose
         if not undated.ahead and undated.ignored < undated.rows:
             first = con.execute(
-                f"select reason, masked_row from {rows} where landing_file = ? order by landing_line limit 1",
+                f"""select reason, {refused_row_sql("masked_row")}
+                from {rows} where landing_file = ? order by landing_line limit 1""",
                 [file.name],
             ).fetchone()
             raise SourceError(

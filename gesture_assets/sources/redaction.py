@@ -8,7 +8,8 @@ look like (`vocabulary/personal_data.py`), columns that are never kept (`persona
 import duckdb
 
 from gesture_assets.events.tables import HIDEABLE
-from gesture_assets.sources.personal import keyed_hash_sql
+from gesture_assets.sources.landing_file import QUARANTINED_TEXT
+from gesture_assets.sources.personal import keyed_hash_sql, masked_json_sql
 from gesture_assets.vocabulary.personal_data import (
     holds_address_sql,
     holds_number_sql,
@@ -20,11 +21,26 @@ from gesture_assets.vocabulary.personal_data import (
 IDS = ("event_id", "known_user_id", "anonymous_id", "source_session_id")
 
 
+def refused_row_sql(text: str) -> str:
+    """The SQL expression `text`, a row as it stands in its file, as the quarantine may show it."""
+    return f"left({masked_sql(masked_json_sql(text))}, {QUARANTINED_TEXT})"
+
+
+def mask_refused_rows(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Mask what the rows of `table` that have a reason against them show of themselves."""
+    if connection.execute(f"select 1 from {table} where masked_row is not null limit 1").fetchone():
+        connection.execute(
+            f"update {table} set masked_row = {refused_row_sql('masked_row')} where masked_row is not null"
+        )
+
+
 def hide_personal_values(connection: duckdb.DuckDBPyConnection, table: str, key: str) -> None:
     """Hide what may identify a person in the rows of `table`, and name the columns of each such row in `redacted`.
 
-    An id becomes a hash with `key`, the same for all ways to write a number; of `properties` only the value goes.
+    An id becomes a hash with `key`, the same for all ways to write a number; of `properties` only the value goes. A
+    refused row is masked as a whole.
     """
+    mask_refused_rows(connection, table)
     # What is looked for is dear even to prepare, and nearly always there is nothing that may be it.
     signs = " union all ".join(f"select '{name}' where exists {_with_signs(table, name)}" for name in HIDEABLE)
     names = [name for (name,) in connection.execute(signs).fetchall()]

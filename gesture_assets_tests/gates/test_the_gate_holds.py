@@ -161,7 +161,7 @@ def test_a_past_day_keeps_the_snapshot_it_was_built_from_unless_a_reason_is_give
         GOOD_DAY, select=CRM, now=LATER, restate_reason="the export was of another company", restate_crm=True
     )
     assert restated.success, failures(restated)
-    assert rows(data_dir, RATINGS) == [(1, True)] * 3
+    assert rows(data_dir, RATINGS) == [(None, True)] * 3
 
 
 @pytest.mark.slow

@@ -84,10 +84,10 @@ def test_who_looked_at_prices_is_scored_whatever_saw_it(crm: str, files: Mapping
         (data_dir / "crm" / name).write_text(text)
     result = run_night(DAY)
     assert result.success, failures(result)
-    assert result.results["crm_snapshot"].notes["crm_description"] == crm
+    assert result.results["crm_subscribers"].notes["crm_description"] == crm
     con = published(data_dir)
     scored = con.sql(
-        "select user_id, pricing_page_view_count_30d, score > 0 from current_intent_scores "
+        "select user_id, pricing_page_view_count_30d, score > 0 from intent_scores "
         "join user_features using (as_of_date, user_id) where user_id like 'u-%' order by all"
     ).fetchall()
     assert scored == [(f"u-{source}", 1, True) for source in sorted(TRACKED)]

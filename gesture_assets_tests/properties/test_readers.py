@@ -28,6 +28,7 @@ from gesture_assets.errors import SourceError
 from gesture_assets.events.tables import REASONS
 from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.landing import LandingFile, open_file, readable
+from gesture_assets.sources.redaction import mask_refused_rows
 from gesture_assets.warehouse.warehouse import connect
 
 INDEXED_AT = datetime(2026, 3, 10, 2)
@@ -346,7 +347,7 @@ numbered = itertools.count()
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     """One connection and one folder for all files: opening them anew would take longer than reading."""
     con = connect()
-    con.execute("attach ':memory:' as scratch")
+    con.execute("set threads = 1; attach ':memory:' as scratch")  # each prepares all patterns
     yield con, tmp_path_factory.mktemp("generated")
     con.close()
 
@@ -361,7 +362,9 @@ def read(reader: tuple[duckdb.DuckDBPyConnection, Path], file: Generated) -> lis
     try:
         opened = open_file(con, landed, table="scratch.main.rows_x", key="k", indexed_at=INDEXED_AT)
         with readable(landed):
-            result = con.execute(f"select * from {opened.sql}")
+            con.execute(f"create or replace temp table found as from {opened.sql}")
+            mask_refused_rows(con, "found")
+            result = con.execute("from found")
             names = [column[0] for column in result.description or ()]
             return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
     except SourceError as error:

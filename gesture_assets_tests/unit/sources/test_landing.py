@@ -20,6 +20,7 @@ from gesture_assets.errors import ConfigError, SourceError
 from gesture_assets.events.tables import IGNORED, REASONS
 from gesture_assets.sources.description import SourceDescription, load_descriptions
 from gesture_assets.sources.landing import LandingFile, OpenFile, find_files, open_file
+from gesture_assets.sources.redaction import mask_refused_rows
 
 KEY = "a key for tests only"
 INDEXED_AT = datetime(2026, 3, 10, 2, 0)
@@ -56,7 +57,9 @@ class Landing:
 
     def rows(self, name: str, content: str | bytes | None = None, *own: SourceDescription) -> list[dict]:
         opened = self.open(name, content, *own)
-        result = self.connection.execute(f"select * from {opened.sql} order by landing_line")
+        self.connection.execute(f"create or replace temp table found as from {opened.sql}")
+        mask_refused_rows(self.connection, "found")
+        result = self.connection.execute("from found order by landing_line")
         columns = [column[0] for column in result.description or ()]
         return [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
 
@@ -70,7 +73,7 @@ class Landing:
 
 @pytest.fixture
 def landing(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> Iterator[Landing]:
-    connection.execute(f"attach '{tmp_path / 'x.duckdb'}' as scratch")
+    connection.execute(f"set threads = 1; attach '{tmp_path / 'x.duckdb'}' as scratch")  # each prepares all patterns
     folder = tmp_path / "landing"
     folder.mkdir()
     yield Landing(connection, folder)

@@ -5,7 +5,7 @@ import duckdb
 from gesture_assets.events.tables import HIDEABLE
 from gesture_assets.sources.redaction import hide_personal_values
 
-COLUMNS = (*HIDEABLE, "user_id", "redacted")
+COLUMNS = (*HIDEABLE, "user_id", "redacted", "masked_row")
 
 
 def hidden(connection: duckdb.DuckDBPyConnection, *rows: dict[str, str]) -> list[dict]:

@@ -14,6 +14,7 @@ from gesture_assets.events import accept
 from gesture_assets.events.tables import IGNORED
 from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.landing import find_files, open_file
+from gesture_assets.sources.redaction import mask_refused_rows
 from gesture_assets_tests.conftest import NOW
 
 Load = Callable[..., list[dict[str, Any]]]
@@ -41,6 +42,7 @@ def load(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> Iterator[Load
         opened = open_file(connection, file, table="scratch.main.read", key="a key", indexed_at=NOW)
         shown = f"select filing_day as {PARTITION}, * exclude (filing_day) from {opened.sql}"
         connection.execute(f"create or replace table landed as {shown}")
+        mask_refused_rows(connection, "landed")
         found = connection.execute("from landed order by landing_line")
         names = [column[0] for column in found.description or ()]
         path.unlink()
