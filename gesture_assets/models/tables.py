@@ -110,7 +110,7 @@ TRAINING_SET = Contract(
 
 FEATURE_SCREENING = Contract(
     name="feature_screening",
-    grain="One row per input of a model and per moment that inputs are made of: whether it seems to know the outcome.",
+    grain="One row per feature: whether it seems to know the outcome.",
     description="The leakage sentinel: a feature that tells the outcome almost by itself knows what happened later.",
     group="models",
     owner=SCORING,

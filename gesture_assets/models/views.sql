@@ -26,6 +26,26 @@ comment on view analytics.current_scores is
 comment on column analytics.current_scores.rule_band is
 'Band that the points of the rules (rule_score) fall in, whatever the score to act on is; or suppressed.';
 
+create or replace view analytics.current_score_trend as
+select today.as_of_date, today.user_id, today.score, today.scale, today.score - day_before.score as change_1d,
+    today.score - week_before.score as change_7d, today.score - month_before.score as change_30d
+from main.intent_scores as today
+left join main.intent_scores as day_before
+    on day_before.as_of_date = today.as_of_date - 1 and day_before.user_id = today.user_id and day_before.scale = today.scale
+left join main.intent_scores as week_before
+    on week_before.as_of_date = today.as_of_date - 7 and week_before.user_id = today.user_id and week_before.scale = today.scale
+left join main.intent_scores as month_before
+    on month_before.as_of_date = today.as_of_date - 30 and month_before.user_id = today.user_id
+    and month_before.scale = today.scale
+where today.as_of_date = (select max(as_of_date) from main.intent_scores)
+order by change_7d desc nulls last, today.user_id;
+comment on view analytics.current_score_trend is
+'One row per user of the newest day: how the score to act on has moved since the day, the week and 30 days before.';
+comment on column analytics.current_score_trend.change_1d is
+'The score less that of the day before; null where there was none, or one of another scale.';
+comment on column analytics.current_score_trend.change_7d is 'The score less that of 7 days before, likewise.';
+comment on column analytics.current_score_trend.change_30d is 'The score less that of 30 days before, likewise.';
+
 create or replace view analytics.call_list as
 select (row_number() over (
         order by score desc, probability desc nulls last, last_event_at desc nulls last, user_id))::integer as rank,

@@ -1,9 +1,10 @@
-"""`analytics.scores_as_of`: what was said about a day at a moment, before and after it was restated."""
+"""Scores over time: what was said about a day at a moment, and how the score to act on has moved since earlier days."""
 
 import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from gesture_assets.features.feature_registry import feature_registry
@@ -41,6 +42,23 @@ def test_a_restated_day_is_what_it_was_before_and_what_it_is_after(
     assert said(later) == said(later + timedelta(days=9)) == [("ada", 50.0), *before[1:]]
     assert con.sql(f"from analytics.scores_as_of('{DAY - timedelta(days=1)}', '{later}')").fetchall() == []
     con.close()
+
+
+@pytest.mark.slow
+def test_a_score_is_held_against_that_of_a_day_a_week_and_a_month_before_on_its_own_scale(
+    settings: Settings, open_session: OpenSession, good_night_warehouse: Path
+) -> None:
+    shutil.copyfile(good_night_warehouse, settings.warehouse)
+    with open_session(DAY, now=NIGHT) as session:
+        _publish(session, settings)
+    with duckdb.connect(str(settings.published.resolve())) as con:
+        tonight = f"from main.intent_scores where as_of_date = date '{DAY}'"
+        for days, change in ((1, "score + 2 as score"), (7, "score - 5 as score"), (30, "'points' as scale")):
+            moved = f"* replace (as_of_date - {days} as as_of_date, {change})"
+            con.execute(f"insert into main.intent_scores select {moved} {tonight}")
+        con.execute(f"delete from main.intent_scores where as_of_date = date '{DAY}' - 1 and user_id = 'bob'")
+        trend = "select user_id, change_1d, change_7d, change_30d from analytics.current_score_trend order by user_id"
+        assert con.execute(trend).fetchall() == [("ada", -2, 5, None), ("bob", None, 5, None), ("cyd", -2, 5, None)]
 
 
 def _publish(session, settings: Settings) -> None:
