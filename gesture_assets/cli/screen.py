@@ -18,7 +18,7 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
 
     `is_new`: whether the published file was made just now.
     """
-    from gesture_assets.cli.unheard import unheard
+    from gesture_assets.cli.unheard import other_rules, unheard
 
     if not settings.published.exists():
         return
@@ -31,7 +31,9 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
             "order by rank limit ?",
             [FIRST],
         ).fetchall()
-        missed = unheard(con, day, rule_set_of_day(con, day), settings) if day else ""
+        rule_set = rule_set_of_day(con, day) if day else None
+        missed = unheard(con, day, rule_set, settings) if rule_set else ""
+        others = other_rules(day, rule_set, settings) if rule_set else ""
         alerts = con.execute("select severity, alert_key, what from analytics.open_alerts").fetchall()
     terminal = console()
     _line(terminal, f"{'Published' if is_new else 'Readers have'} {settings.published} (snapshot {snapshot})")
@@ -47,6 +49,8 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
         _line(terminal, " nobody: who has a score has done already what it foretells")
     if missed:
         _line(terminal, f"\n{missed} Next:  gesture rules lint", style="yellow")
+    if others:
+        _line(terminal, f"\n{others}", style="yellow")
     _say_what_is_wrong(terminal, settings, alerts)
     user = first[0][1] if first else "USER"
     for command, what in (

@@ -1,7 +1,8 @@
 """What people did that the rules which scored them give no points for.
 
-Belongs here: rules that say nothing of anybody on a published day, and a shop that rules of another trade score. Does
-not belong here: what a rule set looks like by itself (`rules/lint.py`), which one scores (`nights/rules.py`).
+Belongs here: rules that say nothing of anybody on a published day, a shop that rules of another trade score, and a day
+that other rules scored than score now. Does not belong here: what a rule set looks like by itself (`rules/lint.py`),
+which one scores (`nights/rules.py`).
 """
 
 from datetime import date
@@ -41,6 +42,19 @@ def unheard(con: Any, day: date, rule_set: RuleSet, settings: Settings) -> str:
     if about_deeds and set(about_deeds) <= set(silent):
         return f"Nothing that people do gives points by {rule_set.name}, only that they come."
     return ""
+
+
+def other_rules(day: date, rule_set: RuleSet, settings: Settings) -> str:
+    """That other rules than `rule_set`, which scored `day`, score from now on, in a sentence; empty where they are."""
+    from gesture_assets.nights.rules import rule_set_of
+
+    ours = rule_set_of(settings)
+    if (ours.name, ours.version) == (rule_set.name, rule_set.version):
+        return ""
+    return (
+        f"{day} was scored by {rule_set.name} {rule_set.version}, and the next night is by {ours.name} {ours.version}. "
+        f'To score it again:  gesture run --date {day} --restate --reason "why"'
+    )
 
 
 def better_rules(con: Any, day: date, rule_set: RuleSet) -> str:

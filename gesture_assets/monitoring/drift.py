@@ -74,12 +74,14 @@ VERDICT = {
 REPORT = {
     **VERDICT,
     "score_shift": pl.Float64,  # points that the move adds to the mean score; null of outcomes and of what did not move
-    "band_moves": pl.Float64,  # share of people in another band for it; likewise, and null of the score
+    "score_moves": pl.Float64,  # points that a score moves for it on average, up or down; likewise, null of the score
+    "band_moves": pl.Float64,  # share of people in another band for it; likewise
     "rank": pl.Int64,  # 1: the greatest effect
     "matters": pl.Boolean,  # it moved, and it is a result or scores move with it: somebody is told
 }
 LEAST_SHIFT = 0.02  # of the mean score: one buyer more or less of fifty that are expected
-LEAST_MOVES = 0.01  # or the share of people in another band
+LEAST_MOVES = 0.1  # or that a score moves on average: what raises some and lowers others leaves the mean where it is
+LEAST_BAND_MOVES = 0.01  # or the share of people in another band
 RESULTS = ("score", "label", "calibration")
 
 
@@ -176,13 +178,14 @@ def ranked(judged: pl.DataFrame, effects: pl.DataFrame) -> pl.DataFrame:
     """The columns `REPORT` of what was judged on a day, with what its features do to the scores (`score_effects`).
 
     First what is itself a result and moved (score, label, calibration); then by the points that a move adds to the mean
-    score, the people in another band, the impact. What the model does not go by comes last, however far it moved.
+    score, those that a score moves, the people in another band, the impact. What the model does not go by comes last,
+    however far it moved.
     """
     is_score, is_result = pl.col("kind") == "score", pl.col("kind").is_in(RESULTS)
     of_score = (pl.col("mean_current") - pl.col("mean_reference")) * POINTS
-    shift, moves = pl.col("score_shift"), pl.col("band_moves")
-    figures = "sentence", shift.round(2), (moves * 100).round(1)
-    told = pl.format("{}; the mean score moves by {} points for it, and {}% of people to another band", *figures)
+    shift, moves, band_moves = pl.col("score_shift"), pl.col("score_moves"), pl.col("band_moves")
+    figures = "sentence", moves.round(2), shift.round(2), (band_moves * 100).round(1)
+    told = pl.format("{}; scores move by {} points for it, their mean by {}, {}% of people to another band", *figures)
     rows = judged.join(effects, on="feature", how="left", maintain_order="left").with_columns(
         score_shift=pl.when(is_score).then(of_score).otherwise(shift),
         sentence=pl.coalesce(told, "sentence"),
@@ -192,12 +195,15 @@ def ranked(judged: pl.DataFrame, effects: pl.DataFrame) -> pl.DataFrame:
         ~(is_result & pl.col("verdict").is_in(ALARMS)),
         -shift.abs().fill_null(0.0),
         -moves.fill_null(0.0),
+        -band_moves.fill_null(0.0),
         -pl.col("impact"),
         -pl.max_horizontal("effect", "missing_effect").fill_null(0.0),
         "feature",
     )
     usual = pl.col("mean_reference").filter(is_score).first() * POINTS
-    moves_scores = (shift.abs() >= LEAST_SHIFT * usual) | (moves >= LEAST_MOVES)
+    moves_scores = (
+        (shift.abs() >= LEAST_SHIFT * usual) | (moves >= LEAST_MOVES * usual) | (band_moves >= LEAST_BAND_MOVES)
+    )
     matters = pl.col("verdict").is_in(ALARMS) & (is_result | moves_scores.fill_null(value=False))
     return rows.sort(*order).with_columns(rank=pl.int_range(1, pl.len() + 1), matters=matters).select(*REPORT)
 

@@ -14,26 +14,28 @@ from gesture_assets.models.scoring import HIGHEST, LOWEST, score_users
 from gesture_assets.models.training import Model
 from gesture_assets.monitoring.reference import Values
 
-EFFECTS = {"feature": pl.String, "score_shift": pl.Float64, "band_moves": pl.Float64}
+EFFECTS = {"feature": pl.String, "score_shift": pl.Float64, "score_moves": pl.Float64, "band_moves": pl.Float64}
 POINTS = HIGHEST - LOWEST  # of the score, for a probability of 1
 
 
 def score_effects(
     model: Model, people: pl.DataFrame, then: Mapping[str, Values], bands: Mapping[str, float]
 ) -> pl.DataFrame:
-    """A row per feature of `then`: `score_shift`, what its move adds to the mean score of `people`, in points, and
-    `band_moves`, the share of them who are in another band for it.
+    """A row per feature of `then`: `score_shift`, what its move adds to the mean score of `people`, in points,
+    `score_moves`, how far a score moves for it on average, up or down, and `band_moves`, the share of them who are in
+    another band for it.
 
     `people`: what `scored_columns` says, in a fixed order. `then`: the values of each feature in the reference.
     """
     if not then or people.is_empty():
         return pl.DataFrame(schema=EFFECTS)
     now = score_users(model, people)
-    rows: list[tuple[str, float, float]] = []
+    rows: list[tuple[str, float, float, float]] = []
     for name, values in then.items():
         as_then = score_users(model, people.with_columns(spread_as(people[name], values)))
-        shift = POINTS * float(np.mean(now["probability"].to_numpy() - as_then["probability"].to_numpy()))
-        rows.append((name, shift, churn(as_then, now, bands).share_moved))
+        moves = POINTS * (now["probability"].to_numpy() - as_then["probability"].to_numpy())
+        share = churn(as_then, now, bands).share_moved
+        rows.append((name, float(np.mean(moves)), float(np.mean(np.abs(moves))), share))
     return pl.DataFrame(rows, schema=EFFECTS, orient="row")
 
 

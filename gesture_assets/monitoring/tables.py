@@ -165,6 +165,9 @@ DRIFT_REPORTS = Contract(
         Column("importance", "DOUBLE", "The feature's share of what the model goes by; 1 of scores and outcomes."),
         Column("impact", "DOUBLE", "Importance times the greater effect."),
         Column("score_shift", "DOUBLE", "What the move adds to the mean score; null where none.", True, "points"),
+        Column(
+            "score_moves", "DOUBLE", "What a score moves by for it on average, up or down; likewise.", True, "points"
+        ),
         Column("band_moves", "DOUBLE", "Share of people in another band for it; null likewise.", True, "share"),
         Column("matters", "BOOLEAN", "It moved, and is a result or moves scores: somebody is told."),
         Column("model_version", "VARCHAR", "Champion whose training it is held against."),

@@ -118,7 +118,8 @@ order by name, as_of_date"""
         con,
         "What moved, the greatest effect on scores first",
         f"""select rank, feature, kind, round(effect, 2) as effect, round(importance, 4) as importance,
-    round(score_shift, 2) as score_shift, round(band_moves, 4) as band_moves, matters, verdict, sentence
+    round(score_shift, 2) as score_shift, round(score_moves, 2) as score_moves, round(band_moves, 4) as band_moves,
+    matters, verdict, sentence
 from drift_reports where as_of_date = date '{day}' and verdict in ('drift', 'moderate') and importance > 0
 order by rank limit 25""",
         "No feature that the champion goes by has moved.",

@@ -131,16 +131,16 @@ class Fields:
         )
 
     def written_time(self, name: str) -> str:
-        """The column as it is written, and what a plain cast takes it for, as the two columns that `time` reads."""
-        expression = self.expressions.get(name) or "null::timestamp"
-        return f"{expression} as written_{name}, try_cast(({expression})::varchar as timestamp) as plain_{name}"
+        """The column as it is written, its text, and what a plain cast takes that for, as the columns `time` reads."""
+        written, text = self.expressions.get(name) or "null::timestamp", self.text(name)
+        return f"{written} as written_{name}, {text} as text_{name}, try_cast({text} as timestamp) as plain_{name}"
 
     def time(self, name: str) -> str:
         """The column as a UTC timestamp, from the columns of `written_time`."""
         if not self.says(name):
             return f"null::timestamp as {name}"
         # Parquet keeps its types: a timestamp there needs no parsing.
-        parsed = time_sql(f"written_{name}", f"plain_{name}", self.source)
+        parsed = time_sql(f"text_{name}", f"plain_{name}", self.source)
         return f"if(typeof(written_{name}) = 'TIMESTAMP', try_cast(written_{name} as timestamp), {parsed}) as {name}"
 
     def id(self, name: str, key: str) -> str:
@@ -399,7 +399,7 @@ def _replaced_hours(shape: Shape) -> str:
     written = shape.expressions.get("event_at")
     if shape.source.time_zone == "UTC" or shape.indexed_at is not None or written is None:
         return ""
-    is_local = "true" if "event_at" in shape.local_times else is_local_sql("written_event_at", shape.source)
+    is_local = "true" if "event_at" in shape.local_times else is_local_sql("text_event_at", shape.source)
     first = first_reading_sql("event_at", shape.source)
     return f"replace (case when event_at > received_at and {is_local} then {first} else event_at end as event_at)"
 

@@ -34,19 +34,18 @@ LEAP_SECOND = r"(\d:\d{2}:)60"
 FIXED_ZONE = re.compile(r"(?i)(?:Z|UTC|GMT|UT|([+-]\d{2}):?(\d{2})?)$")
 
 
-def time_sql(written: str, plain: str, source: SourceDescription) -> str:
+def time_sql(text: str, plain: str, source: SourceDescription) -> str:
     """A UTC timestamp from text: an offset counts where there is one, else the source's time zone.
 
-    `plain` is the text as a cast takes it: where that reads back as what is `written`, there is nothing else in it.
+    `plain` is the text as a cast takes it: where that reads back as the text, there is nothing else in it.
     """
-    text = f"trim({written}::varchar)"
     if source.timestamp_format:
         return _formatted_sql(text, source)
     digits = f"length(split_part({text}, '.', 1))"
     unit = f"case when {digits} > 17 then 1e9 when {digits} > 14 then 1e6 when {digits} > 11 then 1e3 else 1 end"
     epoch = f"to_timestamp(try_cast({text} as double) / {unit})"
     return (
-        f"case when {plain}::varchar = {written}::varchar then {utc_sql(plain, source)} "
+        f"case when {plain}::varchar = {text} then {utc_sql(plain, source)} "
         f"when regexp_full_match({text}, '{LOCAL}') then {utc_sql(plain, source)} "
         f"when regexp_full_match({text}, '{IN_UTC}') then {plain} "
         f"when regexp_full_match({text}, '{WITH_OFFSET}') then try_cast({text} as timestamptz) at time zone 'UTC' "
@@ -63,11 +62,10 @@ def utc_sql(local: str, source: SourceDescription) -> str:
     return local if source.time_zone == "UTC" else f"(({local} at time zone {zone}) at time zone 'UTC')"
 
 
-def is_local_sql(written: str, source: SourceDescription) -> str:
+def is_local_sql(text: str, source: SourceDescription) -> str:
     """Whether the text of a time says no zone, so that the source's was applied."""
     if source.timestamp_format:
         return str(not _has_zone(source.timestamp_format)).lower()
-    text = f"trim({written}::varchar)"
     return (
         f"not (regexp_full_match({text}, '{IN_UTC}|{WITH_OFFSET}|{EPOCH}') or "
         f"regexp_extract({_with_dashes(text)}, '{ANY}', {ZONE}) <> '')"

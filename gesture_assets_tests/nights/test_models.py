@@ -387,8 +387,8 @@ def test_scores_are_made_again_from_what_is_published_and_other_features_are_not
     assert f"{scored:,} scores of {LAST} were made again" in gesture("models", "verify")
     with duckdb.connect(str((copy / "gesture.duckdb").resolve())) as con:
         con.execute(
-            "update user_features set active_day_count_14d = active_day_count_14d + 1 where (as_of_date, user_id) = "
-            f"(select (as_of_date, user_id) from model_scores where as_of_date = '{LAST}' order by user_id limit 1)"
+            f"update user_features set event_count = event_count + 1 where as_of_date = '{LAST}' "
+            f"and user_id = (select min(user_id) from model_scores where as_of_date = '{LAST}')"
         )
     refused = CliRunner().invoke(app, ["models", "verify", "--date", str(LAST)])
     assert refused.exit_code == 1

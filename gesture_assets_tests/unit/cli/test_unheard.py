@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from gesture_assets.cli.unheard import better_rules, silent_rules, unheard
+from gesture_assets.cli.unheard import better_rules, other_rules, silent_rules, unheard
 from gesture_assets.rules.rule_set import SHIPPED, RuleSet, parse_rule_set
 from gesture_assets.settings import load_settings
 
@@ -83,3 +83,18 @@ def test_rules_for_shops_are_advised_to_shops_that_have_others() -> None:
     assert better_rules(published(intent, (), ((0, 0, 0),)), DAY, intent) == ""
     assert better_rules(published(intent, (), ((1, 0, 0), DEMOS)), DAY, intent) == ""
     assert better_rules(published(shop, (), ((1, 0, 0),)), DAY, shop) == ""
+
+
+def test_a_day_that_other_rules_scored_than_score_now_is_told_with_the_way_to_score_it_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GESTURE_DATA_DIR", str(tmp_path))
+    intent, shop = shipped("intent"), shipped("shop")
+    assert other_rules(DAY, intent, load_settings()) == ""
+    monkeypatch.setenv("GESTURE_RULE_SET", "shop")
+    told = other_rules(DAY, intent, load_settings())
+    assert told.startswith(
+        f"{DAY} was scored by intent {intent.version}, and the next night is by shop {shop.version}."
+    )
+    assert f'gesture run --date {DAY} --restate --reason "why"' in told
+    assert other_rules(DAY, shop, load_settings()) == ""

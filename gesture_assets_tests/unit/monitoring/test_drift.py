@@ -151,13 +151,18 @@ def test_what_moves_scores_ranks_before_what_moves_itself_and_a_result_before_bo
     scores = [pl.DataFrame({"probability": [share] * 1000 + [0.5] * 1000}) for share in (0.1, 0.2)]
     measured = drift_of(frozen(scores[0], is_score=True), lazy(scores[1]))
     judged = pl.concat([judged, judge(measured, importance={})])
-    effects = [("f0", 0.5, 0.002), ("f1", -2.0, 0.001), ("f2", 0.6, 0.0)]  # of a mean of 99 × 0.3: 0.594 is enough
+    # Of a mean of 99 × 0.3 a shift of 0.594 is enough, or that scores move by 2.97.
+    effects = [("f0", 0.5, 2.9, 0.002), ("f1", -2.0, 2.0, 0.001), ("f2", 0.6, 0.6, 0.0), ("f3", 0.1, 3.0, 0.0)]
     drift = ranked(judged, pl.DataFrame(effects, schema=EFFECTS, orient="row"))
     assert drift["feature"].to_list() == ["probability", "f1", "f2", "f0", "f3"]
-    assert drift["score_shift"].to_list() == [pytest.approx(99 * 0.05), -2.0, 0.6, 0.5, None]
-    assert drift["matters"].to_list() == [True, True, True, False, False]
-    assert "; the mean score moves by -2.0 points for it, and 0.1% of people to another band" in drift["sentence"][1]
-    assert drift["sentence"][4] == judged.row(3, named=True)["sentence"]
+    assert drift["score_shift"].to_list() == [pytest.approx(99 * 0.05), -2.0, 0.6, 0.5, 0.1]
+    assert drift["matters"].to_list() == [True, True, True, False, True]
+    assert (
+        "; scores move by 2.0 points for it, their mean by -2.0, 0.1% of people to another band" in drift["sentence"][1]
+    )
+    without = ranked(judged, pl.DataFrame(schema=EFFECTS))
+    assert without.filter(feature="f3")["sentence"][0] == judged.row(3, named=True)["sentence"]
+    assert without.filter(feature="f3")["score_moves"].to_list() == [None]
 
 
 def test_a_day_is_never_compared_with_itself() -> None:

@@ -60,10 +60,11 @@ def test_what_moved_is_told_in_points_of_the_score_and_only_of_what_the_model_re
     then = {name: values_of(people[name]) for name in ("visits", "idle")}
     effects = score_effects(model, now, then, BANDS)
     assert effects.schema == EFFECTS
-    (visits, shift, moves), (idle, nothing, nobody) = effects.rows()
-    assert (visits, idle, nothing, nobody) == ("visits", "idle", 0.0, 0.0)
+    (visits, shift, moved, moves), idle = effects.rows()
+    assert (visits, idle) == ("visits", ("idle", 0.0, 0.0, 0.0))
     expected = POINTS * (model.probabilities(now).mean() - model.probabilities(people).mean())
     assert shift == pytest.approx(expected)
+    assert shift <= moved < shift + 1, "nearly all are raised"
     assert shift > 10
     assert 0.2 < moves < 0.8
     assert score_effects(model, now.clear(), then, BANDS).is_empty()

@@ -568,7 +568,17 @@ def test_a_day_that_no_year_has_is_refused_by_name(landing: Landing, written: st
 
 
 @pytest.mark.parametrize(
-    "written", ["2026-11-27", "20261127", "2026/11/27", "2026-11-27 00:00:00", "2026-W48-5", "2026W485", "2026-331"]
+    "written",
+    [
+        "2026-11-27",
+        "20261127",
+        "2026/11/27",
+        "2026-11-27 00:00:00",
+        "2026-W48-5",
+        "2026W485",
+        "2026-331",
+        "\t2026-11-27\u00a0",
+    ],
 )
 def test_a_day_without_time_begins_where_the_source_is(landing: Landing, written: str) -> None:
     for zone, begin in (("Europe/Berlin", datetime(2026, 11, 26, 23)), ("America/New_York", datetime(2026, 11, 27, 5))):
