@@ -87,6 +87,6 @@ def in_parts(frame: Frame, *, by: str, rows: int) -> Iterator[pl.DataFrame]:
     relation = frame.to_native()
     (count,) = relation.count("*").fetchone()
     parts = max(1, -(-count // rows))
-    hashed = relation.project("*, printf('%016x', hash(columns(*))) as row_hash")
+    hashed = relation.project("*, printf('%016x', hash(*columns(*))) as row_hash")
     for part in range(parts):
         yield pl.DataFrame(hashed.filter(f"hash({by}) % {parts} = {part}").to_arrow_table())

@@ -392,9 +392,9 @@ def test_scores_are_made_again_from_what_is_published_and_other_features_are_not
         )
     refused = CliRunner().invoke(app, ["models", "verify", "--date", str(LAST)])
     assert refused.exit_code == 1
-    assert "1 with other features" in refused.output
+    assert "1 with other features" in str(refused.exception)
     before = CliRunner().invoke(app, ["models", "verify", "--date", str(LAST - timedelta(days=1))])
-    assert f"next: gesture models verify --date {LAST}" in before.output
+    assert f"next: gesture models verify --date {LAST}" in str(before.exception)
 
 
 # ---- what stands beside it ------------------------------------------------------------------------------------------
