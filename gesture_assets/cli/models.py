@@ -232,20 +232,17 @@ def models_verify(
     if said.is_empty():
         raise ConfigError.bad_value(
             "The day whose scores are made again",
-            expected=f"a day that a model scored, the newest of them {newest}"
-            if newest
-            else "a day that a model scored",
+            expected=f"a day that a model scored{f', the newest of them {newest}' if newest else ''}",
             found=str(when or "none"),
             where=f"model_scores of {settings.published}",
             next_step=f"gesture models verify --date {newest}" if newest else "gesture train",
         )
     version = said["model_version"][0]
     model = load_version(settings.models, version)
-    tables = (
+    features, rules, scored = (
         nw.from_native(con.sql(f"from {name} where as_of_date = date '{when}'"))
         for name in ("user_features", "rule_scores", "model_scores")
     )
-    features, rules, scored = tables
     rows = with_rule_score(features, rules).join(scored.select("user_id"), on="user_id", how="semi")
     parts = in_parts(rows.select(*scored_columns(model)), by="user_id", rows=USERS_AT_ONCE)
     again = [

@@ -27,17 +27,14 @@ comment on column analytics.current_scores.rule_band is
 'Band that the points of the rules (rule_score) fall in, whatever the score to act on is; or suppressed.';
 
 create or replace view analytics.current_score_trend as
-select today.as_of_date, today.user_id, today.score, today.scale, today.score - day_before.score as change_1d,
-    today.score - week_before.score as change_7d, today.score - month_before.score as change_30d
-from main.intent_scores as today
-left join main.intent_scores as day_before
-    on day_before.as_of_date = today.as_of_date - 1 and day_before.user_id = today.user_id and day_before.scale = today.scale
-left join main.intent_scores as week_before
-    on week_before.as_of_date = today.as_of_date - 7 and week_before.user_id = today.user_id and week_before.scale = today.scale
-left join main.intent_scores as month_before
-    on month_before.as_of_date = today.as_of_date - 30 and month_before.user_id = today.user_id
-    and month_before.scale = today.scale
+select today.as_of_date, today.user_id, today.score, today.scale,
+    today.score - any_value(before.score) filter (before.as_of_date = today.as_of_date - 1) as change_1d,
+    today.score - any_value(before.score) filter (before.as_of_date = today.as_of_date - 7) as change_7d,
+    today.score - any_value(before.score) filter (before.as_of_date = today.as_of_date - 30) as change_30d
+from main.intent_scores as today left join main.intent_scores as before
+    on before.user_id = today.user_id and before.scale = today.scale and today.as_of_date - before.as_of_date in (1, 7, 30)
 where today.as_of_date = (select max(as_of_date) from main.intent_scores)
+group by today.as_of_date, today.user_id, today.score, today.scale
 order by change_7d desc nulls last, today.user_id;
 comment on view analytics.current_score_trend is
 'One row per user of the newest day: how the score to act on has moved since the day, the week and 30 days before.';
