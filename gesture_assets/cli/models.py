@@ -249,6 +249,7 @@ def models_verify(
         score_users(model, part).select("user_id", "probability", pl.Series("feature_hash", part["row_hash"]))
         for part in parts
     ]
+    con.close()
     others = differing(said, pl.concat(again))
     if len(others):
         kinds = [f"{count} with {why}" for why, count in others["because"].value_counts().sort("because").iter_rows()]

@@ -186,4 +186,5 @@ PROFILE = (
 )
 
 # Never inputs of a model: they say who somebody is, or what is to be predicted.
-IDENTIFIERS = ("user_id", "mailchimp_id", "first_event_at", "last_event_at")
+MOMENTS = ("first_event_at", "last_event_at")
+IDENTIFIERS = ("user_id", "mailchimp_id", *MOMENTS)

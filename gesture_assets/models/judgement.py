@@ -15,7 +15,7 @@ from gesture_assets.models.churn import Churn
 from gesture_assets.models.evaluation import Comparison, Estimate, Evaluation, LearningCurve
 from gesture_assets.models.segments import Segment
 from gesture_assets.models.splits import FEWEST_JUDGED
-from gesture_assets.models.training_set import DAYS_APART
+from gesture_assets.models.tables import DAYS_APART
 
 # Document 002's targets; conversion is ranked, so precision depends on the base rate and lift does not.
 TARGETS = {"roc_auc": 0.85, "precision_top_20": 0.70, "lift_top_20": 2.0}

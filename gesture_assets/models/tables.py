@@ -11,6 +11,7 @@ from gesture_assets.vocabulary.scoring import SEGMENTS
 TRAINED_ON = Column(PARTITION, "DATE", "The day of the training: outcomes known by its end were learnt from.")
 VERSION = Column("model_version", "VARCHAR", "Version of the model: v, when it was trained, and 8 signs of its hash.")
 VERSION_PATTERN = r"^v\d{8}_\d{6}_[0-9a-f]{8}$"
+# Two days a fortnight apart share half of a month's window: closer ones repeat each other's rows rather than add some.
 DAYS_APART = 14
 GLOBAL = "global"  # the scope of the model of everybody; a segment's is its column and value
 LEAK, SUSPECT, FINE = "leak", "suspect", "fine"

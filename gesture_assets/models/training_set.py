@@ -14,9 +14,8 @@ from gesture_assets.features.user_features import KEY
 from gesture_assets.frames import Frame
 from gesture_assets.models.labels import HORIZON_DAYS
 from gesture_assets.models.rule_curve import RULE_SCORE
+from gesture_assets.models.tables import DAYS_APART
 
-# Two days a fortnight apart share half of a month's window: closer ones repeat each other's rows rather than add some.
-DAYS_APART = 14
 LEAST_DAYS = 3  # two to learn from and one to be judged on
 MOST_DAYS = 8
 

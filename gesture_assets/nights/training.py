@@ -14,6 +14,7 @@ import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import ConfigError
+from gesture_assets.features.feature_registry import MOMENTS
 from gesture_assets.features.tables import USER_FEATURES
 from gesture_assets.frames import to_polars
 from gesture_assets.models import leakage, reasons, splits, tuning, versions
@@ -24,13 +25,14 @@ from gesture_assets.models.parameters import RECIPES
 from gesture_assets.models.segments import Segment, judged_segments
 from gesture_assets.models.tables import (
     CANDIDATE_MODEL,
+    DAYS_APART,
     FEATURE_IMPORTANCE,
     FEATURE_SCREENING,
     MODEL_EVALUATION,
     TRAINING_SET,
 )
 from gesture_assets.models.training import Parameters
-from gesture_assets.models.training_set import DAYS_APART, training_days
+from gesture_assets.models.training_set import training_days
 from gesture_assets.nights.judging import Judgement, judge
 from gesture_assets.nights.night import Days, Night
 from gesture_assets.nights.steps import Built, Markdown, Step
@@ -49,7 +51,6 @@ from gesture_assets.reports.plots import model_pictures
 from gesture_assets.rules.tables import RULE_SCORES
 from gesture_assets.settings import Settings
 
-MOMENTS = ("first_event_at", "last_event_at")  # no inputs, but the oldest and the newest that inputs are made of
 RECOUNTED = 1000  # people at most whose features are worked out anew: what is wrong for one in a hundred is in it
 
 # ---- the training set ----------------------------------------------------------------------------------------------
@@ -70,12 +71,13 @@ def training_set(night: Night, days: Days) -> Built:
     parts = pl.DataFrame(placed.to_native()).rename({PARTITION: "feature_date"})
     parts = parts.with_columns(pl.lit(day).alias(PARTITION)).select(*TRAINING_SET.column_names)
     inputs = _inputs(settings, source)
-    taught = training_frame(night, parts.filter(pl.col("split") != splits.TEST), (*inputs, *MOMENTS))
+    looked_at = (*inputs, *MOMENTS)  # which are no inputs, but the oldest and the newest that inputs are made of
+    taught = training_frame(night, parts.filter(pl.col("split") != splits.TEST), looked_at)
     # What a row may know ends with its own day, not with that of the training.
     screened = leakage.screen(
         taught.with_columns(pl.col("feature_date").alias(PARTITION)),
         "label",
-        (*inputs, *MOMENTS),
+        looked_at,
         leaks=_leaks_of_later_days(night, taught, inputs),
     )
     screened = screened.with_columns(pl.lit(day).alias(PARTITION)).select(*FEATURE_SCREENING.column_names)

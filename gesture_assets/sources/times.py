@@ -52,7 +52,7 @@ def time_sql(text: str, plain: str, source: SourceDescription) -> str:
         f"when regexp_full_match({text}, '{EPOCH}') then {epoch} at time zone 'UTC' "
         f"when regexp_matches({text}, '{WEEK}|{DAY_OF_YEAR}|{LEAP_SECOND}') or "
         f"regexp_matches({_with_dashes(text)}, '{ANY}') then {_other_sql(text, source)} "
-        f"else {utc_sql(f'try_cast({text} as timestamp)', source)} end"
+        f"else {utc_sql(plain, source)} end"
     )
 
 

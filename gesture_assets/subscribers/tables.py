@@ -38,6 +38,7 @@ BUYER_MATCH_FLOOR = 0.90
 DOMAIN_JUMP = 0.20
 
 FIX = "mend the CRM rows that rejected.validated_subscribers shows (mailchimp_id), then  gesture run --date DAY"
+UNDATED = ("member_rating", "country")  # what the CRM says of somebody without saying since when
 # Rows of before ratings and countries of a rebuilt day were unknown, which models would learn from.
 REBUILD = 'gesture run --date DAY --rebuild --restate-crm --reason "what has no date was not known yet"'
 
@@ -320,8 +321,8 @@ def validated_subscribers(tags: tuple[str, ...]) -> Contract:
             ),
             no_rows(
                 "a_rebuilt_day_knows_nothing_that_has_no_date",
-                f"select {PARTITION}, mailchimp_id, member_rating, country from {{batch}} "
-                "where is_rebuilt and (member_rating is not null or country is not null)",
+                f"select {PARTITION}, mailchimp_id, {', '.join(UNDATED)} from {{batch}} "
+                f"where is_rebuilt and coalesce({', '.join(f'{name}::varchar' for name in UNDATED)}) is not null",
                 recovery=REBUILD,
             ),
             no_rows(

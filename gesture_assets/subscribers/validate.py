@@ -10,11 +10,10 @@ import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.frames import Frame
-from gesture_assets.subscribers.tables import QUARANTINED_SUBSCRIBERS, validated_subscribers
+from gesture_assets.subscribers.tables import QUARANTINED_SUBSCRIBERS, UNDATED, validated_subscribers
 from gesture_assets.vocabulary.features import tag_column
 
 TAG_SUMS = ("tag_count", "tag_other")
-UNDATED = ("member_rating", "country")  # what the CRM says of somebody without saying since when
 # Why a subscriber is set aside -> the check that the row would have failed.
 CHECKS = {
     "missing_id": "every_subscriber_has_an_id",
