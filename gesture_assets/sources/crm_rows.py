@@ -30,6 +30,10 @@ WRITTEN_OFFSETS = {
 MONEY = "decimal(18, 2)"
 MINUS = "\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d"  # as typesetters write it
 THOUSANDS = {".": ", \u00a0\u2009\u202f'", ",": ". \u00a0\u2009\u202f'"}  # the decimal sign -> what parts thousands
+# What an amount is written of, in this order.
+AMOUNT_PARTS = (
+    "sign_first", "currency_before", "sign_before", "figures", "sign_after", "currency_after", "sign_last",
+)  # fmt: skip
 NO_ROWS = "(select 1 as occurrence where false)"
 # The columns of ours that rows are made of, by table.
 WANTED = {
@@ -99,7 +103,9 @@ def unreadable_values(connection: duckdb.DuckDBPyConnection, content: CrmContent
             else f"count(*) filter (where {_holds_no_text(column)})"
             for column in present
         ]
-        found = connection.execute(f"select {', '.join(filters)} from {rows}").fetchone() if filters else ()
+        parts = f", {_amount_parts_sql(content.description)} as amount_parts" if "amount" in present else ""
+        query = f"select {', '.join(filters)} from (select *{parts} from {rows})"
+        found = connection.execute(query).fetchone() if filters else ()
         counts[name] = {column: count for column, count in zip(present, found or (), strict=True) if count}
     return counts
 
@@ -110,8 +116,9 @@ def currencies(connection: duckdb.DuckDBPyConnection, content: CrmContent) -> tu
         return None, 0
     rows = _registered(connection, content)["Transactions"]
     counts = connection.execute(
-        f"""select {_currency_sql(content.description)} as said, count(*)
-        from (select {_texts(content, "Transactions")} from {rows})
+        f"""select {CURRENCY} as said, count(*)
+        from (select {_texts(content, "Transactions")}, {_amount_parts_sql(content.description)} as amount_parts
+            from {rows})
         where said is not null and {_money_sql(content.description)} is not null
         group by all order by count(*) desc, said"""
     ).fetchall()
@@ -153,13 +160,14 @@ def canonical_crm(
         from (select {text["Tags"]} from {rows.get("Tags", NO_ROWS)})"""
     )
     currency, _ = currencies(connection, content)
-    is_ours = f"coalesce({_currency_sql(content.description)} = {literal(currency)}, true)" if currency else "true"
+    is_ours = f"coalesce({CURRENCY} = {literal(currency)}, true)" if currency else "true"
     sold = WANTED["Transactions"]
     purchases = connection.sql(
         f"""select {_id_sql(key)} as mailchimp_id, {email_key} as email_key,
             {_date_sql("purchased_at", content.description)} as purchased_date,
             if({is_ours}, {_money_sql(content.description)}, null) as amount
-        from (select occurrence, {text["Transactions"]} from {rows.get("Transactions", NO_ROWS)})
+        from (select occurrence, {text["Transactions"]}, {_amount_parts_sql(content.description)} as amount_parts
+            from {rows.get("Transactions", NO_ROWS)})
         qualify nullif({_trimmed("transaction_id")}, '') is null
             or row_number() over (partition by {", ".join(map(_trimmed, sold))} order by occurrence) = 1"""
     )
@@ -217,14 +225,24 @@ def _country_sql() -> str:
     return f"(case when {code} = 'UK' then 'GB' when regexp_full_match({code}, '[A-Z][A-Z]') then {code} end)"
 
 
-def _money_sql(description: CrmDescription) -> str:
-    """The amount in whole units and hundredths, null for what is no amount.
+def _amount_parts_sql(description: CrmDescription) -> str:
+    """The `AMOUNT_PARTS` of the column amount, all empty where it is no amount.
 
-    Around its figures may stand white space, a currency, a sign on either side, or brackets for what is negative.
+    Around its figures may stand white space, a currency, a sign on either side, or brackets for what is negative. A
+    hyphen is a minus.
     """
-    text, form = _signed("amount"), literal(_amount_form(description))
-    figures, signs = f"regexp_extract({text}, {form}, 4)", rf"regexp_replace({text}, {form}, '\1\3\5\7')"
-    number = f"replace(translate({figures}, {literal(THOUSANDS[description.decimal])}, ''), ',', '.')"
+    point, thousands, space = description.decimal, THOUSANDS[description.decimal], f"[{WHITE_SPACE}]*"
+    figures = rf"((?:\d{{1,3}}(?:[{thousands}]\d{{3}})+|\d+)?(?:[{point}]\d+)?)"
+    before, after, currency = "([-+(]?)", "([-)]?)", f"({'|'.join((*CODES, *map(re.escape, SIGNS)))})?"
+    form = f"(?i)^{space.join((before, currency, before, figures, after, currency, after))}$"
+    text = f"translate({_trimmed('amount')}, {literal(MINUS)}, {literal('-' * len(MINUS))})"
+    return f"regexp_extract({text}, {literal(form)}, {list(AMOUNT_PARTS)})"
+
+
+def _money_sql(description: CrmDescription) -> str:
+    """The amount in whole units and hundredths, of its `amount_parts`; null for what is no amount."""
+    signs = " || ".join(f"amount_parts.{part}" for part in AMOUNT_PARTS if part.startswith("sign"))
+    number = f"replace(translate(amount_parts.figures, {literal(THOUSANDS[description.decimal])}, ''), ',', '.')"
     number = f"try_cast({number} as decimal(38, 6))"
     if description.minor_units > 1:
         number = f"{number} / {description.minor_units}"
@@ -234,29 +252,15 @@ def _money_sql(description: CrmDescription) -> str:
     )
 
 
-def _currency_sql(description: CrmDescription) -> str:
+def _currency_sql() -> str:
     """The currency of an amount: what the CRM says it is, else the code or sign beside its figures, the last of two.
 
     A sign of several currencies, such as $, is one of its own: it is added to no other.
     """
-    text, form = _signed("amount"), literal(_amount_form(description))
-    beside = [f"nullif(regexp_extract({text}, {form}, {group}), '')" for group in (6, 2)]
+    beside = [f"nullif(amount_parts.currency_{side}, '')" for side in ("after", "before")]
     written = f"upper(coalesce(nullif({_trimmed('currency')}, ''), {', '.join(beside)}))"
-    codes = " ".join(f"when {literal(sign)} then {literal(code)}" for sign, code in SIGNS.items())
-    return f"case {written} {codes} else {written} end"
-
-
-def _signed(column: str) -> str:
-    """`column`, trimmed, with a hyphen for a minus."""
-    return f"translate({_trimmed(column)}, {literal(MINUS)}, {literal('-' * len(MINUS))})"
-
-
-def _amount_form(description: CrmDescription) -> str:
-    """The regular expression for an amount: sign, currency, sign, figures, sign, currency, sign."""
-    point, thousands, space = description.decimal, THOUSANDS[description.decimal], f"[{WHITE_SPACE}]*"
-    figures = rf"((?:\d{{1,3}}(?:[{thousands}]\d{{3}})+|\d+)?(?:[{point}]\d+)?)"
-    before, after, currency = "([-+(]?)", "([-)]?)", f"({'|'.join((*CODES, *map(re.escape, SIGNS)))})?"
-    return f"(?i)^{space.join((before, currency, before, figures, after, currency, after))}$"
+    signs = ", ".join(f"{literal(sign)}: {literal(code)}" for sign, code in SIGNS.items())
+    return f"coalesce(map {{{signs}}}[{written}], {written})"
 
 
 def _formatted_sql(column: str, description: CrmDescription) -> str:
@@ -286,4 +290,4 @@ def _date_sql(column: str, description: CrmDescription) -> str:
     )
 
 
-RATING, COUNTRY = _rating_sql(), _country_sql()
+RATING, COUNTRY, CURRENCY = _rating_sql(), _country_sql(), _currency_sql()
