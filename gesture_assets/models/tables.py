@@ -556,6 +556,21 @@ INTENT_SCORES = Contract(
             recovery="this is a defect of models/scoring.py",
         ),
         no_rows(
+            "a_fallback_probability_follows_the_points",
+            f"""with written as (
+                select {PARTITION}, user_id, rule_score, probability, ln(1 + rule_score) as x,
+                    ln(probability / (1 - probability)) as y
+                from {{batch}} where source = 'rules_fallback' and scale = 'probability'
+            ), curves as (
+                select {PARTITION}, if(min(x) = max(x), 0, regr_slope(y, x)) as slope,
+                    avg(y) - slope * avg(x) as intercept
+                from written group by all
+            )
+            select {PARTITION}, user_id, rule_score, probability from written join curves using ({PARTITION})
+            where coalesce(abs(y - slope * x - intercept) > 1e-6, true)""",
+            recovery="this is a defect of models/scoring.py",
+        ),
+        no_rows(
             "the_model_serves",
             f"""select {PARTITION}, any_value(fallback_reason) as because, count(*) as user_count from {{batch}}
             group by all having count(*) filter (source = 'model') = 0""",

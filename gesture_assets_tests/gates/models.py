@@ -171,8 +171,11 @@ FAULTS: dict[str, Faults] = {
         "a_day_has_one_scale": Fault(
             "update {table} set scale = 'points', score = rule_score where source = 'rules_fallback'"
         ),
+        "a_fallback_probability_follows_the_points": change(
+            "probability = null, score = null where source = 'rules_fallback'"
+        ),
         "who_has_done_it_is_marked_and_nobody_else": change("fallback_reason = null where user_id = 'cyd'"),
-        "the_model_serves": change("source = 'rules_fallback'"),
+        "the_model_serves": change("source = 'rules_fallback', probability = 0.02, score = 3"),
         NO_ROWS: noticed_also_by("every_rule_score_has_its_intent_score"),
         STRAY: noticed_also_by("every_rule_score_has_its_intent_score"),
         COPY: noticed_also_by("every_rule_score_has_its_intent_score"),
