@@ -53,13 +53,14 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         bench = Bench(folder, given.repeat, given.statements, lambda text: console.print(text, style="dim"))
         for name in given.only.split(","):
-            size = FULL[name] if given.full or name == "cost" else USUAL
             asked = {"events": given.events, "users": given.users, "days": given.days}
-            size = replace(size, **{what: number for what, number in asked.items() if number is not None})
-            part = PARTS[name](bench, size)
-            parts.append(part)
-            show(part, console)
-            write(parts, given.out)
+            asked = {what: number for what, number in asked.items() if number is not None}
+            sizes = FULL[name] if given.full or name == "cost" else [USUAL]
+            for size in dict.fromkeys(replace(size, **asked) for size in sizes):
+                part = PARTS[name](bench, size)
+                parts.append(part)
+                show(part, console)
+                write(parts, given.out)
     console.print(f"Written: {given.out}", highlight=False)
 
 
@@ -89,13 +90,20 @@ def show(part: Part, console: Console) -> None:
             if pieces:
                 table.add_section()
     console.print(table)
+    if mean := part.figures.get("mean"):
+        areas = {**mean, "oracle": part.figures["oracle"]}
+        said = ", ".join(f"{name} {figures['roc_auc']:.4f}" for name, figures in areas.items())
+        console.print(f"  ROC AUC by the truth: {said}", highlight=False, soft_wrap=True)
     if differences := part.figures.get("differences"):
         console.print(f"  [red]not the same by hand:[/] {differences}", highlight=False)
     for limit in part.limits:
         bound = "at least" if limit.is_floor else "at most"
         said = "[green]holds" if limit.holds else "[red]does not hold"
+        digits = 2 if abs(limit.found) >= 1 else 4
         console.print(
-            f"  {limit.what}: {limit.found:.2f} ({bound} {limit.limit:g}) {said}", highlight=False, soft_wrap=True
+            f"  {limit.what}: {limit.found:.{digits}f} ({bound} {limit.limit:g}) {said}",
+            highlight=False,
+            soft_wrap=True,
         )
 
 

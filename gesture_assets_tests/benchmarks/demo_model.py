@@ -41,7 +41,7 @@ def demo_model(folder: Path, size: Size) -> dict[str, Any]:
     rules = _figures(people, people["rule_score"].fill_null(0))
     newest = LAST - timedelta(days=HORIZON)
     first = LAST - timedelta(days=size.days - 1)
-    ago = range(0, (newest - first).days - APART, APART)
+    ago = range(0, (newest - first).days, APART)
     days = [*(newest - timedelta(days=back) for back in [*ago][:8]), LAST]
     worlds = []
     for seed in SEEDS:
