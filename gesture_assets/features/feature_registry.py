@@ -111,6 +111,10 @@ def feature_registry(tags: tuple[str, ...]) -> tuple[Feature, ...]:
         Feature("engagement_trend", "DOUBLE",
                 "Events a day in the last 7 days less events a day in the 21 days before them.", "engagement",
                 "events per day", False, 28, reference="002", columns=("event_count",)),
+        Feature("engagement_acceleration", "DOUBLE",
+                "How much faster events a day rise: those of the last 7 days less those of the 7 before, less the rise "
+                "of these over the 16 before them; null without events.", "engagement",
+                "events per day", True, 30, reference="002", columns=("event_count",)),
         Feature("is_converted", "BOOLEAN",
                 "Has signed up and booked a meeting at least once each; says nothing of purchases.",
                 "engagement", None, False, columns=("signup_count", "calendar_booking_count")),

@@ -152,6 +152,8 @@ def _activity_features(counts: Frame, moments: Frame) -> Frame:
     """What follows from rows of `activity_counts`: recency, rates, trends."""
     week = nw.col("event_count_7d").cast(nw.Float64)
     before = (nw.col("event_count_28d") - nw.col("event_count_7d")).cast(nw.Float64)
+    week_before = (nw.col("event_count_14d") - nw.col("event_count_7d")).cast(nw.Float64)
+    earlier = (nw.col("event_count_30d") - nw.col("event_count_14d")).cast(nw.Float64)
     return counts.join(moments, on=PARTITION, how="left").with_columns(
         *(whole_days(f"last_{name}_date", PARTITION).alias(f"days_since_last_{name}") for name in EVENT_TYPE_NAMES),
         days_since_first_event=_days_between("first_event_at", "as_of"),
@@ -163,6 +165,7 @@ def _activity_features(counts: Frame, moments: Frame) -> Frame:
             nw.col("session_dwell_seconds") / nw.col("session_count").cast(nw.Float64)
         ),
         engagement_trend=week * (1 / 7) - before * (1 / 21),
+        engagement_acceleration=week * (1 / 7) - week_before * (2 / 7) + earlier * (1 / 16),
         is_converted=(nw.col("signup_count") > 0) & (nw.col("calendar_booking_count") > 0),
         primary_device=commonest_device("{}_session_count"),
     )

@@ -396,6 +396,8 @@ class Script:
                     if(session_count > 0, session_dwell_seconds / session_count, null) as dwell_seconds_per_session,
                     event_count_7d * (1 / 7::double) - (event_count_28d - event_count_7d) * (1 / 21::double)
                         as engagement_trend,
+                    event_count_7d * (1 / 7::double) - (event_count_14d - event_count_7d) * (2 / 7::double)
+                        + (event_count_30d - event_count_14d) * (1 / 16::double) as engagement_acceleration,
                     signup_count > 0 and calendar_booking_count > 0 as is_converted,
                     case when {best} <= 0 then null {device} end as primary_device
                 from active),

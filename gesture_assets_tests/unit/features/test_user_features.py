@@ -154,6 +154,18 @@ def test_a_trend_compares_this_week_with_the_three_before() -> None:
     assert features.select("user_id", "engagement_trend").rows() == [("falling", -1.0), ("past", 0.0), ("rising", 1.0)]
 
 
+def test_acceleration_compares_the_rise_of_this_week_with_that_of_the_week_before() -> None:
+    ages = {"steady": range(30), "sudden": range(7), "slowing": range(7, 14), "past": range(14, 30)}
+    features = features_of([event(-DAY * age, user_id=user) for user in ages for age in ages[user]])
+    of = dict(features.select("user_id", "engagement_acceleration").rows())
+    assert {user: round(found, 12) for user, found in of.items()} == {
+        "steady": 0.0,
+        "sudden": 1.0,
+        "slowing": -2.0,
+        "past": 1.0,
+    }
+
+
 def test_converted_is_who_signed_up_and_booked() -> None:
     done = {"u": ("signup", "calendar_booking"), "v": ("signup", "signup"), "w": ("calendar_booking",)}
     features = features_of([event(0, user_id=user, event_type=name) for user in done for name in done[user]])
