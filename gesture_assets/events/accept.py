@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.events.tables import HIDEABLE, IGNORED, RAW_EVENTS, REASONS, TYPES_NAMED
+from gesture_assets.events.tables import HIDEABLE, IDENTITY_LINKS, IGNORED, RAW_EVENTS, REASONS, TYPES_NAMED
 from gesture_assets.frames import Frame
 
 # Behaviour that no reader shows: this many events within one minute, or this many events of a day with no time spent.
@@ -17,7 +17,9 @@ BOT_EVENTS_PER_MINUTE = 30
 BOT_EVENTS_WITHOUT_DWELL = 100
 
 ANONYMOUS_PREFIX = "anon:"
-LINK_COLUMNS = (PARTITION, "anonymous_id", "known_user_id", "event_id", "event_at")  # what a link is told by
+EMAIL_PREFIX = "email:"  # and a user: the row of identity_links that holds their address
+# What a link is told by.
+LINK_COLUMNS = (PARTITION, "anonymous_id", "known_user_id", "user_id", "email_key", "event_id", "event_at")
 ROW = ("landing_file", "landing_line")  # tells landed rows apart
 
 
@@ -105,25 +107,35 @@ def quarantined_events(landed: Frame) -> Frame:
     )
 
 
-def identity_links(events: Frame) -> Frame:
-    """Anonymous ids that an event shows together with a user id, once a day; the day's first event decides.
+def identity_links(events: Frame, calls: Frame) -> Frame:
+    """Anonymous ids that events or `calls` (`identity_calls`) show together with a user id, and users' addresses.
 
-    What earlier days showed is not looked at, so a day is the same whichever days were built before it.
+    Once a day: the day's first event decides who a visitor is, its last call which address a user has; an address in
+    an event is an attribute of its own. What earlier days showed is not looked at, so a day is the same whichever days
+    were built before it.
     """
-    both = events.filter(~nw.col("anonymous_id").is_null() & ~nw.col("known_user_id").is_null()).with_columns(
+    rows = nw.concat([frame.select(*LINK_COLUMNS) for frame in (events, calls)])
+    both = rows.filter(~nw.col("anonymous_id").is_null() & ~nw.col("known_user_id").is_null()).with_columns(
         anonymous_user_id=nw.concat_str([nw.lit(ANONYMOUS_PREFIX), nw.col("anonymous_id")])
     )
-    place = nw.col("event_id").cum_count().over(PARTITION, "anonymous_user_id", order_by=("event_at", "event_id"))
-    return (
-        both.with_columns(place=place)
-        .filter(nw.col("place") == 1)
-        .select(
-            PARTITION,
-            "anonymous_user_id",
-            nw.col("known_user_id").alias("user_id"),
-            nw.col("event_at").alias("linked_at"),
-        )
+    order = ("event_at", "event_id")
+    first = nw.col("event_id").cum_count().over(PARTITION, "anonymous_user_id", order_by=order) == 1
+    visitors = both.with_columns(is_it=first).select(
+        PARTITION, "anonymous_user_id", "is_it", "event_at", user_id="known_user_id", email_key=nw.lit(None, nw.String)
     )
+    last = nw.col("event_id").cum_count(reverse=True).over(PARTITION, "user_id", order_by=order) == 1
+    told = calls.filter(~nw.col("email_key").is_null()).with_columns(is_it=last)
+    users = told.select(
+        PARTITION,
+        nw.concat_str([nw.lit(EMAIL_PREFIX), nw.col("user_id")]).alias("anonymous_user_id"),
+        "is_it",
+        "event_at",
+        "user_id",
+        "email_key",
+    )
+    return (
+        nw.concat([visitors, users]).filter(nw.col("is_it")).drop("is_it").rename({"event_at": "linked_at"})
+    ).select(*IDENTITY_LINKS.column_names)
 
 
 def identity_calls(landed: Frame) -> Frame:

@@ -99,7 +99,9 @@ RAW_EVENTS = Contract(
         Column("country", "VARCHAR", "ISO 3166 alpha-2.", True),
         Column("city", "VARCHAR", "City.", True),
         Column("gender", "VARCHAR", "As the source says.", True),
-        Column("channel", "VARCHAR", "How the visit came about, as the source says.", True),
+        Column(
+            "channel", "VARCHAR", "How the visit came about: its medium (cpc, email …) where the source says one.", True
+        ),
         Column("campaign", "VARCHAR", "Campaign that the visit came from, as the source says.", True),
         Column("campaign_source", "VARCHAR", "Where its link stood, such as google or newsletter.", True),
         Column("campaign_medium", "VARCHAR", "What kind of link it was, such as cpc or email.", True),
@@ -324,17 +326,21 @@ LANDING_RECONCILIATION = Contract(
 
 IDENTITY_LINKS = Contract(
     name="identity_links",
-    grain="One row per anonymous visitor whose user an event of the day showed.",
-    description="Which user an anonymous id turned out to be; features follow the first link ever known.",
+    grain="One row per anonymous visitor whose user the day showed, and per user whose address it did.",
+    description="Which user an anonymous id turned out to be; features follow the first link ever known. And the "
+    "address that a call which is no event (identify) gives a user, on the row email:<user_id>; the last one counts.",
     group="events",
     owner=DATA_ENGINEERING,
     key=("anonymous_user_id",),
     may_be_empty=True,
     columns=(
         AS_OF,
-        Column("anonymous_user_id", "VARCHAR", "anon:<id>, as in raw_events.", personal="pseudonym"),
+        Column(
+            "anonymous_user_id", "VARCHAR", "anon:<id>, as in raw_events; or email:<user_id>.", personal="pseudonym"
+        ),
         Column("user_id", "VARCHAR", "The user it is.", personal="pseudonym"),
-        Column("linked_at", "TIMESTAMP", "The event that showed it (UTC)."),
+        Column("linked_at", "TIMESTAMP", "The event or call that showed it (UTC)."),
+        Column("email_key", "VARCHAR", "Keyed hash of the address of email:<user_id>.", True, personal="pseudonym"),
     ),
 )
 

@@ -105,7 +105,7 @@ class RangeCounts:
 
 def _first_links(links: Frame) -> pl.DataFrame:
     """`anonymous_user_id`, `known_user_id` and `linked_date`, the day on which the first link of each was known."""
-    in_order = to_polars(links).sort(PARTITION, "linked_at", "user_id")
+    in_order = to_polars(links.filter(nw.col("email_key").is_null())).sort(PARTITION, "linked_at", "user_id")
     first = in_order.unique("anonymous_user_id", keep="first", maintain_order=True)
     return first.select("anonymous_user_id", known_user_id="user_id", linked_date=PARTITION)
 

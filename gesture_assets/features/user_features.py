@@ -14,7 +14,7 @@ from operator import add
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.events.roll_up import add_up, as_totals, commonest_device, milliseconds
+from gesture_assets.events.roll_up import add_up, as_totals, commonest_device, last_known, milliseconds
 from gesture_assets.events.tables import ACTIVITY_TO_DATE
 from gesture_assets.features.feature_registry import PROFILE, WINDOWS, feature_registry
 from gesture_assets.frames import Frame, whole_days
@@ -71,6 +71,12 @@ def resolve_identities(activity: Frame, links: Frame) -> Frame:
         .with_columns(user_id=nw.when(known_user_id.is_null()).then(nw.col("user_id")).otherwise(known_user_id))
         .drop("known_user_id")
     )
+
+
+def told_emails(links: Frame) -> Frame:
+    """`email_key` per moment and user: the last address that a call gave them; `links` as `known_by` gives them."""
+    told = resolve_identities(links.filter(~nw.col("email_key").is_null()), links)
+    return last_known(told, KEY, ("email_key",), "linked_at")
 
 
 SPANS = tuple(zip((0, *WINDOWS), WINDOWS, strict=False))  # the windows as rings of ages in days: 0–1, 1–7, 7–14 …
@@ -220,7 +226,7 @@ def user_features(
     added = added_activity(activity, totals, newer, include_bots=include_bots)
     counts = activity_counts(known, links, added, moments, name_step=name_step)
     counts = name_step("lifetimes_and_windows", counts)
-    return features_of_counts(counts, subscribers, moments, tags=tags, name_step=name_step)
+    return features_of_counts(counts, links, subscribers, moments, tags=tags, name_step=name_step)
 
 
 def without_bots(rows: Frame, include_bots: bool) -> Frame:
@@ -237,9 +243,18 @@ def added_activity(activity: Frame, totals: Frame | None, newer: Frame | None, *
 
 
 def features_of_counts(
-    counts: Frame, subscribers: Frame, moments: Frame, *, tags: tuple[str, ...], name_step: NameStep = unnamed
+    counts: Frame,
+    links: Frame,
+    subscribers: Frame,
+    moments: Frame,
+    *,
+    tags: tuple[str, ...],
+    name_step: NameStep = unnamed,
 ) -> Frame:
     """`user_features` from rows of `activity_counts`, however those were counted."""
+    told = told_emails(known_by(links, moments)).rename({"email_key": "told_key"})
+    own, called = nw.col("email_key"), nw.col("told_key")
+    counts = counts.join(told, on=list(KEY), how="left").with_columns(email_key=nw.coalesce(own, called))
     active = name_step("active_users", _activity_features(counts, moments))
     crm = subscriber_features(subscribers, tags).join(moments.select(PARTITION), on=PARTITION, how="semi")
     crm = name_step("subscribers", crm)

@@ -12,7 +12,7 @@ import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.events.roll_up import last_known
-from gesture_assets.features.user_features import KEY, NameStep, known_by, resolve_identities, unnamed
+from gesture_assets.features.user_features import KEY, NameStep, known_by, resolve_identities, told_emails, unnamed
 from gesture_assets.frames import Frame
 from gesture_assets.models.tables import CONVERTED, UNDATED
 
@@ -90,7 +90,7 @@ def labels(
     all_people = name_step("everybody", resolve_identities(known_by(activity, labelling), known_links))
     people = all_people if include_bots else all_people.filter(~nw.col("is_bot"))
     facts = dict.fromkeys((*KEY, "mailchimp_id", "made_purchase", "event_count", f"{conversion}_count"))
-    emails = name_step("emails", _emails(people))
+    emails = name_step("emails", _emails(people, known_links))
     rows = name_step("persons", _persons(features.select(*facts), known_links, subscribers, emails, labelling))
     rows = rows.join(_first_conversions(people, conversion), on="person_id", how="left").with_columns(
         matures_on=nw.col(PARTITION).dt.offset_by(f"{horizon}d").cast(nw.Date),
@@ -119,13 +119,15 @@ def labels(
     return rows.with_columns(is_eligible=nw.col("exclusion_reason").is_null()).select(*COLUMNS)
 
 
-def _emails(people: Frame) -> Frame:
-    """`person_id` and the latest `email_key` of everybody who gave one."""
+def _emails(people: Frame, links: Frame) -> Frame:
+    """`person_id` and the latest `email_key` of everybody who gave one, in an event or else in a call."""
     latest = last_known(
         people.filter(~nw.col("last_event_at").is_null()), ("user_id",), ("email_key",), "last_event_at"
     )
     with_email = latest.filter(~nw.col("email_key").is_null())
-    return with_email.select(nw.col("user_id").alias("person_id"), "email_key")
+    told = told_emails(links).join(with_email, on="user_id", how="anti")
+    both = nw.concat([rows.select("user_id", "email_key") for rows in (with_email, told)])
+    return both.rename({"user_id": "person_id"})
 
 
 def _first_conversions(people: Frame, conversion: str) -> Frame:

@@ -71,9 +71,7 @@ def landed_events(night: Night, days: Days) -> Built:
             RAW_EVENTS: accept.raw_events(accept.flag_bots(events)),
             QUARANTINED_EVENTS: accept.quarantined_events(landed),
             LANDING_RECONCILIATION: accept.reconciliation(landed, events, index.dropped_columns()),
-            IDENTITY_LINKS: accept.identity_links(
-                nw.concat([rows.select(*accept.LINK_COLUMNS) for rows in (events, accept.identity_calls(landed))])
-            ),
+            IDENTITY_LINKS: accept.identity_links(events, accept.identity_calls(landed)),
         },
         counts=_counts(landed, events),
         inputs={"landing": ",".join(digests.get(day, "none") for day in days)},

@@ -46,7 +46,7 @@ def user_features(night: Night, days: Days) -> Built:
     def features() -> Iterator[Frame]:
         counts = night.once((RangeCounts, night.span), begin)
         with session.in_memory(counts.of(days)) as frame:
-            yield session.query(features_of_counts, frame, *people, **named)
+            yield session.query(features_of_counts, frame, links, *people, **named)
 
     return Built({USER_FEATURES: features()})
 

@@ -51,10 +51,12 @@ AGENT_FAMILIES = (
     ("chrome|crios", "Chrome"),
     ("safari", "Safari"),
 )
+# A word of the name, in the order in which they are looked for: "Apple iPhone" is a mobile, "Android TV" is none.
 DEVICES = {
-    "desktop": ("desktop", "web", "pc", "laptop", "computer"),
-    "mobile": ("mobile", "phone", "smartphone", "ios", "android"),
-    "tablet": ("tablet", "ipad"),
+    "other": "tv|console|watch",
+    "tablet": "tablet|ipad|galaxy tab|kindle",
+    "mobile": "mobile|phone|smartphone|iphone|ios|android|galaxy|pixel",
+    "desktop": "desktop|web|pc|laptop|computer|windows|mac|macintosh|linux|chrome ?os|chromebook",
 }
 
 # One text of names and codes, for a statement is read anew for each shape of file: cases for each took a quarter of it.
@@ -199,7 +201,9 @@ class Fields:
 
     def device(self) -> str:
         """Our name for the device; null where nothing is said of it, "other" for any other word."""
-        families = " ".join(f"when {_in_sql('word', words)} then '{name}'" for name, words in DEVICES.items())
+        families = " ".join(
+            f"when regexp_matches(word, '\\b({words})\\b') then '{name}'" for name, words in DEVICES.items()
+        )
         words = self._words("device", str.lower)
         own = f"case word {words} end" if words else "null"
         nothing = f"coalesce({is_missing_sql('word')}, true)"

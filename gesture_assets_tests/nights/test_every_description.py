@@ -17,15 +17,16 @@ DAY, AT, SECONDS = "2026-03-09", "2026-03-09T10:00:00Z", 1773050400
 WHO = "ann@example.com"
 
 
-def _segment(user: str) -> dict[str, Any]:
-    usual = {"type": "page", "timestamp": AT, "receivedAt": AT, "properties": {"path": "/pricing"}}
-    return {**usual, "messageId": user, "userId": user, "context": {"traits": {"email": WHO}}}
+def _calls(user: str) -> list[dict[str, Any]]:
+    usual = {"timestamp": AT, "receivedAt": AT, "userId": user, "anonymousId": "anon-1"}
+    page = {**usual, "type": "page", "messageId": user, "properties": {"path": "/pricing"}}
+    return [page, {**usual, "type": "identify", "messageId": f"{user}-2", "traits": {"email": WHO}}]
 
 
-# Source -> how its tracker writes that somebody looked at prices.
+# Source -> how its tracker writes that somebody looked at prices; where one can, their address in another call.
 TRACKED: Mapping[str, Any] = {
-    "segment": _segment,
-    "rudderstack": _segment,
+    "segment": _calls,
+    "rudderstack": _calls,
     "ga4": lambda user: {
         "event_date": "20260309",
         "event_timestamp": SECONDS * 1_000_000,
@@ -34,13 +35,13 @@ TRACKED: Mapping[str, Any] = {
         "user_id": user,
         "event_params": [{"key": "page_location", "value": {"string_value": "https://shop.example/pricing"}}],
     },
-    "posthog": lambda user: {
-        "uuid": user,
-        "event": "$pageview",
-        "distinct_id": user,
-        "timestamp": AT,
-        "properties": {"$current_url": "https://x.example/pricing", "$device_id": "dev-1"},
-    },
+    "posthog": lambda user: [
+        {"uuid": f"{user}-{name}", "event": name, "distinct_id": user, "timestamp": AT, "properties": properties}
+        for name, properties in {
+            "$pageview": {"$current_url": "https://x.example/pricing", "$device_id": "dev-1"},
+            "$identify": {"$anon_distinct_id": "dev-1", "$set": {"email": WHO}},
+        }.items()
+    ],
     "amplitude": lambda user: {
         "uuid": user,
         "user_id": user,
@@ -78,7 +79,9 @@ def test_who_looked_at_prices_is_scored_whatever_saw_it(crm: str, files: Mapping
     for source, row in TRACKED.items():
         folder = data_dir / "landing" / source
         folder.mkdir(parents=True)
-        (folder / "a.jsonl").write_text(json.dumps(row(f"u-{source}")) + "\n")
+        written = row(f"u-{source}")
+        rows = written if isinstance(written, list) else [written]
+        (folder / "a.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
     (data_dir / "crm").mkdir()
     for name, text in files.items():
         (data_dir / "crm" / name).write_text(text)
@@ -92,6 +95,9 @@ def test_who_looked_at_prices_is_scored_whatever_saw_it(crm: str, files: Mapping
     ).fetchall()
     assert scored == [(f"u-{source}", 1, True) for source in sorted(TRACKED)]
     # Ann is the person of whoever said her address; she has bought, and Bob could be called.
-    bought = con.sql("select count(*) from user_features where is_subscriber and made_purchase = 1").fetchone()
-    assert bought == (2,)
+    bought = con.sql(
+        "select user_id from user_features where is_subscriber and made_purchase = 1 order by 1"
+    ).fetchall()
+    assert bought == [("u-posthog",), ("u-rudderstack",), ("u-segment",)]
+    assert not con.sql("select user_id from top_users join user_features using (user_id) where made_purchase = 1")
     con.close()

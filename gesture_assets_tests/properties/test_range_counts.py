@@ -59,6 +59,7 @@ def world(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, list[date]]:
             "anonymous_user_id": dice.choice(USERS[1:]),
             "user_id": dice.choice(USERS),
             "linked_at": datetime(day.year, day.month, day.day, dice.randint(0, 23)),
+            "email_key": dice.choice((None, None, "é")),
         }
         for day in dice.choices((days[90], *asked), k=dice.randint(0, 5))
     ]
@@ -88,7 +89,7 @@ def test_range_counts(made: tuple[pl.DataFrame, pl.DataFrame, list[date]], inclu
         parts = [days[:2], days[2:]] if len(days) > 2 else [days]
         counting.of(parts[-1])  # asked for earlier days, it begins anew
         counts = pl.concat([counting.of(part) for part in parts])
-        found = features_of_counts(lazy(counts), nobody, moments, tags=())
+        found = features_of_counts(lazy(counts), lazy(links), nobody, moments, tags=())
         assert collected(found, CONTRACT).equals(expected)
 
 

@@ -113,15 +113,15 @@ def test_flagging_loses_no_event_and_makes_none() -> None:
     assert rows(accept.flag_bots(events), "event_id") == rows(events, "event_id")
 
 
-def links(events: Frame) -> list[tuple]:
-    frame = accept.identity_links(events)
+def links(events: Frame, calls: Frame | None = None) -> list[tuple]:
+    frame = accept.identity_links(events, calls or landed())
     assert tuple(frame.collect_schema().names()) == IDENTITY_LINKS.column_names
     return rows(frame, *IDENTITY_LINKS.column_names)
 
 
 def test_an_event_with_both_ids_makes_a_visitor_known() -> None:
     events = landed({"anonymous_id": "x", "known_user_id": "u"}, {"anonymous_id": "y"}, {"known_user_id": "v"})
-    assert links(events) == [(MONDAY, "anon:x", "u", NOON)]
+    assert links(events) == [(MONDAY, "anon:x", "u", NOON, None)]
 
 
 def test_the_first_link_wins() -> None:
@@ -130,7 +130,7 @@ def test_the_first_link_wins() -> None:
         {"anonymous_id": "x", "known_user_id": "first", "event_at": second(1)},
         {"anonymous_id": "x", "known_user_id": "first", "event_at": second(3)},
     )
-    assert links(events) == [(MONDAY, "anon:x", "first", second(1))]
+    assert links(events) == [(MONDAY, "anon:x", "first", second(1), None)]
 
 
 def test_a_day_says_what_it_showed_whatever_earlier_days_did() -> None:
@@ -138,7 +138,7 @@ def test_a_day_says_what_it_showed_whatever_earlier_days_did() -> None:
         {"anonymous_id": "x", "known_user_id": "known", "event_at": second(5)},
         {"anonymous_id": "x", "known_user_id": "late", "event_at": second(1), "as_of_date": TUESDAY},
     )
-    assert links(events) == [(MONDAY, "anon:x", "known", second(5)), (TUESDAY, "anon:x", "late", second(1))]
+    assert links(events) == [(MONDAY, "anon:x", "known", second(5), None), (TUESDAY, "anon:x", "late", second(1), None)]
 
 
 def test_a_call_that_is_no_event_says_who_a_visitor_is_unless_its_time_cannot_be() -> None:
@@ -254,4 +254,19 @@ def test_values_that_cannot_be_read_are_counted_by_file_and_column() -> None:
         ("a.csv", 1, "known_user_id 1, city 1"),
         ("b.csv", 0, None),
         ("c.csv", 0, None),
+    ]
+
+
+def test_an_address_in_a_call_is_its_user_s_the_last_one_of_the_day() -> None:
+    call = {"is_link": True, "reason": IGNORED, "known_user_id": "u", "user_id": "u", "email_key": "old"}
+    events = landed({"known_user_id": "v", "user_id": "v", "email_key": "in an event"})
+    calls = landed(
+        {**call},
+        {**call, "email_key": "new", "event_at": second(2)},
+        {**call, "email_key": None, "event_at": second(3)},
+        {**call, "known_user_id": None, "user_id": "anon:x", "anonymous_id": "x", "email_key": "of a visitor"},
+    )
+    assert links(events, calls) == [
+        (MONDAY, "email:anon:x", "anon:x", NOON, "of a visitor"),
+        (MONDAY, "email:u", "u", second(2), "new"),
     ]

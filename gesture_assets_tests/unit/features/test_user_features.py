@@ -218,6 +218,19 @@ def test_a_visitor_is_a_user_only_from_the_moment_it_is_known() -> None:
     assert features == [(MONDAY, "anon:x", 2), (TUESDAY, "u", 3)]
 
 
+def test_an_address_that_only_a_call_gave_makes_a_user_the_subscriber_from_then_on() -> None:
+    address = {**link("email:anon:x", "anon:x", TUESDAY), "email_key": "k1", "linked_at": midnight_after(MONDAY)}
+    events, links = [event(0, user_id="anon:x")], [address, link("anon:x", "u", WEDNESDAY)]
+    people = [subscriber(1, day, email_key="k1") for day in (MONDAY, TUESDAY, WEDNESDAY)]
+    features = features_of(events, MONDAY, TUESDAY, WEDNESDAY, links=links, subscribers=people)
+    assert features.select("as_of_date", "user_id", "mailchimp_id").rows() == [
+        (MONDAY, "anon:x", None),
+        (MONDAY, "subscriber:1", "1"),
+        (TUESDAY, "anon:x", "1"),
+        (WEDNESDAY, "u", "1"),
+    ]
+
+
 def test_two_visitors_may_be_one_user() -> None:
     events = [event(0, user_id="anon:x"), event(60, user_id="anon:y"), event(120, user_id="anon:z")]
     features = features_of(events, links=[link("anon:x", "u"), link("anon:y", "u")])

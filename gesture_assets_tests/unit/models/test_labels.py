@@ -69,6 +69,10 @@ def link(anonymous_user_id: str, user_id: str, day: date) -> dict[str, Any]:
     }
 
 
+def address(user_id: str, mailchimp_id: int, day: date) -> dict[str, Any]:
+    return {**link(f"email:{user_id}", user_id, day), "email_key": f"k{mailchimp_id}"}
+
+
 def labelled(
     features: Rows,
     activity: Rows = (),
@@ -195,6 +199,15 @@ def test_a_purchase_that_only_the_crm_knows_lies_between_the_day_and_its_maturit
     assert one([user], [seen], subscribers=crm)["label"] == 1
     assert one([user], [seen], subscribers=crm[:1])["label"] == 0
     assert one([user], [seen], subscribers=crm, conversion="signup")["label"] == 0
+
+
+def test_an_address_that_only_a_call_gave_is_as_good_as_one_in_an_event() -> None:
+    crm = [subscriber(7), subscriber(7, LATER, made_purchase=1)]
+    seen = did(0, purchase_count=0)
+    assert one([known(mailchimp_id="7")], [seen], subscribers=crm, links=[address("u", 7, DAY)])["label"] == 1
+    alone = known("subscriber:7", mailchimp_id="7", event_count=0)
+    row = one([alone], [did(4)], subscribers=crm[:1], links=[address("u", 7, LATER)], needs_activity=False)
+    assert (row["user_id"], row["person_id"], row["label"]) == ("subscriber:7", "u", 1)
 
 
 def test_the_conversion_is_the_event_type_that_was_asked_for() -> None:

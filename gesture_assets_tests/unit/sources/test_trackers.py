@@ -58,9 +58,8 @@ def links(connection: duckdb.DuckDBPyConnection) -> Callable[[], list[tuple]]:
 
     def told() -> list[tuple]:
         landed = nw.from_native(connection.sql("from landed"))
-        both = [part.select(*accept.LINK_COLUMNS) for part in (accept.accepted(landed), accept.identity_calls(landed))]
-        frame = accept.identity_links(nw.concat(both)).select("anonymous_user_id", "user_id")
-        return sorted(frame.collect("polars").to_native().rows())
+        shown = accept.identity_links(accept.accepted(landed), accept.identity_calls(landed))
+        return sorted(shown.select("anonymous_user_id", "user_id").collect("polars").to_native().rows())
 
     return told
 
@@ -101,7 +100,7 @@ def test_segment_and_rudderstack_calls(load: Load, links: Callable, source: str)
     ]
     assert seen(rows[:3], "user_id") == [("anon:anon-1",), ("anon:anon-1",), ("u1",)]
     assert seen(rows[:1], *CAMPAIGN) == [("spring", "google", "cpc")]
-    assert links() == [("anon:anon-1", "u1"), ("anon:anon-2", "u2")]
+    assert links() == [("anon:anon-1", "u1"), ("anon:anon-2", "u2"), ("email:u1", "u1")]
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
