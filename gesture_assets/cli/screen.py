@@ -18,6 +18,7 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
 
     `is_new`: whether the published file was made just now.
     """
+    from gesture_assets.cli.left_out import strangers, unnamed_types
     from gesture_assets.cli.unheard import other_rules, unheard
 
     if not settings.published.exists():
@@ -34,6 +35,8 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
         rule_set = rule_set_of_day(con, day) if day else None
         missed = unheard(con, day, rule_set, settings) if rule_set else ""
         others = other_rules(day, rule_set, settings) if rule_set else ""
+        unnamed = unnamed_types(con, day, settings.user_sources) if day else []
+        unmet = strangers(con, day) if day else ""
         alerts = con.execute("select severity, alert_key, what from analytics.open_alerts").fetchall()
     terminal = console()
     _line(terminal, f"{'Published' if is_new else 'Readers have'} {settings.published} (snapshot {snapshot})")
@@ -49,8 +52,9 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
         _line(terminal, " nobody: who has a score has done already what it foretells")
     if missed:
         _line(terminal, f"\n{missed} Next:  gesture rules lint", style="yellow")
-    if others:
-        _line(terminal, f"\n{others}", style="yellow")
+    for text in (others, unmet, "\n".join(unnamed)):
+        if text:
+            _line(terminal, f"\n{text}", style="yellow")
     _say_what_is_wrong(terminal, settings, alerts)
     user = first[0][1] if first else "USER"
     for command, what in (

@@ -16,6 +16,7 @@ ELSEWHERE = {
     "cli/console.py": "completes users and days from the published file while a command is typed, and reads its rules",
     "cli/judge.py": "asks the published file for the newest day that rules scored",
     "cli/layout.py": "exports what a query over the published file gives",
+    "cli/left_out.py": "asks the published file what landed and is in no score",
     "cli/look.py": "answers questions from the published file",
     "cli/models.py": "asks the published file for its newest day",
     "cli/monitoring.py": "asks the published file whether a user was scored",
