@@ -51,6 +51,7 @@ def strangers(con: Any, day: date) -> str:
     if fewer < FEW or both > fewer * RARELY:
         return ""
     return (
-        f"Of {subscribers:,} people in the CRM and {users:,} with events, {both:,} are the same: of others nobody knows "
-        "who has bought. They meet by the address: name it as email under [columns] of the source's description."
+        f"Of {subscribers:,} people in the CRM and {users:,} with events, {both:,} are the same: of others "
+        "nobody knows who has bought. They meet by the address: name it as email under [columns] of the "
+        "source's description."
     )

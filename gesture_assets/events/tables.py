@@ -259,6 +259,14 @@ LANDING_RECONCILIATION = Contract(
             recovery="this is a defect of the reader: no row may be lost",
         ),
         no_rows(
+            "a_day_is_not_made_of_repeats_alone",
+            f"""select {PARTITION}, sum(duplicate_count) as repeats, sum(landed_count) as landed,
+                string_agg(distinct source, ', ' order by source) as sources
+            from {{batch}} group by all having sum(accepted_count) = 0 and sum(duplicate_count) > 0""",
+            recovery="their event_id has come before: where it is not unique, name another column as event_id in "
+            "data/sources/<source>.toml, or none, then  gesture run --date DAY",
+        ),
+        no_rows(
             f"at_most_{QUARANTINE_TOLERANCE:.0%}_of_rows_are_quarantined".replace("%", "_percent"),
             f"""with unknown as (
                 select {PARTITION}, source, string_agg(event_name || ' ' || row_count, ', ' order by place) as counts,

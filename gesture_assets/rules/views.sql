@@ -36,7 +36,7 @@ select as_of_date, count(*) as users, count(*) filter (where event_count > 0) as
     count(*) filter (where calendar_booking_count > 0) as booked_a_meeting,
     count(*) filter (where purchase_count > 0) as bought
 from main.user_features group by all order by as_of_date;
-comment on view analytics.funnel is 'One row per day: how many users have ever come how far.';
+comment on view analytics.funnel is 'One row per day: how many users have ever come how far by their events; who has bought by the CRM: revenue_by_band.';
 comment on column analytics.funnel.users is 'Users who are known.';
 comment on column analytics.funnel.active_ever is 'Of them, those with an event.';
 comment on column analytics.funnel.saw_prices is 'Those who opened a page of prices.';

@@ -11,6 +11,7 @@ from datetime import datetime
 from gesture_assets.events.tables import IGNORED, MINUTES_AHEAD, NUMBERS_AND_FLAGS, OLDEST_DAYS, WORDS
 from gesture_assets.sources.columns import SAID_BY_CONDITION
 from gesture_assets.sources.description import (
+    BETWEEN_WORDS,
     FLAG_COLUMNS,
     ID_COLUMNS,
     INTEGER_COLUMNS,
@@ -18,6 +19,7 @@ from gesture_assets.sources.description import (
     NUMBER_COLUMNS,
     TIME_COLUMNS,
     SourceDescription,
+    alike,
 )
 from gesture_assets.sources.ids import fault_sql, id_sql
 from gesture_assets.sources.numbers import finite_sql, number_sql, possible_sql
@@ -169,18 +171,19 @@ class Fields:
 
         A type may be left out on purpose.
         """
-        names = {name.lower(): ours for name, ours in self.source.event_types.items()}
-        names = names or {name: name for name in EVENT_TYPE_NAMES}
-        mapped = " ".join(f"when {literal(name)} then '{ours}'" for name, ours in names.items())
+        names = self.source.event_types or {name: name for name in EVENT_TYPE_NAMES}
+        mapped = " ".join(f"when {literal(alike(name))} then '{ours}'" for name, ours in names.items())
         links = [name.lower() for name in self.source.links.types] if self.source.links else []
-        left_out = [*(name.lower() for name in self.source.ignore), *links]
+        left_out = [*map(alike, self.source.ignore)]
         name, said = (f"split_part(word, '{SAID_BY_CONDITION}', {place})" for place in (1, 2))
+        known_by = f"regexp_replace({name}, '{BETWEEN_WORDS}', '_', 'g')"
         is_link = f"coalesce({_in_sql(name, links)}, false)" if links else "false"
-        is_ignored = f"coalesce({said} = '{LEAVE_OUT}'" + (f" or {_in_sql(name, left_out)}" if left_out else "")
+        is_ignored = f"{is_link} or coalesce({said} = '{LEAVE_OUT}'"
+        is_ignored += f" or {_in_sql(known_by, left_out)}" if left_out else ""
         return (
             f"{masked_sql(name)} as event_name, {is_ignored}, false) as is_ignored, {is_link} as is_link, "
             f"case when {said} = '{LEAVE_OUT}' then null when {said} <> '' then {said} "
-            f"else case {name} {mapped} end end as event_type"
+            f"else case {known_by} {mapped} end end as event_type"
         )
 
     def named(self, name: str) -> str:

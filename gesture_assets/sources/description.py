@@ -6,6 +6,7 @@ where it maps no columns.
 """
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,12 @@ ALIASES = {
 # Our columns whose values a description may translate.
 TRANSLATED_COLUMNS = ("device", "country", *WORDS)
 LEAVE_OUT = "ignore"  # what a condition says instead of one of our types
+BETWEEN_WORDS = "[ _-]+"  # one company's "demo requested" is another's demo_requested
+
+
+def alike(name: str) -> str:
+    """The name of an event type as it is compared: whatever its case, and whatever stands between its words."""
+    return re.sub(BETWEEN_WORDS, "_", name.lower())
 
 
 class Condition(BaseModel):
@@ -178,8 +185,11 @@ class SourceDescription(BaseModel):
             raise ValueError("links need columns of both, user_id and anonymous_id")
         if self.event_list and self.format != "jsonl":
             raise ValueError('event_list needs  format = "jsonl"')
-        wanted = {name.lower() for name in self.event_types or EVENT_TYPE_NAMES}
-        if both := [name for name in self.ignore if name.lower() in wanted]:
+        wanted: dict[str, str] = {}
+        for name, ours in self.event_types.items():
+            if wanted.setdefault(alike(name), ours) != ours:
+                raise ValueError(f"the event type {name!r} is mapped to two of ours")
+        if both := [name for name in self.ignore if alike(name) in (wanted or EVENT_TYPE_NAMES)]:
             raise ValueError(f"the event type {both[0]!r} is mapped and ignored")
         return self
 
@@ -215,13 +225,13 @@ def _extended(shipped: Said, own: Said) -> Said:
     types, ignored = own.get("event_types", {}), own.get("ignore", [])
     if not isinstance(types, dict) or not isinstance(ignored, list):
         return {**shipped, **own}
-    mapped = {name.lower() for name in types}
-    left_out = {str(name).lower() for name in ignored}
+    mapped = {alike(name) for name in types}
+    left_out = {alike(str(name)) for name in ignored}
     known = shipped.get("event_types") or {name: name for name in EVENT_TYPE_NAMES}
     return {
         **_merged(shipped, own),
-        "event_types": {name: ours for name, ours in known.items() if name.lower() not in left_out} | types,
-        "ignore": [*(name for name in shipped.get("ignore", ()) if name.lower() not in mapped), *ignored],
+        "event_types": {name: ours for name, ours in known.items() if alike(name) not in {*left_out, *mapped}} | types,
+        "ignore": [*(name for name in shipped.get("ignore", ()) if alike(name) not in mapped), *ignored],
     }
 
 

@@ -82,6 +82,9 @@ FAULTS: dict[str, Faults] = {
         "accepted_and_quarantined_rows_are_where_they_should_be": first_row(
             "accepted_count = accepted_count + 1, landed_count = landed_count + 1"
         ),
+        "a_day_is_not_made_of_repeats_alone": first_row(
+            "accepted_count = 0, duplicate_count = 21", "accepted_and_quarantined_rows_are_where_they_should_be"
+        ),
         "at_most_5_percent_of_rows_are_quarantined": Fault(
             "update {table} set quarantined_count = 2, landed_count = 23; "
             "insert into quarantined_events select * replace (21 as landing_line) from quarantined_events"

@@ -100,6 +100,7 @@ def test_a_folder_that_is_missing_leaves_the_shipped_ones(tmp_path: Path) -> Non
         (COLUMNS.replace('user_id = ["user"]\n', ""), "nothing is mapped to user_id or anonymous_id"),
         ('ignore = ["Home"]\n' + COLUMNS + '[event_types]\nhome = "page_view"\n', "'Home' is mapped and ignored"),
         ('ignore = ["search"]\n' + COLUMNS, "'search' is mapped and ignored"),
+        (COLUMNS + '[event_types]\n"a b" = "search"\na_b = "signup"\n', "'a_b' is mapped to two of ours"),
         (COLUMNS + '[[conditions]]\nevent_type = "levitation"\nwhere = {a = "b"}\n', "unknown event type 'levitation'"),
         (COLUMNS + '[[conditions]]\nevent_type = "search"\nwhere = {}\n', "where"),
         (COLUMNS + '[links]\ntypes = ["identify"]\n', "links need columns of both"),

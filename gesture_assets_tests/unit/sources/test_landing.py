@@ -1023,6 +1023,20 @@ def test_event_names_are_mapped_whatever_their_case(landing: Landing) -> None:
     assert rows[2]["reason"] == "unknown_event_type", "a source with names of its own uses those only"
 
 
+def test_event_names_are_mapped_whatever_stands_between_their_words(landing: Landing) -> None:
+    own = 'ignore = ["page ping"]\n[event_types]\n"Demo Requested" = "demo_request_click"\n'
+    (landing.folder.parent / "sources").mkdir(exist_ok=True)
+    (landing.folder.parent / "sources" / "shop_clickstream.toml").write_text(own)
+    names = ("demo_requested", "demo-requested", "DEMO  REQUESTED", "page_ping", "demorequested")
+    lines = "".join(f"u,{name},2026-03-09 10:00:00,{n}\n" for n, name in enumerate(names))
+    rows = landing.rows("shop_clickstream/a.csv", f"user_id,event,timestamp,session_id\n{lines}")
+    assert [(row["event_type"], row["reason"]) for row in rows] == [
+        *[("demo_request_click", None)] * 3,
+        (None, IGNORED),
+        (None, "unknown_event_type"),
+    ]
+
+
 def test_an_anonymous_visitor_has_an_id_of_its_own_kind(landing: Landing) -> None:
     rows = landing.rows(
         "native/a.csv",
