@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from gesture_assets.errors import ConfigError, listing
+from gesture_assets.vocabulary.features import tag_column
 from gesture_assets.vocabulary.scoring import SEGMENTS, Missing, Recipe
 from gesture_assets.vocabulary.severity import WARN_ONLY
 
@@ -217,6 +218,17 @@ class Settings(BaseModel):
         if value.lstrip().startswith("["):
             return json.loads(value)
         return [name.strip() for name in value.split(",") if name.strip()]
+
+    @field_validator("tags")
+    @classmethod
+    def _with_columns_of_their_own(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
+        """Each tag is a column of its own, and of no other meaning."""
+        taken = {"tag_other", "tag_count"}
+        for tag in tags:
+            if (column := tag_column(tag)) in taken:
+                raise ValueError(f"tags with a column each of their own; {tag!r} is {column}, which is another's")
+            taken.add(column)
+        return tags
 
     @field_validator("blocking_checks")
     @classmethod

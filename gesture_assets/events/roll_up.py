@@ -119,7 +119,7 @@ def daily_activity(events: Frame, sessions: Frame) -> Frame:
         .join(visits, on=list(KEY), how="left")
         .join(attributes, on=list(KEY), how="left")
     )
-    types = {"SMALLINT": nw.Int16, "INTEGER": nw.Int32, "DOUBLE": nw.Float64}
+    types = {"INTEGER": nw.Int32, "DOUBLE": nw.Float64}
     nullable = {"first_event_at", "last_event_at", *ATTRIBUTES}
     return joined.select(
         *(

@@ -58,6 +58,7 @@ REASONS = {
     "too_old": f"the event is dated more than {OLDEST_DAYS} days before its arrival",
     "personal_id": "an id is an IP address",
     "structured_id": "an id is an object or a list",
+    "reserved_id": "an id of a user or visitor begins as only ids of ours do: subscriber: or anon:",
     "inexact_id": "an id is a number that was rounded: a double beyond 2^53, or written as 1.23E+16",
 }
 
@@ -417,7 +418,7 @@ DAILY_ACTIVITY = Contract(
         Column("user_id", "VARCHAR", "Who, as in raw_events.", personal="pseudonym"),
         Column("activity_date", "DATE", "Day on which it happened (UTC)."),
         Column("is_bot", "BOOLEAN", "Counts of a bot."),
-        *(Column(f"{name}_count", "SMALLINT", f"Events of type {name}.", unit="count") for name in EVENT_TYPE_NAMES),
+        *(Column(f"{name}_count", "INTEGER", f"Events of type {name}.", unit="count") for name in EVENT_TYPE_NAMES),
         Column("event_count", "INTEGER", "Events.", unit="count"),
         Column("first_event_at", "TIMESTAMP", "First event of these (UTC).", True),
         Column("last_event_at", "TIMESTAMP", "Last event of these (UTC).", True),

@@ -3,6 +3,7 @@
 Belongs here: reading features, scoring them by the rule set. Does not belong here: what a rule is worth (`rules/`).
 """
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date
@@ -29,9 +30,11 @@ from gesture_assets.rules.tables import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SE
 from gesture_assets.settings import Settings
 from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.landing import landed_folders
-from gesture_assets.sources.suppressed import read_suppressed
+from gesture_assets.sources.personal import pseudonym_key
+from gesture_assets.sources.suppressed import as_at_the_door, read_suppressed
 from gesture_assets.warehouse import ledger
 
+log = logging.getLogger(__name__)
 DEFAULT = "intent"
 
 
@@ -68,7 +71,14 @@ def _rules(night: Night) -> RuleSet:
 
 def _suppression_list(night: Night) -> tuple[pl.DataFrame, str]:
     """Whom people keep from being scored, and a hash of the file; empty without one."""
-    return night.once("suppression list", lambda: read_suppressed(night.settings.suppressed))
+
+    def look() -> tuple[pl.DataFrame, str]:
+        rows, digest = read_suppressed(night.settings.suppressed)
+        if rows.height:
+            rows = as_at_the_door(night.session.connection, rows, pseudonym_key(night.settings))
+        return rows, digest
+
+    return night.once("suppression list", look)
 
 
 def _made_of(night: Night) -> Mapping[date, str]:
@@ -153,6 +163,12 @@ def _suppressions(night: Night, features: Frame, rules: RuleSet) -> Frame | None
     """Who gets no score on the night's days, and why."""
     rows, _ = _suppression_list(night)
     listed = night.session.set_aside("suppression_list", nw.from_native(rows.lazy())) if rows.height else None
+    if listed is not None:
+        unknown = listed
+        for key in ("user_id", "mailchimp_id"):
+            unknown = unknown.join(features.select(key), on=key, how="anti")
+        if count := unknown.select(nw.len()).collect().item():
+            log.warning("%s of %s entries of suppressed.csv name nobody who is known", count, rows.height)
     suppressed = suppressions(features, rules.suppress, listed)
     return None if suppressed is None else night.session.set_aside("suppressed", suppressed)
 

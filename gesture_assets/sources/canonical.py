@@ -155,8 +155,12 @@ class Fields:
 
     def id_fault(self) -> str:
         """The reason against the ids of an event, null where there is none."""
-        found = [text for name in ID_COLUMNS if (text := self.expressions.get(name))]
-        return f"coalesce({', '.join(fault_sql(f'({text})::varchar') for text in found)}, null)" if found else "null"
+        faults = [
+            fault_sql(f"({text})::varchar", is_person=name in ("user_id", "anonymous_id"))
+            for name in ID_COLUMNS
+            if (text := self.expressions.get(name))
+        ]
+        return f"coalesce({', '.join(faults)}, null)" if faults else "null"
 
     def email_key(self, key: str) -> str:
         """The hash with `key` of the e-mail address, null where it is none."""

@@ -192,6 +192,9 @@ def _in_our_columns(
     rows, broken = source.rows(name, list(needed))
     for header, patterns in conditions.items():
         rows = rows.filter(pl.col(header).str.strip_chars(WHITE_SPACE).str.contains(f"^{like(patterns)}$"))
+    if description.decimal == ",":  # of text: the database writes its own numbers with a point
+        typed = [header for header in found.get("amount", ()) if is_number(headers[header])]
+        rows = rows.with_columns(pl.col(typed).str.replace(".", ",", literal=True))
     rows = rows.select(_first_filled(several).alias(column) for column, several in found.items())
     for column, separator in table.lists.items():
         if column in rows.columns:
@@ -209,6 +212,11 @@ def _in_our_columns(
         key = pl.col(column).str.strip_chars(WHITE_SPACE).str.to_lowercase()
         rows = rows.with_columns(key.replace_strict(values, default=pl.col(column)).alias(column))
     return rows, broken
+
+
+def is_number(kind: str | None) -> bool:
+    """Whether a database's type `kind` is one of numbers; of a file nobody knows."""
+    return any(name in (kind or "") for name in ("INT", "REAL", "FLOAT", "DOUBLE", "NUMERIC", "DECIMAL", "MONEY"))
 
 
 def _first_filled(headers: Sequence[str]) -> pl.Expr:
@@ -316,7 +324,7 @@ def _read_only(url: str) -> tuple[str | sa.URL]:
         return (url,)
     path = Path(parsed.database)
     if not path.is_file():
-        raise _refusal(str(parsed), expected=f"the SQLite file {path}", found="no such file")
+        raise _refusal(shown_url(url), expected=f"the SQLite file {path}", found="no such file")
     # Quoted: a folder may be called "a?b", which would open another file.
     query = {"mode": "ro", "uri": "true", "timeout": str(BUSY_SECONDS)}
     return (sa.URL.create("sqlite", database=f"file:{quote(str(path.resolve()))}", query=query),)

@@ -29,7 +29,10 @@ WRITTEN_OFFSETS = {
 }
 MONEY = "decimal(18, 2)"
 MINUS = "\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d"  # as typesetters write it
-THOUSANDS = {".": ", \u00a0\u2009\u202f'", ",": ". \u00a0\u2009\u202f'"}  # the decimal sign -> what parts thousands
+THOUSANDS = {
+    ".": ", \u00a0\u2009\u202f'\u2019",
+    ",": ". \u00a0\u2009\u202f'\u2019",
+}  # the decimal sign -> what parts thousands
 # What an amount is written of, in this order.
 AMOUNT_PARTS = (
     "sign_first", "currency_before", "sign_before", "figures", "sign_after", "currency_after", "sign_last",
@@ -141,12 +144,12 @@ def canonical_crm(
     text = {name: _texts(content, name) for name in WANTED}
     email = normal_email_sql(_trimmed("user_email"))
     email_key = f"if(nullif({email}, '') is null, null, {keyed_hash_sql(email, key)})"
-    row = f"""to_json(struct_pack(mailchimp_id := {_id_sql(key)}, user_full_name := '***', user_email := '***',
+    row = f"""to_json(struct_pack(mailchimp_id := {crm_id_sql(key)}, user_full_name := '***', user_email := '***',
         member_rating := member_rating, optin_time := optin_time, country_code := country_code))::varchar"""
     # In a row whose columns have shifted an address may stand anywhere.
     masked = f"if({holds_address_sql(row)}, {masked_sql(row)}, {row})"
     subscribers = connection.sql(
-        f"""select {_id_sql(key)} as mailchimp_id, {email_key} as email_key,
+        f"""select {crm_id_sql(key)} as mailchimp_id, {email_key} as email_key,
             nullif(split_part({email}, '@', 2), '') as email_domain,
             coalesce(regexp_full_match({_trimmed("user_email")}, '{EMAIL.strip("^$")}'), false) as is_email_well_formed,
             {RATING} as member_rating, {_date_sql("optin_time", content.description)} as optin_date,
@@ -155,7 +158,7 @@ def canonical_crm(
         from (select occurrence, {text["Subscribers"]} from {rows["Subscribers"]})"""
     )
     tags = connection.sql(
-        f"""select {_id_sql(key)} as mailchimp_id, lower(nullif({_trimmed("tag")}, '')) as tag,
+        f"""select {crm_id_sql(key)} as mailchimp_id, lower(nullif({_trimmed("tag")}, '')) as tag,
             {_date_sql("tagged_at", content.description)} as tagged_date
         from (select {text["Tags"]} from {rows.get("Tags", NO_ROWS)})"""
     )
@@ -163,7 +166,7 @@ def canonical_crm(
     is_ours = f"coalesce({CURRENCY} = {literal(currency)}, true)" if currency else "true"
     sold = WANTED["Transactions"]
     purchases = connection.sql(
-        f"""select {_id_sql(key)} as mailchimp_id, {email_key} as email_key,
+        f"""select {crm_id_sql(key)} as mailchimp_id, {email_key} as email_key,
             {_date_sql("purchased_at", content.description)} as purchased_date,
             if({is_ours}, {_money_sql(content.description)}, null) as amount
         from (select occurrence, {text["Transactions"]}, {_amount_parts_sql(content.description)} as amount_parts
@@ -203,7 +206,7 @@ def _trimmed(column: str) -> str:
     return unpadded_sql(column, WHITE_SPACE)
 
 
-def _id_sql(key: str) -> str:
+def crm_id_sql(key: str) -> str:
     """The id as one text for one value; null where it names nobody, or would show or round who it is."""
     text = _trimmed("mailchimp_id")
     is_number = f"not {may_be_email_sql(text)} and {may_be_number_sql(text)} and {holds_number_sql(text)}"
@@ -232,7 +235,8 @@ def _amount_parts_sql(description: CrmDescription) -> str:
     hyphen is a minus.
     """
     point, thousands, space = description.decimal, THOUSANDS[description.decimal], f"[{WHITE_SPACE}]*"
-    figures = rf"((?:\d{{1,3}}(?:[{thousands}]\d{{3}})+|\d+)?(?:[{point}]\d+)?)"
+    # 1,234,567 or, in India, 12,34,567; behind the sign of a decimal a dash is as good as noughts.
+    figures = rf"((?:\d{{1,3}}(?:[{thousands}]\d{{2,3}})*[{thousands}]\d{{3}}|\d+)?(?:[{point}]\d+)?)(?:[.,]-{{1,2}})?"
     before, after, currency = "([-+(]?)", "([-)]?)", f"({'|'.join((*CODES, *map(re.escape, SIGNS)))})?"
     form = f"(?i)^{space.join((before, currency, before, figures, after, currency, after))}$"
     text = f"translate({_trimmed('amount')}, {literal(MINUS)}, {literal('-' * len(MINUS))})"

@@ -23,6 +23,7 @@ WHOLE_DOUBLES, WHOLE_FLOATS = 2**53, 2**24  # whole numbers are exact up to here
 # have one id.
 ROUNDED = r"\s*[+-]?(\d+(\.\d+[eE]\+?|[eE]\+)\d+|(\d{17,}|9\d{15})\.0+)\s*"
 
+RESERVED = "(subscriber|anon):.*"  # as ids of ours begin
 STRUCTURE = r"^\s*[\[{]"  # how objects and lists begin, and ids of other kinds, too
 
 
@@ -31,7 +32,7 @@ def id_sql(text: str, *, missing: Collection[str], key: str) -> str:
 
     `missing`: words that name nobody in this source, beside those that never do. 700.0 is 700, however it came about.
     """
-    cleaned = unpadded_sql(text)
+    cleaned = f"nfc_normalize({unpadded_sql(text)})"  # é is one letter, or an e and its accent
     hashed = f"'email:' || left({keyed_hash_sql(normal_email_sql(plain_email_sql(cleaned)), key)}, 32)"
     whole = rf"regexp_replace({cleaned}, '^([+-]?\d+)\.0+$', '\1')"
     return (
@@ -40,10 +41,11 @@ def id_sql(text: str, *, missing: Collection[str], key: str) -> str:
     )
 
 
-def fault_sql(text: str) -> str:
-    """The reason against the SQL expression `text` as an id, null where there is none."""
+def fault_sql(text: str, *, is_person: bool = False) -> str:
+    """The reason against the SQL expression `text` as an id, null where there is none; `is_person`: of somebody."""
+    reserved = f"when regexp_full_match({text}, '{RESERVED}') then 'reserved_id'" if is_person else ""
     return f"""case when {_is_ordinary(text)} or {may_be_email_sql(text)} or {is_missing_sql(text)} then null
-                when {holds_ip(text)} then 'personal_id'
+                {reserved} when {holds_ip(text)} then 'personal_id'
                 when case when regexp_matches({text}, '{STRUCTURE}') then json_valid({text}) end then 'structured_id'
                 when regexp_full_match({text}, '{ROUNDED}') then 'inexact_id' end"""
 

@@ -7,9 +7,13 @@ follow from features (`rules/sets/`), what a suppressed score looks like (`rules
 import hashlib
 from pathlib import Path
 
+import duckdb
 import polars as pl
 
 from gesture_assets.errors import SourceError, listing
+from gesture_assets.sources.crm_rows import crm_id_sql
+from gesture_assets.sources.ids import id_sql
+from gesture_assets.vocabulary.missing_values import unpadded_sql
 
 IDS = {"user_id": pl.String, "mailchimp_id": pl.String}
 SPAN = {"since": pl.Date, "until": pl.Date}  # days, both included; empty: without beginning or end
@@ -19,17 +23,16 @@ COLUMNS = {**IDS, "reason": pl.String, **SPAN}
 def read_suppressed(path: Path) -> tuple[pl.DataFrame, str]:
     """The rows of the CSV file at `path` in `COLUMNS`, and the hash of its content; no rows where there is no file.
 
-    Raises `SourceError` for unknown or missing columns, for a row that names nobody or gives no reason, and for ids and
-    days of the wrong form, each with its line.
+    Ids are as people write them (`as_at_the_door`). Raises `SourceError` for unknown or missing columns, for a
+    row that names nobody or gives no reason, and for ids and days of the wrong form, each with its line.
     """
     if not path.exists():
         return pl.DataFrame(schema=COLUMNS), ""
     content = path.read_bytes()
     try:
-        rows = pl.read_csv(content, infer_schema=False)
+        rows = pl.read_csv(content, infer_schema=False).rename(str.strip)
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         raise _refusal(path, expected="a CSV file in UTF-8 with a header", found=str(error).splitlines()[0]) from error
-    rows = rows.rename(str.strip)
     unknown = set(rows.columns) - set(COLUMNS)
     if unknown or "reason" not in rows.columns or not set(IDS) & set(rows.columns):
         expected = "the columns reason and user_id or mailchimp_id, and since and until where wanted"
@@ -50,6 +53,16 @@ def read_suppressed(path: Path) -> tuple[pl.DataFrame, str]:
             lines = [number + 2 for number in is_wrong.arg_true()]
             raise _refusal(path, expected=f"{expected} in every row", found=f"none in line {listing(lines)}")
     return typed, hashlib.sha256(content).hexdigest()[:32]
+
+
+def as_at_the_door(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, key: str) -> pl.DataFrame:
+    """`rows` of a list with ids as events and the CRM have them by now: 700.0 is 700, an address its hash by `key`."""
+    connection.register("suppression_list", rows.to_arrow())
+    read = f"""select {id_sql(unpadded_sql("user_id"), missing=(), key=key)} as user_id,
+        {crm_id_sql(key)} as mailchimp_id, * exclude (user_id, mailchimp_id) from suppression_list"""
+    typed = pl.DataFrame(connection.execute(read).to_arrow_table()).select(*COLUMNS)
+    connection.unregister("suppression_list")
+    return typed
 
 
 def _refusal(path: Path, *, expected: str, found: str) -> SourceError:

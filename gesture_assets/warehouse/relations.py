@@ -16,6 +16,7 @@ from gesture_assets.warehouse.schemas import LIVE, SUPERSEDED
 from gesture_assets.warehouse.transaction import transaction
 
 EMPTY_HASH = "0" * 32
+NARROW = ("SMALLINT", "INTEGER")  # a type that a later version has made the other: a day may hold more
 
 ColumnMeanings = Sequence[tuple[str, str, str]]  # column, type, meaning
 
@@ -69,7 +70,11 @@ def _widen(connection: duckdb.DuckDBPyConnection, contract: Contract, described:
     for column in contract.columns:
         if column.nullable and column.name in required:  # may be unknown since a later version
             connection.execute(f"alter table {table} alter column {column.name} drop not null")
-        if column.name not in types and column.nullable:
+        if (types.get(column.name), column.type) == NARROW:  # the same numbers, and so the same hashes
+            connection.execute(f"alter table {table} alter column {column.name} type {column.type}")
+            if has_table(connection, history):
+                connection.execute(f"alter table {history} alter column {column.name} type {column.type}")
+        elif column.name not in types and column.nullable:
             connection.execute(f"alter table {table} add column {column.name} {column.type}")
             connection.execute(f"comment on column {table}.{column.name} is {literal(column.meaning)}")
             if has_table(connection, history):

@@ -161,6 +161,12 @@ def test_the_tags_of_document_003_have_columns_of_their_own(clean: pytest.Monkey
     assert {"aws_course", "learning_lab_01", "learning_lab_40", "webinar_15"} <= set(tags)
 
 
+@pytest.mark.parametrize("tags", ['["other"]', '["count"]', '["a", "A"]', "a-b, a_b"])
+def test_tags_that_would_share_a_column_are_refused(tags: str) -> None:
+    with pytest.raises(ConfigError, match="a column each of their own"):
+        load_settings({"GESTURE_TAGS": tags})
+
+
 @pytest.mark.parametrize("name", sorted(OVERRIDES))
 def test_the_environment_overrides_a_default(clean: pytest.MonkeyPatch, name: str) -> None:
     text, expected = OVERRIDES[name]

@@ -231,6 +231,11 @@ def test_an_address_that_only_a_call_gave_makes_a_user_the_subscriber_from_then_
     ]
 
 
+def test_a_day_may_hold_as_many_events_of_a_user_as_machines_send() -> None:
+    events = [event(n / 60_000, user_id="u") for n in range(40_000)]
+    assert only_row(events)["page_view_count_1d"] == 40_000
+
+
 def test_two_visitors_may_be_one_user() -> None:
     events = [event(0, user_id="anon:x"), event(60, user_id="anon:y"), event(120, user_id="anon:z")]
     features = features_of(events, links=[link("anon:x", "u"), link("anon:y", "u")])

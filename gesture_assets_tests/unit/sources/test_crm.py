@@ -401,6 +401,9 @@ def test_a_password_is_never_shown() -> None:
     with pytest.raises(SourceError) as caught:
         read_crm("sqlite://ann:secret@/absent.sqlite")
     assert "secret" not in str(caught.value)
+    with pytest.raises(SourceError) as caught:
+        read_crm("sqlite:////absent.sqlite?password=secret")
+    assert "secret" not in caught.value.report
 
 
 def test_the_content_hash_changes_when_the_content_does_and_only_then(write_crm: WriteCrm) -> None:

@@ -167,6 +167,23 @@ def test_a_company_s_own_description_says_all_that_its_crm_needs(
     assert odd_values(connection, content, (1, 100)) == {"Subscribers": (None, 0), "Transactions": (None, 0)}
 
 
+def test_a_decimal_comma_is_of_text_and_numbers_of_a_database_are_numbers(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    written(tmp_path, {"ours.toml": OWN.replace("minor_units = 100\n", "")})
+    with closing(sqlite3.connect(tmp_path / "crm.sqlite")) as crm, crm:
+        crm.execute(
+            "create table Kunden (Kundennummer text, Mail text, 'Mail 2' text, Klasse text, Seit text, Land text)"
+        )
+        crm.execute("create table Kunden_Käufe (Kunde text, Am text, Cent real, Status text)")
+        sold = [("7", "01.03.2026", amount, "bezahlt") for amount in (10.125, 99.999, 1234.5, 5.0, "6,50")]
+        crm.executemany("insert into Kunden_Käufe values (?, ?, ?, ?)", sold)
+    content = read_crm(f"sqlite:///{tmp_path}/crm.sqlite", tmp_path)
+    _, _, purchases = canonical_crm(connection, content, "a key")
+    amounts = ["5.00", "6.50", "10.13", "100.00", "1234.50"]
+    assert sorted(purchases.pl()["amount"]) == list(map(Decimal, amounts))
+
+
 def test_a_company_s_own_description_wins_over_a_shipped_one(tmp_path: Path) -> None:
     written(tmp_path, {"salesforce.toml": OWN, "zeta.toml": OWN})
     found = load_crm_descriptions(tmp_path)
@@ -339,6 +356,18 @@ AMOUNTS = [
     ("2026-03-01", None),
     ("1.2.3", None),
     ("EUR", None),
+    ("CHF 1\u2019234.50", "1234.50"),
+    ("CHF 1'000.-", "1000.00"),
+    ("5.--", "5.00"),
+    ("5,-", "5.00"),
+    ("5.50-", "-5.50"),
+    ("\u20b91,23,456.00", "123456.00"),
+    ("1,23", None),
+    ("AU$5", "5.00"),
+    ("C$5", "5.00"),
+    ("NZ$ 5", "5.00"),
+    ("HK$5", "5.00"),
+    ("S$5", "5.00"),
 ]
 
 

@@ -312,6 +312,9 @@ MALFORMED = [
     (f"e,1.2.3,page_view,{GOOD}", None),
     (f'e,"{{""a"": 1}}",page_view,{GOOD}', "structured_id"),
     (f"e,[1],page_view,{GOOD}", "structured_id"),
+    (f"e,subscriber:80,page_view,{GOOD}", "reserved_id"),
+    (f"e,anon:v9,page_view,{GOOD}", "reserved_id"),
+    (f"anon:v9,ad:80,page_view,{GOOD}", None),
     (f"e,{{3F2504E0-4F89-11D3-9A0C-0305E82C3301}},page_view,{GOOD}", None),
     (f"e,1.2345678901234568e+16,page_view,{GOOD}", "inexact_id"),
     (f"e,u,page_view,{GOOD},one too many", "unreadable_row"),
@@ -1021,6 +1024,11 @@ def test_event_names_are_mapped_whatever_their_case(landing: Landing) -> None:
         (None, "page_view"),
     ]
     assert rows[2]["reason"] == "unknown_event_type", "a source with names of its own uses those only"
+
+
+def test_an_id_in_two_forms_of_unicode_is_one(landing: Landing) -> None:
+    rows = landing.rows("native/a.csv", f"{HEADER}\n1,Caf\u00e9,page_view,{GOOD}\n2,Cafe\u0301,page_view,{GOOD}\n")
+    assert [row["user_id"] for row in rows] == ["Caf\u00e9"] * 2
 
 
 def test_event_names_are_mapped_whatever_stands_between_their_words(landing: Landing) -> None:

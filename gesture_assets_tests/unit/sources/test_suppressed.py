@@ -3,10 +3,12 @@
 from datetime import date
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from gesture_assets.errors import SourceError
-from gesture_assets.sources.suppressed import read_suppressed
+from gesture_assets.sources.ids import id_sql
+from gesture_assets.sources.suppressed import as_at_the_door, read_suppressed
 
 
 def listed(tmp_path: Path, text: str) -> Path:
@@ -39,6 +41,21 @@ def test_one_id_column_is_enough(tmp_path: Path) -> None:
     assert read_suppressed(listed(tmp_path, "mailchimp_id,reason\n7,own staff\n"))[0]["mailchimp_id"].to_list() == ["7"]
 
 
+def test_ids_are_those_that_events_and_the_crm_have(tmp_path: Path) -> None:
+    text = "user_id,mailchimp_id,reason\n Ann@Example.com,,legal\n700.0,,legal\n,5.0,legal\nsubscriber:7,,legal\n"
+    with duckdb.connect() as connection:
+        rows = as_at_the_door(connection, read_suppressed(listed(tmp_path, text))[0], "a key")
+        address = id_sql("'ann@example.com'", missing=(), key="a key")
+        (hashed,) = connection.execute(f"select {address}").fetchone() or ()
+    assert rows.select("user_id", "mailchimp_id").rows() == [
+        (hashed, None),
+        ("700", None),
+        (None, "5"),
+        ("subscriber:7", None),
+    ]
+    assert hashed.startswith("email:")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -49,6 +66,7 @@ def test_one_id_column_is_enough(tmp_path: Path) -> None:
         ("user_id,reason\nu1,\n", ["a reason in every row", "line 2"]),
         ("user_id,reason,since\nu1,left,4.3.2026\n", ["a day as since, such as 2026-03-04", "line 2"]),
         ("", ["a CSV file in UTF-8 with a header"]),
+        ("user_id, user_id,reason\nu1,u2,left\n", ["a CSV file in UTF-8 with a header", "duplicate"]),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, words: list[str]) -> None:

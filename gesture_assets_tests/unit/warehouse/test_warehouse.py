@@ -295,6 +295,22 @@ def test_a_new_nullable_column_is_added_to_an_old_table(open_session: Callable) 
         assert ("Colour.",) in said.fetchall()
 
 
+def test_a_count_that_has_become_wider_is_widened_with_its_history_and_passes_as_it_did(open_session: Callable) -> None:
+    narrow = replace(SCORES, columns=(*SCORES.columns[:2], Column("size", "SMALLINT", "How large.", True, "cm")))
+    small = "as_of_date, shoe, size::smallint as size"
+    with open_session(D9) as session:
+        for rows in (GOOD, GOOD[:1]):  # a history exists now
+            assert session.commit((narrow, frame(session, rows, small)))[0].bad_days == ()
+    with open_session(D9, now=LATER) as session:
+        session.ensure(SCORES)
+        session.verify_unchanged(SCORES, [D9], since=D9)
+        types = session.connection.execute(
+            "select distinct data_type from duckdb_columns() where table_name = 'worn' and column_name = 'size' "
+            "and database_name = 'warehouse'"
+        )
+        assert types.fetchall() == [("INTEGER",)]
+
+
 @pytest.mark.parametrize(
     ("column", "found"),
     [
