@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from gesture_assets.cli.console import AsJson, console, now, published, run_info, shown
-from gesture_assets.cli.run import note, require_reason, run_range, saying_what_readers_have
+from gesture_assets.cli.run import days_between, note, require_reason, run_range, saying_what_readers_have
 from gesture_assets.cli.screen import where_to_look
 from gesture_assets.errors import ConfigError, ContractBreach, GateClosed, ModelMismatch, listing
 from gesture_assets.models.tables import DAYS_APART
@@ -40,7 +40,7 @@ def train(
     require_reason(reason, asked={"--force": force}, command="gesture train")
     settings = load_settings()  # all of them: a search of an hour is not to fail at a setting that its last step reads
     parameters = dict(_parameter(text) for text in params or ())
-    _require_known_sampler(sampler)
+    _require_usable(settings, parameters, trials, sampler)
     if from_version and (parameters or tune or day or force):
         raise ConfigError.bad_value(
             "--from-version",
@@ -51,6 +51,7 @@ def train(
         )
     when = date.fromisoformat(_cards(settings, from_version)[0]["as_of_date"]) if from_version else None
     when = when or (day.date() if day else _newest_day(settings))
+    days_between(when, when, settings, now().date())
     had_champion = bool(_activations(settings))
     config = {
         "training_set": {"from_version": from_version},
@@ -314,7 +315,19 @@ def models_cleanup(keep: Annotated[int, typer.Option(min=1, help="Newest version
     console().print(f"Removed {len(old)} of {len(old) + len(known_versions(settings.models))} versions.")
 
 
-def _require_known_sampler(sampler: str) -> None:
+def _require_usable(settings: Settings, parameters: dict[str, str], trials: int, sampler: str) -> None:
+    """Refuse what the training would refuse once it has begun."""
+    from gesture_assets.models.parameters import RECIPES
+
+    RECIPES[settings.model_recipe].overridden(parameters)
+    if trials < 1:
+        raise ConfigError.bad_value(
+            "--trials",
+            expected="at least one trial",
+            found=trials,
+            where="the command line",
+            next_step="gesture train --tune --trials 24",
+        )
     if sampler not in SAMPLERS:
         raise ConfigError.unknown_name(
             "The sampler",

@@ -72,7 +72,7 @@ def run(
         )
     first = date_ or from_
     last = date_ or to or (datetime.combine(today - timedelta(days=1), datetime.min.time()) if from_ else None)
-    days = _span(first.date(), last.date(), settings, today) if first and last else []
+    days = days_between(first.date(), last.date(), settings, today) if first and last else []
     from gesture_assets.warehouse.run_queue import RunQueue
 
     # Known as under way from here on: a run of a later day that starts at the same moment waits for this one.
@@ -292,7 +292,8 @@ def _sound_days(settings: Settings, start: date, end: date) -> tuple[date, date]
     return (start, min(rejected) - timedelta(days=1)) if rejected and min(rejected) > start else None
 
 
-def _span(first: date, last: date, settings: Settings, today: date) -> list[date]:
+def days_between(first: date, last: date, settings: Settings, today: date) -> list[date]:
+    """The days from `first` to `last`. Raises `ConfigError` for days that are no partitions: Dagster knows no run of them."""
     if not settings.partitions_start <= first <= last < today:
         raise ConfigError.bad_value(
             "The days",
@@ -515,7 +516,8 @@ def run_range(
                 text, style="yellow" if goes_on else "red", highlight=False, markup=False, soft_wrap=True
             )
         if not goes_on:
-            console(stderr=True).print(f"The night of {window} failed (run {result.run_id[:8]}).", style="bold red")
+            what = "training" if job_name == "train" else "night"
+            console(stderr=True).print(f"The {what} of {window} failed (run {result.run_id[:8]}).", style="bold red")
         errors = [getattr(event.event_specific_data, "error", None) for event in result.all_events]
         if is_interrupted or any(map(_is_interrupted, errors)):
             raise typer.Exit(130)  # Ctrl-C: nothing more is wanted, and the step that was cut off still holds the lock
