@@ -27,6 +27,7 @@ def alerts_list(
     as_json: AsJson = False,
 ) -> None:
     """What is wrong now: since when, who knows of it, what to do. Errors first, then the oldest."""
+    from gesture_assets.monitoring.alerts import urgency
     from gesture_assets.publication.reading import private_ledger
     from gesture_assets.records import alert_log
     from gesture_assets.warehouse.relations import has_table
@@ -36,15 +37,7 @@ def alerts_list(
     if settings.warehouse.exists():
         with private_ledger(settings) as con:
             incidents = alert_log.incidents(con) if has_table(con, alert_log.TABLE) else []
-    standing = sorted(
-        (incident for incident in incidents if incident.is_open or with_resolved),
-        key=lambda incident: (
-            not incident.is_open,
-            incident.alert.severity.value,
-            incident.first_seen,
-            incident.alert.key,
-        ),
-    )
+    standing = sorted((incident for incident in incidents if incident.is_open or with_resolved), key=urgency)
     rows = [
         {
             "severity": incident.alert.severity.value,

@@ -109,6 +109,7 @@ def _run_days(
     from gesture_assets.publication.reading import rollback_in_words
     from gesture_assets.warehouse.warehouse import kept_open
 
+    run_id = ""
     with kept_open(settings.warehouse):
         waiting = pending(settings, until=today - timedelta(days=1))
         if days:
@@ -128,28 +129,26 @@ def _run_days(
                 markup=False,
                 soft_wrap=True,
             )
-        if not ranges and waiting.unpublished:
+        if ranges:
+            given = [name for name in ("force", "restate") if exceptions[f"{name}_reason"]]
+            run_id = note(
+                settings,
+                action=" and ".join(given) or "run",
+                what=select,
+                days=[day for span in ranges for day in span],
+                reason=exceptions["restate_reason"] or exceptions["force_reason"],
+            )
+        elif waiting.unpublished:
             if not publish_waiting(settings, waiting):
                 raise typer.Exit(1)
-            where_to_look(settings)
-            return
-        if not ranges:
+        else:
             if held := rollback_in_words(settings):
                 console().print(held, style="yellow", highlight=False, soft_wrap=True)
             console().print(f"{_why_nothing_is_to_do(waiting)} Nothing to do.", highlight=False)
-            where_to_look(settings, is_new=False)
-            return
-        given = [name for name in ("force", "restate") if exceptions[f"{name}_reason"]]
-        run_id = note(
-            settings,
-            action=" and ".join(given) or "run",
-            what=select,
-            days=[day for span in ranges for day in span],
-            reason=exceptions["restate_reason"] or exceptions["force_reason"],
-        )
-    if not run_ranges(settings, ranges, select, exceptions, run_id=run_id):
+    # While the warehouse is kept open nobody else looks into it, and the screen is to say what failed.
+    if ranges and not run_ranges(settings, ranges, select, exceptions, run_id=run_id):
         raise typer.Exit(1)
-    where_to_look(settings)
+    where_to_look(settings, is_new=bool(ranges or waiting.unpublished))
 
 
 def publish_waiting(settings: Settings, waiting: "Pending") -> bool:
@@ -293,7 +292,7 @@ def _sound_days(settings: Settings, start: date, end: date) -> tuple[date, date]
 
 
 def days_between(first: date, last: date, settings: Settings, today: date) -> list[date]:
-    """The days from `first` to `last`. Raises `ConfigError` for days that are no partitions: Dagster knows no run of them."""
+    """The days from `first` to `last`. Raises `ConfigError` for some that are no partitions, which nothing runs."""
     if not settings.partitions_start <= first <= last < today:
         raise ConfigError.bad_value(
             "The days",

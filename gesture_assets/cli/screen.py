@@ -34,7 +34,6 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
         rule_set = rule_set_of_day(con, day) if day else None
         missed = unheard(con, day, rule_set, settings) if rule_set else ""
         others = other_rules(day, rule_set, settings) if rule_set else ""
-        alerts = con.execute("select severity, alert_key, what from analytics.open_alerts").fetchall()
     terminal = console()
     _line(terminal, f"{'Published' if is_new else 'Readers have'} {settings.published} (snapshot {snapshot})")
     if day is None:
@@ -51,7 +50,7 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
         _line(terminal, f"\n{missed} Next:  gesture rules lint", style="yellow")
     if others:
         _line(terminal, f"\n{others}", style="yellow")
-    _say_what_is_wrong(terminal, settings, alerts)
+    _say_what_is_wrong(terminal, settings)
     user = first[0][1] if first else "USER"
     for command, what in (
         ("gesture rank --n 20", "the whole list"),
@@ -64,13 +63,13 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
         _line(terminal, f"  {command:<24}  {what}")
 
 
-def _say_what_is_wrong(terminal: Any, settings: Settings, alerts: list[tuple[str, str, str]]) -> None:
+def _say_what_is_wrong(terminal: Any, settings: Settings) -> None:
     """What is late or wrong, an alert or a remark a line, and the heading of what comes next."""
     from gesture_assets.contracts.catalogue import catalogue
-    from gesture_assets.publication.reading import remarks
+    from gesture_assets.publication.reading import open_alerts, remarks
 
     wrong = remarks(settings, catalogue(settings.tags).nightly, now())
-    wrong += [f"{severity} {key}: {what}" for severity, key, what in alerts]
+    wrong += [f"{alert.severity.value} {alert.key}: {alert.what}" for alert in open_alerts(settings)]
     _line(
         terminal,
         "\nLate or wrong:" if wrong else "\nNothing is late, and no alert is open.",

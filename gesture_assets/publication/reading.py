@@ -17,8 +17,9 @@ import duckdb
 from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.errors import GateClosed, listing
 from gesture_assets.models.tables import MODEL_SCORES
+from gesture_assets.monitoring.alerts import Alert, urgency
 from gesture_assets.publication.order import current_snapshot, rolled_back
-from gesture_assets.records import activations
+from gesture_assets.records import activations, alert_log
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse import ledger
@@ -153,6 +154,20 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
             f"Next:  {'gesture publish' if held else 'gesture catchup --dry-run'}"
         )
     return found
+
+
+def open_alerts(settings: Settings) -> list[Alert]:
+    """What is wrong now, errors first, then the oldest; while a run has the private file open, as it was published.
+
+    A run that failed has published nothing, so that the private file alone knows of it.
+    """
+    with closing(read_published(settings.published)) as con:
+        try:
+            con.execute(f"attach {literal(settings.warehouse)} as warehouse (read_only)")
+            incidents = alert_log.incidents(con)
+        except duckdb.Error:
+            incidents = alert_log.incidents(con, "gesture.main.alert_log")
+    return [incident.alert for incident in sorted(incidents, key=urgency) if incident.is_open]
 
 
 def rollback_in_words(settings: Settings) -> str:
