@@ -113,6 +113,7 @@ def _run_days(
     with kept_open(settings.warehouse):
         waiting = pending(settings, until=today - timedelta(days=1))
         if days:
+            _require_something_landed(settings, days, waiting)
             landed = [day for day in days if day in waiting.landed]
             ranges = [(landed[0], landed[-1])] if landed else [(days[0], days[-1])]
         else:
@@ -149,6 +150,20 @@ def _run_days(
     if ranges and not run_ranges(settings, ranges, select, exceptions, run_id=run_id):
         raise typer.Exit(1)
     where_to_look(settings, is_new=bool(ranges or waiting.unpublished))
+
+
+def _require_something_landed(settings: Settings, days: Sequence[date], waiting: "Pending") -> None:
+    """Refuse days of which there is nothing to run: mistyped, they would fail and leave an alert that nothing ends."""
+    if not (waiting.row_counts.keys() | waiting.live).isdisjoint(days):
+        return
+    landed = waiting.landed or waiting.row_counts
+    raise ConfigError.bad_value(
+        "The days",
+        expected=f"a day on which something landed, from {min(landed)} to {max(landed)}",
+        found=_window(days[0], days[-1]),
+        where=str(settings.landing),
+        next_step="gesture run  (every day that has landed and is not live)",
+    )
 
 
 def publish_waiting(settings: Settings, waiting: "Pending") -> bool:

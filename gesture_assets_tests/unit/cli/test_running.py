@@ -168,6 +168,23 @@ def test_days_that_cannot_be_run_are_code_2(world: Path, arguments: tuple[str, .
     assert "nightly for" not in done.out
 
 
+@pytest.mark.parametrize("days", [("--date", "2025-12-12"), ("--from", "2025-12-12", "--to", "2026-03-04")])
+def test_days_of_which_nothing_landed_are_refused_without_an_alert(own_world: Path, days: tuple[str, ...]) -> None:
+    before = logged(own_world)
+    for exception in ((), ("--force", "--reason", "why")):
+        refused = called(own_world, "run", *days, *exception, GESTURE_PARTITIONS_START="2025-01-01")
+        assert (refused.code, has_four_parts(refused.err)) == (2, True)
+        assert f"a day on which something landed, from 2026-03-05 to {LAST}" in refused.err
+        assert "nightly for" not in refused.out
+    assert logged(own_world) == before
+    assert called(own_world, "alerts", "list").out == "No alert is open.\n"
+
+
+def test_a_range_with_a_landed_day_runs_from_it_on(own_world: Path) -> None:
+    done = called(own_world, "run", "--from", "2026-03-01", "--to", "2026-03-05")
+    assert (done.code, "nightly for 2026-03-05\n" in done.out) == (0, True), done.err
+
+
 def test_the_screen_after_a_run_tells_every_open_alert_that_the_list_has(own_world: Path) -> None:
     failed = called(own_world, "run", "--date", LAST, "--select", "rule_scores", GESTURE_RULE_SET="nosuch")
     assert failed.code, failed.out
