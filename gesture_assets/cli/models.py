@@ -278,14 +278,21 @@ def models_activate(
 ) -> None:
     """Let a version score from a day on, or the rules alone (the version called rules)."""
     from gesture_assets.models.versions import figures_of
-    from gesture_assets.records.activations import RULES
+    from gesture_assets.records.activations import RULES, serves_already
 
     settings = settings_as_far_as_usable()
     if version != RULES:
         _cards(settings, version)
-        if failed := _readable(figures_of, settings, version).get("not_passed"):
-            console().print(f"Passed over: {'; '.join(failed)}", style="yellow", highlight=False, soft_wrap=True)
-    _activate(settings, version, since.date() if since else None, "activated", reason)
+    first = since.date() if since else _newest_day(settings) + timedelta(days=1)
+    if serves_already(_activations(settings), version, first):
+        console().print(
+            f"{_who(version)} from {first} on already: nothing was changed.", highlight=False, soft_wrap=True
+        )
+        return
+    failed = _readable(figures_of, settings, version).get("not_passed") if version != RULES else None
+    if failed:
+        console().print(f"Passed over: {'; '.join(failed)}", style="yellow", highlight=False, soft_wrap=True)
+    _activate(settings, version, first, "activated", reason)
 
 
 def models_rollback(reason: Annotated[str, typer.Option(help="Why; it is kept.")] = "rolled back by hand") -> None:
@@ -296,7 +303,7 @@ def models_rollback(reason: Annotated[str, typer.Option(help="Why; it is kept.")
     settings = settings_as_far_as_usable()
     with warehouse_of(settings).open(run_info("gesture models rollback", now().date())) as session:
         version = registry.previous(session.connection)
-    _activate(settings, version, None, "rolled back", reason)
+    _activate(settings, version, _newest_day(settings) + timedelta(days=1), "rolled back", reason)
 
 
 def models_cleanup(keep: Annotated[int, typer.Option(min=1, help="Newest versions that stay.")] = 5) -> None:
@@ -369,7 +376,7 @@ def _activations(settings: Settings) -> Any:
         return registry.activations(con) if has_table(con, registry.TABLE) else []
 
 
-def _activate(settings: Settings, version: str, since: date | None, action: str, reason: str) -> None:
+def _activate(settings: Settings, version: str, first: date, action: str, reason: str) -> None:
     """Note the activation, and let MLflow's alias follow."""
     from gesture_assets.models.versions import load_version
     from gesture_assets.records import activations as registry
@@ -378,7 +385,6 @@ def _activate(settings: Settings, version: str, since: date | None, action: str,
 
     if version != registry.RULES:
         load_version(settings.models, version)
-    first = since or _newest_day(settings) + timedelta(days=1)
     with warehouse_of(settings).open(run_info(f"gesture models {action}", first)) as session:
         done = registry.activate(session.connection, version, since=first, now=now(), action=action, reason=reason)
     served = None if version == registry.RULES else version
@@ -392,8 +398,15 @@ def _activate(settings: Settings, version: str, since: date | None, action: str,
             where=str(settings.mlflow_database),
             next_step=f"mv {settings.mlflow_database} {settings.mlflow_database}.damaged, then  gesture train",
         ) from error
-    before = done.previous_version or "the rules"
-    console().print(f"{version} scores from {first} on, after {before}.", highlight=False, soft_wrap=True)
+    before = "the rules" if done.previous_version in (None, registry.RULES) else done.previous_version
+    console().print(f"{_who(version)} from {first} on, after {before}.", highlight=False, soft_wrap=True)
+
+
+def _who(version: str) -> str:
+    """Who scores, and that they do."""
+    from gesture_assets.records.activations import RULES
+
+    return "The rules alone score" if version == RULES else f"{version} scores"
 
 
 def _cards(settings: Settings, version: str = "") -> list[dict[str, Any]]:

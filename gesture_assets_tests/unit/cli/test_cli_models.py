@@ -96,6 +96,27 @@ def test_a_version_scores_from_the_next_night_and_going_back_takes_the_one_befor
     assert (nosuch.code, has_four_parts(nosuch.err)) == (2, True)
 
 
+def test_who_serves_already_is_said_to_and_nothing_changes(own_world: Path, versions: list[str]) -> None:
+    before = logged(own_world)
+    again = called(own_world, "models", "activate", versions[1], "--reason", "why")
+    assert (again.code, again.out) == (0, f"{versions[1]} scores from {NEXT} on already: nothing was changed.\n")
+    assert logged(own_world) == before
+    back = called(own_world, "models", "activate", "rules", "--reason", "why")
+    assert back.out == f"The rules alone score from {NEXT} on, after {versions[1]}.\n"
+    before = logged(own_world)
+    again = called(own_world, "models", "activate", "rules", "--reason", "why")
+    assert (again.code, again.out) == (0, f"The rules alone score from {NEXT} on already: nothing was changed.\n")
+    assert logged(own_world) == before
+    model = called(own_world, "models", "activate", versions[0], "--reason", "why")
+    assert model.out == f"{versions[0]} scores from {NEXT} on, after the rules.\n"
+
+
+def test_before_the_first_model_the_rules_serve_already(own_world: Path) -> None:
+    done = called(own_world, "models", "activate", "rules", "--reason", "why")
+    assert (done.code, "nothing was changed" in done.out) == (0, True)
+    assert not any(action.startswith("model ") for action, _, _ in logged(own_world))
+
+
 def test_old_versions_are_removed_and_never_one_that_served(own_world: Path, versions: list[str]) -> None:
     done = called(own_world, "models", "cleanup", "--keep", "1")
     assert (done.code, done.out) == (0, "Removed 1 of 3 versions.\n")
