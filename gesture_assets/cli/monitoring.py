@@ -156,13 +156,15 @@ def _list_moves(con: Any, first: date, last: date, n: int, *, as_json: bool) -> 
         moves = [dict(zip(columns, row, strict=True)) for row in rows]
         print(json.dumps({"from": str(first), "to": str(last), "moves": moves}, indent=1))
         return
+    if not rows:
+        console().print(f"Nobody's score moved from {first} to {last}.", highlight=False)
+        return
     shown(
         f"The greatest moves from {first} to {last}",
         columns,
         [(row[0], f"{row[1]:.2f}", f"{row[2]:.2f}", f"{row[3]:+.2f}", *row[4:]) for row in rows],
     )
-    if rows:
-        console().print(f"Why:  gesture why-changed USER --from {first} --to {last}", highlight=False)
+    console().print(f"Why:  gesture why-changed USER --from {first} --to {last}", highlight=False)
 
 
 def _show_parts(user: str, scores: dict[str, dict[str, Any]], by_rule: Any) -> None:

@@ -282,6 +282,16 @@ def test_catching_up_lists_the_nights_that_were_missed(own_world: Path) -> None:
     assert missed[0] == (str(date.fromisoformat(LAST) + timedelta(days=1)), "nothing landed")
 
 
+def test_where_nothing_is_to_catch_up_no_empty_table_is_shown(tmp_path: Path) -> None:
+    yesterday = str(datetime.now(UTC).date() - timedelta(days=1))
+    called(tmp_path, "demo-data", "--users", "20", "--days", "1", "--end", yesterday)
+    ran = started(tmp_path, "run")
+    assert ran.code == 0, ran.err
+    for options in (("--dry-run",), ()):
+        done = called(tmp_path, "catchup", *options)
+        assert (done.code, done.out) == (0, "Every night has run, up to yesterday.\n")
+
+
 def test_looking_commands_leave_no_row_in_the_audit_log_and_the_run_left_one(own_world: Path) -> None:
     for command in (("gates",), ("quarantine", "list"), ("quarantine", "show"), ("rank",), ("catchup", "--dry-run")):
         assert called(own_world, *command).code == 0
