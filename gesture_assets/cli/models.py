@@ -6,13 +6,14 @@ serves a day (`records/activations.py`).
 
 import json
 from collections.abc import Callable, Collection
+from contextlib import closing
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gesture_assets.cli.console import AsJson, console, now, published, run_info, shown
+from gesture_assets.cli.console import AsJson, as_of, console, now, published, run_info, shown
 from gesture_assets.cli.run import days_between, note, require_reason, run_range, saying_what_readers_have
 from gesture_assets.cli.screen import where_to_look
 from gesture_assets.errors import ConfigError, ContractBreach, GateClosed, ModelMismatch, listing
@@ -359,10 +360,9 @@ def _parameter(text: str) -> tuple[str, str]:
 
 
 def _newest_day(settings: Settings) -> date:
-    con = published(settings)
-    (day,) = con.execute("select max(as_of_date) from user_features").fetchone()
-    con.close()
-    return day
+    with closing(published(settings)) as con:
+        (day,) = con.execute("select max(as_of_date) from user_features").fetchone()
+        return day or as_of(con, None, settings)  # which refuses, in words
 
 
 def _activations(settings: Settings) -> Any:

@@ -312,7 +312,7 @@ def days_between(first: date, last: date, settings: Settings, today: date) -> li
         raise ConfigError.bad_value(
             "The days",
             expected=f"days from {settings.partitions_start} to {today - timedelta(days=1)}, first not after last",
-            found=f"{first} to {last}",
+            found=_window(first, last),
             where="the command line",
             next_step="gesture catchup --dry-run  shows what has landed; GESTURE_PARTITIONS_START sets the first day",
         )
