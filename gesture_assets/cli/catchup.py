@@ -39,14 +39,14 @@ def catchup(
     until = now().date() - timedelta(days=1)
     waiting = pending(settings, until=until)
     listed = to_catch_up(waiting, until)
+    if not listed:
+        console().print("Every night has run, up to yesterday.", highlight=False)
+        return
     shown(
         "To catch up",
         ("day", "what", "landed rows"),
         [(day, what, f"{waiting.row_counts.get(day, 0):,}") for day, what in listed],
     )
-    if not listed:
-        console().print("Every night has run, up to yesterday.", highlight=False)
-        return
     if dry_run:
         raise typer.Exit(int(any(what != QUIET for _, what in listed)))
     from gesture_assets.warehouse.run_queue import RunQueue

@@ -140,6 +140,8 @@ def export(
         )
     chosen = day.date() if day else as_of(con, None, settings) if table == "top_users" else None
     where = f"where as_of_date = date '{chosen}'" if chosen else ""
+    if day and not con.execute(f"select 1 from {table} {where} limit 1").fetchone():
+        as_of(con, day, settings)  # a day without a row of the table is written, one that was never published refused
     written = copy_csv(con, f"from {table} {where}", to)
     of_day = f" of {chosen}" if chosen else ""
     console().print(f"Wrote {written:,} rows{of_day} to {to}", highlight=False, soft_wrap=True)
@@ -154,6 +156,14 @@ def explain(
 ) -> None:
     """Why a score is what it is: the rules and the model side by side, and the score to act on."""
     settings = settings_as_far_as_usable()
+    if user and user_id and user != user_id:
+        raise ConfigError.bad_value(
+            "The user",
+            expected="one user, as an argument or with --user-id",
+            found=f"{user} and {user_id}",
+            where="the command line",
+            next_step=f"gesture explain {user}",
+        )
     user_id = user_id or user
     con = published(settings)
     chosen = as_of(con, day, settings)

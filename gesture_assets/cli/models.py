@@ -6,14 +6,15 @@ serves a day (`records/activations.py`).
 
 import json
 from collections.abc import Callable, Collection
+from contextlib import closing
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gesture_assets.cli.console import AsJson, console, now, published, run_info, shown
-from gesture_assets.cli.run import note, require_reason, run_range, saying_what_readers_have
+from gesture_assets.cli.console import AsJson, as_of, console, now, published, run_info, shown
+from gesture_assets.cli.run import days_between, note, require_reason, run_range, saying_what_readers_have
 from gesture_assets.cli.screen import where_to_look
 from gesture_assets.errors import ConfigError, ContractBreach, GateClosed, ModelMismatch, listing
 from gesture_assets.models.tables import DAYS_APART
@@ -40,7 +41,7 @@ def train(
     require_reason(reason, asked={"--force": force}, command="gesture train")
     settings = load_settings()  # all of them: a search of an hour is not to fail at a setting that its last step reads
     parameters = dict(_parameter(text) for text in params or ())
-    _require_known_sampler(sampler)
+    _require_usable(settings, parameters, trials, sampler)
     if from_version and (parameters or tune or day or force):
         raise ConfigError.bad_value(
             "--from-version",
@@ -51,6 +52,7 @@ def train(
         )
     when = date.fromisoformat(_cards(settings, from_version)[0]["as_of_date"]) if from_version else None
     when = when or (day.date() if day else _newest_day(settings))
+    days_between(when, when, settings, now().date())
     had_champion = bool(_activations(settings))
     config = {
         "training_set": {"from_version": from_version},
@@ -277,14 +279,21 @@ def models_activate(
 ) -> None:
     """Let a version score from a day on, or the rules alone (the version called rules)."""
     from gesture_assets.models.versions import figures_of
-    from gesture_assets.records.activations import RULES
+    from gesture_assets.records.activations import RULES, serves_already
 
     settings = settings_as_far_as_usable()
     if version != RULES:
         _cards(settings, version)
-        if failed := _readable(figures_of, settings, version).get("not_passed"):
-            console().print(f"Passed over: {'; '.join(failed)}", style="yellow", highlight=False, soft_wrap=True)
-    _activate(settings, version, since.date() if since else None, "activated", reason)
+    first = since.date() if since else _newest_day(settings) + timedelta(days=1)
+    if serves_already(_activations(settings), version, first):
+        console().print(
+            f"{_who(version)} from {first} on already: nothing was changed.", highlight=False, soft_wrap=True
+        )
+        return
+    failed = _readable(figures_of, settings, version).get("not_passed") if version != RULES else None
+    if failed:
+        console().print(f"Passed over: {'; '.join(failed)}", style="yellow", highlight=False, soft_wrap=True)
+    _activate(settings, version, first, "activated", reason)
 
 
 def models_rollback(reason: Annotated[str, typer.Option(help="Why; it is kept.")] = "rolled back by hand") -> None:
@@ -295,7 +304,7 @@ def models_rollback(reason: Annotated[str, typer.Option(help="Why; it is kept.")
     settings = settings_as_far_as_usable()
     with warehouse_of(settings).open(run_info("gesture models rollback", now().date())) as session:
         version = registry.previous(session.connection)
-    _activate(settings, version, None, "rolled back", reason)
+    _activate(settings, version, _newest_day(settings) + timedelta(days=1), "rolled back", reason)
 
 
 def models_cleanup(keep: Annotated[int, typer.Option(min=1, help="Newest versions that stay.")] = 5) -> None:
@@ -314,7 +323,19 @@ def models_cleanup(keep: Annotated[int, typer.Option(min=1, help="Newest version
     console().print(f"Removed {len(old)} of {len(old) + len(known_versions(settings.models))} versions.")
 
 
-def _require_known_sampler(sampler: str) -> None:
+def _require_usable(settings: Settings, parameters: dict[str, str], trials: int, sampler: str) -> None:
+    """Refuse what the training would refuse once it has begun."""
+    from gesture_assets.models.parameters import RECIPES
+
+    RECIPES[settings.model_recipe].overridden(parameters)
+    if trials < 1:
+        raise ConfigError.bad_value(
+            "--trials",
+            expected="at least one trial",
+            found=trials,
+            where="the command line",
+            next_step="gesture train --tune --trials 24",
+        )
     if sampler not in SAMPLERS:
         raise ConfigError.unknown_name(
             "The sampler",
@@ -339,10 +360,9 @@ def _parameter(text: str) -> tuple[str, str]:
 
 
 def _newest_day(settings: Settings) -> date:
-    con = published(settings)
-    (day,) = con.execute("select max(as_of_date) from user_features").fetchone()
-    con.close()
-    return day
+    with closing(published(settings)) as con:
+        (day,) = con.execute("select max(as_of_date) from user_features").fetchone()
+        return day or as_of(con, None, settings)  # which refuses, in words
 
 
 def _activations(settings: Settings) -> Any:
@@ -356,7 +376,7 @@ def _activations(settings: Settings) -> Any:
         return registry.activations(con) if has_table(con, registry.TABLE) else []
 
 
-def _activate(settings: Settings, version: str, since: date | None, action: str, reason: str) -> None:
+def _activate(settings: Settings, version: str, first: date, action: str, reason: str) -> None:
     """Note the activation, and let MLflow's alias follow."""
     from gesture_assets.models.versions import load_version
     from gesture_assets.records import activations as registry
@@ -365,7 +385,6 @@ def _activate(settings: Settings, version: str, since: date | None, action: str,
 
     if version != registry.RULES:
         load_version(settings.models, version)
-    first = since or _newest_day(settings) + timedelta(days=1)
     with warehouse_of(settings).open(run_info(f"gesture models {action}", first)) as session:
         done = registry.activate(session.connection, version, since=first, now=now(), action=action, reason=reason)
     served = None if version == registry.RULES else version
@@ -379,8 +398,15 @@ def _activate(settings: Settings, version: str, since: date | None, action: str,
             where=str(settings.mlflow_database),
             next_step=f"mv {settings.mlflow_database} {settings.mlflow_database}.damaged, then  gesture train",
         ) from error
-    before = done.previous_version or "the rules"
-    console().print(f"{version} scores from {first} on, after {before}.", highlight=False, soft_wrap=True)
+    before = "the rules" if done.previous_version in (None, registry.RULES) else done.previous_version
+    console().print(f"{_who(version)} from {first} on, after {before}.", highlight=False, soft_wrap=True)
+
+
+def _who(version: str) -> str:
+    """Who scores, and that they do."""
+    from gesture_assets.records.activations import RULES
+
+    return "The rules alone score" if version == RULES else f"{version} scores"
 
 
 def _cards(settings: Settings, version: str = "") -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ def alerts_list(
     as_json: AsJson = False,
 ) -> None:
     """What is wrong now: since when, who knows of it, what to do. Errors first, then the oldest."""
+    from gesture_assets.monitoring.alerts import urgency
     from gesture_assets.publication.reading import private_ledger
     from gesture_assets.records import alert_log
     from gesture_assets.warehouse.relations import has_table
@@ -36,15 +37,7 @@ def alerts_list(
     if settings.warehouse.exists():
         with private_ledger(settings) as con:
             incidents = alert_log.incidents(con) if has_table(con, alert_log.TABLE) else []
-    standing = sorted(
-        (incident for incident in incidents if incident.is_open or with_resolved),
-        key=lambda incident: (
-            not incident.is_open,
-            incident.alert.severity.value,
-            incident.first_seen,
-            incident.alert.key,
-        ),
-    )
+    standing = sorted((incident for incident in incidents if incident.is_open or with_resolved), key=urgency)
     rows = [
         {
             "severity": incident.alert.severity.value,
@@ -163,13 +156,15 @@ def _list_moves(con: Any, first: date, last: date, n: int, *, as_json: bool) -> 
         moves = [dict(zip(columns, row, strict=True)) for row in rows]
         print(json.dumps({"from": str(first), "to": str(last), "moves": moves}, indent=1))
         return
+    if not rows:
+        console().print(f"Nobody's score moved from {first} to {last}.", highlight=False)
+        return
     shown(
         f"The greatest moves from {first} to {last}",
         columns,
         [(row[0], f"{row[1]:.2f}", f"{row[2]:.2f}", f"{row[3]:+.2f}", *row[4:]) for row in rows],
     )
-    if rows:
-        console().print(f"Why:  gesture why-changed USER --from {first} --to {last}", highlight=False)
+    console().print(f"Why:  gesture why-changed USER --from {first} --to {last}", highlight=False)
 
 
 def _show_parts(user: str, scores: dict[str, dict[str, Any]], by_rule: Any) -> None:

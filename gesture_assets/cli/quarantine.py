@@ -27,8 +27,13 @@ def quarantine_list(day: Day = None) -> None:
     from gesture_assets.publication.reading import private_ledger
     from gesture_assets.records import quarantine
 
+    chosen = day.date() if day else None
     with private_ledger(settings_as_far_as_usable()) as con:
-        counts = quarantine.summary(con, day.date() if day else None)
+        quarantine.require_known(con, day=chosen)
+        counts = quarantine.summary(con, chosen)
+    if not counts:
+        console().print("No row lies in quarantine.", highlight=False)
+        return
     shown(
         "Quarantine",
         ("day", "state", "source", "file", "reason", "rows", "of the file's rows that day"),
@@ -48,8 +53,13 @@ def quarantine_show(
     from gesture_assets.records import quarantine
 
     settings = settings_as_far_as_usable()
+    chosen = day.date() if day else None
     with private_ledger(settings) as con:
-        rows = quarantine.rows(con, day=day.date() if day else None, reason=reason, file=file, limit=n)
+        quarantine.require_known(con, day=chosen, reason=reason, file=file)
+        rows = quarantine.rows(con, day=chosen, reason=reason, file=file, limit=n)
+    if not rows:
+        console().print("No such row lies in quarantine.", highlight=False)
+        return
     shown("Quarantined rows", ("day", "state", "place", "reason", "check", "row"), rows)
     for name in dict.fromkeys(row[3] for row in rows):
         console().print(f"{name}: {REASONS.get(name, '')}", highlight=False, markup=False)
@@ -84,26 +94,29 @@ def quarantine_replay(
         file.name: file
         for file in find_files(settings.landing, load_descriptions(settings.user_sources), settings.user_sources)
     }
-    today = now().date()
+    today, chosen = now().date(), day.date() if day else None
     with (
         progress("reading quarantined rows again"),
         warehouse_of(settings).open(run_info("gesture quarantine replay", today)) as session,
     ):
         index = LandingIndex(session, pseudonym_key(settings))
         index.refresh(files.values())
+        quarantine.require_known(session.connection, day=chosen)
         live = live_days(session, catalogue(settings.tags).nightly)
         replays = quarantine.look_again(session, index, files)
-    chosen = day.date() if day else None
     moved = quarantine.let_in(replays, chosen)
     reread = [replay for replay in replays if chosen in (None, replay.day) or replay in moved]
-    shown(
-        "Read again",
-        ("day", "file", "reason", "set aside no more", "stay"),
-        [
-            (replay.day, replay.landing_file, replay.reason_before, replay.accepted, replay.still_quarantined)
-            for replay in reread
-        ],
-    )
+    if reread:
+        shown(
+            "Read again",
+            ("day", "file", "reason", "set aside no more", "stay"),
+            [
+                (replay.day, replay.landing_file, replay.reason_before, replay.accepted, replay.still_quarantined)
+                for replay in reread
+            ],
+        )
+    elif dry_run:
+        console().print("No row lies in quarantine.", highlight=False)
     if dry_run:
         return
     if not moved:

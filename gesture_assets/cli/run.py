@@ -72,7 +72,7 @@ def run(
         )
     first = date_ or from_
     last = date_ or to or (datetime.combine(today - timedelta(days=1), datetime.min.time()) if from_ else None)
-    days = _span(first.date(), last.date(), settings, today) if first and last else []
+    days = days_between(first.date(), last.date(), settings, today) if first and last else []
     from gesture_assets.warehouse.run_queue import RunQueue
 
     # Known as under way from here on: a run of a later day that starts at the same moment waits for this one.
@@ -109,9 +109,11 @@ def _run_days(
     from gesture_assets.publication.reading import rollback_in_words
     from gesture_assets.warehouse.warehouse import kept_open
 
+    run_id = ""
     with kept_open(settings.warehouse):
         waiting = pending(settings, until=today - timedelta(days=1))
         if days:
+            _require_something_landed(settings, days, waiting)
             landed = [day for day in days if day in waiting.landed]
             ranges = [(landed[0], landed[-1])] if landed else [(days[0], days[-1])]
         else:
@@ -128,28 +130,40 @@ def _run_days(
                 markup=False,
                 soft_wrap=True,
             )
-        if not ranges and waiting.unpublished:
+        if ranges:
+            given = [name for name in ("force", "restate") if exceptions[f"{name}_reason"]]
+            run_id = note(
+                settings,
+                action=" and ".join(given) or "run",
+                what=select,
+                days=[day for span in ranges for day in span],
+                reason=exceptions["restate_reason"] or exceptions["force_reason"],
+            )
+        elif waiting.unpublished:
             if not publish_waiting(settings, waiting):
                 raise typer.Exit(1)
-            where_to_look(settings)
-            return
-        if not ranges:
+        else:
             if held := rollback_in_words(settings):
                 console().print(held, style="yellow", highlight=False, soft_wrap=True)
             console().print(f"{_why_nothing_is_to_do(waiting)} Nothing to do.", highlight=False)
-            where_to_look(settings, is_new=False)
-            return
-        given = [name for name in ("force", "restate") if exceptions[f"{name}_reason"]]
-        run_id = note(
-            settings,
-            action=" and ".join(given) or "run",
-            what=select,
-            days=[day for span in ranges for day in span],
-            reason=exceptions["restate_reason"] or exceptions["force_reason"],
-        )
-    if not run_ranges(settings, ranges, select, exceptions, run_id=run_id):
+    # While the warehouse is kept open nobody else looks into it, and the screen is to say what failed.
+    if ranges and not run_ranges(settings, ranges, select, exceptions, run_id=run_id):
         raise typer.Exit(1)
-    where_to_look(settings)
+    where_to_look(settings, is_new=bool(ranges or waiting.unpublished))
+
+
+def _require_something_landed(settings: Settings, days: Sequence[date], waiting: "Pending") -> None:
+    """Refuse days of which there is nothing to run: mistyped, they would fail and leave an alert that nothing ends."""
+    if not (waiting.row_counts.keys() | waiting.live).isdisjoint(days):
+        return
+    landed = waiting.landed or waiting.row_counts
+    raise ConfigError.bad_value(
+        "The days",
+        expected=f"a day on which something landed, from {min(landed)} to {max(landed)}",
+        found=_window(days[0], days[-1]),
+        where=str(settings.landing),
+        next_step="gesture run  (every day that has landed and is not live)",
+    )
 
 
 def publish_waiting(settings: Settings, waiting: "Pending") -> bool:
@@ -292,12 +306,13 @@ def _sound_days(settings: Settings, start: date, end: date) -> tuple[date, date]
     return (start, min(rejected) - timedelta(days=1)) if rejected and min(rejected) > start else None
 
 
-def _span(first: date, last: date, settings: Settings, today: date) -> list[date]:
+def days_between(first: date, last: date, settings: Settings, today: date) -> list[date]:
+    """The days from `first` to `last`. Raises `ConfigError` for some that are no partitions, which nothing runs."""
     if not settings.partitions_start <= first <= last < today:
         raise ConfigError.bad_value(
             "The days",
             expected=f"days from {settings.partitions_start} to {today - timedelta(days=1)}, first not after last",
-            found=f"{first} to {last}",
+            found=_window(first, last),
             where="the command line",
             next_step="gesture catchup --dry-run  shows what has landed; GESTURE_PARTITIONS_START sets the first day",
         )
@@ -515,7 +530,8 @@ def run_range(
                 text, style="yellow" if goes_on else "red", highlight=False, markup=False, soft_wrap=True
             )
         if not goes_on:
-            console(stderr=True).print(f"The night of {window} failed (run {result.run_id[:8]}).", style="bold red")
+            what = "training" if job_name == "train" else "night"
+            console(stderr=True).print(f"The {what} of {window} failed (run {result.run_id[:8]}).", style="bold red")
         errors = [getattr(event.event_specific_data, "error", None) for event in result.all_events]
         if is_interrupted or any(map(_is_interrupted, errors)):
             raise typer.Exit(130)  # Ctrl-C: nothing more is wanted, and the step that was cut off still holds the lock

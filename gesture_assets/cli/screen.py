@@ -4,6 +4,7 @@ Belongs here: whom to call first, what is late or wrong, where to look next; wha
 belong here: running anything (`run.py`).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from gesture_assets.cli.console import console, now, published, rule_set_of_day, shown
@@ -13,10 +14,10 @@ FIRST = 3  # to call
 MOST_WRONG = 6  # lines about what is wrong: more is looked up
 
 
-def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
+def where_to_look(settings: Settings, *, is_new: bool = True, also: Sequence[str] = ()) -> None:
     """Whom to call first, what is late or wrong, where to look next: all on one screen of 80 columns.
 
-    `is_new`: whether the published file was made just now.
+    `is_new`: whether the published file was made just now. `also`: what the command knows to be late or wrong.
     """
     from gesture_assets.cli.left_out import strangers, unnamed_types
     from gesture_assets.cli.unheard import other_rules, unheard
@@ -37,7 +38,6 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
         others = other_rules(day, rule_set, settings) if rule_set else ""
         unnamed = unnamed_types(con, day, settings.user_sources) if day else []
         unmet = strangers(con, day) if day else ""
-        alerts = con.execute("select severity, alert_key, what from analytics.open_alerts").fetchall()
     terminal = console()
     _line(terminal, f"{'Published' if is_new else 'Readers have'} {settings.published} (snapshot {snapshot})")
     if day is None:
@@ -55,7 +55,7 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
     for text in (others, unmet, "\n".join(unnamed)):
         if text:
             _line(terminal, f"\n{text}", style="yellow")
-    _say_what_is_wrong(terminal, settings, alerts)
+    _say_what_is_wrong(terminal, settings, also)
     user = first[0][1] if first else "USER"
     for command, what in (
         ("gesture rank --n 20", "the whole list"),
@@ -68,13 +68,13 @@ def where_to_look(settings: Settings, *, is_new: bool = True) -> None:
         _line(terminal, f"  {command:<24}  {what}")
 
 
-def _say_what_is_wrong(terminal: Any, settings: Settings, alerts: list[tuple[str, str, str]]) -> None:
+def _say_what_is_wrong(terminal: Any, settings: Settings, also: Sequence[str]) -> None:
     """What is late or wrong, an alert or a remark a line, and the heading of what comes next."""
     from gesture_assets.contracts.catalogue import catalogue
-    from gesture_assets.publication.reading import remarks
+    from gesture_assets.publication.reading import open_alerts, remarks
 
-    wrong = remarks(settings, catalogue(settings.tags).nightly, now())
-    wrong += [f"{severity} {key}: {what}" for severity, key, what in alerts]
+    wrong = [*also, *remarks(settings, catalogue(settings.tags).nightly, now())]
+    wrong += [f"{alert.severity.value} {alert.key}: {alert.what}" for alert in open_alerts(settings)]
     _line(
         terminal,
         "\nLate or wrong:" if wrong else "\nNothing is late, and no alert is open.",

@@ -7,7 +7,8 @@ Belongs here: when Dagster looks, and what it then asks for. Does not belong her
 import dagster as dg
 
 from gesture_assets.defs.jobs import Job
-from gesture_assets.publication.reading import called_for_training
+from gesture_assets.errors import WarehouseBusy
+from gesture_assets.publication.reading import called_for_training, was_tried
 from gesture_assets.settings import Settings
 from gesture_assets.warehouse.run_queue import RunQueue
 
@@ -49,6 +50,11 @@ def retrain_when_called_for(settings: Settings, train: Job) -> dg.SensorDefiniti
             return dg.SkipReason("the newest night has its training")
         if not decision.should_retrain:
             return dg.SkipReason(decision.because)
+        try:
+            if was_tried(settings.warehouse, decision.day):
+                return dg.SkipReason("the newest night has its training; what it taught is published with the next")
+        except WarehouseBusy as busy:  # by a training, it may be
+            return dg.SkipReason(busy.doing)
         day = str(decision.day)
         return dg.RunRequest(
             run_key=f"train-{day}", partition_key=day, tags={"gesture/because": decision.because[:250]}

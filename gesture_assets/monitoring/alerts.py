@@ -65,9 +65,10 @@ class Alert:
 class Incident:
     """An alert and what has become of it: `alert` as it sounded last, the nights it sounded, and who knows.
 
-    `night_count` are those nights; of a failure the runs that failed.
-    `incident` counts the times that a key came up anew, from 1. `resolved_on` is the first night without it, null while
-    it is open. `is_acknowledged`, `is_told`: since the last news of it.
+    `first_seen` is the night in which it opened; of old days that failed, the first of them. `night_count` are the
+    nights it sounded; of a failure the runs that failed. `incident` counts the times that a key came up anew, from 1.
+    `resolved_on` is the first night without it, null while it is open. `is_acknowledged`, `is_told`: since the last
+    news of it.
     """
 
     alert: Alert
@@ -176,6 +177,11 @@ def _change_by_alarm(alarm: Alert, before: Incident | None, night: date) -> Chan
         return Change(alarm, before.incident, night, ESCALATED)
     is_known = night == before.last_seen and not is_failure(alarm.key)
     return None if is_known else Change(alarm, before.incident, night, REPEATED)
+
+
+def urgency(incident: Incident) -> tuple[bool, str, date, str]:
+    """Sorts incidents: open ones before those that are over, errors first, then the oldest."""
+    return not incident.is_open, incident.alert.severity.value, incident.first_seen, incident.alert.key
 
 
 def line_of(incident: Incident) -> str:

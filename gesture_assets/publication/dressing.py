@@ -43,7 +43,7 @@ OPEN_ALERTS = f"""create or replace view analytics.open_alerts as
 select * exclude (resolved_on) from ({INCIDENTS.format(table="main.alert_log")}) where resolved_on is null
 order by severity, first_seen, alert_key;
 comment on view analytics.open_alerts is 'One row per alert that is open: since when, how often, who knows of it.';
-comment on column analytics.open_alerts.first_seen is 'Night in which it opened.';
+comment on column analytics.open_alerts.first_seen is 'Night in which it opened; of old days that failed, the first.';
 comment on column analytics.open_alerts.last_seen is 'Night in which it sounded last.';
 comment on column analytics.open_alerts.night_count is 'Nights in which it sounded; of a failure, failed attempts.';
 comment on column analytics.open_alerts.is_acknowledged is 'Whether somebody has said that they know of it.';

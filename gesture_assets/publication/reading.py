@@ -16,9 +16,11 @@ import duckdb
 
 from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.errors import GateClosed, listing
-from gesture_assets.models.tables import MODEL_SCORES
+from gesture_assets.models.tables import CANDIDATE_MODEL, MODEL_SCORES, TRAINED
+from gesture_assets.monitoring.alerts import Alert, urgency
+from gesture_assets.monitoring.pipeline_health import TRAINING_REFUSED
 from gesture_assets.publication.order import current_snapshot, rolled_back
-from gesture_assets.records import activations
+from gesture_assets.records import activations, alert_log, audit_log
 from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse import ledger
@@ -52,6 +54,28 @@ def called_for_training(published: Path) -> TrainingCall | None:
             order by {PARTITION} desc limit 1"""
         ).fetchone()
     return TrainingCall(*row) if row else None
+
+
+def was_tried(warehouse: Path, day: date) -> bool:
+    """Whether a training of `day` or a later one has had its answer: a model, a gate that it did not pass, a refusal.
+
+    A training by hand is published with the next night, and the private file `warehouse` knows of it at once. Raises
+    `WarehouseBusy` while a run has it open.
+    """
+    if not warehouse.exists():
+        return False
+    with closing(connect()) as con:
+        attach_when_free(
+            con, warehouse, name="warehouse", holder="a look at trainings", timeout_seconds=0, read_only=True
+        )
+        ((newest,),) = con.execute(
+            f"""select max(day) from (
+                select partition as day from {LEDGER} where table_name = '{CANDIDATE_MODEL.name}'
+                    or verdict = '{ledger.Verdict.FAIL}' and list_contains(?, table_name)
+                union all select last_date from {audit_log.TABLE} where action = '{TRAINING_REFUSED}')""",
+            [[contract.name for contract in TRAINED]],
+        ).fetchall()
+    return newest is not None and newest >= day
 
 
 def live_days(session: Session, contracts: Sequence[Contract]) -> dict[date, str]:
@@ -153,6 +177,20 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
             f"Next:  {'gesture publish' if held else 'gesture catchup --dry-run'}"
         )
     return found
+
+
+def open_alerts(settings: Settings) -> list[Alert]:
+    """What is wrong now, errors first, then the oldest; while a run has the private file open, as it was published.
+
+    A run that failed has published nothing, so that the private file alone knows of it.
+    """
+    with closing(read_published(settings.published)) as con:
+        try:
+            con.execute(f"attach {literal(settings.warehouse)} as warehouse (read_only)")
+            incidents = alert_log.incidents(con)
+        except duckdb.Error:
+            incidents = alert_log.incidents(con, "gesture.main.alert_log")
+    return [incident.alert for incident in sorted(incidents, key=urgency) if incident.is_open]
 
 
 def rollback_in_words(settings: Settings) -> str:

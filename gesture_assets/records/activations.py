@@ -76,6 +76,12 @@ def champion_of(history: Sequence[Activation], day: date) -> str | None:
     return None if version == RULES else version
 
 
+def serves_already(history: Sequence[Activation], version: str, since: date) -> bool:
+    """Whether `version` scores every day from `since` on as things stand; `history`: all activations in order."""
+    days = {since, *(activation.effective_from for activation in history if activation.effective_from > since)}
+    return all((champion_of(history, day) or RULES) == version for day in days)
+
+
 def activate(
     connection: duckdb.DuckDBPyConnection,
     version: str,

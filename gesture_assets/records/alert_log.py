@@ -58,15 +58,21 @@ def _any_of(changes: tuple[str, ...]) -> str:
     return f"change in {changes}"  # a tuple of two or more words reads the same in SQL
 
 
+_IS_FAILURE = " or ".join(f"starts_with(alert_key, '{kind}')" for kind in FAILURES)
+
 # Failures are counted by attempt: a night that fails three times is worse than one that is tried again and passes.
-_OCCASION = f"""case when {" or ".join(f"starts_with(alert_key, '{kind}')" for kind in FAILURES)} then run_id
-        else night::varchar end"""
+_OCCASION = f"case when {_IS_FAILURE} then run_id else night::varchar end"
+
+# Old days that failed are told with the last complete night, and are those that their key names.
+_OLD_DAY = rf"""case when {_IS_FAILURE}
+        then try_cast(nullif(regexp_extract(alert_key, '/(\d+-\d\d-\d\d)(\.\.|$)', 1), '') as date) end"""
 
 # One row per incident, in the order of `Incident`; the name of the log's table is to be filled in.
 INCIDENTS = f"""select alert_key, arg_max(severity, entry) as severity, arg_max(owner, entry) as owner,
     arg_max(what, entry) as what, arg_max(place, entry) as place, arg_max(runbook, entry) as runbook,
     arg_max(numbers, entry) as numbers, incident,
-    min(night) filter ({_any_of(SEEN)}) as first_seen, max(night) filter ({_any_of(SEEN)}) as last_seen,
+    coalesce({_OLD_DAY}, min(night) filter ({_any_of(SEEN)})) as first_seen,
+    max(night) filter ({_any_of(SEEN)}) as last_seen,
     count(distinct {_OCCASION}) filter ({_any_of(SEEN)}) as night_count,
     case when arg_max(change, entry) filter ({_any_of((*SEEN, RESOLVED))}) = '{RESOLVED}'
         then max(night) filter (change = '{RESOLVED}') end as resolved_on,
@@ -84,9 +90,9 @@ def create_alert_log(connection: duckdb.DuckDBPyConnection) -> None:
     create_table(connection, TABLE, ALERT_LOG_COLUMNS)
 
 
-def incidents(connection: duckdb.DuckDBPyConnection) -> list[Incident]:
+def incidents(connection: duckdb.DuckDBPyConnection, table: str = TABLE) -> list[Incident]:
     """Every incident, open and resolved, by key and number."""
-    rows = connection.execute(INCIDENTS.format(table=TABLE) + " order by alert_key, incident").fetchall()
+    rows = connection.execute(INCIDENTS.format(table=table) + " order by alert_key, incident").fetchall()
     return [
         Incident(Alert(key, Severity(severity), owner, what, place, runbook, json.loads(numbers)), *rest)
         for key, severity, owner, what, place, runbook, numbers, *rest in rows

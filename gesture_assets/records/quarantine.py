@@ -12,8 +12,8 @@ from datetime import date
 import duckdb
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.errors import GateClosed
-from gesture_assets.events.tables import IGNORED
+from gesture_assets.errors import ConfigError, GateClosed
+from gesture_assets.events.tables import IGNORED, REASONS
 from gesture_assets.records.audit_log import who
 from gesture_assets.sources.landing import LandingFile
 from gesture_assets.sources.landing_index import LandingIndex
@@ -69,6 +69,34 @@ def require_built(connection: duckdb.DuckDBPyConnection) -> None:
             found="none",
             where="data/warehouse.duckdb, table quarantined_events",
             next_step="gesture run",
+        )
+
+
+def require_known(
+    connection: duckdb.DuckDBPyConnection, *, day: date | None, reason: str | None = None, file: str | None = None
+) -> None:
+    """Refuse a reason and a file that are none, and a day whose landing files no night has read: a slip of the keyboard
+    is not to read as if nothing were wrong.
+    """
+    require_built(connection)
+    read = _of_all_days(connection, "landing_reconciliation", f"{PARTITION}, landing_file")
+    if reason is not None and reason not in REASONS:
+        raise ConfigError.unknown_name(
+            "The reason", reason, REASONS, where="table quarantined_events", next_step="gesture quarantine list"
+        )
+    files = [name for (name,) in connection.execute(f"select distinct landing_file from {read}").fetchall()]
+    if file is not None and file not in files:
+        raise ConfigError.unknown_name(
+            "The landing file", file, files, where="table landing_reconciliation", next_step="gesture quarantine list"
+        )
+    days = [at for (at,) in connection.execute(f"select distinct {PARTITION} from {read} order by all").fetchall()]
+    if day is not None and day not in days:
+        raise GateClosed(
+            f"There is no quarantine of {day}.",
+            expected=f"a day whose landing files were read, from {days[0]} to {days[-1]}" if days else "such a day",
+            found="none of that day",
+            where="data/warehouse.duckdb, table landing_reconciliation",
+            next_step="gesture quarantine list" if days else "gesture run",
         )
 
 

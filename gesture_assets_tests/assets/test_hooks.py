@@ -86,6 +86,7 @@ def test_old_days_that_fail_are_an_alert_of_their_own_for_the_last_complete_nigh
         ("night/failed/user_features/2026-03-04", DAY, True),
     ]
     assert "The night of 2026-03-04 failed" in known()[1].alert.what
+    assert [str(incident.first_seen) for incident in known()] == ["2026-03-02", "2026-03-04"]
 
 
 def test_a_gate_that_stayed_closed_through_all_tries_is_told_as_such(known: Callable) -> None:

@@ -1,5 +1,7 @@
 """The sensor that starts trainings, on published files that call for one, that do not, and that are not there."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 
@@ -10,13 +12,17 @@ import pytest
 from gesture_assets.contracts.contract import Contract
 from gesture_assets.models.tables import CANDIDATE_MODEL
 from gesture_assets.monitoring.tables import RETRAIN_DECISION
+from gesture_assets.records import audit_log
 from gesture_assets.settings import Settings
+from gesture_assets.warehouse.ledger import LEDGER
+from gesture_assets_tests.conftest import OpenSession
 from gesture_assets_tests.running import definitions
 
 pytestmark = pytest.mark.slow
 
 DAY = date(2026, 3, 9)
-ZERO = {"DATE": DAY, "TIMESTAMP": datetime(2026, 3, 10, 2), "VARCHAR": "x", "BOOLEAN": False}
+NOW = datetime(2026, 3, 10, 2)
+ZERO = {"DATE": DAY, "TIMESTAMP": NOW, "VARCHAR": "x", "BOOLEAN": False}
 
 
 def insert(con: duckdb.DuckDBPyConnection, contract: Contract, **values: object) -> None:
@@ -94,3 +100,55 @@ def test_a_night_that_has_its_training_gets_no_second_one(published: duckdb.Duck
     found = asked()
     assert isinstance(found, dg.SkipReason)
     assert found.skip_message == "the newest night has its training"
+
+
+@pytest.mark.parametrize("answer", ["PASS", "FAIL", "refused"])
+def test_what_somebody_has_trained_by_hand_since_is_not_tried_again_on_the_same_day(
+    published: duckdb.DuckDBPyConnection, settings: Settings, open_session: OpenSession, answer: str
+) -> None:
+    insert(published, RETRAIN_DECISION, as_of_date=DAY, should_retrain=True, because="Drift.")
+    published.close()
+    with open_session(DAY):
+        pass
+    assert isinstance(asked(), dg.RunRequest)
+
+    def answered(day: date) -> None:
+        with open_session(DAY) as session:
+            con = session.connection
+            if answer == "refused":
+                audit_log.note(con, now=NOW, action="training refused", what="a_step", days=[day])
+                return
+            table = "candidate_model" if answer == "PASS" else "training_set"
+            con.execute(
+                f"""insert into {LEDGER} by name select ? as table_name, ?::date as partition, 1 as attempt,
+                ? as verdict, 1 as row_count, '' as content_hash, '{{}}' as input_hashes, '[]' as checks,
+                'r' as run_id, false as is_backfill, now()::timestamp as recorded_at""",
+                [table, day, answer],
+            )
+
+    answered(DAY - timedelta(days=1))
+    assert isinstance(asked(), dg.RunRequest)
+    answered(DAY)
+    found = asked()
+    assert isinstance(found, dg.SkipReason)
+    assert "the newest night has its training" in str(found.skip_message)
+
+
+def test_while_a_run_has_the_warehouse_open_no_training_is_asked_for(
+    published: duckdb.DuckDBPyConnection, settings: Settings, open_session: OpenSession
+) -> None:
+    insert(published, RETRAIN_DECISION, as_of_date=DAY, should_retrain=True, because="Drift.")
+    published.close()
+    with open_session(DAY):
+        pass
+    script = (
+        f"import duckdb, time; c = duckdb.connect({str(settings.warehouse)!r}); print(1, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        found = asked()
+        holder.kill()
+    assert isinstance(found, dg.SkipReason)
+    assert "another program has the warehouse open" in str(found.skip_message)
+    assert isinstance(asked(), dg.RunRequest)

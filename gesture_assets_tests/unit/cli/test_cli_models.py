@@ -1,7 +1,7 @@
 """`gesture models …` on a small demo world with three versions of a model that was trained in no time."""
 
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -96,9 +96,64 @@ def test_a_version_scores_from_the_next_night_and_going_back_takes_the_one_befor
     assert (nosuch.code, has_four_parts(nosuch.err)) == (2, True)
 
 
+def test_who_serves_already_is_said_to_and_nothing_changes(own_world: Path, versions: list[str]) -> None:
+    before = logged(own_world)
+    again = called(own_world, "models", "activate", versions[1], "--reason", "why")
+    assert (again.code, again.out) == (0, f"{versions[1]} scores from {NEXT} on already: nothing was changed.\n")
+    assert logged(own_world) == before
+    back = called(own_world, "models", "activate", "rules", "--reason", "why")
+    assert back.out == f"The rules alone score from {NEXT} on, after {versions[1]}.\n"
+    before = logged(own_world)
+    again = called(own_world, "models", "activate", "rules", "--reason", "why")
+    assert (again.code, again.out) == (0, f"The rules alone score from {NEXT} on already: nothing was changed.\n")
+    assert logged(own_world) == before
+    model = called(own_world, "models", "activate", versions[0], "--reason", "why")
+    assert model.out == f"{versions[0]} scores from {NEXT} on, after the rules.\n"
+
+
+def test_before_the_first_model_the_rules_serve_already(own_world: Path) -> None:
+    done = called(own_world, "models", "activate", "rules", "--reason", "why")
+    assert (done.code, "nothing was changed" in done.out) == (0, True)
+    assert not any(action.startswith("model ") for action, _, _ in logged(own_world))
+
+
 def test_old_versions_are_removed_and_never_one_that_served(own_world: Path, versions: list[str]) -> None:
     done = called(own_world, "models", "cleanup", "--keep", "1")
     assert (done.code, done.out) == (0, "Removed 1 of 3 versions.\n")
     assert list(listed(own_world)) == versions[1:]
     assert called(own_world, "models", "cleanup", "--keep", "1").out == "Removed 0 of 2 versions.\n"
     assert [what for action, what, _ in logged(own_world) if action == "remove models"] == [versions[0]]
+
+
+@pytest.mark.parametrize("day", ["2020-01-01", "2999-01-01", "today"])
+def test_a_training_of_a_day_that_is_no_partition_is_refused_as_a_run_is(world: Path, day: str) -> None:
+    day = str(datetime.now(UTC).date()) if day == "today" else day
+    for command in ("train", "run"):
+        refused = called(world, command, "--date", day)
+        assert (refused.code, has_four_parts(refused.err), f"found: {day}\n" in refused.err) == (2, True, True)
+    assert not any(action == "train" for action, _, _ in logged(world))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--params", "max_dept=4"),
+        ("--params", "max_depth=abc"),
+        ("--params", "max_depth=99"),
+        ("--tune", "--trials", "0"),
+        ("--tune", "--sampler", "foo"),
+    ],
+    ids=" ".join,
+)
+def test_what_a_training_cannot_use_is_refused_before_it_begins(world: Path, options: tuple[str, ...]) -> None:
+    refused = called(world, "train", *options)
+    assert (refused.code, has_four_parts(refused.err), "train for" in refused.out) == (2, True, False)
+    assert refused.err.startswith("ConfigError: ")
+    assert not any(action == "train" for action, _, _ in logged(world))
+    assert called(world, "alerts", "list").out == "No alert is open.\n"
+
+
+def test_a_training_that_fails_is_not_called_a_night(own_world: Path) -> None:
+    failed = called(own_world, "train")  # five days are too few
+    assert (failed.code, f"The training of {LAST} failed (run " in failed.err) == (1, True)
+    assert "night" not in failed.err

@@ -11,7 +11,7 @@ import pytest
 
 from gesture_assets.cli.console import CONTROL
 from gesture_assets.contracts.catalogue import catalogue
-from gesture_assets_tests.unit.cli.commands import FORMULA, LAST, called, has_four_parts, logged
+from gesture_assets_tests.unit.cli.commands import FORMULA, LAST, called, has_four_parts, logged, started
 
 pytestmark = pytest.mark.slow  # the world is built by a run
 
@@ -203,6 +203,42 @@ def test_an_unknown_user_is_code_2_with_near_matches(world: Path, scores: Scores
     assert has_four_parts(done.err)
 
 
+def test_two_people_are_not_explained_at_once(world: Path, scores: Scores) -> None:
+    [(user, other)] = scores("select min(user_id), max(user_id) from analytics.current_scores where user_id like 'u0%'")
+    refused = called(world, "explain", user, "--user-id", other)
+    assert (refused.code, has_four_parts(refused.err), f"{user} and {other}" in refused.err) == (2, True, True)
+    assert called(world, "explain", user, "--user-id", user).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("show", "--reason", "future"), 2, "future_ts"),
+        (("show", "--file", f"native/events-{LAST}.parque"), 2, f"native/events-{LAST}.parquet"),
+        (("show", "--date", "2020-01-01"), 1, f"from 2026-03-05 to {LAST}"),
+        (("list", "--date", "2020-01-01"), 1, f"from 2026-03-05 to {LAST}"),
+    ],
+)
+def test_a_slip_of_the_keyboard_is_not_an_empty_quarantine(
+    world: Path, words: tuple[str, ...], code: int, message: str
+) -> None:
+    done = called(world, "quarantine", *words)
+    assert (done.code, has_four_parts(done.err), message in done.err, done.out) == (code, True, True, "")
+
+
+def test_nothing_in_quarantine_is_said_in_words(world: Path) -> None:
+    done = called(world, "quarantine", "show", "--reason", "inexact_id")
+    assert (done.code, done.out) == (0, "No such row lies in quarantine.\n")
+
+
+def test_an_export_of_a_day_that_was_never_published_is_refused(world: Path, tmp_path: Path) -> None:
+    to = tmp_path / "x.csv"
+    refused = called(world, "export", "rule_scores", "--to", str(to), "--date", "2020-01-01")
+    assert (refused.code, has_four_parts(refused.err), to.exists()) == (1, True, False)
+    none = called(world, "export", "drift_reports", "--to", str(to), "--date", LAST)
+    assert (none.code, "Wrote 0 rows" in none.out) == (0, True)
+
+
 def test_buyers_by_events_and_by_the_crm_add_up_to_who_is_left_out_of_the_call_list(scores: Scores) -> None:
     of_day = "as_of_date = (select max(as_of_date) from user_features)"
     [(by_events,)] = scores(f"select bought from analytics.funnel where {of_day}")
@@ -244,6 +280,16 @@ def test_catching_up_lists_the_nights_that_were_missed(own_world: Path) -> None:
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     assert len(missed) == (yesterday - date.fromisoformat(LAST)).days
     assert missed[0] == (str(date.fromisoformat(LAST) + timedelta(days=1)), "nothing landed")
+
+
+def test_where_nothing_is_to_catch_up_no_empty_table_is_shown(tmp_path: Path) -> None:
+    yesterday = str(datetime.now(UTC).date() - timedelta(days=1))
+    called(tmp_path, "demo-data", "--users", "20", "--days", "1", "--end", yesterday)
+    ran = started(tmp_path, "run")
+    assert ran.code == 0, ran.err
+    for options in (("--dry-run",), ()):
+        done = called(tmp_path, "catchup", *options)
+        assert (done.code, done.out) == (0, "Every night has run, up to yesterday.\n")
 
 
 def test_looking_commands_leave_no_row_in_the_audit_log_and_the_run_left_one(own_world: Path) -> None:

@@ -15,9 +15,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from gesture_assets.cli.console import CONTROL, say_remarks
+from gesture_assets.cli.console import CONTROL, run_info, say_remarks
+from gesture_assets.monitoring.alerts import NIGHT_FAILED, Alert, changes
 from gesture_assets.publication.order import snapshot_of
+from gesture_assets.records import alert_log
+from gesture_assets.records.opening import RECORDS
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
+from gesture_assets.vocabulary.severity import Severity
+from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.unit.cli.commands import LAST, ROOT, Done, called, has_four_parts, logged, started
 
 pytestmark = pytest.mark.slow  # each runs nights, or needs the world that one has left
@@ -161,6 +166,41 @@ def test_days_that_cannot_be_run_are_code_2(world: Path, arguments: tuple[str, .
     assert done.code == 2
     assert has_four_parts(done.err)
     assert "nightly for" not in done.out
+
+
+@pytest.mark.parametrize("days", [("--date", "2025-12-12"), ("--from", "2025-12-12", "--to", "2026-03-04")])
+def test_days_of_which_nothing_landed_are_refused_without_an_alert(own_world: Path, days: tuple[str, ...]) -> None:
+    before = logged(own_world)
+    for exception in ((), ("--force", "--reason", "why")):
+        refused = called(own_world, "run", *days, *exception, GESTURE_PARTITIONS_START="2025-01-01")
+        assert (refused.code, has_four_parts(refused.err)) == (2, True)
+        assert f"a day on which something landed, from 2026-03-05 to {LAST}" in refused.err
+        assert "nightly for" not in refused.out
+    assert logged(own_world) == before
+    assert called(own_world, "alerts", "list").out == "No alert is open.\n"
+
+
+def test_a_range_with_a_landed_day_runs_from_it_on(own_world: Path) -> None:
+    done = called(own_world, "run", "--from", "2026-03-01", "--to", "2026-03-05")
+    assert (done.code, "nightly for 2026-03-05\n" in done.out) == (0, True), done.err
+
+
+def test_the_screen_after_a_run_tells_every_open_alert_that_the_list_has(own_world: Path) -> None:
+    failed = called(own_world, "run", "--date", LAST, "--select", "rule_scores", GESTURE_RULE_SET="nosuch")
+    assert failed.code, failed.out
+    alert = Alert(f"{NIGHT_FAILED}rule_scores/2026-03-06", Severity.ERROR, "scoring", "It failed.", "x", "mend it")
+    night = date.fromisoformat(LAST)
+    with Warehouse(own_world / "warehouse.duckdb", 10, create=RECORDS).open(run_info("a test", night)) as session:
+        news = changes([], [alert], night, is_backfill=False)
+        alert_log.append(session.connection, news, now=datetime(2026, 3, 10, 2), run_id="a run")
+    listed = [row[:3] for row in called(own_world, "alerts", "list").table[1:]]
+    assert ["ERROR", alert.key, "2026-03-06"] in listed
+    done = called(own_world, "run")
+    assert "Nothing to do." in done.out
+    assert "no alert is open" not in done.out
+    assert [line.split()[:2] for line in done.out.splitlines() if line.startswith("  ERROR ")] == [
+        ["ERROR", f"{key}:"] for _, key, _ in listed
+    ]
 
 
 def test_a_file_that_lands_late_restates_its_day_for_a_reason_and_a_rollback_goes_back(own_world: Path) -> None:

@@ -51,3 +51,16 @@ def test_the_latest_decision_in_force_on_a_day_decides(warehouse: duckdb.DuckDBP
     served = [registry.champion(warehouse, DAY + timedelta(days=n)) for n in range(7)]
     assert served == ["v1"] * 7
     assert registry.previous(warehouse) == "v2"
+
+
+def test_who_serves_already_needs_no_activation_and_who_does_not_on_some_later_day_does(
+    warehouse: duckdb.DuckDBPyConnection,
+) -> None:
+    assert registry.serves_already(registry.activations(warehouse), registry.RULES, DAY)
+    activate(warehouse, "v1", DAY)
+    activate(warehouse, "v2", DAY + timedelta(days=5))
+    history = registry.activations(warehouse)
+    assert not registry.serves_already(history, "v1", DAY + timedelta(days=1))
+    assert not registry.serves_already(history, "v2", DAY + timedelta(days=4))
+    assert registry.serves_already(history, "v2", DAY + timedelta(days=5))
+    assert not registry.serves_already(history, registry.RULES, DAY + timedelta(days=5))
