@@ -4,6 +4,7 @@ Belongs here: finding such days, showing them, running them. Does not belong her
 """
 
 import uuid
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Annotated
 
@@ -39,6 +40,8 @@ def catchup(
     until = now().date() - timedelta(days=1)
     waiting = pending(settings, until=until)
     listed = to_catch_up(waiting, until)
+    for remark in waiting.notes:
+        console().print(remark, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if not listed:
         console().print("Every night has run, up to yesterday.", highlight=False)
         return
@@ -63,16 +66,10 @@ def catchup(
         done = run_ranges(settings, day_ranges(days, waiting.landed), "*", exceptions, run_id=run_id)
     if not days and waiting.unpublished:
         done = publish_waiting(settings, waiting)
+    left = replace(waiting, touched=frozenset()) if restate else waiting
     if done:
-        where_to_look(settings)
-    if waiting.touched and not restate:
-        console().print(
-            f'{len(waiting.touched)} published days stay as they are until  gesture catchup --restate --reason "why"',
-            style="yellow",
-            highlight=False,
-            soft_wrap=True,
-        )
-    if not done or (waiting.touched and not restate):
+        where_to_look(settings, also=left.stays)
+    if not done or left.stays:
         raise typer.Exit(1)
 
 

@@ -24,7 +24,7 @@ def unnamed_types(con: Any, day: date, user_sources: Path) -> list[str]:
         f"and event_name is not null and as_of_date > date '{day}' - {RECENT_DAYS} "
         "group by all order by count(*) desc, source, event_name"
     ).fetchall()
-    lines = [_naming(*row, user_sources) for row in rows[:SHOWN]]
+    lines = [_naming(source, name, count, user_sources) for source, name, count in rows[:SHOWN]]
     if len(rows) > SHOWN:
         lines.append(f"and {len(rows) - SHOWN} more types:  gesture quarantine show --reason unknown_event_type")
     if rows:

@@ -13,7 +13,7 @@ import typer
 from gesture_assets.cli.console import console, now, progress, run_info, shown
 from gesture_assets.cli.run import note, run_ranges
 from gesture_assets.cli.screen import where_to_look
-from gesture_assets.errors import GateClosed
+from gesture_assets.errors import GateClosed, listing
 from gesture_assets.settings import Settings, settings_as_far_as_usable
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def quarantine_replay(
         quarantine.require_known(session.connection, day=chosen)
         live = live_days(session, catalogue(settings.tags).nightly)
         replays = quarantine.look_again(session, index, files)
+        rejected = [row[0] for row in quarantine.summary(session.connection, chosen) if row[1] == "rejected"]
     moved = quarantine.let_in(replays, chosen)
     reread = [replay for replay in replays if chosen in (None, replay.day) or replay in moved]
     if reread:
@@ -125,7 +126,9 @@ def quarantine_replay(
             expected="quarantined rows that are events by now",
             found=f"{sum(replay.still_quarantined for replay in reread):,} rows with the same faults as before",
             where="data/landing, data/sources",
-            next_step="gesture quarantine show, mend data/sources/<source>.toml, then  gesture quarantine replay",
+            next_step=f"gesture run  reads those of {listing(sorted(set(rejected)))} again: the day did not pass"
+            if rejected and not reread
+            else "gesture quarantine show, mend data/sources/<source>.toml, then  gesture quarantine replay",
         )
     if not _build_with(settings, moved, live, today, reason):
         raise typer.Exit(1)

@@ -119,17 +119,9 @@ def _run_days(
         else:
             ranges = day_ranges(sorted(waiting.missing), waiting.landed)
             exceptions = {**exceptions, "restate_reason": exceptions["restate_reason"] or waiting.restate_reason}
-        for remark in waiting.notes:
-            console().print(remark, style="yellow", highlight=False, markup=False)
-        if waiting.touched and not days:
-            console().print(
-                f"Files landed late for {listing(waiting.touched)}, already published: these stay as they are until  "
-                'gesture catchup --restate --reason "why"',
-                style="yellow",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+        stays = [] if days else waiting.stays
+        for remark in (*waiting.notes, *(stays if ranges else ())):
+            console().print(remark, style="yellow", highlight=False, markup=False, soft_wrap=True)
         if ranges:
             given = [name for name in ("force", "restate") if exceptions[f"{name}_reason"]]
             run_id = note(
@@ -149,7 +141,7 @@ def _run_days(
     # While the warehouse is kept open nobody else looks into it, and the screen is to say what failed.
     if ranges and not run_ranges(settings, ranges, select, exceptions, run_id=run_id):
         raise typer.Exit(1)
-    where_to_look(settings, is_new=bool(ranges or waiting.unpublished))
+    where_to_look(settings, is_new=bool(ranges or waiting.unpublished), also=stays)
 
 
 def _require_something_landed(settings: Settings, days: Sequence[date], waiting: "Pending") -> None:
@@ -334,6 +326,18 @@ class Pending:
     half_built: frozenset[date] = frozenset()  # of those missing: their tables were not all made from each other
     restate_reason: str = ""  # for which half-built days that readers had were to change
 
+    @property
+    def stays(self) -> list[str]:
+        """What stays as readers have it although more has landed by now, in a sentence."""
+        return (
+            [
+                f"Files landed late for {listing(self.touched)}, already published: these stay as they are until  "
+                'gesture catchup --restate --reason "why"'
+            ]
+            if self.touched
+            else []
+        )
+
 
 def require_reason(reason: str, *, asked: Mapping[str, bool], command: str) -> None:
     """Refuse an exception without a reason, and a reason for nothing. `asked` says which options were given."""
@@ -372,6 +376,7 @@ def pending(settings: Settings, *, until: date) -> Pending:
         half_built = half_built_days(session.connection, nightly, live)
         reasons = last_reasons(session.connection, half_built)
         row_counts = index.row_counts()
+        emptied = index.emptied_days(files, set(live) - set(landed))
     if not landed:
         raise SourceError(
             "There is nothing to run.",
@@ -388,6 +393,11 @@ def pending(settings: Settings, *, until: date) -> Pending:
         )
     if late := [day for day in landed if day > until]:
         notes.append(f"{len(late)} landed days are not over yet and wait (first {min(late)}).")
+    if emptied:
+        notes.append(
+            f"{listing(sorted(emptied))} stays as it is, though {listing(sorted(set(emptied.values())))} holds nothing "
+            "of it any more: if that is not meant, put the rows back."
+        )
     usable = {day for day in landed if settings.partitions_start <= day <= until}
     differs = {day for day in usable if day in live and landed[day] not in live[day].split(",")}
     # The newest complete day may still grow; what is older has been read, where it was published.

@@ -11,7 +11,7 @@ import itertools
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -22,7 +22,7 @@ import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import SourceError, listing
-from gesture_assets.events.tables import IGNORED, QUARANTINE_TOLERANCE
+from gesture_assets.events.tables import IGNORED, LANDING_RECONCILIATION, QUARANTINE_TOLERANCE
 from gesture_assets.frames import Frame
 from gesture_assets.sources.landing import LandingFile, OpenFile, content_hash, open_file, readable, rows_sql
 from gesture_assets.sources.personal import build_word
@@ -30,6 +30,7 @@ from gesture_assets.sources.readers import drop_rows, one_thread
 from gesture_assets.sources.redaction import hide_personal_values, refused_row_sql
 from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse.landed_days import HAS_WANTED_ROWS, LANDED_DAYS
+from gesture_assets.warehouse.relations import days_sql, has_table
 from gesture_assets.warehouse.run_info import window_of
 from gesture_assets.warehouse.schemas import LIVE
 from gesture_assets.warehouse.session import Session
@@ -46,6 +47,7 @@ LOOKS = 3  # at a file that changes while it is looked at; once more than a copy
 TABLE_NUMBERS = itertools.count(1)  # of all indexes: two may share a scratch file
 NO_FILINGS: Mapping[str, "Filing"] = MappingProxyType({})
 FILES, DAYS = f"{LIVE}.landing_files", LANDED_DAYS
+RECONCILED = f"{LIVE}.{LANDING_RECONCILIATION.name}"
 
 
 @dataclass(frozen=True)
@@ -500,6 +502,20 @@ class LandingIndex:
         """Day -> rows that landed for it, copies of files not counted."""
         query = f"select {PARTITION}, sum(row_count)::bigint from {DAYS} group by all"
         return dict(self.session.connection.execute(query).fetchall())
+
+    def emptied_days(self, files: Iterable[LandingFile], days: Collection[date]) -> dict[date, str]:
+        """Of the live `days` of which nothing lands any more, those that one of the present `files` was read for.
+
+        A file that is gone from the folder was put away: its days stay, and nothing is wrong.
+        """
+        if not days or not has_table(self.session.connection, RECONCILED):
+            return {}
+        read = self.session.connection.execute(
+            f"select {PARTITION}, min(landing_file) from {RECONCILED} where {PARTITION} in ({days_sql(sorted(days))}) "
+            "and landing_file in (select unnest(?)) group by all order by all",
+            [[file.name for file in files]],
+        )
+        return dict(read.fetchall())
 
     def sources(self, days: Sequence[date], files: Iterable[LandingFile]) -> dict[date, str]:
         """Day -> a hash over all files up to it, as they were read, and the key of the pseudonyms.
