@@ -131,9 +131,14 @@ def rule_set_of_day(con: Any, day: date) -> Any:
 def say_remarks(settings: Settings) -> None:
     """Say beside a list what it cannot say itself: that it is late, that a night failed."""
     from gesture_assets.contracts.catalogue import catalogue
-    from gesture_assets.publication.reading import remarks
+    from gesture_assets.monitoring.alerts import NIGHT_FAILED
+    from gesture_assets.publication.reading import NOT_PASSED, open_alerts, remarks
 
-    for remark in remarks(settings, catalogue(settings.tags).nightly, now()):
+    said = remarks(settings, catalogue(settings.tags).nightly, now())
+    if not any(remark.startswith(NOT_PASSED) for remark in said):  # what is no verdict of a gate
+        failed = [alert for alert in open_alerts(settings) if alert.key.startswith(NIGHT_FAILED)]
+        said += [f"{alert.what} Why:  gesture alerts list" for alert in failed]
+    for remark in said:
         console(stderr=True).print(remark, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 

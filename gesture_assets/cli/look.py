@@ -232,7 +232,7 @@ def _explain_score(con: Any, day: date, user_id: str) -> None:
             rows.append((rule.id, text, f"{rule.weight:g}", "", "", "0.00", "adds nothing"))
     best = sum(rule.weight for rule in rules if rule.weight > 0)
     rows.append(("sum", "", f"{best:g}", "", "", f"{sum(part[5] for part in parts):.2f}", ""))
-    scored = f"score {score:.2f} ({band})" if score is not None else f"no score ({explanation})"
+    scored = f"{score:.2f} points of the rules ({band})" if score is not None else f"no score ({explanation})"
     shown(
         f"{user_id} on {day}: {scored}, rule set {rule_set} {version}, last event {last_event_at}",
         ("rule", "value", "weight", "scaled", "decay", "points", "because"),

@@ -155,6 +155,7 @@ def models_show(version: Version, as_json: AsJson = False) -> None:
     """Everything that a version resolves to."""
     settings = settings_as_far_as_usable()
     card = _cards(settings, version)[0]
+    card |= {"decision": _outcome(card, {activation.model_version for activation in _activations(settings)})}
     if as_json:
         print(json.dumps(card, indent=1))
         return

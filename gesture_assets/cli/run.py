@@ -60,7 +60,7 @@ def run(
             expected="--from with it, or --date for one day",
             found="--to alone",
             where="the command line",
-            next_step=f"gesture run --date {to.date()}",
+            next_step=f"gesture run --date {min(to.date(), today - timedelta(days=1))}",
         )
     if rebuild and not (date_ or from_):
         raise ConfigError.bad_value(
@@ -357,6 +357,7 @@ def pending(settings: Settings, *, until: date) -> Pending:
     from gesture_assets.contracts.catalogue import catalogue
     from gesture_assets.publication.reading import half_built_days, live_days, unpublished_days
     from gesture_assets.records.opening import warehouse_of
+    from gesture_assets.sources.crm import crm_url
     from gesture_assets.sources.description import load_descriptions
     from gesture_assets.sources.landing import find_files
     from gesture_assets.sources.landing_index import LandingIndex
@@ -383,7 +384,9 @@ def pending(settings: Settings, *, until: date) -> Pending:
             expected="files in data/landing/<source>/",
             found="none",
             where=str(settings.landing),
-            next_step="gesture demo-data  (a world to try), or land your own files (README)",
+            next_step=f"land your events in {settings.landing}/<source>/ (README), then  gesture run"
+            if crm_url(settings)
+            else "gesture demo-data  (a world to try), or land your own files (README)",
         )
     notes = []
     if early := [day for day in landed if day < settings.partitions_start]:

@@ -279,7 +279,9 @@ LANDING_RECONCILIATION = Contract(
                 where place <= {TYPES_NAMED} group by all)
             select {PARTITION}, quarantined, wanted as landed, reasons || coalesce('; ' || types, '') as reasons,
                 for_example, replace(
-                    'gesture quarantine show --date DAY, ' || coalesce(mended, 'mend or remove the file')
+                    'gesture quarantine show --date DAY, ' || concat_ws(', and ', named,
+                        if(quarantined - coalesce(unnamed, 0) > greatest(1, {QUARANTINE_TOLERANCE} * wanted)
+                            or named is null, 'mend or remove the file', null))
                     || ', then  gesture run --date DAY, which reads it again', 'DAY', {PARTITION}::varchar)
                     as next_step
             from (select {PARTITION}, sum(quarantined_count) as quarantined,
@@ -291,9 +293,9 @@ LANDING_RECONCILIATION = Contract(
             join (select {PARTITION}, array_to_string(min(landing_file || ':' || landing_line, 3), ', ') as for_example
                 from {{staged}}.quarantined_events group by all) using ({PARTITION})
             left join (select {PARTITION}, string_agg('unknown types of ' || source || ': ' || counts, '; '
-                    order by source) as types,
+                    order by source) as types, sum(row_count) as unnamed,
                     arg_max('name the types under [event_types] of data/sources/' || source
-                        || '.toml or leave them out at its head:  ignore = [' || names || ']', row_count) as mended
+                        || '.toml or leave them out at its head:  ignore = [' || names || ']', row_count) as named
                 from unknown group by all) using ({PARTITION})
             where quarantined > greatest(1, {QUARANTINE_TOLERANCE} * wanted)""",
             recovery="gesture quarantine show --date DAY, mend or remove the file, or leave types out with  ignore  in "

@@ -35,6 +35,8 @@ from gesture_assets.warehouse.warehouse import Warehouse, connect
 
 log = logging.getLogger(__name__)
 
+NOT_PASSED = "Not passed"  # how a remark begins that is about gates
+
 
 @dataclass(frozen=True)
 class TrainingCall:
@@ -160,7 +162,7 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
         nightly = {table.name: verdicts.get(table.name, {}) for table in contracts}
         failed = sorted({day for table in verdicts.values() for day, entry in table.items() if not entry.is_open})
         if failed:
-            found.append(f"Not passed: {listing(failed)}. Why:  gesture gates --date {failed[-1]}")
+            found.append(f"{NOT_PASSED}: {listing(failed)}. Why:  gesture gates --date {failed[-1]}")
         if held:
             found.append(held)
         live = open_days(list(nightly.values()))

@@ -67,6 +67,7 @@ def test_a_poisoned_day_is_mended_by_what_it_advises_once_its_file_is_removed(ow
     (poison,) = (own_world / "landing").glob("*/*poison*")
     spoilt = started(own_world, "run", "--date", LAST)
     assert "did not pass the audit" in spoilt.err
+    assert "and mend or remove the file, then" in spoilt.err.replace("\n", " ")  # types alone would not mend it
     poison.unlink()
     type_advice(own_world, spoilt)
 
