@@ -24,20 +24,23 @@ def unnamed_types(con: Any, day: date, user_sources: Path) -> list[str]:
         f"and event_name is not null and as_of_date > date '{day}' - {RECENT_DAYS} "
         "group by all order by count(*) desc, source, event_name"
     ).fetchall()
-    lines = [_naming(source, name, count, user_sources) for source, name, count in rows[:SHOWN]]
-    if len(rows) > SHOWN:
-        lines.append(f"and {len(rows) - SHOWN} more types:  gesture quarantine show --reason unknown_event_type")
-    if rows:
-        lines.append('When they are named:  gesture quarantine replay --reason "why"')
-    return lines
+    if not rows:
+        return []
+    more = f"  and {len(rows) - SHOWN} more:  gesture quarantine show --reason unknown_event_type"
+    return [
+        f"Not counted: event types that no description names. Say in {user_sources}/<source>.toml what they are, or "
+        'leave them out with  ignore, then  gesture quarantine replay --reason "why"',
+        *(_naming(source, name, count) for source, name, count in rows[:SHOWN]),
+        *([more] if len(rows) > SHOWN else []),
+    ]
 
 
-def _naming(source: str, name: str, count: int, user_sources: Path) -> str:
-    """How often the type `name` came, and what to write so that it counts or is left out."""
+def _naming(source: str, name: str, count: int) -> str:
+    """How often the type `name` came, and what to write so that it counts; or is left out, where none is like it."""
     words = name.replace(" ", "_").replace("-", "_").lower()
     near = get_close_matches(words, EVENT_TYPE_NAMES, 1, 0.5)
-    ours = f'[event_types] "{name}" = "{near[0]}"  or  ' if near else ""
-    return f'Not counted: {count:,} × {name} of {source}. In {user_sources / source}.toml:  {ours}ignore = ["{name}"]'
+    said = f'[event_types] "{name}" = "{near[0]}"' if near else f'ignore = ["{name}"]'
+    return f"  {count:,} × {name} of {source}:  {said}"
 
 
 def strangers(con: Any, day: date) -> str:

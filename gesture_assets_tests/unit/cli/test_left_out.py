@@ -1,6 +1,5 @@
 """What landed and is in no score: said with the line that changes it, and only where there is something to say."""
 
-import tomllib
 from datetime import date
 from pathlib import Path
 
@@ -30,27 +29,23 @@ def test_types_that_no_description_names_are_told_with_the_line_that_names_them(
         (DAY, "segment", unknown, None),
         (BEFORE, "segment", unknown, "long ago"),
     )
-    first, second, then = unnamed_types(con, DAY, tmp_path)
-    assert first.startswith(f"Not counted: 2 × demo requested of posthog. In {tmp_path}/posthog.toml:  ")
-    assert second.endswith('segment.toml:  ignore = ["zork"]')
-    assert "gesture quarantine replay" in then
+    heading, first, second = unnamed_types(con, DAY, tmp_path)
+    assert f"{tmp_path}/<source>.toml" in heading
+    assert "gesture quarantine replay" in heading
+    assert first.startswith("  2 × demo requested of posthog:  ")
     # What is advised is what the file of a shipped description may say.
-    advised = first.partition(".toml:  ")[2].split("  or  ")
-    assert tomllib.loads(advised[0].replace("] ", "]\n")) == {"event_types": {"demo requested": "demo_request_click"}}
-    for text, is_mapped in zip((advised[0].replace("] ", "]\n"), advised[1]), (True, False), strict=True):
-        (tmp_path / "posthog.toml").write_text(text)
-        posthog = load_descriptions(tmp_path)["posthog"]
-        assert ("demo requested" in posthog.event_types, "demo requested" in posthog.ignore) == (
-            is_mapped,
-            not is_mapped,
-        )
+    for line, source, is_mapped in ((first, "posthog", True), (second, "segment", False)):
+        (tmp_path / f"{source}.toml").write_text(line.partition(":  ")[2].replace('] "', ']\n"'))
+        said = load_descriptions(tmp_path)[source]
+        assert (said.event_types.get("demo requested") == "demo_request_click") == is_mapped
+        assert ("zork" in said.ignore) == (not is_mapped)
 
 
 def test_the_most_frequent_types_are_told_and_how_many_more_there_are(tmp_path: Path) -> None:
     con = quarantine(*((DAY, "segment", "unknown_event_type", f"t{n}") for n in range(5) for _ in range(n + 1)))
     lines = unnamed_types(con, DAY, tmp_path)
-    assert [line.split()[2:5] for line in lines[:3]] == [["5", "×", "t4"], ["4", "×", "t3"], ["3", "×", "t2"]]
-    assert lines[3].startswith("and 2 more types")
+    assert [line.split()[:3] for line in lines[1:4]] == [["5", "×", "t4"], ["4", "×", "t3"], ["3", "×", "t2"]]
+    assert lines[4].startswith("  and 2 more:")
     assert unnamed_types(quarantine(), DAY, tmp_path) == []
 
 
