@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from gesture_assets.sources.description import alike
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 
 SHOWN = 3  # types
@@ -37,8 +38,7 @@ def unnamed_types(con: Any, day: date, user_sources: Path) -> list[str]:
 
 def _naming(source: str, name: str, count: int) -> str:
     """How often the type `name` came, and what to write so that it counts; or is left out, where none is like it."""
-    words = name.replace(" ", "_").replace("-", "_").lower()
-    near = get_close_matches(words, EVENT_TYPE_NAMES, 1, 0.5)
+    near = get_close_matches(alike(name), EVENT_TYPE_NAMES, 1, 0.5)
     said = f'[event_types] "{name}" = "{near[0]}"' if near else f'ignore = ["{name}"]'
     return f"  {count:,} × {name} of {source}:  {said}"
 

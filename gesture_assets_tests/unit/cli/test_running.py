@@ -195,6 +195,8 @@ def test_the_screen_after_a_run_tells_every_open_alert_that_the_list_has(own_wor
         alert_log.append(session.connection, news, now=datetime(2026, 3, 10, 2), run_id="a run")
     listed = [row[:3] for row in called(own_world, "alerts", "list").table[1:]]
     assert ["ERROR", alert.key, "2026-03-06"] in listed
+    for looking in (("rank",), ("explain",), ("gates",)):
+        assert "It failed. Why:  gesture alerts list" in called(own_world, *looking).err
     done = called(own_world, "run")
     assert "Nothing to do." in done.out
     assert "no alert is open" not in done.out
