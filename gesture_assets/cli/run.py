@@ -329,14 +329,10 @@ class Pending:
     @property
     def stays(self) -> list[str]:
         """What stays as readers have it although more has landed by now, in a sentence."""
-        return (
-            [
-                f"Files landed late for {listing(self.touched)}, already published: these stay as they are until  "
-                'gesture catchup --restate --reason "why"'
-            ]
-            if self.touched
-            else []
-        )
+        if not self.touched:
+            return []
+        late = f"Files landed late for {listing(self.touched)}, already published: these stay as they are until  "
+        return [f'{late}gesture catchup --restate --reason "why"']
 
 
 def require_reason(reason: str, *, asked: Mapping[str, bool], command: str) -> None:

@@ -133,9 +133,8 @@ def identity_links(events: Frame, calls: Frame) -> Frame:
         "user_id",
         "email_key",
     )
-    return (
-        nw.concat([visitors, users]).filter(nw.col("is_it")).drop("is_it").rename({"event_at": "linked_at"})
-    ).select(*IDENTITY_LINKS.column_names)
+    links = nw.concat([visitors, users]).filter(nw.col("is_it")).rename({"event_at": "linked_at"})
+    return links.select(*IDENTITY_LINKS.column_names)
 
 
 def identity_calls(landed: Frame) -> Frame:

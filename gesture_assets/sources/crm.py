@@ -193,7 +193,7 @@ def _in_our_columns(
     for header, patterns in conditions.items():
         rows = rows.filter(pl.col(header).str.strip_chars(WHITE_SPACE).str.contains(f"^{like(patterns)}$"))
     if description.decimal == ",":  # of text: the database writes its own numbers with a point
-        typed = [header for header in found.get("amount", ()) if is_number(headers[header])]
+        typed = [header for header in found.get("amount", ()) if _is_number(headers[header])]
         rows = rows.with_columns(pl.col(typed).str.replace(".", ",", literal=True))
     rows = rows.select(_first_filled(several).alias(column) for column, several in found.items())
     for column, separator in table.lists.items():
@@ -214,7 +214,7 @@ def _in_our_columns(
     return rows, broken
 
 
-def is_number(kind: str | None) -> bool:
+def _is_number(kind: str | None) -> bool:
     """Whether a database's type `kind` is one of numbers; of a file nobody knows."""
     return any(name in (kind or "") for name in ("INT", "REAL", "FLOAT", "DOUBLE", "NUMERIC", "DECIMAL", "MONEY"))
 

@@ -29,10 +29,8 @@ WRITTEN_OFFSETS = {
 }
 MONEY = "decimal(18, 2)"
 MINUS = "\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d"  # as typesetters write it
-THOUSANDS = {
-    ".": ", \u00a0\u2009\u202f'\u2019",
-    ",": ". \u00a0\u2009\u202f'\u2019",
-}  # the decimal sign -> what parts thousands
+GAPS = " \u00a0\u2009\u202f'\u2019"
+THOUSANDS = {".": "," + GAPS, ",": "." + GAPS}  # the decimal sign -> what parts thousands
 # What an amount is written of, in this order.
 AMOUNT_PARTS = (
     "sign_first", "currency_before", "sign_before", "figures", "sign_after", "currency_after", "sign_last",
