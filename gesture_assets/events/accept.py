@@ -118,13 +118,13 @@ def identity_links(events: Frame, calls: Frame) -> Frame:
     both = rows.filter(~nw.col("anonymous_id").is_null() & ~nw.col("known_user_id").is_null()).with_columns(
         anonymous_user_id=nw.concat_str([nw.lit(ANONYMOUS_PREFIX), nw.col("anonymous_id")])
     )
-    order = ("event_at", "event_id")
-    first = nw.col("event_id").cum_count().over(PARTITION, "anonymous_user_id", order_by=order) == 1
-    visitors = both.with_columns(is_it=first).select(
+    order = ("event_at", "event_id")  # and what is said: a call that landed twice is there twice
+    said_first = nw.col("event_id").cum_count().over(PARTITION, "anonymous_user_id", order_by=(*order, "known_user_id"))
+    visitors = both.with_columns(is_it=said_first == 1).select(
         PARTITION, "anonymous_user_id", "is_it", "event_at", user_id="known_user_id", email_key=nw.lit(None, nw.String)
     )
-    last = nw.col("event_id").cum_count(reverse=True).over(PARTITION, "user_id", order_by=order) == 1
-    told = calls.filter(~nw.col("email_key").is_null()).with_columns(is_it=last)
+    from_last = nw.col("event_id").cum_count(reverse=True).over(PARTITION, "user_id", order_by=(*order, "email_key"))
+    told = calls.filter(~nw.col("email_key").is_null()).with_columns(is_it=from_last == 1)
     users = told.select(
         PARTITION,
         nw.concat_str([nw.lit(EMAIL_PREFIX), nw.col("user_id")]).alias("anonymous_user_id"),
