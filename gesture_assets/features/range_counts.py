@@ -23,7 +23,7 @@ from gesture_assets.errors import ContractBreach
 from gesture_assets.events.roll_up import COUNTS, whole_milliseconds
 from gesture_assets.events.tables import ATTRIBUTES
 from gesture_assets.features.feature_registry import WINDOWS
-from gesture_assets.features.user_features import DWELL_DAYS, TREND_DAYS, WINDOWED
+from gesture_assets.features.user_features import DWELL_DAYS, TREND_DAYS, WINDOWED, visitors
 from gesture_assets.frames import Frame, to_polars
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 
@@ -105,7 +105,7 @@ class RangeCounts:
 
 def _first_links(links: Frame) -> pl.DataFrame:
     """`anonymous_user_id`, `known_user_id` and `linked_date`, the day on which the first link of each was known."""
-    in_order = to_polars(links.filter(nw.col("email_key").is_null())).sort(PARTITION, "linked_at", "user_id")
+    in_order = to_polars(visitors(links)).sort(PARTITION, "linked_at", "user_id")
     first = in_order.unique("anonymous_user_id", keep="first", maintain_order=True)
     return first.select("anonymous_user_id", known_user_id="user_id", linked_date=PARTITION)
 

@@ -56,12 +56,18 @@ def known_by(rows: Frame, moments: Frame) -> Frame:
     )
 
 
+def visitors(links: Frame) -> Frame:
+    """The rows of `links` that say who a visitor is: the others hold an address, whatever they are called."""
+    return links.filter(nw.col("email_key").is_null())
+
+
 def resolve_identities(activity: Frame, links: Frame) -> Frame:
     """`activity` with anonymous ids replaced by the users they are, by the first link that was known at the moment."""
     first = (PARTITION, "anonymous_user_id")
     place = nw.col("user_id").cum_count().over(*first, order_by=("known_date", "linked_at", "user_id"))
     renamed = (
-        links.with_columns(place=place)
+        visitors(links)
+        .with_columns(place=place)
         .filter(nw.col("place") == 1)
         .select(PARTITION, nw.col("anonymous_user_id").alias("user_id"), nw.col("user_id").alias("known_user_id"))
     )

@@ -178,14 +178,14 @@ class Fields:
         names = self.source.event_types or {name: name for name in EVENT_TYPE_NAMES}
         mapped = " ".join(f"when {literal(alike(name))} then '{ours}'" for name, ours in names.items())
         links = [name.lower() for name in self.source.links.types] if self.source.links else []
-        left_out = [*map(alike, self.source.ignore)]
+        left_out = [alike(name) for name in self.source.ignore]
         name, said = (f"split_part(word, '{SAID_BY_CONDITION}', {place})" for place in (1, 2))
         known_by = f"regexp_replace({name}, '{BETWEEN_WORDS}', '_', 'g')"
         is_link = f"coalesce({_in_sql(name, links)}, false)" if links else "false"
-        is_ignored = f"{is_link} or coalesce({said} = '{LEAVE_OUT}'"
-        is_ignored += f" or {_in_sql(known_by, left_out)}" if left_out else ""
+        by_name = f" or {_in_sql(known_by, left_out)}" if left_out else ""
         return (
-            f"{masked_sql(name)} as event_name, {is_ignored}, false) as is_ignored, {is_link} as is_link, "
+            f"{masked_sql(name)} as event_name, {is_link} as is_link, "
+            f"{is_link} or coalesce({said} = '{LEAVE_OUT}'{by_name}, false) as is_ignored, "
             f"case when {said} = '{LEAVE_OUT}' then null when {said} <> '' then {said} "
             f"else case {known_by} {mapped} end end as event_type"
         )

@@ -341,10 +341,8 @@ def demo_model(bench: Bench, size: Size) -> Part:
         Limit("ROC AUC of the blend less the better of rules and trees", area["blend"] - best, -0.003, is_floor=True),
         Limit("the same less the rules', in the worst world", short, 0, is_floor=True),
         Limit("ROC AUC acted on less the rules'", area["acted_on"] - area["rules"], 0, is_floor=True),
+        Limit("distance of probabilities ÷ buyers from 1", max(abs(world["sum_ratio"] - 1) for world in worlds), 0.25),
     ]
-    if size.users >= 2_000:  # thirty buyers do not say to a quarter how many there will be
-        off = max(abs(world["sum_ratio"] - 1) for world in worlds)
-        limits.append(Limit("distance of probabilities ÷ buyers from 1", off, 0.25))
     if size.users >= 8_000 and size.days >= 120:  # with fewer there is too little to learn
         share = area["blend"] / oracle["roc_auc"]
         called = mean["acted_on"]["called"] / oracle["called"]

@@ -297,17 +297,21 @@ def test_where_nearly_half_of_the_profiles_is_unknown_gaps_are_filled_and_flagge
         f"(from model_scores where as_of_date = '{LAST}') using (model_version)",
     )
     assert missing == "imputed"
-    flags = dict(
-        ask(
-            copy,
-            "select feature, array_agg(distinct feature_value) from score_reasons "
-            f"where as_of_date = '{LAST}' and feature like 'imputed_%' group by all",
-        )
+    flags = ask(
+        copy,
+        "select user_id, feature, feature_value from score_reasons "
+        f"where as_of_date = '{LAST}' and feature like 'imputed_%'",
     )
     filled = {f"imputed_{fill.name}" for fill in load_version(load_settings().models, version).encoding.fills}
     assert "imputed_optin_days" in filled
-    assert set() < set(flags) <= filled
-    assert set() < set().union(*flags.values()) <= {"no", "yes"}
+    assert set() < {flag for _, flag, _ in flags} <= filled
+    tonight = f"select user_id from user_features where as_of_date = '{LAST}'"
+    gaps = {
+        (user, flag)
+        for flag in filled
+        for (user,) in ask(copy, f"{tonight} and {flag.removeprefix('imputed_')} is null")
+    }
+    assert all(said == ("yes" if (user, flag) in gaps else "no") for user, flag, said in flags)
     assert not ask(copy, "from score_reasons anti join analytics.reason_codes using (reason_code)")
     areas = dict(
         ask(

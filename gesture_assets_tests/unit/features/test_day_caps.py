@@ -24,15 +24,16 @@ ACTIVITY = [
     (DAY - timedelta(days=7), "visitor", DAY - timedelta(days=7), False, 40, 0),
     (DAY, "bob", DAY, True, 50, 0),
 ]
-LINKS = [(DAY, "visitor", "cyd", DAY)]
+LINKS = [(DAY, "visitor", "cyd", DAY, None)]
 
 
 def frames() -> dict[str, pl.DataFrame]:
     names = ["as_of_date", "user_id", "activity_date", "is_bot", "page_view_count", "search_count"]
+    of_links = ["as_of_date", "anonymous_user_id", "user_id", "linked_at", "email_key"]
     days = [DAY - timedelta(days=1), DAY]
     return {
         "activity": pl.DataFrame(ACTIVITY, schema=names, orient="row"),
-        "links": pl.DataFrame(LINKS, schema=["as_of_date", "anonymous_user_id", "user_id", "linked_at"], orient="row"),
+        "links": pl.DataFrame(LINKS, schema=of_links, orient="row"),
         "moments": pl.DataFrame({"as_of_date": days, "as_of": [day + timedelta(days=1) for day in days]}),
     }
 

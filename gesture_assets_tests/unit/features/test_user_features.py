@@ -231,6 +231,12 @@ def test_an_address_that_only_a_call_gave_makes_a_user_the_subscriber_from_then_
     ]
 
 
+def test_the_row_of_an_address_renames_nobody_who_is_called_like_it() -> None:
+    address = {**link("email:v", "v"), "email_key": "k1", "linked_at": midnight_after(MONDAY)}
+    features = features_of([event(0, user_id="email:v"), event(1, user_id="v")], links=[address])
+    assert features.select("user_id", "event_count").rows() == [("email:v", 1), ("v", 1)]
+
+
 def test_a_day_may_hold_as_many_events_of_a_user_as_machines_send() -> None:
     events = [event(n / 60_000, user_id="u") for n in range(40_000)]
     assert only_row(events)["page_view_count_1d"] == 40_000
