@@ -20,7 +20,8 @@ import duckdb
 import polars as pl
 
 from gesture_assets.features.feature_registry import PROFILE, WINDOWS, feature_registry
-from gesture_assets.rules.rule_set import Rule, RuleSet, load_rule_set
+from gesture_assets.nights.rules import rule_set_of
+from gesture_assets.rules.rule_set import Rule, RuleSet
 from gesture_assets.settings import Settings, load_settings
 from gesture_assets.sources.canonical import AGENT_FAMILIES, BOT_AGENTS
 from gesture_assets.sources.personal import keyed_hash_sql, normal_email_sql, pseudonym_key
@@ -49,10 +50,7 @@ def landed_sql(rows: str, headers: list[str], day: date, key: str) -> str:
     email = normal_email_sql("email")
     families = " ".join(f"when regexp_matches(agent, '{p}') then '{name}'" for p, name in AGENT_FAMILIES)
     types = ", ".join(f"'{name}'" for name in EVENT_TYPE_NAMES)
-    fields = ", ".join(
-        f"{h} := if({h} is null, null, '***')" if h in ("email", "user_agent") else f"{h} := {h}::varchar"
-        for h in headers
-    )
+    fields = ", ".join(f"{h} := '***'" if h in ("email", "user_agent") else f"{h} := {h}::varchar" for h in headers)
     return f"""
         with rows as (
             select *, file_row_number + 1 as landing_line, lower(trim(event_type)) as event_name,
@@ -94,9 +92,7 @@ class Script:
     def of(cls, data_dir: Path, day: date) -> "Script":
         """The script for `data_dir`, with the settings and the rule set that the product would use there."""
         settings = load_settings()
-        features = tuple(feature.name for feature in feature_registry(settings.tags))
-        rules = load_rule_set(settings.rule_set, user_folder=settings.user_rules, features=features)
-        return cls(data_dir, day, settings, rules, pseudonym_key(settings))
+        return cls(data_dir, day, settings, rule_set_of(settings), pseudonym_key(settings))
 
     def run(self) -> dict[str, float]:
         """Make every table of the night and the published copy; seconds per step, and of the whole."""
@@ -492,14 +488,14 @@ class Script:
         """The call list: who has not bought yet, by points."""
         self.insert(
             "top_users",
-            f"""select scores.* exclude (recorded_at, run_id, is_backfill, purchase_count, made_purchase),
-                'points' as scale, 'rules_fallback' as source,
+            f"""select rule_scores.* exclude (recorded_at, run_id, is_backfill), band as rule_band,
+                mailchimp_id, country, 'points' as scale, 'rules_fallback' as source,
                 row_number() over (order by score desc, last_event_at desc nulls last, user_id) as rank
-            from (from rule_scores join (select user_id, mailchimp_id, country, purchase_count, made_purchase
+            from rule_scores join (select user_id, mailchimp_id, country, purchase_count, made_purchase
                     from user_features where as_of_date = date '{self.day}') using (user_id)
-                where as_of_date = date '{self.day}' and not coalesce(purchase_count > 0 or made_purchase > 0, false)
-                    and not (mailchimp_id is not null and made_purchase is null)
-                order by score desc, last_event_at desc nulls last, user_id limit {self.settings.top_users})""",
+            where as_of_date = date '{self.day}' and not coalesce(purchase_count > 0 or made_purchase > 0, false)
+                and not (mailchimp_id is not null and made_purchase is null)
+            order by score desc, last_event_at desc nulls last, user_id limit {self.settings.top_users}""",
         )
 
     def published_warehouse(self) -> None:

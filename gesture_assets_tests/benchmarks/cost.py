@@ -23,6 +23,8 @@ from gesture_assets_tests.forks import yesterday
 
 Figures = dict[str, Any]
 SMALL = Size(0, 60, 4)
+MORE_TABLES = 10  # one alone costs less than a night varies
+REPEATED = 3  # warm nights, of which the fastest counts
 
 
 def _spent(work: Callable[[], object]) -> Figures:
@@ -109,6 +111,64 @@ def a_training(folder: Path, size: Size) -> Figures:
 
 def warm_nights(folder: Path, size: Size) -> Figures:
     """A night in a process that has run one already: built anew, and with nothing changed."""
+    return _warm_nights(folder)
+
+
+def warm_nights_of_more_tables(folder: Path, size: Size) -> Figures:
+    """The same where the product has `MORE_TABLES` further tables, each with a step of its own."""
+    from gesture_assets.events import tables
+    from gesture_assets.nights import events
+
+    own = [_hours_step(number) for number in range(MORE_TABLES)]
+    tables.TABLES = (*tables.TABLES, *(table for step in own for table in step.tables))  # pyright: ignore
+    events.STEPS = (*events.STEPS, *own)  # before anybody asks for the catalogue, as if they stood there
+    return _warm_nights(folder / "more_tables")
+
+
+def _hours_step(number: int) -> Any:
+    """A step that fills a table of ten columns and eleven checks: what happened in each hour of the day."""
+    import narwhals as nw
+
+    from gesture_assets.contracts.contract import PARTITION, Column, Contract, between
+    from gesture_assets.contracts.shared import DATA_ENGINEERING
+    from gesture_assets.events.tables import RAW_EVENTS
+    from gesture_assets.nights.steps import Built, Step
+
+    types = ("page_view", "search", "email_open", "email_click", "signup", "purchase", "product_view")
+    contract = Contract(
+        name=f"busy_hours_{number}",
+        grain="One row per hour in which somebody did something.",
+        description="How many events fell into each hour of the day (UTC).",
+        group="events",
+        owner=DATA_ENGINEERING,
+        upstream=(RAW_EVENTS.name,),
+        key=("hour_of_day",),
+        columns=(
+            Column(PARTITION, "DATE", "The day at whose end this was known."),
+            Column("hour_of_day", "SMALLINT", "Hour of the day (UTC), 0 to 23."),
+            Column("event_count", "BIGINT", "Events in it.", unit="count"),
+            *(Column(f"{name}_count", "BIGINT", f"Of the type {name}.", unit="count") for name in types),
+        ),
+        expectations=(
+            between("hours_lie_between_0_and_23", "hour_of_day", 0, 23, recovery="mend it"),
+            between("events_are_counted_once", "event_count", 1, None, recovery="mend it"),
+        ),
+    )
+    assert (len(contract.columns), len(contract.checks)) == (10, 11)
+
+    def count(night: Any, days: Any) -> Built:
+        hour = nw.col("event_at").dt.hour().cast(nw.Int16).alias("hour_of_day")
+        kinds = (nw.col("event_type") == name for name in types)
+        flags = [kind.cast(nw.Int64).alias(f"{name}_count") for name, kind in zip(types, kinds, strict=True)]
+        events = night.read_window(RAW_EVENTS).select(PARTITION, hour, *flags)
+        sums = [nw.col(f"{name}_count").sum().cast(nw.Int64) for name in types]
+        counted = events.group_by(PARTITION, "hour_of_day").agg(nw.len().cast(nw.Int64).alias("event_count"), *sums)
+        return Built({contract: counted})
+
+    return Step(contract.name, count, (contract,))
+
+
+def _warm_nights(folder: Path) -> Figures:
     from gesture_assets.definitions import load_definitions
     from gesture_assets.settings import load_settings
     from gesture_assets_tests.running import definitions, failures, run_in_dagster
@@ -126,10 +186,13 @@ def warm_nights(folder: Path, size: Size) -> Figures:
         if not result.success:
             raise RuntimeError(failures(result))
 
+    def fastest(*, rebuild: bool) -> Figures:
+        nights = [_spent(lambda: night(yesterday(), rebuild=rebuild)) for _ in range(REPEATED)]
+        return min(nights, key=lambda spent: spent["processor_seconds"])
+
     for before in range(SMALL.days, 0, -1):
         night(yesterday() - timedelta(days=before - 1), rebuild=True)
-    anew = _spent(lambda: night(yesterday(), rebuild=True))
-    return anew | {"nothing_changed": _spent(lambda: night(yesterday(), rebuild=False))}
+    return fastest(rebuild=True) | {"nothing_changed": fastest(rebuild=False)}
 
 
 def floor(folder: Path, size: Size) -> Figures:

@@ -117,7 +117,9 @@ def let_a_champion_serve() -> None:
         model = train(rows, "label", inputs)
         version = version_name(run.now, model.fingerprint)
         card = {PARTITION: before, "model_version": version, "features": json.dumps(inputs)}
-        folder = save_version(model, card, settings.models, figures={}, tested=rows.drop("split").head(1))
+        one = rows.drop("split").head(1)
+        tested = one.with_columns(probability=model.probabilities(one))
+        folder = save_version(model, card, settings.models, figures={}, tested=tested)
         _freeze(night, folder, model)  # what drift is measured against
         con.execute("delete from warehouse.main.training_set")  # no gate has seen it
         activate(con, version, since=LAST, now=run.now, action="activated", reason="a benchmark")

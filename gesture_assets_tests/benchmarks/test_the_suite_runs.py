@@ -87,6 +87,7 @@ def test_small_nights_are_compared_with_an_empty_job(tmp_path: Path) -> None:
         "cold_night",
         "cold_night_of_new_code",
         "warm_nights",
+        "warm_nights_of_more_tables",
         "nothing_changed",
     }
     assert limits["a cold night ÷ the floor"] == pytest.approx(spent["cold_night"] / spent["floor"])
