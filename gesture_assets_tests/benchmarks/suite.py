@@ -145,13 +145,13 @@ def night(bench: Bench, size: Size) -> Part:
     ours, by_hand = found["night"], found["night_by_hand"]
     contents, made = ours.pop("contents"), by_hand.pop("contents")
     del made["top_users"]  # the script's list goes by points, the product's by the champion
-    differences, left_out = _differences(contents, made), _left_out(contents, made)
+    unequal, left_out = differences(contents, made), _left_out(contents, made)
     gates = sum(ours["parts"].get(name, 0.0) for name in GATES) / ours["seconds"]
     compared = ours["seconds"] - sum(ours["steps"].get(step, 0.0) for step in NOT_BY_HAND)
     return Part(
         "night",
         size,
-        {"history": history, "night": ours, "by_hand": by_hand, "differences": differences, "not_by_hand": left_out},
+        {"history": history, "night": ours, "by_hand": by_hand, "differences": unequal, "not_by_hand": left_out},
         [
             Limit("night ÷ the same tables by hand, without gates", compared / by_hand["seconds"], 1.5),
             Limit("whole night with a champion ÷ by hand without one", ours["seconds"] / by_hand["seconds"], 1.8),
@@ -160,7 +160,7 @@ def night(bench: Bench, size: Size) -> Part:
     )
 
 
-def _differences(ours: dict[str, dict[str, str]], theirs: dict[str, dict[str, str]]) -> dict[str, list[str]]:
+def differences(ours: dict[str, dict[str, str]], theirs: dict[str, dict[str, str]]) -> dict[str, list[str]]:
     """Table -> columns made by both whose values of the night are not the same; empty: what is compared is equal."""
     found = {
         table: sorted({name for name, _ in ours[table].items() - made.items()} - set(NOT_COMPARED))

@@ -14,8 +14,10 @@ import pytest
 
 from gesture_assets_tests.benchmarks import product
 from gesture_assets_tests.benchmarks.__main__ import arguments
+from gesture_assets_tests.benchmarks.by_hand import Script
+from gesture_assets_tests.benchmarks.history import let_a_champion_serve
 from gesture_assets_tests.benchmarks.plain_pandas import score_file
-from gesture_assets_tests.benchmarks.suite import NOT_BY_HAND
+from gesture_assets_tests.benchmarks.suite import NOT_BY_HAND, differences
 from gesture_assets_tests.benchmarks.world import LAST, Size, write_world
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,14 +50,23 @@ def test_a_name_that_is_not_there_is_not_passed_over(name: str, error: type[Exce
 
 
 @pytest.mark.slow
-def test_every_part_of_a_night_takes_time_and_together_no_more_than_the_night(data_dir: Path) -> None:
-    write_world(Size(500, 50, 1), data_dir)
+def test_a_night_is_timed_in_parts_equals_the_one_by_hand_and_can_have_a_champion(data_dir: Path) -> None:
+    size = Size(2_000, 300, 2)
+    write_world(size, data_dir)
     with product.timed() as watch:
-        seconds = product.run(LAST)
+        seconds = product.run(size.dates[0], LAST)
     assert set(watch.parts) == set(product.PARTS)
     assert all(spent > 0 for spent in watch.parts.values())
     assert sum(watch.parts.values()) < seconds["whole"]
     assert {"whole", "sessions", "published_warehouse"} <= set(seconds)
+
+    let_a_champion_serve()
+    warehouse = data_dir / "warehouse.duckdb"
+    ours = product.contents(warehouse, LAST)
+    Script.of(data_dir, LAST).run()
+    made = product.contents(warehouse, LAST)
+    assert {"raw_events", "sessions", "user_features", "rule_scores", "rule_contributions"} <= set(made)
+    assert differences(ours, made) == {}
 
 
 @pytest.mark.proof
