@@ -10,6 +10,7 @@ from typing import Any
 
 from gesture_assets.cli.console import CONTROL, console
 from gesture_assets.errors import ConfigError
+from gesture_assets.settings import Settings
 
 LAYOUT = "scoring-csv"
 # Our column -> theirs, in the order of their file.
@@ -65,7 +66,7 @@ def copy_csv(con: Any, query: str, path: Path) -> int:
     return copied.fetchone()[0]
 
 
-def export_layout(con: Any, day: date, folder: Path, models: Path) -> None:
+def export_layout(con: Any, day: date, folder: Path, settings: Settings) -> None:
     """Write their seven files below `folder`, as of the end of `day`; the three about a model where one scored it."""
     if folder.is_file():
         raise ConfigError.bad_value(
@@ -98,14 +99,16 @@ def export_layout(con: Any, day: date, folder: Path, models: Path) -> None:
     )
     version = con.execute(f"select distinct model_version from model_scores where {as_of}").fetchone()
     if version is None:
+        from gesture_assets.publication.reading import how_to_train
+
         console().print(
             f"No model scored {day}: there is no data/user_model_scores.csv, models/xgb_model.json or "
-            "models/training_metrics.json. Next:  gesture train",
+            f"models/training_metrics.json. Next:  {how_to_train(settings)}",
             highlight=False,
             soft_wrap=True,
         )
         return
-    _export_model(con, day, folder, models, version[0])
+    _export_model(con, day, folder, settings.models, version[0])
 
 
 def _export_model(con: Any, day: date, folder: Path, models: Path, version: str) -> None:

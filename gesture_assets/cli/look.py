@@ -108,7 +108,7 @@ def export(
             next_step=f"gesture export --layout {LAYOUT} --to {to}",
         )
     if layout:
-        export_layout(con, as_of(con, day, settings), to, settings.models)
+        export_layout(con, as_of(con, day, settings), to, settings)
         return
     tables = {
         f"{schema}.{name}" if schema != "main" else name

@@ -117,10 +117,11 @@ def say_next(version: str, later: date | None) -> None:
 def models_list(as_json: AsJson = False) -> None:
     """Every version, oldest first, with its figures on its test part."""
     from gesture_assets.models.versions import figures_of, known_versions
+    from gesture_assets.publication.reading import how_to_train
 
     settings = settings_as_far_as_usable()
     if not known_versions(settings.models):
-        print("[]" if as_json else "There is no model yet. Next:  gesture train")
+        print("[]" if as_json else f"There is no model yet. Next:  {how_to_train(settings)}")
         return
     serving = {activation.model_version: activation.effective_from for activation in _activations(settings)}
     champion = _activations(settings)[-1].model_version if serving else None
@@ -222,6 +223,7 @@ def models_verify(
     from gesture_assets.models.scoring import USERS_AT_ONCE, differing, score_users, scored_columns
     from gesture_assets.models.training_set import with_rule_score
     from gesture_assets.models.versions import load_version
+    from gesture_assets.publication.reading import how_to_train
     from gesture_assets.warehouse.staging import in_parts
 
     settings = settings_as_far_as_usable()
@@ -238,7 +240,7 @@ def models_verify(
             expected=f"a day that a model scored{f', the newest of them {newest}' if newest else ''}",
             found=str(when or "none"),
             where=f"model_scores of {settings.published}",
-            next_step=f"gesture models verify --date {newest}" if newest else "gesture train",
+            next_step=f"gesture models verify --date {newest}" if newest else how_to_train(settings),
         )
     version = said["model_version"][0]
     model = load_version(settings.models, version)
@@ -413,6 +415,7 @@ def _who(version: str) -> str:
 def _cards(settings: Settings, version: str = "") -> list[dict[str, Any]]:
     """What the versions whose files are there resolve to, oldest first; of one version only, where it is named."""
     from gesture_assets.models.versions import card_of, known_versions
+    from gesture_assets.publication.reading import how_to_train
 
     versions = known_versions(settings.models)
     if version and version not in versions:
@@ -425,7 +428,7 @@ def _cards(settings: Settings, version: str = "") -> list[dict[str, Any]]:
             expected="a trained model",
             found="none",
             where=str(settings.models),
-            next_step="gesture train",
+            next_step=how_to_train(settings),
         )
     return [_readable(card_of, settings, name) for name in ([version] if version else versions)]
 

@@ -41,6 +41,8 @@ def run(
     reason: Annotated[str, typer.Option(help="Why, for --force and --restate; it is kept.")] = "",
 ) -> None:
     """Run the nightly: every day that is landed and not yet live, or the days given."""
+    from gesture_assets.publication.reading import newest_published_day
+
     require_reason(reason, asked={"--force": force, "--restate": restate or restate_crm}, command="gesture run")
     settings = settings_as_far_as_usable()
     if select != "*":
@@ -60,7 +62,9 @@ def run(
             expected="--from with it, or --date for one day",
             found="--to alone",
             where="the command line",
-            next_step=f"gesture run --date {min(to.date(), today - timedelta(days=1))}",
+            next_step=f"gesture run --from {day} --to {min(to.date(), today - timedelta(days=1))}"
+            if (day := newest_published_day(settings, to.date()))
+            else "gesture run",
         )
     if rebuild and not (date_ or from_):
         raise ConfigError.bad_value(
@@ -68,7 +72,9 @@ def run(
             expected="the days that are to be built again",
             found="none: without days only what is not live is run",
             where="the command line",
-            next_step=f"gesture run --date {today - timedelta(days=1)} --rebuild",
+            next_step=f"gesture run --date {day} --rebuild"
+            if (day := newest_published_day(settings, today))
+            else "gesture run",
         )
     first = date_ or from_
     last = date_ or to or (datetime.combine(today - timedelta(days=1), datetime.min.time()) if from_ else None)
@@ -500,7 +506,7 @@ def run_range(
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
         definitions = load_definitions(settings)
         job = definitions.resolve_job_def(job_name)
-        keys = None if select == "*" else _selected(definitions, select)
+        keys = None if select == "*" else _selected(settings, definitions, select)
         tags = {"dagster/asset_partition_range_start": str(start), "dagster/asset_partition_range_end": str(end)}
         tags = ({} if start == end else tags) | ({GOES_ON_TAG: "true"} if goes_on else {})
         window = _window(start, end)
@@ -578,10 +584,10 @@ def _require_known(settings: Settings, select: str) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Dagster announces beta and preview features that we use on purpose
-        _selected(load_definitions(settings), select)
+        _selected(settings, load_definitions(settings), select)
 
 
-def _selected(definitions: Any, select: str) -> Any:
+def _selected(settings: Settings, definitions: Any, select: str) -> Any:
     """The asset keys of a selection that a night makes, with the tables that one step can only build together.
 
     What follows a table is all that follows it. A training is no part of a night, whatever it is built from.
@@ -589,6 +595,7 @@ def _selected(definitions: Any, select: str) -> Any:
     import dagster as dg
 
     from gesture_assets.nights.all_steps import all_steps
+    from gesture_assets.publication.reading import how_to_train
 
     graph = definitions.resolve_asset_graph()
     known = [key.to_user_string() for key in graph.get_all_asset_keys()]
@@ -607,7 +614,7 @@ def _selected(definitions: Any, select: str) -> Any:
             expected="tables of a night",
             found=select,
             where="--select",
-            next_step="gesture why-changed" if keys == {dg.AssetKey("score_changes")} else "gesture train",
+            next_step="gesture why-changed" if keys == {dg.AssetKey("score_changes")} else how_to_train(settings),
         )
     if unknown or not keys:
         raise ConfigError.unknown_name(

@@ -574,7 +574,7 @@ INTENT_SCORES = Contract(
             "the_model_serves",
             f"""select {PARTITION}, any_value(fallback_reason) as because, count(*) as user_count from {{batch}}
             group by all having count(*) filter (source = 'model') = 0""",
-            recovery="gesture models list; train one:  gesture train",
+            recovery="gesture models list  (which ones there are, or from which day one can be trained)",
         ),
     ),
 )

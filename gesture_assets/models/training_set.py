@@ -1,7 +1,8 @@
 """What a model learns from: eligible users on several past days, with what was known then and what came of it.
 
-Belongs here: choosing the as-of days, putting features, rule score, label and parts side by side. Does not belong here:
-labels (`labels.py`), the parts themselves (`splits.py`), training (`training.py`).
+Belongs here: choosing the as-of days, what to say where there are too few, putting features, rule score, label and
+parts side by side. Does not belong here: labels (`labels.py`), the parts themselves (`splits.py`), training
+(`training.py`).
 """
 
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from gesture_assets.models.labels import HORIZON_DAYS
 from gesture_assets.models.rule_curve import RULE_SCORE
 from gesture_assets.models.tables import DAYS_APART
 
+TOO_FEW_DAYS = "There are too few days to learn from"
 LEAST_DAYS = 3  # two to learn from and one to be judged on
 MOST_DAYS = 8
 
@@ -46,7 +48,7 @@ def training_days(
         earliest = live_days[-1] if live_days else known_until
         enough = earliest + timedelta(days=apart * (at_least - 1) + horizon)
         raise TrainingRefused(
-            f"There are too few days to learn from, as known by the end of {known_until}.",
+            f"{TOO_FEW_DAYS}, as known by the end of {known_until}.",
             expected=f"{at_least} days with features, {apart} or more apart, up to {newest} (outcomes take {horizon})",
             found=listing(chosen),
             where=f"user_features, {len(live)} days up to {newest}",
@@ -56,6 +58,23 @@ def training_days(
             else f"gesture train --date {enough}, when that day is live: the history begins on {earliest}",
         )
     return tuple(sorted(chosen))
+
+
+def training_advice(live_days: Iterable[date], *, horizon: int = HORIZON_DAYS, refused_on: date | None = None) -> str:
+    """The command that trains on the newest of `live_days`, or from which day one works where that would be refused.
+
+    `refused_on`: the day of a training that found too little in its days, and after which none succeeded.
+    """
+    live_days = set(live_days)
+    newest = max(live_days)
+    try:
+        training_days(live_days, known_until=newest, horizon=horizon)
+    except TrainingRefused as refusal:
+        return refusal.next_step
+    again_on = refused_on + timedelta(days=DAYS_APART) if refused_on else newest
+    if again_on > newest:
+        return f"gesture train --date {again_on}, when that day is live and more outcomes are known"
+    return "gesture train"
 
 
 def with_rule_score(features: Frame, rule_scores: Frame) -> Frame:

@@ -52,7 +52,8 @@ comment on column analytics.open_alerts.acknowledged_by is 'Who has said so.';
 comment on column analytics.open_alerts.acknowledged_at is 'When (UTC).'"""
 
 # Table -> why it has no rows yet, where it has none: a young world has had no models and no trouble.
-UNTRAINED, UNSERVED = "no model has been trained: gesture train", "no model has served a night yet: gesture train"
+WHEN = "gesture models list  (from which day one can be trained)"
+UNTRAINED, UNSERVED = f"no model has been trained: {WHEN}", f"no model has served a night yet: {WHEN}"
 WHY_EMPTY = {
     "alerts": "nothing alarming was found on any day",
     "alert_log": "no alert has been opened",

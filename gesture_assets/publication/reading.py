@@ -7,7 +7,7 @@ publishing (`publish.py`).
 import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -15,8 +15,9 @@ from pathlib import Path
 import duckdb
 
 from gesture_assets.contracts.contract import PARTITION, Contract
-from gesture_assets.errors import GateClosed, listing
+from gesture_assets.errors import GateClosed, GestureError, listing
 from gesture_assets.models.tables import CANDIDATE_MODEL, MODEL_SCORES, TRAINED
+from gesture_assets.models.training_set import TOO_FEW_DAYS, training_advice
 from gesture_assets.monitoring.alerts import Alert, urgency
 from gesture_assets.monitoring.pipeline_health import TRAINING_REFUSED
 from gesture_assets.publication.order import current_snapshot, rolled_back
@@ -78,6 +79,53 @@ def was_tried(warehouse: Path, day: date) -> bool:
             [[contract.name for contract in TRAINED]],
         ).fetchall()
     return newest is not None and newest >= day
+
+
+def newest_published_day(settings: Settings, until: date) -> date | None:
+    """The newest day up to `until` that readers have: one that landed, and to be told of it nobody waits for a run."""
+    if not settings.published.exists():
+        return None
+    with closing(read_published(settings.published)) as con:
+        ((day,),) = con.execute(f"select max({PARTITION}) from rule_scores where {PARTITION} <= ?", [until]).fetchall()
+        return day
+
+
+def how_to_train(settings: Settings) -> str:
+    """The command that trains a model, or from which day one works where it would be refused at this moment."""
+    if not settings.published.exists():
+        return "gesture run"
+    with closing(read_published(settings.published)) as con:
+        days = con.execute(
+            f"select distinct {PARTITION} from user_features where {PARTITION} >= ?", [settings.partitions_start]
+        ).fetchall()
+    if not days:
+        return "gesture run"
+    return training_advice(
+        [day for (day,) in days], horizon=settings.label_horizon_days, refused_on=_found_too_little(settings.warehouse)
+    )
+
+
+def _found_too_little(warehouse: Path) -> date | None:
+    """The newest day whose training found too little in its days to learn from, where none has succeeded since.
+
+    None where the private file cannot be read now, such as while a run has it open: advice waits for nobody.
+    """
+    if not warehouse.exists():
+        return None
+    with closing(connect()) as con, suppress(GestureError):
+        attach_when_free(
+            con, warehouse, name="warehouse", holder="a look at trainings", timeout_seconds=0, read_only=True
+        )
+        ((day,),) = con.execute(
+            f"""select max(last_date) from {audit_log.TABLE}
+            where action = '{TRAINING_REFUSED}' and not contains(reason, ?) and last_date > coalesce((
+                select max(partition) from {LEDGER}
+                where table_name = '{CANDIDATE_MODEL.name}' and verdict = '{ledger.Verdict.PASS}'
+            ), date '0001-01-01')""",
+            [TOO_FEW_DAYS],
+        ).fetchall()
+        return day
+    return None
 
 
 def live_days(session: Session, contracts: Sequence[Contract]) -> dict[date, str]:

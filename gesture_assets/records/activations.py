@@ -127,5 +127,5 @@ def previous(connection: duckdb.DuckDBPyConnection) -> str:
         expected="a version that served before the present one",
         found="no version at all: the rules serve",
         where="table model_activations",
-        next_step="gesture train",
+        next_step="gesture models list",
     )

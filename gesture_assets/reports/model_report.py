@@ -55,9 +55,7 @@ def model_report(con: "duckdb.DuckDBPyConnection", models: Path, version: str = 
             where="analytics.model_versions",
             next_step="gesture publish  (it was trained, and readers do not have it yet)"
             if is_waiting
-            else "gesture models list"
-            if trained
-            else "gesture train, then  gesture publish",
+            else "gesture models list",
         )
     card = cards[0]
     serving = activated[0] if activated else RULES

@@ -205,13 +205,13 @@ def test_the_selection_is_checked_first(tmp_path: Path) -> None:
     assert "The selection 'nosuch' is not known." in done.err
 
 
-def test_without_models_the_list_says_so_and_going_back_advises_a_training(tmp_path: Path) -> None:
+def test_without_models_the_list_says_so_and_going_back_leads_to_it(tmp_path: Path) -> None:
     done = called(tmp_path, "models", "list")
-    assert (done.code, done.out) == (0, "There is no model yet. Next:  gesture train\n")
+    assert (done.code, done.out) == (0, "There is no model yet. Next:  gesture run\n")
     assert (called(tmp_path, "models", "list", "--json").out) == "[]\n"
     done = called(tmp_path, "models", "rollback")
     assert done.code == 1
-    assert "next: gesture train" in done.err
+    assert "next: gesture models list" in done.err
 
 
 def test_days_that_are_left_out_are_not_said_to_be_live(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gesture_assets.errors import TrainingRefused
-from gesture_assets.models.training_set import training_days, with_rule_score
+from gesture_assets.models.training_set import training_advice, training_days, with_rule_score
 from gesture_assets_tests.events_by_hand import lazy
 
 FIRST = date(2026, 1, 1)
@@ -66,6 +66,16 @@ def test_too_short_a_history_is_refused_with_the_command_that_builds_the_missing
         training_days(older, known_until=LIVE[57], at_least=4)
     assert refused.value.next_step.startswith("gesture run --from 2025-12-17 --to 2026-01-28")
     assert training_days(LIVE[:58], known_until=LIVE[57], at_least=2) == (date(2026, 1, 14), date(2026, 1, 28))
+
+
+def test_the_advice_to_train_is_one_that_is_not_refused() -> None:
+    assert training_advice(LIVE) == "gesture train"
+    assert training_advice(LIVE[:58]).startswith("gesture train --date 2026-02-28, when that day is live")
+    assert training_advice(LIVE[:1], horizon=7).startswith("gesture train --date 2026-02-05, when that day is live")
+    # What was refused for something else than days is not advised once more before there can be more buyers.
+    refused = training_advice(LIVE, refused_on=LIVE[-14])
+    assert refused.startswith(f"gesture train --date {KNOWN_UNTIL + timedelta(days=1)}, when that day is live")
+    assert training_advice(LIVE, refused_on=LIVE[-15]) == "gesture train"
 
 
 def test_the_rule_score_of_a_night_is_joined_as_in_training() -> None:
