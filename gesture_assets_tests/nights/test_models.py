@@ -379,6 +379,32 @@ def test_a_feature_that_counts_the_label_s_window_stops_the_training_by_name(
     assert result.closed == ("candidate_model",)
 
 
+def test_a_model_that_is_worse_than_the_rules_is_refused_by_them_where_no_model_has_served(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The planted model behaves, and goes by what says nothing of who buys; the blend would stand on the rules.
+    planted = ("account_balance_usd", "gender", "primary_device")
+    others = (name for name in training_rows.possible_inputs(load_settings()) if name not in planted)
+    monkeypatch.setenv("GESTURE_EXCLUDED_FEATURES", ", ".join(others))
+    monkeypatch.setenv("GESTURE_MODEL_RECIPE", "document_001")
+    with duckdb.connect(str(copy / "warehouse.duckdb")) as con:
+        con.execute("delete from model_activations")
+    result = run_training(LAST, at="2026-03-11T03:00")
+    assert result.success, failures(result)
+    assert (candidate(copy, "decision"), candidate(copy, "parent_version")) == ("kept", None)
+    words = r"worse: roc_auc 0\.5\d+ against 0\.8\d+ of the rules: (-0\.\d+) \((-0\.\d+) to (-0\.\d+)\)"
+    found = re.fullmatch(words, candidate(copy, "because"))
+    assert found, candidate(copy, "because")
+    con = warehouse(copy)
+    gain = con.execute(
+        "select value, low, high from model_evaluation where metric = 'roc_auc_gain_of_model' and model_version = ?",
+        [candidate(copy, "model_version")],
+    ).fetchall()
+    assert gain == [tuple(pytest.approx(float(figure), abs=1e-4) for figure in found.groups())]
+    assert con.execute("from model_activations").fetchall() == []
+    con.close()
+
+
 def test_too_few_days_are_refused_with_the_command(copy: Path) -> None:
     result = run_training(LAST - timedelta(days=40), at="2026-03-11T03:00")
     assert not result.success
