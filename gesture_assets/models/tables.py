@@ -605,6 +605,14 @@ TOP_USERS = Contract(
         Column("source", "VARCHAR", "What scored: model or rules_fallback.", True),
         Column("model_version", "VARCHAR", "Version of the model, where it scored.", True),
         Column("rule_set_version", "VARCHAR", "Hash of the rule set's content."),
+        # Unknown for lists of before it was kept.
+        Column(
+            "list_length",
+            "INTEGER",
+            "Places of the list where so many can be called (GESTURE_TOP_USERS).",
+            True,
+            "count",
+        ),
     ),
     expectations=(
         no_rows(
@@ -625,6 +633,16 @@ TOP_USERS = Contract(
             where {CAN_BE_CALLED}
             group by all having max(live.score) > min(batch.lowest)""",
             recovery="gesture run --date DAY",
+        ),
+        no_rows(
+            "the_list_is_as_long_as_it_promises",
+            f"""select {PARTITION}, listed, promised, can_be_called from (
+                select {PARTITION}, count(distinct user_id) as listed, max(list_length) as promised
+                from {{batch}} group by all)
+            join (select {PARTITION}, count(*) as can_be_called from {{live}}.intent_scores as live
+                where {CAN_BE_CALLED} group by all) using ({PARTITION})
+            where promised is not null and listed <> least(promised, can_be_called)""",
+            recovery="this is a defect of models/call_list.py",
         ),
         no_rows(
             "a_day_with_somebody_to_call_has_a_list",

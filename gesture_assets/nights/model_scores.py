@@ -180,14 +180,15 @@ def top_users(night: Night, days: Days) -> Built:
     intent, who = night.read_window(INTENT_SCORES), night.read_window(USER_FEATURES)
     rules, reasons = map(night.read_window, (RULE_SCORES, SCORE_REASONS))
     lists_everybody = rule_set_of(night.settings).call_list == EVERYBODY
-    listed = call_list(intent, rules, reasons, night.settings.top_users, lists_everybody=lists_everybody)
+    length = night.settings.top_users
+    listed = call_list(intent, rules, reasons, length, lists_everybody=lists_everybody)
     listed = listed.join(
         who.select(PARTITION, "user_id", "mailchimp_id", "country"), on=[PARTITION, "user_id"], how="left"
     )
     newest = left_out(intent.filter(nw.col(PARTITION) == nw.lit(days[-1]).cast(nw.Date))).collect().rows()
     said = "; ".join(f"{reason}: {users}" for _, reason, users in newest) or "nobody"
     return Built(
-        {TOP_USERS: listed.select(*TOP_USERS.column_names)},
+        {TOP_USERS: listed.with_columns(list_length=nw.lit(length, nw.Int32)).select(*TOP_USERS.column_names)},
         notes={"left_out": "nobody: the rule set lists everybody" if lists_everybody else said},
     )
 

@@ -85,6 +85,7 @@ GOOD: dict[str, Rows] = {
             "probability": probability,
             "source": "model",
             "explanation": "Visits in the last 30 days: 3.",
+            "list_length": 20,
         }
         for rank, (who, probability) in enumerate(PROBABILITIES.items(), 1)
     ],
@@ -183,8 +184,9 @@ FAULTS: dict[str, Faults] = {
     "top_users": {
         "ranks_follow_the_scores": Fault("update {table} set rank = 3 - rank"),
         "nobody_who_can_be_called_scores_higher_than_the_list": Fault(
-            "delete from {table} where rank = 1; update {table} set rank = rank - 1"
+            "delete from {table} where rank = 1; update {table} set rank = rank - 1, list_length = 1"
         ),
+        "the_list_is_as_long_as_it_promises": Fault("delete from {table} where rank = 2"),
         "a_day_with_somebody_to_call_has_a_list": Fault("delete from {table}"),
         "every_place_of_the_list_is_explained": first_row("explanation = null"),
         "a_band_on_the_list_is_that_of_the_rules": first_row("rule_band = 'high'"),
