@@ -20,7 +20,7 @@ HORIZON_DAYS = 30
 CONVERSION = "purchase"  # the event type that the CRM's Transactions are too
 SUPPRESSED, BOT, INACTIVE, IMMATURE = "suppressed", "bot", "no_activity", "not_mature"
 REASONS = (SUPPRESSED, BOT, CONVERTED, UNDATED, INACTIVE, IMMATURE)
-COLUMNS = (*KEY, "person_id", "label", "matures_on", "is_mature", "is_eligible", "exclusion_reason")
+COLUMNS = (*KEY, "person_id", "label", "bought_on", "matures_on", "is_mature", "is_eligible", "exclusion_reason")
 
 
 def only_bots(activity: Frame) -> Frame:
@@ -80,8 +80,9 @@ def labels(
 
     `label` is 1 when the person's first `conversion` falls on one of the `horizon` days after the as-of day, else 0;
     null while `is_mature` is false (`matures_on` after the labelling), and where the CRM has a purchase without a date
-    that may lie before the day or in the horizon: unknown is not 0. `person_id` is who the user turned out to be:
-    two ids of one person share it. `exclusion_reason` is the first that holds of `REASONS`, as in `exclusions`, but a
+    that may lie before the day or in the horizon: unknown is not 0. `bought_on` is the day of that purchase; null where
+    only the CRM knows of it, which says by when and not when. `person_id` is who the user turned out to be: two ids of
+    one person share it. `exclusion_reason` is the first that holds of `REASONS`, as in `exclusions`, but a
     conversion before the as-of day counts whenever it became known: a second purchase is not what is learnt. Flagged
     bots' conversions count only where `include_bots`, as in the features.
     """
@@ -116,6 +117,8 @@ def labels(
         ),
         exclusion_reason=_reason(~nw.col("is_mature")),
     )
+    is_dated = (nw.col("label") == 1) & (converted_on <= nw.col("matures_on"))
+    rows = rows.with_columns(bought_on=nw.when(is_dated).then(converted_on))
     return rows.with_columns(is_eligible=nw.col("exclusion_reason").is_null()).select(*COLUMNS)
 
 

@@ -53,6 +53,7 @@ TRAINING_SET = Contract(
             personal="pseudonym",
         ),
         Column("label", "SMALLINT", "1 where the first purchase came after the feature day and within the horizon."),
+        Column("bought_on", "DATE", "Day of that purchase; null where only the CRM knows of it.", True),
         Column("matures_on", "DATE", "Last day of the horizon."),
         Column(
             "split",
@@ -72,6 +73,12 @@ TRAINING_SET = Contract(
             "every_outcome_is_known",
             f"select {PARTITION}, feature_date, matures_on from {{batch}} where matures_on > {PARTITION} limit 5",
             recovery="train on an earlier day, or wait:  gesture train --date DAY",
+        ),
+        no_rows(
+            "a_purchase_lies_in_the_horizon",
+            f"select {PARTITION}, user_id, feature_date, label, bought_on, matures_on from {{batch}} "
+            "where bought_on is not null and (label = 0 or bought_on <= feature_date or bought_on > matures_on)",
+            recovery="this is a defect of models/labels.py",
         ),
         one_of("a_label_is_0_or_1", "label", (0, 1), recovery="this is a defect of models/labels.py"),
         no_rows(
@@ -247,6 +254,14 @@ MODEL_EVALUATION = Contract(
         Column("target", "DOUBLE", "What document 002 asks for, where it does.", True),
         Column("is_met", "BOOLEAN", "Whether the target is met, or the test of behaviour passed.", True),
         Column("sample_count", "INTEGER", "Rows behind it.", unit="count"),
+        Column(
+            "because",
+            "VARCHAR",
+            "Of timed_buyers_top_20 (buyers of a known day among the first 20 %): the medians behind "
+            "time_to_purchase_top_20 (by how much sooner they bought than all buyers did), or why there is none. It "
+            "has no interval and does not say that anybody bought sooner for being called.",
+            True,
+        ),
     ),
     expectations=(
         no_rows(

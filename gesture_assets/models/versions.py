@@ -40,7 +40,7 @@ def save_version(
     model.save(part)
     for name, content in ((CARD, card), (FIGURES, figures)):
         (part / name).write_text(json.dumps(content, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
-    outcome = ["person_id", "label", "probability"]
+    outcome = [name for name in ("person_id", "label", "bought_on", "probability") if name in tested.columns]
     tested.drop(outcome).write_parquet(part / TESTED)
     tested.select("user_id", "feature_date", *outcome).write_parquet(part / OUTCOMES)
     if not target.exists():  # the same training in the same second has the same files

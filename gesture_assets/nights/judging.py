@@ -35,6 +35,7 @@ from gesture_assets.models.judgement import (
     evaluation_rows,
     if_few,
     intent_events,
+    sooner_rows,
 )
 from gesture_assets.models.leakage import importance_drops
 from gesture_assets.models.measures import CALIBRATION
@@ -117,7 +118,8 @@ def judge(shop: Workshop, candidate: Candidate) -> Judgement:
         curve=curve,
         segments=candidate.segments,
     )
-    rows = pl.concat([evaluation_rows(candidate.version, parts, behaved), beside], how="diagonal")
+    sooner = sooner_rows(candidate.version, test, own)
+    rows = pl.concat([evaluation_rows(candidate.version, parts, behaved), beside, sooner], how="diagonal")
     if served and champion:
         rows = pl.concat(
             [rows, evaluation_rows(champion, {"test": _evaluated(test, served.probabilities(test))})], how="diagonal"

@@ -64,7 +64,7 @@ def training_set(night: Night, days: Days) -> Built:
     live = night.session.live_counts(USER_FEATURES.name, [settings.partitions_start, day])
     feature_days = _feature_days(source) or training_days(live, known_until=day, horizon=horizon)
     eligible = outcomes(night, feature_days, day, horizon).filter(nw.col("is_eligible"))
-    rows = to_polars(eligible.select(PARTITION, "user_id", "person_id", "matures_on", "label"))
+    rows = to_polars(eligible.select(PARTITION, "user_id", "person_id", "bought_on", "matures_on", "label"))
     again_on = day + timedelta(days=DAYS_APART)
     by_time = splits.crossed_split(rows.sort(PARTITION, "user_id"), feature_days, again_on=again_on)
     placed = splits.random_split(nw.from_native(by_time.lazy())).sort(PARTITION, "user_id").collect()

@@ -197,6 +197,7 @@ FAULTS: dict[str, Faults] = {
     },
     "training_set": {
         "every_outcome_is_known": change(f"matures_on = {PARTITION} + 1 where split = 'test'"),
+        "a_purchase_lies_in_the_horizon": change("bought_on = matures_on + 1 where label = 1"),
         "a_label_is_0_or_1": change("label = 2 where split = 'test' and label = 1"),
         "tests_lie_after_training": change("feature_date = feature_date + 42 where split = 'train'"),
         "nobody_is_in_two_folds": first_row("person_id = 'cyd1'"),

@@ -27,6 +27,7 @@ from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.events.tables import DAILY_ACTIVITY
 from gesture_assets.frames import Frame
+from gesture_assets.models.judgement import SOONER, TIMED, sooner_rows
 from gesture_assets.models.tuning import SPACE
 from gesture_assets.models.versions import load_version
 from gesture_assets.nights import training_rows
@@ -457,6 +458,11 @@ def test_the_test_part_is_kept_and_gives_the_figures_that_are_published(world: P
     )
     assert figures["roc_auc"] == pytest.approx(roc_auc_score(rows["label"], rows["probability"]), abs=1e-12)
     assert figures["base_rate"] == pytest.approx(rows["label"].mean())
+    sooner = sooner_rows(version, rows, rows["probability"].to_numpy())
+    columns = [name for name in ("metric", "value", "target", "is_met", "because") if name in sooner.columns]
+    asked = f"select {', '.join(columns)} from analytics.model_figures where metric in ('{SOONER}', '{TIMED}')"
+    assert sorted(ask(world, asked)) == sorted(sooner.select(columns).rows())
+    assert rows.filter(label=1)["bought_on"].null_count() < rows["label"].sum()
     points = rows["rule_score"].fill_null(0)
     by_rules = ask(world, "select value from model_evaluation where part = 'rules' and metric = 'roc_auc'")
     assert by_rules == [(pytest.approx(roc_auc_score(rows["label"], points), abs=1e-12),)]

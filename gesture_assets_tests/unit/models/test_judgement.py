@@ -13,12 +13,14 @@ from gesture_assets.models.evaluation import Comparison, compare, evaluate
 from gesture_assets.models.judgement import (
     RANKING,
     RULES,
+    SOONER_TARGET,
     TARGETS,
     decide,
     directions,
     evaluation_rows,
     if_few,
     intent_events,
+    sooner_rows,
 )
 
 RANDOM = np.random.default_rng(7)
@@ -134,6 +136,27 @@ def test_what_is_kept_of_a_judgement_has_targets_for_the_part_that_decides_only(
         True,
         9,
     )
+
+
+def test_how_much_sooner_the_highest_scores_buy_is_held_against_all_who_bought() -> None:
+    day, nobody = date(2026, 3, 9), [None] * 50
+    # Of fifty people ten are the first 20 %; six of them bought after 6 days, four others after 12.
+    took = [6, 6, 6, 6, 6, 6, *nobody[:20], 12, 12, 12, 12, *nobody[:20]]
+    judged = pl.DataFrame(
+        {"feature_date": [day] * 50, "bought_on": [day + timedelta(days=n) if n else None for n in took]}
+    )
+    scores = np.linspace(0.9, 0.1, 50)
+    count, row = sooner_rows("v1", judged, scores).to_dicts()
+    assert (row["part"], row["segment"], row["value"], row["sample_count"]) == ("test", "all", 0.0, 10)
+    assert (count["value"], count["target"], row["target"], row["is_met"]) == (6, None, SOONER_TARGET, False)
+    later = judged.with_columns(bought_on=pl.col("bought_on").replace(day + timedelta(days=6), day + timedelta(days=3)))
+    more = pl.concat([later, later.filter(pl.int_range(pl.len()) > 20)])
+    count, row = sooner_rows("v1", more, np.append(scores, scores[21:])).to_dicts()
+    assert (row["value"], row["is_met"]) == (pytest.approx(1 - 3 / 12), True)
+    assert count["because"] == "3 days of 6 buyers among the first 20 %, 12 of all 14"
+    few = judged.with_columns(bought_on=pl.when(pl.int_range(pl.len()) > 3).then("bought_on"))
+    (count,) = sooner_rows("v1", few, scores).to_dicts()
+    assert count["because"] == "2 buyers of a known day are among the first 20 %, and a median takes 5"
 
 
 def test_a_figure_that_cannot_be_worked_out_is_no_row() -> None:

@@ -103,6 +103,7 @@ def one(*args: Any, **arguments: Any) -> dict[str, Any]:
 )
 def test_a_label_is_1_when_the_first_purchase_falls_into_the_horizon(days: int, label: int) -> None:
     row = one([known()], [did(days)], known_until=LATER + timedelta(days=9))
+    assert row["bought_on"] == (DAY + timedelta(days=days) if label else None)
     assert (row["label"], row["is_eligible"], row["exclusion_reason"]) == (label, True, None)
     assert (row["matures_on"], row["person_id"]) == (LATER, "u")
 
