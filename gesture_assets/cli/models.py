@@ -21,6 +21,7 @@ from gesture_assets.models.tables import DAYS_APART
 from gesture_assets.settings import Settings, load_settings, settings_as_far_as_usable
 
 SAMPLERS = ("tpe", "random")
+VALIDATION_SPLIT = 0.2  # documents 001 and 003
 FIGURES = ("roc_auc", "pr_auc", "f1", "precision", "recall")  # of the test part, in the list of versions
 Version = Annotated[str, typer.Argument(help="Model version, from  gesture models list.")]
 
@@ -33,6 +34,15 @@ def train(
     tune: Annotated[bool, typer.Option("--tune", help="Search for parameters first.")] = False,
     trials: Annotated[int, typer.Option(help="Trials of the search.")] = 24,
     sampler: Annotated[str, typer.Option(help="tpe or random.")] = "tpe",
+    validation_split: Annotated[
+        float,
+        typer.Option(
+            min=0.05,
+            max=0.6,
+            help="Share of persons that the random split reported beside the judgement calibrates on. What serves is "
+            "calibrated on everybody, each by models of others: a share has no meaning there.",
+        ),
+    ] = VALIDATION_SPLIT,
     from_version: Annotated[str, typer.Option(help="Train this version once more, and say whether it is equal.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Let it serve although it is not better.")] = False,
     reason: Annotated[str, typer.Option(help="Why, for --force; it is kept.")] = "",
@@ -42,7 +52,7 @@ def train(
     settings = load_settings()  # all of them: a search of an hour is not to fail at a setting that its last step reads
     parameters = dict(_parameter(text) for text in params or ())
     _require_usable(settings, parameters, trials, sampler)
-    if from_version and (parameters or tune or day or force):
+    if from_version and (parameters or tune or day or force or validation_split != VALIDATION_SPLIT):
         raise ConfigError.bad_value(
             "--from-version",
             expected="it alone: the version brings its day, data and parameters",
@@ -55,9 +65,10 @@ def train(
     days_between(when, when, settings, now().date())
     had_champion = bool(_activations(settings))
     config = {
-        "training_set": {"from_version": from_version},
+        "training_set": {"from_version": from_version, "validation_split": validation_split},
         "candidate_model": {
             "from_version": from_version,
+            "validation_split": validation_split,
             "parameters": parameters,
             "tune": tune,
             "trials": trials,

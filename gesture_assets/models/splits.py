@@ -41,6 +41,12 @@ class Shares(NamedTuple):
     validation: int = 20
     test: int = 20
 
+    @classmethod
+    def with_validation(cls, share: float) -> "Shares":
+        """A fifth to test on, `share` of all to calibrate on, and the rest to train on."""
+        test, validation = cls().test, round(100 * share)
+        return cls(100 - test - validation, validation, test)
+
 
 SHARES = Shares()
 

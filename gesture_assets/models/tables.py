@@ -195,6 +195,14 @@ CANDIDATE_MODEL = Contract(
         Column("data_because", "VARCHAR", "What the learning curve says, with the figures.", True),
         # Null for trainings of before it was kept: native.
         Column("missing_numbers", "VARCHAR", "What stands for a missing number (GESTURE_MISSING_NUMBERS).", True),
+        # Null for trainings of before it was kept: 0.2.
+        Column(
+            "validation_split",
+            "DOUBLE",
+            "Share of persons that the random split beside the judgement calibrates on; what serves needs none.",
+            True,
+            "share",
+        ),
         Column(
             "segment_models",
             "VARCHAR",

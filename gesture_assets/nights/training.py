@@ -67,7 +67,8 @@ def training_set(night: Night, days: Days) -> Built:
     rows = to_polars(eligible.select(PARTITION, "user_id", "person_id", "bought_on", "matures_on", "label"))
     again_on = day + timedelta(days=DAYS_APART)
     by_time = splits.crossed_split(rows.sort(PARTITION, "user_id"), feature_days, again_on=again_on)
-    placed = splits.random_split(nw.from_native(by_time.lazy())).sort(PARTITION, "user_id").collect()
+    shares = splits.Shares.with_validation((night.options or Again()).share(source))
+    placed = splits.random_split(nw.from_native(by_time.lazy()), shares=shares).sort(PARTITION, "user_id").collect()
     parts = pl.DataFrame(placed.to_native()).rename({PARTITION: "feature_date"})
     parts = parts.with_columns(pl.lit(day).alias(PARTITION)).select(*TRAINING_SET.column_names)
     inputs = _inputs(settings, source)
@@ -160,9 +161,13 @@ def candidate_model(night: Night, days: Days) -> Built:
         )
         tracking.log(
             run_id,
-            parameters=candidate.parameters.as_dict(),
+            parameters=candidate.parameters.as_dict() | {"validation_split": options.share(source)},
             metrics=judgement.figures | judgement.summary,
-            tags={"decision": str(card["decision"]), "gesture_version": candidate.version},
+            tags={
+                "decision": str(card["decision"]),
+                "because": judgement.because,
+                "gesture_version": candidate.version,
+            },
             images={f"pictures/{picture.name}.svg": picture.svg for picture in pictures},
         )
         if not candidate.is_again:
@@ -251,6 +256,7 @@ def _card(shop: Workshop, candidate: Candidate, judgement: Judgement, run_id: st
         "data_verdict": judgement.curve.verdict,
         "data_because": judgement.curve.because,
         "missing_numbers": model.encoding.missing,
+        "validation_split": shop.options.share(shop.source),
         "segment_models": json.dumps({scope: segment.sentence for scope, segment in candidate.segments.items()}),
         "mlflow_run_id": run_id,
         "parent_version": judgement.champion,

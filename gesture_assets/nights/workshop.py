@@ -29,9 +29,16 @@ Card = Mapping[str, Any]  # what a version resolves to: a row of candidate_model
 
 
 class Again(BaseModel):
-    """Which version to train once more, on its own days, features and horizon; empty: a new one."""
+    """Which version to train once more, on its own days, features and horizon; empty: a new one. How much of the random
+    split beside the judgement calibrates: the blend and what serves are calibrated out of fold, on everybody.
+    """
 
     from_version: str = ""
+    validation_split: float = Field(default=splits.SHARES.validation / 100, ge=0.05, le=0.6)
+
+    def share(self, source: Card) -> float:
+        """`validation_split`, or that of the version trained once more."""
+        return source.get("validation_split") or (Again() if source else self).validation_split
 
     def card(self, settings: Settings) -> Card:
         """What that version resolves to; empty for a new one."""

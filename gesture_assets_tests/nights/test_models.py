@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from gesture_assets.cli import app
 from gesture_assets.cli.console import run_info
-from gesture_assets.cli.models import say_next, say_outcome
+from gesture_assets.cli.models import VALIDATION_SPLIT, say_next, say_outcome
 from gesture_assets.contracts.catalogue import catalogue
 from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.events.tables import DAILY_ACTIVITY
@@ -34,6 +34,7 @@ from gesture_assets.nights import training_rows
 from gesture_assets.nights.night import Night
 from gesture_assets.nights.runner import NightResult
 from gesture_assets.nights.steps import Markdown
+from gesture_assets.nights.workshop import Again
 from gesture_assets.publication.reading import half_built_days
 from gesture_assets.records import activations as registry
 from gesture_assets.records.opening import warehouse_of
@@ -229,7 +230,11 @@ def forced_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, NightRe
     with world_in_use("challenged", tmp_path_factory.mktemp("forced")) as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("GESTURE_SEGMENT_MODELS", "primary_device")
         result = run_training(
-            LAST, at="2026-03-11T04:00", parameters={"n_estimators": "20"}, force_reason="a trial of the board's"
+            LAST,
+            at="2026-03-11T04:00",
+            parameters={"n_estimators": "20"},
+            validation_split=0.3,
+            force_reason="a trial of the board's",
         )
     assert result.success, failures(result)
     return folder, result
@@ -539,6 +544,23 @@ def test_a_training_shows_its_pictures_and_which_segments_have_too_few_for_a_mod
     segments = json.loads(candidate(folder, "segment_models"))
     assert "primary_device=mobile" in segments  # of whom a world this small has too few for a model of their own
     assert {said.split(" ")[0] for said in segments.values()} == {"global:"}
+
+
+def test_what_a_training_was_told_stands_in_mlflow(forced: tuple[Path, NightResult]) -> None:
+    folder, result = forced
+    tracking = Tracking(load_settings().mlflow_database, load_settings().mlflow_artifacts)
+    run = tracking.client.get_run(str(result.results["candidate_model"].notes["mlflow_run_id"])).data
+    told = {name: run.params[name] for name in ("n_estimators", "max_depth", "validation_split")}
+    assert told == {"n_estimators": "20", "max_depth": "3", "validation_split": "0.3"}
+    assert run.tags["because"].startswith("by hand: a trial of the board's")
+    con = warehouse(folder)
+    (share,) = con.execute(
+        """select count(distinct person_id) filter (random_split = 'validation') / count(distinct person_id)
+        from training_set where as_of_date = ?""",
+        [LAST],
+    ).fetchone()
+    con.close()
+    assert (share, Again().validation_split) == (pytest.approx(0.3, abs=0.01), VALIDATION_SPLIT)
 
 
 def test_a_version_trained_once_more_is_equal_whatever_came_since(
