@@ -187,6 +187,24 @@ def test_the_days_before_keep_their_scores_and_each_score_has_one_model(world: P
     assert ask(world, "select distinct as_of_date, model_version from model_scores") == [(LAST, version)]
 
 
+def test_on_a_champion_s_first_night_next_to_nothing_drifts_and_what_does_was_looked_at(world: Path) -> None:
+    con = published(world)
+    rows = con.execute(f"from drift_reports where as_of_date = '{LAST}'").pl()
+    inputs = con.execute("select unnest(features::json::varchar[]) from candidate_model").fetchall()
+    assert set(rows["feature"]) == {*(name for (name,) in inputs), "label", "probability"}
+    # The reference ends on the night before; what drifts is what its older days could not know yet.
+    assert set(rows.filter(verdict="drift")["feature"]) == {"days_since_first_event", "profile_completeness"}
+    assert len(rows.filter(verdict="moderate")) <= 2
+    # Nobody is told, as scores were made without the move, and are the same within a hundredth of a point.
+    untold = rows.filter(pl.col("verdict").is_in(["drift", "moderate"]), ~pl.col("matters"), pl.col("importance") > 0)
+    assert untold["score_moves"].drop_nulls().len() == len(untold) > 0
+    assert untold["score_moves"].max() < 0.01  # type: ignore[operator]
+    assert all("scores move by 0.0 points for it" in sentence for sentence in untold["sentence"])
+    unjudged = rows.filter(verdict="too_few_rows")
+    assert set(unjudged["kind"]) == {"label", "calibration"}
+    assert all("a verdict needs 200 each" in sentence for sentence in unjudged["sentence"])
+
+
 def test_scoring_again_gives_the_same_rows_and_another_batch_the_same_user(copy: Path) -> None:
     before = content_hashes(copy)
     again = run_night(LAST, select="model_scores")
