@@ -11,7 +11,19 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gesture_assets.cli import catchup, judge, look, models, monitoring, publishing, quarantine, report, run, screen
+from gesture_assets.cli import (
+    catchup,
+    judge,
+    look,
+    models,
+    monitoring,
+    publishing,
+    quarantine,
+    report,
+    run,
+    screen,
+    steps,
+)
 from gesture_assets.cli.console import console
 from gesture_assets.errors import ConfigError, GestureError, NotWritable, SourceError, WarehouseBusy
 from gesture_assets.settings import default_of, settings_as_far_as_usable
@@ -50,6 +62,9 @@ def _group(name: str, meaning: str, *, callback: bool = False) -> typer.Typer:
 
 app.command("run")(run.run)
 app.command("demo-data")(run.demo_data)
+app.command("generate")(steps.generate)
+app.command("featurize")(steps.featurize)
+app.command("score-rules")(steps.score_rules)
 app.command("catchup")(catchup.catchup)
 app.command("dev")(run.dev)
 app.command("rank")(look.rank)

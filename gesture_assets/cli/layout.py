@@ -82,15 +82,14 @@ def export_layout(con: Any, day: date, folder: Path, settings: Settings) -> None
     scored = "score, rule_band as score_label, explanation"
     top = ", ".join(f"{name} as {FEATURES[name]}" for name in OF_TOP)
     for name, query in {
-        "raw_events": f"select {_raw_columns()} from raw_events where as_of_date <= date '{day}'",
-        "user_features": f"select {_renamed(FEATURES)} from user_features where {as_of}",
+        **_step_queries(day),
         # The score to act on, as in every list; without a model it is the points.
         "user_scores": "select user_id, intent.score, band as score_label, explanation "
         f"from intent_scores as intent join rule_scores using (as_of_date, user_id) where {as_of}",
         "top_users": f"select rank, user_id, {scored}, {top} from top_users "
         f"join user_features using (as_of_date, user_id) where {as_of}",
     }.items():
-        _print_written(folder / "data" / f"{name}.csv", copy_csv(con, query, folder / "data" / f"{name}.csv"))
+        print_written(folder / "data" / f"{name}.csv", copy_csv(con, query, folder / "data" / f"{name}.csv"))
     console().print(
         "In them converted means signed up and booked a meeting, not bought, as in the event scoring project; "
         "score_label is the band of the rules' points.",
@@ -109,6 +108,24 @@ def export_layout(con: Any, day: date, folder: Path, settings: Settings) -> None
         )
         return
     _export_model(con, day, folder, settings.models, version[0])
+
+
+def write_step(con: Any, name: str, path: Path) -> int:
+    """Write their file `name` as a step leaves it on the newest day of the attached warehouse; how many rows it has."""
+    con.execute("use warehouse")
+    table = "rule_scores" if name == "user_scores" else name
+    ((day,),) = con.execute(f"select max(as_of_date) from {table}").fetchall()
+    return copy_csv(con, _step_queries(day)[name], path)
+
+
+def _step_queries(day: date) -> dict[str, str]:
+    """Their file -> what is in it as of the end of `day`, of those that need no score to act on."""
+    as_of = f"as_of_date = date '{day}'"
+    return {
+        "raw_events": f"select {_raw_columns()} from raw_events where as_of_date <= date '{day}'",
+        "user_features": f"select {_renamed(FEATURES)} from user_features where {as_of}",
+        "user_scores": f"select user_id, score, band as score_label, explanation from rule_scores where {as_of}",
+    }
 
 
 def _export_model(con: Any, day: date, folder: Path, models: Path, version: str) -> None:
@@ -138,7 +155,7 @@ def _export_model(con: Any, day: date, folder: Path, models: Path, version: str)
     frame = pl.concat([scores, inputs], how="horizontal")
     con.register("user_model_scores", frame.to_arrow())
     path = folder / "data" / "user_model_scores.csv"
-    _print_written(path, copy_csv(con, "from user_model_scores", path))
+    print_written(path, copy_csv(con, "from user_model_scores", path))
     model.booster.save_model(folder / "models" / "xgb_model.json")
     (folder / "models" / "training_metrics.json").write_bytes((models / version / FIGURES).read_bytes())
     console().print(f"Wrote {version} to {folder / 'models'}", highlight=False, soft_wrap=True)
@@ -155,5 +172,6 @@ def _renamed(names: dict[str, str]) -> str:
     return ", ".join(f"{ours} as {theirs}" for ours, theirs in names.items())
 
 
-def _print_written(path: Path, rows: int) -> None:
+def print_written(path: Path, rows: int) -> None:
+    """Say that a file was written."""
     console().print(f"Wrote {rows:,} rows to {path}", highlight=False, soft_wrap=True)

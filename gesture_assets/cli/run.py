@@ -638,7 +638,7 @@ def demo_data(
     if_empty: Annotated[bool, typer.Option("--if-empty", help="Only when nothing has landed yet.")] = False,
 ) -> None:
     """Write a demo world: landing files and a CRM database that take the same path as real data."""
-    from gesture_assets.demo.world import write_demo_world, write_poison_day
+    from gesture_assets.demo.world import write_poison_day
 
     settings = settings_as_far_as_usable()
     terminal = console()
@@ -651,6 +651,14 @@ def demo_data(
     if if_empty and any(settings.landing.glob("*/*")):
         terminal.print(f"{settings.landing} holds files already; no demo world is written.", highlight=False)
         return
+    write_world(settings, users=users, days=days, seed=seed, end=end.date() if end else None)
+    terminal.print("Next:  gesture run", highlight=False)
+
+
+def write_world(settings: Settings, *, users: int, days: int, seed: int = 7, end: date | None = None) -> None:
+    """Write a demo world that ends on `end`, yesterday by default, and say what is in it."""
+    from gesture_assets.demo.world import write_demo_world
+
     if settings.default_crm.exists() and not (settings.data_dir / "demo_truth.parquet").exists():
         raise ConfigError.bad_value(
             "The demo world",
@@ -667,10 +675,10 @@ def demo_data(
             users=users,
             days=days,
             seed=seed,
-            end=end.date() if end else now().date() - timedelta(days=1),
+            end=end or now().date() - timedelta(days=1),
             progress=logging.getLogger("gesture_assets").info,
         )
-    terminal.print(
+    console().print(
         f"Wrote {world.events:,} events in {len(world.event_files)} files below {settings.landing}, and "
         f"{world.subscribers:,} subscribers to {world.crm}. "
         f"Planted: {world.duplicates:,} duplicates, {world.late:,} late, {world.malformed:,} malformed "
@@ -678,7 +686,6 @@ def demo_data(
         highlight=False,
         soft_wrap=True,
     )
-    terminal.print("Next:  gesture run", highlight=False)
 
 
 def _require_in_world(settings: Settings, day: date) -> None:
