@@ -490,6 +490,7 @@ class Script:
             "top_users",
             f"""select rule_scores.* exclude (recorded_at, run_id, is_backfill), band as rule_band,
                 mailchimp_id, country, 'points' as scale, 'rules_fallback' as source,
+                {self.settings.top_users} as list_length,
                 row_number() over (order by score desc, last_event_at desc nulls last, user_id) as rank
             from rule_scores join (select user_id, mailchimp_id, country, purchase_count, made_purchase
                     from user_features where as_of_date = date '{self.day}') using (user_id)
