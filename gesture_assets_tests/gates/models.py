@@ -127,14 +127,16 @@ GOOD: dict[str, Rows] = {
     ],
     "feature_importance": [
         {
-            "model_version": VERSION,
+            "model_version": version,
             "feature": name,
             "feature_name": name,
             "rank": rank,
-            "gain": 0.5,
-            "permutation": 0.5,
-            "shap": 0.5,
+            "gain": weight,
+            "permutation": weight,
+            "shap": weight,
         }
+        # Beside it one that has learnt nothing.
+        for version, weight in ((VERSION, 0.5), ("v20260309_020000_00000000", 0.0))
         for rank, name in enumerate(("visits", "country"), 1)
     ],
 }
