@@ -15,8 +15,11 @@ from gesture_assets.vocabulary.personal_data import (
     EMAIL_PATTERN,
     IP_PATTERN,
     IPV6_PATTERN,
+    holds_card_sql,
     holds_number_sql,
     may_be_number_sql,
+    may_be_personal_sql,
+    plain_signs_sql,
 )
 from gesture_assets.vocabulary.severity import Severity, severity_of
 from gesture_assets.vocabulary.sql import literal
@@ -283,10 +286,10 @@ def _no_text_holds_an_ip_or_email_address(texts: Sequence[str]) -> Expectation:
     pattern = f"{IP_PATTERN}|{IPV6_PATTERN}|{EMAIL_PATTERN}"
     # The patterns are dear: only distinct values are held against them, and only those that hold a sign which each
     # address holds.
-    signs = " or ".join(f"contains({{name}}, '{sign}')" for sign in "@.:")
+    signs = " or ".join((*(f"contains({{name}}, '{sign}')" for sign in "@.:"), "strlen({name}) <> length({name})"))
     looks = " union all ".join(
-        f"select '{name}' as column_name, count(*) as value_count from (select distinct {name} as value "
-        f"from {{batch}} where {signs.format(name=name)}) where regexp_matches(value, '{pattern}')"
+        f"select '{name}' as column_name, count(*) as value_count from (select distinct {plain_signs_sql(name)} "
+        f"as value from {{batch}} where {signs.format(name=name)}) where regexp_matches(value, '{pattern}')"
         for name in texts
     )
     return no_rows(
@@ -297,15 +300,23 @@ def _no_text_holds_an_ip_or_email_address(texts: Sequence[str]) -> Expectation:
     )
 
 
-def no_phone_or_account_number(texts: Sequence[str], *, ids: Sequence[str] = ()) -> Expectation:
-    """No value of `texts`, of few values in many rows, or of `ids` holds the number of a phone or of an account."""
+def no_phone_or_account_number(
+    texts: Sequence[str], *, ids: Sequence[str] = (), cards: Sequence[str] = ()
+) -> Expectation:
+    """No value of `texts`, of few values in many rows, or of `ids` holds the number of a phone or of an account.
+
+    Of a card that is figures alone only those of `cards`: elsewhere figures alone are an id.
+    """
     looked_at = {
-        **{name: f"select distinct {name} as value from {{batch}}" for name in texts},
-        **{name: f"select {name} as value from {{batch}}" for name in ids},
+        **{name: f"select distinct {plain_signs_sql(name)} as value from {{batch}}" for name in texts},
+        **{name: f"select {plain_signs_sql(name)} as value from {{batch}}" for name in ids},
     }
-    with_signs = {name: f"from ({values}) where {may_be_number_sql('value')}" for name, values in looked_at.items()}
+    signs = {name: may_be_personal_sql if name in cards else may_be_number_sql for name in looked_at}
+    with_signs = {name: f"from ({values}) where {signs[name]('value')}" for name, values in looked_at.items()}
+    is_card = {name: f" or {holds_card_sql('value')}" if name in cards else "" for name in looked_at}
     looks = " union all ".join(
-        f"select '{name}' as column_name, count(*) as value_count {values} and {holds_number_sql('value')}"
+        f"select '{name}' as column_name, count(*) as value_count {values} "
+        f"and ({holds_number_sql('value')}{is_card[name]})"
         for name, values in with_signs.items()
     )
     return no_rows(

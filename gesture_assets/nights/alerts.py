@@ -285,7 +285,7 @@ def _text(error: BaseException) -> str:
 def _masked(text: str) -> str:
     """`text` without addresses of people, and short: it leaves the machine."""
     with connect() as connection:
-        row = connection.execute(f"select {masked_sql('?::varchar')}", [text]).fetchone()
+        row = connection.execute(f"select {masked_sql('text')} from (select ?::varchar as text)", [text]).fetchone()
     masked = str(row[0]) if row else ""
     return masked if len(masked) <= MOST_LETTERS else f"{masked[:MOST_LETTERS]}…"
 

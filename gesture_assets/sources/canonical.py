@@ -35,7 +35,7 @@ from gesture_assets.vocabulary.countries import COUNTRY_CODES
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.vocabulary.flags import FALSE, TRUE
 from gesture_assets.vocabulary.missing_values import is_missing_sql, unpadded_sql
-from gesture_assets.vocabulary.personal_data import masked_sql
+from gesture_assets.vocabulary.personal_data import masked_sql, plain_signs_sql
 from gesture_assets.vocabulary.sql import identifier, literal
 
 FILE = '" file"'  # a column beside those of the file, whose headers begin with no space
@@ -184,7 +184,7 @@ class Fields:
         is_link = f"coalesce({_in_sql(name, links)}, false)" if links else "false"
         by_name = f" or {_in_sql(known_by, left_out)}" if left_out else ""
         return (
-            f"{masked_sql(name)} as event_name, {is_link} as is_link, "
+            f"{masked_sql(plain_signs_sql(name))} as event_name, {is_link} as is_link, "
             f"{is_link} or coalesce({said} = '{LEAVE_OUT}'{by_name}, false) as is_ignored, "
             f"case when {said} = '{LEAVE_OUT}' then null when {said} <> '' then {said} "
             f"else case {known_by} {mapped} end end as event_type"

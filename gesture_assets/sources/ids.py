@@ -14,6 +14,7 @@ from gesture_assets.sources.personal import (
     plain_email_sql,
 )
 from gesture_assets.vocabulary.missing_values import is_missing_sql, unpadded_sql
+from gesture_assets.vocabulary.personal_data import plain_signs_sql
 
 # Nearly every id is of letters and figures, one of which is no zero: no missing word, no address, no fraction is. All
 # others are looked at closely, which costs a few times as much.
@@ -45,7 +46,7 @@ def fault_sql(text: str, *, is_person: bool = False) -> str:
     """The reason against the SQL expression `text` as an id, null where there is none; `is_person`: of somebody."""
     reserved = f"when regexp_full_match({text}, '{RESERVED}') then 'reserved_id'" if is_person else ""
     return f"""case when {_is_ordinary(text)} or {may_be_email_sql(text)} or {is_missing_sql(text)} then null
-                {reserved} when {holds_ip(text)} then 'personal_id'
+                {reserved} when {holds_ip(plain_signs_sql(text))} then 'personal_id'
                 when case when regexp_matches({text}, '{STRUCTURE}') then json_valid({text}) end then 'structured_id'
                 when regexp_full_match({text}, '{ROUNDED}') then 'inexact_id' end"""
 

@@ -31,7 +31,9 @@ from gesture_assets.vocabulary.personal_data import (
     IP_PATTERN,
     IPV6_PATTERN,
     NUMBER_PATTERNS,
+    ODD_SIGNS,
     masked_sql,
+    plain_signs_sql,
 )
 from gesture_assets.vocabulary.sql import literal
 
@@ -120,11 +122,12 @@ def find_files(
                     found=_shown(path.name),
                     next_step="rename the file, then  gesture run",
                 )
-            if any(part.search(name) for part in PERSONAL_PARTS):
+            plain = name.translate(str.maketrans(ODD_SIGNS))
+            if any(part.search(plain) for part in PERSONAL_PARTS):
                 for part in PERSONAL_PARTS:
-                    name = part.sub("***", name)
+                    plain = part.sub("***", plain)
                 raise _unreadable(
-                    landing / name,
+                    landing / plain,
                     landing,
                     expected="a name without the address or the number of a person or a machine",
                     found="such a name, *** here",
@@ -293,7 +296,7 @@ def _shown_headers(connection: duckdb.DuckDBPyConnection, headers: Iterable[str]
     """Header -> as it may be shown: an export may have addresses and numbers of people for names of columns."""
     headers = list(dict.fromkeys(headers))
     odd = [header for header in headers if not ORDINARY_HEADER.fullmatch(header)]
-    query = f"select header, {masked_sql('header')} from (select unnest(?::varchar[]) as header)"
+    query = f"select header, {masked_sql(plain_signs_sql('header'))} from (select unnest(?::varchar[]) as header)"
     masked = dict[str, str](connection.execute(query, [odd]).fetchall()) if odd else {}
     return {header: masked.get(header, header) for header in headers}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gesture_assets.errors import ConfigError
 from gesture_assets.settings import Settings
-from gesture_assets.vocabulary.personal_data import AT, IP_PATTERN, IPV6_PATTERN
+from gesture_assets.vocabulary.personal_data import AT, IP_PATTERN, IPV6_PATTERN, plain_signs_sql
 from gesture_assets.vocabulary.sql import literal
 
 # What whole headers of personal data are called. A mapped column of this kind is hashed or judged, never kept.
@@ -129,7 +129,7 @@ def keyed_hash_sql(text: str, key: str) -> str:
 
 def normal_email_sql(text: str) -> str:
     """The SQL expression of an e-mail address as it is compared: lower case, trimmed, each letter written one way."""
-    return f"lower(trim(nfc_normalize({text})))"
+    return f"lower(trim(nfc_normalize({plain_signs_sql(text)})))"
 
 
 def may_be_email_sql(text: str) -> str:

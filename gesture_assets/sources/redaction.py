@@ -7,15 +7,18 @@ look like (`vocabulary/personal_data.py`), columns that are never kept (`persona
 
 import duckdb
 
-from gesture_assets.events.tables import HIDEABLE
+from gesture_assets.events.tables import CARD_TEXTS, HIDEABLE
 from gesture_assets.sources.landing_file import QUARANTINED_TEXT
 from gesture_assets.sources.personal import keyed_hash_sql, masked_json_sql
 from gesture_assets.vocabulary.personal_data import (
     holds_address_sql,
+    holds_card_sql,
     holds_number_sql,
+    holds_street_sql,
     masked_sql,
     may_be_number_sql,
     may_be_personal_sql,
+    plain_signs_sql,
 )
 
 IDS = ("event_id", "known_user_id", "anonymous_id", "source_session_id")
@@ -23,7 +26,10 @@ IDS = ("event_id", "known_user_id", "anonymous_id", "source_session_id")
 
 def refused_row_sql(text: str) -> str:
     """The SQL expression `text`, a row as it stands in its file, as the quarantine may show it."""
-    return f"left({masked_sql(masked_json_sql(text))}, {QUARANTINED_TEXT})"
+    plain = plain_signs_sql(text)
+    looks = " or ".join(holds(plain) for holds in (holds_address_sql, holds_number_sql, holds_card_sql))
+    is_hidden = f"strlen({text}) <> length({text}) and ({looks})"
+    return f"left({masked_sql(masked_json_sql(f'if({is_hidden}, {plain}, {text})'))}, {QUARANTINED_TEXT})"
 
 
 def mask_refused_rows(connection: duckdb.DuckDBPyConnection, table: str) -> None:
@@ -68,17 +74,23 @@ def _with_signs(table: str, name: str) -> str:
     if name == "event_id":  # nearly all are distinct: telling them apart costs more than looking twice
         return f"(select {name} as value from {table} where {may_be_number_sql(name)})"
     sign = may_be_number_sql("value") if name in IDS else may_be_personal_sql("value")
+    if name == "city":
+        sign = f"({sign} or regexp_matches(value, '[0-9]'))"
     return f"(select value from (select distinct {name} as value from {table}) where {sign})"
 
 
 def _look(table: str, name: str, key: str) -> str:
     """The values of a column that are to be hidden, and what is shown instead."""
     if name in IDS:
-        spelt = "regexp_replace(regexp_replace(upper(value), '%2B', '+'), '[^0-9A-Z+]|%20', '', 'g')"
+        spelt = "regexp_replace(regexp_replace(upper(plain), '%2B', '+'), '[^0-9A-Z+]|%20', '', 'g')"
         shown = f"'number:' || left({keyed_hash_sql(spelt, key)}, 32)"
-        is_personal = holds_number_sql("value")
+        is_personal = holds_number_sql("plain")
     else:
-        is_personal = f"({holds_address_sql('value')} or {holds_number_sql('value')})"
-        shown = masked_sql("value") if name == "properties" else "null::varchar"
-    return f"""select '{name}' as name, value, {shown} as shown
-        from (select distinct value from {_with_signs(table, name)}) where {is_personal}"""
+        is_personal = f"({holds_address_sql('plain')} or {holds_number_sql('plain')})"
+        shown = masked_sql("plain") if name == "properties" else "null::varchar"
+    if name in CARD_TEXTS:
+        is_personal = f"({is_personal} or {holds_card_sql('plain')})"
+    if name == "city":
+        is_personal = f"({is_personal} or {holds_street_sql('plain')})"
+    values = f"select distinct value, {plain_signs_sql('value')} as plain from {_with_signs(table, name)}"
+    return f"select '{name}' as name, value, {shown} as shown from ({values}) where {is_personal}"

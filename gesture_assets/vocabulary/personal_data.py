@@ -6,29 +6,43 @@ the door (`sources/personal.py`), the gate that looks for leaks (`contracts/cont
 
 import re
 
+from gesture_assets.vocabulary.sql import literal
+
 # Dotted quads and e-mail addresses, anchored at word ends so that version numbers with three parts do not match.
-IP_PATTERN = r"(^|[^0-9.])((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([^0-9.]|$)"
+QUAD = r"((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
+IP_PATTERN = rf"(^|[^0-9.]){QUAD}([^0-9.]|$)"
 
 
-# Four groups at least, or two around a "::", so that times of day such as 10:05:33 are none.
+# Four groups at least, or a "::" beside one, so that times of day (10:05:33) are none. The last two may be a quad,
+# and the interface may stand behind. A word of other letters on either side of a "::" is a name: page::view.
+GROUP = "[0-9A-Fa-f]{1,4}"
 IPV6_PATTERN = (
-    r"(^|[^0-9A-Fa-f:])(([0-9A-Fa-f]{1,4}:){4,7}(:?[0-9A-Fa-f]{1,4})"
-    r"|([0-9A-Fa-f]{1,4}:){1,6}(:[0-9A-Fa-f]{1,4}){1,6})([^0-9A-Fa-f:]|$)"
+    rf"(^|[^0-9A-Za-z:])((?:[0-9A-Fa-f]{{0,4}}:[0-9A-Fa-f:]*{QUAD}\b|({GROUP}:){{4,7}}:?{GROUP}\b"
+    rf"|({GROUP}:){{1,6}}(:{GROUP}){{1,6}}\b|::({GROUP}:){{0,6}}{GROUP}\b|({GROUP}:){{1,7}}:\B)"
+    r"(%[0-9A-Za-z._-]+)?)([^0-9A-Za-z:]|$)"
 )
 
 
 # Letters are those of every script, a name may hold an apostrophe (\x27, which needs no quoting in SQL), and keyboards
 # of East Asia have signs of their own for the one in the middle.
 LETTERS = "A-Za-z\u0080-\U0010ffff"
-# The sign in the middle: also as web addresses write it, however often, keyboards of East Asia, and people who hide it
-# from machines.
-AT = "@|%(?:25)*40|\uff20|\ufe6b| ?[(\\[] ?(?i:at) ?[)\\]] ?"
+# The sign in the middle: also as web addresses write it, however often, keyboards of East Asia, people who hide it from
+# machines, pages and JSON.
+AT = "@|%(?:25)*40|\uff20|\ufe6b" r"| ?[(\[] ?(?i:at) ?[)\]] ?|&(?:#0*64|(?i:#x0*40|commat));|\\u0040"
 EMAIL_PATTERN = (
     rf"[{LETTERS}0-9._%+!#$*^~`\x27-]+"
-    f"(?:{AT}|&#0*64;)"  # as a page writes it, too
+    f"(?:{AT})"
     rf"(?:[{LETTERS}0-9.-]+\.(?:xn--[a-z0-9-]+|[{LETTERS}]{{2,}})|localhost)"
 )
 
+# Signs of full width, figures of other scripts, and the dashes and narrow blanks of typesetters -> the plain ones.
+ODD_SIGNS = (
+    {chr(0xFF01 + place): chr(0x21 + place) for place in range(94)}
+    | {chr(zero + figure): str(figure) for zero in (0x660, 0x6F0, 0x966) for figure in range(10)}
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
+    | dict.fromkeys("\u00a0\u2007\u2009\u202f", " ")
+    | dict.fromkeys("\u3002\uff61", ".")
+)
 # A phone number is known by its "+" or 00, by brackets around its area, by the 0 and the gap that national ones have,
 # by the form of North American ones, or by the word before it; that of a card by its groups or the word. Figures alone
 # are an id. What precedes a number is kept when it is masked.
@@ -41,6 +55,12 @@ WITH_DASHES = "(?:0[1-9][0-9]{1,2}-[0-9]{3,4}-[0-9]{4}|01[5-7][0-9]{1,2}-[0-9]{6
 # What cards of the large networks begin with.
 CARD = "(?:[45][0-9]{3}|22[2-9][0-9]|2[3-7][0-9]{2}|6011|65[0-9]{2}|35[2-8][0-9])"
 CARD_WORD = "(?i:card|cc|pan|karte)(?i:[ _-]?(?:number|num|no|nr))?"
+# Figures alone, with or without signs between them, that a card may have where no id stands.
+CARD_FIGURES = "[0-9](?:[ ._-]?[0-9]){12,18}"
+CARD_FORM = (
+    "4[0-9]{12}(?:[0-9]{3}){0,2}|5[1-5][0-9]{14}|2(?:22[1-9]|2[3-9][0-9]|[3-6][0-9]{2}|7[01][0-9]|720)[0-9]{12}"
+    "|3[47][0-9]{13}|3(?:0[0-5]|[68][0-9])[0-9]{11}|35[0-9]{14,17}|6[0-9]{12,18}|5[0678][0-9]{11,17}"
+)
 NUMBER_PATTERNS = (
     rf"(^|[^0-9A-Za-z+])(?:\+|%2[Bb]){GAP}*[1-9](?:{GAP}*[0-9]){{7,14}}",
     r"(^|[^0-9A-Za-z])\(0?[1-9][0-9]{1,4}\)[ -]?[0-9]{3,4}[ -]?[0-9]{3,8}",
@@ -53,6 +73,19 @@ NUMBER_PATTERNS = (
     rf"(^|[^0-9A-Za-z.-]){CARD}(?:[ -][0-9]{{4}}){{3}}",
     r"(^|[^0-9A-Za-z.-])3[47][0-9]{2}[ -][0-9]{6}[ -][0-9]{5}",
     rf"((?:^|[^A-Za-z]){CARD_WORD}[\x22\s:=.]{{1,5}})[0-9](?:[ -]?[0-9]){{12,18}}",
+)
+# The place of a house: number, name and the word for a street, or that word and the number; in German at the end of the
+# name. Places have numbers, too (6th of October City, 25 de Mayo, 100 Mile House), and no such word beside them.
+STREET = "street|avenue|ave|road|lane|boulevard|blvd|drive|court|terrace|crescent|square|highway"
+STREET_NAME = (
+    "[^0-9,]+(?:stra(?:ss|\u00df)e|str\\.|gasse|allee|platz|weg|damm|ufer|straat|laan|gatan|v\u00e4gen)"
+    rf"|{STREET}|(?:rue|calle|via|viale|piazza|rua) [^0-9,]+"
+)
+HOUSE = (
+    rf"(?i)(?:^|[^0-9a-z])(?:[0-9]{{1,5}}[a-z]?,? (?:[^0-9,]+ |[0-9]+(?:st|nd|rd|th) )"
+    rf"(?:(?:{STREET})\b|(?:st|rd|ln|dr)\.?(?:,|$))"
+    r"|[0-9]{1,5},? (?:bis |ter )?(?:rue|boulevard|avenue|chemin|impasse) [^0-9]"
+    rf"|(?:{STREET_NAME}),? ?[0-9]{{1,5}} ?[a-z]?(?:,|$))"
 )
 # The national part of account numbers (IBAN registry): so many figures (n), letters (a), or either (c).
 IBAN_FORMS = (
@@ -101,6 +134,32 @@ def holds_number_sql(text: str) -> str:
     return f"case when not regexp_matches({text}, '{MAY_BE_NUMBER}') then false else {phone} or {is_account} end"
 
 
+def holds_card_sql(text: str) -> str:
+    """Whether the SQL expression `text` holds figures that may be a card's, whose last one is right."""
+    figures = "regexp_replace(run, '[^0-9]', '', 'g')"
+    # Luhn: from the right each second figure counts twice, its own figures added up; the sum ends in 0.
+    twice = "(figure::int * 2 - if(figure > '4', 9, 0))"
+    counted = f"lambda figure, place: if(place % 2 = 0, {twice}, figure::int)"
+    total = f"list_sum(list_transform(list_reverse(string_split({figures}, '')), {counted}))"
+    is_card = f"regexp_full_match({figures}, '{CARD_FORM}') and {total} % 10 = 0"
+    runs = f"regexp_extract_all({text}, '(?:^|[^0-9])({CARD_FIGURES})(?:[^0-9]|$)', 1)"
+    return f"(coalesce(len(list_filter({runs}, lambda run: {is_card})), 0) > 0)"
+
+
+def holds_street_sql(text: str) -> str:
+    """Whether the SQL expression `text`, a place, is that of a house: a word for a street with a number beside it."""
+    return f"regexp_matches({text}, '{HOUSE}')"
+
+
+def plain_signs_sql(text: str) -> str:
+    """The SQL expression `text` with `ODD_SIGNS` written plainly, as what is looked for is written.
+
+    To translate is dear, for its table of signs is made for each row.
+    """
+    odd, plain = "".join(ODD_SIGNS), "".join(ODD_SIGNS.values())
+    return f"if(regexp_matches({text}, '[{odd}]'), translate({text}, '{odd}', {literal(plain)}), {text})"
+
+
 def holds_address_sql(text: str) -> str:
     """Whether the SQL expression `text` holds the address of a person or a machine."""
     return f"regexp_matches({text}, '{IP_PATTERN}|{IPV6_PATTERN}|{EMAIL_PATTERN}')"
@@ -118,20 +177,22 @@ def masked_sql(text: str) -> str:
     dashed = "(?i)(^|[^A-Z0-9-])[A-Z]{2}[0-9]{2}(?:-[A-Z0-9]{4}){2,7}(?:-[A-Z0-9]{1,4})?"
     for pattern in (*NUMBER_PATTERNS, f"(?i)(^|[^A-Z0-9])(?:{IBAN}|{spaced})", dashed):
         masked = rf"regexp_replace({masked}, '{pattern}', '\1***', 'g')"
-    return masked
+    cards = rf"regexp_replace({masked}, '(^|[^0-9]){CARD_FIGURES}', '\1***', 'g')"
+    return f"if({holds_card_sql(text)}, {cards}, {masked})"
 
 
 def may_be_number_sql(text: str) -> str:
     """Whether the SQL expression `text`, an id or a short text, may hold a number: cheaper to ask than to look."""
     return (
         f"(contains({text}, '+') or contains({text}, ' ') or contains({text}, '%') or contains({text}, '(') "
+        f"or strlen({text}) <> length({text}) "
         f"or (length({text}) >= {SHORTEST_NUMBER} and regexp_matches({text}, '{MAY_BE_NUMBER}')))"
     )
 
 
 def may_be_personal_sql(text: str) -> str:
     """Whether the SQL expression `text` holds a sign of what `masked_sql` masks: cheaper to ask than to mask."""
-    return f"regexp_matches({text}, '[@.:%;\uff20\ufe6b]|{MAY_BE_NUMBER}')"
+    return f"(strlen({text}) <> length({text}) or regexp_matches({text}, '[@.:%;]|{MAY_BE_NUMBER}|{CARD_FIGURES}'))"
 
 
 # HMAC in SQL: the key, mixed with a constant, as hex digits.

@@ -75,7 +75,7 @@ FAULTS: dict[str, Faults] = {
     },
     "quarantined_events": {
         "every_reason_is_known": first_row("reason = 'bad hair day'"),
-        "no_text_holds_a_phone_or_account_number": first_row("masked_row = 'to DE89 3704 0044 0532 0130 00'"),
+        "no_text_holds_a_phone_or_account_number": first_row("event_name = 'paid 4111111111111111'"),
     },
     "landing_reconciliation": {
         "every_landed_row_is_accounted_for": first_row("landed_count = landed_count + 1"),

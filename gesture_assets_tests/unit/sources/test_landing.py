@@ -309,7 +309,8 @@ MALFORMED = [
     ("e,u,page_view,2025-03-09 09:59:59,2026-03-09 10:00:00", "too_old"),
     (f"e,10.1.2.3,page_view,{GOOD}", "personal_id"),
     (f"e,2001:db8:85a3:8d3:1319:8a2e:370:7348,page_view,{GOOD}", "personal_id"),
-    (f"e,1.2.3,page_view,{GOOD}", None),
+    *((f"e,{ip},page_view,{GOOD}", "personal_id") for ip in ("::1", "fe80::1%eth0", "2001:db8::")),
+    *((f"e,{name},page_view,{GOOD}", None) for name in ("1.2.3", "node::12", "::")),
     (f'e,"{{""a"": 1}}",page_view,{GOOD}', "structured_id"),
     (f"e,[1],page_view,{GOOD}", "structured_id"),
     (f"e,subscriber:80,page_view,{GOOD}", "reserved_id"),
@@ -931,7 +932,12 @@ def test_an_address_of_any_letters_and_signs_is_pseudonymised(landing: Landing, 
 
 
 @pytest.mark.parametrize(
-    "written", ["JÖRG@bücher.example", "jo\u0308rg@bücher.example", "jörg%40bücher.example", "jörg%2540bücher.example"]
+    "written",
+    [
+        *("JÖRG@bücher.example", "jo\u0308rg@bücher.example", "jörg%40bücher.example", "jörg%2540bücher.example"),
+        *("jörg&#64;bücher.example", "jörg&commat;bücher.example", r"jörg\u0040bücher.example"),
+        "\uff4aörg@bücher\uff0eexample",
+    ],
 )
 @pytest.mark.parametrize("sign", ["@", "\uff20"])
 def test_spellings_of_an_address_are_one_person(landing: Landing, written: str, sign: str) -> None:
@@ -945,6 +951,10 @@ def test_such_an_address_is_masked_in_the_quarantine(landing: Landing, address: 
     assert row["reason"] == "unknown_event_type"
     masked = json.loads(row["masked_row"])
     assert (masked["user_id"], masked["notes"]) == ("***", "by ***.")
+
+
+def test_an_address_of_a_machine_in_signs_of_another_keyboard_is_one(landing: Landing) -> None:
+    assert landing.row(HEADER, f"e,1.2.3.\uff14,page_view,{GOOD}")["reason"] == "personal_id"
 
 
 def test_an_at_sign_alone_makes_no_email_address(landing: Landing) -> None:
@@ -1596,9 +1606,20 @@ def test_a_type_that_is_left_out_is_counted_whoever_it_is_of_and_nothing_of_it_i
     assert days == ["2026-03-09", "2026-03-09", "2026-03-09", "None"], "nothing is filed ahead of its arrival"
 
 
-def test_the_name_of_an_unknown_type_shows_no_address(landing: Landing) -> None:
-    row = landing.row(HEADER, f"e1,u,sent to Ada@Example.com,{GOOD}")
-    assert (row["reason"], row["event_name"]) == ("unknown_event_type", "sent to ***")
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("sent to Ada@Example.com", "sent to ***"),
+        ("4111111111111111", "***"),
+        ("paid 4111-1111-1111-1111", "paid ***"),
+        ("\uff14111111111111111", "***"),
+        ("from ::1", "from ***"),
+    ],
+)
+def test_the_name_of_an_unknown_type_shows_no_address_and_no_card(landing: Landing, name: str, shown: str) -> None:
+    row = landing.row(HEADER, f"e1,u,{name},{GOOD}")
+    assert (row["reason"], row["event_name"]) == ("unknown_event_type", shown)
+    assert json.loads(row["masked_row"])["event_type"].lower() == shown
 
 
 # ---- types, values and ids that more than a name tells ----
@@ -1883,7 +1904,16 @@ def test_a_header_that_is_an_address_is_shown_masked_and_stops_nothing(landing: 
     assert header not in str(opened.found_columns)
 
 
-@pytest.mark.parametrize("name", ["ada@example.com.csv", "of 10.1.2.3 a.csv", "+49 151 23456789/a.csv"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ada@example.com.csv",
+        "of 10.1.2.3 a.csv",
+        "+49 151 23456789/a.csv",
+        "::1.csv",
+        "+\uff1449 151\u202f23456789.csv",
+    ],
+)
 def test_a_file_name_with_an_address_is_refused_with_what_helps(landing: Landing, name: str) -> None:
     landing.write(f"native/{name}", "")
     with pytest.raises(SourceError, match=r"(?s)\*\*\*.*rename the file") as caught:

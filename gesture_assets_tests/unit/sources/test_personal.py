@@ -23,8 +23,11 @@ from gesture_assets.sources.personal import (
 from gesture_assets.vocabulary.personal_data import (
     hide_keys,
     holds_address_sql,
+    holds_card_sql,
     holds_number_sql,
+    holds_street_sql,
     masked_sql,
+    plain_signs_sql,
     without_keys,
 )
 
@@ -191,6 +194,10 @@ NUMBERS = (
     "1-555-234-5678",
     "ring 020-7946-1234",
     "DE89-3704-0044-0532-0130-00",
+    "+４９１５１２３４５６７８９",
+    "+49\u202f151 23456789",
+    "٠١٥١ ٢٣٤٥٦٧٨٩",
+    "020\u20117946\u20111234",
 )
 ORDINARY = (
     "DE89370400440532013001",  # check figures that do not fit
@@ -226,13 +233,83 @@ ORDINARY = (
 
 @pytest.mark.parametrize("text", NUMBERS)
 def test_numbers_of_phones_and_accounts_are_known_and_masked_wherever_they_stand(text: str) -> None:
-    assert engine(holds_number_sql(f"'{text}'"))
-    masked = engine(masked_sql(f"'{text}'"))
+    assert engine(holds_number_sql(plain_signs_sql(f"'{text}'")))
+    masked = engine(masked_sql(plain_signs_sql(f"'{text}'")))
     assert "***" in masked
     assert not any(
         part in masked
         for part in ("23456", "010-99", "1234567", "0532", "5698", "3457", "0417", "151234", "5309", "22463")
     )
+
+
+# Text -> what is shown of it.
+MACHINES = {
+    "from ::1 on": "from *** on",
+    "fe80::1%eth0": "***",
+    "fe80::1%25eth0": "***",
+    "::ffff:1.2.3.4": "***",
+    "::ffff:102:304": "***",
+    "64:ff9b::192.0.2.33": "***",
+    "2001:db8::": "***",
+    "http://[2001:db8::1]:80/x": "http://[***]:80/x",
+    "2001:db8:85a3:8d3:1319:8a2e:370:7348": "***",
+    "1::": "***",
+    **{
+        name: name
+        for name in (
+            *("::", "user::7", "node::12", "page::view", "std::string", "a::before", "::Bar", "10:05:33"),
+            *("2026-03-09T10:00:00+01:00", "v1.2.3", "10:00-11:00"),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize(("text", "shown"), MACHINES.items())
+def test_the_address_of_a_machine_is_known_in_each_of_its_forms(text: str, shown: str) -> None:
+    assert engine(holds_address_sql(f"'{text}'")) is (text != shown)
+    assert engine(masked_sql(f"'{text}'")) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        *(
+            (text, "***")
+            for text in ("4111111111111111", "4111.1111.1111.1111", "4111_1111_1111_1111", "4222222222222")
+        ),
+        *((text, "***") for text in ("378282246310005", "30569309025904", "6304000000000000018", "5019717010103742")),
+        ("paid 4111111111111111 today", "paid *** today"),
+        *((text, text) for text in ("4111111111111112", "1773050400123", "23843561234560123", "order_20260309101010")),
+    ],
+)
+def test_figures_of_a_card_are_known_by_their_first_and_their_last(text: str, shown: str) -> None:
+    assert engine(holds_card_sql(f"'{text}'")) is (text != shown)
+    assert engine(masked_sql(f"'{text}'")) == shown
+
+
+HOUSES = (
+    *("12 Main Street", "12 Main St.", "221B Baker Street", "350 5th Ave, New York", "5th Avenue 12, New York"),
+    *("Hauptstr. 5", "Hauptstra\u00dfe 12a", "Berliner Allee 33", "Potsdamer Platz 1, Berlin", "12, rue de Rivoli"),
+    *("Calle Mayor 5", "Via Roma 12", "Kalverstraat 92", "1600 Pennsylvania Avenue NW", "10 Downing Street, London"),
+)
+PLACES = (
+    *(
+        "6th of October City",
+        "Paris 15e Arrondissement",
+        "25 de Mayo",
+        "100 Mile House",
+        "1770",
+        "29 Palms",
+        "Prague 1",
+    ),
+    *("St. Gallen 1", "9000 St. Gallen", "Dublin 4", "8021 Z\u00fcrich 1", "12345 Berlin", "10th of Ramadan City"),
+    *("Lane Cove 2066", "Road Town 1110", "St Ives 3", "Viareggio 2", "Sector 17, Chandigarh", "Washington 20500"),
+)
+
+
+@pytest.mark.parametrize("text", [*HOUSES, *PLACES])
+def test_a_house_is_known_by_its_number_beside_a_street(text: str) -> None:
+    assert engine(holds_street_sql(f"'{text}'")) is (text in HOUSES)
 
 
 @pytest.mark.parametrize("text", ORDINARY)

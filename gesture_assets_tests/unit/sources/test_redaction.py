@@ -41,7 +41,7 @@ def test_an_id_that_is_a_number_of_a_person_is_one_hash_however_it_is_written(
 
 
 def test_other_texts_are_left_out_and_of_properties_only_the_value(connection: duckdb.DuckDBPyConnection) -> None:
-    (row, other) = hidden(
+    (row, other, third) = hidden(
         connection,
         {
             "event_id": "e1",
@@ -53,9 +53,20 @@ def test_other_texts_are_left_out_and_of_properties_only_the_value(connection: d
             "properties": '{"url":"https://10.9.8.7/?e=ann@b.example","plan":"pro"}',
         },
         {"event_id": "e2", "known_user_id": "u", "city": "Bath", "channel": "cpc", "properties": '{"plan":"v1.2.3"}'},
+        {
+            "event_id": "e3",
+            "known_user_id": "4111111111111111",
+            "city": "12 Main Street",
+            "gender": "::1",
+            "channel": "4111111111111111",
+            "lifecycle": "\uff0b\uff14\uff19 151\u202f23456789",
+            "properties": '{"sku":"4111111111111111"}',
+        },
     )
     assert [row[name] for name in ("city", "gender", "channel", "lifecycle")] == [None] * 4
     assert row["properties"] == '{"url":"https://***/?e=***","plan":"pro"}'
     assert row["redacted"] == "channel city gender lifecycle properties"
     assert (other["city"], other["channel"], other["properties"]) == ("Bath", "cpc", '{"plan":"v1.2.3"}')
     assert other["redacted"] is None
+    assert [third[name] for name in ("city", "gender", "channel", "lifecycle")] == [None] * 4
+    assert (third["user_id"], third["properties"]) == ("4111111111111111", '{"sku":"4111111111111111"}')
