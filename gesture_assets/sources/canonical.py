@@ -219,12 +219,15 @@ class Fields:
     def country(self) -> str:
         """The country by ISO 3166 alpha-2, null for what is none, and the column's name where it is another word."""
         words = self._words("country", str.upper)
+        unknown = "when 'XX' then null when 'ZZ' then null"  # what stands for no country among the codes
         return (
-            f"case word {words} when 'UK' then 'GB' else case when regexp_full_match(word, '[A-Z][A-Z]') then word "
+            f"case word {words} when 'UK' then 'GB' {unknown} else "
+            "case when regexp_full_match(word, '[A-Z][A-Z]') then word "
             f"when contains({COUNTRIES}, {NAMED}) "
             f"then substr({COUNTRIES}, strpos({COUNTRIES}, {NAMED}) + length(word) + 2, 2) "
             "end end as country, "
-            f"if(country is null and not {is_missing_sql('word')}, 'country', null) as unreadable_country"
+            f"if(country is null and word not in ('XX', 'ZZ') and not {is_missing_sql('word')}, 'country', null) "
+            "as unreadable_country"
         )
 
     def user_agent(self) -> str:
@@ -248,12 +251,13 @@ class Fields:
         if not self.says(name):
             return "null::integer"
         number = number_sql(self.text(name), self.source)
-        return f"if({number} = trunc({number}), try_cast({number} as integer), null)"
+        return possible_sql(f"if({number} = trunc({number}), try_cast({number} as integer), null)", name)
 
     def unreadable(self) -> str:
         """The columns that are filled and cannot be read, their names in one text; null where there is none."""
         cells = [
-            f"case when {name} is null and not {is_missing_sql(self.text(name))} then '{name}' end"
+            f"case when {name} is null and (lower({self.text(name)}) in ('true', 'false') "
+            f"or not {is_missing_sql(self.text(name))}) then '{name}' end"
             for name in NUMBERS_AND_FLAGS
             if self.expressions.get(name)
         ]

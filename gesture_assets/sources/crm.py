@@ -7,6 +7,7 @@ description may say (`crm_description.py`), what the text means (`crm_rows.py`),
 
 import csv
 import hashlib
+import logging
 import re
 import sqlite3
 from collections import Counter
@@ -37,6 +38,9 @@ from gesture_assets.sources.crm_description import (
 from gesture_assets.sources.uneven_csv import records
 from gesture_assets.vocabulary.countries import COUNTRY_CODES
 
+log = logging.getLogger(__name__)
+
+OTHER_EXPORTS = (".gz", ".zst", ".zip", ".tsv", ".xlsx", ".xls", ".json", ".jsonl", ".parquet")  # that may be meant
 BUSY_SECONDS = 30  # a CRM that is being written is waited for this long
 # All that may stand unseen around a value: what Unicode calls white space, and signs without a width.
 WHITE_SPACE = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000\u200b\u2060\ufeff" + "".join(
@@ -340,6 +344,9 @@ class _Folder:
     @cached_property
     def _files(self) -> Mapping[str, Path]:
         paths = _csv_files(self.folder)
+        for path in sorted(self.folder.glob("*")):
+            if path.suffix.lower() in OTHER_EXPORTS:
+                log.warning("%s is passed over: a folder of a CRM is read from .csv files", path.name)
         counts = Counter(path.stem.lower() for path in paths)
         if repeated := [path.name for path in paths if counts[path.stem.lower()] > 1]:
             raise _refusal(
@@ -364,6 +371,14 @@ class _Folder:
     def rows(self, name: str, headers: Sequence[str]) -> tuple[pl.DataFrame, Sequence[str]]:
         """A row that is too short ends in nulls; one that is too long has shifted, and says nothing."""
         path, header = self._files[name], self._headers[name]
+        counts = Counter(column.strip().lower() for column in header.columns)
+        if repeated := [column for column in headers if counts[column.strip().lower()] > 1]:
+            raise _refusal(
+                str(path),
+                expected="columns whose name occurs once",
+                found=f"{listing(repeated)} more than once",
+                next_step="rename or leave out the one that is not meant, then  gesture run",
+            )
         places = [header.columns.index(column) for column in headers]
         if (frame := _well_formed(path, header)) is not None:
             return frame.select(pl.nth(place).alias(column) for place, column in zip(places, headers, strict=True)), ()
@@ -407,6 +422,13 @@ def _well_formed(path: Path, header: _Header) -> pl.DataFrame | None:
 def _header(path: Path) -> _Header:
     with _text(path) as text:
         line = text.readline()
+    if "\0" in line:
+        raise _refusal(
+            str(path),
+            expected="text in UTF-8",
+            found="zero bytes: UTF-16, or no text at all",
+            next_step="save the file as UTF-8, then  gesture run",
+        )
     delimiter = max(DELIMITERS, key=line.count)
     return _Header(_fields(line, delimiter), delimiter)
 

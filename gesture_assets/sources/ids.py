@@ -13,7 +13,7 @@ from gesture_assets.sources.personal import (
     normal_email_sql,
     plain_email_sql,
 )
-from gesture_assets.vocabulary.missing_values import is_missing_sql, unpadded_sql
+from gesture_assets.vocabulary.missing_values import is_missing_sql, unpadded_sql, without_unseen_sql
 from gesture_assets.vocabulary.personal_data import plain_signs_sql
 
 # Nearly every id is of letters and figures, one of which is no zero: no missing word, no address, no fraction is. All
@@ -33,7 +33,7 @@ def id_sql(text: str, *, missing: Collection[str], key: str) -> str:
 
     `missing`: words that name nobody in this source, beside those that never do. 700.0 is 700, however it came about.
     """
-    cleaned = f"nfc_normalize({unpadded_sql(text)})"  # é is one letter, or an e and its accent
+    cleaned = f"nfc_normalize({without_unseen_sql(unpadded_sql(text))})"  # é is one letter, or an e and its accent
     hashed = f"'email:' || left({keyed_hash_sql(normal_email_sql(plain_email_sql(cleaned)), key)}, 32)"
     whole = rf"regexp_replace({cleaned}, '^([+-]?\d+)\.0+$', '\1')"
     return (

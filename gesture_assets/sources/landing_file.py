@@ -21,6 +21,7 @@ COMPRESSIONS = {"gz": "gzip", "zst": "zstd"}  # ending -> what engine and decode
 # A row longer than this is no event; it is quarantined instead of filling the memory.
 LONGEST_LINE = 8 * 1024 * 1024
 BUFFER = 4 * LONGEST_LINE  # bytes that the engine reads of a text file at once
+SHOWN = 2_000  # characters of what was found instead of a file's header: to look for addresses takes their square
 QUARANTINED_TEXT = 4_000  # characters of a refused row that the quarantine keeps
 CHUNK = 1024 * 1024  # bytes that are looked at together
 # Without the group that looks at what follows: it would swallow what the next address begins with.
@@ -69,6 +70,8 @@ def ending_of_format(path: Path) -> str:
 
 def refusal(file: LandingFile, *, expected: str, found: str, next_step: str | None = None) -> SourceError:
     """The error for a file of which nothing is loaded; what was `found` shows no address."""
+    if len(found) > SHOWN:  # without its last word, which may be a part of an address
+        found = re.sub(r"\S*$", "…", found[:SHOWN])
     return SourceError(
         f"The landing file {file.name} cannot be read as {file.source.name}; nothing of it was loaded.",
         expected=expected,

@@ -9,7 +9,12 @@ from gesture_assets.vocabulary.sql import literal
 
 LARGEST_NUMBER = 1e15  # more seconds, percent or dollars than there are, and whole numbers are exact up to here
 # What a number can be at all; what lies outside is no reading of it. No time at once lasts longer than a year.
-POSSIBLE = {"dwell_seconds": (0, 366 * 86_400), "scroll_depth_pct": (0, 100)}
+POSSIBLE = {
+    "dwell_seconds": (0, 366 * 86_400),
+    "scroll_depth_pct": (0, 100),
+    "recent_pages_viewed": (0, 2**31 - 1),
+    "recent_pricing_views": (0, 2**31 - 1),
+}
 # What stands between thousands where the decimal sign is a comma: a point, a space of any width, an apostrophe.
 THOUSANDS = ". \u00a0\u2009\u202f'\u2019"
 

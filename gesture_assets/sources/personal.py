@@ -38,7 +38,10 @@ PERSONAL_WORDS = (
         )
     ),
     *("vorname", "nachname", "familienname", "iban", "ssn", "dob", "birthday", "birth_date", "date_of_birth"),
-    *("geburtsdatum", "geburtstag"),
+    *("geburtsdatum", "geburtstag", "geburtsort", "strasse", "straße", "anschrift", "adresse", "plz", "postal_code"),
+    *("nom", "prenom", "prénom", "apellido", "apellidos", "correo", "passport", "passport_number", "national_id"),
+    *("credit_card", "card_number", "cvv", "cvc", "password", "passwd", "pwd", "passwort", "secret", "token"),
+    *("api_key", "apikey", "authorization", "cookie", "cookies"),
 )
 
 

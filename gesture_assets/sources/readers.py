@@ -84,6 +84,7 @@ def _rejects(table: str) -> str:
     return table.rsplit(".", 1)[-1] + "_rejects"
 
 
+LONGEST_NUMBER = 38  # figures of a decimal that the engine reads
 MOST_COLUMNS = 4_096  # beyond them the engine takes minutes to bind a query
 
 
@@ -250,6 +251,13 @@ def _is_uneven(connection: duckdb.DuckDBPyConnection, rejects: str, file: Landin
 
 def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str, lines: Lines) -> Reading:
     rejects = _rejects(table)
+    if _is_wide(file):
+        raise refusal(
+            file,
+            expected="JSON lines in UTF-8",
+            found="UTF-16",
+            next_step="save the file as UTF-8, then  gesture run",
+        )
 
     def read(path: str, compression: str | None, *, in_parts: bool) -> None:
         _drop_rejects(connection, rejects)
@@ -269,10 +277,14 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
         read(file.sql, file.compression, in_parts=True)
         if _lacks_lines(connection, table, rejects, file, lines, ()):
             read(file.sql, file.compression, in_parts=False)
+    # Of a field that stands there twice nobody knows which one is meant.
+    asked = ", ".join(literal(name) for name in sorted(set(map(column_of, file.source.headers))))
+    fields = f"list_filter(json_keys(text), lambda name: name in ({asked}))"
     # CASE, because AND would ask for the type of what is no JSON.
     is_object = "case when json_valid(text) then json_type(text) = 'OBJECT' else false end"
+    is_clear = f"case when {is_object} then len({fields}) = len(list_distinct({fields})) else false end"
     rows = f"""(
-        select if({is_object}, text, '{{}}') as document, line, if({is_object}, null, text) as broken
+        select if({is_clear}, text, '{{}}') as document, line, if({is_clear}, null, text) as broken
         from {_numbered(connection, table, rejects, header_lines=0)} where text is not null and trim(text) <> ''
         union all select '{{}}', line, text from {_refused(rejects)})"""
     unnumbered = f"(select text as document from {table} where {is_object})"
@@ -290,10 +302,16 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
     return Reading(rows, unnumbered, columns, nested=nested)
 
 
-def _begins_list(file: LandingFile) -> bool:
-    """Whether the file begins as one list of objects: a line that holds a list is no event in any case."""
+def _is_wide(file: LandingFile) -> bool:
+    """Whether the file begins as UTF-16 does: with its mark, or a sign of ASCII and a zero byte."""
     with file.stream() as stream:
-        return re.match(rb"(?:\xef\xbb\xbf)?\s*\[\s*\{", stream.read(CHUNK)) is not None
+        return re.match(rb"\xff\xfe|\xfe\xff|[\[{\s]\0|\0[\[{\s]", stream.read(2)) is not None
+
+
+def _begins_list(file: LandingFile) -> bool:
+    """Whether the file begins as one list of objects, or is an empty one: a line that holds a list is no event."""
+    with file.stream() as stream:
+        return re.match(rb"(?:\xef\xbb\xbf)?\s*\[\s*(?:\{|\]\s*\Z)", stream.read(CHUNK)) is not None
 
 
 def _read_list(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> None:
@@ -350,6 +368,14 @@ def _events_of(records: str, path: str) -> str:
 def _read_parquet(connection: duckdb.DuckDBPyConnection, file: LandingFile) -> Reading:
     path = file.sql
     described = connection.execute(f"describe from read_parquet({path})").fetchall()
+    wide = connection.execute(f"select name from parquet_schema({path}) where precision > {LONGEST_NUMBER}").fetchall()
+    if wide:
+        raise refusal(
+            file,
+            expected=f"numbers of at most {LONGEST_NUMBER} figures",
+            found=f"more in {listing(name for (name,) in wide)}, which the engine would take for others",
+            next_step="export the column as text or as a shorter number, then  gesture run",
+        )
     names = {row[0]: row[1] for row in described}
     headers = [normal(name) for name in names]
     _refuse_headers(file, headers)

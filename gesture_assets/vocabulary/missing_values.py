@@ -20,7 +20,9 @@ MISSING_WORDS = (
     "na",
     "n/a",
     "#n/a",
-    "#null!",
+    *("#null!", "#ref!", "#value!", "#name?", "#num!", "#div/0!"),  # of a spreadsheet
+    *("1.#qnan", "1.#ind", "1.#inf"),
+    "n.a.",
     r"\n",  # what MySQL and PostgreSQL write for NULL
     "nat",
     "inf",
@@ -32,6 +34,7 @@ MISSING_WORDS = (
     "false",  # of a script that wrote `user && user.id`
     "object object",
     "00000000-0000-0000-0000-000000000000",
+    "0" * 32,
 )
 # What is written and not seen, at the ends of a value: blanks of every script, and signs that only control something.
 WHITE_SPACE = "".join(
@@ -45,6 +48,8 @@ WHITE_SPACE = "".join(
         ),
     )
 )
+# The same within a text, without what parts words, and without the signs that join letters of some scripts.
+UNSEEN = "".join(sign for sign in WHITE_SPACE if not sign.isspace() and sign not in "\u200c\u200d")
 # Quotes, brackets and signs around a word, or around nothing, change nothing.
 AROUND = WHITE_SPACE + "\"'`´“”„‘’«»()[]{}<>+-"
 
@@ -66,6 +71,11 @@ def unpadded_sql(text: str, signs: str = WHITE_SPACE) -> str:
     space = _any_of(signs)
     trimmed = f"regexp_replace({text}, '^{space}+|{space}+$', '', 'g')"
     return f"if(regexp_matches({text}, '^{space}|{space}$'), {trimmed}, {text})"
+
+
+def without_unseen_sql(text: str) -> str:
+    """The SQL expression `text` without signs that nobody sees: two texts that look alike are one."""
+    return f"regexp_replace({text}, '{_any_of(UNSEEN)}', '', 'g')"
 
 
 @cache

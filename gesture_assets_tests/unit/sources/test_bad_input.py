@@ -45,6 +45,14 @@ def parquet(cut: int | None = None) -> bytes:
     return sink.getvalue().to_pybytes()[:cut]
 
 
+def long_figures() -> bytes:
+    import pyarrow.parquet
+
+    sink = pa.BufferOutputStream()
+    pyarrow.parquet.write_table(pa.table({"user_id": pa.array([700], pa.decimal256(76, 38))}), sink)
+    return sink.getvalue().to_pybytes()
+
+
 # File, its bytes, the words that its refusal must hold.
 REFUSED: list[tuple[str, bytes, tuple[str, ...]]] = [
     ("wide.csv", (",".join(f"c{n}" for n in range(100_000)) + "\n").encode(), ("100,000 columns", "4,096")),
@@ -61,6 +69,9 @@ REFUSED: list[tuple[str, bytes, tuple[str, ...]]] = [
     ),
     ("utf-16.csv", WHOLE.decode().encode("utf-16"), ("expected: a header in UTF-8", "zero bytes: UTF-16")),
     ("zeros.csv", b"\x00" * 100, ("expected: a header in UTF-8", "zero bytes: UTF-16, or no text at all")),
+    ("utf-16.jsonl", '{"user_id": 1}'.encode("utf-16"), ("expected: JSON lines in UTF-8", "found: UTF-16")),
+    ("one_line.csv", b"x" * 2_000_000, ("expected: the column event_at", "found: columns")),
+    ("figures.parquet", long_figures(), ("at most 38 figures", "more in user_id", "export the column as text")),
     (
         "no_header.csv",
         f"e1,ann@example.com,page_view,{AT},10.1.2.3,10.1.2.4\n".encode() * 2,

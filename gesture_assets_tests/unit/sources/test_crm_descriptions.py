@@ -301,6 +301,29 @@ def test_what_is_no_utf_8_is_unreadable_and_counted(connection: duckdb.DuckDBPyC
     assert (counted["Subscribers"], counted["Tags"]) == ({"mailchimp_id": 1, "country_code": 1}, {"tag": 2})
 
 
+@pytest.mark.parametrize(("header", "is_used"), [("Email", True), ("EMAIL ", True), ("Phone,Phone", False)])
+def test_a_column_that_is_used_stands_there_once(tmp_path: Path, header: str, is_used: bool) -> None:
+    written(tmp_path, {"contacts.csv": f"Record ID,Email,{header}\n1,a@b.co,c@b.co\n"})
+    if is_used:
+        with pytest.raises(
+            SourceError, match=r"(?s)columns whose name occurs once.*(?i:email) +more than once.*rename"
+        ):
+            read_crm(str(tmp_path), tmp_path)
+    else:
+        assert read_crm(str(tmp_path), tmp_path).tables["Subscribers"].height == 1
+
+
+def test_a_file_of_utf_16_and_an_export_of_another_kind_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    written(tmp_path, {"contacts.csv": "Record ID,Email\n1,a@b.co\n", "deals.csv.gz": "", "notes.md": ""})
+    read_crm(str(tmp_path), tmp_path)
+    assert [record.getMessage().split(" ")[0] for record in caplog.records] == ["deals.csv.gz"]
+    (tmp_path / "contacts.csv").write_bytes("Record ID,Email\n".encode("utf-16"))
+    with pytest.raises(SourceError, match=r"(?s)text in UTF-8.*UTF-16.*save the file as UTF-8"):
+        read_crm(str(tmp_path), tmp_path)
+
+
 def test_files_whose_names_differ_by_letter_case_alone_are_refused(tmp_path: Path) -> None:
     written(tmp_path, {"Contact.csv": SALESFORCE["Contact.csv"], "Contact.CSV": SALESFORCE["Contact.csv"]})
     with pytest.raises(SourceError) as caught:

@@ -415,6 +415,17 @@ def test_mixed_line_ends_lose_no_row(landing: Landing) -> None:
     assert landing.reasons("native/a.csv", content) == expected
 
 
+def test_a_list_of_nothing_has_no_rows(landing: Landing) -> None:
+    assert landing.rows("matomo/a.json", "[]") == landing.rows("native/a.json", "\ufeff [\n]\n") == []
+
+
+def test_a_field_that_stands_there_twice_says_nothing(landing: Landing) -> None:
+    line = '{"user_id":"u","event_type":"page_view","event_at":"2026-03-09","received_at":"2026-03-09",%s}\n'
+    twice = ('"user_id":"v"', '"x":1,"x":2', '"context":{"user_id":"v"}')
+    reasons = landing.reasons("native/a.jsonl", "".join(line % more for more in twice))
+    assert reasons == [(1, "unreadable_row"), (2, None), (3, None)], "which of two is meant; none is read for x"
+
+
 def test_json_lines_that_are_no_objects_come_out_with_their_lines(landing: Landing) -> None:
     good = json.dumps(
         {
@@ -957,6 +968,13 @@ def test_an_address_of_a_machine_in_signs_of_another_keyboard_is_one(landing: La
     assert landing.row(HEADER, f"e,1.2.3.\uff14,page_view,{GOOD}")["reason"] == "personal_id"
 
 
+@pytest.mark.parametrize("header", ["password", "auth_token", "credit_card", "Straße", "Postal Code", "cookie"])
+def test_a_secret_in_a_refused_row_is_masked(landing: Landing, header: str) -> None:
+    row = landing.row(f"event_id,event_type,event_at,user_id,{header}", "e,page_view,2026-03-09,,swordfish")
+    assert row["reason"] == "missing_user_id"
+    assert "swordfish" not in row["masked_row"]
+
+
 def test_an_at_sign_alone_makes_no_email_address(landing: Landing) -> None:
     assert landing.row(HEADER, f"e,@ann,page_view,{GOOD}")["user_id"] == "@ann"
 
@@ -1014,12 +1032,13 @@ def test_devices_and_countries_are_translated(landing: Landing) -> None:
         + "".join(
             f"{n},u,page_view,{GOOD},{device},{country}\n"
             for n, (device, country) in enumerate(
-                [("Desktop", "gb"), ("iOS", "uk"), ("iPad", "USA"), ("fridge", ""), ("", "DE ")]
+                [("Desktop", "gb"), ("iOS", "uk"), ("iPad", "USA"), ("fridge", ""), ("", "DE "), ("", "xx"), ("", "ZZ")]
             )
         ),
     )
-    assert [row["device"] for row in rows] == ["desktop", "mobile", "tablet", "other", None]
-    assert [row["country"] for row in rows] == ["GB", "GB", "US", None, "DE"]
+    assert [row["device"] for row in rows] == ["desktop", "mobile", "tablet", "other", None, None, None]
+    assert [row["country"] for row in rows] == ["GB", "GB", "US", None, "DE", None, None], "XX and ZZ are none"
+    assert [row["unreadable"] for row in rows] == [None] * 7
 
 
 def test_event_names_are_mapped_whatever_their_case(landing: Landing) -> None:
@@ -1086,7 +1105,8 @@ def test_a_number_beyond_all_sense_is_none(landing: Landing, written: str) -> No
 
 
 @pytest.mark.parametrize(
-    "written", ["12,5", "1.234,56", "1,234.56", "12.5 s", "45%", "$3", "0x10", "twelve", "1.2.3", "1_000"]
+    "written",
+    ["12,5", "1.234,56", "1,234.56", "12.5 s", "45%", "$3", "0x10", "twelve", "1.2.3", "1_000", "true", "-1"],
 )
 def test_a_number_that_cannot_be_read_is_said_to_be_one(landing: Landing, written: str) -> None:
     header = "event_id,user_id,event_type,timestamp,time_on_page_sec,recent_pages_viewed,bounce_flag,spam_flag"
@@ -1293,6 +1313,7 @@ MISSING = [
         " undefined\t",
         "\u00a0",
     ),
+    *("#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "1.#QNAN", "-1.#IND", "n.a.", "0" * 32),
     *("'null'", "\u201cnull\u201d", "00000000-0000-0000-0000-000000000000", "{00000000-0000-0000-0000-000000000000}"),
 ]
 
@@ -1402,7 +1423,7 @@ def test_a_number_of_json_is_the_id_that_csv_has(landing: Landing) -> None:
 
 
 def test_white_space_of_any_kind_around_an_id_is_none_of_it(landing: Landing) -> None:
-    for written in ("u7\t", "\u00a0u7", "\u200bu7\ufeff", " u7 "):
+    for written in ("u7\t", "\u00a0u7", "\u200bu7\ufeff", " u7 ", "u\u200b7", "u\u00ad7", "u\x007", "u\u202e7"):
         assert landing.row(HEADER, f"e,{written},page_view,{GOOD}")["user_id"] == "u7"
 
 
