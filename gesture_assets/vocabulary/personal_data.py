@@ -167,7 +167,8 @@ def holds_address_sql(text: str) -> str:
 
 def masked_sql(text: str) -> str:
     """The SQL expression `text` with addresses and numbers of any kind replaced by ***."""
-    masked = f"regexp_replace({text}, '{EMAIL_PATTERN}', '***', 'g')"
+    cards = rf"regexp_replace({text}, '(^|[^0-9]){CARD_FIGURES}', '\1***', 'g')"
+    masked = f"regexp_replace(if({holds_card_sql(text)}, {cards}, {text}), '{EMAIL_PATTERN}', '***', 'g')"
     for pattern in (IPV6_PATTERN, IP_PATTERN):
         # Without the group that looks at what follows: it would swallow what the next address begins with.
         head = pattern[: pattern.rindex("([^")]
@@ -177,8 +178,7 @@ def masked_sql(text: str) -> str:
     dashed = "(?i)(^|[^A-Z0-9-])[A-Z]{2}[0-9]{2}(?:-[A-Z0-9]{4}){2,7}(?:-[A-Z0-9]{1,4})?"
     for pattern in (*NUMBER_PATTERNS, f"(?i)(^|[^A-Z0-9])(?:{IBAN}|{spaced})", dashed):
         masked = rf"regexp_replace({masked}, '{pattern}', '\1***', 'g')"
-    cards = rf"regexp_replace({masked}, '(^|[^0-9]){CARD_FIGURES}', '\1***', 'g')"
-    return f"if({holds_card_sql(text)}, {cards}, {masked})"
+    return masked
 
 
 def may_be_number_sql(text: str) -> str:

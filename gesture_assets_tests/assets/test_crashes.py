@@ -1,11 +1,14 @@
 """What `kill -9` leaves at any moment of a night: a published file that is whole, and nothing that stops the next."""
 
+import gzip
+import json
 import os
 import random
 import shutil
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from datetime import time as time_of_day
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +63,6 @@ def whole(data_dir: Path) -> str:
 
 def in_child(work: Callable[[], Any], log: Path) -> Any:
     """What `work` returns, looked up in a child: the one that forks must not open a database."""
-    import json
-
     answer = log.with_suffix(".answer")
 
     def written() -> None:
@@ -153,6 +154,156 @@ def test_a_night_killed_at_any_step_of_its_writing_leaves_a_whole_file_and_is_ma
         assert after == new, f"{moment}: {log}"
         assert hashes_after == undisturbed, moment
         assert [name for name in left if ".tmp" in name or name.startswith(".") or name.endswith(".wal")] == [], moment
+
+
+# ---- while what landed is read, and while it is rejected ------------------------------------------------------------
+
+INDEX, EVENTS = "gesture_assets.sources.landing_index", "gesture_assets.nights.events"
+LANDING_MOMENTS = {
+    "before the folder is looked at": (INDEX, "LandingIndex.refresh", "before", 1),
+    "when the first file is read": (INDEX, "open_file", "after", 1),
+    "while personal values are hidden": (INDEX, "hide_personal_values", "before", 1),
+    "when the rows are counted and no file is noted": (INDEX, "LandingIndex._store", "before", 1),
+    "while the first file is noted": (INDEX, "LandingIndex._delete", "after", 1),
+    "when one of two files is noted": (INDEX, "LandingIndex._store", "after", 1),
+    "when the folder is known": (INDEX, "LandingIndex.refresh", "after", 1),
+    "when the rows are loaded": (INDEX, "LandingIndex.load", "after", 1),
+    "when the quarantine is staged": (f"{WAREHOUSE}.staging", "Staging.stage", "after", 2),
+    "when the quarantine is in and nothing stands in the ledger": (f"{WAREHOUSE}.promotion", "_replace", "after", 2),
+}
+REJECTION_MOMENTS = {
+    "before the verdict": (f"{WAREHOUSE}.window_audit", "audit", "before", 1),
+    "when the verdict is known": (f"{WAREHOUSE}.window_audit", "audit", "after", 1),
+    "before anything of it is written": (f"{WAREHOUSE}.promotion", "promote", "before", 1),
+    "when the day's own rows are left as they were": (f"{WAREHOUSE}.promotion", "_clear_rejected", "after", 1),
+    "before the first rejected rows": (f"{WAREHOUSE}.promotion", "_reject", "before", 1),
+    "when the rejected events are in": (f"{WAREHOUSE}.promotion", "_reject", "after", 1),
+    "when the rejected quarantine is in": (f"{WAREHOUSE}.promotion", "_reject", "after", 2),
+    "when the first table stands in the ledger": (f"{WAREHOUSE}.promotion", "ledger.append", "after", 1),
+    "when all stand there and nothing is committed": (f"{WAREHOUSE}.promotion", "ledger.append", "after", 4),
+    "after it": (f"{WAREHOUSE}.promotion", "promote", "after", 1),
+}
+ROWS = 40  # of each file, of which one is refused
+
+
+def land(data_dir: Path, *, poisoned: bool) -> None:
+    """Two files of yesterday, the second packed; of a `poisoned` one every second row is refused."""
+    header = "event_id,user_id,event_type,event_at,city"
+    for name, write in (
+        ("a.csv", Path.write_bytes),
+        ("b.csv.gz", lambda path, data: path.write_bytes(gzip.compress(data))),
+    ):
+        refused = range(0, ROWS, 2 if poisoned else ROWS)
+        rows = [
+            f"{name}{n},{'' if n in refused else f'u{n}'},page_view,{yesterday()} 10:00:{n:02},+49 151 2345678"
+            for n in range(ROWS)
+        ]
+        path = data_dir / "landing" / "native" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, "\n".join([header, *rows]).encode())
+
+
+def landed_night() -> None:
+    """Read what landed for yesterday, without Dagster, and nothing else."""
+    from gesture_assets.nights import runner
+    from gesture_assets.settings import load_settings
+
+    night = datetime.combine(yesterday() + timedelta(days=1), time_of_day(2))
+    runner.run_night(load_settings(), [yesterday()], now=night, tables={"raw_events"}, rebuild=True)
+
+
+def standing(data_dir: Path) -> dict[str, Any]:
+    """What is said of yesterday: verdicts, rows and what was set aside, live and rejected, and the files known."""
+    import duckdb
+
+    if not (data_dir / "warehouse.duckdb").exists():
+        return {}
+    con = duckdb.connect(str(data_dir / "warehouse.duckdb"), read_only=True)
+    has = {
+        f"{schema}.{name}"
+        for schema, name in con.execute("select table_schema, table_name from information_schema.tables").fetchall()
+    }
+
+    def rows(table: str, columns: str) -> list[list[Any]]:
+        query = f"select {columns} from {table} order by all"
+        return [list(map(str, row)) for row in con.execute(query).fetchall()] if table in has else []
+
+    found: dict[str, Any] = {
+        "verdicts": sorted({tuple(row) for row in rows("main.gate_ledger", "table_name, verdict, content_hash")}),
+        "files": rows("main.landing_files", "landing_file, row_count"),
+        "days": rows("main.landing_days", "as_of_date, row_count"),
+    }
+    for schema in ("main", "rejected"):
+        found[f"{schema} events"] = rows(f"{schema}.raw_events", "event_id, user_id, city")
+        found[f"{schema} quarantine"] = rows(
+            f"{schema}.quarantined_events", "landing_file, landing_line, reason, masked_row"
+        )
+    con.close()
+    return found
+
+
+def killed_while_landing(root: str, moments: dict[str, list[Any]], poisoned: bool) -> dict[str, Any]:
+    """How each night ended that was killed, one after the other, and what stood there then; and after an undisturbed
+    one, there and where nobody was killed."""
+    import duckdb_engine
+    import great_expectations
+    import narwhals._duckdb.dataframe
+    import narwhals._duckdb.group_by
+
+    import gesture_assets.nights.runner
+
+    del duckdb_engine, great_expectations, narwhals, gesture_assets
+    folder, log = Path(root), Path(root) / "log"
+
+    def at(name: str) -> Path:
+        data_dir = folder / name
+        os.environ["GESTURE_DATA_DIR"] = str(data_dir)
+        land(data_dir, poisoned=poisoned)
+        return data_dir
+
+    def undisturbed(data_dir: Path) -> list[Any]:
+        before = standing(data_dir)
+        landed_night()
+        return [before, standing(data_dir)]
+
+    quiet = at("quiet")
+    found: dict[str, Any] = {"quiet": in_child(lambda: undisturbed(quiet), log)[1], "ended": [], "stood": []}
+    data_dir = at("disturbed")
+    for number, (module, function, when, nth) in enumerate(moments.values()):
+        seen = folder / str(number)
+
+        def deadly(place: tuple[str, str, str, int] = (module, function, when, nth), seen: Path = seen) -> None:
+            seen.write_text(json.dumps(standing(data_dir)))
+            kill_at(place[0], place[1], when=place[2], nth=place[3])
+            landed_night()
+
+        found["ended"].append(run(deadly, log))
+        found["stood"].append(json.loads(seen.read_text()))
+    last, found["next"] = in_child(lambda: undisturbed(data_dir), log)
+    found["stood"] = [*found["stood"][1:], last]
+    found["log"] = log.read_text()[-3000:]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("moments", "poisoned"), [(LANDING_MOMENTS, False), (REJECTION_MOMENTS, True)])
+def test_a_night_killed_while_it_reads_or_rejects_claims_nothing_and_the_next_is_as_if_it_had_not_been(
+    tmp_path: Path, moments: dict[str, tuple[str, str, str, int]], poisoned: bool
+) -> None:
+    found = in_a_process(HERE, "killed_while_landing", tmp_path, moments, poisoned, environment=environment(tmp_path))
+    log, quiet = found["log"], found["quiet"]
+    assert {verdict for _, verdict, _ in quiet["verdicts"]} == {"FAIL" if poisoned else "PASS"}, log
+    assert len(quiet["rejected quarantine" if poisoned else "main quarantine"]) == (ROWS if poisoned else 2)
+    for moment, ended, stood in zip(moments, found["ended"], found["stood"], strict=True):
+        assert ended == KILLED, f"{moment} never came: {log}"
+        known = sum(int(count) for _, count in stood.get("files", []))
+        assert known == sum(int(count) for _, count in stood.get("days", [])), moment
+        written = [what for what in stood if what.startswith(("main", "rejected")) and stood[what]]
+        if moment == "after it":
+            assert stood == quiet
+        else:
+            assert (stood.get("verdicts", []), written) == ([], []), moment
+    assert found["next"] == quiet, log
 
 
 # ---- at any moment, through the command line and Dagster ------------------------------------------------------------
