@@ -245,14 +245,11 @@ def standing(data_dir: Path) -> dict[str, Any]:
 def killed_while_landing(root: str, moments: dict[str, list[Any]], poisoned: bool) -> dict[str, Any]:
     """How each night ended that was killed, one after the other, and what stood there then; and after an undisturbed
     one, there and where nobody was killed."""
-    import duckdb_engine
     import great_expectations
-    import narwhals._duckdb.dataframe
-    import narwhals._duckdb.group_by
 
     import gesture_assets.nights.runner
 
-    del duckdb_engine, great_expectations, narwhals, gesture_assets
+    del great_expectations, gesture_assets
     folder, log = Path(root), Path(root) / "log"
 
     def at(name: str) -> Path:
