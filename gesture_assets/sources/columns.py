@@ -12,7 +12,7 @@ from gesture_assets.sources.ids import filled_sql, typed_id_sql
 from gesture_assets.sources.landing_file import LandingFile
 from gesture_assets.sources.paths import column_of, nested_sql, rest_of
 from gesture_assets.sources.personal import is_personal
-from gesture_assets.sources.readers import Reading, normal
+from gesture_assets.sources.readers import Reading, is_text_sql, normal
 from gesture_assets.vocabulary.missing_values import unpadded_sql
 from gesture_assets.vocabulary.sql import literal
 
@@ -137,8 +137,7 @@ def _with_comma(file: LandingFile, reading: Reading, header: str, sql: str, *, k
     """A number of a source that writes a decimal comma, with one; what is no text has a point until here."""
     kind = reading.types.get(header) or "VARCHAR"
     if file.format == "jsonl":
-        is_text = f"json_type(document, {literal('$.' + header)}) = 'VARCHAR'"
-        return f"if({is_text}, {sql}, replace({sql}, '.', ','))"
+        return f"if({is_text_sql(header, reading.spellings)}, {sql}, replace({sql}, '.', ','))"
     if kind in ("VARCHAR", "BLOB") or (kind == "DOUBLE" and keeps_doubles):
         return sql
     return f"replace(({sql})::varchar, '.', ',')"

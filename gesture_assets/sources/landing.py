@@ -329,7 +329,7 @@ def _unmapped(
     """Headers that the description does not map: those of personal data, and the others (of JSON lines none)."""
     mapped = {name for header in file.source.headers for name in (header, normal(header), normal(column_of(header)))}
     columns = {**reading.columns, **_json_headers(keys, reading.columns)}
-    unmapped = [header for header in columns if header not in mapped]
+    unmapped = [header for header in columns if header not in mapped and normal(header) not in mapped]
     personal = [header for header in unmapped if header in reading.personal or is_personal(header)]
     if file.format == "jsonl":
         personal = [header for header in personal if _has_values(connection, reading.unnumbered, columns[header])]

@@ -35,9 +35,9 @@ def nested_sql(cell: str, rest: str) -> str:
     return path_sql(f"json_object('of', {document})", f"of{rest}") if rest.startswith("[") else path_sql(document, rest)
 
 
-def json_path(name: str) -> str:
-    """The path of the engine to the field `name` at the top of a document."""
-    return "$" + _quoted(name)
+def json_path(path: str) -> str:
+    """`path`, without chosen entries of lists, as the engine writes it."""
+    return f"$.{path}" if PLAIN.fullmatch(path) else "$" + "".join(map(_quoted, path.split(".")))
 
 
 def column_of(path: str) -> str:

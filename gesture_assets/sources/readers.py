@@ -35,7 +35,8 @@ class Reading:
     `unnumbered` are the same without lines and refused records: cheaper to read where only values count.
     `columns` are the headers in lower case with the SQL that gives each, `types` those with their type, where the
     format shows one. `nested` are fields of JSON lines that hold text where paths go on, with the SQL of that text.
-    `personal` are headers that name personal data as they are written, in words or with capital letters.
+    `personal` are headers that name personal data as they are written, in words or with capital letters. `spellings`
+    are top fields of JSON lines as paths have them -> as the file spells them otherwise: in capital letters, padded.
     """
 
     rows: str
@@ -44,6 +45,7 @@ class Reading:
     types: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
     nested: Mapping[str, str] = field(default_factory=dict[str, str])
     personal: frozenset[str] = frozenset()
+    spellings: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
 
 def read_rows(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str, lines: Lines) -> Reading:
@@ -277,11 +279,15 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
         read(file.sql, file.compression, in_parts=True)
         if _lacks_lines(connection, table, rejects, file, lines, ()):
             read(file.sql, file.compression, in_parts=False)
-    # Of a field that stands there twice nobody knows which one is meant.
-    asked = ", ".join(literal(name) for name in sorted(set(map(column_of, file.source.headers))))
-    fields = f"list_filter(json_keys(text), lambda name: name in ({asked}))"
     # CASE, because AND would ask for the type of what is no JSON.
     is_object = "case when json_valid(text) then json_type(text) = 'OBJECT' else false end"
+    asked = sorted(set(map(column_of, file.source.headers)))
+    spellings = _spellings(connection, f"(select text from {table} where {is_object})", asked)
+    # Of a field that stands there twice, in whatever letters, nobody knows which one is meant.
+    meant = ", ".join(map(literal, [*asked, *(spelt for others in spellings.values() for spelt in others)]))
+    fields = f"list_filter(json_keys(text), lambda name: name in ({meant}))"
+    if spellings:
+        fields = f"list_transform({fields}, lambda name: lower(trim(name)))"
     is_clear = f"case when {is_object} then len({fields}) = len(list_distinct({fields})) else false end"
     rows = f"""(
         select if({is_clear}, text, '{{}}') as document, line, if({is_clear}, null, text) as broken
@@ -292,14 +298,14 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
         rows = _events_of(rows, path)
         unnumbered = f"(select * from {_events_of(f'(select *, 0 as line, null as broken from {unnumbered})', path)})"
     paths = sorted({*file.source.headers, "context.ip"})
-    nested = _fields_of_text(connection, unnumbered, paths)
+    nested = _fields_of_text(connection, unnumbered, paths, spellings)
     columns = {
         path: nested_sql(nested[column_of(path)], rest_of(path))
         if rest_of(path) and column_of(path) in nested
-        else path_sql("document", path)
+        else _first_of(path_sql("document", way) for way in _ways(path, spellings))
         for path in paths
     }
-    return Reading(rows, unnumbered, columns, nested=nested)
+    return Reading(rows, unnumbered, columns, nested=nested, spellings=spellings)
 
 
 def _is_wide(file: LandingFile) -> bool:
@@ -334,17 +340,50 @@ def _read_list(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: 
         ) from error
 
 
-def _fields_of_text(connection: duckdb.DuckDBPyConnection, rows: str, paths: Sequence[str]) -> dict[str, str]:
+def _spellings(connection: duckdb.DuckDBPyConnection, documents: str, asked: Sequence[str]) -> dict[str, Sequence[str]]:
+    """Those of `asked`, top fields of `documents`, that some text spells otherwise -> how: as headers may be."""
+    meant = {normal(name): name for name in reversed(asked)}
+    written = ", ".join(map(literal, asked))
+    found = connection.execute(
+        f"select distinct unnest(list_filter(json_keys(text), lambda name: name not in ({written}))) from {documents}"
+    ).fetchall()
+    others = sorted(spelt for (spelt,) in found if normal(spelt) in meant and not set('."[]\\') & set(spelt))
+    return {name: own for key, name in meant.items() if (own := [spelt for spelt in others if normal(spelt) == key])}
+
+
+def _ways(path: str, spellings: Mapping[str, Sequence[str]]) -> list[str]:
+    """`path`, and the same with each other spelling of the field that it begins in."""
+    column = column_of(path)
+    return [name + path[len(column) :] for name in (column, *spellings.get(column, ()))]
+
+
+def _first_of(values: Iterable[str]) -> str:
+    first, *others = values
+    return f"coalesce({', '.join((first, *others))})" if others else first
+
+
+def _fields_of_text(
+    connection: duckdb.DuckDBPyConnection,
+    rows: str,
+    paths: Sequence[str],
+    spellings: Mapping[str, Sequence[str]],
+) -> dict[str, str]:
     """The fields that `paths` go on from and no path ends in, where some document of `rows` holds text there.
 
     Each with the SQL of its text. Opening texts is dear: most exports hold objects.
     """
     fields = sorted({column_of(path) for path in paths if rest_of(path)} - set(paths))
-    texts = {name: path_sql("document", name) for name in fields}
-    types = (f"json_type(document, {literal(json_path(name))})" for name in fields)
-    asked = ", ".join(f"coalesce(bool_or({kind} = 'VARCHAR'), false)" for kind in types)
+    texts = {name: _first_of(path_sql("document", way) for way in _ways(name, spellings)) for name in fields}
+    types = (is_text_sql(name, spellings) for name in fields)
+    asked = ", ".join(f"coalesce(bool_or({is_text}), false)" for is_text in types)
     found = connection.execute(f"select {asked} from {rows}").fetchone() if fields else ()
     return {name: text for (name, text), is_text in zip(texts.items(), found or (), strict=True) if is_text}
+
+
+def is_text_sql(path: str, spellings: Mapping[str, Sequence[str]]) -> str:
+    """Whether `document` holds text at `path`, in whatever letters its field is written."""
+    places = (literal(json_path(way)) for way in _ways(path, spellings))
+    return _first_of(f"json_type(document, {place})" for place in places) + " = 'VARCHAR'"
 
 
 def _events_of(records: str, path: str) -> str:

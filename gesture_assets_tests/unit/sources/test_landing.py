@@ -419,6 +419,27 @@ def test_a_list_of_nothing_has_no_rows(landing: Landing) -> None:
     assert landing.rows("matomo/a.json", "[]") == landing.rows("native/a.json", "\ufeff [\n]\n") == []
 
 
+def test_fields_of_json_are_known_in_any_letters_as_headers_are(landing: Landing) -> None:
+    """Written as `City` they were lost without a word, where a CSV file gave them."""
+    written = {"Event_ID": "e1", "USER_ID": "u1", "Event_Type": "page_view", "event_at": "2026-03-09T10:00:00Z"}
+    written |= {
+        "received_at": "2026-03-09T10:00:01Z",
+        "City": "Berlin",
+        " Dwell_Seconds ": 12.5,
+        "Email": "a@b.example",
+    }
+    csv = ",".join(written) + "\n" + ",".join(map(str, written.values())) + "\n"
+    names = ("event_id", "user_id", "event_type", "city", "dwell_seconds", "email_key")
+    of_csv, of_json = (
+        [{name: row[name] for name in names} for row in landing.rows(file, content)]
+        for file, content in (("native/a.csv", csv), ("native/a.jsonl", json.dumps(written) + "\n"))
+    )
+    assert of_json == of_csv
+    assert (of_json[0]["city"], of_json[0]["dwell_seconds"]) == ("Berlin", 12.5)
+    both = json.dumps(written | {"city": "Bonn"}) + "\n" + json.dumps(written) + "\n"
+    assert [reason for _, reason in landing.reasons("native/b.jsonl", both)] == ["unreadable_row", None]
+
+
 def test_a_field_that_stands_there_twice_says_nothing(landing: Landing) -> None:
     line = '{"user_id":"u","event_type":"page_view","event_at":"2026-03-09","received_at":"2026-03-09",%s}\n'
     twice = ('"user_id":"v"', '"x":1,"x":2', '"context":{"user_id":"v"}')
