@@ -47,7 +47,10 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Let it serve although it is not better.")] = False,
     reason: Annotated[str, typer.Option(help="Why, for --force; it is kept.")] = "",
 ) -> None:
-    """Train a model on the days whose outcomes are known; it serves from the next night on if it is better."""
+    """Train a model on the days whose outcomes are known; it serves from the next night on if it is better.
+
+    One that takes over from the rules scores the newest day anew at once.
+    """
     require_reason(reason, asked={"--force": force}, command="gesture train")
     settings = load_settings()  # all of them: a search of an hour is not to fail at a setting that its last step reads
     parameters = dict(_parameter(text) for text in params or ())
@@ -63,7 +66,6 @@ def train(
     when = date.fromisoformat(_cards(settings, from_version)[0]["as_of_date"]) if from_version else None
     when = when or (day.date() if day else _newest_day(settings))
     days_between(when, when, settings, now().date())
-    had_champion = bool(_activations(settings))
     config = {
         "training_set": {"from_version": from_version, "validation_split": validation_split},
         "candidate_model": {
@@ -87,11 +89,11 @@ def train(
         outcome = Tracking(settings.mlflow_database, settings.mlflow_artifacts).reproduced(from_version)
         console().print(f"{from_version} was trained once more: {outcome}", highlight=False, soft_wrap=True)
         return
-    newest, first_day = _cards(settings)[-1], _activations(settings)[-1:]
+    newest, last = _cards(settings)[-1], _activations(settings)[-1:]
     is_promoted = newest["decision"] == "promoted"
     say_outcome(settings, newest)
-    if is_promoted and not had_champion and first_day[0].effective_from <= when:
-        # The first champion scores the day that it was trained on, so that there is something to look at.
+    if is_promoted and last[0].effective_from <= when:
+        # One that follows the rules scores the day that it was trained on, so that there is something to look at.
         with saying_what_readers_have(settings) as outcome:
             outcome.done = run_range(settings, when, when, "model_scores+")
         if not outcome.done:
@@ -292,21 +294,22 @@ def models_activate(
     ] = None,
 ) -> None:
     """Let a version score from a day on, or the rules alone (the version called rules)."""
-    from gesture_assets.models.versions import figures_of
+    from gesture_assets.models.judgement import PASSED_OVER
     from gesture_assets.records.activations import RULES, serves_already
 
     settings = settings_as_far_as_usable()
-    if version != RULES:
-        _cards(settings, version)
+    card = _cards(settings, version)[0] if version != RULES else {"decision": "", "because": ""}
     first = since.date() if since else _newest_day(settings) + timedelta(days=1)
     if serves_already(_activations(settings), version, first):
         console().print(
             f"{_who(version)} from {first} on already: nothing was changed.", highlight=False, soft_wrap=True
         )
         return
-    failed = _readable(figures_of, settings, version).get("not_passed") if version != RULES else None
-    if failed:
-        console().print(f"Passed over: {'; '.join(failed)}", style="yellow", highlight=False, soft_wrap=True)
+    because = card["because"] or ""
+    passed_over = because if card["decision"] == "kept" else because.partition(PASSED_OVER)[2]
+    if passed_over:
+        console().print(f"Passed over: {passed_over}", style="yellow", highlight=False, soft_wrap=True)
+        reason += PASSED_OVER + passed_over
     _activate(settings, version, first, "activated", reason)
 
 

@@ -24,7 +24,11 @@ def generate(
 ) -> None:
     """Build the events of every day, of a demo world where nothing has landed, and write raw_events.csv."""
     settings = settings_as_far_as_usable()
-    if not any(settings.landing.glob("*/*")):
+    if to:
+        require_folder(to)
+    if any(settings.landing.glob("*/*")):
+        console().print(f"{settings.landing} holds files already; no demo world is written.", highlight=False)
+    else:
         write_world(settings, users=users, days=days)
     _step("raw_events", to, then="featurize")
 

@@ -21,7 +21,8 @@ before the first day and no purchase event; they count as converted from the fir
 The same arguments give byte-identical files (same library versions). Files of another world are not removed.
 """
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -90,7 +91,8 @@ def write_demo_world(
     """Write `days` days of events up to and with `end`, the CRM database and the truth; return what was written.
 
     One file per UTC day of receipt in `landing/native`, holding what was received on that day. Events received after
-    `end` are not written. Every file appears whole or not at all. Raises `ConfigError` for counts below 1.
+    `end` are not written. What lands does so together, at the end: half a world would be taken for one. Raises
+    `ConfigError` for counts below 1.
     """
     _require_at_least(1, users=users, days=days)
     _require_at_least(0, seed=seed)
@@ -99,14 +101,17 @@ def write_demo_world(
     state = latent_state(people, days, np.random.default_rng([seed, 2]))
     people = signed_up_to_buy(people, state.bought_on)
     with ThreadPoolExecutor(1) as writer:  # writes one file while the next is drawn
-        landed = _write_event_files(people, state, start, seed, landing, writer, progress)
+        part = landing.with_name(f".{landing.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        landed = _write_event_files(people, state, start, seed, part, writer, progress)
         truth_written = writer.submit(_write_truth, people, state, start, truth)
         database = crm_tables(people, state, start, days, np.random.default_rng([seed, 4]))
         replace_file(crm, lambda target: write_sqlite(target, database.tables))
         truth_written.result()
+    event_files = _land(part, landing / "native", [path.name for path in landed.files])
     counts = landed.rows_by_fault
     return DemoWorld(
-        event_files=tuple(landed.files),
+        event_files=event_files,
         crm=crm,
         truth=truth,
         events=int(counts.sum()),
@@ -139,7 +144,7 @@ def _write_event_files(
     state: LatentState,
     start: date,
     seed: int,
-    landing: Path,
+    folder: Path,
     writer: ThreadPoolExecutor,
     progress: Callable[[str], None] | None,
 ) -> _EventFiles:
@@ -157,7 +162,7 @@ def _write_event_files(
         codes = pl.concat(pending.pop(day))
         counts += np.bincount(codes["fault"].to_numpy(), minlength=7)
         bot_events += int(people.is_bot[codes["user"].to_numpy()].sum())
-        path = landing / "native" / f"events-{start + timedelta(days=day)}.parquet"
+        path = folder / f"events-{start + timedelta(days=day)}.parquet"
         if written is not None:
             written.result()
         written = writer.submit(_write_events, codes, people.profile, path)
@@ -167,6 +172,18 @@ def _write_event_files(
     if written is not None:
         written.result()
     return _EventFiles(files, counts, bot_events)
+
+
+def _land(part: Path, folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
+    """Put the files `names` of `part` into `folder`: all at once, where it is not there yet."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        for name in names:
+            (part / name).replace(folder / name)
+        part.rmdir()
+    else:
+        part.rename(folder)
+    return tuple(folder / name for name in names)
 
 
 def write_poison_day(*, landing: Path, day: date, seed: int, rows: int = 3_000) -> Path:

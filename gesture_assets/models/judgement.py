@@ -22,6 +22,7 @@ from gesture_assets.models.tables import DAYS_APART
 
 # Document 002's targets; conversion is ranked, so precision depends on the base rate and lift does not.
 TARGETS = {"roc_auc": 0.85, "precision_top_20": 0.70, "lift_top_20": 2.0}
+PASSED_OVER = "; passed over: "  # before what speaks against a version that somebody lets serve
 # Its "faster sales cycles": by how much sooner buyers of the highest scores buy. Fewer of them have no median.
 SOONER, TIMED = "time_to_purchase_top_20", "timed_buyers_top_20"
 SOONER_TARGET, FEWEST_TIMED = 0.40, 5
@@ -206,10 +207,11 @@ def decide(
     becomes of everybody's scores, is within its budget: people act on bands and ranks, and a better model that turns
     them over is for somebody to approve. From the rules to a model the scale itself changes, so no budget is asked.
     """
+    if forced:
+        is_better, because = decide(behaviours, comparison, champion, against_rules=against_rules, churned=churned)
+        return True, f"by hand: {forced}" + ("" if is_better else PASSED_OVER + because)
     failed = [behaviour for behaviour in behaviours if behaviour.severity == "ERROR" and not behaviour.passed]
     failures = "; ".join(f"{behaviour.name} does not hold ({behaviour.because})" for behaviour in failed)
-    if forced:
-        return True, f"by hand: {forced}" + (f"; passed over: {failures}" if failed else "")
     if failed:
         return False, f"it does not behave: {failures}"
     sentence = _compared(comparison, champion or "the rules")

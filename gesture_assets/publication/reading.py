@@ -129,10 +129,15 @@ def _found_too_little(warehouse: Path) -> date | None:
 
 
 def live_days(session: Session, contracts: Sequence[Contract]) -> dict[date, str]:
-    """Day -> hash of what landed that it was built from, for days on which every table has an open gate."""
+    """Day -> hash of what landed that it was built from, for days on which every table has an open gate.
+
+    Of a day that somebody opened by hand, of what was rejected then: it stays decided until something else lands.
+    """
     days = open_days([session.latest(contract.name) for contract in contracts])
     inputs = session.connection.execute(
-        f"select partition, arg_max(input_hashes, attempt) from {LEDGER} where table_name = 'raw_events' group by all"
+        f"select partition, arg_max(input_hashes, attempt) from {LEDGER} "
+        "where table_name = 'raw_events' and verdict <> ? group by all",
+        [ledger.Verdict.OVERRIDE],
     ).fetchall()
     return {day: json.loads(text).get("landing", "") for day, text in inputs if day in days}
 
@@ -211,6 +216,17 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
         failed = sorted({day for table in verdicts.values() for day, entry in table.items() if not entry.is_open})
         if failed:
             found.append(f"{NOT_PASSED}: {listing(failed)}. Why:  gesture gates --date {failed[-1]}")
+        by_hand = {
+            day
+            for table in verdicts.values()
+            for day, entry in table.items()
+            if entry.verdict == ledger.Verdict.OVERRIDE
+        }
+        if by_hand:
+            found.append(
+                f"Opened by hand: {listing(sorted(by_hand))}; what was rejected there is in no answer. "
+                f"Look:  gesture gates --date {max(by_hand)}"
+            )
         if held:
             found.append(held)
         live = open_days(list(nightly.values()))

@@ -182,8 +182,9 @@ def test_a_candidate_resolves_to_its_data_features_rules_code_and_runs(world: Pa
 
 def test_the_days_before_keep_their_scores_and_each_score_has_one_model(world: Path) -> None:
     rows = ask(world, "select model_version, effective_from, action, reason from model_activations")
-    version = rows[0][0]
-    assert rows == [(version, LAST - timedelta(days=1), "promoted", f"by hand: {FIRST_MODEL}")]
+    version, *_, reason = rows[0]
+    assert rows == [(version, LAST - timedelta(days=1), "promoted", reason)]
+    assert reason.startswith(f"by hand: {FIRST_MODEL}; passed over: "), "it was no better than the rules"
     assert ask(world, "select distinct as_of_date, model_version from model_scores") == [(LAST, version)]
 
 
@@ -294,7 +295,7 @@ def test_a_model_can_be_made_to_serve_by_hand(forced: tuple[Path, NightResult]) 
     champion = version_of(folder)
     with warehouse_of(load_settings()).open(run_info("a test", LAST)) as session:
         history = registry.activations(session.connection)
-        assert [one.reason for one in history][-1] == "by hand: a trial of the board's"
+        assert [one.reason for one in history][-1].partition("; passed over: ")[0] == "by hand: a trial of the board's"
         assert registry.champion(session.connection, LAST) == champion
         assert registry.champion(session.connection, LAST + timedelta(days=1)) == history[-1].model_version != champion
         assert registry.previous(session.connection) == champion

@@ -534,12 +534,15 @@ def test_a_poisoned_night_fails_loudly_and_changes_nothing_that_is_published(own
         assert con.execute(malformed).fetchall() == [(0,)]
     assert "No alert is open." in called(own_world, "alerts", "list").out
     assert called(own_world, "gates", "--date", LAST).code == 0
+    again = called(own_world, "run")  # what somebody decided stays decided until something else lands
+    assert (again.code, "Nothing to do." in again.out, "nightly for" in again.out) == (0, True, False)
+    assert f"Opened by hand: {LAST}; what was rejected there is in no answer" in called(own_world, "rank").err
 
     (own_world / "landing" / "native" / f"events-{LAST}-poison.csv").unlink()
     mended = called(own_world, "run", "--date", LAST)
     assert mended.code == 0, mended.out + mended.err
     assert called(own_world, "gates", "--date", LAST).code == 0
-    assert "Not passed" not in called(own_world, "rank").err
+    assert not re.search("Not passed|Opened by hand", called(own_world, "rank").err)
 
 
 def test_a_first_day_that_is_forced_to_nothing_says_that_nobody_has_a_score(tmp_path: Path) -> None:

@@ -117,6 +117,23 @@ def test_a_rerun_replaces_every_file_and_leaves_no_partial_one(tmp_path: Path) -
     assert {name: sha for name, sha in digests(tmp_path).items() if not name.startswith("fresh")} == fresh
 
 
+def test_of_a_world_whose_writing_was_cut_off_nothing_has_landed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gesture_assets.demo.world.crm_tables", cut_off)  # every event is drawn by then
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path, users=60, days=3, seed=1)
+    assert not list((tmp_path / "landing").rglob("*"))
+    write(tmp_path, users=60, days=3, seed=1)
+    write(tmp_path / "fresh", users=60, days=3, seed=1)
+    whole = digests(tmp_path / "fresh")
+    assert {name: sha for name, sha in digests(tmp_path).items() if not name.startswith("fresh")} == whole
+
+
 def test_every_file_has_the_native_columns_in_order(written: Written) -> None:
     for path in written.world.event_files:
         assert dict(pl.read_parquet_schema(path)) == NATIVE_SCHEMA

@@ -92,7 +92,20 @@ def test_a_model_that_misbehaves_serves_only_where_somebody_says_so_and_what_was
     assert "more_requests_never_lower_a_score" in because
     promoted, because = decide([BEHAVES_BADLY], EQUAL, "v1", against_rules=EQUAL, forced="I insist")
     assert promoted
-    assert because == ("by hand: I insist; passed over: more_requests_never_lower_a_score does not hold (3 of 10 fell)")
+    assert because == (
+        "by hand: I insist; passed over: it does not behave: "
+        "more_requests_never_lower_a_score does not hold (3 of 10 fell)"
+    )
+
+
+def test_a_comparison_that_was_lost_is_told_of_a_model_that_somebody_lets_serve() -> None:
+    kept = decide([], EQUAL, None, against_rules=EQUAL)
+    assert decide([], EQUAL, None, against_rules=EQUAL, forced="a trial") == (
+        True,
+        f"by hand: a trial; passed over: {kept[1]}",
+    )
+    better = compared(NOISE, BETTER)
+    assert decide([], better, None, against_rules=better, forced="a trial") == (True, "by hand: a trial")
 
 
 def test_only_what_occurs_is_asked_of_a_model() -> None:
