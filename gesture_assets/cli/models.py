@@ -21,6 +21,7 @@ from gesture_assets.models.tables import DAYS_APART
 from gesture_assets.settings import Settings, load_settings, settings_as_far_as_usable
 
 SAMPLERS = ("tpe", "random")
+NEVER_SERVED = "cut off, or did not pass, before it served"
 VALIDATION_SPLIT = 0.2  # documents 001 and 003
 FIGURES = ("roc_auc", "pr_auc", "f1", "precision", "recall")  # of the test part, in the list of versions
 Version = Annotated[str, typer.Argument(help="Model version, from  gesture models list.")]
@@ -159,9 +160,9 @@ def models_list(as_json: AsJson = False) -> None:
 
 
 def _outcome(card: dict[str, Any], serving: Collection[str]) -> str:
-    """What became of a version: a training that was cut off after its decision let nothing serve."""
+    """What became of a version: a training that ended after its decision and before it passed let nothing serve."""
     if card["decision"] == "promoted" and card["model_version"] not in serving:
-        return "cut off before it served"
+        return NEVER_SERVED
     return card["decision"]
 
 
@@ -310,6 +311,9 @@ def models_activate(
     if passed_over:
         console().print(f"Passed over: {passed_over}", style="yellow", highlight=False, soft_wrap=True)
         reason += PASSED_OVER + passed_over
+    serving = {activation.model_version for activation in _activations(settings)}
+    if version != RULES and _outcome(card, serving) == NEVER_SERVED:
+        console().print(f"Its training was {NEVER_SERVED}: gesture gates says which.", style="yellow", highlight=False)
     _activate(settings, version, first, "activated", reason)
 
 
@@ -321,7 +325,7 @@ def models_rollback(reason: Annotated[str, typer.Option(help="Why; it is kept.")
     settings = settings_as_far_as_usable()
     with warehouse_of(settings).open(run_info("gesture models rollback", now().date())) as session:
         version = registry.previous(session.connection)
-    _activate(settings, version, _newest_day(settings) + timedelta(days=1), "rolled back", reason)
+    _activate(settings, version, _newest_day(settings) + timedelta(days=1), registry.ROLLED_BACK, reason)
 
 
 def models_cleanup(keep: Annotated[int, typer.Option(min=1, help="Newest versions that stay.")] = 5) -> None:

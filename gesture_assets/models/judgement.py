@@ -241,7 +241,8 @@ def if_few(judged: pl.DataFrame, day: date) -> str:
         return ""
     missing = FEWEST_JUDGED - buyers
     enough = day + timedelta(days=DAYS_APART * -(-missing * days // max(buyers, 1)))
+    people = judged.filter(pl.col("label") == 1)["person_id"].n_unique()
     return (
-        f"; only {buyers} buyers judge it, and of fewer than {FEWEST_JUDGED} the figures are rough: "
-        f"at their rate there are enough on {enough}"
+        f"; only {buyers} outcomes of {people} buyers judge it, and of fewer than {FEWEST_JUDGED} the figures are "
+        f"rough: at their rate there are enough on {enough}"
     )

@@ -288,7 +288,7 @@ MODEL_EVALUATION = Contract(
         no_rows(
             "the_candidate_reaches_its_targets",
             f"select {PARTITION}, metric, value, target from {{batch}} where target is not null and not is_met",
-            recovery="a report, no defect: targets of document 002; add it to GESTURE_BLOCKING_CHECKS to enforce them",
+            recovery="gesture models list  (targets of document 002; only GESTURE_BLOCKING_CHECKS makes them block)",
         ),
         no_rows(
             "no_segment_is_served_much_worse",

@@ -213,9 +213,13 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
         except duckdb.Error:
             verdicts = {}
         nightly = {table.name: verdicts.get(table.name, {}) for table in contracts}
-        failed = sorted({day for table in verdicts.values() for day, entry in table.items() if not entry.is_open})
-        if failed:
-            found.append(f"{NOT_PASSED}: {listing(failed)}. Why:  gesture gates --date {failed[-1]}")
+        for what, tables in (
+            (NOT_PASSED, nightly.keys()),
+            (f"{NOT_PASSED} in training", verdicts.keys() - nightly.keys()),
+        ):
+            closed = [day for name in tables for day, entry in verdicts.get(name, {}).items() if not entry.is_open]
+            if closed:
+                found.append(f"{what}: {listing(sorted(set(closed)))}. Why:  gesture gates --date {max(closed)}")
         by_hand = {
             day
             for table in verdicts.values()

@@ -18,6 +18,7 @@ from gesture_assets.warehouse.relations import create_table
 from gesture_assets.warehouse.schemas import LIVE
 
 TABLE = f"{LIVE}.model_activations"
+ROLLED_BACK = "rolled back"  # an action
 RULES = "rules"  # in place of a version: nothing but the rules scores from then on
 
 # Column, type, meaning: analysts read it.
@@ -115,13 +116,18 @@ def activate(
 
 def previous(connection: duckdb.DuckDBPyConnection) -> str:
     """The version to go back to: the latest that served before the present one and is another; before the first one the
-    rules served. Raises `GateClosed` when nothing but them ever did.
+    rules served. What was rolled back is no history: twice goes back by two. Raises `GateClosed` when nothing but the
+    rules ever served.
     """
-    history = [activation.model_version for activation in activations(connection)]
-    history = [RULES, *history] if history else history
-    for number in range(len(history) - 1, 0, -1):
-        if history[number - 1] != history[-1]:
-            return history[number - 1]
+    history = [RULES]
+    for activation in activations(connection):
+        if activation.action == ROLLED_BACK:
+            while len(history) > 1 and history[-1] != activation.model_version:
+                history.pop()
+        elif activation.model_version != history[-1]:
+            history.append(activation.model_version)
+    if len(history) > 1:
+        return history[-2]
     raise GateClosed(
         "The model was not rolled back.",
         expected="a version that served before the present one",

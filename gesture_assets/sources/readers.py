@@ -281,22 +281,22 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
             read(file.sql, file.compression, in_parts=False)
     # CASE, because AND would ask for the type of what is no JSON.
     is_object = "case when json_valid(text) then json_type(text) = 'OBJECT' else false end"
-    asked = sorted(set(map(column_of, file.source.headers)))
-    spellings = _spellings(connection, f"(select text from {table} where {is_object})", asked)
-    # Of a field that stands there twice, in whatever letters, nobody knows which one is meant.
-    meant = ", ".join(map(literal, [*asked, *(spelt for others in spellings.values() for spelt in others)]))
-    fields = f"list_filter(json_keys(text), lambda name: name in ({meant}))"
-    if spellings:
-        fields = f"list_transform({fields}, lambda name: lower(trim(name)))"
-    is_clear = f"case when {is_object} then len({fields}) = len(list_distinct({fields})) else false end"
+    asked, path = sorted(set(map(column_of, file.source.headers))), file.source.event_list
+    unnumbered = f"(select text as document from {table} where {is_object})"
+    if path:
+        unnumbered = f"(select * from {_events_of(f'(select *, 0 as line, null as broken from {unnumbered})', path)})"
+    spellings = _spellings(connection, unnumbered, asked)
+    is_clear = f"case when {is_object} then {_says_once('text', asked, spellings)} else false end"
     rows = f"""(
         select if({is_clear}, text, '{{}}') as document, line, if({is_clear}, null, text) as broken
         from {_numbered(connection, table, rejects, header_lines=0)} where text is not null and trim(text) <> ''
         union all select '{{}}', line, text from {_refused(rejects)})"""
-    unnumbered = f"(select text as document from {table} where {is_object})"
-    if path := file.source.event_list:
+    if path:
         rows = _events_of(rows, path)
-        unnumbered = f"(select * from {_events_of(f'(select *, 0 as line, null as broken from {unnumbered})', path)})"
+        if spellings:
+            is_clear = _says_once("document", asked, spellings)
+            rows = f"""(select if({is_clear}, document, '{{}}') as document, entry, line,
+                coalesce(broken, if({is_clear}, null, entry)) as broken from {rows})"""
     paths = sorted({*file.source.headers, "context.ip"})
     nested = _fields_of_text(connection, unnumbered, paths, spellings)
     columns = {
@@ -344,11 +344,21 @@ def _spellings(connection: duckdb.DuckDBPyConnection, documents: str, asked: Seq
     """Those of `asked`, top fields of `documents`, that some text spells otherwise -> how: as headers may be."""
     meant = {normal(name): name for name in reversed(asked)}
     written = ", ".join(map(literal, asked))
-    found = connection.execute(
-        f"select distinct unnest(list_filter(json_keys(text), lambda name: name not in ({written}))) from {documents}"
-    ).fetchall()
+    unasked = f"list_filter(json_keys(document), lambda name: name not in ({written}))"
+    found = connection.execute(f"select distinct unnest({unasked}) from {documents}").fetchall()
     others = sorted(spelt for (spelt,) in found if normal(spelt) in meant and not set('."[]\\') & set(spelt))
     return {name: own for key, name in meant.items() if (own := [spelt for spelt in others if normal(spelt) == key])}
+
+
+def _says_once(document: str, asked: Sequence[str], spellings: Mapping[str, Sequence[str]]) -> str:
+    """Whether the object `document` has each of `asked` once at most, in whatever letters: else nobody knows which."""
+    names = {spelt: name for name, others in spellings.items() for spelt in others}
+    meant = ", ".join(map(literal, [*asked, *names]))
+    fields = f"list_filter(json_keys({document}), lambda name: name in ({meant}))"
+    if names:
+        cases = " ".join(f"when {literal(spelt)} then {literal(name)}" for spelt, name in names.items())
+        fields = f"list_transform({fields}, lambda name: case name {cases} else name end)"
+    return f"len({fields}) = len(list_distinct({fields}))"
 
 
 def _ways(path: str, spellings: Mapping[str, Sequence[str]]) -> list[str]:

@@ -80,6 +80,7 @@ class Session:
         With `through`, each landed day of the span needs its PASS, so a forgotten day is a closed gate and not a silent
         gap. Raises `GateClosed`; with a `force_reason` the closed gates are opened and the ledger says so.
         """
+        self.ensure(contract)  # its own step may not have run since it gained a column
         digest = self.require(contract, on=on, since=since, through=through, days=days)
         since, through = on or since, on or through
         self._inputs[f"{contract.name}@{through}"] = digest

@@ -185,10 +185,11 @@ def test_a_decision_of_few_buyers_says_so_and_names_the_day_of_enough() -> None:
 
     def judged(buyers: int, days: int) -> pl.DataFrame:
         on = [day - timedelta(days=30 + 14 * (place % days)) for place in range(100)]
-        return pl.DataFrame({"feature_date": on, "label": [1] * buyers + [0] * (100 - buyers)})
+        people = [f"u{place}" for place in range(100)]
+        return pl.DataFrame({"person_id": people, "feature_date": on, "label": [1] * buyers + [0] * (100 - buyers)})
 
     assert if_few(judged(50, 3), day) == ""
     # Ten a day were forty in four; ten more are there a fortnight later.
-    assert if_few(judged(40, 4), day).startswith("; only 40 buyers judge it, and of fewer than 50 ")
+    assert if_few(judged(40, 4), day).startswith("; only 40 outcomes of 40 buyers judge it, and of fewer than 50 ")
     assert if_few(judged(40, 4), day).endswith(f"there are enough on {day + timedelta(days=14)}")
     assert if_few(judged(30, 3), day).endswith(f"there are enough on {day + timedelta(days=28)}")

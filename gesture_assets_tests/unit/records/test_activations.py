@@ -53,6 +53,23 @@ def test_the_latest_decision_in_force_on_a_day_decides(warehouse: duckdb.DuckDBP
     assert registry.previous(warehouse) == "v2"
 
 
+def test_to_roll_back_twice_goes_back_by_two(warehouse: duckdb.DuckDBPyConnection) -> None:
+    for number, version in enumerate(("a", "b", "c")):
+        activate(warehouse, version, DAY + timedelta(days=number))
+    gone_back = []
+    for number in (3, 4, 5):
+        gone_back.append(registry.previous(warehouse))
+        registry.activate(
+            warehouse,
+            gone_back[-1],
+            since=DAY + timedelta(days=number),
+            now=NOW,
+            action=registry.ROLLED_BACK,
+            reason="it scores badly",
+        )
+    assert gone_back == ["b", "a", registry.RULES]
+
+
 def test_who_serves_already_needs_no_activation_and_who_does_not_on_some_later_day_does(
     warehouse: duckdb.DuckDBPyConnection,
 ) -> None:

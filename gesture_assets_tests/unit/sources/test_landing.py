@@ -438,6 +438,20 @@ def test_fields_of_json_are_known_in_any_letters_as_headers_are(landing: Landing
     assert (of_json[0]["city"], of_json[0]["dwell_seconds"]) == ("Berlin", 12.5)
     both = json.dumps(written | {"city": "Bonn"}) + "\n" + json.dumps(written) + "\n"
     assert [reason for _, reason in landing.reasons("native/b.jsonl", both)] == ["unreadable_row", None]
+    tab = json.dumps(written | {"user_id\t": "u2"}) + "\n"
+    assert [reason for _, reason in landing.reasons("native/c.jsonl", tab)] == ["unreadable_row"]
+
+
+def test_an_event_of_a_list_has_its_own_fields_in_any_letters_before_its_record_s(landing: Landing) -> None:
+    source = described(format="jsonl", event_list="hits")
+    record = {"user": "u", "type": "page_view", "time": "2026-03-09T09:00:00Z"}
+    hit = {"Id": "2", "Type": "purchase", "Time": "2026-03-09T10:00:00Z"}
+    of_own = json.dumps({"user": "u", "hits": [hit]}) + "\n"
+    (row,) = landing.rows("shop/a.jsonl", of_own, source)
+    assert (row["event_id"], row["event_type"]) == ("2", "purchase")
+    # The record has a type, too, in other letters: which one is meant nobody knows.
+    (row,) = landing.rows("shop/b.jsonl", json.dumps(record | {"hits": [hit]}), source)
+    assert row["reason"] == "unreadable_row"
 
 
 def test_a_field_that_stands_there_twice_says_nothing(landing: Landing) -> None:

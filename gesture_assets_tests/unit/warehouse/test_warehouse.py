@@ -282,6 +282,17 @@ def test_a_failure_in_the_middle_of_promotion_changes_nothing(open_session: Call
         assert verdicts(session) == [(D9, 1, "PASS", 2)]
 
 
+def test_a_day_that_an_older_version_wrote_is_to_be_built_again_before_it_is_read(open_session: Callable) -> None:
+    """Where the step that fills the table has not run since it gained a column: a training after an upgrade, say."""
+    wider = replace(SHOES, columns=(*SHOES.columns, Column("colour", "VARCHAR", "Colour.", True)))
+    with open_session(D9) as session:
+        commit(session, GOOD)
+    with open_session(D9) as session:
+        with pytest.raises(ContractBreach, match="other rows on 2026-03-09") as refused:
+            session.read(wider, on=D9)
+        assert refused.value.next_step == "gesture run --date 2026-03-09"
+
+
 def test_a_new_nullable_column_is_added_to_an_old_table(open_session: Callable) -> None:
     wider = replace(SCORES, columns=(*SCORES.columns, Column("colour", "VARCHAR", "Colour.", True)))
     with open_session(D9) as session:
