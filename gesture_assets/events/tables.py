@@ -46,6 +46,14 @@ OLDEST_DAYS = 365
 BOT_SHARE_TOLERANCE = 0.20
 LATE_SHARE_TOLERANCE = 0.10
 
+# It tells the rows of a file apart, so it is no line of an editor where a record holds several events.
+LANDING_LINE = Column(
+    "landing_line",
+    "BIGINT",
+    "Its place in that file, from 1: of CSV the record, the header being 1, where blank lines and line breaks within a "
+    "cell count for nothing; of JSON lines the line, of Parquet the row, of a file that is one list the entry; where "
+    "records hold lists of events (Matomo's visits), the place among the events of all records.",
+)
 AS_OF = Column(PARTITION, "DATE", "Day on which the row became known: the later of event day and arrival day (UTC).")
 
 REASONS = {
@@ -129,7 +137,7 @@ RAW_EVENTS = Contract(
         Column("recent_pricing_views", "INTEGER", "The source's own count.", True),
         Column("properties", "VARCHAR", "Further fields that the source's description names, as JSON.", True),
         Column("landing_file", "VARCHAR", "File the row was read from, below data/landing."),
-        Column("landing_line", "BIGINT", "Its record in that file, counted from 1, a header included."),
+        LANDING_LINE,
     ),
     expectations=(
         no_rows(
@@ -198,7 +206,7 @@ QUARANTINED_EVENTS = Contract(
         Column("event_name", "VARCHAR", "What, in the source's own words, addresses masked.", True),
         Column("source", "VARCHAR", "Source description that read it."),
         Column("landing_file", "VARCHAR", "File the row was read from, below data/landing."),
-        Column("landing_line", "BIGINT", "Its record in that file, counted from 1, a header included."),
+        LANDING_LINE,
         Column("masked_row", "VARCHAR", "The row as it stands in the file, personal values masked."),
     ),
     expectations=(
