@@ -72,7 +72,7 @@ class Fields:
 
     source: SourceDescription
     expressions: Mapping[str, str | None]
-    opened: Mapping[str, str] = field(default_factory=dict[str, str])  # columns that hold JSON -> their text
+    opened: Mapping[str, str] = field(default_factory=dict[str, str])  # columns of JSON -> the text that is none
     texts: Mapping[str, str] = field(default_factory=dict[str, str])  # columns whose `text` has a name already
 
     def named_once(self) -> tuple["Fields", str, str]:
@@ -262,8 +262,8 @@ class Fields:
             if self.expressions.get(name)
         ]
         cells += [
-            f"case when not json_valid({text}) and not {is_missing_sql(text)} then {literal(name)} end"
-            for name, text in ((name.replace(" ", "_"), text) for name, text in self.opened.items())
+            f"case when not {is_missing_sql(text)} then {literal(name.replace(' ', '_'))} end"
+            for name, text in self.opened.items()
         ]
         return f"nullif(concat_ws(' ', {', '.join(cells)}), '')" if cells else "null::varchar"
 
@@ -286,10 +286,10 @@ MEANINGS: Mapping[str, tuple[str, Callable[[Fields], str], str]] = {
 class Shape:
     """All that the rows of a file depend on, beside the rows themselves: files of one shape are read by one query.
 
-    `columns` are those of their `Reading`, `expressions` give our columns in terms of them, `opened` the text of those
-    that hold JSON. `local_times` are those of our columns of time that carry no zone by their type, `personal` the
-    headers of personal data. `key` makes the pseudonyms, `indexed_at` is the arrival of rows where there is no clock of
-    arrival, `imputed_dwell` (seconds) stands for a missing time on a page.
+    `columns` are those of their `Reading`, `expressions` give our columns in terms of them, `opened` what stands in
+    those of JSON and is none. `local_times` are those of our columns of time that carry no zone by their type,
+    `personal` the headers of personal data. `key` makes the pseudonyms, `indexed_at` is the arrival of rows where there
+    is no clock of arrival, `imputed_dwell` (seconds) stands for a missing time on a page.
     """
 
     source: SourceDescription

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from gesture_assets.sources.description import ID_COLUMNS, INTEGER_COLUMNS, NUMBER_COLUMNS, TIME_COLUMNS
 from gesture_assets.sources.ids import filled_sql, typed_id_sql
 from gesture_assets.sources.landing_file import LandingFile
-from gesture_assets.sources.paths import column_of, nested_sql, rest_of
+from gesture_assets.sources.paths import column_of, kinds_of, nested_sql, rest_of, unopened_sql
 from gesture_assets.sources.personal import is_personal
 from gesture_assets.sources.readers import Reading, is_text_sql, normal
 from gesture_assets.vocabulary.missing_values import unpadded_sql
@@ -86,15 +86,29 @@ def _values(file: LandingFile, reading: Reading, headers: Iterable[str]) -> dict
 
 
 def opened_cells(file: LandingFile, reading: Reading) -> dict[str, str]:
-    """Columns of text that only paths of the description go into, so that what they hold is JSON -> their text."""
+    """Columns that only paths of the description go into -> their text, null where such a path can go on in it."""
+    rests: dict[str, list[str]] = {}
+    whole: set[str] = set()
+    for header in file.source.headers:
+        if rest := rest_of(header):
+            rests.setdefault(normal(column_of(header)), []).append(rest)
+        else:
+            whole.add(normal(header))
     if file.format == "jsonl":
-        return dict(reading.nested)
-    paths = {normal(column_of(header)) for header in file.source.headers if rest_of(header)}
+        nested = [(name, text, rests.get(normal(name))) for name, text in reading.nested.items()]
+        return {name: unopened_sql(text, ways) for name, text, ways in nested if ways}
     return {
-        column: f"({reading.columns[column]})::varchar"
-        for column in sorted(paths - {normal(header) for header in file.source.headers})
-        if column in reading.columns and reading.types.get(column) in (None, "VARCHAR", "BLOB", "JSON")
+        column: unopened_sql(f"({reading.columns[column]})::varchar", rests[column])
+        for column in sorted(set(rests) - whole)
+        if column in reading.columns and not _is_opened(reading.types.get(column) or "", kinds_of(rests[column]))
     }
+
+
+def _is_opened(kind: str, kinds: Sequence[str]) -> bool:
+    """Whether the type `kind` of a column of Parquet says that its values are JSON of one of `kinds`."""
+    if kind.endswith("]"):
+        return "ARRAY" in kinds
+    return kind.startswith(("STRUCT", "MAP")) and "OBJECT" in kinds
 
 
 def local_times(file: LandingFile, reading: Reading) -> frozenset[str]:

@@ -5,10 +5,12 @@ value means (`canonical.py`).
 """
 
 import re
+from collections.abc import Iterable
 
 from gesture_assets.vocabulary.sql import literal
 
 PLAIN = re.compile(r"[A-Za-z_]\w*(\[\d+\])?(\.[A-Za-z_]\w*(\[\d+\])?)*")
+ENTRY = re.compile(r"\[(\d+|[^=\]]+=[^\]]*)\]")  # a field may begin with a bracket, too: [Amplitude] Page Path
 CHOSEN = re.compile(r"(?P<name>[^\[\]]+)\[(?P<field>[^=\]]+)=(?P<value>[^\]]*)\]")
 
 
@@ -30,9 +32,20 @@ def path_sql(document: str, path: str) -> str:
 
 def nested_sql(cell: str, rest: str) -> str:
     """The text at the path `rest` of the SQL expression `cell`, text that may be JSON; null where it is none."""
-    document = f"case when json_valid({cell}) then ({cell})::json end"
+    document = _document_sql(cell)
     # A list that is a column is taken as the field of an object.
-    return path_sql(f"json_object('of', {document})", f"of{rest}") if rest.startswith("[") else path_sql(document, rest)
+    return path_sql(f"json_object('of', {document})", f"of{rest}") if ENTRY.match(rest) else path_sql(document, rest)
+
+
+def unopened_sql(cell: str, rests: Iterable[str]) -> str:
+    """The SQL expression `cell`, text that may be JSON, null where it is such that one of the paths `rests` goes on."""
+    kinds = ", ".join(map(literal, kinds_of(rests)))
+    return f"case when coalesce(json_type({_document_sql(cell)}) not in ({kinds}), true) then {cell} end"
+
+
+def kinds_of(rests: Iterable[str]) -> list[str]:
+    """The kinds of JSON that the paths `rests` go on in: of a list they take an entry."""
+    return sorted({"ARRAY" if ENTRY.match(rest) else "OBJECT" for rest in rests})
 
 
 def json_path(path: str) -> str:
@@ -49,6 +62,11 @@ def rest_of(path: str) -> str:
     """`path` below its column; of a list that is the column itself, the choice stays."""
     column = column_of(path)
     return path[len(column) :].removeprefix(".")
+
+
+def _document_sql(cell: str) -> str:
+    """The SQL expression `cell` as JSON, null where it is none; what was written as JSON twice is the inner one."""
+    return f"""try_cast(if(starts_with({cell}, '"'), try(json_extract_string({cell}, '$')), {cell}) as json)"""
 
 
 def _quoted(name: str) -> str:

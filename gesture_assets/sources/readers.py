@@ -19,7 +19,7 @@ import duckdb
 from gesture_assets.errors import listing
 from gesture_assets.sources.landing_file import BUFFER, CHUNK, LONGEST_LINE, LandingFile, refusal
 from gesture_assets.sources.long_lines import Lines, count_blank_lines, write_cut
-from gesture_assets.sources.paths import column_of, json_path, nested_sql, path_sql, rest_of
+from gesture_assets.sources.paths import column_of, json_path, kinds_of, nested_sql, path_sql, rest_of
 from gesture_assets.sources.personal import is_personal
 from gesture_assets.sources.uneven_csv import has_blank_lines, refused_end, write_evenly
 from gesture_assets.vocabulary.sql import identifier, literal
@@ -34,7 +34,8 @@ class Reading:
 
     `unnumbered` are the same without lines and refused records: cheaper to read where only values count.
     `columns` are the headers in lower case with the SQL that gives each, `types` those with their type, where the
-    format shows one. `nested` are fields of JSON lines that hold text where paths go on, with the SQL of that text.
+    format shows one. `nested` are fields of JSON lines that hold text, or another kind of value than paths go on in,
+    with the SQL of it as text.
     `personal` are headers that name personal data as they are written, in words or with capital letters. `spellings`
     are top fields of JSON lines as paths have them -> as the file spells them otherwise: in capital letters, padded.
     """
@@ -378,22 +379,29 @@ def _fields_of_text(
     paths: Sequence[str],
     spellings: Mapping[str, Sequence[str]],
 ) -> dict[str, str]:
-    """The fields that `paths` go on from and no path ends in, where some document of `rows` holds text there.
+    """The fields that `paths` go on from and no path ends in, where some document of `rows` holds what they cannot.
 
-    Each with the SQL of its text. Opening texts is dear: most exports hold objects.
+    That is text, which may be JSON, or a value of another kind. Each with the SQL of its text. Opening texts is dear:
+    most exports hold objects.
     """
     fields = sorted({column_of(path) for path in paths if rest_of(path)} - set(paths))
     texts = {name: _first_of(path_sql("document", way) for way in _ways(name, spellings)) for name in fields}
-    types = (is_text_sql(name, spellings) for name in fields)
-    asked = ", ".join(f"coalesce(bool_or({is_text}), false)" for is_text in types)
+    kinds = (kinds_of(rest_of(path) for path in paths if column_of(path) == name) for name in fields)
+    expected = [", ".join(map(literal, ["NULL", *names])) for names in kinds]
+    others = (f"{_type_sql(name, spellings)} not in ({those})" for name, those in zip(fields, expected, strict=True))
+    asked = ", ".join(f"coalesce(bool_or({is_other}), false)" for is_other in others)
     found = connection.execute(f"select {asked} from {rows}").fetchone() if fields else ()
-    return {name: text for (name, text), is_text in zip(texts.items(), found or (), strict=True) if is_text}
+    return {name: text for (name, text), is_other in zip(texts.items(), found or (), strict=True) if is_other}
 
 
 def is_text_sql(path: str, spellings: Mapping[str, Sequence[str]]) -> str:
     """Whether `document` holds text at `path`, in whatever letters its field is written."""
+    return f"{_type_sql(path, spellings)} = 'VARCHAR'"
+
+
+def _type_sql(path: str, spellings: Mapping[str, Sequence[str]]) -> str:
     places = (literal(json_path(way)) for way in _ways(path, spellings))
-    return _first_of(f"json_type(document, {place})" for place in places) + " = 'VARCHAR'"
+    return _first_of(f"json_type(document, {place})" for place in places)
 
 
 def _events_of(records: str, path: str) -> str:

@@ -1827,6 +1827,47 @@ def test_json_within_a_column_that_is_cut_off_is_counted_by_its_column(landing: 
     assert [(row["unreadable"], row["reason"]) for row in found] == [("more", None), *[(None, None)] * 3]
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_json_of_a_kind_that_no_path_goes_into_is_counted_and_what_was_written_twice_is_read(
+    landing: Landing, form: str
+) -> None:
+    row = {"type": "page_view", "at": "2026-03-09", "who": "", "user": "u1"}
+    inner = {"campaign": "spring"}
+    held = [inner, json.dumps(json.dumps(inner)), [inner], 5, "[]", json.dumps(json.dumps([1]))]
+    rows = [{"id": f"e{place}", **row, "more": more} for place, more in enumerate(held)]
+    found = landing.rows(f"shop/{write_in_form(landing, rows, form, nested='more')}", None, POINTS)
+    expected = [("spring", None), ("spring", None), (None, "more"), (None, "more"), (None, None), (None, "more")]
+    assert [(row["campaign"], row["unreadable"]) for row in found] == expected
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_a_list_is_read_where_a_path_takes_an_entry_of_it_and_an_object_there_is_counted(
+    landing: Landing, form: str
+) -> None:
+    source = described(columns={**described().columns, "campaign": ("more[key=campaign].value",)})
+    row = {"id": "e", "type": "page_view", "at": "2026-03-09", "user": "u1"}
+    entry = {"key": "campaign", "value": "spring"}
+    rows = [{**row, "more": [entry]}, {**row, "id": "e2", "more": entry}]
+    found = landing.rows(f"shop/{write_in_form(landing, rows, f'object.{form}', nested='more')}", None, source)
+    assert [(row["campaign"], row["unreadable"]) for row in found] == [("spring", None), (None, "more")]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_field_that_begins_with_a_bracket_is_a_field(landing: Landing, form: str) -> None:
+    source = described(columns={**described().columns, "campaign": ("more.[Ads] Campaign",)})
+    rows = [{"id": "e", "type": "page_view", "at": "2026-03-09", "user": "u1", "more": {"[Ads] Campaign": "spring"}}]
+    (row,) = landing.rows(f"shop/{write_in_form(landing, rows, form, nested='more')}", None, source)
+    assert (row["campaign"], row["unreadable"]) == ("spring", None)
+
+
+def test_typed_values_of_parquet_that_no_path_goes_into_are_counted(landing: Landing) -> None:
+    path = landing.write("shop/a.parquet", "")
+    row = "'e' as id, 'page_view' as type, 'u' as user, '2026-03-09' as at"
+    for more, unreadable in (("['spring']", "more"), ("{'campaign': 'spring'}", None), ("null::int", None)):
+        landing.connection.execute(f"copy (select {row}, {more} as more) to '{path}' (format parquet)")
+        assert [row["unreadable"] for row in landing.rows("shop/a.parquet", None, POINTS)] == [unreadable]
+
+
 def test_a_column_that_is_used_whole_too_need_not_be_json(landing: Landing) -> None:
     source = described(columns={**described().columns, "campaign": ("more.campaign", "more")})
     row = landing.row("id,user,type,at,more", "e,u,page_view,2026-03-09,spring", source, folder="shop")
