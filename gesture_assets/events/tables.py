@@ -23,7 +23,8 @@ QUARANTINE_TOLERANCE = 0.05
 # The same of rows with a value that is filled and cannot be read: one such row loses a number or a country, five in a
 # hundred are another format, such as a decimal comma.
 UNREADABLE_TOLERANCE = 0.05
-# Columns in which a value that cannot be read becomes a missing one, and is counted; so do countries and JSON.
+# Columns in which a value that cannot be read becomes a missing one, and is counted; so do countries, JSON, and lists
+# and objects where words should be.
 NUMBERS_AND_FLAGS = (
     "is_repeat_session",
     "is_bounce",
@@ -242,7 +243,8 @@ LANDING_RECONCILIATION = Contract(
         Column(
             "unreadable_values",
             "VARCHAR",
-            "Column and count of such values (numbers, flags, countries, JSON), which are missing from here on.",
+            "Column and count of such values (numbers, flags, countries, JSON, lists and objects for words), which are "
+            "missing from here on.",
             True,
         ),
         Column(

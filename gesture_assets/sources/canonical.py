@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gesture_assets.events.tables import IGNORED, MINUTES_AHEAD, NUMBERS_AND_FLAGS, OLDEST_DAYS, WORDS
+from gesture_assets.events.tables import CARD_TEXTS, IGNORED, MINUTES_AHEAD, NUMBERS_AND_FLAGS, OLDEST_DAYS, WORDS
 from gesture_assets.sources.columns import SAID_BY_CONDITION
 from gesture_assets.sources.description import (
     BETWEEN_WORDS,
@@ -21,7 +21,7 @@ from gesture_assets.sources.description import (
     SourceDescription,
     alike,
 )
-from gesture_assets.sources.ids import fault_sql, id_sql
+from gesture_assets.sources.ids import fault_sql, id_sql, is_structure_sql
 from gesture_assets.sources.numbers import finite_sql, number_sql, possible_sql
 from gesture_assets.sources.personal import (
     keyed_hash_sql,
@@ -34,10 +34,11 @@ from gesture_assets.sources.times import first_reading_sql, is_local_sql, time_s
 from gesture_assets.vocabulary.countries import COUNTRY_CODES
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.vocabulary.flags import FALSE, TRUE
-from gesture_assets.vocabulary.missing_values import is_missing_sql, unpadded_sql
+from gesture_assets.vocabulary.missing_values import is_missing_sql, one_spaced_sql, unpadded_sql
 from gesture_assets.vocabulary.personal_data import masked_sql, plain_signs_sql
 from gesture_assets.vocabulary.sql import identifier, literal
 
+SHOWN = (*CARD_TEXTS, "device", "country")  # texts that are one where they look alike
 FILE = '" file"'  # a column beside those of the file, whose headers begin with no space
 # A time outside is a sender's "never" or a wrong unit, and some of them cannot even be added to.
 FIRST_TIME, LAST_TIME = "1970-01-02", "2200-01-01"
@@ -95,7 +96,10 @@ class Fields:
         return self.expressions.get(name) is not None or name in self.source.constants
 
     def text(self, name: str) -> str:
-        """The column as text without white space around it; null where empty, or the source's constant."""
+        """The column as text without white space around it; null where empty, or the source's constant.
+
+        Of a column that is `SHOWN` white space within is one blank, and what nobody sees is gone.
+        """
         if name in self.texts:
             return self.texts[name]
         if not self.says(name):
@@ -103,7 +107,8 @@ class Fields:
         return self._cleaned(name, f"({self.expressions.get(name) or 'null'})::varchar")
 
     def _cleaned(self, name: str, written: str) -> str:
-        cleaned, constant = f"nullif({unpadded_sql(written)}, '')", self.source.constants.get(name)
+        cleaned = one_spaced_sql(written) if name in SHOWN else unpadded_sql(written)
+        cleaned, constant = f"nullif({cleaned}, '')", self.source.constants.get(name)
         return f"coalesce({cleaned}, {literal(constant)})" if constant is not None else cleaned
 
     def written(self, name: str) -> str:
@@ -204,7 +209,8 @@ class Fields:
     def _words(self, name: str, change: Callable[[str], str]) -> str:
         """What stands for values of the column, as the cases of an expression."""
         words = self.source.values.get(name, {})
-        return " ".join(f"when {literal(change(theirs))} then {literal(ours)}" for theirs, ours in words.items())
+        spaced = {" ".join(theirs.split()): ours for theirs, ours in words.items()}
+        return " ".join(f"when {literal(change(theirs))} then {literal(ours)}" for theirs, ours in spaced.items())
 
     def device(self) -> str:
         """Our name for the device; null where nothing is said of it, "other" for any other word."""
@@ -214,7 +220,11 @@ class Fields:
         words = self._words("device", str.lower)
         own = f"case word {words} end" if words else "null"
         nothing = f"coalesce({is_missing_sql('word')}, true)"
-        return f"coalesce({own}, case when {nothing} then null {families} else 'other' end) as device"
+        unreadable = f"device is null and {_is_no_word('word')}"
+        return (
+            f"coalesce({own}, case when {nothing} or {is_structure_sql('word')} then null {families} else 'other' end) "
+            f"as device, if({unreadable}, 'device', null) as unreadable_device"
+        )
 
     def country(self) -> str:
         """The country by ISO 3166 alpha-2, null for what is none, and the column's name where it is another word."""
@@ -265,6 +275,11 @@ class Fields:
             f"case when not {is_missing_sql(text)} then {literal(name.replace(' ', '_'))} end"
             for name, text in self.opened.items()
         ]
+        cells += [
+            f"case when {name} is null and {_is_no_word(self.text(name))} then '{name}' end"
+            for name in CARD_TEXTS
+            if self.expressions.get(name)
+        ]
         return f"nullif(concat_ws(' ', {', '.join(cells)}), '')" if cells else "null::varchar"
 
 
@@ -276,7 +291,7 @@ MEANINGS: Mapping[str, tuple[str, Callable[[Fields], str], str]] = {
         Fields.event_type,
         "null::varchar as event_name, false as is_ignored, false as is_link, null::varchar as event_type",
     ),
-    "device": ("lower({})", Fields.device, "null::varchar as device"),
+    "device": ("lower({})", Fields.device, "null::varchar as device, null::varchar as unreadable_device"),
     "country": ("upper({})", Fields.country, "null::varchar as country, null::varchar as unreadable_country"),
     "user_agent": ("lower({})", Fields.user_agent, "false as is_bot_agent, null::varchar as user_agent_family"),
 }
@@ -330,6 +345,7 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
     if source.has_shared_ids:  # the id of a visitor stands for a user as well, where nobody has signed in
         is_visitor = "known_user_id = anonymous_id or ends_with(known_user_id, ':' || anonymous_id)"
         whose = f", case when {is_visitor} then null else known_user_id end as known_user_id"
+    unreadable = "nullif(concat_ws(' ', unreadable, unreadable_country, unreadable_device), '')"
     bounded = ", ".join(
         f"if({name} between timestamp '{FIRST_TIME}' and timestamp '{LAST_TIME}', {name}, null) as {name}"
         for name in TIME_COLUMNS
@@ -365,7 +381,7 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
             {fields.expressions.get("properties") or "null::varchar"} as properties, {raw}
         from texts
     ), {"".join(f"{meaning}, " for meaning in of_files.meanings(unnumbered))}fields as (
-        select * replace (nullif(concat_ws(' ', unreadable, unreadable_country), '') as unreadable{whose}),
+        select * replace ({unreadable} as unreadable{whose}),
             {", ".join(map(fields.time, TIME_COLUMNS))} from read {joined}
     ), bounded as (select * replace ({bounded}) from fields), timed as (
         select * {_replaced_hours(shape)} from bounded
@@ -436,7 +452,13 @@ def _reason(arrival: str, *, has_arrival: bool) -> str:
 
 
 def _unless_missing(text: str) -> str:
-    return f"case when not {is_missing_sql(text)} then {text} end"
+    """The SQL expression `text`, null for a word that names nothing, and for what is no word."""
+    return f"case when not ({is_missing_sql(text)} or coalesce({is_structure_sql(text)}, false)) then {text} end"
+
+
+def _is_no_word(text: str) -> str:
+    """Whether the SQL expression `text` is an object or a list that holds something."""
+    return f"({is_structure_sql(text)} and not {is_missing_sql(text)})"
 
 
 def _in_sql(expression: str, words: Sequence[str]) -> str:

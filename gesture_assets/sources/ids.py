@@ -25,7 +25,7 @@ WHOLE_DOUBLES, WHOLE_FLOATS = 2**53, 2**24  # whole numbers are exact up to here
 ROUNDED = r"\s*[+-]?(\d+(\.\d+[eE]\+?|[eE]\+)\d+|(\d{17,}|9\d{15})\.0+)\s*"
 
 RESERVED = "(subscriber|anon):.*"  # as ids of ours begin
-STRUCTURE = r"^\s*[\[{]"  # how objects and lists begin, and ids of other kinds, too
+STRUCTURE = r"^\s*[\[{]"  # how objects and lists begin, and texts of other kinds, too
 
 
 def id_sql(text: str, *, missing: Collection[str], key: str) -> str:
@@ -47,8 +47,13 @@ def fault_sql(text: str, *, is_person: bool = False) -> str:
     reserved = f"when regexp_full_match({text}, '{RESERVED}') then 'reserved_id'" if is_person else ""
     return f"""case when {_is_ordinary(text)} or {may_be_email_sql(text)} or {is_missing_sql(text)} then null
                 {reserved} when {holds_ip(plain_signs_sql(text))} then 'personal_id'
-                when case when regexp_matches({text}, '{STRUCTURE}') then json_valid({text}) end then 'structured_id'
+                when {is_structure_sql(text)} then 'structured_id'
                 when regexp_full_match({text}, '{ROUNDED}') then 'inexact_id' end"""
+
+
+def is_structure_sql(text: str) -> str:
+    """Whether the SQL expression `text` is an object or a list as JSON; null or false where it is none."""
+    return f"case when regexp_matches({text}, '{STRUCTURE}') then json_valid({text}) end"
 
 
 def filled_sql(text: str, missing: Collection[str]) -> str:

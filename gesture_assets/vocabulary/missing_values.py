@@ -48,8 +48,10 @@ WHITE_SPACE = "".join(
         ),
     )
 )
-# The same within a text, without what parts words, and without the signs that join letters of some scripts.
-UNSEEN = "".join(sign for sign in WHITE_SPACE if not sign.isspace() and sign not in "\u200c\u200d")
+# Of these what parts words, what joins letters of some scripts, and the rest, which is none of a text.
+PARTING = "".join(sign for sign in WHITE_SPACE if sign.isspace())
+JOINING = "\u200c\u200d"
+UNSEEN = "".join(sign for sign in WHITE_SPACE if sign not in PARTING + JOINING)
 # Quotes, brackets and signs around a word, or around nothing, change nothing.
 AROUND = WHITE_SPACE + "\"'`´“”„‘’«»()[]{}<>+-"
 
@@ -76,6 +78,17 @@ def unpadded_sql(text: str, signs: str = WHITE_SPACE) -> str:
 def without_unseen_sql(text: str) -> str:
     """The SQL expression `text` without signs that nobody sees: two texts that look alike are one."""
     return f"regexp_replace({text}, '{_any_of(UNSEEN)}', '', 'g')"
+
+
+def one_spaced_sql(text: str) -> str:
+    """The SQL expression `text` as it is seen: without unseen signs, with one blank where words part, none at its ends.
+
+    What is so already is not touched.
+    """
+    parted = f"regexp_replace({without_unseen_sql(text)}, '{_any_of(PARTING)}+', ' ', 'g')"
+    ends = _any_of(" " + JOINING)
+    is_odd = f"regexp_matches({text}, '{_any_of(WHITE_SPACE.replace(' ', ''))}|  |^ | $')"
+    return f"if({is_odd}, regexp_replace({parted}, '^{ends}+|{ends}+$', '', 'g'), {text})"
 
 
 @cache

@@ -1923,6 +1923,55 @@ def test_a_word_for_nothing_is_no_campaign_no_city_and_no_device(landing: Landin
     assert [row[name] for name in (*names, "unreadable", "reason")] == [None] * 8
 
 
+WORDS = {name: (f"p.{name}",) for name in ("campaign", "campaign_source", "city", "device", "country", "gender")}
+
+
+def test_an_object_or_a_list_is_no_campaign_no_city_and_no_device_and_is_counted(landing: Landing) -> None:
+    event = {"user": "u", "type": "page_view", "at": "2026-03-09"}
+    held: list[object] = [["a", "b"], {"x": 1}, '["mobile"]', [], {}, "[brand] spring", "{campaignid}"]
+    rows = [{**event, "id": f"e{place}", "p": dict.fromkeys(WORDS, value)} for place, value in enumerate(held)]
+    source = described(columns={**described().columns, **WORDS})
+    found = landing.rows("shop/a.jsonl", "\n".join(map(json.dumps, rows)), source)
+    structured = "campaign campaign_source city gender country device"
+    assert [set((row["unreadable"] or "").split()) for row in found] == [
+        *[set(structured.split())] * 3,
+        *[set[str]()] * 2,
+        *[{"country"}] * 2,
+    ]
+    shown = [[row[name] for name in WORDS if name != "country"] for row in found]
+    assert shown[:5] == [[None] * 5] * 5
+    assert shown[5:] == [[text, text, text, "other", text] for text in ("[brand] spring", "{campaignid}")]
+
+
+def test_a_description_may_translate_a_list(landing: Landing) -> None:
+    source = described(columns={**described().columns, **WORDS}, values={"campaign": {'["a"]': "Both"}})
+    event = {"id": "e", "user": "u", "type": "page_view", "at": "2026-03-09", "p": {"campaign": ["a"]}}
+    (row,) = landing.rows("shop/a.jsonl", json.dumps(event), source)
+    assert (row["campaign"], row["unreadable"]) == ("Both", None)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "spring\nlaunch\t\u200b 2026",
+        "\u00a0spring  launch\u3000\u2028 2026\0",
+        "spri\u00adng \u200elaunch\u2009 2\u0000026 \u200c\ufeff",
+        "spring launch 2026",
+    ],
+)
+def test_words_that_look_alike_are_one(landing: Landing, written: str) -> None:
+    event = {"id": "e", "user": "u", "type": "page_view", "at": "2026-03-09"}
+    held = {**dict.fromkeys(WORDS, written), "country": "United\u00a0 King\u200bdom"}
+    source = described(columns={**described().columns, **WORDS}, values={"gender": {"Spring\u00a0Launch  2026": "x"}})
+    (row,) = landing.rows("shop/a.jsonl", json.dumps({**event, "p": held}), source)
+    assert [row[name] for name in WORDS] == [*["spring launch 2026"] * 3, "other", "GB", "x"]
+
+
+def test_letters_that_are_joined_stay_so(landing: Landing) -> None:
+    row = landing.row(f"{HEADER},city", f"e,u,page_view,{GOOD},\u200dکتاب\u200cها\u200d")
+    assert row["city"] == "کتاب\u200cها"
+
+
 def test_a_description_may_translate_a_word_for_nothing(landing: Landing) -> None:
     source = described(columns={**described().columns, "channel": ("c",)}, values={"channel": {"(none)": "direct"}})
     row = landing.row("id,user,type,at,c", "e,u,page_view,2026-03-09,(none)", source, folder="shop")
