@@ -329,6 +329,20 @@ class Settings(BaseModel):
         """Folder of the user's own CRM descriptions, and of CSV exports where there is no database."""
         return self.data_dir / "crm"
 
+    def keeps(self, path: Path) -> bool:
+        """Whether the resolved `path` is one of what the product keeps, and not a list or page of the user's own.
+
+        Those may stand in the data folder, below `reports/` and in folders that the product has no name for.
+        """
+        folder = self.data_dir.resolve()
+        if path.is_relative_to(self.models.resolve()):
+            return True
+        if path.parent == folder:
+            return path.name == self.suppressed.name or path.suffix.lower() not in (".csv", ".html")
+        named = (self.landing, self.published_files, self.user_sources, self.user_rules, self.dagster_home)
+        kept = (*named, self.mlflow_artifacts, self.crm_folder, self.warehouse.with_suffix(".runs"))
+        return any(path.is_relative_to(folder / place.name) for place in kept)
+
 
 def variable_of(field: str, environment: Mapping[str, str]) -> str | None:
     """The variable that sets `field` in `environment`; None where none does and the default holds."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gesture_assets.errors import ConfigError, GateClosed
+from gesture_assets.errors import ConfigError, DiskFull, GateClosed
 from gesture_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -220,24 +220,53 @@ def as_of(con: Any, day: datetime | None, settings: Settings) -> date:
     return chosen
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]], settings: Settings) -> None:
     """CSV whose cells a spreadsheet takes for text: one that starts like a formula gets an apostrophe (OWASP)."""
     import csv
 
-    require_folder(path)
+    require_target(path, settings)
 
     def safe(value: Any) -> Any:
         value = plain(value) if isinstance(value, str) else value
         return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with writing(path, path), path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(columns)
         writer.writerows([safe(value) for value in row] for row in rows)
 
 
-def require_folder(path: Path) -> None:
-    """Refuse a path that no file can be written to."""
+@contextmanager
+def writing(path: Path, *parts: Path) -> Iterator[None]:
+    """While the file `path` is written: that its disk is full is said of that disk, and none of `parts` is left."""
+    from gesture_assets.warehouse.space import raise_unwritable
+
+    advice = "make room there, or give another path"
+    try:
+        with raise_unwritable(f"{path.name}, which is written from what is live,", path.parent, next_step=advice):
+            yield
+    except DiskFull:
+        for part in parts:
+            if part.is_file():
+                part.unlink()
+        raise
+
+
+def require_not_kept(path: Path, settings: Settings) -> None:
+    """Refuse to write over what the product keeps, also where a link leads to it."""
+    if any(settings.keeps(place) for place in (path.parent.resolve() / path.name, path.resolve())):
+        raise ConfigError.bad_value(
+            "The file",
+            expected="a file of your own: what the product keeps is not written over",
+            found=str(path),
+            where="the command line",
+            next_step=f"give a path elsewhere, or the name of a .csv or .html file in {settings.data_dir}",
+        )
+
+
+def require_target(path: Path, settings: Settings) -> None:
+    """Refuse a path that no file can be written to, and one of what the product keeps."""
+    require_not_kept(path, settings)
     if path.is_dir() or not path.parent.is_dir():
         raise ConfigError.bad_value(
             "The file",

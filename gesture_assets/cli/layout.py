@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from gesture_assets.cli.console import CONTROL, console
+from gesture_assets.cli.console import CONTROL, console, require_not_kept, writing
 from gesture_assets.errors import ConfigError
 from gesture_assets.settings import Settings
 
@@ -62,7 +62,10 @@ def copy_csv(con: Any, query: str, path: Path) -> int:
     fields = con.execute(f"describe {query}").fetchall()
     selected = ", ".join(_cell_sql(name) if kind == "VARCHAR" else name for name, kind, *_ in fields)
     target = str(path).replace("'", "''")
-    copied = con.execute(f"copy (select {selected} from ({query}) order by all) to '{target}' (format csv, header)")
+    # DuckDB writes beside a file that there is, and replaces that when it is done.
+    beside = path.with_name(f"tmp_{path.name}")
+    with writing(path, beside, *([] if path.exists() else [path])):
+        copied = con.execute(f"copy (select {selected} from ({query}) order by all) to '{target}' (format csv, header)")
     return copied.fetchone()[0]
 
 
@@ -76,6 +79,8 @@ def export_layout(con: Any, day: date, folder: Path, settings: Settings) -> None
             where="the command line",
             next_step=f"gesture export --layout {LAYOUT} --to FOLDER",
         )
+    for name in ("data/raw_events.csv", "models/xgb_model.json"):
+        require_not_kept(folder / name, settings)
     for name in ("data", "models"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     as_of = f"as_of_date = date '{day}'"

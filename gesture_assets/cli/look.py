@@ -14,7 +14,7 @@ from gesture_assets.cli.console import (
     as_of,
     console,
     published,
-    require_folder,
+    require_target,
     rule_set_of_day,
     say_remarks,
     shown,
@@ -49,7 +49,7 @@ def rank(
     meaning = "points of the rules" if scale == "points" else "1 + 99 × the probability"
     shown(f"Call list of {chosen}, the first {len(rows)} (score: {meaning})", columns, rows)
     if csv:
-        write_csv(csv, columns, rows)
+        write_csv(csv, columns, rows, settings)
     if not lists_everybody:
         _say_left_out(con, chosen)
     say_remarks(settings)
@@ -129,7 +129,7 @@ def export(
             where="the command line",
             next_step=f"gesture export {table} --to {to}",
         )
-    require_folder(to)
+    require_target(to, settings)
     if to.suffix.lower() in OTHER_FORMATS:
         raise ConfigError.bad_value(
             "--to",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gesture_assets.cli.console import Day, as_of, console, published, require_folder
+from gesture_assets.cli.console import Day, as_of, console, published, require_target, writing
 from gesture_assets.settings import Settings, settings_as_far_as_usable
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def model(
 
     settings = settings_as_far_as_usable()
     if out:
-        require_folder(out)
+        require_target(out, settings)
     page = model_report(published(settings), settings.models, version)
     _write(page, out or _reports(settings) / f"{f'model-{version}' if version else 'model'}.html")
 
@@ -42,7 +42,7 @@ def night(
 
     settings = settings_as_far_as_usable()
     if out:
-        require_folder(out)
+        require_target(out, settings)
     con = published(settings)
     chosen = as_of(con, day, settings)
     _write(night_report(con, settings.models, chosen), out or _reports(settings) / f"night-{chosen}.html")
@@ -56,5 +56,6 @@ def _reports(settings: Settings) -> Path:
 
 
 def _write(page: "Page", out: Path) -> None:
-    out.write_text(page.html(), encoding="utf-8")
+    with writing(out, out):
+        out.write_text(page.html(), encoding="utf-8")
     console().print(f"Wrote {out} ({out.stat().st_size:,} bytes)", highlight=False, soft_wrap=True)

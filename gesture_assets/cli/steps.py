@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gesture_assets.cli.console import console, require_folder
+from gesture_assets.cli.console import console, require_target
 from gesture_assets.cli.layout import print_written, write_step
 from gesture_assets.cli.run import run, write_world
 from gesture_assets.settings import settings_as_far_as_usable
@@ -49,7 +49,8 @@ def _step(name: str, to: Path | None, *, then: str, table: str = "") -> None:
 
     settings = settings_as_far_as_usable()
     path = to or settings.data_dir / f"{name}.csv"
-    require_folder(path)
+    if to:
+        require_target(to, settings)
     run(select=f"+{table or name}")
     with private_ledger(settings) as con:
         print_written(path, write_step(con, name, path))

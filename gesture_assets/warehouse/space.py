@@ -69,26 +69,28 @@ def _number_of(error: BaseException) -> int | None:
 
 
 @contextmanager
-def raise_unwritable(doing: str, path: Path) -> Iterator[None]:
+def raise_unwritable(doing: str, path: Path, *, next_step: str = "") -> Iterator[None]:
     """Let a full disk under `path` come out as `DiskFull`, a forbidden place as `NotWritable`.
 
-    `doing` names the step and its window.
+    `doing` names the step and its window; `next_step` what to do where the disk is not the data folder's.
     """
     try:
         yield
     except Exception as error:
-        if refusal := unwritable(doing, path, error):
+        if refusal := unwritable(doing, path, error, next_step=next_step):
             raise refusal from error
         raise
 
 
-def unwritable(doing: str, path: Path, error: Exception) -> GestureError | None:
+def unwritable(doing: str, path: Path, error: Exception, *, next_step: str = "") -> GestureError | None:
     """Our error for `error`, where it says that nothing can be written; `path` is named where it names none."""
     found = why_unwritable(error)
     if found is None:
         return None
     kind, why = found
-    return disk_full(doing, path, why) if kind is DiskFull else not_writable(doing, _path_of(error) or path, why)
+    if kind is DiskFull:
+        return disk_full(doing, path, why, next_step=next_step)
+    return not_writable(doing, _path_of(error) or path, why)
 
 
 def _path_of(error: Exception) -> Path | None:
@@ -117,7 +119,7 @@ def require_room(doing: str, folder: Path, byte_count: int) -> None:
         raise disk_full(doing, folder, FULL[errno.ENOSPC], byte_count)
 
 
-def disk_full(doing: str, path: Path, why: str, byte_count: int = 0) -> DiskFull:
+def disk_full(doing: str, path: Path, why: str, byte_count: int = 0, *, next_step: str = "") -> DiskFull:
     """The error; `byte_count` is what is needed at least where it is known, else twice what the warehouse has now."""
     folder = path if path.is_dir() else path.parent
     # Staging needs as much as the largest table, publishing a copy of the warehouse: twice its size does for both.
@@ -127,7 +129,7 @@ def disk_full(doing: str, path: Path, why: str, byte_count: int = 0) -> DiskFull
         expected=f"about {megabytes(needed)} of room" if needed else "room to write",
         found=f"{why}; {megabytes(shutil.disk_usage(folder).free)} are free",
         where=str(folder),
-        next_step="make room there (fewer published files: GESTURE_PUBLISHED_KEEP), then  gesture run",
+        next_step=next_step or "make room there (fewer published files: GESTURE_PUBLISHED_KEEP), then  gesture run",
     )
 
 

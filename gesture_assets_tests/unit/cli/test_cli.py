@@ -221,3 +221,10 @@ def test_days_that_are_left_out_are_not_said_to_be_live(tmp_path: Path) -> None:
     assert "are left out (first 2026-03-0" in done.out
     assert "No landed day can be run. Nothing to do." in done.out
     assert "is live" not in done.out
+
+
+@pytest.mark.parametrize("command", ["featurize", "score-rules"])
+def test_a_step_without_a_data_folder_says_that_nothing_has_landed(tmp_path: Path, command: str) -> None:
+    done = called(tmp_path / "data", command)
+    assert done.code == 2
+    assert ("There is nothing to run." in done.err, "gesture demo-data" in done.err) == (True, True)

@@ -150,6 +150,13 @@ def test_lists_in_a_pipe_say_of_which_day_they_are(world: Path, scores: Scores) 
         assert "\t" in second
 
 
+def test_the_length_of_every_list_has_the_same_two_names(world: Path) -> None:
+    for command in (("rank",), ("quarantine", "show"), ("quarantine", "list")):
+        for name in ("--n", "-n"):
+            done = called(world, *command, name, "1")
+            assert (done.code, len(done.table)) == (0, 2), (command, name, done.out + done.err)
+
+
 @pytest.mark.parametrize("command", [("rank",), ("quarantine", "show"), ("gates",)])
 def test_nothing_is_cut_off_at_80_columns(
     world: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
@@ -298,3 +305,47 @@ def test_looking_commands_leave_no_row_in_the_audit_log_and_the_run_left_one(own
     assert logged(own_world) == [("run", "*", None)]
     assert called(own_world, "publish", "rollback").code == 1  # there is no older file: nothing happens
     assert logged(own_world) == [("run", "*", None)]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "pseudonym.key",
+        "gesture.duckdb",
+        "warehouse.duckdb",
+        "crm_database.sqlite",
+        "mlflow.db",
+        "suppressed.csv",
+        "landing/native/x.csv",
+        "published/x.csv",
+        "models/x.csv",
+        "dagster_home/x.csv",
+        "rules/x.csv",
+        "sources/x.csv",
+        "reports/../published/x.csv",
+    ],
+)
+def test_what_the_product_keeps_is_not_written_over(world: Path, tmp_path: Path, kept: str) -> None:
+    target = world / kept
+    before = target.read_bytes() if target.is_file() else None
+    link = tmp_path / "link.csv"
+    link.symlink_to(target)
+    commands = [("export", "rule_scores", "--to"), ("report", "night", "--out"), ("rank", "--csv")]
+    for command in commands if kept == "gesture.duckdb" else commands[:1]:
+        for path in (target, link):
+            done = called(world, *command, str(path))
+            assert (done.code, has_four_parts(done.err)) == (2, True), done.out + done.err
+            assert "what the product keeps is not written over" in done.err
+    assert (target.read_bytes() if target.is_file() else None) == before
+
+
+def test_a_layout_is_not_written_among_the_models(world: Path) -> None:
+    done = called(world, "export", "--layout", "scoring-csv", "--to", str(world))
+    assert (done.code, "what the product keeps" in done.err) == (2, True)
+
+
+def test_a_list_of_ones_own_may_stand_in_the_data_folder(own_world: Path) -> None:
+    (own_world / "mine").mkdir()
+    for name in ("mine.csv", "mine/list.csv", "reports/list.csv"):
+        assert called(own_world, "export", "top_users", "--to", str(own_world / name)).code == 0
+        assert (own_world / name).read_text().startswith("as_of_date")

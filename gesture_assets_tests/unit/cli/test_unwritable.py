@@ -102,3 +102,28 @@ def test_a_read_only_world_is_looked_at_and_says_why_nothing_else_works(mount: M
         ends_in_four_parts(folder, command, "the disk is mounted read-only")
     for command in (("rank", "--csv", f"{folder}/x.csv"), ("export", "rule_scores", "--to", f"{folder}/x.csv")):
         ends_in_four_parts(folder, command, "the disk is mounted read-only")
+
+
+@pytest.mark.slow
+def test_a_full_disk_of_the_target_is_named_and_nothing_is_left_on_it(tmp_path: Path, world: Path) -> None:
+    folder = tmp_path / "full"
+    folder.mkdir()
+    with mounted(folder, "-t", "tmpfs", "-o", "size=16k", "tmpfs"):
+        kept = folder / "kept.csv"
+        kept.write_text("as it was")
+        for command in (
+            ("export", "raw_events", "--to", f"{folder}/raw.csv"),
+            ("export", "raw_events", "--to", str(kept)),
+            ("rank", "--n", "1000", "--csv", f"{folder}/rank.csv"),
+            ("report", "night", "--out", f"{folder}/night.html"),
+        ):
+            (folder / "rest").write_bytes(bytes(8192))
+            done = called(world, *command)
+            assert (done.code, done.err.startswith("DiskFull: ")) == (1, True), done.out + done.err
+            assert has_four_parts(done.err)
+            assert f"where: {folder}\n" in done.err
+            assert ("another path" in done.err, "gesture run" in done.err) == (True, False)
+            assert {path.name for path in folder.iterdir()} == {"kept.csv", "rest"}
+        assert kept.read_text() == "as it was"
+    done = called(world, "export", "raw_events", "--to", "/dev/full")
+    assert (done.code, "where: /dev\n" in done.err) == (1, True), done.err
