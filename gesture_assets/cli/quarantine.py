@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 Day = Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="One day; default: every day.")]
 
 
-def quarantine_list(day: Day = None) -> None:
+def quarantine_list(
+    day: Day = None,
+    n: Annotated[int | None, typer.Option("--n", "-n", min=1, help="Lines to show; default: all.")] = None,
+) -> None:
     """How many rows were set aside, by day, file and reason, also of days that were rejected for it."""
     from gesture_assets.publication.reading import private_ledger
     from gesture_assets.records import quarantine
@@ -37,15 +40,17 @@ def quarantine_list(day: Day = None) -> None:
     shown(
         "Quarantine",
         ("day", "state", "source", "file", "reason", "rows", "of the file's rows that day"),
-        [(*row[:6], "" if row[6] is None else f"{row[6]:.1%}") for row in counts],
+        [(*row[:6], "" if row[6] is None else f"{row[6]:.1%}") for row in counts[:n]],
     )
+    if n and len(counts) > n:
+        console().print(f"The first {n} of {len(counts)} lines.", highlight=False)
 
 
 def quarantine_show(
     day: Day = None,
     reason: Annotated[str | None, typer.Option(help="One reason, such as unknown_event_type.")] = None,
     file: Annotated[str | None, typer.Option(help="One file, below data/landing.")] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="Rows to show.")] = 20,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Rows to show.")] = 20,
 ) -> None:
     """The rows themselves, personal values masked, with the place they stand in."""
     from gesture_assets.events.tables import REASONS
