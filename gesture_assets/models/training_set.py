@@ -55,7 +55,8 @@ def training_days(
             next_step=f"gesture run --from {first} --to {newest}  (events of {first} and before must have landed), "
             "or train on a later day"
             if earliest <= first
-            else f"gesture train --date {enough}, when that day is live: the history begins on {earliest}",
+            else f"gesture train --date {enough}{'' if enough in live_days else ', when that day is live'}"
+            f"  (the history begins on {earliest})",
         )
     return tuple(sorted(chosen))
 

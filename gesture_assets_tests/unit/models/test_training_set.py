@@ -61,6 +61,9 @@ def test_too_short_a_history_is_refused_with_the_command_that_builds_the_missing
     assert refused.value.found == "2026-01-14, 2026-01-28"
     # The history begins on the first of January: what is missing cannot be run, and when there is enough is known.
     assert refused.value.next_step.startswith("gesture train --date 2026-02-28, when that day is live")
+    with pytest.raises(TrainingRefused) as refused:  # of a day in the past: that one is live by now
+        training_days(LIVE, known_until=LIVE[20])
+    assert refused.value.next_step.startswith("gesture train --date 2026-02-28  (")
     older = [FIRST - timedelta(days=40), *LIVE[5:58]]
     with pytest.raises(TrainingRefused) as refused:
         training_days(older, known_until=LIVE[57], at_least=4)
