@@ -5,14 +5,20 @@ Belongs here: the folder and its dagster.yaml. Does not belong here: how its SQL
 before Dagster is imported, for it reads DAGSTER_HOME then.
 """
 
+import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from gesture_assets.errors import ConfigError, GestureError
 from gesture_assets.settings import Settings
+from gesture_assets.warehouse.space import FULL, disk_full
+
+DISK_ERROR = "disk I/O error"
+ROOM = 1_000_000  # bytes: less is none, as SQLite takes some hundred kB beside each of its files
 
 # The warehouse has one writer, and runs wait for it step by step. Two may be under way, one of them a backfill: so the
 # nightly starts beside a backfill of weeks, which lets it pass between any two steps. The schedule's priority brings it
@@ -70,6 +76,9 @@ def raise_unusable_storage() -> Iterator[None]:
         if isinstance(error, GestureError) or not _is_about_storage(error):
             raise
         home = Path(os.environ["DAGSTER_HOME"])
+        # SQLite says nothing else where there is no room for what it keeps beside a file.
+        if DISK_ERROR in str(error) and shutil.disk_usage(home).free < ROOM:
+            raise disk_full("Dagster's storage", home, FULL[errno.ENOSPC], ROOM) from error
         raise ConfigError(
             "Dagster's own storage cannot be used; no table was changed.",
             expected="what Dagster has written there: its configuration, runs and event logs",
@@ -82,11 +91,12 @@ def raise_unusable_storage() -> Iterator[None]:
 def _is_about_storage(error: BaseException | None) -> bool:
     """Whether SQLite or YAML refused what they were to read, be it behind another error.
 
-    An operational error is none of these: somebody else may be writing.
+    An operational error is none of these, but for one of the disk: somebody else may be writing.
     """
     while error is not None:
         names = {kind.__name__ for kind in type(error).__mro__}
-        if "YAMLError" in names or ("DatabaseError" in names and "OperationalError" not in names):
+        is_refused = "DatabaseError" in names and ("OperationalError" not in names or DISK_ERROR in str(error))
+        if "YAMLError" in names or is_refused:
             return True
         error = error.__cause__
     return False

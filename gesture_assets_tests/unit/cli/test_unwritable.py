@@ -3,6 +3,7 @@
 The tests may run as root, whom file modes do not bind: read-only mounts and paths below a file refuse everybody.
 """
 
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from gesture_assets.cli.dagster_home import raise_unusable_storage
+from gesture_assets.errors import ConfigError, DiskFull
 from gesture_assets_tests.unit.cli.commands import LAST, called, has_four_parts
 
 WRITING = [
@@ -127,3 +130,25 @@ def test_a_full_disk_of_the_target_is_named_and_nothing_is_left_on_it(tmp_path: 
         assert kept.read_text() == "as it was"
     done = called(world, "export", "raw_events", "--to", "/dev/full")
     assert (done.code, "where: /dev\n" in done.err) == (1, True), done.err
+
+
+@pytest.mark.parametrize("is_full", [True, False])
+def test_an_error_of_the_disk_in_dagsters_storage_is_told_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_full: bool
+) -> None:
+    home = tmp_path / "dagster_home"
+    home.mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    with ExitStack() as stack:
+        if is_full:
+            stack.enter_context(mounted(home, "-t", "tmpfs", "-o", "size=64k", "tmpfs"))
+        with pytest.raises(DiskFull if is_full else ConfigError) as told, raise_unusable_storage():
+            raise sqlite3.OperationalError("disk I/O error")
+    assert str(home) in told.value.where
+    assert has_four_parts(str(told.value))
+
+
+def test_a_storage_that_somebody_else_has_is_no_damaged_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    with pytest.raises(sqlite3.OperationalError), raise_unusable_storage():
+        raise sqlite3.OperationalError("database is locked")
