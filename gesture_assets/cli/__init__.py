@@ -7,6 +7,7 @@ Heavy libraries are imported where they are needed, so that `gesture --help` ans
 """
 
 import sys
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
@@ -120,6 +121,8 @@ def main() -> None:
 
 
 def _end_with(error: GestureError) -> NoReturn:
+    with suppress(GestureError):  # another setting that cannot be used is not what the command is about
+        error.next_step = run.not_refused(error.next_step, settings_as_far_as_usable())
     error.name_folder(default_of(settings_as_far_as_usable(), "data_dir"))
     console(stderr=True).print(error.report, style="red", highlight=False, markup=False, soft_wrap=True)
     unusable = ConfigError | SourceError | NotWritable

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gesture_assets.cli.console import Day, published, say_remarks, shown
+from gesture_assets.cli.console import Day, console, published, say_remarks, shown
 from gesture_assets.errors import GateClosed
 from gesture_assets.settings import AWAITED, Settings, settings_as_far_as_usable, variable_of
 
@@ -29,7 +29,14 @@ def gates(context: typer.Context, day: Day = None) -> None:
             where=f"{settings.warehouse}, table gate_ledger",
             next_step="gesture gates" if day and gate_report(settings, None) else "gesture run",
         )
-    shown("Gates", ("table", "day", "attempt", "verdict", "rows", "not passed"), rows)
+    columns = ("table", "day", "attempt", "verdict", "rows", "not passed")
+    if console().is_terminal:  # too narrow for names of checks in a column
+        shown("Gates", columns[:-1], [row[:-1] for row in rows])
+        for table, *_, not_passed in rows:
+            if not_passed:
+                console().print(f"{table}: {not_passed}", highlight=False)
+    else:
+        shown("Gates", columns, rows)
     if settings.published.exists():
         say_remarks(settings)
     if any(row[3] == "FAIL" for row in rows):
@@ -84,12 +91,15 @@ def rules_approve(
     """Let rules score that move many people to another band, or turn their order over."""
     from gesture_assets.cli.run import note
     from gesture_assets.nights.rules import rule_set_of
-    from gesture_assets.rules.tables import APPROVED
+    from gesture_assets.publication.reading import days_that_failed
+    from gesture_assets.rules.tables import APPROVED, MOVED_TOO_MANY
 
     settings = settings_as_far_as_usable()
     rule_set = rule_set_of(settings, name)
+    is_held = bool(days_that_failed(settings, MOVED_TOO_MANY))
     note(settings, action=APPROVED, what=rule_set.version, reason=reason)
-    print(f"{rule_set.name} {rule_set.version} may score. Next:  gesture run")
+    told = "may score" if is_held else "was not held: no day waits for this. It may score whomever it moves"
+    print(f"{rule_set.name} {rule_set.version} {told}. Next:  gesture run")
 
 
 def _on_the_newest_day(settings: Settings, rule_set: Any) -> tuple[list[str], list[str]]:

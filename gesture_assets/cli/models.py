@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from gesture_assets.cli.console import AsJson, as_of, console, now, published, run_info, shown
-from gesture_assets.cli.run import days_between, note, require_reason, run_range, saying_what_readers_have
+from gesture_assets.cli.run import days_between, not_refused, note, require_reason, run_range, saying_what_readers_have
 from gesture_assets.cli.screen import where_to_look
 from gesture_assets.errors import ConfigError, ContractBreach, GateClosed, ModelMismatch, listing
 from gesture_assets.models.tables import DAYS_APART
@@ -135,7 +135,8 @@ def models_list(as_json: AsJson = False) -> None:
 
     settings = settings_as_far_as_usable()
     if not known_versions(settings.models):
-        print("[]" if as_json else f"There is no model yet. Next:  {how_to_train(settings)}")
+        next_step = not_refused(how_to_train(settings), settings)
+        print("[]" if as_json else f"There is no model yet. Next:  {next_step}")
         return
     serving = {activation.model_version: activation.effective_from for activation in _activations(settings)}
     champion = _activations(settings)[-1].model_version if serving else None
@@ -436,10 +437,6 @@ def _cards(settings: Settings, version: str = "") -> list[dict[str, Any]]:
     from gesture_assets.publication.reading import how_to_train
 
     versions = known_versions(settings.models)
-    if version and version not in versions:
-        raise ConfigError.unknown_name(
-            "The model version", version, versions, where=str(settings.models), next_step="gesture models list"
-        )
     if not versions:
         raise GateClosed(
             "There is no model yet.",
@@ -447,6 +444,10 @@ def _cards(settings: Settings, version: str = "") -> list[dict[str, Any]]:
             found="none",
             where=str(settings.models),
             next_step=how_to_train(settings),
+        )
+    if version and version not in versions:
+        raise ConfigError.unknown_name(
+            "The model version", version, versions, where=str(settings.models), next_step="gesture models list"
         )
     return [_readable(card_of, settings, name) for name in ([version] if version else versions)]
 

@@ -359,7 +359,6 @@ def pending(settings: Settings, *, until: date) -> Pending:
     from gesture_assets.contracts.catalogue import catalogue
     from gesture_assets.publication.reading import half_built_days, live_days, unpublished_days
     from gesture_assets.records.opening import warehouse_of
-    from gesture_assets.sources.crm import crm_url
     from gesture_assets.sources.description import load_descriptions
     from gesture_assets.sources.landing import find_files
     from gesture_assets.sources.landing_index import LandingIndex
@@ -386,9 +385,7 @@ def pending(settings: Settings, *, until: date) -> Pending:
             expected="files in data/landing/<source>/",
             found="none",
             where=str(settings.landing),
-            next_step=f"land your events in {settings.landing}/<source>/ (README), then  gesture run"
-            if crm_url(settings)
-            else "gesture demo-data  (a world to try), or land your own files (README)",
+            next_step=_how_to_land(settings),
         )
     notes = []
     if early := [day for day in landed if day < settings.partitions_start]:
@@ -430,6 +427,28 @@ def pending(settings: Settings, *, until: date) -> Pending:
         frozenset(half),
         "; ".join(sorted({reasons[day] for day in half if day in reasons})),
     )
+
+
+def _how_to_land(settings: Settings) -> str:
+    """What to do where nothing has landed."""
+    from gesture_assets.sources.crm import crm_url
+
+    if crm_url(settings):
+        return f"land your events in {settings.landing}/<source>/ (README), then  gesture run"
+    return "gesture demo-data  (a world to try), or land your own files (README)"
+
+
+def not_refused(next_step: str, settings: Settings) -> str:
+    """`next_step`; where that is a night, which the rooms ask for whatever is in its way, what comes before one."""
+    from gesture_assets.publication.reading import why_no_night
+
+    if next_step != "gesture run":
+        return next_step
+    if not any(settings.landing.glob("*/*")):
+        return _how_to_land(settings)
+    if not settings.published.exists() and (why := why_no_night(settings)):
+        return f"a night failed: {why}  (why), then  gesture run"
+    return next_step
 
 
 def day_ranges(days: Sequence[date], landed: Collection[date]) -> list[tuple[date, date]]:
@@ -717,7 +736,9 @@ def dev(
     """Start the Dagster UI and its daemon, with storage under data/dagster_home."""
     from gesture_assets.cli.dagster_home import prepare
 
-    workspace = prepare(settings_as_far_as_usable()) / "workspace.yaml"
+    settings = settings_as_far_as_usable()
+    workspace = prepare(settings) / "workspace.yaml"
+    _dagster_instance(settings)  # Dagster has no words of its own for a storage that it cannot use
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
     # Dagster lets SIGTERM do what Ctrl-C does, which a shell's background and others have made nothing.
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -18,7 +18,7 @@ from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.errors import GateClosed, GestureError, listing
 from gesture_assets.models.tables import CANDIDATE_MODEL, MODEL_SCORES, TRAINED
 from gesture_assets.models.training_set import TOO_FEW_DAYS, training_advice
-from gesture_assets.monitoring.alerts import Alert, urgency
+from gesture_assets.monitoring.alerts import NIGHT_FAILED, Alert, urgency
 from gesture_assets.monitoring.pipeline_health import TRAINING_REFUSED
 from gesture_assets.publication.order import current_snapshot, rolled_back
 from gesture_assets.records import activations, alert_log, audit_log
@@ -28,6 +28,7 @@ from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.format import unreadable
 from gesture_assets.warehouse.ledger import LEDGER, Verdicts, latest
 from gesture_assets.warehouse.lock import attach_when_free
+from gesture_assets.warehouse.relations import has_table
 from gesture_assets.warehouse.restatement import published_hashes
 from gesture_assets.warehouse.schemas import LIVE
 from gesture_assets.warehouse.session import Session
@@ -335,6 +336,28 @@ def private_ledger(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
             yield con
         finally:
             con.close()
+
+
+def days_that_failed(settings: Settings, check: str) -> list[date]:
+    """The days on which the blocking `check` keeps the newest rows of its table from going live."""
+    if not settings.warehouse.exists():
+        return []
+    with private_ledger(settings) as con:
+        failed = [(day, entry.breaches) for table in latest(con).values() for day, entry in table.items()]
+    return sorted({day for day, breaches in failed if check in {breach["name"] for breach in breaches}})
+
+
+def why_no_night(settings: Settings) -> str:
+    """The command that says why a night failed; empty where none did, and while a run has the private file open."""
+    at_once = settings.model_copy(update={"lock_timeout_seconds": 0})
+    with suppress(GestureError, duckdb.Error), private_ledger(at_once) as con:
+        if any(not entry.is_open for table in latest(con).values() for entry in table.values()):
+            return "gesture gates"
+        if has_table(con, alert_log.TABLE) and any(
+            incident.is_open and incident.alert.key.startswith(NIGHT_FAILED) for incident in alert_log.incidents(con)
+        ):
+            return "gesture alerts list"
+    return ""
 
 
 def gate_report(settings: Settings, day: date | None) -> list[tuple[str, date, int, str, int, str]]:

@@ -10,6 +10,7 @@ from gesture_assets.contracts.shared import AS_OF, SCORING, USER
 TIE_TOLERANCE = 0.95
 # How far an edit of the rules may move people without being asked about; as much as a model (`models/churn.py`).
 MOST_MOVED, LEAST_CORRELATION = 0.2, 0.8
+MOVED_TOO_MANY = "new_rules_leave_most_people_where_they_were"  # the check that holds rules
 APPROVED = "approve rules"  # what the audit log says of a version that somebody lets do so
 
 
@@ -99,7 +100,7 @@ RULE_SCORES = Contract(
             recovery="gesture rules lint, and look at the features that the rules use",
         ),
         no_rows(
-            "new_rules_leave_most_people_where_they_were",
+            MOVED_TOO_MANY,
             f"""with changed as (
                 select staged.{PARTITION}, max(before.{PARTITION}) as day_before
                 from (from {{staged}}.rule_sets qualify {PARTITION} = min({PARTITION}) over ()) as staged

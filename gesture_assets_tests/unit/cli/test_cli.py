@@ -79,12 +79,29 @@ def test_nothing_can_be_published_before_a_night_has_passed(tmp_path: Path) -> N
     assert has_four_parts(done.err)
 
 
-@pytest.mark.parametrize("command", [("rank",), ("explain",), ("gates",), ("export", "rule_scores", "--to", "x.csv")])
+BEFORE_A_NIGHT = [
+    ("rank",),
+    ("explain",),
+    ("gates",),
+    ("export", "rule_scores", "--to", "x.csv"),
+    ("tables",),
+    ("publish",),
+    ("quarantine", "list"),
+    ("models", "show", "x"),
+    ("report", "night"),
+    ("why-changed",),
+]
+
+
+@pytest.mark.parametrize("command", BEFORE_A_NIGHT, ids=" ".join)
 def test_looking_before_anything_ran_is_code_1_and_says_what_to_do(tmp_path: Path, command: tuple[str, ...]) -> None:
     done = called(tmp_path / "data", *command)
     assert done.code == 1
     assert has_four_parts(done.err)
-    assert "gesture run" in done.err
+    assert "next: gesture demo-data " in done.err
+    (tmp_path / "data" / "landing" / "native").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "data" / "landing" / "native" / "a.csv").touch()
+    assert called(tmp_path / "data", *command).err.endswith("next: gesture run\n")
 
 
 @pytest.mark.parametrize("name", ["intent", "scoring_reference"])
@@ -163,6 +180,8 @@ def test_every_setting_is_shown_with_those_that_cannot_be_used_marked(tmp_path: 
 def test_where_nothing_was_ever_audited_gates_advise_a_run(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     with warehouse_of(Settings(data_dir=tmp_path)).open(run_info("look", date(2026, 1, 1))):
         pass
+    (tmp_path / "landing" / "native").mkdir(parents=True)
+    (tmp_path / "landing" / "native" / "a.csv").touch()
     done = called(tmp_path, "gates", *arguments)
     assert done.code == 1
     assert "next: gesture run" in done.err
@@ -207,7 +226,7 @@ def test_the_selection_is_checked_first(tmp_path: Path) -> None:
 
 def test_without_models_the_list_says_so_and_going_back_leads_to_it(tmp_path: Path) -> None:
     done = called(tmp_path, "models", "list")
-    assert (done.code, done.out) == (0, "There is no model yet. Next:  gesture run\n")
+    assert (done.code, done.out.startswith("There is no model yet. Next:  gesture demo-data ")) == (0, True)
     assert (called(tmp_path, "models", "list", "--json").out) == "[]\n"
     done = called(tmp_path, "models", "rollback")
     assert done.code == 1

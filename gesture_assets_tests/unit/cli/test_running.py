@@ -551,6 +551,7 @@ def test_a_first_day_that_is_forced_to_nothing_says_that_nobody_has_a_score(tmp_
     header = "event_id,user_id,event_type,event_at\n"
     (folder / "landing" / "native" / "a.csv").write_text(f"{header}a,,page_view,2026-03-01T10:00:00Z\n" * 2)
     assert called(folder, "run").code == 1
+    assert "next: a night failed: gesture gates " in called(folder, "rank").err
     forced = called(folder, "run", "--date", "2026-03-01", "--force", "--reason", "let us see")
     assert forced.code == 0, forced.out + forced.err
     assert "nobody has a score yet" in forced.out
