@@ -438,12 +438,12 @@ def _cards(settings: Settings, version: str = "") -> list[dict[str, Any]]:
 
     versions = known_versions(settings.models)
     if not versions:
-        raise GateClosed(
+        raise (ConfigError if version else GateClosed)(
             "There is no model yet.",
             expected="a trained model",
             found="none",
             where=str(settings.models),
-            next_step=how_to_train(settings),
+            next_step="gesture models list" if version else how_to_train(settings),
         )
     if version and version not in versions:
         raise ConfigError.unknown_name(

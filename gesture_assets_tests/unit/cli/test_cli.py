@@ -87,7 +87,6 @@ BEFORE_A_NIGHT = [
     ("tables",),
     ("publish",),
     ("quarantine", "list"),
-    ("models", "show", "x"),
     ("report", "night"),
     ("why-changed",),
 ]
@@ -228,6 +227,8 @@ def test_without_models_the_list_says_so_and_going_back_leads_to_it(tmp_path: Pa
     done = called(tmp_path, "models", "list")
     assert (done.code, done.out.startswith("There is no model yet. Next:  gesture demo-data ")) == (0, True)
     assert (called(tmp_path, "models", "list", "--json").out) == "[]\n"
+    shown = called(tmp_path, "models", "show", "x")
+    assert (shown.code, "There is no model yet." in shown.err, "one of none" in shown.err) == (2, True, False)
     done = called(tmp_path, "models", "rollback")
     assert done.code == 1
     assert "next: gesture models list" in done.err
