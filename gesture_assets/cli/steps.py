@@ -25,7 +25,7 @@ def generate(
     """Build the events of every day, of a demo world where nothing has landed, and write raw_events.csv."""
     settings = settings_as_far_as_usable()
     if to:
-        require_folder(to)
+        require_target(to, settings)
     if any(settings.landing.glob("*/*")):
         console().print(f"{settings.landing} holds files already; no demo world is written.", highlight=False)
     else:
