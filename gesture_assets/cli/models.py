@@ -314,7 +314,7 @@ def models_activate(
         reason += PASSED_OVER + passed_over
     serving = {activation.model_version for activation in _activations(settings)}
     if version != RULES and _outcome(card, serving) == NEVER_SERVED:
-        console().print(f"Its training was {NEVER_SERVED}: gesture gates says which.", style="yellow", highlight=False)
+        console().print(f"Its training was {NEVER_SERVED}. Why:  gesture gates", style="yellow", highlight=False)
     _activate(settings, version, first, "activated", reason)
 
 
