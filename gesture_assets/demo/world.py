@@ -175,14 +175,14 @@ def _write_event_files(
 
 
 def _land(part: Path, folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
-    """Put the files `names` of `part` into `folder`: all at once, where it is not there yet."""
+    """Put the files `names` of `part` into `folder`: all at once, where it is not there yet and on the same disk."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists():
         for name in names:
-            (part / name).replace(folder / name)
+            shutil.move(part / name, folder / name)
         part.rmdir()
     else:
-        part.rename(folder)
+        shutil.move(part, folder)
     return tuple(folder / name for name in names)
 
 

@@ -38,6 +38,8 @@ from gesture_assets.warehouse.warehouse import Warehouse, connect
 log = logging.getLogger(__name__)
 
 NOT_PASSED = "Not passed"  # how a remark begins that is about gates
+OVERRIDE = ledger.Verdict.OVERRIDE
+TOLD_AGAIN = timedelta(days=30)  # so long most features look back at a day that somebody opened by hand
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def live_days(session: Session, contracts: Sequence[Contract]) -> dict[date, str
     inputs = session.connection.execute(
         f"select partition, arg_max(input_hashes, attempt) from {LEDGER} "
         "where table_name = 'raw_events' and verdict <> ? group by all",
-        [ledger.Verdict.OVERRIDE],
+        [OVERRIDE],
     ).fetchall()
     return {day: json.loads(text).get("landing", "") for day, text in inputs if day in days}
 
@@ -214,23 +216,15 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
         except duckdb.Error:
             verdicts = {}
         nightly = {table.name: verdicts.get(table.name, {}) for table in contracts}
-        for what, tables in (
-            (NOT_PASSED, nightly.keys()),
-            (f"{NOT_PASSED} in training", verdicts.keys() - nightly.keys()),
-        ):
-            closed = [day for name in tables for day, entry in verdicts.get(name, {}).items() if not entry.is_open]
-            if closed:
-                found.append(f"{what}: {listing(sorted(set(closed)))}. Why:  gesture gates --date {max(closed)}")
-        by_hand = {
-            day
-            for table in verdicts.values()
-            for day, entry in table.items()
-            if entry.verdict == ledger.Verdict.OVERRIDE
-        }
-        if by_hand:
+        of_training = {name: days for name, days in verdicts.items() if name not in nightly}
+        for what, tables in ((NOT_PASSED, nightly), (f"{NOT_PASSED} in training", of_training)):
+            if failed := sorted({day for days in tables.values() for day, entry in days.items() if not entry.is_open}):
+                found.append(f"{what}: {listing(failed)}. Why:  gesture gates --date {failed[-1]}")
+        opened = {day for days in nightly.values() for day, entry in days.items() if entry.verdict == OVERRIDE}
+        if newest and (opened := sorted(day for day in opened if newest - day < TOLD_AGAIN)):
             found.append(
-                f"Opened by hand: {listing(sorted(by_hand))}; what was rejected there is in no answer. "
-                f"Look:  gesture gates --date {max(by_hand)}"
+                f"Opened by hand: {listing(opened)}; what was rejected there is in no answer. "
+                f"Look:  gesture gates --date {opened[-1]}"
             )
         if held:
             found.append(held)

@@ -67,7 +67,7 @@ def expected_lines(path: Path) -> list[tuple[int, str | None, datetime | None, s
         return moments[text]
 
     return [
-        (line, record[0], moment(record[3]), record[4].strip())
+        (line, record[0], moment(record[3]), " ".join(record[4].split()))
         if len(record) == len(HEADER)
         else (line, None, None, None)
         for line, record in enumerate(records[1:], start=2)
