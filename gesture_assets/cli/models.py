@@ -300,14 +300,14 @@ def models_activate(
     from gesture_assets.records.activations import RULES, serves_already
 
     settings = settings_as_far_as_usable()
-    card = _cards(settings, version)[0] if version != RULES else {"decision": "", "because": ""}
+    card = _cards(settings, version)[0] if version != RULES else {"decision": ""}
     first = since.date() if since else _newest_day(settings) + timedelta(days=1)
     if serves_already(_activations(settings), version, first):
         console().print(
             f"{_who(version)} from {first} on already: nothing was changed.", highlight=False, soft_wrap=True
         )
         return
-    because = card["because"] or ""
+    because = card.get("because") or ""
     passed_over = because if card["decision"] == "kept" else because.partition(PASSED_OVER)[2]
     if passed_over:
         console().print(f"Passed over: {passed_over}", style="yellow", highlight=False, soft_wrap=True)

@@ -433,8 +433,8 @@ def test_a_model_that_is_worse_than_the_rules_is_refused_by_them_where_no_model_
 def test_too_few_days_are_refused_with_the_command(copy: Path) -> None:
     result = run_training(LAST - timedelta(days=40), at="2026-03-11T03:00")
     assert not result.success
-    # No day is missing: it is too early, and the first day that has enough is named.
-    assert "next: gesture train --date 2026-02-22, when that day is live" in failures(result)
+    # No day is missing: it is too early, and the first day that has enough is named, which is live already.
+    assert "next: gesture train --date 2026-02-22  (the history begins on 2025-12-26)" in failures(result)
 
 
 def test_scores_are_made_again_from_what_is_published_and_other_features_are_noticed(copy: Path) -> None:

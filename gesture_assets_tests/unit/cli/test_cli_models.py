@@ -108,7 +108,9 @@ def test_who_serves_already_is_said_to_and_nothing_changes(own_world: Path, vers
     assert (again.code, again.out) == (0, f"The rules alone score from {NEXT} on already: nothing was changed.\n")
     assert logged(own_world) == before
     model = called(own_world, "models", "activate", versions[0], "--reason", "why")
-    assert model.out == f"{versions[0]} scores from {NEXT} on, after the rules.\n"
+    # It was kept: what spoke against it is said, and stands beside the reason.
+    assert model.out == f"Passed over: a test\n{versions[0]} scores from {NEXT} on, after the rules.\n"
+    assert logged(own_world)[-1][-1] == "why; passed over: a test"
 
 
 def test_before_the_first_model_the_rules_serve_already(own_world: Path) -> None:

@@ -116,7 +116,7 @@ def test_what_follows_a_table_is_all_that_follows_it_and_no_training(own_world: 
     assert staged >= {"user_features", "rule_scores", "intent_scores", "top_users", "alerts"}
     assert not staged & {"training_set", "candidate_model", "score_changes"}
     for selected, advice in (
-        ("training_set+", "gesture train --date 2026-05-02, when that day is live: the history begins on 2026-03-05"),
+        ("training_set+", "gesture train --date 2026-05-02, when that day is live  (the history begins on 2026-03-05)"),
         ("score_changes", "gesture why-changed"),
     ):
         refused = called(own_world, "run", "--date", LAST, "--select", selected)
