@@ -151,7 +151,8 @@ def _hours_step(number: int) -> Any:
         ),
         expectations=(
             between("hours_lie_between_0_and_23", "hour_of_day", 0, 23, recovery="mend it"),
-            between("events_are_counted_once", "event_count", 1, None, recovery="mend it"),
+            between("an_hour_has_events", "event_count", 1, None, recovery="mend it"),
+            between("an_hour_has_no_more_than_a_crowd", "event_count", None, 10**9, recovery="mend it"),
         ),
     )
     assert (len(contract.columns), len(contract.checks)) == (10, 11)
