@@ -302,7 +302,8 @@ def models_activate(
     settings = settings_as_far_as_usable()
     card = _cards(settings, version)[0] if version != RULES else {"decision": ""}
     first = since.date() if since else _newest_day(settings) + timedelta(days=1)
-    if serves_already(_activations(settings), version, first):
+    history = _activations(settings)
+    if serves_already(history, version, first):
         console().print(
             f"{_who(version)} from {first} on already: nothing was changed.", highlight=False, soft_wrap=True
         )
@@ -312,8 +313,7 @@ def models_activate(
     if passed_over:
         console().print(f"Passed over: {passed_over}", style="yellow", highlight=False, soft_wrap=True)
         reason += PASSED_OVER + passed_over
-    serving = {activation.model_version for activation in _activations(settings)}
-    if version != RULES and _outcome(card, serving) == NEVER_SERVED:
+    if version != RULES and _outcome(card, {activation.model_version for activation in history}) == NEVER_SERVED:
         console().print(f"Its training was {NEVER_SERVED}. Why:  gesture gates", style="yellow", highlight=False)
     _activate(settings, version, first, "activated", reason)
 

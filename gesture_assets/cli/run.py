@@ -429,6 +429,10 @@ def pending(settings: Settings, *, until: date) -> Pending:
     )
 
 
+def _has_landed(settings: Settings) -> bool:
+    return any(settings.landing.glob("*/*"))
+
+
 def _how_to_land(settings: Settings) -> str:
     """What to do where nothing has landed."""
     from gesture_assets.sources.crm import crm_url
@@ -444,7 +448,7 @@ def not_refused(next_step: str, settings: Settings) -> str:
 
     if next_step != "gesture run":
         return next_step
-    if not any(settings.landing.glob("*/*")):
+    if not _has_landed(settings):
         return _how_to_land(settings)
     if not settings.published.exists() and (why := why_no_night(settings)):
         return f"a night failed: {why}  (why), then  gesture run"
@@ -667,17 +671,23 @@ def demo_data(
         terminal.print(f"Landed {path}: a third of its rows are malformed. See what the gates do:", highlight=False)
         terminal.print(f"  gesture run --date {poison.date()}", highlight=False)
         return
-    if if_empty and any(settings.landing.glob("*/*")):
-        terminal.print(f"{settings.landing} holds files already; no demo world is written.", highlight=False)
-        return
-    write_world(settings, users=users, days=days, seed=seed, end=end.date() if end else None)
-    terminal.print("Next:  gesture run", highlight=False)
+    last = end.date() if end else None
+    if write_world(settings, users=users, days=days, seed=seed, end=last, if_empty=if_empty):
+        terminal.print("Next:  gesture run", highlight=False)
 
 
-def write_world(settings: Settings, *, users: int, days: int, seed: int = 7, end: date | None = None) -> None:
-    """Write a demo world that ends on `end`, yesterday by default, and say what is in it."""
+def write_world(
+    settings: Settings, *, users: int, days: int, seed: int = 7, end: date | None = None, if_empty: bool = False
+) -> bool:
+    """Write a demo world that ends on `end`, yesterday by default, and say what is in it; whether that was done.
+
+    With `if_empty` none is written where something has landed, and that is said.
+    """
     from gesture_assets.demo.world import write_demo_world
 
+    if if_empty and _has_landed(settings):
+        console().print(f"{settings.landing} holds files already; no demo world is written.", highlight=False)
+        return False
     if settings.default_crm.exists() and not (settings.data_dir / "demo_truth.parquet").exists():
         raise ConfigError.bad_value(
             "The demo world",
@@ -705,6 +715,7 @@ def write_world(settings: Settings, *, users: int, days: int, seed: int = 7, end
         highlight=False,
         soft_wrap=True,
     )
+    return True
 
 
 def _require_in_world(settings: Settings, day: date) -> None:

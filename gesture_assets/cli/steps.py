@@ -26,10 +26,7 @@ def generate(
     settings = settings_as_far_as_usable()
     if to:
         require_target(to, settings)
-    if any(settings.landing.glob("*/*")):
-        console().print(f"{settings.landing} holds files already; no demo world is written.", highlight=False)
-    else:
-        write_world(settings, users=users, days=days)
+    write_world(settings, users=users, days=days, if_empty=True)
     _step("raw_events", to, then="featurize")
 
 

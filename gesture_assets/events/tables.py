@@ -40,8 +40,8 @@ WORDS = ("gender", "channel", "campaign", "campaign_source", "campaign_medium", 
 TEXTS = ("source_session_id", "city", *WORDS, "properties")
 # Columns that are kept and may hold what identifies a person, which is hidden and counted.
 HIDEABLE = ("event_id", "known_user_id", "anonymous_id", *TEXTS)
-# Of texts those in which figures alone are no id, so that they may be a card's.
-CARD_TEXTS = ("city", *WORDS)
+# Of texts those that are words: figures alone are no id there and may be a card's, and JSON is none.
+WORDED = ("city", *WORDS)
 MINUTES_AHEAD = 5  # clocks of browsers run ahead by this much; later is no clock error but a wrong timestamp
 OLDEST_DAYS = 365
 BOT_SHARE_TOLERANCE = 0.20
@@ -166,7 +166,7 @@ RAW_EVENTS = Contract(
             f"where {PARTITION} <> greatest(event_at::date, received_at::date)",
             recovery="this is a defect of the reader",
         ),
-        no_phone_or_account_number(RAW_TEXTS, ids=("event_id",), cards=("event_name", *CARD_TEXTS)),
+        no_phone_or_account_number(RAW_TEXTS, ids=("event_id",), cards=("event_name", *WORDED)),
         one_of("every_device_is_known", "device", DEVICES, recovery="map the device in the source's description"),
         no_rows(
             "every_country_is_an_iso_code",

@@ -61,6 +61,7 @@ def training_set(night: Night, days: Days) -> Built:
     settings, day = night.settings, _one_day(night, days)
     source = (night.options or Again()).card(settings)
     horizon = source.get("horizon_days", settings.label_horizon_days)
+    # Later days, too: of one that is live already nobody is told to wait for it.
     live = night.session.live_counts(USER_FEATURES.name, [settings.partitions_start, date.max])
     feature_days = _feature_days(source) or training_days(live, known_until=day, horizon=horizon)
     eligible = outcomes(night, feature_days, day, horizon).filter(nw.col("is_eligible"))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gesture_assets.events.tables import CARD_TEXTS, IGNORED, MINUTES_AHEAD, NUMBERS_AND_FLAGS, OLDEST_DAYS, WORDS
+from gesture_assets.events.tables import IGNORED, MINUTES_AHEAD, NUMBERS_AND_FLAGS, OLDEST_DAYS, WORDED, WORDS
 from gesture_assets.sources.columns import SAID_BY_CONDITION
 from gesture_assets.sources.description import (
     BETWEEN_WORDS,
@@ -38,7 +38,7 @@ from gesture_assets.vocabulary.missing_values import is_missing_sql, one_spaced_
 from gesture_assets.vocabulary.personal_data import masked_sql, plain_signs_sql
 from gesture_assets.vocabulary.sql import identifier, literal
 
-SHOWN = (*CARD_TEXTS, "device", "country")  # texts that are one where they look alike
+SHOWN = (*WORDED, "device", "country")  # texts that are one where they look alike
 FILE = '" file"'  # a column beside those of the file, whose headers begin with no space
 # A time outside is a sender's "never" or a wrong unit, and some of them cannot even be added to.
 FIRST_TIME, LAST_TIME = "1970-01-02", "2200-01-01"
@@ -277,7 +277,7 @@ class Fields:
         ]
         cells += [
             f"case when {name} is null and {_is_no_word(self.text(name))} then '{name}' end"
-            for name in CARD_TEXTS
+            for name in WORDED
             if self.expressions.get(name)
         ]
         return f"nullif(concat_ws(' ', {', '.join(cells)}), '')" if cells else "null::varchar"

@@ -49,6 +49,7 @@ PERSONAL_PARTS = [
     re.compile(pattern)
     for pattern in (EMAIL_PATTERN, IPV6_PATTERN, IP_PATTERN, *(f"{number}(?:[^0-9]|$)" for number in NUMBER_PATTERNS))
 ]
+PLAIN_SIGNS = str.maketrans(ODD_SIGNS)
 NEEDED_COLUMNS = ("event_type", "event_at", "user_id")
 
 
@@ -122,7 +123,7 @@ def find_files(
                     found=_shown(path.name),
                     next_step="rename the file, then  gesture run",
                 )
-            plain = name.translate(str.maketrans(ODD_SIGNS))
+            plain = name.translate(PLAIN_SIGNS)
             if any(part.search(plain) for part in PERSONAL_PARTS):
                 for part in PERSONAL_PARTS:
                     plain = part.sub("***", plain)

@@ -35,9 +35,9 @@ class Reading:
     `unnumbered` are the same without lines and refused records: cheaper to read where only values count.
     `columns` are the headers in lower case with the SQL that gives each, `types` those with their type, where the
     format shows one. `nested` are fields of JSON lines that hold text, or another kind of value than paths go on in,
-    with the SQL of it as text.
-    `personal` are headers that name personal data as they are written, in words or with capital letters. `spellings`
-    are top fields of JSON lines as paths have them -> as the file spells them otherwise: in capital letters, padded.
+    with the SQL of it as text. `personal` are headers that name personal data as they are written, in words or with
+    capital letters. `spellings` are top fields of JSON lines as paths have them -> as the file spells them otherwise:
+    in capital letters, padded.
     """
 
     rows: str

@@ -7,7 +7,7 @@ look like (`vocabulary/personal_data.py`), columns that are never kept (`persona
 
 import duckdb
 
-from gesture_assets.events.tables import CARD_TEXTS, HIDEABLE
+from gesture_assets.events.tables import HIDEABLE, WORDED
 from gesture_assets.sources.landing_file import QUARANTINED_TEXT
 from gesture_assets.sources.personal import keyed_hash_sql, masked_json_sql
 from gesture_assets.vocabulary.personal_data import (
@@ -94,7 +94,7 @@ def _look(table: str, name: str, key: str) -> str:
     else:
         is_personal = f"({holds_address_sql('plain')} or {holds_number_sql('plain')})"
         shown = masked_sql("plain") if name == "properties" else "null::varchar"
-    if name in CARD_TEXTS:
+    if name in WORDED:
         is_personal = f"({is_personal} or {holds_card_sql('plain')})"
     if name == "city":
         is_personal = f"({is_personal} or {holds_street_sql('plain')})"
