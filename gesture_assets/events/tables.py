@@ -62,9 +62,9 @@ REASONS = {
     "missing_user_id": "neither a user nor an anonymous id, or a word such as null or undefined instead",
     "missing_event_type": "no event type",
     "unknown_event_type": "an event type that the source's description does not map",
-    "unparsable_timestamp": "the event's time cannot be read, or its zone is an abbreviation, which "
+    "unparsable_timestamp": "the event has no time that can be read, or its zone is an abbreviation, which "
     "several zones share: UTC, an offset such as +02:00 or a name such as Europe/Berlin says which",
-    "unparsable_received_at": "the time of arrival cannot be read",
+    "unparsable_received_at": "no time of arrival that can be read, in a file that has a column of them",
     "future_ts": f"the event is dated more than {MINUTES_AHEAD} minutes after its arrival",
     "too_old": f"the event is dated more than {OLDEST_DAYS} days before its arrival",
     "personal_id": "an id is an IP address",

@@ -236,13 +236,12 @@ def if_few(judged: pl.DataFrame, day: date) -> str:
 
     `judged` has a row per person and `feature_date`, with `label`; empty where it holds `FEWEST_JUDGED` buyers.
     """
-    buyers, days = int(judged["label"].sum()), judged["feature_date"].n_unique()
-    if buyers >= FEWEST_JUDGED:
+    outcomes, days = judged.filter(pl.col("label") == 1), judged["feature_date"].n_unique()
+    if (buyers := outcomes["person_id"].n_unique()) >= FEWEST_JUDGED:
         return ""
     missing = FEWEST_JUDGED - buyers
     enough = day + timedelta(days=DAYS_APART * -(-missing * days // max(buyers, 1)))
-    people = judged.filter(pl.col("label") == 1)["person_id"].n_unique()
     return (
-        f"; only {buyers} outcomes of {people} buyers judge it, and of fewer than {FEWEST_JUDGED} the figures are "
-        f"rough: at their rate there are enough on {enough}"
+        f"; only {buyers} buyers ({len(outcomes)} outcomes) judge it, and of fewer than {FEWEST_JUDGED} the figures "
+        f"are rough: at their rate there are enough on {enough}"
     )

@@ -24,7 +24,7 @@ from gesture_assets.frames import Frame
 TRAIN, VALIDATION, TEST = PARTS = ("train", "validation", "test")
 BOTH = "both"
 FOLDS = 5
-FEWEST_JUDGED = 50  # positives: of fewer the ROC AUC is not known to a tenth
+FEWEST_JUDGED = 50  # persons with a positive: of fewer the ROC AUC is not known to a tenth
 PERSON = "person_id"
 
 PRIME = 2**31 - 1  # products of two smaller numbers fit in 64 bits, so no engine rounds or overflows
@@ -65,9 +65,10 @@ def crossed_split(
 
     Persons are dealt into `FOLDS` folds (from 1). A row is judged by a model of the other folds' rows of earlier days,
     so that a judgement knows neither the day nor the person, and still asks everybody. The last of `days` judges
-    (`test`); where it holds fewer than `fewest` positives, days before it judge as well, and teach the later ones
-    (`both`), as long as there is enough before them to learn from; the rest teaches (`train`). Raises `TrainingRefused`
-    where the days before the last cannot teach every fold both outcomes; it says to try `again_on` that day.
+    (`test`); where it holds fewer than `fewest` persons with a positive, days before it judge as well, and teach the
+    later ones (`both`), as long as there is enough before them to learn from; the rest teaches (`train`). Raises
+    `TrainingRefused` where the days before the last cannot teach every fold both outcomes; it says to try `again_on`
+    that day.
     """
     draws_of = pl.DataFrame(persons(nw.from_native(rows.lazy()), person=person, seed=seed).collect().to_native())
     fold = (pl.col("draw") * FOLDS // PRIME + 1).cast(pl.Int16)
@@ -75,7 +76,9 @@ def crossed_split(
     ordered = sorted(set(days))
     judged = ordered[-1:]
     _refuse_unteachable(rows, ordered, label, again_on)
-    while rows.filter(pl.col(PARTITION).is_in(judged))[label].sum() < fewest:
+    buyers = rows.filter(pl.col(label) == 1).select(PARTITION, person)
+    # Somebody whose purchase lies within the horizon of two days is one buyer: their two rows say nearly the same.
+    while buyers.filter(pl.col(PARTITION).is_in(judged))[person].n_unique() < fewest:
         earlier = ordered[: -len(judged) - 1]
         if not _teaches(rows.filter(pl.col(PARTITION).is_in(earlier)), label):
             break

@@ -190,6 +190,8 @@ def test_a_decision_of_few_buyers_says_so_and_names_the_day_of_enough() -> None:
 
     assert if_few(judged(50, 3), day) == ""
     # Ten a day were forty in four; ten more are there a fortnight later.
-    assert if_few(judged(40, 4), day).startswith("; only 40 outcomes of 40 buyers judge it, and of fewer than 50 ")
+    assert if_few(judged(40, 4), day).startswith("; only 40 buyers (40 outcomes) judge it, and of fewer than 50 ")
+    twice = pl.concat([judged(40, 4), judged(40, 4).with_columns(pl.col("feature_date") - timedelta(days=56))])
+    assert if_few(twice, day).startswith("; only 40 buyers (80 outcomes) judge it")
     assert if_few(judged(40, 4), day).endswith(f"there are enough on {day + timedelta(days=14)}")
     assert if_few(judged(30, 3), day).endswith(f"there are enough on {day + timedelta(days=28)}")

@@ -70,7 +70,15 @@ def test_days_are_pooled_until_enough_buyers_judge() -> None:
     for fewest, judging in ((1, 1), (30, 2), (50, 3), (10_000, 4)):
         split = crossed(frame, on, fewest=fewest).filter(pl.col("split") != "train")
         assert split[PARTITION].n_unique() == judging
-        assert split["label"].sum() >= fewest or judging == 4  # the first day cannot be judged: nothing comes before
+        buyers = split.filter(pl.col("label") == 1)["person_id"].n_unique()
+        assert buyers >= fewest or judging == 4  # the first day cannot be judged: nothing comes before
+
+
+def test_one_purchase_within_the_horizon_of_two_days_is_one_buyer() -> None:
+    on = days(5)
+    last = rows(200, on[-1:], positive=0.1)  # the same twenty buy within the horizon of every day
+    frame = pl.concat([last.with_columns(pl.lit(day).alias(PARTITION)) for day in on])
+    assert crossed(frame, on, fewest=30).filter(pl.col("split") != "train")[PARTITION].n_unique() == 4
 
 
 def test_who_is_in_a_fold_does_not_depend_on_who_else_is_there() -> None:
@@ -107,7 +115,8 @@ def test_a_shop_of_half_a_year_is_judged_by_fifty_buyers() -> None:
     within = pl.col("bought").is_between(pl.col(PARTITION), pl.col(PARTITION) + timedelta(days=30), closed="right")
     frame = frame.filter(pl.col("bought").is_null() | (pl.col("bought") > pl.col(PARTITION)))
     split = crossed(frame.with_columns(label=within.fill_null(False).cast(pl.Int16)), on)
-    assert split.filter(pl.col("split") != "train")["label"].sum() >= splits.FEWEST_JUDGED
+    judging = split.filter((pl.col("split") != "train") & (pl.col("label") == 1))
+    assert judging["person_id"].n_unique() >= splits.FEWEST_JUDGED
 
 
 @pytest.mark.parametrize("shares", [Shares(60, 20, 10), Shares(0, 50, 50), Shares(80, 20, 0), Shares(120, -40, 20)])
