@@ -138,6 +138,7 @@ class Contract:
     upstream: tuple[str, ...] = ()  # tables that it is made of
     expectations: tuple[Expectation, ...] = ()
     may_be_empty: bool = False
+    is_sorted: bool = True  # by the key; false: a day's rows stay as they land, for they are many and found by scanning
     keeps_history: bool = False  # replaced versions are kept in the schema "superseded"
     is_nightly: bool = True  # false: made when there is a reason to; a night is whole without it
     for_tags: "Callable[[tuple[str, ...]], Contract] | None" = None  # makes it for the CRM tags that have a column
@@ -288,8 +289,8 @@ def _no_text_holds_an_ip_or_email_address(texts: Sequence[str]) -> Expectation:
     # address holds.
     signs = " or ".join((*(f"contains({{name}}, '{sign}')" for sign in "@.:"), "strlen({name}) <> length({name})"))
     looks = " union all ".join(
-        f"select '{name}' as column_name, count(*) as value_count from (select distinct {plain_signs_sql(name)} "
-        f"as value from {{batch}} where {signs.format(name=name)}) where regexp_matches(value, '{pattern}')"
+        f"select '{name}' as column_name, count(*) as value_count from (select distinct {name} as value "
+        f"from {{batch}} where {signs.format(name=name)}) where regexp_matches({plain_signs_sql('value')}, '{pattern}')"
         for name in texts
     )
     return no_rows(
@@ -308,9 +309,10 @@ def no_phone_or_account_number(
     Of a card that is figures alone only those of `cards`: elsewhere figures alone are an id.
     """
     looked_at = {
-        **{name: f"select distinct {plain_signs_sql(name)} as value from {{batch}}" for name in texts},
-        **{name: f"select {plain_signs_sql(name)} as value from {{batch}}" for name in ids},
+        **{name: f"select distinct {name} as written from {{batch}}" for name in texts},
+        **{name: f"select {name} as written from {{batch}}" for name in ids},
     }
+    looked_at = {name: f"select {plain_signs_sql('written')} as value from ({of})" for name, of in looked_at.items()}
     signs = {name: may_be_personal_sql if name in cards else may_be_number_sql for name in looked_at}
     with_signs = {name: f"from ({values}) where {signs[name]('value')}" for name, values in looked_at.items()}
     is_card = {name: f" or {holds_card_sql('value')}" if name in cards else "" for name in looked_at}

@@ -89,6 +89,7 @@ RAW_EVENTS = Contract(
     group="events",
     owner=DATA_ENGINEERING,
     key=("event_id",),
+    is_sorted=False,
     columns=(
         AS_OF,
         Column(

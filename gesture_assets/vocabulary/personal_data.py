@@ -154,10 +154,12 @@ def holds_street_sql(text: str) -> str:
 def plain_signs_sql(text: str) -> str:
     """The SQL expression `text` with `ODD_SIGNS` written plainly, as what is looked for is written.
 
-    To translate is dear, for its table of signs is made for each row.
+    To translate is dear, for its table of signs is made for each row, and to look for them less so: in ASCII there are
+    none.
     """
     odd, plain = "".join(ODD_SIGNS), "".join(ODD_SIGNS.values())
-    return f"if(regexp_matches({text}, '[{odd}]'), translate({text}, '{odd}', {literal(plain)}), {text})"
+    has_odd = f"strlen({text}) <> length({text}) and regexp_matches({text}, '[{odd}]')"
+    return f"if({has_odd}, translate({text}, '{odd}', {literal(plain)}), {text})"
 
 
 def holds_address_sql(text: str) -> str:

@@ -190,11 +190,14 @@ def _replace(connection: duckdb.DuckDBPyConnection, contract: Contract, days: Se
         )
     connection.execute(f"delete from {live} where {window}")
     newest_complete = run.now.date() - timedelta(days=1)
+    columns = dict.fromkeys((PARTITION, *(contract.key if contract.is_sorted else ())))
+    # Rows of one day that need no order are not put into one: of millions that takes as long as to write them.
+    order = f"order by {', '.join(columns)}" if contract.is_sorted or len(days) > 1 else ""
     with writing(connection, len(contract.columns), run):
         connection.execute(
             f"""insert into {live} by name select *, ?::timestamp as recorded_at, ? as run_id,
             {PARTITION} < ?::date as is_backfill from {STAGE}.{contract.name} where {window}
-            order by {", ".join(dict.fromkeys((PARTITION, *contract.key)))}""",
+            {order}""",
             [run.now, run.run_id, newest_complete],
         )
 

@@ -21,7 +21,8 @@ create table people as select n, 'u' || n as user_id, 0.3 + random() as visits_o
 create table visits as with days as (select *, unnest(range({DAYS})) as day, random() as draw from people)
 select * from days where (day >= born or day >= buys - 20) and coalesce(day <= buys + 60, true) and (day = buys
     or draw < 0.04 * visits_of + if(coalesce(day between buys - 9 and buys, false), 0.25, 0));
-create table pages as select *, unnest(range(1 + floor(random() * 6)::int)) as page, random() as draw_of_page from visits;
+create table pages as select *, unnest(range(1 + floor(random() * 6)::int)) as page, random() as draw_of_page
+from visits;
 create table landed as select user_id, platform, channel as acquisition_channel, 'new' as user_lifecycle,
     's' || n || '-' || day as session_id,
     timestamp '{FIRST}' + to_days(day) + to_seconds((30000 + page * 60 + floor(draw * 40000))::int) as timestamp,
@@ -58,5 +59,6 @@ def test_a_shop_of_half_a_year_ends_with_a_judgement_by_fifty_buyers(
     judging = "select count(distinct person_id) from training_set where label = 1 and split in ('test', 'both')"
     buyers = con.execute(judging).fetchone()
     con.close()
-    assert buyers and buyers[0] >= FEWEST_JUDGED
+    assert buyers is not None
+    assert buyers[0] >= FEWEST_JUDGED
     assert "buyers judge it" not in card["because"]  # which is said of fewer than are needed
