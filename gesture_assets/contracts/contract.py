@@ -12,11 +12,10 @@ from functools import cached_property
 from typing import Any, Literal
 
 from gesture_assets.vocabulary.personal_data import (
-    EMAIL_PATTERN,
-    IP_PATTERN,
-    IPV6_PATTERN,
+    holds_address_sql,
     holds_card_sql,
     holds_number_sql,
+    may_be_address_sql,
     may_be_number_sql,
     may_be_personal_sql,
     plain_signs_sql,
@@ -284,20 +283,17 @@ def _no_count_is_negative(counts: Sequence[str]) -> Expectation:
 
 
 def _no_text_holds_an_ip_or_email_address(texts: Sequence[str]) -> Expectation:
-    pattern = f"{IP_PATTERN}|{IPV6_PATTERN}|{EMAIL_PATTERN}"
-    # The patterns are dear: only distinct values are held against them, and only those that hold a sign which each
-    # address holds.
-    signs = " or ".join((*(f"contains({{name}}, '{sign}')" for sign in "@.:"), "strlen({name}) <> length({name})"))
+    # The patterns are dear: only distinct values are held against them, and only those that may hold one.
     looks = " union all ".join(
         f"select '{name}' as column_name, count(*) as value_count from (select distinct {name} as value "
-        f"from {{batch}} where {signs.format(name=name)}) where regexp_matches({plain_signs_sql('value')}, '{pattern}')"
+        f"from {{batch}} where {may_be_address_sql(name)}) where {holds_address_sql(plain_signs_sql('value'))}"
         for name in texts
     )
     return no_rows(
         "no_text_holds_an_ip_or_email_address",
         f"select * from ({looks}) where value_count > 0",
         recovery="leave the column out of the source's description (data/sources/<source>.toml)",
-        screen=" or ".join(f"bool_or({signs.format(name=name)})" for name in texts),
+        screen=" or ".join(f"bool_or({may_be_address_sql(name)})" for name in texts),
     )
 
 

@@ -193,11 +193,13 @@ def unpublished_days(
     if not live:
         return set()
     try:
-        published = published_hashes(connection, link, verdicts)
+        published = published_hashes(connection, link)
     except duckdb.Error:  # it cannot be read: nobody has anything
         return set(live)
     return {
-        day for day in live if any(verdicts[name][day].live_hash != has.get(day) for name, has in published.items())
+        day
+        for day in live
+        if any(of[day].live_hash != published.get(name, {}).get(day) for name, of in verdicts.items())
     }
 
 

@@ -183,6 +183,16 @@ def masked_sql(text: str) -> str:
     return masked
 
 
+def may_be_address_sql(text: str) -> str:
+    """Whether the SQL expression `text` holds the signs that an address has: cheaper to ask than to look.
+
+    A number of IPv6 has two colons, one of IPv4 three dots, an e-mail address one, behind a sign in the middle.
+    """
+    dots = rf"contains({text}, '.') and regexp_matches({text}, '[%(\[&\\]|\..*\..*\.')"
+    colons = f"contains({text}, ':') and {text} like '%:%:%'"
+    return f"(contains({text}, '@') or {dots} or {colons} or strlen({text}) <> length({text}))"
+
+
 def may_be_number_sql(text: str) -> str:
     """Whether the SQL expression `text`, an id or a short text, may hold a number: cheaper to ask than to look."""
     return (

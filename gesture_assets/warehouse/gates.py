@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 
 import duckdb
 
@@ -40,6 +41,9 @@ class Known:
     hashed: set[tuple[str, date, str]] = field(default_factory=set[tuple[str, date, str]])  # table, day, its live hash
     ensured: set[Contract] = field(default_factory=set[Contract])  # tables that are there, as their contracts have them
     landed_days: frozenset[date] | None = None
+    published: dict[Path, dict[str, dict[date, str]]] = field(
+        default_factory=dict[Path, dict[str, dict[date, str]]]
+    )  # file -> table -> day -> content hash
     at_end: dict[str, Callable[[], object]] = field(default_factory=dict[str, Callable[[], object]])
 
     def forget(self, *tables: str) -> None:

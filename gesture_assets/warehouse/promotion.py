@@ -41,22 +41,29 @@ class Origin:
     version: str | None = None  # of the rules or the model
 
 
+@dataclass(frozen=True)
+class Readers:
+    """The link `file` to what is published, and how its content hashes are found: table -> day -> hash."""
+
+    file: Path
+    have: Callable[[], Mapping[str, Mapping[date, str]]]
+
+
 def promote(
     connection: duckdb.DuckDBPyConnection,
     contracts: Sequence[Contract],
     audits: Mapping[date, Audits],
     origin: Origin,
-    published: Path | None,
+    readers: Readers | None,
     latest: Callable[[str], Verdicts],
 ) -> list[tuple[DayVerdict, ...]]:
     """The verdicts of each of `contracts`, after one transaction: rows of good days and the ledger rows of all days.
 
-    `audits`: day -> what was found; `latest`: table -> its verdicts so far. Raises `ContractBreach` for a day that is
-    in the file `published` and would change without a reason.
+    `audits`: day -> what was found; `latest`: table -> its verdicts so far. Raises `ContractBreach` for a day that
+    `readers` have and that would change without a reason.
     """
     old = [day for day in _good(audits) if origin.run.is_backfill(day)]
-    names = [contract.name for contract in contracts]
-    readers_have = restatement.published_hashes(connection, published, names) if old and published else {}
+    has = readers.have() if old and readers else {}
     with transaction(connection):
         results = [
             _promote(
@@ -64,7 +71,8 @@ def promote(
                 contract,
                 audits,
                 origin,
-                {day: readers_have.get(contract.name, {}).get(day) for day in old},
+                readers,
+                {day: has.get(contract.name, {}).get(day) for day in old},
                 latest(contract.name),
             )
             for contract in contracts
@@ -85,6 +93,7 @@ def _promote(
     contract: Contract,
     audits: Mapping[date, Audits],
     origin: Origin,
+    readers: Readers | None,
     readers_have: Mapping[date, str | None],
     latest: Verdicts,
 ) -> tuple[DayVerdict, ...]:
@@ -108,7 +117,8 @@ def _promote(
         for day in changed
         if (before := readers_have.get(day)) is not None and before != passed[day]
     }
-    _restate(connection, contract, restated, origin.run)
+    if restated and readers:
+        _restate(connection, readers.file, contract, restated, origin.run)
     _replace(connection, contract, changed, origin.run)
     _clear_rejected(connection, contract, passed)
     _reject(connection, contract, rejected, origin.run, is_structured=is_structured)
@@ -155,14 +165,14 @@ def _live_hashes(
 
 def _restate(
     connection: duckdb.DuckDBPyConnection,
+    published: Path,
     contract: Contract,
     hashes_by_day: Mapping[date, tuple[str, str]],
     run: RunInfo,
 ) -> None:
     """Note how days that readers already have will differ; refuse it where no reason was given."""
-    if not hashes_by_day:
-        return
-    differences = restatement.differences(connection, contract, list(hashes_by_day), staged=f"{STAGE}.{contract.name}")
+    staged, days = f"{STAGE}.{contract.name}", list(hashes_by_day)
+    differences = restatement.differences(connection, published, contract, days, staged=staged)
     if not run.restate_reason:
         raise restatement.refusal(run.step, differences)
     for difference in differences:

@@ -65,31 +65,30 @@ def create_restatements(connection: duckdb.DuckDBPyConnection) -> None:
     create_table(connection, TABLE, RESTATEMENT_COLUMNS)
 
 
-def published_hashes(
-    connection: duckdb.DuckDBPyConnection, published: Path, tables: Iterable[str]
-) -> dict[str, dict[date, str]]:
-    """Table -> day -> content hash in the published file at the link `published`; no day where there is no file.
-
-    The file stays attached as `published`, read-only, for `differences`.
-    """
-    found: dict[str, dict[date, str]] = {table: {} for table in tables}
+def published_hashes(connection: duckdb.DuckDBPyConnection, published: Path) -> dict[str, dict[date, str]]:
+    """Table -> day -> content hash in the published file at the link `published`; empty where there is no file."""
     if not published.exists():
-        return found
-    connection.execute(f"attach if not exists {literal(published.resolve())} as published (read_only)")
+        return {}
+    _attach(connection, published)
     rows = connection.execute(
         "select table_name, partition, arg_max(content_hash, attempt) from published.main.gate_ledger "
-        "where list_contains(?, table_name) and verdict = 'PASS' group by all",
-        [list(found)],
+        "where verdict = 'PASS' group by all"
     ).fetchall()
+    found: dict[str, dict[date, str]] = {}
     for table, day, content_hash in rows:
-        found[table][day] = content_hash
+        found.setdefault(table, {})[day] = content_hash
     return found
 
 
+def _attach(connection: duckdb.DuckDBPyConnection, published: Path) -> None:
+    connection.execute(f"attach if not exists {literal(published.resolve())} as published (read_only)")
+
+
 def differences(
-    connection: duckdb.DuckDBPyConnection, contract: Contract, days: Sequence[date], *, staged: str
+    connection: duckdb.DuckDBPyConnection, published: Path, contract: Contract, days: Sequence[date], *, staged: str
 ) -> list[Difference]:
-    """How the rows of `days` in the table `staged` differ from the published ones, day by day, matched by the key."""
+    """How the rows of `days` in the table `staged` differ from those of `published`, day by day, matched by the key."""
+    _attach(connection, published)
     key = list(dict.fromkeys((PARTITION, *contract.key)))
     others = [name for name in contract.column_names if name not in key]
     known = {row[0] for row in connection.execute(f"describe published.main.{contract.name}").fetchall()}

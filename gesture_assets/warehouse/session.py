@@ -28,6 +28,7 @@ from gesture_assets.warehouse.gates import Gates, Known
 from gesture_assets.warehouse.ledger import Built, LedgerRow, Verdict, Verdicts
 from gesture_assets.warehouse.named_steps import NamedSteps
 from gesture_assets.warehouse.relations import EMPTY_HASH
+from gesture_assets.warehouse.restatement import published_hashes
 from gesture_assets.warehouse.run_info import RunInfo
 from gesture_assets.warehouse.schemas import LIVE
 from gesture_assets.warehouse.staging import Frames, Staging
@@ -240,13 +241,22 @@ class Session:
         whole = window.audit(days)
         by_day = window.by_day(whole)
         origin = promotion.Origin(self.run, {**self._inputs, **inputs}, keys, version)
-        verdicts = promotion.promote(self.connection, contracts, by_day, origin, self.published, self.latest)
+        readers = promotion.Readers(self.published, self._readers_have) if self.published else None
+        verdicts = promotion.promote(self.connection, contracts, by_day, origin, readers, self.latest)
         for contract, verdicts_of_table in zip(contracts, verdicts, strict=True):
             self.known.committed(contract.name, verdicts_of_table)
         return tuple(
             TableCommit(contract, verdicts_of_table, whole[contract.name].outcomes, sql_of_table)
             for contract, verdicts_of_table, sql_of_table in zip(contracts, verdicts, sql, strict=True)
         )
+
+    def _readers_have(self) -> dict[str, dict[date, str]]:
+        """Table -> day -> content hash of what is published; a file that is published once never changes."""
+        assert self.published is not None
+        file = self.published.resolve()
+        if file not in self.known.published:
+            self.known.published[file] = published_hashes(self.connection, file)
+        return self.known.published[file]
 
     def keep(self, contract: Contract, verdict: Verdict, days: Sequence[date] | None = None) -> tuple[TableCommit, ...]:
         """Leave the live rows of `days` as they are and say so in the ledger.
