@@ -53,7 +53,6 @@ def quarantine_show(
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Rows to show.")] = 20,
 ) -> None:
     """The rows themselves, personal values masked, with the place they stand in."""
-    from gesture_assets.events.tables import REASONS
     from gesture_assets.publication.reading import private_ledger
     from gesture_assets.records import quarantine
 
@@ -67,7 +66,7 @@ def quarantine_show(
         return
     shown("Quarantined rows", ("day", "state", "place", "reason", "check", "row"), rows)
     for name in dict.fromkeys(row[3] for row in rows):
-        console().print(f"{name}: {REASONS.get(name, '')}", highlight=False, markup=False)
+        console().print(f"{name}: {quarantine.ALL_REASONS.get(name, '')}", highlight=False, markup=False)
     again = {"live": "gesture quarantine replay --dry-run", "rejected": "gesture run"}
     for state in dict.fromkeys(row[1] for row in rows):
         console().print(
@@ -90,7 +89,7 @@ def quarantine_replay(
     from gesture_assets.records.opening import warehouse_of
     from gesture_assets.sources.description import load_descriptions
     from gesture_assets.sources.landing import find_files
-    from gesture_assets.sources.landing_index import LandingIndex
+    from gesture_assets.sources.landing_index import LandingIndex, ping_indexes
     from gesture_assets.sources.personal import pseudonym_key
 
     require_reason("-" if dry_run else reason, asked={"replay": True}, command="gesture quarantine")
@@ -104,11 +103,13 @@ def quarantine_replay(
         progress("reading quarantined rows again"),
         warehouse_of(settings).open(run_info("gesture quarantine replay", today)) as session,
     ):
-        index = LandingIndex(session, pseudonym_key(settings))
+        key = pseudonym_key(settings)
+        index = LandingIndex(session, key)
         index.refresh(files.values())
+        indexes = [index, *ping_indexes(session, key, files.values()).values()]
         quarantine.require_known(session.connection, day=chosen)
         live = live_days(session, catalogue(settings.tags).nightly)
-        replays = quarantine.look_again(session, index, files)
+        replays = [replay for index in indexes for replay in quarantine.look_again(session, index, files)]
         rejected = [row[0] for row in quarantine.summary(session.connection, chosen) if row[1] == "rejected"]
     moved = quarantine.let_in(replays, chosen)
     reread = [replay for replay in replays if chosen in (None, replay.day) or replay in moved]

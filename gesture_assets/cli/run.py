@@ -357,20 +357,23 @@ def require_reason(reason: str, *, asked: Mapping[str, bool], command: str) -> N
 def pending(settings: Settings, *, until: date) -> Pending:
     """What landed up to `until` and what of it is live, looking at the landing folder first."""
     from gesture_assets.contracts.catalogue import catalogue
-    from gesture_assets.publication.reading import half_built_days, live_days, unpublished_days
+    from gesture_assets.publication.reading import half_built_days, landed_for, live_days, unpublished_days
     from gesture_assets.records.opening import warehouse_of
     from gesture_assets.sources.description import load_descriptions
     from gesture_assets.sources.landing import find_files
-    from gesture_assets.sources.landing_index import LandingIndex
+    from gesture_assets.sources.landing_index import LandingIndex, ping_indexes
     from gesture_assets.sources.personal import pseudonym_key
     from gesture_assets.warehouse.restatement import last_reasons
 
     _end_killed_runs(settings)
     files = list(find_files(settings.landing, load_descriptions(settings.user_sources), settings.user_sources))
     with progress("looking at what landed"), warehouse_of(settings).open(run_info("gesture run", until)) as session:
-        index = LandingIndex(session, pseudonym_key(settings))
+        key = pseudonym_key(settings)
+        index = LandingIndex(session, key)
         index.refresh(files)
         landed = index.landed_days()
+        watched = of_pings["interaction"].landed_days() if (of_pings := ping_indexes(session, key, files)) else {}
+        watched_then = landed_for(session, "ping_interactions")
         nightly = catalogue(settings.tags).nightly
         live = live_days(session, nightly)
         verdicts = {table.name: session.latest(table.name) for table in nightly}
@@ -402,6 +405,9 @@ def pending(settings: Settings, *, until: date) -> Pending:
         )
     usable = {day for day in landed if settings.partitions_start <= day <= until}
     differs = {day for day in usable if day in live and landed[day] not in live[day].split(",")}
+    differs |= {
+        day for day in usable & set(watched) & set(live) if watched[day] not in watched_then.get(day, "").split(",")
+    }
     # The newest complete day may still grow; what is older has been read, where it was published.
     touched = {day for day in differs if day < until and day not in unpublished}
     # What readers have as it is stays so, but for the newest day: the first model scores the day of its training.

@@ -143,10 +143,10 @@ def identity_calls(landed: Frame) -> Frame:
     return landed.filter(nw.col("is_link") & (nw.col("reason") == IGNORED) & happened)
 
 
-def reconciliation(landed: Frame, events: Frame, files: Frame) -> Frame:
+def reconciliation(landed: Frame, events: Frame, files: Frame, hideable: Sequence[str] = HIDEABLE) -> Frame:
     """Per file and day: rows landed, accepted, duplicate, quarantined, ignored, late, and values that cannot be read.
 
-    `files` adds what each one dropped.
+    `files` adds what each one dropped, `hideable` are the columns of which a value may have been hidden.
     """
     per_file = [PARTITION, "source", "landing_file"]
     landed_counts = landed.group_by(*per_file).agg(
@@ -160,7 +160,7 @@ def reconciliation(landed: Frame, events: Frame, files: Frame) -> Frame:
         landed_counts.join(accepted_counts, on=per_file, how="left")
         .join(_ignored_types(landed, per_file), on=per_file, how="left")
         .join(_named_values(landed, per_file, "unreadable", _names(landed, "unreadable")), on=per_file, how="left")
-        .join(_named_values(landed, per_file, "redacted", HIDEABLE), on=per_file, how="left")
+        .join(_named_values(landed, per_file, "redacted", hideable), on=per_file, how="left")
         .join(files, on="landing_file", how="left")
         .with_columns(nw.col(f"{name}_count").fill_null(0) for name in ("accepted", "late", "unreadable", "redacted"))
         .with_columns(

@@ -23,18 +23,6 @@ QUARANTINE_TOLERANCE = 0.05
 # The same of rows with a value that is filled and cannot be read: one such row loses a number or a country, five in a
 # hundred are another format, such as a decimal comma.
 UNREADABLE_TOLERANCE = 0.05
-# Columns in which a value that cannot be read becomes a missing one, and is counted; so do countries, JSON, and lists
-# and objects where words should be.
-NUMBERS_AND_FLAGS = (
-    "is_repeat_session",
-    "is_bounce",
-    "is_spam",
-    "dwell_seconds",
-    "scroll_depth_pct",
-    "account_balance_usd",
-    "recent_pages_viewed",
-    "recent_pricing_views",
-)
 # What a source says of an event in words of its own.
 WORDS = ("gender", "channel", "campaign", "campaign_source", "campaign_medium", "lifecycle")
 TEXTS = ("source_session_id", "city", *WORDS, "properties")
@@ -219,78 +207,100 @@ QUARANTINED_EVENTS = Contract(
     ),
 )
 
-LANDING_RECONCILIATION = Contract(
-    name="landing_reconciliation",
-    grain="One row per landing file and day.",
-    description="What became of every landed row: accepted, a duplicate, quarantined, or of a type that the "
-    "source's description leaves out.",
-    group="events",
-    owner=DATA_ENGINEERING,
-    key=("landing_file",),
-    columns=(
-        AS_OF,
-        Column("source", "VARCHAR", "Source description that read the file."),
-        Column("landing_file", "VARCHAR", "File, below data/landing."),
-        Column("landed_count", "BIGINT", "Rows of the file that are filed under the day.", unit="count"),
-        Column("accepted_count", "BIGINT", "Rows in raw_events.", unit="count"),
-        Column(
-            "duplicate_count", "BIGINT", "Further copies of an accepted event; the earliest was kept.", unit="count"
+
+def reconciliation_contract(
+    name: str,
+    grain: str,
+    description: str,
+    *,
+    group: str,
+    accepted: str,
+    rows: str,
+    quarantine: str,
+    may_be_empty: bool = False,
+) -> Contract:
+    """The table that accounts for every landed row: those accepted are in `accepted`, the others in `quarantine`.
+
+    `rows`: the accepted ones as SQL, one for each row that landed.
+    """
+    return Contract(
+        name=name,
+        grain=grain,
+        description=description,
+        group=group,
+        owner=DATA_ENGINEERING,
+        key=("landing_file",),
+        may_be_empty=may_be_empty,
+        columns=(
+            AS_OF,
+            Column("source", "VARCHAR", "Source description that read the file."),
+            Column("landing_file", "VARCHAR", "File, below data/landing."),
+            Column("landed_count", "BIGINT", "Rows of the file that are filed under the day.", unit="count"),
+            Column("accepted_count", "BIGINT", f"Rows in {accepted}.", unit="count"),
+            Column(
+                "duplicate_count", "BIGINT", "Further copies of an accepted event; the earliest was kept.", unit="count"
+            ),
+            Column("quarantined_count", "BIGINT", f"Rows in {quarantine}.", unit="count"),
+            Column("ignored_count", "BIGINT", "Rows of types that the source's description leaves out.", True, "count"),
+            Column("ignored_types", "VARCHAR", f"The {TYPES_NAMED} commonest of these types, with their rows.", True),
+            Column("late_count", "BIGINT", "Accepted rows that happened on an earlier day.", unit="count"),
+            Column("unreadable_count", "BIGINT", "Rows with a value that is filled and cannot be read.", True, "count"),
+            Column(
+                "unreadable_values",
+                "VARCHAR",
+                "Column and count of such values (numbers, flags, countries, JSON, lists and objects for words), which "
+                "are missing from here on.",
+                True,
+            ),
+            Column(
+                "redacted_count",
+                "BIGINT",
+                "Rows with a value that may identify a person and was hidden.",
+                True,
+                "count",
+            ),
+            Column(
+                "redacted_values", "VARCHAR", "Column and count of such values: ids are hashed, others left out.", True
+            ),
+            Column("personal_columns", "VARCHAR", "Columns dropped because they hold personal data.", True),
+            Column("unused_columns", "VARCHAR", "Columns that the source's description does not use.", True),
+            found_columns("CSV files show names only; of JSON lines these are the top fields of the first 1,000 rows."),
         ),
-        Column("quarantined_count", "BIGINT", "Rows in quarantined_events.", unit="count"),
-        Column("ignored_count", "BIGINT", "Rows of types that the source's description leaves out.", True, "count"),
-        Column("ignored_types", "VARCHAR", f"The {TYPES_NAMED} commonest of these types, with their rows.", True),
-        Column("late_count", "BIGINT", "Accepted rows that happened on an earlier day.", unit="count"),
-        Column("unreadable_count", "BIGINT", "Rows with a value that is filled and cannot be read.", True, "count"),
-        Column(
-            "unreadable_values",
-            "VARCHAR",
-            "Column and count of such values (numbers, flags, countries, JSON, lists and objects for words), which are "
-            "missing from here on.",
-            True,
-        ),
-        Column(
-            "redacted_count", "BIGINT", "Rows with a value that may identify a person and was hidden.", True, "count"
-        ),
-        Column("redacted_values", "VARCHAR", "Column and count of such values: ids are hashed, others left out.", True),
-        Column("personal_columns", "VARCHAR", "Columns dropped because they hold personal data.", True),
-        Column("unused_columns", "VARCHAR", "Columns that the source's description does not use.", True),
-        found_columns("CSV files show names only; of JSON lines these are the top fields of the first 1,000 rows."),
-    ),
-    expectations=(
-        no_rows(
-            "every_landed_row_is_accounted_for",
-            "select * from {batch} where landed_count <> accepted_count + duplicate_count + quarantined_count "
-            "+ coalesce(ignored_count, 0)",
-            recovery="this is a defect of the reader: no row may be lost",
-        ),
-        no_rows(
-            "accepted_and_quarantined_rows_are_where_they_should_be",
-            f"""select {PARTITION}, sum(accepted) as accepted, sum(in_raw_events) as in_raw_events,
+        expectations=(
+            no_rows(
+                "every_landed_row_is_accounted_for",
+                "select * from {batch} where landed_count <> accepted_count + duplicate_count + quarantined_count "
+                "+ coalesce(ignored_count, 0)",
+                recovery="this is a defect of the reader: no row may be lost",
+            ),
+            no_rows(
+                "accepted_and_quarantined_rows_are_where_they_should_be",
+                f"""select {PARTITION}, sum(accepted) as accepted, sum(in_tables) as in_tables,
                 sum(quarantined) as quarantined, sum(in_quarantine) as in_quarantine from (
-                select {PARTITION}, accepted_count as accepted, 0 as in_raw_events, quarantined_count as quarantined,
+                select {PARTITION}, accepted_count as accepted, 0 as in_tables, quarantined_count as quarantined,
                     0 as in_quarantine from {{batch}}
-                union all select {PARTITION}, 0, count(*), 0, 0 from {{staged}}.raw_events group by all
-                union all select {PARTITION}, 0, 0, 0, count(*) from {{staged}}.quarantined_events group by all
-            ) group by all having sum(accepted) <> sum(in_raw_events) or sum(quarantined) <> sum(in_quarantine)""",
-            recovery="this is a defect of the reader: no row may be lost",
-        ),
-        no_rows(
-            "a_day_is_not_made_of_repeats_alone",
-            f"""select {PARTITION}, sum(duplicate_count) as repeats, sum(landed_count) as landed,
+                union all select {PARTITION}, 0, count(*), 0, 0 from {rows} group by all
+                union all select {PARTITION}, 0, 0, 0, count(*) from {{staged}}.{quarantine} group by all
+            ) group by all having sum(accepted) <> sum(in_tables) or sum(quarantined) <> sum(in_quarantine)""",
+                recovery="this is a defect of the reader: no row may be lost",
+            ),
+            no_rows(
+                "a_day_is_not_made_of_repeats_alone",
+                f"""select {PARTITION}, sum(duplicate_count) as repeats, sum(landed_count) as landed,
                 string_agg(distinct source, ', ' order by source) as sources
             from {{batch}} group by all having sum(accepted_count) = 0 and sum(duplicate_count) > 0""",
-            recovery="their event_id has come before: where it is not unique, name another column as event_id in "
-            "data/sources/<source>.toml, or none, then  gesture run --date DAY",
-        ),
-        no_rows(
-            f"at_most_{QUARANTINE_TOLERANCE:.0%}_of_rows_are_quarantined".replace("%", "_percent"),
-            f"""with unknown as (
+                recovery="their event_id has come before: where it is not unique, name another column as event_id in "
+                "data/sources/<source>.toml, or none, then  gesture run --date DAY",
+            ),
+            no_rows(
+                f"at_most_{QUARANTINE_TOLERANCE:.0%}_of_rows_are_quarantined".replace("%", "_percent"),
+                f"""with unknown as (
                 select {PARTITION}, source, string_agg(event_name || ' ' || row_count, ', ' order by place) as counts,
                     string_agg(json_quote(event_name), ', ' order by place) as names, sum(row_count) as row_count
                 from (select *, row_number() over (partition by {PARTITION}, source order by row_count desc, event_name)
                         as place
                     from (select {PARTITION}, source, event_name, count(*) as row_count
-                        from {{staged}}.quarantined_events where reason = 'unknown_event_type' group by all))
+                        from {{staged}}.{quarantine} where reason = 'unknown_event_type' group by all))
                 where place <= {TYPES_NAMED} group by all)
             select {PARTITION}, quarantined, wanted as landed, reasons || coalesce('; ' || types, '') as reasons,
                 for_example, replace(
@@ -303,51 +313,63 @@ LANDING_RECONCILIATION = Contract(
                     sum(landed_count - coalesce(ignored_count, 0)) as wanted
                 from {{batch}} group by all)
             join (select {PARTITION}, string_agg(reason || ' ' || row_count, ', ' order by row_count desc) as reasons
-                from (select {PARTITION}, reason, count(*) as row_count from {{staged}}.quarantined_events group by all)
+                from (select {PARTITION}, reason, count(*) as row_count from {{staged}}.{quarantine} group by all)
                 group by all) using ({PARTITION})
             join (select {PARTITION}, array_to_string(min(landing_file || ':' || landing_line, 3), ', ') as for_example
-                from {{staged}}.quarantined_events group by all) using ({PARTITION})
+                from {{staged}}.{quarantine} group by all) using ({PARTITION})
             left join (select {PARTITION}, string_agg('unknown types of ' || source || ': ' || counts, '; '
                     order by source) as types, sum(row_count) as unnamed,
                     arg_max('name the types under [event_types] of data/sources/' || source
                         || '.toml or leave them out at its head:  ignore = [' || names || ']', row_count) as named
                 from unknown group by all) using ({PARTITION})
             where quarantined > greatest(1, {QUARANTINE_TOLERANCE} * wanted)""",
-            recovery="gesture quarantine show --date DAY, mend or remove the file, or leave types out with  ignore  in "
-            "data/sources/<source>.toml, then  gesture run --date DAY",
-        ),
-        no_rows(
-            "every_filled_number_and_flag_is_read",
-            "select landing_file, unreadable_values from {batch} where unreadable_count > 0",
-            recovery="look at the file; in data/sources/<source>.toml set  decimal  where its numbers have a comma, "
-            "and name its own words for countries under [values.country]",
-        ),
-        no_rows(
-            f"at_most_{UNREADABLE_TOLERANCE:.0%}_of_rows_hold_unreadable_values".replace("%", "_percent"),
-            f"""select {PARTITION}, sum(unreadable_count) as unreadable,
+                recovery="gesture quarantine show --date DAY, mend or remove the file, or leave types out with  "
+                "ignore  in data/sources/<source>.toml, then  gesture run --date DAY",
+            ),
+            no_rows(
+                "every_filled_number_and_flag_is_read",
+                "select landing_file, unreadable_values from {batch} where unreadable_count > 0",
+                recovery="look at the file; in data/sources/<source>.toml set  decimal  where its numbers have a "
+                "comma, and name its own words for countries under [values.country]",
+            ),
+            no_rows(
+                f"at_most_{UNREADABLE_TOLERANCE:.0%}_of_rows_hold_unreadable_values".replace("%", "_percent"),
+                f"""select {PARTITION}, sum(unreadable_count) as unreadable,
                 sum(landed_count - coalesce(ignored_count, 0)) as landed,
                 string_agg(landing_file || ': ' || unreadable_values, '; ' order by unreadable_count desc) as which
             from {{batch}} group by all having unreadable > greatest(1, {UNREADABLE_TOLERANCE} * landed)""",
-            recovery="in data/sources/<source>.toml set  decimal, name its own words for countries under "
-            "[values.country], or leave the column out, then  gesture run",
+                recovery="in data/sources/<source>.toml set  decimal, name its own words for countries under "
+                "[values.country], or leave the column out, then  gesture run",
+            ),
+            no_rows(
+                "no_file_brings_personal_columns",
+                "select landing_file, personal_columns from {batch} where personal_columns is not null",
+                recovery="the columns were dropped; ask the sender to leave them out",
+            ),
+            no_rows(
+                "no_value_says_who_somebody_is",
+                "select landing_file, redacted_values from {batch} where redacted_count > 0",
+                recovery="addresses and numbers of phones and accounts were hidden; ask the sender to leave them out",
+            ),
+            no_rows(
+                "every_column_of_a_file_is_used",
+                "select landing_file, unused_columns from {batch} where unused_columns is not null",
+                recovery="name the column in the source's description (data/sources/<source>.toml) if it matters",
+            ),
+            *same_columns_as_before(name, "source"),
         ),
-        no_rows(
-            "no_file_brings_personal_columns",
-            "select landing_file, personal_columns from {batch} where personal_columns is not null",
-            recovery="the columns were dropped; ask the sender to leave them out",
-        ),
-        no_rows(
-            "no_value_says_who_somebody_is",
-            "select landing_file, redacted_values from {batch} where redacted_count > 0",
-            recovery="addresses and numbers of phones and accounts were hidden; ask the sender to leave them out",
-        ),
-        no_rows(
-            "every_column_of_a_file_is_used",
-            "select landing_file, unused_columns from {batch} where unused_columns is not null",
-            recovery="name the column in the source's description (data/sources/<source>.toml) if it matters",
-        ),
-        *same_columns_as_before("landing_reconciliation", "source"),
-    ),
+    )
+
+
+LANDING_RECONCILIATION = reconciliation_contract(
+    "landing_reconciliation",
+    "One row per landing file and day.",
+    "What became of every landed row: accepted, a duplicate, quarantined, or of a type that the "
+    "source's description leaves out.",
+    group="events",
+    accepted="raw_events",
+    rows="{staged}.raw_events",
+    quarantine="quarantined_events",
 )
 
 IDENTITY_LINKS = Contract(

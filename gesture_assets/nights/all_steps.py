@@ -14,6 +14,7 @@ from gesture_assets.nights import (
     features,
     model_scores,
     performance,
+    pings,
     publishing,
     rules,
     score_changes,
@@ -32,6 +33,7 @@ MODULES = (
     drift,
     performance,
     score_changes,
+    pings,
     alerts,
     publishing,
 )

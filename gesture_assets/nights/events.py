@@ -12,7 +12,7 @@ from typing import Any
 
 import narwhals as nw
 
-from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.events import accept, roll_up, sessionise
 from gesture_assets.events.tables import (
     ACTIVITY_TO_DATE,
@@ -64,7 +64,8 @@ def landed_events(night: Night, days: Days) -> Built:
     landed = without_gaps(index.load(files, days), days)
     accepted = accept.accepted(landed)
     # Copies are few: naming them costs less than writing all other rows anew.
-    copies = night.session.set_aside("copies", accept.copies(accepted, _ids_of_earlier_days(night, days, landed)))
+    earlier = ids_of_earlier_days(night, days, landed, RAW_EVENTS, index, files)
+    copies = night.session.set_aside("copies", accept.copies(accepted, earlier))
     events = accept.without(accepted, copies)
     return Built(
         {
@@ -78,8 +79,10 @@ def landed_events(night: Night, days: Days) -> Built:
     )
 
 
-def _ids_of_earlier_days(night: Night, days: Days, landed: Frame) -> Frame:
-    """Ids of events that an earlier day already has: from the live days, and from landing files of days not yet live.
+def ids_of_earlier_days(
+    night: Night, days: Days, landed: Frame, table: Contract, index: LandingIndex, files: Sequence[LandingFile]
+) -> Frame:
+    """Ids of `landed` rows that an earlier day of `table` already has: live, or in landing files of days not yet live.
 
     An event is never filed before it happened, so only events of an earlier day can have an earlier copy, and only in
     the days since. The answer is the same whichever days were built first.
@@ -90,12 +93,11 @@ def _ids_of_earlier_days(night: Night, days: Days, landed: Frame) -> Frame:
     if earliest is None:
         return late.select("event_id")
     since, before = earliest.date(), days[0] - timedelta(days=1)
-    live_days = set(night.session.live_counts(RAW_EVENTS.name, [since, before]))
-    index, files = landing(night).index, landing(night).files
+    live_days = set(night.session.live_counts(table.name, [since, before]))
     waiting = [day for day in index.landed_days() if since <= day <= before and day not in live_days]
-    frames = [night.select(RAW_EVENTS, f"{PARTITION} between date '{since}' and date '{before}'").select("event_id")]
+    frames = [night.select(table, f"{PARTITION} between date '{since}' and date '{before}'").select("event_id")]
     if waiting:
-        earlier = accept.accepted(index.load(files, waiting, table="landed_before"))
+        earlier = accept.accepted(index.load(files, waiting, table=f"{index.kind.prefix}landed_before"))
         frames.append(earlier.filter(nw.col(PARTITION).is_in(waiting)).select("event_id"))
     return nw.concat(frames).unique("event_id").join(late.select("event_id"), on="event_id", how="semi")
 

@@ -29,6 +29,7 @@ from gesture_assets.rules.scorer import KEYS, score, suppressions
 from gesture_assets.rules.tables import RULE_CONTRIBUTIONS, RULE_SCORES, RULE_SETS
 from gesture_assets.settings import Settings
 from gesture_assets.sources.description import load_descriptions
+from gesture_assets.sources.kinds import EVENT
 from gesture_assets.sources.landing import landed_folders
 from gesture_assets.sources.personal import pseudonym_key
 from gesture_assets.sources.suppressed import as_at_the_door, read_suppressed
@@ -45,11 +46,12 @@ def rule_set_of(settings: Settings, name: str | None = None) -> RuleSet:
 
 
 def rule_set_name(settings: Settings) -> str:
-    """The rule set that `settings` name, or that every source that has landed is described with, or the default."""
+    """The rule set that `settings` name, or that all landed sources of events are described with, or the default."""
     if settings.rule_set:
         return settings.rule_set
     descriptions = load_descriptions(settings.user_sources)
-    named = {descriptions[name].rule_set for name in landed_folders(settings.landing) if name in descriptions}
+    landed = [descriptions[name] for name in landed_folders(settings.landing) if name in descriptions]
+    named = {source.rule_set for source in landed if source.row_kind is EVENT}
     return named.pop() or DEFAULT if len(named) == 1 else DEFAULT
 
 

@@ -26,6 +26,7 @@ from gesture_assets.records.activations import ACTIVATION_COLUMNS
 from gesture_assets.records.alert_log import ALERT_LOG_COLUMNS, INCIDENTS
 from gesture_assets.records.audit_log import AUDIT_LOG_COLUMNS
 from gesture_assets.records.quarantine import REPLAY_COLUMNS
+from gesture_assets.sources.kinds import KINDS
 from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse.format import attach
 from gesture_assets.warehouse.ledger import LEDGER_COLUMNS
@@ -146,7 +147,8 @@ def dress(
         with transaction(con):
             con.execute("create schema if not exists analytics")
             health.write(con, contracts, now=now, deadline=deadline)
-            for bookkeeping in ("landing_days", "landing_files", "warehouse_format", WRITTEN):  # of the private file
+            indexes = [f"{kind.prefix}landing_{what}" for kind in KINDS.values() for what in ("days", "files")]
+            for bookkeeping in (*indexes, "warehouse_format", WRITTEN):  # of the private file
                 con.execute(f"drop table if exists {bookkeeping}")
             con.execute("drop schema if exists rejected cascade")  # what did not pass is nobody else's to read
             _write_dictionaries(con, features)

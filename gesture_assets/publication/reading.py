@@ -137,12 +137,17 @@ def live_days(session: Session, contracts: Sequence[Contract]) -> dict[date, str
     Of a day that somebody opened by hand, of what was rejected then: it stays decided until something else lands.
     """
     days = open_days([session.latest(contract.name) for contract in contracts])
+    return {day: landed for day, landed in landed_for(session, "raw_events").items() if day in days}
+
+
+def landed_for(session: Session, table: str) -> dict[date, str]:
+    """Day -> hash of what landed that `table` was built from; empty where nothing had."""
     inputs = session.connection.execute(
         f"select partition, arg_max(input_hashes, attempt) from {LEDGER} "
-        "where table_name = 'raw_events' and verdict <> ? group by all",
-        [OVERRIDE],
+        "where table_name = ? and verdict <> ? group by all",
+        [table, OVERRIDE],
     ).fetchall()
-    return {day: json.loads(text).get("landing", "") for day, text in inputs if day in days}
+    return {day: json.loads(text).get("landing", "") for day, text in inputs}
 
 
 def open_days(verdicts: Sequence[Verdicts]) -> set[date]:

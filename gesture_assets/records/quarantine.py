@@ -14,7 +14,9 @@ import duckdb
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.events.tables import IGNORED, REASONS
+from gesture_assets.pings.tables import PING_REASONS, REPEATED_ID, UNKNOWN_PING
 from gesture_assets.records.audit_log import who
+from gesture_assets.sources.kinds import EVENT
 from gesture_assets.sources.landing import LandingFile
 from gesture_assets.sources.landing_index import LandingIndex
 from gesture_assets.warehouse.relations import create_table, has_table
@@ -22,6 +24,9 @@ from gesture_assets.warehouse.schemas import LIVE, REJECTED
 from gesture_assets.warehouse.session import Session
 
 TABLE = f"{LIVE}.quarantine_replays"
+QUARANTINES = ("quarantined_events", "quarantined_ping_rows")
+RECONCILIATIONS = ("landing_reconciliation", "ping_reconciliation")
+ALL_REASONS = {**PING_REASONS, **REASONS}
 
 # Column, type, meaning: analysts read it.
 REPLAY_COLUMNS = (
@@ -59,10 +64,7 @@ def create_quarantine_replays(connection: duckdb.DuckDBPyConnection) -> None:
 
 def require_built(connection: duckdb.DuckDBPyConnection) -> None:
     """Raise `GateClosed` where no night has made the tables yet."""
-    if not connection.execute(
-        "select 1 from duckdb_tables() where database_name = 'warehouse' and schema_name = 'main' "
-        "and table_name = 'landing_reconciliation'"
-    ).fetchone():
+    if not any(has_table(connection, f"{LIVE}.{table}") for table in RECONCILIATIONS):
         raise GateClosed(
             "There is no quarantine yet.",
             expected="a night that has read landing files",
@@ -79,10 +81,10 @@ def require_known(
     is not to read as if nothing were wrong.
     """
     require_built(connection)
-    read = _of_all_days(connection, "landing_reconciliation", f"{PARTITION}, landing_file")
-    if reason is not None and reason not in REASONS:
+    read = _of_all_days(connection, RECONCILIATIONS, f"{PARTITION}, landing_file")
+    if reason is not None and reason not in ALL_REASONS:
         raise ConfigError.unknown_name(
-            "The reason", reason, REASONS, where="table quarantined_events", next_step="gesture quarantine list"
+            "The reason", reason, ALL_REASONS, where="table quarantined_events", next_step="gesture quarantine list"
         )
     files = [name for (name,) in connection.execute(f"select distinct landing_file from {read}").fetchall()]
     if file is not None and file not in files:
@@ -100,12 +102,15 @@ def require_known(
         )
 
 
-def _of_all_days(connection: duckdb.DuckDBPyConnection, table: str, columns: str) -> str:
-    """The live rows of `table`, and those of days that were rejected since they were live, or never were."""
-    shown = f"select {columns}, 'live' as state from {LIVE}.{table}"
-    if not has_table(connection, f"{REJECTED}.{table}"):
-        return f"({shown})"
-    return f"({shown} union all select {columns}, 'rejected' from {REJECTED}.{table})"
+def _of_all_days(connection: duckdb.DuckDBPyConnection, tables: Sequence[str], columns: str) -> str:
+    """The live rows of `tables`, and those of days that were rejected since they were live, or never were."""
+    rows = [
+        f"select {columns}, '{state}' as state from {schema}.{table}"
+        for table in tables
+        for schema, state in ((LIVE, "live"), (REJECTED, "rejected"))
+        if has_table(connection, f"{schema}.{table}")
+    ]
+    return f"({' union all '.join(rows)})"
 
 
 def summary(
@@ -113,8 +118,8 @@ def summary(
 ) -> list[tuple[date, str, str, str, str, int, float | None]]:
     """Day, live or rejected, source, file, reason, rows, and their share of the file's rows of that day."""
     require_built(connection)
-    set_aside = _of_all_days(connection, "quarantined_events", f"{PARTITION}, source, landing_file, reason")
-    landed = _of_all_days(connection, "landing_reconciliation", f"{PARTITION}, landing_file, landed_count")
+    set_aside = _of_all_days(connection, QUARANTINES, f"{PARTITION}, source, landing_file, reason")
+    landed = _of_all_days(connection, RECONCILIATIONS, f"{PARTITION}, landing_file, landed_count")
     return connection.execute(
         f"""select {PARTITION}, state, source, landing_file, reason, count(*), count(*) / any_value(landed_count)
         from {set_aside} left join {landed} using ({PARTITION}, landing_file, state)
@@ -131,7 +136,7 @@ def rows(
     columns = f"{PARTITION}, landing_file, landing_line, reason, check_name, masked_row"
     return connection.execute(
         f"""select {PARTITION}, state, landing_file || ':' || landing_line, reason, check_name, masked_row
-        from {_of_all_days(connection, "quarantined_events", columns)}
+        from {_of_all_days(connection, QUARANTINES, columns)}
         where {PARTITION} = coalesce(?, {PARTITION}) and reason = coalesce(?, reason)
             and landing_file = coalesce(?, landing_file)
         order by {PARTITION}, state, landing_file, landing_line limit ?""",
@@ -140,28 +145,36 @@ def rows(
 
 
 def look_again(session: Session, index: LandingIndex, files: Mapping[str, LandingFile]) -> list[Replay]:
-    """Read the quarantined rows of every day again, by the descriptions as they are now.
+    """Read the quarantined rows of every day again, by the descriptions as they are now: those of the kind of `index`.
 
     Files that are not in `files`, and those of which nothing is loaded any more, are left out.
     """
     con = session.connection
     require_built(con)
     replays: list[Replay] = []
-    for (name,) in con.execute(f"select distinct landing_file from {LIVE}.quarantined_events order by 1").fetchall():
+    table, judged_later = QUARANTINES[0], "true"
+    if index.kind is not EVENT:  # what a night finds out of rows that can be read, no reader does
+        table, judged_later = QUARANTINES[1], f"before.reason not in ('{UNKNOWN_PING}', '{REPEATED_ID}')"
+    if not has_table(con, f"{LIVE}.{table}"):
+        return []
+    names = f"select distinct landing_file from {LIVE}.{table} as before where {judged_later} order by 1"
+    # A catalogue is of the days on which it stands, whichever it is filed under.
+    belong = "null" if index.kind.is_catalogue else "again.filing_day"
+    for (name,) in con.execute(names).fetchall():
         again = index.read_again(files[name]) if name in files else None
         if again is None:
             continue
         groups = con.execute(
             f"""select {PARTITION}, before.reason, count(*) filter (not is_refused), count(*) filter (is_refused),
-                list(distinct again.filing_day) filter (not is_refused)
-            from {LIVE}.quarantined_events as before
+                list(distinct {belong}) filter (not is_refused)
+            from {LIVE}.{table} as before
             join (select *, coalesce(reason <> '{IGNORED}', false) as is_refused from ({again})) as again
                 on again.landing_line = before.landing_line
-            where before.landing_file = ? group by all order by all""",
+            where before.landing_file = ? and {judged_later} group by all order by all""",
             [name],
         ).fetchall()
         replays += [
-            Replay(at, name, reason, accepted, still, tuple(sorted({at, *(days or [])})))
+            Replay(at, name, reason, accepted, still, tuple(sorted({at, *filter(None, days or [])})))
             for at, reason, accepted, still, days in groups
         ]
     return replays
@@ -206,9 +219,11 @@ def record(session: Session, replays: Sequence[Replay], *, reason: str, run_id: 
 
 def forget_not_let_in(session: Session, run_id: str) -> None:
     """After a run that failed: forget what it was to let in and what lies in quarantine as before."""
+    columns = f"{PARTITION}, landing_file, reason"
     session.connection.execute(
         f"""delete from {TABLE} as replay where run_id = ? and accepted + still_quarantined <= (
-            select count(*) from {LIVE}.quarantined_events as rows where rows.{PARTITION} = replay.partition
+            select count(*) from {_of_all_days(session.connection, QUARANTINES, columns)} as rows
+            where state = 'live' and rows.{PARTITION} = replay.partition
             and rows.landing_file = replay.landing_file and rows.reason = replay.reason_before)""",
         [run_id],
     )

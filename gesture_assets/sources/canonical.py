@@ -6,22 +6,18 @@ one. Does not belong here: reading files (`readers.py`), deduplication and bots 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from gesture_assets.events.tables import IGNORED, MINUTES_AHEAD, NUMBERS_AND_FLAGS, OLDEST_DAYS, WORDED, WORDS
-from gesture_assets.sources.columns import SAID_BY_CONDITION
+from gesture_assets.events.tables import IGNORED, MINUTES_AHEAD, OLDEST_DAYS
+from gesture_assets.sources.columns import ODD_SIGNS, SAID_BY_CONDITION
 from gesture_assets.sources.description import (
     BETWEEN_WORDS,
-    FLAG_COLUMNS,
-    ID_COLUMNS,
-    INTEGER_COLUMNS,
     LEAVE_OUT,
-    NUMBER_COLUMNS,
-    TIME_COLUMNS,
     SourceDescription,
     alike,
 )
 from gesture_assets.sources.ids import fault_sql, id_sql, is_structure_sql
+from gesture_assets.sources.kinds import FAULTY_ID, Kind
 from gesture_assets.sources.numbers import finite_sql, number_sql, possible_sql
 from gesture_assets.sources.personal import (
     keyed_hash_sql,
@@ -32,13 +28,12 @@ from gesture_assets.sources.personal import (
 from gesture_assets.sources.readers import Reading
 from gesture_assets.sources.times import first_reading_sql, is_local_sql, time_sql
 from gesture_assets.vocabulary.countries import COUNTRY_CODES
-from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.vocabulary.flags import FALSE, TRUE
 from gesture_assets.vocabulary.missing_values import is_missing_sql, one_spaced_sql, unpadded_sql
 from gesture_assets.vocabulary.personal_data import masked_sql, plain_signs_sql
 from gesture_assets.vocabulary.sql import identifier, literal
 
-SHOWN = (*WORDED, "device", "country")  # texts that are one where they look alike
+SHOWN = ("country", "device")  # beside the words of a kind: texts that are one where they look alike
 FILE = '" file"'  # a column beside those of the file, whose headers begin with no space
 # A time outside is a sender's "never" or a wrong unit, and some of them cannot even be added to.
 FIRST_TIME, LAST_TIME = "1970-01-02", "2200-01-01"
@@ -98,7 +93,7 @@ class Fields:
     def text(self, name: str) -> str:
         """The column as text without white space around it; null where empty, or the source's constant.
 
-        Of a column that is `SHOWN` white space within is one blank, and what nobody sees is gone.
+        Of a column that people read white space within is one blank, and what nobody sees is gone.
         """
         if name in self.texts:
             return self.texts[name]
@@ -107,7 +102,7 @@ class Fields:
         return self._cleaned(name, f"({self.expressions.get(name) or 'null'})::varchar")
 
     def _cleaned(self, name: str, written: str) -> str:
-        cleaned = one_spaced_sql(written) if name in SHOWN else unpadded_sql(written)
+        cleaned = one_spaced_sql(written) if name in (*SHOWN, *self.source.row_kind.worded) else unpadded_sql(written)
         cleaned, constant = f"nullif({cleaned}, '')", self.source.constants.get(name)
         return f"coalesce({cleaned}, {literal(constant)})" if constant is not None else cleaned
 
@@ -126,7 +121,7 @@ class Fields:
                 select written, {change.format(self._cleaned(name, "written"))} as word
                 from (select {self.written(name)} as written from {rows} union select '')))"""
             for name, (change, meaning, _) in MEANINGS.items()
-            if self.says(name)
+            if name in self.source.row_kind.meanings and self.says(name)
         ]
 
     def flag(self, name: str) -> str:
@@ -161,8 +156,8 @@ class Fields:
     def id_fault(self) -> str:
         """The reason against the ids of an event, null where there is none."""
         faults = [
-            fault_sql(f"({text})::varchar", is_person=name in ("user_id", "anonymous_id"))
-            for name in ID_COLUMNS
+            fault_sql(f"({text})::varchar", is_person=name in self.source.row_kind.people)
+            for name in self.source.row_kind.ids
             if (text := self.expressions.get(name))
         ]
         return f"coalesce({', '.join(faults)}, null)" if faults else "null"
@@ -180,7 +175,9 @@ class Fields:
 
         A type may be left out on purpose.
         """
-        names = self.source.event_types or {name: name for name in EVENT_TYPE_NAMES}
+        if self.source.happened:
+            return "nullif(word, '') as event_name, false as is_link, false as is_ignored, event_name as event_type"
+        names = self.source.event_types or {name: name for name in self.source.row_kind.event_types}
         mapped = " ".join(f"when {literal(alike(name))} then '{ours}'" for name, ours in names.items())
         links = [name.lower() for name in self.source.links.types] if self.source.links else []
         left_out = [alike(name) for name in self.source.ignore]
@@ -254,6 +251,8 @@ class Fields:
         # Parquet keeps its types here too.
         parsed = number_sql(self.text(name), self.source)
         number = finite_sql(f"if(typeof({expression}) = 'DOUBLE', try_cast({expression} as double), {parsed})")
+        if name in self.source.units:
+            number = f"({number} / 1000)"
         return possible_sql(number, name)
 
     def integer(self, name: str) -> str:
@@ -265,10 +264,11 @@ class Fields:
 
     def unreadable(self) -> str:
         """The columns that are filled and cannot be read, their names in one text; null where there is none."""
+        kind = self.source.row_kind
         cells = [
             f"case when {name} is null and (lower({self.text(name)}) in ('true', 'false') "
             f"or not {is_missing_sql(self.text(name))}) then '{name}' end"
-            for name in NUMBERS_AND_FLAGS
+            for name in (*kind.flags, *kind.numbers, *kind.integers)
             if self.expressions.get(name)
         ]
         cells += [
@@ -277,9 +277,10 @@ class Fields:
         ]
         cells += [
             f"case when {name} is null and {_is_no_word(self.text(name))} then '{name}' end"
-            for name in WORDED
+            for name in kind.worded
             if self.expressions.get(name)
         ]
+        cells += [self.text(name) for name in (ODD_SIGNS,) if self.expressions.get(name)]
         return f"nullif(concat_ws(' ', {', '.join(cells)}), '')" if cells else "null::varchar"
 
 
@@ -328,7 +329,7 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
     masked by `redaction.mask_refused_rows` before anybody sees it. The patterns are dear, and most files have no such
     row.
     """
-    source, key = shape.source, shape.key
+    source, key, kind = shape.source, shape.key, shape.source.row_kind
     of_files = Fields(source, shape.expressions, shape.opened)
     fields, cells, texts = of_files.named_once()
     # The columns are carried along, and only refused rows are written out.
@@ -338,91 +339,125 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
     refused = f"coalesce(broken, {_document(shape, carried)})"
     has_arrival = shape.indexed_at is None
     arrival = "received_at" if has_arrival else f"timestamp '{shape.indexed_at:%Y-%m-%d %H:%M:%S}'"
-    dwell, is_imputed = "dwell_seconds", "false"
-    if shape.imputed_dwell is not None:
-        dwell, is_imputed = f"coalesce(dwell_seconds, {shape.imputed_dwell!r}::double)", "dwell_seconds is null"
     whose = ""
     if source.has_shared_ids:  # the id of a visitor stands for a user as well, where nobody has signed in
         is_visitor = "known_user_id = anonymous_id or ends_with(known_user_id, ':' || anonymous_id)"
         whose = f", case when {is_visitor} then null else known_user_id end as known_user_id"
-    unreadable = "nullif(concat_ws(' ', unreadable, unreadable_country, unreadable_device), '')"
+    unreadable = ", ".join(("unreadable", *(f"unreadable_{name}" for name in SHOWN if name in kind.meanings)))
     bounded = ", ".join(
         f"if({name} between timestamp '{FIRST_TIME}' and timestamp '{LAST_TIME}', {name}, null) as {name}"
-        for name in TIME_COLUMNS
+        for name in kind.times
     )
     joined = " ".join(
         f"left join {name}_meanings on written_{name} = {name}_meanings.written"
-        for name in MEANINGS
+        for name in kind.meanings
         if fields.says(name)
     )
-    read = [
-        f"{fields.written(name)} as written_{name}" if fields.says(name) else nothing
-        for name, (_, _, nothing) in MEANINGS.items()
+    meant = [
+        f"{fields.written(name)} as written_{name}" if fields.says(name) else MEANINGS[name][2]
+        for name in kind.meanings
     ]
+    read = ", ".join(
+        [
+            *(f"{_id(shape, fields, name)} as {kind.name_of(name)}" for name in kind.ids),
+            *meant,
+            *map(fields.written_time, kind.times),
+            *(f"{fields.named(name)} as {name}" for name in kind.names),
+            *(f"{fields.translated(name)} as {name}" for name in kind.words),
+            *(f"{fields.email_key(key)} as email_key" for name in kind.others if name == "email"),
+            *(f"{fields.flag(name)} as {name}" for name in kind.flags),
+            *(f"{fields.number(name)} as {name}" for name in kind.numbers),
+            *(f"{fields.integer(name)} as {name}" for name in kind.integers),
+        ]
+    )
     rows = _union(f"select {literal(name)} as {FILE}, * from {reading.rows}" for name, reading in readings.items())
     unnumbered = _union(f"select * from {reading.unnumbered}" for reading in readings.values())
+    user = ", coalesce(known_user_id, 'anon:' || anonymous_id) as user_id" if kind.has_visitors else ""
     return f"""(
     with cells as not materialized (select *, {cells} from {rows}),
     texts as not materialized (select *, {texts} from cells),
     read as not materialized (
-        select {FILE} as landing_file, line, broken, {_event_id(shape, fields)} as event_id,
-            {fields.id("user_id", key)} as known_user_id,
-            {fields.id("anonymous_id", key)} as anonymous_id, {fields.id_fault()} as id_fault,
-            {", ".join(read)},
-            {", ".join(map(fields.written_time, TIME_COLUMNS))},
-            {fields.id("source_session_id", key)} as source_session_id,
-            {fields.named("city")} as city,
-            {", ".join(f"{fields.translated(name)} as {name}" for name in WORDS)},
-            {fields.email_key(key)} as email_key,
-            {", ".join(f"{fields.flag(name)} as {name}" for name in FLAG_COLUMNS)},
-            {", ".join(f"{fields.number(name)} as {name}" for name in NUMBER_COLUMNS)},
-            {", ".join(f"{fields.integer(name)} as {name}" for name in INTEGER_COLUMNS)},
+        select {FILE} as landing_file, line, broken, {fields.id_fault()} as id_fault, {read},
             {fields.unreadable()} as unreadable,
             {fields.expressions.get("properties") or "null::varchar"} as properties, {raw}
         from texts
     ), {"".join(f"{meaning}, " for meaning in of_files.meanings(unnumbered))}fields as (
-        select * replace ({unreadable} as unreadable{whose}),
-            {", ".join(map(fields.time, TIME_COLUMNS))} from read {joined}
+        select * replace (nullif(concat_ws(' ', {unreadable}), '') as unreadable{whose}),
+            {", ".join(map(fields.time, kind.times))} from read {joined}
     ), bounded as (select * replace ({bounded}) from fields), timed as (
         select * {_replaced_hours(shape)} from bounded
     ), judged as (
-        select *, coalesce(known_user_id, 'anon:' || anonymous_id) as user_id,
-            {_reason(arrival, has_arrival=has_arrival)} as reason
-        from timed
+        select *{user}, {_reason(kind, arrival, has_arrival=has_arrival)} as reason from timed
     )
     select landing_file, {literal(source.name)} as source, line::bigint as landing_line, reason,
-        case when reason is null then greatest(event_at::date, coalesce(received_at, event_at)::date)
+        {_filing_day(shape, arrival)} as filing_day, {_canonical_columns(shape, fields)},
+        null::varchar as redacted, case when reason <> '{IGNORED}' then {refused} end as masked_row
+    from judged)"""
+
+
+def _canonical_columns(shape: Shape, fields: Fields) -> str:
+    """What is selected of a judged row, beside its place and what the quarantine may show of it."""
+    kind = shape.source.row_kind
+    numbers = [*kind.numbers, *kind.integers]
+    unreadable = f"case when reason is null or reason <> '{IGNORED}' then unreadable end as unreadable"
+    if kind.is_catalogue:
+        times = [f"{_date(name, shape)} as {name}" if name in kind.dates else name for name in kind.times]
+        odd = [
+            f"case when {name} is null and not {is_missing_sql(f'text_{name}')} then '{name}' end"
+            for name in kind.times
+            if fields.says(name)
+        ]
+        unreadable = f"nullif(concat_ws(' ', {', '.join(('unreadable', *odd))}), '') as unreadable"
+        return ", ".join((*kind.ids, *(n for n in kind.meanings), *kind.names, *times, *numbers, unreadable))
+    happened = ["event_type", "event_name", "event_at", "coalesce(received_at, event_at) as received_at"]
+    if not kind.has_visitors:
+        return ", ".join((*kind.ids, *happened, *numbers, unreadable))
+    dwell, is_imputed = "dwell_seconds", "false"
+    if shape.imputed_dwell is not None:
+        dwell, is_imputed = f"coalesce(dwell_seconds, {shape.imputed_dwell!r}::double)", "dwell_seconds is null"
+    return f"""event_id, user_id, known_user_id, anonymous_id, {", ".join(happened)},
+        source_session_id, device, country, city, {", ".join(kind.words)}, is_link,
+        email_key, {", ".join(kind.flags)}, is_bot_agent, user_agent_family,
+        {dwell} as dwell_seconds, {is_imputed} as is_dwell_imputed,
+        {", ".join(name for name in numbers if name != "dwell_seconds")}, properties, {unreadable}"""
+
+
+def _date(name: str, shape: Shape) -> str:
+    """The day that clocks of the source's zone showed at the time `name`."""
+    zone = literal(shape.source.time_zone)
+    return f"(({name} at time zone 'UTC') at time zone {zone})::date"
+
+
+def _filing_day(shape: Shape, arrival: str) -> str:
+    """The day under which a row is filed; a catalogue stands from the day on that had just ended when it was seen."""
+    if shape.source.row_kind.is_catalogue and shape.indexed_at:
+        return f"date '{shape.indexed_at.date() - timedelta(days=1)}'"
+    return f"""case when reason is null then greatest(event_at::date, coalesce(received_at, event_at)::date)
             when received_at is not null then received_at::date
             when event_at is not null and not coalesce(event_at > {arrival} + {AHEAD}, false) then event_at::date
-            end as filing_day,
-        event_id, user_id, known_user_id, anonymous_id, event_type, event_name, event_at,
-        coalesce(received_at, event_at) as received_at, source_session_id, device, country, city,
-        {", ".join(WORDS)}, is_link,
-        email_key, is_repeat_session, is_bounce, is_spam, is_bot_agent, user_agent_family,
-        {dwell} as dwell_seconds, {is_imputed} as is_dwell_imputed,
-        {", ".join(name for name in (*NUMBER_COLUMNS, *INTEGER_COLUMNS) if name != "dwell_seconds")}, properties,
-        case when reason is null or reason <> '{IGNORED}' then unreadable end as unreadable, null::varchar as redacted,
-        case when reason <> '{IGNORED}' then {refused} end as masked_row
-    from judged)"""
+            end"""
 
 
 def _union(selects: Iterable[str]) -> str:
     return f"({' union all '.join(selects)})"
 
 
-def _event_id(shape: Shape, fields: Fields) -> str:
-    event_id = fields.id("event_id", shape.key)
-    if not shape.lacks_ids:
-        return event_id
-    # Identical rows of one file are separate events; the n-th copy in another file is the same event.
+def _id(shape: Shape, fields: Fields, name: str) -> str:
+    """An id of the row; of an event without one its content stands for it."""
+    read = fields.id(name, shape.key)
+    if name != "event_id" or not shape.lacks_ids:
+        return read
     columns = ", ".join(f"{identifier(header)} := ({value})::varchar" for header, value in shape.columns.items())
     document = "document" if shape.format == "jsonl" else f"to_json(struct_pack({columns}))::varchar"
     if shape.source.event_list:  # what else its record holds may grow until the next export
         whose = [text for name in ("anonymous_id", "user_id") if (text := fields.expressions.get(name))]
         document = f"concat_ws(' ', {', '.join(whose)}, entry)"
     content = f"md5({document})"
+    if not shape.source.row_kind.repeats_count:
+        return f"coalesce({read}, {content})"
+    # Identical rows of one file are separate events; the n-th copy in another file is the same event.
     copy = f"row_number() over (partition by {FILE}, {content} order by line)"
-    return f"coalesce({event_id}, {content} || '-' || {copy})"
+    return f"coalesce({read}, {content} || '-' || {copy})"
 
 
 def _replaced_hours(shape: Shape) -> str:
@@ -435,20 +470,28 @@ def _replaced_hours(shape: Shape) -> str:
     return f"replace (case when event_at > received_at and {is_local} then {first} else event_at end as event_at)"
 
 
-def _reason(arrival: str, *, has_arrival: bool) -> str:
-    """Why a row is no event; null where it is one."""
-    oldest = f"interval {OLDEST_DAYS} day"
-    return f"""case when broken is not null then 'unreadable_row'
-                when is_ignored then '{IGNORED}'
-                when coalesce(known_user_id, anonymous_id) is null then 'missing_user_id'
-                when id_fault is not null then id_fault
-                when event_name is null then 'missing_event_type'
-                when event_type is null then 'unknown_event_type'
-                when event_at is null then 'unparsable_timestamp'
-                when {"received_at is null" if has_arrival else "false"} then 'unparsable_received_at'
-                when event_at > {arrival} + {AHEAD} then 'future_ts'
-                when {f"event_at < received_at - {oldest}" if has_arrival else "false"} then 'too_old'
-            end"""
+def _reason(kind: Kind, arrival: str, *, has_arrival: bool) -> str:
+    """Why a row of the `kind` is set aside; null where it is not."""
+    nobody = "coalesce(known_user_id, anonymous_id)" if kind.has_visitors else "user_id"
+    is_old = f"event_at < received_at - interval {OLDEST_DAYS} day"
+    conditions = {
+        "unreadable_row": "broken is not null",
+        IGNORED: "is_ignored",
+        "missing_user_id": f"{nobody} is null",
+        "missing_ping_id": "ping_id is null",
+        FAULTY_ID: "id_fault is not null",
+        "missing_event_type": "event_name is null",
+        "unknown_event_type": "event_type is null",
+        "unparsable_timestamp": "event_at is null",
+        "unparsable_received_at": "received_at is null" if has_arrival else "false",
+        "future_ts": f"event_at > {arrival} + {AHEAD}",
+        "too_old": is_old if has_arrival else "false",
+        "negative_watch_time": "watch_time_sec < 0",
+    }
+    reasons = [
+        f"when {conditions[name]} then {'id_fault' if name == FAULTY_ID else literal(name)}" for name in kind.reasons
+    ]
+    return f"case {' '.join(reasons)} end"
 
 
 def _unless_missing(text: str) -> str:

@@ -7,15 +7,17 @@ value means (`canonical.py`), reading files (`readers.py`).
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from gesture_assets.sources.description import ID_COLUMNS, INTEGER_COLUMNS, NUMBER_COLUMNS, TIME_COLUMNS
 from gesture_assets.sources.ids import filled_sql, typed_id_sql
 from gesture_assets.sources.landing_file import LandingFile
 from gesture_assets.sources.paths import column_of, kinds_of, nested_sql, rest_of, unopened_sql
 from gesture_assets.sources.personal import is_personal
 from gesture_assets.sources.readers import Reading, is_text_sql, normal
-from gesture_assets.vocabulary.missing_values import unpadded_sql
+from gesture_assets.vocabulary.flags import FALSE, TRUE
+from gesture_assets.vocabulary.missing_values import is_missing_sql, unpadded_sql
 from gesture_assets.vocabulary.sql import literal
 
+YES, NO = (", ".join(map(literal, words)) for words in (TRUE, FALSE))
+ODD_SIGNS = "odd signs"  # stands among our columns for those whose word for yes or no cannot be read
 SAID_BY_CONDITION = "\x1f"  # between a type's own name and ours, which a condition gave it
 
 
@@ -36,6 +38,8 @@ def expressions_of(file: LandingFile, reading: Reading) -> dict[str, str | None]
                 filled = [filled_sql(f"({sql})::varchar", source.missing) for sql in values.values()]
                 otherwise = f"({found[name] or 'null'})::varchar"
                 found[name] = f"case when {is_link} then coalesce({', '.join(filled)}) else {otherwise} end"
+    if source.happened:
+        found["event_type"], found[ODD_SIGNS] = _that_happened(file, reading)
     if source.conditions:
         found["event_type"] = _with_conditions(file, reading, found.get("event_type"))
     kept = {name: _values(file, reading, [name]).values() for name in source.properties if not is_personal(name)}
@@ -61,6 +65,23 @@ def _with_conditions(file: LandingFile, reading: Reading, written: str | None) -
             ]
             cases.append(f"when {' and '.join(fits)} then {name} || '{SAID_BY_CONDITION}' || '{condition.event_type}'")
     return f"case {' '.join(cases)} else ({written or 'null'})::varchar end" if cases else (written or "null")
+
+
+def _that_happened(file: LandingFile, reading: Reading) -> tuple[str, str]:
+    """The types of all that a row tells, with blanks between them; and so the columns whose sign cannot be read."""
+    cases: list[str] = []
+    odd: dict[str, str] = {}
+    for name, headers in file.source.happened.items():
+        signs: list[str] = []
+        for header, sql in _values(file, reading, headers).items():
+            text = f"lower({unpadded_sql(f'({sql})::varchar')})"
+            signs.append(f"coalesce({text} in ({YES}) or try_cast({text} as double) > 0, false)")
+            is_read = f"{text} in ({YES}, {NO}) or try_cast({text} as double) is not null or {is_missing_sql(text)}"
+            odd[header] = f"if(coalesce({is_read}, true), null, {literal(header.replace(' ', '_'))})"
+        if signs or not headers:
+            cases.append(f"if({' or '.join(signs) or 'true'}, '{name}', null)")
+    told, unread = (f"concat_ws(' ', null, {', '.join(texts) or 'null'})" for texts in (cases, odd.values()))
+    return told, unread
 
 
 def _is_like(sql: str, patterns: str | Sequence[str]) -> str:
@@ -115,7 +136,7 @@ def local_times(file: LandingFile, reading: Reading) -> frozenset[str]:
     """Our columns of time that are times of the source's own zone by their type; text says so in each row."""
     return frozenset(
         name
-        for name in TIME_COLUMNS
+        for name in file.source.row_kind.times
         if (headers := _headers(file, reading, name))
         and all(_is_time(reading, at) and "TIME ZONE" not in (reading.types.get(at) or "") for at in headers)
     )
@@ -127,11 +148,11 @@ def _headers(file: LandingFile, reading: Reading, name: str) -> Sequence[str]:
 
 
 def _first_filled(file: LandingFile, reading: Reading, name: str) -> str | None:
-    values = _values(file, reading, file.source.columns.get(name, ()))
-    if name in ID_COLUMNS:
+    values, kind = _values(file, reading, file.source.columns.get(name, ())), file.source.row_kind
+    if name in kind.ids:
         values = {header: typed_id_sql(sql, reading.types.get(header) or "VARCHAR") for header, sql in values.items()}
-    if name in (*NUMBER_COLUMNS, *INTEGER_COLUMNS) and file.source.decimal == ",":
-        keeps_doubles = len(values) == 1 and name in NUMBER_COLUMNS
+    if name in (*kind.numbers, *kind.integers) and file.source.decimal == ",":
+        keeps_doubles = len(values) == 1 and name in kind.numbers
         values = {
             header: _with_comma(file, reading, header, sql, keeps_doubles=keeps_doubles)
             for header, sql in values.items()
@@ -140,7 +161,7 @@ def _first_filled(file: LandingFile, reading: Reading, name: str) -> str | None:
         return None
     if len(values) == 1:
         return next(iter(values.values()))
-    if name in TIME_COLUMNS:
+    if name in kind.times:
         values = _times(reading, values)
         if all(_is_time(reading, header) for header in values):
             return f"coalesce({', '.join(values.values())})"

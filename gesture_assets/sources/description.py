@@ -8,16 +8,23 @@ where it maps no columns.
 import hashlib
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from gesture_assets.errors import ConfigError, listing
-from gesture_assets.events.tables import WORDS
-from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
+from gesture_assets.sources.kinds import EVENT, INTERACTION, KINDS, Kind
 from gesture_assets.vocabulary.features import DEVICES
 
 SHIPPED = Path(__file__).parent / "descriptions"
@@ -26,36 +33,9 @@ D = TypeVar("D", bound=BaseModel)
 Said = dict[str, Any]  # what a file says, before it is looked at
 Extend = Callable[[Said, Said], Said]
 
-# What a description may map. user_id or anonymous_id, event_type and event_at are needed, the rest is welcome.
-TEXT_COLUMNS = (
-    "event_id",
-    "user_id",
-    "anonymous_id",
-    "event_type",
-    "source_session_id",
-    "device",
-    "country",
-    "city",
-    *WORDS,
-    "email",
-    "user_agent",
-)
-ID_COLUMNS = ("event_id", "user_id", "anonymous_id", "source_session_id")  # of those above
-TIME_COLUMNS = ("event_at", "received_at")
-FLAG_COLUMNS = ("is_repeat_session", "is_bounce", "is_spam")
-NUMBER_COLUMNS = ("dwell_seconds", "scroll_depth_pct", "account_balance_usd")
-INTEGER_COLUMNS = ("recent_pages_viewed", "recent_pricing_views")
-CANONICAL_COLUMNS = (*TEXT_COLUMNS, *TIME_COLUMNS, *FLAG_COLUMNS, *NUMBER_COLUMNS, *INTEGER_COLUMNS)
-
-# Header aliases that every source understands: exports of one vendor put an "o" before its own columns.
-ALIASES = {
-    "user_id": ("ouser_id",),
-    "event_at": ("ocreated_at",),
-}
-
-
-# Our columns whose values a description may translate.
-TRANSLATED_COLUMNS = ("device", "country", *WORDS)
+SECONDS = ("_sec", "_seconds")  # how our columns of seconds end
+OF_EVENTS = ("links", "has_shared_ids", "properties", "impute", "rule_set")  # fields that no other kind has
+LATER_FIELDS = ("kind", "units", "happened")  # of a description, which came when there were files read by it
 LEAVE_OUT = "ignore"  # what a condition says instead of one of our types
 BETWEEN_WORDS = "[ _-]+"  # one company's "demo requested" is another's demo_requested
 
@@ -75,14 +55,6 @@ class Condition(BaseModel):
 
     event_type: str
     where: dict[str, str | tuple[str, ...]] = Field(min_length=1)
-
-    @field_validator("event_type")
-    @classmethod
-    def _known_type(cls, event_type: str) -> str:
-        if event_type not in (*EVENT_TYPE_NAMES, LEAVE_OUT):
-            known = ", ".join((*EVENT_TYPE_NAMES, LEAVE_OUT))
-            raise ValueError(f"unknown event type {event_type!r}; known are {known}")
-        return event_type
 
 
 class Links(BaseModel):
@@ -106,6 +78,7 @@ class SourceDescription(BaseModel):
 
     name: str
     description: str = ""
+    kind: Literal["event", "interaction", "ping", "ping_user"] = "event"  # what a row of its files is
     delimiter: str = Field(",", min_length=1, max_length=1)
     time_zone: str = "UTC"  # of times that carry no offset
     timestamp_format: str = ""  # strptime; empty: ISO 8601, or seconds (also milli, micro, nano) since 1970
@@ -125,39 +98,79 @@ class SourceDescription(BaseModel):
     impute: dict[Literal["dwell_seconds"], Literal["median"]] = {}
     format: Literal["any", "csv", "jsonl", "parquet"] = "any"
     event_list: str = ""  # the field with the list of a record's events, where JSON lines hold several, such as visits
+    # The unit of a time that is not in seconds: our column -> its unit in the files.
+    units: dict[str, Literal["milliseconds"]] = {}
+    # Where one row tells several interactions: our type -> the columns of which one says true, or a number above zero,
+    # where it happened; without any it always did.
+    happened: dict[str, tuple[str, ...]] = {}
     rule_set: str = ""  # the rules that suit what such a source tells, where the settings name none
+
+    @property
+    def row_kind(self) -> Kind:
+        """What is asked of a row of its files."""
+        return KINDS[self.kind]
 
     @property
     def headers(self) -> tuple[str, ...]:
         """Every header or path that the description names."""
         named = [*self.columns.values(), self.properties, *(tuple(condition.where) for condition in self.conditions)]
+        named += self.happened.values()
         named += [self.links.user_id, self.links.anonymous_id] if self.links else []
         return tuple(dict.fromkeys(header for headers in named for header in headers))
 
     @property
     def digest(self) -> str:
         """A hash of what the description says, whatever its layout and comments."""
-        return hashlib.sha256(self.model_dump_json(exclude={"rule_set"}).encode()).hexdigest()[:16]
+        silent = {name for name in LATER_FIELDS if name not in self.model_fields_set}  # files that were read stay read
+        return hashlib.sha256(self.model_dump_json(exclude={"rule_set", *silent}).encode()).hexdigest()[:16]
 
     @field_validator("columns")
     @classmethod
-    def _known_columns(cls, columns: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        if unknown := sorted(set(columns) - set(CANONICAL_COLUMNS)):
-            raise ValueError(f"unknown column {unknown[0]!r}; known are {', '.join(CANONICAL_COLUMNS)}")
-        return {name: tuple(dict.fromkeys((*headers, *ALIASES.get(name, ())))) for name, headers in columns.items()}
+    def _known_columns(cls, columns: dict[str, tuple[str, ...]], info: ValidationInfo) -> dict[str, tuple[str, ...]]:
+        kind = _kind_of(info)
+        if unknown := sorted(set(columns) - set(kind.columns)):
+            raise ValueError(f"unknown column {unknown[0]!r}; known are {', '.join(kind.columns)}")
+        aliases = kind.aliases
+        return {name: tuple(dict.fromkeys((*headers, *aliases.get(name, ())))) for name, headers in columns.items()}
 
     @field_validator("event_types")
     @classmethod
-    def _known_types(cls, event_types: dict[str, str]) -> dict[str, str]:
-        if unknown := sorted(set(event_types.values()) - set(EVENT_TYPE_NAMES)):
-            raise ValueError(f"unknown event type {unknown[0]!r}; known are {', '.join(EVENT_TYPE_NAMES)}")
+    def _known_types(cls, event_types: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        _require_known_types(event_types.values(), _kind_of(info).event_types)
         return event_types
+
+    @field_validator("conditions")
+    @classmethod
+    def _known_types_of_conditions(
+        cls, conditions: tuple[Condition, ...], info: ValidationInfo
+    ) -> tuple[Condition, ...]:
+        _require_known_types([one.event_type for one in conditions], (*_kind_of(info).event_types, LEAVE_OUT))
+        return conditions
+
+    @field_validator("happened")
+    @classmethod
+    def _known_types_that_happened(
+        cls, happened: dict[str, tuple[str, ...]], info: ValidationInfo
+    ) -> dict[str, tuple[str, ...]]:
+        if happened and _kind_of(info) is not INTERACTION:
+            raise ValueError('several in a row are read of  kind = "interaction"  only')
+        _require_known_types(happened, INTERACTION.event_types)
+        return happened
+
+    @field_validator("units")
+    @classmethod
+    def _of_seconds(cls, units: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        times = [name for name in _kind_of(info).numbers if name.endswith(SECONDS)]
+        if unknown := sorted(set(units) - set(times)):
+            raise ValueError(f"{unknown[0]!r} has no unit; of those in seconds there are {', '.join(times) or 'none'}")
+        return units
 
     @field_validator("values")
     @classmethod
-    def _translated(cls, values: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-        if unknown := sorted(set(values) - set(TRANSLATED_COLUMNS)):
-            raise ValueError(f"values of {unknown[0]!r} are kept; translated are {', '.join(TRANSLATED_COLUMNS)}")
+    def _translated(cls, values: dict[str, dict[str, str]], info: ValidationInfo) -> dict[str, dict[str, str]]:
+        translated = _kind_of(info).translated
+        if unknown := sorted(set(values) - set(translated)):
+            raise ValueError(f"values of {unknown[0]!r} are kept; translated are {', '.join(translated) or 'none'}")
         if odd := sorted(set(values.get("device", {}).values()) - set(DEVICES)):
             raise ValueError(f"unknown device {odd[0]!r}; known are {', '.join(DEVICES)}")
         return values
@@ -173,14 +186,18 @@ class SourceDescription(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> "SourceDescription":
-        mapped = set(self.columns) | set(self.constants)
-        for needed in ("event_type", "event_at"):
-            if needed not in mapped:
-                raise ValueError(f"nothing is mapped to {needed}")
-        if not mapped & {"user_id", "anonymous_id"}:
-            raise ValueError("nothing is mapped to user_id or anonymous_id")
-        if unknown := sorted(set(self.constants) - set(CANONICAL_COLUMNS)):
+        kind = self.row_kind
+        mapped = set(self.columns) | set(self.constants) | ({"event_type"} if self.happened else set())
+        for needed in kind.needed:
+            others = {"anonymous_id"} if kind.has_visitors and needed == "user_id" else set[str]()
+            if not mapped & {needed, *others}:
+                raise ValueError(f"nothing is mapped to {' or '.join((needed, *others))}")
+        if unknown := sorted(set(self.constants) - set(kind.columns)):
             raise ValueError(f"unknown constant {unknown[0]!r}")
+        if self.happened and mapped & {"event_type"} & {*self.columns, *self.constants}:
+            raise ValueError("event_type is mapped, and told by  happened")
+        if kind is not EVENT and (named := [name for name in OF_EVENTS if getattr(self, name)]):
+            raise ValueError(f"{named[0]} is of events, and these rows are of the kind {kind.name}")
         if self.links and not {"user_id", "anonymous_id"} <= mapped:
             raise ValueError("links need columns of both, user_id and anonymous_id")
         if self.event_list and self.format != "jsonl":
@@ -189,9 +206,19 @@ class SourceDescription(BaseModel):
         for name, ours in self.event_types.items():
             if wanted.setdefault(alike(name), ours) != ours:
                 raise ValueError(f"the event type {name!r} is mapped to two of ours")
-        if both := [name for name in self.ignore if alike(name) in (wanted or EVENT_TYPE_NAMES)]:
+        if both := [name for name in self.ignore if alike(name) in (wanted or kind.event_types)]:
             raise ValueError(f"the event type {both[0]!r} is mapped and ignored")
         return self
+
+
+def _kind_of(info: ValidationInfo) -> Kind:
+    """The kind that a description has said so far; that of events where what it says is none."""
+    return KINDS.get(info.data.get("kind", ""), EVENT)
+
+
+def _require_known_types(names: Iterable[str], known: Sequence[str]) -> None:
+    if unknown := sorted(set(names) - set(known)):
+        raise ValueError(f"unknown event type {unknown[0]!r}; known are {', '.join(known)}")
 
 
 def load_descriptions(user_folder: Path) -> dict[str, SourceDescription]:
@@ -227,7 +254,8 @@ def _extended(shipped: Said, own: Said) -> Said:
         return {**shipped, **own}
     mapped = {alike(name) for name in types}
     left_out = {alike(str(name)) for name in ignored}
-    known = shipped.get("event_types") or {name: name for name in EVENT_TYPE_NAMES}
+    kind = KINDS.get(str(shipped.get("kind")), EVENT)
+    known = shipped.get("event_types") or {name: name for name in kind.event_types}
     return {
         **_merged(shipped, own),
         "event_types": {name: ours for name, ours in known.items() if alike(name) not in {*left_out, *mapped}} | types,

@@ -50,7 +50,6 @@ PERSONAL_PARTS = [
     for pattern in (EMAIL_PATTERN, IPV6_PATTERN, IP_PATTERN, *(f"{number}(?:[^0-9]|$)" for number in NUMBER_PATTERNS))
 ]
 PLAIN_SIGNS = str.maketrans(ODD_SIGNS)
-NEEDED_COLUMNS = ("event_type", "event_at", "user_id")
 
 
 @dataclass(frozen=True)
@@ -303,10 +302,10 @@ def _shown_headers(connection: duckdb.DuckDBPyConnection, headers: Iterable[str]
 
 
 def _require_columns(file: LandingFile, headers: Mapping[str, str], expressions: Mapping[str, str | None]) -> None:
-    """Refuse a file without a column that every event needs; one id, of a user or of a visitor, is enough."""
+    """Refuse a file without a column that every row of its kind needs; one id, of a user or of a visitor, is enough."""
     missing = [
         f"{name} (one of: {', '.join(file.source.columns[name])})"
-        for name in NEEDED_COLUMNS
+        for name in file.source.row_kind.needed
         if name in file.source.columns
         and expressions[name] is None
         and not (name == "user_id" and expressions.get("anonymous_id"))

@@ -22,14 +22,15 @@ import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION
 from gesture_assets.errors import SourceError, listing
-from gesture_assets.events.tables import IGNORED, LANDING_RECONCILIATION, QUARANTINE_TOLERANCE
+from gesture_assets.events.tables import IGNORED, QUARANTINE_TOLERANCE
 from gesture_assets.frames import Frame
+from gesture_assets.sources.kinds import EVENT, INTERACTION, PING_KINDS, Kind
 from gesture_assets.sources.landing import LandingFile, OpenFile, content_hash, open_file, readable, rows_sql
 from gesture_assets.sources.personal import build_word
 from gesture_assets.sources.readers import drop_rows, one_thread
 from gesture_assets.sources.redaction import hide_personal_values, refused_row_sql
 from gesture_assets.vocabulary.sql import literal
-from gesture_assets.warehouse.landed_days import HAS_WANTED_ROWS, LANDED_DAYS
+from gesture_assets.warehouse.landed_days import HAS_WANTED_ROWS, LANDED_DAYS, create_landed_days
 from gesture_assets.warehouse.relations import days_sql, has_table
 from gesture_assets.warehouse.run_info import window_of
 from gesture_assets.warehouse.schemas import LIVE
@@ -46,8 +47,6 @@ ROW_GROUP = 122_880  # rows that the engine writes as one piece
 LOOKS = 3  # at a file that changes while it is looked at; once more than a copy needs whose original has changed
 TABLE_NUMBERS = itertools.count(1)  # of all indexes: two may share a scratch file
 NO_FILINGS: Mapping[str, "Filing"] = MappingProxyType({})
-FILES, DAYS = f"{LIVE}.landing_files", LANDED_DAYS
-RECONCILED = f"{LIVE}.{LANDING_RECONCILIATION.name}"
 
 
 @dataclass(frozen=True)
@@ -106,18 +105,24 @@ class Filing:
 
 @dataclass
 class LandingIndex:
-    """The index of one open warehouse. `key` makes the pseudonyms of rows that are read."""
+    """The index of one open warehouse, of files of one kind. `key` makes the pseudonyms of rows that are read.
+
+    Files of other kinds that it is given are passed over.
+    """
 
     session: Session
     key: str
+    kind: Kind = EVENT
     _kept: dict[str, str] = field(default_factory=dict[str, str])  # content hash -> table that has the file's rows
     _table_rows: dict[str, int] = field(default_factory=dict[str, int])
     _views: dict[str, set[str]] = field(default_factory=dict[str, set[str]])  # what was loaded -> tables it is made of
 
     def __post_init__(self) -> None:
         """Create the index where there is none."""
+        if self.days != LANDED_DAYS:
+            create_landed_days(self.session.connection, self.days)
         self.session.connection.execute(
-            f"""create table if not exists {FILES} (
+            f"""create table if not exists {self.files} (
                 landing_file varchar not null, source varchar not null, content_hash varchar not null,
                 byte_count bigint not null, modified_ns bigint not null, row_count bigint not null,
                 first_date date, last_date date, file_date date, indexed_at timestamp not null,
@@ -125,7 +130,27 @@ class LandingIndex:
                 found_columns varchar)"""
         )
         for later in ("description_hash", "found_columns"):
-            self.session.connection.execute(f"alter table {FILES} add column if not exists {later} varchar")
+            self.session.connection.execute(f"alter table {self.files} add column if not exists {later} varchar")
+
+    @staticmethod
+    def table_of(kind: Kind) -> str:
+        """The table of the files of a `kind`."""
+        return f"{LIVE}.{kind.prefix}landing_files"
+
+    @property
+    def files(self) -> str:
+        """The table of files."""
+        return self.table_of(self.kind)
+
+    @property
+    def days(self) -> str:
+        """The table of the days that their rows belong to; that of events is what a night asks."""
+        return f"{LIVE}.{self.kind.prefix}landing_days" if self.kind is not EVENT else LANDED_DAYS
+
+    @property
+    def reconciled(self) -> str:
+        """The table that accounts for what went live."""
+        return f"{LIVE}.{self.kind.reconciliation}"
 
     def refresh(self, files: Iterable[LandingFile]) -> list[str]:
         """Index the files that are new or changed; forget removed ones that never went live. Returns the names indexed.
@@ -133,7 +158,7 @@ class LandingIndex:
         Raises `SourceError` naming the first file that cannot be read: a night is not built on a part of what landed.
         A file that is still being written is read as far as it is there, and the next night reads the rest.
         """
-        present = {file.name: file for file in files}
+        present = {file.name: file for file in files if file.source.row_kind is self.kind}
         for name in sorted(set(self._known()) - set(present)):
             self._forget_unless_live(name)
         looks = Counter[str]()
@@ -149,7 +174,7 @@ class LandingIndex:
 
     def _known(self) -> dict[str, tuple[int, int, str | None]]:
         rows = self.session.connection.execute(
-            f"select landing_file, byte_count, modified_ns, description_hash from {FILES}"
+            f"select landing_file, byte_count, modified_ns, description_hash from {self.files}"
         ).fetchall()
         return {name: (size, modified_ns, description) for name, size, modified_ns, description in rows}
 
@@ -184,12 +209,13 @@ class LandingIndex:
         con, now = self.session.connection, self.session.run.now
         digest = content_hash(file)
         before = con.execute(
-            f"select indexed_at, copy_of, description_hash from {FILES} where landing_file = ? and content_hash = ?",
+            f"select indexed_at, copy_of, description_hash from {self.files} "
+            "where landing_file = ? and content_hash = ?",
             [file.name, digest],
         ).fetchone()
         if before and (before[1] or before[2] in (None, file.source.digest)):  # touched, not changed
             con.execute(
-                f"update {FILES} set byte_count = ?, modified_ns = ?, description_hash = ? where landing_file = ?",
+                f"update {self.files} set byte_count = ?, modified_ns = ?, description_hash = ? where landing_file = ?",
                 [size, modified_ns, file.source.digest, file.name],
             )
             return
@@ -197,7 +223,7 @@ class LandingIndex:
             now = before[0]
         originals = [seen.file.name for seen in waiting if seen.digest == digest and not seen.copy_of]
         known = con.execute(
-            f"select landing_file from {FILES} where content_hash = ? and copy_of is null", [digest]
+            f"select landing_file from {self.files} where content_hash = ? and copy_of is null", [digest]
         ).fetchall()
         superseded = {file.name, *(seen.file.name for seen in waiting)}
         if originals := originals + [name for (name,) in known if name not in superseded]:
@@ -288,7 +314,7 @@ class LandingIndex:
         with transaction(con):
             self._delete(file.name)
             con.execute(
-                f"insert into {FILES} values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"insert into {self.files} values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     file.name,
                     file.source.name,
@@ -309,7 +335,7 @@ class LandingIndex:
             )
             if days:
                 con.executemany(
-                    f"insert into {DAYS} by name select ? as content_hash, ? as {PARTITION}, ? as row_count, "
+                    f"insert into {self.days} by name select ? as content_hash, ? as {PARTITION}, ? as row_count, "
                     "? as ignored_count",
                     [(seen.digest, *day) for day in days],
                 )
@@ -318,25 +344,18 @@ class LandingIndex:
     def _delete(self, name: str) -> None:
         con = self.session.connection
         con.execute(
-            f"delete from {DAYS} where content_hash in (select content_hash from {FILES} where landing_file = ? "
-            "and copy_of is null)",
+            f"delete from {self.days} where content_hash in (select content_hash from {self.files} "
+            "where landing_file = ? and copy_of is null)",
             [name],
         )
-        con.execute(f"delete from {FILES} where landing_file = ? or copy_of = ?", [name, name])
+        con.execute(f"delete from {self.files} where landing_file = ? or copy_of = ?", [name, name])
 
     def _forget_unless_live(self, name: str) -> None:
         """A removed file that is part of a live day stays in the index: its rows are still true."""
         con = self.session.connection
-        exists = con.execute(
-            "select count(*) from duckdb_tables() where database_name = 'warehouse' "
-            "and table_name = 'landing_reconciliation' and schema_name = 'main'"
-        ).fetchone()
         live = (
-            exists
-            and exists[0]
-            and con.execute(
-                f"select 1 from {LIVE}.landing_reconciliation where landing_file = ? limit 1", [name]
-            ).fetchone()
+            has_table(con, self.reconciled)
+            and con.execute(f"select 1 from {self.reconciled} where landing_file = ? limit 1", [name]).fetchone()
         )
         if not live:
             self._delete(name)
@@ -363,7 +382,7 @@ class LandingIndex:
         few = rows < 2 * ROW_GROUP * len(opened)
         with one_thread(con) if few else nullcontext():
             con.execute(f"create table {table} as from {rows_sql(*opened.values())}")
-            hide_personal_values(con, table, self.key)
+            hide_personal_values(con, table, self.key, self.kind)
         self._table_rows[table] = rows
         for digest, file in opened.items():
             self._kept[digest] = table
@@ -382,7 +401,7 @@ class LandingIndex:
 
     def _filing(self, digest: str, file_date: date) -> Filing:
         """Where the rows of the file of that content are filed."""
-        query = f"select {PARTITION} from {DAYS} where content_hash = ? order by all"
+        query = f"select {PARTITION} from {self.days} where content_hash = ? order by all"
         days = self.session.connection.execute(query, [digest]).fetchall()
         return Filing(file_date, tuple(day for (day,) in days))
 
@@ -405,7 +424,7 @@ class LandingIndex:
         wanted = con.execute(
             f"""select files.landing_file, files.content_hash, files.file_date, files.indexed_at, files.row_count,
                 sum(days.row_count)
-            from {FILES} as files join {DAYS} as days using (content_hash)
+            from {self.files} as files join {self.days} as days using (content_hash)
             where files.copy_of is null and days.{PARTITION} between ? and ? group by all order by all""",
             [min(days), max(days)],
         ).fetchall()
@@ -443,7 +462,7 @@ class LandingIndex:
         for known in asked:
             names.setdefault(self._kept.get(known.digest, apart), []).append(literal(known.file.name))
         if apart in names:
-            hide_personal_values(con, apart, self.key)
+            hide_personal_values(con, apart, self.key, self.kind)
         parts = [
             f"{shown} {place} where {window} and landing_file in ({', '.join(files)})" for place, files in names.items()
         ]
@@ -474,7 +493,7 @@ class LandingIndex:
     def dropped_columns(self) -> Frame:
         """One row per file: what was found in it, and what was not taken."""
         columns = "landing_file, personal_columns, unused_columns, found_columns"
-        return nw.from_native(self.session.connection.sql(f"select {columns} from {FILES}"))
+        return nw.from_native(self.session.connection.sql(f"select {columns} from {self.files}"))
 
     def read_again(self, file: LandingFile) -> str | None:
         """SQL of every row of an indexed `file`, as its description reads it now, filed as a night would file it.
@@ -482,7 +501,7 @@ class LandingIndex:
         None where nothing of it is loaded: it is empty by now, or a copy of another file.
         """
         row = self.session.connection.execute(
-            f"select content_hash, file_date, indexed_at from {FILES} "
+            f"select content_hash, file_date, indexed_at from {self.files} "
             "where landing_file = ? and copy_of is null and file_date is not null",
             [file.name],
         ).fetchone()
@@ -500,7 +519,7 @@ class LandingIndex:
 
     def row_counts(self) -> dict[date, int]:
         """Day -> rows that landed for it, copies of files not counted."""
-        query = f"select {PARTITION}, sum(row_count)::bigint from {DAYS} group by all"
+        query = f"select {PARTITION}, sum(row_count)::bigint from {self.days} group by all"
         return dict(self.session.connection.execute(query).fetchall())
 
     def emptied_days(self, files: Iterable[LandingFile], days: Collection[date]) -> dict[date, str]:
@@ -508,11 +527,12 @@ class LandingIndex:
 
         A file that is gone from the folder was put away: its days stay, and nothing is wrong.
         """
-        if not days or not has_table(self.session.connection, RECONCILED):
+        if not days or not has_table(self.session.connection, self.reconciled):
             return {}
         read = self.session.connection.execute(
-            f"select {PARTITION}, min(landing_file) from {RECONCILED} where {PARTITION} in ({days_sql(sorted(days))}) "
-            "and landing_file in (select unnest(?)) group by all order by all",
+            f"select {PARTITION}, min(landing_file) from {self.reconciled} "
+            f"where {PARTITION} in ({days_sql(sorted(days))}) and landing_file in (select unnest(?)) "
+            "group by all order by all",
             [[file.name for file in files]],
         )
         return dict(read.fetchall())
@@ -526,7 +546,8 @@ class LandingIndex:
         rows = self.session.connection.execute(
             f"""select min(days.{PARTITION}), landing_file, content_hash, description_hash, file_date, indexed_at,
                 personal_columns, unused_columns, found_columns
-            from {FILES} join {DAYS} as days using (content_hash) where copy_of is null group by all order by all"""
+            from {self.files} join {self.days} as days using (content_hash)
+            where copy_of is null group by all order by all"""
         ).fetchall()
         running = hashlib.sha256(build_word(self.key).encode())
         digests, waiting = dict[date, str](), [row for row in rows if row[1] in present]
@@ -536,13 +557,24 @@ class LandingIndex:
             digests[day] = running.copy().hexdigest()
         return digests
 
-    def landed_days(self) -> dict[date, str]:
-        """Every day on which something landed that is wanted, with a hash over the files that it is made of."""
+    def landed_days(self, *, wanted: bool = True) -> dict[date, str]:
+        """Every day on which something landed, or what is `wanted`, with a hash over the files that it is made of."""
         rows = self.session.connection.execute(
-            f"select {PARTITION}, string_agg(content_hash || row_count, ',' order by content_hash) from {DAYS} "
-            f"group by all having bool_or({HAS_WANTED_ROWS}) order by all"
+            f"select {PARTITION}, string_agg(content_hash || row_count, ',' order by content_hash) from {self.days} "
+            f"group by all having bool_or({HAS_WANTED_ROWS if wanted else True}) order by all"
         ).fetchall()
         return {day: hashlib.sha256(text.encode()).hexdigest()[:16] for day, text in rows}
+
+
+def ping_indexes(session: Session, key: str, files: Iterable[LandingFile]) -> dict[str, LandingIndex]:
+    """Kind -> the index of its files, up to date, for each kind of short videos; none where none ever landed."""
+    theirs = [file for file in files if file.source.row_kind in PING_KINDS]
+    if not theirs and not has_table(session.connection, LandingIndex.table_of(INTERACTION)):
+        return {}
+    indexes = {kind.name: LandingIndex(session, key, kind) for kind in PING_KINDS}
+    for index in indexes.values():
+        index.refresh(theirs)
+    return indexes
 
 
 def _rows(counts: Iterable[DayCount]) -> int:

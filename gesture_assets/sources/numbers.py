@@ -4,13 +4,18 @@ Belongs here: the SQL that reads a number, and the form of numbers with a decima
 column holds it (`columns.py`), how many cells may be unreadable (`events/tables.py`).
 """
 
+from gesture_assets.pings.tables import OLDEST_USER
 from gesture_assets.sources.description import SourceDescription
 from gesture_assets.vocabulary.sql import literal
 
 LARGEST_NUMBER = 1e15  # more seconds, percent or dollars than there are, and whole numbers are exact up to here
+YEAR = 366 * 86_400  # seconds
 # What a number can be at all; what lies outside is no reading of it. No time at once lasts longer than a year.
 POSSIBLE = {
-    "dwell_seconds": (0, 366 * 86_400),
+    "dwell_seconds": (0, YEAR),
+    "watch_time_sec": (-YEAR, YEAR),  # one below zero is held against its row
+    "duration_sec": (0.001, YEAR),
+    "age": (0, OLDEST_USER),
     "scroll_depth_pct": (0, 100),
     "recent_pages_viewed": (0, 2**31 - 1),
     "recent_pricing_views": (0, 2**31 - 1),

@@ -7,7 +7,7 @@ look like (`vocabulary/personal_data.py`), columns that are never kept (`persona
 
 import duckdb
 
-from gesture_assets.events.tables import HIDEABLE, WORDED
+from gesture_assets.sources.kinds import Kind
 from gesture_assets.sources.landing_file import QUARANTINED_TEXT
 from gesture_assets.sources.personal import keyed_hash_sql, masked_json_sql
 from gesture_assets.vocabulary.personal_data import (
@@ -20,8 +20,6 @@ from gesture_assets.vocabulary.personal_data import (
     may_be_personal_sql,
     plain_signs_sql,
 )
-
-IDS = ("event_id", "known_user_id", "anonymous_id", "source_session_id")
 
 
 def refused_row_sql(text: str) -> str:
@@ -46,20 +44,22 @@ def mask_refused_rows(connection: duckdb.DuckDBPyConnection, table: str) -> None
         )
 
 
-def hide_personal_values(connection: duckdb.DuckDBPyConnection, table: str, key: str) -> None:
-    """Hide what may identify a person in the rows of `table`, and name the columns of each such row in `redacted`.
+def hide_personal_values(connection: duckdb.DuckDBPyConnection, table: str, key: str, kind: Kind) -> None:
+    """Hide what may identify a person in rows of the `kind`, and name the columns of each such row in `redacted`.
 
     An id becomes a hash with `key`, the same for all ways to write a number; of `properties` only the value goes. A
     refused row is masked as a whole.
     """
     mask_refused_rows(connection, table)
     # What is looked for is dear even to prepare, and nearly always there is nothing that may be it.
-    signs = " union all ".join(f"select '{name}' where exists {_with_signs(table, name)}" for name in HIDEABLE)
+    signs = " union all ".join(
+        f"select '{name}' where exists {_with_signs(table, name, kind)}" for name in kind.hideable
+    )
     names = [name for (name,) in connection.execute(signs).fetchall()]
     if not names:
         return
     found = "found_" + table.rsplit(".", 1)[-1]
-    looks = " union all ".join(_look(table, name, key) for name in names)
+    looks = " union all ".join(_look(table, name, key, kind) for name in names)
     connection.execute(f"create or replace temp table {found} as {looks}")
     names = [name for (name,) in connection.execute(f"select distinct name from {found} order by all").fetchall()]
     for name in names:
@@ -75,28 +75,28 @@ def hide_personal_values(connection: duckdb.DuckDBPyConnection, table: str, key:
     connection.execute(f"drop table {found}")
 
 
-def _with_signs(table: str, name: str) -> str:
+def _with_signs(table: str, name: str, kind: Kind) -> str:
     """The values of a column that hold a sign of what is looked for; addresses in ids were hashed or refused before."""
     if name == "event_id":  # nearly all are distinct: telling them apart costs more than looking twice
         return f"(select {name} as value from {table} where {may_be_number_sql(name)})"
-    sign = may_be_number_sql("value") if name in IDS else may_be_personal_sql("value")
+    sign = may_be_number_sql("value") if name in kind.hashed else may_be_personal_sql("value")
     if name == "city":
         sign = f"({sign} or regexp_matches(value, '[0-9]'))"
     return f"(select value from (select distinct {name} as value from {table}) where {sign})"
 
 
-def _look(table: str, name: str, key: str) -> str:
+def _look(table: str, name: str, key: str, kind: Kind) -> str:
     """The values of a column that are to be hidden, and what is shown instead."""
-    if name in IDS:
+    if name in kind.hashed:
         spelt = "regexp_replace(regexp_replace(upper(plain), '%2B', '+'), '[^0-9A-Z+]|%20', '', 'g')"
         shown = f"'number:' || left({keyed_hash_sql(spelt, key)}, 32)"
         is_personal = holds_number_sql("plain")
     else:
         is_personal = f"({holds_address_sql('plain')} or {holds_number_sql('plain')})"
         shown = masked_sql("plain") if name == "properties" else "null::varchar"
-    if name in WORDED:
+    if name in kind.worded:
         is_personal = f"({is_personal} or {holds_card_sql('plain')})"
     if name == "city":
         is_personal = f"({is_personal} or {holds_street_sql('plain')})"
-    values = f"select distinct value, {plain_signs_sql('value')} as plain from {_with_signs(table, name)}"
+    values = f"select distinct value, {plain_signs_sql('value')} as plain from {_with_signs(table, name, kind)}"
     return f"select '{name}' as name, value, {shown} as shown from ({values}) where {is_personal}"

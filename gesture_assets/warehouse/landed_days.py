@@ -23,10 +23,10 @@ LANDED_DAYS_COLUMNS = (
 )
 
 
-def create_landed_days(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the table where there is none."""
-    create_table(connection, LANDED_DAYS, LANDED_DAYS_COLUMNS)
-    connection.execute(f"alter table {LANDED_DAYS} add column if not exists ignored_count bigint")
+def create_landed_days(connection: duckdb.DuckDBPyConnection, table: str = LANDED_DAYS) -> None:
+    """Create the table where there is none; another `table` is of files of another kind, which no night asks for."""
+    create_table(connection, table, LANDED_DAYS_COLUMNS)
+    connection.execute(f"alter table {table} add column if not exists ignored_count bigint")
 
 
 def landed_days(connection: duckdb.DuckDBPyConnection) -> frozenset[date]:

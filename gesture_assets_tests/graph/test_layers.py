@@ -23,6 +23,7 @@ LAYERS = (
     ("features",),
     ("rules",),
     ("models",),
+    ("pings",),
     ("monitoring",),
     ("sources",),
     ("demo",),
@@ -35,7 +36,7 @@ LAYERS = (
     ("cli",),
 )
 HEIGHT = {room: height for height, rooms in enumerate(LAYERS) for room in rooms}
-DOMAINS = ("events", "subscribers", "features", "rules", "models", "monitoring")
+DOMAINS = ("events", "subscribers", "features", "rules", "models", "pings", "monitoring")
 NOT_PURE = (
     "gesture_assets.warehouse",
     "dagster",

@@ -8,12 +8,13 @@ import pytest
 
 from gesture_assets.errors import GateClosed
 from gesture_assets.events.tables import LANDING_RECONCILIATION, QUARANTINED_EVENTS
+from gesture_assets.pings.tables import PING_RECONCILIATION, QUARANTINED_PING_ROWS
 from gesture_assets.records import quarantine
 from gesture_assets.records.quarantine import TABLE, Replay, forget_not_let_in, let_in, look_again, record
 from gesture_assets.settings import Settings
 from gesture_assets.sources.description import SHIPPED, load_descriptions
 from gesture_assets.sources.landing import find_files
-from gesture_assets.sources.landing_index import LandingIndex
+from gesture_assets.sources.landing_index import LandingIndex, ping_indexes
 from gesture_assets.warehouse.session import Session
 
 D7, D8, D9 = date(2026, 3, 7), date(2026, 3, 8), date(2026, 3, 9)
@@ -66,6 +67,32 @@ def test_a_row_is_an_event_once_its_source_is_mended(open_session: Callable, set
     mend(settings)
     with open_session(D9) as session:
         assert again(session, settings) == [Replay(D9, "native/a.csv", "unknown_event_type", 2, 1, (D9,))]
+
+
+def test_rows_of_short_videos_are_read_again_but_not_what_only_a_night_finds_out(
+    open_session: Callable, settings: Settings
+) -> None:
+    path = settings.landing / "ping_interactions" / "a.csv"
+    path.parent.mkdir(parents=True)
+    rows = [f"u{n},p1,{kind},1,2026-03-09T10:00:00Z" for n, kind in enumerate(("heart", "wave", "view"))]
+    path.write_text("\n".join(["user_id,ping_id,event_type,watch_time_sec,event_timestamp", *rows]) + "\n")
+    with open_session(D9) as session:
+        for contract in (QUARANTINED_PING_ROWS, PING_RECONCILIATION):
+            session.ensure(contract)
+        session.connection.execute(
+            """insert into warehouse.main.quarantined_ping_rows by name
+            select date '2026-03-09' as as_of_date, 'interaction' as kind, 'a_check' as check_name, '***' as masked_row,
+                unnest(['unknown_event_type', 'unknown_event_type', 'unknown_ping']) as reason, 's' as source,
+                'ping_interactions/a.csv' as landing_file, unnest([2, 3, 4]) as landing_line,
+                now()::timestamp as recorded_at, 'r' as run_id, false as is_backfill"""
+        )
+        own = settings.user_sources / "ping_interactions.toml"
+        own.parent.mkdir()
+        own.write_text('[event_types]\nheart = "like"\n')
+        files = list(find_files(settings.landing, load_descriptions(settings.user_sources), settings.user_sources))
+        index = ping_indexes(session, "a key", files)["interaction"]
+        found = look_again(session, index, {file.name: file for file in files})
+    assert found == [Replay(D9, "ping_interactions/a.csv", "unknown_event_type", 1, 1, (D9,))]
 
 
 def test_a_row_of_a_type_that_is_left_out_by_now_is_set_aside_no_more(

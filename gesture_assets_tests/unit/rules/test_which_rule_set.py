@@ -15,6 +15,7 @@ from gesture_assets.settings import load_settings
         (("native",), (), "intent"),
         (("shop_clickstream",), (), "shop"),
         (("shop_clickstream", "native"), (), "intent"),  # they do not agree
+        (("shop_clickstream", "pings"), (), "shop"),  # of other rows no rules speak
         (("shop_clickstream",), ("native",), "shop"),
         (("native",), ("shop_clickstream",), "intent"),
         (("shop_clickstream", "unheard_of"), (), "shop"),  # refused when it lands, and no reason to change the rules

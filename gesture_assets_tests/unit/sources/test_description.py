@@ -5,11 +5,7 @@ from pathlib import Path
 import pytest
 
 from gesture_assets.errors import ConfigError
-from gesture_assets.events.tables import NUMBERS_AND_FLAGS
 from gesture_assets.sources.description import (
-    FLAG_COLUMNS,
-    INTEGER_COLUMNS,
-    NUMBER_COLUMNS,
     SHIPPED,
     description_of,
     load_descriptions,
@@ -126,17 +122,13 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
         load_descriptions(tmp_path)
 
 
-def test_every_number_and_flag_is_one_whose_unreadable_values_are_counted() -> None:
-    assert set(NUMBERS_AND_FLAGS) == {*FLAG_COLUMNS, *NUMBER_COLUMNS, *INTEGER_COLUMNS}
-
-
 def test_a_constant_may_stand_for_a_column() -> None:
     text = COLUMNS.replace('event_type = ["type"]\n', "") + '[constants]\nevent_type = "purchase"\n'
     assert parse_description(text, name="mine", where=WHERE).constants == {"event_type": "purchase"}
 
 
 def test_an_unknown_folder_is_told_how_to_be_described(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"(?s)'hubspot' is not known.*native, posthog.*hubspot\.toml"):
+    with pytest.raises(ConfigError, match=r"(?s)'hubspot' is not known.*native, ping_interactions.*hubspot\.toml"):
         description_of("hubspot", load_descriptions(tmp_path), tmp_path)
 
 

@@ -3,6 +3,7 @@
 import duckdb
 
 from gesture_assets.events.tables import HIDEABLE
+from gesture_assets.sources.kinds import EVENT
 from gesture_assets.sources.redaction import hide_personal_values
 
 COLUMNS = (*HIDEABLE, "user_id", "redacted", "masked_row")
@@ -15,7 +16,7 @@ def hidden(connection: duckdb.DuckDBPyConnection, *rows: dict[str, str]) -> list
         user = {"user_id": known or f"anon:{unknown}"}
         values = [{**user, **row}.get(name) for name in COLUMNS]
         connection.execute(f"insert into landed values ({', '.join('?' for _ in COLUMNS)})", values)
-    hide_personal_values(connection, "landed", "a key for tests only")
+    hide_personal_values(connection, "landed", "a key for tests only", EVENT)
     found = connection.execute("from landed").fetchall()
     return [dict(zip(COLUMNS, row, strict=True)) for row in found]
 

@@ -14,7 +14,7 @@ from gesture_assets.settings import Settings, load_settings
 from gesture_assets.sources.crm import read_crm
 from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.landing import find_files, open_file
-from gesture_assets.sources.landing_index import FILES, LandingIndex
+from gesture_assets.sources.landing_index import LandingIndex
 from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse.session import Session
 from gesture_assets_tests.good_night import CONTRACTS, DAY, good_table
@@ -77,12 +77,13 @@ def test_the_index_keeps_the_columns_and_an_older_one_does_without(open_session:
     land(settings, "native/a.csv", lambda path: path.write_text(row))
     files = list(find_files(settings.landing, load_descriptions(settings.user_sources), settings.user_sources))
     with open_session(DAY) as session:
-        LandingIndex(session, "k").refresh(files)
-        (row,) = session.connection.execute(f"select found_columns from {FILES}").fetchall()
+        index = LandingIndex(session, "k")
+        index.refresh(files)
+        (row,) = session.connection.execute(f"select found_columns from {index.files}").fetchall()
         assert json.loads(row[0]) == dict.fromkeys(("user_id", "event_type", "event_at", "received_at"))
-        session.connection.execute(f"alter table {FILES} drop column found_columns")
+        session.connection.execute(f"alter table {index.files} drop column found_columns")
         assert LandingIndex(session, "k").refresh(files) == []
-        assert session.connection.execute(f"select found_columns from {FILES}").fetchall() == [(None,)]
+        assert session.connection.execute(f"select found_columns from {index.files}").fetchall() == [(None,)]
 
 
 # ---- day after day: the tables of each day with their columns, and what the checks say of the last one ----
