@@ -16,7 +16,7 @@ run: $(VENV)/.installed
 # Three tiers. A file's tests stay in one worker, for they share a world.
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 # How much of the pure rooms the fast tests reach: lines and branches, at least 95 % of them.
-PURE := events subscribers features rules models monitoring
+PURE := events subscribers features rules models monitoring pings
 EXAMPLES := fast
 
 # Each commit: two minutes.

@@ -1,1 +1,1 @@
-"""Short videos ("pings"): who watched what, what it is worth, what to show next."""
+"""Pings (short videos): what people do with them, what to show to whom, and whether the lists are any good."""
