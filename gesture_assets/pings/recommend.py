@@ -70,7 +70,7 @@ def recommendations(
     catalogue = _catalogue(pings, engagement, weights.score, now)
     if catalogue.size == 0:
         return _table(catalogue, pl.Series("user_id", [], pl.String), _Chosen.none())
-    user_ids, history = _history(interactions, pings, users, catalogue, weights, until)
+    user_ids, history = _history(interactions, pings, users, weights, until)
     ranker = _Ranker(catalogue, weights)
     chosen = [ranker.of_everybody_else(np.setdiff1d(np.arange(len(user_ids)), history.user))]
     chosen += [ranker.of_users(part) for part in history.in_parts(ranker.users_at_once)]
@@ -80,7 +80,7 @@ def recommendations(
 def seen_pings(interactions: Frame, weights: PingWeights, *, until: datetime | None = None) -> Frame:
     """`user_id`, `ping_id` of what no list of the user may hold, each once."""
     kept = within(interactions, until=until, days=weights.windows.seen).filter(_hides(weights.lists))
-    return kept.select("user_id", "ping_id").unique()
+    return kept.group_by("user_id", "ping_id").agg()
 
 
 @dataclass(frozen=True)
@@ -178,17 +178,13 @@ def _codes(values: pl.Series) -> Ints:
 
 
 def _history(
-    interactions: Frame,
-    pings: Frame,
-    users: Frame,
-    catalogue: _Catalogue,
-    weights: PingWeights,
-    until: datetime | None,
+    interactions: Frame, pings: Frame, users: Frame, weights: PingWeights, until: datetime | None
 ) -> tuple[pl.Series, _History]:
     """Everybody's id, and what they did, by places: of the user in the ids, of the ping in the catalogue."""
     events = within(interactions, until=until)
-    everybody = nw.concat([users.select("user_id"), events.select("user_id")]).unique()
-    numbered = everybody.with_columns(user=(nw.col("user_id").cum_count().over(order_by="user_id") - 1).cast(nw.Int32))
+    # `unique` would number the rows of every user.
+    everybody = nw.concat([users.select("user_id"), events.select("user_id")]).group_by("user_id").agg()
+    numbered = everybody.with_columns(user=_place_by("user_id"))
     counts = _in_window(until, weights.windows.affinity)
     hides = _hides(weights.lists) & _in_window(until, weights.windows.seen)
     one, nothing = nw.lit(1, nw.Int32), nw.lit(0, nw.Int32)
@@ -200,17 +196,19 @@ def _history(
             seen=nw.when(hides).then(one).otherwise(nothing),
         )
         .join(numbered, on="user_id", how="inner")
-        .join(pings.select("ping_id", nw.col("catalogue_row").cast(nw.Int32)), on="ping_id", how="left")
-        .group_by("user", "catalogue_row")
+        .join(pings.select("ping_id", ping=_place_by("catalogue_row")), on="ping_id", how="left")
+        .group_by("user", "ping")
         .agg(nw.col("events").sum().cast(nw.Int32), nw.col("seen").max().cast(nw.Int32))
     )
-    rows = to_polars(pairs).sort("user", "catalogue_row")
+    rows = to_polars(pairs).sort("user")
     ids = to_polars(numbered).sort("user")["user_id"]
-    known = catalogue.table["catalogue_row"].to_numpy()
-    row = rows["catalogue_row"].fill_null(-1).to_numpy()
-    ping = np.where(row >= 0, np.searchsorted(known, row), -1)
-    user, count = rows["user"].cast(pl.Int64).to_numpy(), rows["events"].cast(pl.Float64).to_numpy()
-    return ids, _History(user, ping, count, rows["seen"].to_numpy() > 0)
+    user, ping = (rows[name].fill_null(-1).cast(pl.Int64).to_numpy() for name in ("user", "ping"))
+    return ids, _History(user, ping, rows["events"].cast(pl.Float64).to_numpy(), rows["seen"].to_numpy() > 0)
+
+
+def _place_by(column: str) -> nw.Expr:
+    """0 for the lowest value, and so on; values stand once each."""
+    return (nw.col(column).cum_count().over(order_by=column) - 1).cast(nw.Int32)
 
 
 def _in_window(until: datetime | None, days: int | None) -> nw.Expr:
