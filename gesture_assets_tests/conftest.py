@@ -25,7 +25,7 @@ from gesture_assets_tests.advice import commands_in, refusal
 
 NOW = datetime(2026, 3, 10, 2, 0)  # a night's usual hour; the day that has just ended is 2026-03-09
 
-PURE = ("events", "subscribers", "features", "rules", "models", "monitoring", "pings")  # rooms, as the Makefile names them
+PURE = ("events", "subscribers", "features", "rules", "models", "monitoring", "pings")  # as the Makefile has them
 
 KEY = "a key for tests only"
 

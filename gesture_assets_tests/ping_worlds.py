@@ -105,8 +105,10 @@ def by_chance(
     skew: float = 1.0,
     ties: bool = False,
 ) -> World:
-    """A world by chance; popular pings by Zipf's law, some of no category, creator
-    or duration, and some events of pings that the catalogue does not have. `ties`: few ages, and no watch times but halves, make many."""
+    """A world by chance; popular pings by Zipf's law. Some have no category, creator, duration or day.
+
+    Some events are of pings that the catalogue does not have. `ties`: few ages, and only halves watched, make many.
+    """
     rng = np.random.default_rng(seed)
     weight = 1 / np.arange(1, n_pings + 1) ** skew
     chosen = rng.permutation(n_pings)[rng.choice(n_pings, n_events, p=weight / weight.sum())]

@@ -63,9 +63,9 @@ def recommendations(
     `freshness_points` (added in this order they are the score, to the last bit), `reason`, `category`, `main_hashtag`,
     `creator_id`. With `per_creator` a list is shorter where the creators do not suffice.
 
-    `engagement` (`ping_id`, `global_engagement`) is popularity, of the window that is wished for. `until`: the end of
-    the as-of day, which windows go back from; None: all there is counts. `now`: what a ping's age is counted to; None:
-    when the newest was created. Nothing depends on the order of rows; ties go by `catalogue_row`.
+    `engagement` (`ping_id`, `global_engagement`; of any engine) is popularity, of the window that is wished for.
+    `until`: the end of the as-of day, which windows go back from; None: all there is counts. `now`: what a ping's age
+    is counted to; None: when the newest was created. Nothing depends on the order of rows; ties go by `catalogue_row`.
     """
     catalogue = _catalogue(pings, engagement, weights.score, now)
     if catalogue.size == 0:
@@ -151,8 +151,9 @@ class _Chosen:
 
 
 def _catalogue(pings: Frame, engagement: Frame, weights: ScoreWeights, now: datetime | None) -> _Catalogue:
-    joined = pings.join(engagement.select("ping_id", "global_engagement"), on="ping_id", how="left")
-    table = to_polars(joined).sort("catalogue_row").with_columns(pl.col("global_engagement").fill_null(0.0))
+    popularities = to_polars(engagement.select("ping_id", "global_engagement"))
+    joined = to_polars(pings).join(popularities, on="ping_id", how="left").sort("catalogue_row")
+    table = joined.with_columns(pl.col("global_engagement").fill_null(0.0))
     total = table["global_engagement"].to_numpy()
     least, most = (total.min(), total.max()) if len(total) else (0.0, 0.0)
     popularity = (total - least) / (most - least) if most > least else np.zeros(len(total))
@@ -234,8 +235,8 @@ class _Sorted:
         orders = [np.lexsort((place, -base, group)) for group in groups]
         self.ping = np.concatenate(orders)
         self.base = base[self.ping]
-        starts = [
-            np.searchsorted(group[order], np.arange(group.max() + 2)) + number * catalogue.size
+        starts: list[Ints] = [
+            np.searchsorted(group[order], np.arange(int(group.max()) + 2)) + number * catalogue.size
             for number, (group, order) in enumerate(zip(groups, orders, strict=True))
         ]
         self.overall, self.category, self.creator = starts
@@ -287,7 +288,7 @@ class _Ranker:
         if not len(users):
             return _Chosen.none()
         nobody = np.zeros(1, np.int64)
-        found = self._lists(nobody, nobody[:0], nobody[:0], np.empty(0), nobody + 0.0)
+        found = self._lists(nobody, nobody[:0], nobody[:0], np.empty(0), nobody)
         rows = np.tile(np.arange(len(found.ping)), len(users))
         return replace(found.take(rows), user=np.repeat(users, len(found.ping)))
 
@@ -305,13 +306,11 @@ class _Ranker:
             len(users) * self.categories,
         ).reshape(len(users), self.categories)
         self.category_affinity[: len(users)] = cells / np.where(total > 0, total, 1.0)[:, None]
-        pairs, place = np.unique(
-            user[has_creator] * self.creators + creator[has_creator], return_inverse=True
-        )
+        pairs, place = np.unique(user[has_creator] * self.creators + creator[has_creator], return_inverse=True)
         likers, liked = pairs // self.creators, pairs % self.creators
         affinity = np.bincount(place, events[has_creator], len(pairs)) / total[likers]
         hidden = history.seen & (history.ping >= 0)
-        seen_count = np.bincount(local[hidden], minlength=len(users)) * 1.0
+        seen_count = np.bincount(local[hidden], minlength=len(users))
         self.creator_affinity[likers, liked] = affinity
         self.seen[local[hidden], history.ping[hidden]] = True
         found = self._lists(users, likers, liked, affinity, seen_count)
@@ -320,7 +319,7 @@ class _Ranker:
         self.category_affinity[:] = 0.0
         return found
 
-    def _lists(self, users: Ints, likers: Ints, liked: Ints, affinity: Floats, seen_count: Floats) -> _Chosen:
+    def _lists(self, users: Ints, likers: Ints, liked: Ints, affinity: Floats, seen_count: Ints) -> _Chosen:
         """Lists of `users`, whose affinities and seen pings stand in the tables' first rows.
 
         `likers`, `liked`, `affinity`: the pairs of user (place in `users`) and creator that have one.
@@ -351,16 +350,14 @@ class _Ranker:
         chosen = _Chosen.together([_Chosen.none(), *found])
         return replace(chosen, user=users[chosen.user])
 
-    def _floor(self, n: int, seen_count: Floats) -> Floats:
+    def _floor(self, n: int, seen_count: Ints) -> Floats:
         """A score for each of the first `n` users that K of their unseen pings reach; −∞ where there are not K."""
         everybody = np.arange(n)
         bound = self.head_base + self.score.category * self.category_affinity[:n]
         tried = min(BEST_CATEGORIES, self.categories)
         best = np.argpartition(-bound, tried - 1, axis=1)[:, :tried]
-        pings = np.concatenate(
-            [np.broadcast_to(self.best_overall, (n, len(self.best_overall))), self.best_of_category[best].reshape(n, -1)],
-            axis=1,
-        )
+        overall = np.broadcast_to(self.best_overall, (n, len(self.best_overall)))
+        pings = np.concatenate([overall, self.best_of_category[best].reshape(n, -1)], axis=1)
         floor = self._kth(everybody, pings)
         few = np.flatnonzero(np.isneginf(floor))
         # Of K pings and as many more as a user has seen, K are unseen. Users who need about as many go together.

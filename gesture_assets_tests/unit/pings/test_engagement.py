@@ -74,7 +74,11 @@ def test_a_half_watched_view_a_like_a_share_and_an_impression_make_6_6() -> None
 
 def test_a_missing_duration_is_the_median_and_an_unknown_ping_lasts_30_s() -> None:
     def ratios(events: Frame, catalogue: Frame, _: Frame) -> pl.DataFrame:
-        return rows_of(scored(events, catalogue).select(*KEYS, "event_type", "duration_sec", "watch_time_ratio"), *KEYS, "event_type")
+        return rows_of(
+            scored(events, catalogue).select(*KEYS, "event_type", "duration_sec", "watch_time_ratio"),
+            *KEYS,
+            "event_type",
+        )
 
     found = on_both(SMALL, ratios).filter(event_type="view")
     assert found.select("ping_id", "duration_sec", "watch_time_ratio").rows() == [

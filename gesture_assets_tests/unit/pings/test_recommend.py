@@ -23,7 +23,10 @@ def weights(base: PingWeights = SCRIPT, **tables: dict[str, object]) -> PingWeig
     """`base` with other values in its tables."""
     content = base.model_dump()
     return PingWeights.model_validate(
-        {name: {**value, **tables.get(name, {})} if isinstance(value, dict) else value for name, value in content.items()}
+        {
+            name: {**value, **tables.get(name, {})} if isinstance(value, dict) else value
+            for name, value in content.items()
+        }
     )
 
 
@@ -35,9 +38,7 @@ def lists_of(world: World, chosen: PingWeights = SCRIPT, until: datetime | None 
 def lists(
     events: Frame, catalogue: Frame, people: Frame, chosen: PingWeights = SCRIPT, until: datetime | None = None
 ) -> pl.DataFrame:
-    engagement = ping_engagement(
-        user_ping_engagement(event_scores(events, catalogue, chosen.events)), catalogue
-    )
+    engagement = ping_engagement(user_ping_engagement(event_scores(events, catalogue, chosen.events)), catalogue)
     return recommendations(events, catalogue, people, engagement, chosen, until=until)
 
 
@@ -59,7 +60,9 @@ def dense(world: World, chosen: PingWeights = SCRIPT, until: datetime | None = N
     found = []
     for user in sorted({*events["user_id"], *world.users["user_id"]})[:most]:
         mine = events.filter(user_id=user)
-        counted = mine if windows.affinity is None else mine.filter(pl.col("event_at") >= until - days(windows.affinity))
+        counted = (
+            mine if windows.affinity is None else mine.filter(pl.col("event_at") >= until - days(windows.affinity))
+        )
         affinities = []
         for column in ("category", "creator_id"):
             values = [facts[ping][column] for ping in counted["ping_id"] if ping in facts]
@@ -121,9 +124,7 @@ score_weights = st.fixed_dictionaries(
 )
 
 
-@given(
-    st.integers(0, 10**6), st.integers(0, 60), st.integers(1, 40), st.booleans(), options, windows, score_weights
-)
+@given(st.integers(0, 10**6), st.integers(0, 60), st.integers(1, 40), st.booleans(), options, windows, score_weights)
 def test_small_worlds_of_every_kind_are_scored_as_if_densely(
     seed: int,
     n_events: int,
@@ -224,9 +225,7 @@ def test_what_comes_after_changes_nothing_before() -> None:
     engagement = ping_engagement(
         user_ping_engagement(event_scores(*before.frames()[:2], chosen.events)), before.frames()[1]
     )
-    early, late = (
-        recommendations(*one.frames(), engagement, chosen, until=until) for one in (before, world)
-    )
+    early, late = (recommendations(*one.frames(), engagement, chosen, until=until) for one in (before, world))
     assert early.height > 0
     assert early.equals(late)
 

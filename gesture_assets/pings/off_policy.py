@@ -1,0 +1,62 @@
+"""What another way of choosing would have got, from what was logged with the chance it had.
+
+Belongs here: IPS and SNIPS, and when they may be believed. Does not belong here: choosing by chance (what is shown),
+measures of lists (`evaluation.py`).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gesture_assets.errors import ConfigError
+from gesture_assets.pings.evaluation import Interval, mean_interval
+
+# An interval of a mean over fewer is wider than any difference between rankers.
+LEAST_SAMPLE = 100.0
+
+
+@dataclass(frozen=True)
+class OffPolicy:
+    """Estimates of the mean reward; both None where the effective sample is below what was asked.
+
+    `effective_sample_size`: (Σ weight)² ÷ Σ weight², as many equally weighted rows would say as much.
+    """
+
+    ips: Interval | None
+    snips: Interval | None
+    effective_sample_size: float
+    row_count: int
+
+
+def off_policy_estimate(
+    rewards: ArrayLike,
+    logged: ArrayLike,
+    target: ArrayLike,
+    *,
+    seed: int,
+    least_sample: float = LEAST_SAMPLE,
+) -> OffPolicy:
+    """Mean reward of a policy that shows each logged choice with chance `target`, where it was shown with `logged`.
+
+    One value each a row, each row a choice of its own. IPS: mean of reward × target ÷ logged; SNIPS: the same, ÷ the
+    mean of target ÷ logged, which is bounded by the rewards. Raises `ConfigError` where a logged chance is not above 0
+    and at most 1, or a target not within 0 and 1: whatever was never shown by chance cannot be judged.
+    """
+    reward, before, after = (np.asarray(values, np.float64) for values in (rewards, logged, target))
+    wrong = ~((before > 0) & (before <= 1) & (after >= 0) & (after <= 1))
+    if wrong.any():
+        raise ConfigError.bad_value(
+            "The logged propensities",
+            expected="a logged chance above 0 and at most 1, and a target within 0 and 1",
+            found=f"{int(wrong.sum())} of {len(wrong)} rows without, the first logged {before[wrong][0]:g}",
+            where="the log of what was shown",
+            next_step="leave out what was not chosen by chance",
+        )
+    weight = after / before
+    squares = float(weight @ weight)
+    size = float(weight.sum()) ** 2 / squares if squares else 0.0
+    if size < least_sample:
+        return OffPolicy(None, None, size, len(reward))
+    ips = mean_interval(weight * reward, seed=seed)
+    return OffPolicy(ips, mean_interval(weight * reward, weights=weight, seed=seed), size, len(reward))
