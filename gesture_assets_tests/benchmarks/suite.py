@@ -376,9 +376,31 @@ def drift(bench: Bench, size: Size) -> Part:
     return Part("drift", size, found, limits)
 
 
+def pings(bench: Bench, size: Size) -> Part:
+    """Lists for everybody, from raw events to reasons, beside document 004's loop over users, from ready items on.
+
+    The loop has everything but the scoring of a user done beforehand, and only the events of the users it scores; ours
+    has all of its stages counted, and is compared per user all the same.
+    """
+    world = bench.run("ping_world", size)
+    ours, loop = bench.run("ping_lists", size), bench.run("ping_lists_by_loop", size)
+    each = [run["seconds"] / run["users"] for run in (loop, ours)]
+    return Part(
+        "pings",
+        size,
+        {"world": world, "lists": ours, "loop_of_document_004": loop},
+        [
+            Limit("users whose lists are not the loop's", loop["unequal_users"], 0),
+            Limit("times faster per user than the loop", each[0] / each[1], 100, is_floor=True),
+            Limit("CPU seconds for 10 M events", 10_000_000 / max(size.events, 1) * ours["processor_seconds"], 30),
+            Limit("GB at most", ours["peak_bytes"] / 1e9, 2),
+        ],
+    )
+
+
 PARTS: dict[str, Callable[[Bench, Size], Part]] = {
     part.__name__: part
-    for part in (fixed, cost, night, long_history, landing, pandas, backfill, memory, models, demo_model, drift)
+    for part in (fixed, cost, night, long_history, landing, pandas, backfill, memory, models, demo_model, drift, pings)
 }
 # The sizes for which the design makes its claims. Hours and 60 GB of disk; only worth it on a quiet machine.
 FULL = {
@@ -393,4 +415,5 @@ FULL = {
     "models": [Size(0, 1_000_000, 0)],
     "demo_model": [Size(0, users, days) for users in (500, 2_000, 8_000, 40_000) for days in (60, 130)],
     "drift": [Size(0, 1_000_000, 0)],
+    "pings": [Size(10_000_000, 100_000, 28)],
 }

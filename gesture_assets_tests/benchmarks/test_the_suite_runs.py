@@ -137,6 +137,17 @@ def test_models_are_compared_with_xgboost_s_own_calls(tmp_path: Path) -> None:
     assert len(part["limits"]) == 6
 
 
+@pytest.mark.slow
+def test_lists_of_pings_are_those_of_the_loop_over_users(tmp_path: Path) -> None:
+    part = run_suite(tmp_path / "bench.json", "--events", "4000", "--users", "120", "--only", "pings")["pings"]
+    figures, limits = part["figures"], {limit["what"]: limit for limit in part["limits"]}
+    assert limits["users whose lists are not the loop's"]["holds"]
+    assert figures["loop_of_document_004"]["users"] == 30
+    assert figures["lists"]["users"] == 120
+    assert sum(figures["lists"]["parts"].values()) == pytest.approx(figures["lists"]["seconds"])
+    assert len(limits) == 4
+
+
 def test_plain_pandas_scores_whoever_sent_an_event(tmp_path: Path) -> None:
     write_world(Size(2_000, 100, 1, keeps_sessions=True), tmp_path, form="csv")
     events = tmp_path / "landing" / "native" / f"events-{LAST}.csv"
