@@ -16,30 +16,42 @@ from numpy.typing import NDArray
 
 from gesture_assets.frames import Frame, to_polars
 from gesture_assets.pings.engagement import POINT
+from gesture_assets.pings.evaluation import is_hit
 from gesture_assets.pings.recommend import recommendations
-from gesture_assets.pings.weights import PingWeights, ScoreWeights
+from gesture_assets.pings.weights import UNITS, PingWeights, ScoreWeights
 
-HALF_LIFE_DAYS = 3.0
+# Short videos live for days: on the reference log a day predicts better than two or three.
+HALF_LIFE_DAYS = 1.0
 # Exposures at the mean rate that every ping is given: one of few does not lead by luck.
 PRIOR_EXPOSURES = 20.0
-SECONDS_PER_DAY = 86_400
+SECONDS_PER_HOUR = 3_600
 BY_POPULARITY = ScoreWeights(popularity=1.0, category=0.0, creator=0.0, freshness=0.0)
 
 
 def recent_popularity(scored: Frame, *, until: datetime, half_life_days: float = HALF_LIFE_DAYS) -> pl.DataFrame:
-    """Engagement of each ping, an event counting half for every `half_life_days` (whole days) before `until`."""
+    """Engagement of each ping, an event counting half for every `half_life_days` (whole hours) before `until`."""
+    return _faded(scored.select("ping_id", "event_at", "event_units"), until, half_life_days)
+
+
+def recent_hits(scored: Frame, *, until: datetime, half_life_days: float = HALF_LIFE_DAYS) -> pl.DataFrame:
+    """The same of high-engagement events alone (`is_hit`), one point each."""
+    hits = scored.filter(is_hit()).select("ping_id", "event_at", event_units=nw.lit(UNITS, nw.Int64))
+    return _faded(hits, until, half_life_days)
+
+
+def _faded(events: Frame, until: datetime, half_life_days: float) -> pl.DataFrame:
     seconds = (nw.lit(until).cast(nw.Datetime("us")) - nw.col("event_at")).dt.total_seconds()
-    by_day = (
-        scored.select("ping_id", "event_units", seconds=seconds.cast(nw.Float64))
-        .with_columns(day=(nw.col("seconds") * (1 / SECONDS_PER_DAY)).floor().cast(nw.Int32))
-        .group_by("ping_id", "day")
+    by_hour = (
+        events.with_columns(hour=(seconds.cast(nw.Float64) * (1 / SECONDS_PER_HOUR)).floor().cast(nw.Int32))
+        .group_by("ping_id", "hour")
         .agg(nw.col("event_units").cast(nw.Int128).sum().alias("units"))
-        .select("ping_id", "day", units=nw.col("units").cast(nw.Float64))
+        .select("ping_id", "hour", units=nw.col("units").cast(nw.Float64))
     )
-    days = to_polars(by_day).sort("ping_id", "day")
-    weighted = days["units"].to_numpy() * 0.5 ** (days["day"].to_numpy() / half_life_days) * POINT
-    ids, place = np.unique(days["ping_id"].to_numpy(), return_inverse=True)
-    return _scores(pl.Series(ids, dtype=pl.String), np.bincount(place, weighted, len(ids)).astype(np.float64))
+    rows = to_polars(by_hour).sort("ping_id", "hour")
+    age = rows["hour"].to_numpy() / (24 * half_life_days)
+    ids, place = np.unique(rows["ping_id"].to_numpy(), return_inverse=True)
+    faded = np.bincount(place, rows["units"].to_numpy() * 0.5**age * POINT, len(ids)).astype(np.float64)
+    return _scores(pl.Series(ids, dtype=pl.String), faded)
 
 
 def hit_rates(pairs: Frame, gains: Frame, pings: Frame, *, prior: float = PRIOR_EXPOSURES) -> pl.DataFrame:

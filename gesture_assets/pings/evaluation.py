@@ -90,18 +90,23 @@ def split_at(interactions: Frame, moment: datetime) -> tuple[Frame, Frame]:
     return interactions.filter(at < cut), interactions.filter(at >= cut)
 
 
+def is_hit() -> nw.Expr:
+    """Whether an event of `event_scores` is what document 004 calls high engagement: it gains something."""
+    return nw.col("event_type").is_in(tuple(GAINS)) | (nw.col("watch_time_ratio") >= VIEW_GAINS[0][0])
+
+
 def graded_gains(scored: Frame) -> Frame:
     """`user_id`, `ping_id`, `gain` of pairs that gained anything: the most that one event of theirs did.
 
-    share 4, comment 3, like 2; a view 1 from 80 % watched, 0.5 from half; anything else nothing. `scored` is that of
-    `event_scores`. A gain is what document 004 calls a high-engagement event.
+    share 4, comment 3, like 2; a view 1 from 80 % watched, 0.5 from half; anything else nothing. `scored` is of
+    `event_scores`.
     """
     gain = nw.lit(0.0)
     for least, worth in VIEW_GAINS:
         gain = nw.when(nw.col("watch_time_ratio") >= least).then(nw.lit(worth)).otherwise(gain)
     for kind, worth in GAINS.items():
         gain = nw.when(nw.col("event_type") == kind).then(nw.lit(worth)).otherwise(gain)
-    gained = scored.with_columns(gain=gain).filter(nw.col("gain") > 0)
+    gained = scored.filter(is_hit()).with_columns(gain=gain)
     return gained.group_by("user_id", "ping_id").agg(nw.col("gain").max())
 
 

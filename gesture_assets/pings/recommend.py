@@ -14,7 +14,8 @@ per creator. A user's score of a ping is at most its base and what the user's af
     3. the K best of these are the K best of all, ties by the catalogue's order
 
 A user with too few unseen pings in step 1 has as many more of them scored as needed, and all where there are not K. Who
-has no events gets the list that is the same for all of them.
+has no events gets the list that is the same for all of them. Where much of the catalogue ties at a user's floor, all of
+that is scored, which is slow and as exact.
 """
 
 from collections.abc import Iterator

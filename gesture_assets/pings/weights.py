@@ -21,7 +21,6 @@ UNITS = 10**12
 
 Weight = Annotated[float, Field(ge=0, le=1000)]  # × 10¹² is far below the largest BIGINT
 Days = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Frozen(BaseModel):
@@ -63,16 +62,14 @@ class Windows(_Frozen):
 
 
 class Lists(_Frozen):
-    """`length`: pings a user gets. `seen`: which events hide a ping from a user for good.
+    """`length`: pings a user gets. `seen`: which events hide a ping from a user.
 
-    `per_creator`: how many pings of one creator a list may hold; None: any number. `exploration`: the share of places
-    that are not given by score.
+    `per_creator`: how many pings of one creator a list may hold; None: any number.
     """
 
     length: Annotated[int, Field(ge=1, le=1000)]
     seen: Literal["any", "engaged", "none"]
     per_creator: Annotated[int, Field(ge=1)] | None = None
-    exploration: Share = 0.0
 
 
 class PingWeights(_Frozen):

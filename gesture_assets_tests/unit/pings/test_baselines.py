@@ -6,7 +6,14 @@ import polars as pl
 import pytest
 
 from gesture_assets.frames import Frame
-from gesture_assets.pings.baselines import hit_rates, lists_by_score, random_lists, recent_popularity, shortest_first
+from gesture_assets.pings.baselines import (
+    hit_rates,
+    lists_by_score,
+    random_lists,
+    recent_hits,
+    recent_popularity,
+    shortest_first,
+)
 from gesture_assets.pings.engagement import event_scores
 from gesture_assets.pings.evaluation import graded_gains
 from gesture_assets.pings.recommend import seen_pings
@@ -27,14 +34,22 @@ SMALL = World(
 )
 
 
-def test_recent_engagement_weighs_more() -> None:
-    def found(events: Frame, catalogue: Frame, _: Frame) -> pl.DataFrame:
-        scored = event_scores(events, catalogue, SCRIPT.events)
-        return recent_popularity(scored, until=START + timedelta(days=2), half_life_days=1)
+def test_what_is_recent_weighs_more() -> None:
+    def scored(events: Frame, catalogue: Frame) -> Frame:
+        return event_scores(events, catalogue, SCRIPT.events)
 
-    # p1: 4 points of two whole days before, 0.1 and 1 of one; p2: 2 and 0.1 of the last hour.
-    assert dict(on_both(SMALL, found).rows()) == pytest.approx({"p1": 4 / 4 + 1.1 / 2, "p2": 2.1})
-    on_both(by_chance(1, n_users=5, n_pings=9, n_events=400), found)
+    def engagement(events: Frame, catalogue: Frame, _: Frame) -> pl.DataFrame:
+        return recent_popularity(scored(events, catalogue), until=START + timedelta(days=2))
+
+    def hits(events: Frame, catalogue: Frame, _: Frame) -> pl.DataFrame:
+        return recent_hits(scored(events, catalogue), until=START + timedelta(days=2), half_life_days=0.5)
+
+    # p1: 4 points 48 hours before, 0.1 of 47 and 1 of 46; p2: 2 and 0.1 of the last hour but one.
+    p1 = 4 / 4 + 0.1 / 2 ** (47 / 24) + 1 / 2 ** (46 / 24)
+    assert dict(on_both(SMALL, engagement).rows()) == pytest.approx({"p1": p1, "p2": 2.1 / 2 ** (1 / 24)})
+    assert dict(on_both(SMALL, hits).rows()) == pytest.approx({"p1": 1 / 16 + 2 ** (-46 / 12), "p2": 2 ** (-1 / 12)})
+    for function in (engagement, hits):
+        on_both(by_chance(1, n_users=5, n_pings=9, n_events=400), function)
 
 
 def test_hit_rates_are_drawn_to_the_mean() -> None:

@@ -69,7 +69,7 @@ def test_a_user_s_file_comes_before_the_shipped_one(tmp_path: Path) -> None:
         ("new_user = 7", "new_user = 7\nseen = 0", "windows.seen", "0"),
         ("length = 10", 'length = "ten"', "lists.length", "'ten'"),
         ('seen = "any"', 'seen = "all"', "lists.seen: should be 'any', 'engaged' or 'none'", "'all'"),
-        ("length = 10", "length = 10\nexploration = 1.5", "lists.exploration", "1.5"),
+        ("length = 10", "length = 10\nper_creator = 0", "lists.per_creator", "0"),
         ('name = "script"', 'name = "other"', "name = 'script'", "name = 'other'"),
         ("[windows]", "[windows", "TOML", "line"),
     ],
