@@ -98,6 +98,11 @@ class Settings(BaseModel):
         description="Name of the rule set that scores: shipped, or data/rules/<name>.toml. Empty: the one that the "
         "sources that have landed are described with, or intent.",
     )
+    ping_weights: str = Field(
+        "recent",
+        description="Name of the weights and windows that lists of short videos are made by: shipped (recent, script, "
+        "aws), or data/ping_weights/<name>.toml.",
+    )
     partitions_start: date = Field(date(2024, 1, 1), description="First day that can be materialised.")
     pseudonym_key: str | None = Field(
         None,
@@ -295,6 +300,11 @@ class Settings(BaseModel):
         return self.data_dir / "rules"
 
     @property
+    def user_ping_weights(self) -> Path:
+        """Folder of the user's own weights of short videos."""
+        return self.data_dir / "ping_weights"
+
+    @property
     def suppressed(self) -> Path:
         """The list of users whom nobody may score."""
         return self.data_dir / "suppressed.csv"
@@ -339,7 +349,14 @@ class Settings(BaseModel):
             return True
         if path.parent == folder:
             return path.name == self.suppressed.name or path.suffix.lower() not in (".csv", ".html")
-        named = (self.landing, self.published_files, self.user_sources, self.user_rules, self.dagster_home)
+        named = (
+            self.landing,
+            self.published_files,
+            self.user_sources,
+            self.user_rules,
+            self.user_ping_weights,
+            self.dagster_home,
+        )
         kept = (*named, self.mlflow_artifacts, self.crm_folder, self.warehouse.with_suffix(".runs"))
         return any(path.is_relative_to(folder / place.name) for place in kept)
 

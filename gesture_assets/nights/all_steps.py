@@ -14,6 +14,7 @@ from gesture_assets.nights import (
     features,
     model_scores,
     performance,
+    ping_lists,
     pings,
     publishing,
     rules,
@@ -34,6 +35,7 @@ MODULES = (
     performance,
     score_changes,
     pings,
+    ping_lists,
     alerts,
     publishing,
 )

@@ -25,7 +25,6 @@ from gesture_assets.pings.tables import (
     PING_USERS,
     PINGS,
     QUARANTINED_PING_ROWS,
-    TABLES,
 )
 from gesture_assets.sources.catalogues import digests, load_catalogues
 from gesture_assets.sources.description import load_descriptions
@@ -35,6 +34,8 @@ from gesture_assets.sources.landing_index import LandingIndex, ping_indexes
 from gesture_assets.sources.personal import pseudonym_key
 
 log = logging.getLogger(__name__)
+
+TABLES = (PING_INTERACTIONS, PINGS, PING_USERS, QUARANTINED_PING_ROWS, PING_RECONCILIATION)
 
 # Catalogue -> its table, and what tells its rows apart.
 CATALOGUES = {PING.name: (PINGS, "ping_id"), PING_USER.name: (PING_USERS, "user_id")}

@@ -9,7 +9,7 @@ by the reciprocal of a constant in any case, one bit off DuckDB).
 """
 
 import math
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import narwhals as nw
 import numpy as np
@@ -64,10 +64,20 @@ def event_scores(interactions: Frame, pings: Frame, weights: EventWeights) -> Fr
 
 def user_ping_engagement(scored: Frame) -> Frame:
     """One row per user and ping of `scored` (by `event_scores`): score, exact units, last event, number of events."""
-    sums = scored.group_by("user_id", "ping_id").agg(
-        nw.col("event_units").cast(nw.Int128).sum().alias("engagement_units"),
-        nw.col("event_at").max().alias("last_event_at"),
-        nw.len().alias("event_count"),
+    events = scored.select(
+        "user_id",
+        "ping_id",
+        engagement_units="event_units",
+        last_event_at="event_at",
+        event_count=nw.lit(1, nw.Int64),
+    )
+    return to_date(events)
+
+
+def to_date(daily: Frame) -> Frame:
+    """What the rows of `user_ping_engagement` of several days come to, a row per user and ping."""
+    sums = daily.group_by("user_id", "ping_id").agg(
+        nw.col("engagement_units").cast(nw.Int128).sum(), nw.col("last_event_at").max(), nw.col("event_count").sum()
     )
     return sums.select(
         "user_id",
@@ -129,14 +139,16 @@ def watch_time_stats(scored: Frame) -> pl.DataFrame:
     )
 
 
-def new_vs_existing_users(scored: Frame, users: Frame, *, new_days: int) -> Frame:
+def new_vs_existing_users(scored: Frame, users: Frame, *, new_days: int, as_of: date | None = None) -> Frame:
     """Two rows at most: `is_new`, `user_count`, `avg_pings`, `view_count`, `avg_watch_time_ratio`.
 
-    New is who signed up at most `new_days` days before the newest signup of `users`; whose signup is unknown is not.
+    New is who signed up at most `new_days` days before `as_of`, or the newest signup of `users`; whose signup is
+    unknown is not.
     `avg_pings`: pings that a user viewed, liked, commented or shared, those with none included. The ratio is that of
     views of known users, null without any.
     """
-    newest = users.with_columns(newest=nw.col("signup_date").max())
+    last = nw.col("signup_date").max() if as_of is None else nw.lit(as_of).cast(nw.Date)
+    newest = users.with_columns(newest=last)
     age = whole_days("signup_date", "newest")
     people = newest.select("user_id", is_new=nw.when(age <= new_days).then(nw.lit(True)).otherwise(nw.lit(False)))
     is_view = ~nw.col("watch_time_ratio").is_null()

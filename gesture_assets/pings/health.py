@@ -23,12 +23,19 @@ SCHEMA = {"metric": pl.String, "value": pl.Float64, "counted": pl.Int64}
 
 
 def recsys_health(
-    scored: Frame, pings: Frame, lists: Frame, later: Frame, *, until: datetime | None = None
+    scored: Frame,
+    pings: Frame,
+    lists: Frame,
+    later: Frame,
+    *,
+    shown: Frame | None = None,
+    until: datetime | None = None,
 ) -> pl.DataFrame:
     """`metric`, `value`, `counted` (rows, users or pings that the value is of; with none the value is null).
 
     `scored` and `later` are of `event_scores`: what had happened, and what did after the `lists` (`user_id`, `rank`,
-    `ping_id`) were made. With `until`, the end of `scored`, impressions of its last 24 hours are not asked for a view.
+    `ping_id`) were made; `shown` are the lists whose coverage is asked, where those are others. With `until`, the end
+    of `scored`, impressions of its last 24 hours are not asked for a view.
 
     watch_through_rate: share of views with 80 % watched. engagement_per_impression: views, likes, comments and shares
     ÷ impressions. hit_rate_at_10: share of users with a list who shared, commented or watched half of one of its first
@@ -50,7 +57,7 @@ def recsys_health(
     liked = kind.is_in(("share", "comment")) | (ratio >= ENGAGED_VIEW)
     done = to_polars(later.filter(liked).select("user_id", "ping_id"))
     hits = listed.join(done, on=["user_id", "ping_id"], how="semi")
-    shown = to_polars(lists.select("ping_id"))["ping_id"].unique()
+    listed_pings = to_polars((lists if shown is None else shown).select("ping_id"))["ping_id"].unique()
     first, followed = _after_impressions(scored, until)
     return pl.DataFrame(
         [
@@ -58,7 +65,7 @@ def recsys_health(
             _share("engagement_per_impression", counts["engaging"], counts["impressions"]),
             _share("hit_rate_at_10", hits["user_id"].n_unique(), listed["user_id"].n_unique()),
             ("median_seconds_to_first_engagement", first.median(), len(first)),
-            _share("coverage", known["ping_id"].is_in(shown.implode()).sum(), known.height),
+            _share("coverage", known["ping_id"].is_in(listed_pings.implode()).sum(), known.height),
             _share("impressions_without_view", (~followed).sum(), len(followed)),
         ],
         schema=SCHEMA,

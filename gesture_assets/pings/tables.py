@@ -249,4 +249,398 @@ PING_RECONCILIATION = reconciliation_contract(
     may_be_empty=True,
 )
 
-TABLES = (PING_INTERACTIONS, PINGS, PING_USERS, QUARANTINED_PING_ROWS, PING_RECONCILIATION)
+WHO = Column("user_id", "VARCHAR", "Who.", personal="pseudonym")
+VIDEO = Column("ping_id", "VARCHAR", "The short video.")
+LANDED = ("ping_interactions", "pings", "ping_users")
+
+PING_WEIGHTS = Contract(
+    name="ping_weights",
+    grain="One row per day: the weights by which its pings and lists were scored.",
+    description="Every version that ever made a list, with its whole content, and what the checks of lists ask for.",
+    group=GROUP,
+    owner=DATA_ENGINEERING,
+    upstream=LANDED,
+    key=("weights_version",),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        Column("weights", "VARCHAR", "Name of the file of weights."),
+        Column("weights_version", "VARCHAR", "Hash of its content."),
+        Column("list_length", "INTEGER", "Pings that a list holds at most.", unit="count"),
+        Column("seen", "VARCHAR", "Which interactions hide a ping from their user: any, engaged or none."),
+        Column("seen_days", "INTEGER", "For how many days they do; null: for good.", True, "days"),
+        Column("per_creator", "INTEGER", "Pings of one creator that a list holds at most; null: any number.", True),
+        Column("content", "VARCHAR", "Weights and windows as JSON."),
+    ),
+)
+
+USER_PING_ENGAGEMENT = Contract(
+    name="user_ping_engagement",
+    grain="One row per user and ping with interactions that were filed on the day: what that day added.",
+    description="Points of document 004: watched share of views, likes, comments, shares, follows, impressions. To "
+    "date: analytics.user_ping_engagement_to_date.",
+    group=GROUP,
+    owner=DATA_ENGINEERING,
+    upstream=LANDED,
+    key=("user_id", "ping_id"),
+    may_be_empty=True,
+    columns=(
+        FILED,
+        WHO,
+        VIDEO,
+        Column("engagement_score", "DOUBLE", "Points that the day's interactions brought.", unit="points"),
+        Column("engagement_units", "BIGINT", "The same in 10⁻¹² of a point: whole numbers add up in any order."),
+        Column("last_event_at", "TIMESTAMP", "The last of them (UTC)."),
+        Column("event_count", "BIGINT", "How many they are.", unit="count"),
+    ),
+    expectations=(
+        no_rows(
+            "every_score_is_its_units",
+            f"select {PARTITION}, user_id, ping_id, engagement_score, engagement_units from {{batch}} "
+            "where engagement_score <> engagement_units::double * 1e-12",
+            recovery="this is a defect of pings/engagement.py",
+        ),
+        no_rows(
+            "every_interaction_is_counted_once",
+            f"""select {PARTITION}, sum(counted) as counted, sum(landed) as interactions from (
+                select {PARTITION}, sum(event_count) as counted, 0 as landed from {{batch}} group by all
+                union all select {PARTITION}, 0, count(*) from {{live}}.ping_interactions
+                where {PARTITION} in (select {PARTITION} from {{days}}) group by all
+            ) group by all having sum(counted) <> sum(landed)""",
+            recovery="this is a defect of pings/engagement.py",
+        ),
+    ),
+)
+
+PING_ENGAGEMENT = Contract(
+    name="ping_engagement",
+    grain="One row per ping that anybody did anything with, as of the day.",
+    description="What all users' interactions with a ping are worth, of the window of the weights; the most engaging "
+    "first, equal ones by the order of the catalogue.",
+    group=GROUP,
+    owner=DATA_ENGINEERING,
+    upstream=(*LANDED, "user_ping_engagement", "ping_weights"),
+    key=("ping_id",),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        VIDEO,
+        Column("global_engagement", "DOUBLE", "Points of all users.", unit="points"),
+        Column("user_count", "BIGINT", "Users who did anything with it.", unit="count"),
+        Column("rank", "BIGINT", "Its place by points, from 1."),
+    ),
+    expectations=(
+        no_rows(
+            "ranks_follow_the_points",
+            f"""select * from (select {PARTITION}, ping_id, rank, row_number() over (
+                partition by {PARTITION} order by rank) as place, global_engagement, lag(global_engagement) over (
+                partition by {PARTITION} order by rank) as better from {{batch}})
+            where rank <> place or global_engagement > better""",
+            recovery="this is a defect of pings/engagement.py",
+        ),
+        between("every_engaging_ping_has_users", "user_count", 1, None, recovery="a defect of pings/engagement.py"),
+    ),
+)
+
+WATCH_TIME_STATS = Contract(
+    name="watch_time_stats",
+    grain="One row per day and statistic of the watched shares of all views.",
+    description="Watched time ÷ duration of the views in the window of the weights: count, mean, std, min, quantiles "
+    "and max, as document 004 reports them.",
+    group=GROUP,
+    owner=DATA_ENGINEERING,
+    upstream=(*LANDED, "ping_weights"),
+    key=("statistic",),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        Column("statistic", "VARCHAR", "count, mean, std, min, 25%, 50%, 75%, 90% or max."),
+        Column("watch_time_ratio", "DOUBLE", "Its value, a share but for count; null without views.", True),
+    ),
+    expectations=(
+        no_rows(
+            "quantiles_are_in_order",
+            f"""select * from (select {PARTITION}, statistic, watch_time_ratio, lag(watch_time_ratio) over (
+                partition by {PARTITION} order by list_position(['min', '25%', '50%', '75%', '90%', 'max'], statistic)
+            ) as lower from {{batch}} where statistic not in ('count', 'mean', 'std'))
+            where watch_time_ratio < lower""",
+            recovery="this is a defect of pings/engagement.py",
+        ),
+    ),
+)
+
+NEW_VS_EXISTING_USERS = Contract(
+    name="new_vs_existing_users",
+    grain="One row per day for new users, and one for all others.",
+    description="How much of a ping they watch, and how many pings they view, like, comment on or share; who did none "
+    "of it is included. New is who signed up in the days before that the weights say.",
+    group=GROUP,
+    owner=DATA_ENGINEERING,
+    upstream=(*LANDED, "ping_weights"),
+    key=("is_new",),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        Column("is_new", "BOOLEAN", "Whether the row is of new users."),
+        Column("user_count", "BIGINT", "How many they are.", unit="count"),
+        Column("avg_pings", "DOUBLE", "Pings that one of them viewed, liked, commented on or shared."),
+        Column("view_count", "BIGINT", "Their views.", unit="count"),
+        Column("avg_watch_time_ratio", "DOUBLE", "Watched share of a view; null without any.", True, "share"),
+    ),
+    expectations=(
+        no_rows(
+            "every_user_is_new_or_not",
+            f"""select {PARTITION}, sum(grouped) as grouped, sum(known) as users from (
+                select {PARTITION}, sum(user_count) as grouped, 0 as known from {{batch}} group by all
+                union all select {PARTITION}, 0, count(*) from {{live}}.ping_users
+                where {PARTITION} in (select {PARTITION} from {{days}})
+                    and coalesce(signup_date <= {PARTITION}, true) group by all
+            ) group by all having sum(grouped) <> sum(known)""",
+            recovery="this is a defect of pings/engagement.py",
+        ),
+    ),
+)
+
+USER_AFFINITIES = Contract(
+    name="user_affinities",
+    grain="One row per user, kind and value of the ten strongest of each kind, as of the day.",
+    description="Which categories and creators a user's interactions are with, of the window of the weights. Lists are "
+    "made of all of them, these are the ten to read.",
+    group=GROUP,
+    owner=DATA_ENGINEERING,
+    upstream=(*LANDED, "ping_weights"),
+    key=("user_id", "kind", "value"),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        WHO,
+        Column("kind", "VARCHAR", "category or creator."),
+        Column("value", "VARCHAR", "Which one."),
+        Column("event_count", "BIGINT", "The user's interactions with it.", unit="count"),
+        Column("affinity", "DOUBLE", "Their share of all of the user's interactions.", unit="share"),
+    ),
+    expectations=(
+        one_of("every_kind_is_known", "kind", ("category", "creator"), recovery="a defect of pings/engagement.py"),
+        no_rows(
+            "no_user_is_more_than_wholly_of_a_kind",
+            f"""select {PARTITION}, user_id, kind, sum(affinity) as affinity from {{batch}} group by all
+            having sum(affinity) > 1 + 1e-9 or min(affinity) <= 0""",
+            recovery="this is a defect of pings/engagement.py",
+        ),
+    ),
+)
+
+# What hides a ping from a user on a day, as the weights of that day have it.
+SEEN = f"""(select distinct weights.{PARTITION}, done.user_id, done.ping_id from {{live}}.ping_weights as weights
+            join {{live}}.ping_interactions as done on done.{PARTITION} <= weights.{PARTITION}
+                and done.event_at < weights.{PARTITION} + interval 1 day
+                and (weights.seen = 'any' or weights.seen = 'engaged' and done.event_type <> 'impression')
+                and coalesce(done.event_at >= weights.{PARTITION} + interval 1 day - to_days(weights.seen_days), true)
+            where weights.{PARTITION} in (select {PARTITION} from {{days}}))"""
+# Who has a list, and how many pings could be on it.
+PUBLISHED = f"""(select {PARTITION}, ping_id from {{live}}.pings where {PARTITION} in (select {PARTITION} from {{days}})
+                and coalesce(created_at < {PARTITION} + interval 1 day, true))"""
+MOST_OVERLAP, LEAST_COVERAGE = 0.9, 0.5
+OVERLAP = f"""(with liked as (
+                select {PARTITION}, user_id from {{batch}} group by all
+                having max(category_points) > 0 or max(creator_points) > 0),
+            lists as (select {PARTITION}, user_id, ping_id from {{batch}} join liked using ({PARTITION}, user_id)),
+            common as (select {PARTITION}, sum(users * (users - 1)) as shared, sum(users) as places from (
+                select {PARTITION}, ping_id, count(*) as users from lists group by all) group by all)
+            select {PARTITION}, shared / (places * (users - 1)) as overlap, users
+            from common join (select {PARTITION}, count(*) as users from liked group by all) using ({PARTITION})
+            where users >= 10)"""
+
+PING_RECOMMENDATIONS = Contract(
+    name="ping_recommendations",
+    grain="One row per user and place of their list, as of the day.",
+    description="What to show next: for everybody the unseen pings of the highest score, which is popularity, the "
+    "user's share of the category and of the creator, and freshness, as document 004 weighs them. Who has done nothing "
+    "yet has a list, too.",
+    group=GROUP,
+    owner=DATA_ENGINEERING,
+    upstream=(*LANDED, "ping_engagement", "ping_weights"),
+    key=("user_id", "rank"),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        WHO,
+        Column("rank", "BIGINT", "Place in the list, from 1."),
+        VIDEO,
+        Column("score", "DOUBLE", "The sum of its four parts."),
+        Column("popularity_points", "DOUBLE", "What popularity adds."),
+        Column("category_points", "DOUBLE", "What the user's share of interactions with the category adds."),
+        Column("creator_points", "DOUBLE", "What their share with the creator adds."),
+        Column("freshness_points", "DOUBLE", "What freshness adds, 1 ÷ (1 + days since it was published)."),
+        Column("reason", "VARCHAR", "Why, in the words of document 004."),
+        Column("category", "VARCHAR", "Category of the ping.", True),
+        Column("main_hashtag", "VARCHAR", "Hashtag of the ping.", True),
+        Column("creator_id", "VARCHAR", "Creator of the ping.", True, personal="pseudonym"),
+        Column("weights_version", "VARCHAR", "Weights that the list was made by."),
+    ),
+    expectations=(
+        no_rows(
+            "the_parts_of_a_score_sum_to_it",
+            f"select {PARTITION}, user_id, ping_id, score from {{batch}} "
+            "where score <> popularity_points + category_points + creator_points + freshness_points",
+            recovery="this is a defect of pings/recommend.py",
+        ),
+        no_rows(
+            "lists_are_in_order_of_their_scores",
+            f"""select * from (select {PARTITION}, user_id, rank, score, row_number() over (
+                partition by {PARTITION}, user_id order by rank) as place, lag(score) over (
+                partition by {PARTITION}, user_id order by rank) as better from {{batch}})
+            where rank <> place or score > better""",
+            recovery="this is a defect of pings/recommend.py",
+        ),
+        no_rows(
+            "no_list_holds_a_ping_twice",
+            f"select {PARTITION}, user_id, ping_id, count(*) as places from {{batch}} group by all having count(*) > 1",
+            recovery="this is a defect of pings/recommend.py",
+        ),
+        no_rows(
+            "no_list_holds_what_its_user_has_seen",
+            f"select * from {{batch}} semi join {SEEN} as seen using ({PARTITION}, user_id, ping_id)",
+            recovery="this is a defect of pings/recommend.py",
+        ),
+        no_rows(
+            "every_list_holds_as_many_as_it_can",
+            f"""with catalogue as (select {PARTITION}, count(*) as pings from {PUBLISHED} group by all),
+            hidden as (select {PARTITION}, user_id, count(*) as pings
+                from {SEEN} semi join {PUBLISHED} using ({PARTITION}, ping_id) group by all),
+            people as (select {PARTITION}, user_id from {{live}}.ping_users
+                where {PARTITION} in (select {PARTITION} from {{days}})
+                    and coalesce(signup_date <= {PARTITION}, true)
+                union select weights.{PARTITION}, user_id from {{live}}.ping_weights as weights
+                join {{live}}.ping_interactions as done on done.{PARTITION} <= weights.{PARTITION}
+                where weights.{PARTITION} in (select {PARTITION} from {{days}})),
+            lists as (select {PARTITION}, user_id, count(*) as places from {{batch}} group by all)
+            select {PARTITION}, user_id, coalesce(places, 0) as places, list_length,
+                coalesce(catalogue.pings, 0) - coalesce(hidden.pings, 0) as unseen
+            from people join {{live}}.ping_weights using ({PARTITION})
+            left join catalogue using ({PARTITION}) left join hidden using ({PARTITION}, user_id)
+            left join lists using ({PARTITION}, user_id)
+            where coalesce(places, 0) > list_length or per_creator is null and coalesce(places, 0) <>
+                least(list_length, coalesce(catalogue.pings, 0) - coalesce(hidden.pings, 0))""",
+            recovery="this is a defect of pings/recommend.py",
+        ),
+        no_rows(
+            "lists_are_not_all_alike",
+            f"select * from {OVERLAP} where overlap >= 0.99",
+            recovery="look at analytics.recsys_health; raise the weights of category and creator "
+            "(data/ping_weights/<name>.toml), then  gesture run --date DAY",
+        ),
+        no_rows(
+            "lists_are_personal",
+            f"select * from {OVERLAP} where overlap >= {MOST_OVERLAP}",
+            recovery="raise the weights of category and creator (data/ping_weights/<name>.toml)",
+        ),
+        no_rows(
+            "lists_show_as_much_of_the_catalogue_as_they_did",
+            f"""with today as (select {PARTITION}, count(distinct ping_id) as shown from {{batch}} group by all),
+            past as (select {PARTITION}, count(distinct ping_id) as shown from {{live}}.ping_recommendations
+                where {PARTITION} >= (select min({PARTITION}) from {{days}}) - 28 group by all),
+            known as (from today union all from past anti join today using ({PARTITION}))
+            select today.{PARTITION}, today.shown, median(known.shown) as usually_shown
+            from today join known on known.{PARTITION} < today.{PARTITION}
+                and known.{PARTITION} >= today.{PARTITION} - 28
+            group by all having count(*) >= 3 and today.shown < {LEAST_COVERAGE} * median(known.shown)""",
+            recovery="compare the day's catalogue and interactions with those of the days before, then  "
+            "gesture run --date DAY",
+        ),
+    ),
+)
+
+RECOMMENDATION_EVALUATION = Contract(
+    name="recommendation_evaluation",
+    grain="One row per day, policy and measure: how lists of the day before fared with what users did on the day.",
+    description="The lists that were served beside plain ones (by chance, by popularity, by recent hits, by hit rate, "
+    "the shortest first), of the users who did something good on the day. With 95 % intervals over users.",
+    group=GROUP,
+    owner=DATA_ENGINEERING,
+    upstream=(*LANDED, "ping_recommendations", "ping_weights"),
+    key=("policy", "measure"),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        Column("policy", "VARCHAR", "served, random, popularity, recent_hits, hit_rate or shortest_first."),
+        Column("measure", "VARCHAR", "hit_rate, ndcg, coverage … : docs/pings.md."),
+        Column("value", "DOUBLE", "Its value."),
+        Column("low", "DOUBLE", "Lower end of the 95 % interval; null where there is none.", True),
+        Column("high", "DOUBLE", "Upper end.", True),
+        Column("user_count", "BIGINT", "Users that it is of.", unit="count"),
+        Column("excluded_count", "BIGINT", "Users with a list who did nothing good on the day.", unit="count"),
+    ),
+    expectations=(
+        no_rows(
+            "every_interval_holds_its_value",
+            f"select {PARTITION}, policy, measure, value, low, high from {{batch}} "
+            "where low > value + 1e-9 or high < value - 1e-9",
+            recovery="this is a defect of pings/evaluation.py",
+        ),
+    ),
+)
+
+RECSYS_HEALTH = Contract(
+    name="recsys_health",
+    grain="One row per day and figure of the health of recommendations.",
+    description="The six figures of document 004's dashboard, of the window of the weights, and who comes back.",
+    group=GROUP,
+    owner=DATA_ENGINEERING,
+    upstream=(*LANDED, "ping_recommendations", "ping_weights"),
+    key=("metric",),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        Column("metric", "VARCHAR", "watch_through_rate, engagement_per_impression … : docs/pings.md."),
+        Column("value", "DOUBLE", "Its value; null where there is nothing to count.", True),
+        Column("counted", "BIGINT", "Rows, users or pings that it is of.", unit="count"),
+    ),
+    expectations=(
+        no_rows(
+            "every_figure_is_of_something",
+            f"select {PARTITION}, metric, value, counted from {{batch}} where (value is null) <> (counted = 0)",
+            recovery="this is a defect of pings/health.py",
+        ),
+    ),
+)
+
+PING_INSIGHTS = Contract(
+    name="ping_insights",
+    grain="One row per day and sentence.",
+    description="What the numbers say, in sentences; none is made of fewer than 30 events, users or pings.",
+    group=GROUP,
+    owner=DATA_ENGINEERING,
+    upstream=(*LANDED, "watch_time_stats", "new_vs_existing_users", "ping_weights"),
+    key=("place",),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        Column("place", "INTEGER", "Its place, from 1."),
+        Column("insight", "VARCHAR", "What it is about."),
+        Column("sentence", "VARCHAR", "The sentence."),
+        Column("numbers", "VARCHAR", "JSON: the numbers in it, by name."),
+        Column("counted", "BIGINT", "Events, users or pings that it is of.", unit="count"),
+    ),
+    expectations=(
+        between("no_sentence_is_of_few", "counted", 30, None, recovery="this is a defect of pings/insights.py"),
+    ),
+)
+
+TABLES = (
+    PING_INTERACTIONS,
+    PINGS,
+    PING_USERS,
+    QUARANTINED_PING_ROWS,
+    PING_RECONCILIATION,
+    PING_WEIGHTS,
+    USER_PING_ENGAGEMENT,
+    PING_ENGAGEMENT,
+    WATCH_TIME_STATS,
+    NEW_VS_EXISTING_USERS,
+    USER_AFFINITIES,
+    PING_RECOMMENDATIONS,
+    RECOMMENDATION_EVALUATION,
+    RECSYS_HEALTH,
+    PING_INSIGHTS,
+)
