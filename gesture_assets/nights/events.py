@@ -74,7 +74,7 @@ def landed_events(night: Night, days: Days) -> Built:
             LANDING_RECONCILIATION: accept.reconciliation(landed, events, index.dropped_columns()),
             IDENTITY_LINKS: accept.identity_links(events, accept.identity_calls(landed)),
         },
-        counts=_counts(landed, events),
+        counts=counts_of(landed, events),
         inputs={"landing": ",".join(digests.get(day, "none") for day in days)},
     )
 
@@ -102,7 +102,7 @@ def ids_of_earlier_days(
     return nw.concat(frames).unique("event_id").join(late.select("event_id"), on="event_id", how="semi")
 
 
-def _counts(landed: Frame, events: Frame) -> Counter[Any]:
+def counts_of(landed: Frame, events: Frame) -> Counter[Any]:
     """Rows that landed by the reason against them, and rows accepted by the day that they are late for, or none."""
     by_reason = landed.group_by("reason").agg(nw.len().alias("rows")).collect().rows()
     day = nw.col("event_at").cast(nw.Date)
@@ -113,7 +113,7 @@ def _counts(landed: Frame, events: Frame) -> Counter[Any]:
     )
 
 
-def _account(night: Night, counts: Counter[Any]) -> Mapping[str, Any]:
+def account(night: Night, counts: Counter[Any]) -> Mapping[str, Any]:
     """What became of the rows that landed, as the materialisation shows it."""
     landed = {reason: rows for (what, reason), rows in counts.items() if what == LANDED}
     accepted = {late_for: rows for (what, late_for), rows in counts.items() if what == ACCEPTED}
@@ -185,7 +185,7 @@ STEPS = (
         look_first=landing,
         sources=lambda night: landing(night).index.sources(night.days, landing(night).files),
         rows=lambda night: landing(night).index.row_counts(),
-        summary=_account,
+        summary=account,
         kinds={RAW_EVENTS.name: ("csv", "json", "parquet")},
     ),
     Step("sessions", filed_sessions, (SESSIONS,), rows=lambda night: night.counts(RAW_EVENTS)),

@@ -5,9 +5,11 @@ Belongs here: reading what landed behind the gates, calling the room. Does not b
 """
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import narwhals as nw
 
@@ -15,7 +17,7 @@ from gesture_assets.contracts.contract import Contract
 from gesture_assets.errors import listing
 from gesture_assets.events.accept import reconciliation
 from gesture_assets.frames import Frame
-from gesture_assets.nights.events import ids_of_earlier_days
+from gesture_assets.nights.events import account, counts_of, ids_of_earlier_days
 from gesture_assets.nights.night import Days, Night, without_gaps
 from gesture_assets.nights.steps import Built, Step
 from gesture_assets.pings import accept
@@ -80,10 +82,11 @@ def landed_pings(night: Night, days: Days) -> Built:
         return Built(dict.fromkeys(TABLES, ()), notes={"absent": why}, absent=why)
     session = night.session
     frames: dict[Contract, list[Frame]] = {table: [night.select(table, "false")] for table in TABLES}
+    counts = Counter[Any]()
     landed: list[Frame] = []
     accepted: list[Frame] = []
 
-    def account(kind: str, rows: Frame, sound: Frame) -> None:
+    def file_as(kind: str, rows: Frame, sound: Frame) -> None:
         frames[QUARANTINED_PING_ROWS].append(accept.quarantined(rows, kind))
         landed.append(accept.counted(rows, kind))
         accepted.append(accept.counted(sound, kind))
@@ -94,7 +97,7 @@ def landed_pings(night: Night, days: Days) -> Built:
             content = [name for name in table.column_names if name not in OF_EACH_DAY]
             rows = session.set_aside(f"{kind}_rows", accept.catalogue(rows, key=key, content=content))
             frames[table].append(accept.standing(rows).select(*table.column_names))
-            account(kind, rows, accept.standing(rows))
+            file_as(kind, rows, accept.standing(rows))
     index = found.indexes[INTERACTION.name]
     landed_then = index.landed_days()
     if any(days[0] <= day <= days[-1] for day in index.landed_days(wanted=False)):
@@ -104,14 +107,17 @@ def landed_pings(night: Night, days: Days) -> Built:
         earlier = ids_of_earlier_days(night, days, rows, PING_INTERACTIONS, index, found.files)
         sound = session.set_aside("interactions", accept.interactions(rows, earlier))
         frames[PING_INTERACTIONS].append(accept.one_by_one(sound))
-        account(INTERACTION.name, rows, sound)
+        file_as(INTERACTION.name, rows, sound)
     if landed:
         files = nw.concat([index.dropped_columns() for index in found.indexes.values()])
         hideable = sorted({name for kind in PING_KINDS for name in kind.hideable})
-        frames[PING_RECONCILIATION].append(reconciliation(nw.concat(landed), nw.concat(accepted), files, hideable))
+        all_rows, sound_rows = nw.concat(landed), nw.concat(accepted)
+        frames[PING_RECONCILIATION].append(reconciliation(all_rows, sound_rows, files, hideable))
+        counts = counts_of(all_rows, sound_rows)
     return Built(
         frames,
         notes=_without_events(night, index),
+        counts=counts,
         inputs={"landing": ",".join(landed_then.get(day, "none") for day in days)},
     )
 
@@ -132,6 +138,7 @@ STEPS = (
         look_first=landing,
         sources=_made_of,
         rows=lambda night: found.indexes[INTERACTION.name].row_counts() if (found := landing(night)) else {},
+        summary=account,
         kinds={PING_INTERACTIONS.name: ("csv", "json", "parquet")},
     ),
 )

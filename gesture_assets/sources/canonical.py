@@ -364,7 +364,7 @@ def canonical_sql(shape: Shape, readings: Mapping[str, Reading]) -> str:
             *map(fields.written_time, kind.times),
             *(f"{fields.named(name)} as {name}" for name in kind.names),
             *(f"{fields.translated(name)} as {name}" for name in kind.words),
-            *(f"{fields.email_key(key)} as email_key" for name in kind.others if name == "email"),
+            *(f"{fields.email_key(key)} as {name}_key" for name in kind.addresses),
             *(f"{fields.flag(name)} as {name}" for name in kind.flags),
             *(f"{fields.number(name)} as {name}" for name in kind.numbers),
             *(f"{fields.integer(name)} as {name}" for name in kind.integers),
@@ -408,7 +408,7 @@ def _canonical_columns(shape: Shape, fields: Fields) -> str:
             if fields.says(name)
         ]
         unreadable = f"nullif(concat_ws(' ', {', '.join(('unreadable', *odd))}), '') as unreadable"
-        return ", ".join((*kind.ids, *(n for n in kind.meanings), *kind.names, *times, *numbers, unreadable))
+        return ", ".join((*kind.ids, *kind.meanings, *kind.names, *times, *numbers, unreadable))
     happened = ["event_type", "event_name", "event_at", "coalesce(received_at, event_at) as received_at"]
     if not kind.has_visitors:
         return ", ".join((*kind.ids, *happened, *numbers, unreadable))

@@ -63,7 +63,7 @@ def digests(index: LandingIndex, days: Sequence[date]) -> dict[date, str]:
 def load_catalogues(index: LandingIndex, files: Iterable[LandingFile], days: Sequence[date]) -> Frame | None:
     """Every row of the catalogues of each of `days`, with the day and `known_on`; None where none ever landed.
 
-    Raises `SourceError` when a file that stands on one of the days is gone.
+    Raises `SourceError` when a file that stands on one of the days is gone; with a `force_reason` it is left out.
     """
     found = catalogues_of(index, days)
     if not any(found.values()):
@@ -71,18 +71,25 @@ def load_catalogues(index: LandingIndex, files: Iterable[LandingFile], days: Seq
     con, table = index.session.connection, f"scratch.main.{index.kind.prefix}catalogues"
     present: Mapping[str, LandingFile] = {file.name: file for file in files}
     con.execute(f"drop table if exists {table}")
+    is_loaded = False
     for name in dict.fromkeys(one.landing_file for standing in found.values() for one in standing):
         rows = index.read_again(present[name]) if name in present else None
+        if rows is None and index.session.run.force_reason:
+            continue
         if rows is None:
             raise SourceError(
                 f"{index.session.run.step} cannot be built for {window_of(days)}.",
                 expected=f"the landing file {name}, which says how things stood on these days",
                 found="no such file",
                 where="data/landing",
-                next_step="put the file back, then  gesture run",
+                next_step="put the file back, then  gesture run; "
+                'or leave it out on purpose:  gesture run --from … --to … --force --reason "why"',
             )
         con.execute(f"create table if not exists {table} as {rows} limit 0")
         con.execute(f"insert into {table} {rows}")
+        is_loaded = True
+    if not is_loaded:
+        return None
     standing = ", ".join(
         f"(date '{day}', {literal(one.landing_file)}, date '{one.known_on}')" for day in found for one in found[day]
     )

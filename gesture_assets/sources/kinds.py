@@ -46,7 +46,7 @@ class Kind:
     meanings: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()  # texts that are read in a way of their own
+    addresses: tuple[str, ...] = ()  # of e-mail, of which only a keyed hash is kept
     times: tuple[str, ...] = ("event_at", "received_at")
     dates: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class Kind:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column that a description may map."""
-        texts = (*self.ids, *self.meanings, *self.names, *self.words, *self.others)
+        texts = (*self.ids, *self.meanings, *self.names, *self.words, *self.addresses)
         return (*texts, *self.times, *self.flags, *self.numbers, *self.integers)
 
     def name_of(self, id: str) -> str:
@@ -92,7 +92,7 @@ EVENT = Kind(
     meanings=("event_type", "device", "country", "user_agent"),
     names=("city",),
     words=WORDS,
-    others=("email",),
+    addresses=("email",),
     flags=("is_repeat_session", "is_bounce", "is_spam"),
     numbers=("dwell_seconds", "scroll_depth_pct", "account_balance_usd"),
     integers=("recent_pages_viewed", "recent_pricing_views"),

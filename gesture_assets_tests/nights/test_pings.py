@@ -65,6 +65,9 @@ def landed(data_dir: Path) -> Path:
 def test_every_row_is_accounted_for_and_what_is_set_aside_is_listed(landed: Path) -> None:
     result = night(D1, D2)
     assert result.success, failures(result)
+    notes = result.results["landed_pings"].notes
+    told = ("landed", "duplicates", "quarantined_by_reason", "days_without_events")
+    assert [notes[name] for name in told] == [86, 2, "unknown_ping 1", "2026-03-09, 2026-03-10"]
     counts = "landed_count, accepted_count, duplicate_count, quarantined_count"
     assert asked(landed, f"select as_of_date, landing_file, {counts} from ping_reconciliation order by all") == [
         (D1, "ping_interactions/1.csv", 33, 31, 2, 0),
@@ -114,6 +117,16 @@ def test_a_day_knows_the_newest_catalogue_of_its_time_in_whatever_order_days_are
     assert night(D1, restate_reason="again").success
     assert asked(landed, newest) == expected
     assert hashes(landed) == before
+
+
+def test_a_catalogue_that_is_gone_is_missed_until_somebody_leaves_it_out_on_purpose(landed: Path) -> None:
+    assert night(D1).success
+    (landed / "landing" / "ping_users" / "1.csv").unlink()
+    refused = failures(night(D1))
+    assert "the landing file ping_users/1.csv, which says how things stood" in refused
+    assert asked(landed, "select count(*) from ping_users") == [(9,)]
+    assert night(D1, force_reason="it was wrong", restate_reason="it was wrong").success
+    assert asked(landed, "select count(*) from ping_users") == [(0,)]
 
 
 def test_a_day_is_refused_for_too_many_rows_set_aside_and_keeps_what_was_live(landed: Path) -> None:
