@@ -382,7 +382,7 @@ def pending(settings: Settings, *, until: date) -> Pending:
         reasons = last_reasons(session.connection, half_built)
         row_counts = index.row_counts()
         emptied = index.emptied_days(files, set(live) - set(landed))
-    if not landed:
+    if not landed and not watched:
         raise SourceError(
             "There is nothing to run.",
             expected="files in data/landing/<source>/",
@@ -391,20 +391,21 @@ def pending(settings: Settings, *, until: date) -> Pending:
             next_step=_how_to_land(settings),
         )
     notes = []
-    if early := [day for day in landed if day < settings.partitions_start]:
+    days = landed or watched
+    if early := [day for day in days if day < settings.partitions_start]:
         notes.append(
             f"{len(early)} landed days before {settings.partitions_start} are left out (first {min(early)}); "
             "GESTURE_PARTITIONS_START sets the first day."
         )
-    if late := [day for day in landed if day > until]:
+    if late := [day for day in days if day > until]:
         notes.append(f"{len(late)} landed days are not over yet and wait (first {min(late)}).")
     if emptied:
         notes.append(
             f"{listing(sorted(emptied))} stays as it is, though {listing(sorted(set(emptied.values())))} holds nothing "
             "of it any more: if that is not meant, put the rows back."
         )
-    usable = {day for day in landed if settings.partitions_start <= day <= until}
-    differs = {day for day in usable if day in live and landed[day] not in live[day].split(",")}
+    usable = {day for day in days if settings.partitions_start <= day <= until}
+    differs = {day for day in usable & set(landed) if day in live and landed[day] not in live[day].split(",")}
     differs |= {
         day for day in usable & set(watched) & set(live) if watched[day] not in watched_then.get(day, "").split(",")
     }

@@ -29,10 +29,11 @@ from gesture_assets.nights.night import Days, Night, without_gaps
 from gesture_assets.nights.steps import Built, Step
 from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.landing import LandingFile, find_files
-from gesture_assets.sources.landing_index import LandingIndex
+from gesture_assets.sources.landing_index import LandingIndex, ping_indexes
 from gesture_assets.sources.personal import pseudonym_key
 from gesture_assets.warehouse import ledger
 
+LANDED_EVENTS = (RAW_EVENTS, QUARANTINED_EVENTS, LANDING_RECONCILIATION, IDENTITY_LINKS)
 LANDED, ACCEPTED = "landed", "accepted"  # what rows are counted as
 
 
@@ -50,8 +51,11 @@ def landing(night: Night) -> Landing:
     def look() -> Landing:
         own = night.settings.user_sources
         files = list(find_files(night.settings.landing, load_descriptions(own), own))
-        index = LandingIndex(night.session, pseudonym_key(night.settings))
+        key = pseudonym_key(night.settings)
+        index = LandingIndex(night.session, key)
         index.refresh(files)
+        if not index.landed_days():  # then days are those of what else landed
+            ping_indexes(night.session, key, files)
         return Landing(index, files)
 
     return night.once("landing", look)
@@ -61,6 +65,9 @@ def landed_events(night: Night, days: Days) -> Built:
     """Read what landed, keep what is an event, set the rest aside, and account for every row."""
     index, files = landing(night).index, landing(night).files
     digests = index.landed_days()
+    if not digests and night.session.landed_days():
+        why = "no events: no source in data/landing is of the kind event"
+        return Built(dict.fromkeys(LANDED_EVENTS, ()), notes={"absent": why}, absent=why)
     landed = without_gaps(index.load(files, days), days)
     accepted = accept.accepted(landed)
     # Copies are few: naming them costs less than writing all other rows anew.
@@ -181,7 +188,7 @@ STEPS = (
     Step(
         "landed_events",
         landed_events,
-        (RAW_EVENTS, QUARANTINED_EVENTS, LANDING_RECONCILIATION, IDENTITY_LINKS),
+        LANDED_EVENTS,
         look_first=landing,
         sources=lambda night: landing(night).index.sources(night.days, landing(night).files),
         rows=lambda night: landing(night).index.row_counts(),

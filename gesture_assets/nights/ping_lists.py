@@ -38,7 +38,6 @@ from gesture_assets.pings.tables import (
 )
 from gesture_assets.pings.weights import PingWeights, load_ping_weights
 from gesture_assets.settings import Settings
-from gesture_assets.warehouse.ledger import Verdict
 
 STRONGEST = 10  # affinities of a kind that a user's rows show
 LIST = ("user_id", "rank", "ping_id")
@@ -63,13 +62,7 @@ def _code_version(settings: Settings) -> str:
 
 
 def _made_of(night: Night) -> Mapping[date, str]:
-    return dict.fromkeys(night.days, "" if _is_absent(night, night.days) else _weights(night).version)
-
-
-def _is_absent(night: Night, days: Days) -> bool:
-    """Whether nothing of short videos has ever landed."""
-    found = night.session.latest(PING_INTERACTIONS.name)
-    return all(day in found and found[day].verdict is Verdict.ABSENT for day in days)
+    return dict.fromkeys(night.days, _weights(night).version)
 
 
 def end_of(day: date) -> datetime:
@@ -80,12 +73,9 @@ def end_of(day: date) -> datetime:
 def _of_each_day(
     tables: Tables, build: Callable[[Night, date], Mapping[Contract, Frame]]
 ) -> Callable[[Night, Days], Built]:
-    """A step that builds `tables` a day at a time, unless nothing of short videos has ever landed."""
+    """What builds `tables`, a day at a time."""
 
     def built(night: Night, days: Days) -> Built:
-        if _is_absent(night, days):
-            why = "no short videos have landed"
-            return Built(dict.fromkeys(tables, ()), notes={"absent": why}, absent=why)
         frames: dict[Contract, list[Frame]] = {table: [] for table in tables}
         for day in days:
             for table, rows in build(night, day).items():

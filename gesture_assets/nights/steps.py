@@ -146,6 +146,10 @@ def _run_step(step: Step, night: Night, when_cut_off: Callable[[Sequence[TableCo
         for name in step.upstream:
             window = {"since": night.days[0], "through": night.days[-1]}
             night.session.require(night.tables[name], **window, days=night.days)
+        if step.upstream and all(_is_absent(night, name) for name in step.upstream):
+            why = f"there is nothing of {listing(step.upstream)}"
+            nothing = Built(dict.fromkeys(step.tables, ()), absent=why)
+            return StepResult(step, night.days, _commit(nothing, night, keys), {"absent": why})
     parts = [night.days]
     if step.rows and len(night.days) > 1:
         parts = list(night.chunks(step.rows(night), columns=max(len(table.columns) for table in tables)))
@@ -172,6 +176,12 @@ def _run_step(step: Step, night: Night, when_cut_off: Callable[[Sequence[TableCo
         last.checks,
         rejection(bad) if bad else last.failure,
     )
+
+
+def _is_absent(night: Night, table: str) -> bool:
+    """Whether `table` has no source on any of the days."""
+    verdicts = night.session.latest(table)
+    return all(day in verdicts and verdicts[day].verdict is Verdict.ABSENT for day in night.days)
 
 
 def _commit(built: Built, night: Night, keys: Mapping[date, str]) -> tuple[TableCommit, ...]:

@@ -8,10 +8,11 @@ from datetime import date
 import duckdb
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.warehouse.relations import create_table
+from gesture_assets.warehouse.relations import create_table, has_table
 from gesture_assets.warehouse.schemas import LIVE
 
 LANDED_DAYS = f"{LIVE}.landing_days"
+INTERACTION_DAYS = f"{LIVE}.interaction_landing_days"  # of short videos
 
 # Column, type, meaning.
 HAS_WANTED_ROWS = "row_count > coalesce(ignored_count, 0)"
@@ -30,6 +31,13 @@ def create_landed_days(connection: duckdb.DuckDBPyConnection, table: str = LANDE
 
 
 def landed_days(connection: duckdb.DuckDBPyConnection) -> frozenset[date]:
-    """Every day on which something landed that is not left out on purpose, as far as the index knows."""
-    query = f"select distinct {PARTITION} from {LANDED_DAYS} where {HAS_WANTED_ROWS}"
-    return frozenset(day for (day,) in connection.execute(query).fetchall())
+    """Every day on which something landed that is not left out on purpose, as far as the index knows.
+
+    Of events; of interactions with short videos where no events ever landed.
+    """
+    for table in (LANDED_DAYS, INTERACTION_DAYS):
+        if table == LANDED_DAYS or has_table(connection, table):
+            query = f"select distinct {PARTITION} from {table} where {HAS_WANTED_ROWS}"
+            if days := connection.execute(query).fetchall():
+                return frozenset(day for (day,) in days)
+    return frozenset()
