@@ -267,12 +267,20 @@ class _Ranker:
         self.category_affinity = np.zeros((self.users_at_once, self.categories))
         # Any K unseen pings give a floor; with a limit per creator, any K that keep to it.
         overall = self.sorted.ping[: catalogue.size]
-        allowed = self.lists.per_creator
-        self.floor_pings = overall if allowed is None else overall[_place_in(catalogue.creator[overall]) < allowed]
+        self.floor_pings = overall[self._within_limit(catalogue.creator[overall], overall)]
         self.best_overall = self.floor_pings[: max(BEST_OVERALL, 2 * self.lists.length)]
         self.best_of_category = self._best_of_category()
         heads = self.best_of_category[:, 0]
         self.head_base = np.where(heads >= 0, catalogue.base[heads], -np.inf)
+
+    def _within_limit(self, group: Ints, ping: Ints) -> Flags:
+        """Whether so few of the same `group` stand before that the limit per creator allows one more.
+
+        Pings whose creator is not known are not limited: they need not be the same one's.
+        """
+        if self.lists.per_creator is None:
+            return np.ones(len(group), np.bool_)
+        return (_place_in(group) < self.lists.per_creator) | (self.catalogue.creator[ping] == 0)
 
     def _best_of_category(self) -> Ints:
         """Category × K: its best pings that are not among the best overall; −1 where it has no more."""
@@ -401,9 +409,8 @@ class _Ranker:
         found = _Chosen(user, ping, ping, score, by_category, by_creator, likes_category, likes_creator)
         found = found.take(score >= floor[user])
         found = found.take(np.lexsort((found.ping, -found.score, found.user)))
-        if self.lists.per_creator is not None:
-            pair = found.user * self.creators + self.catalogue.creator[found.ping]
-            found = found.take(_place_in(pair) < self.lists.per_creator)
+        pair = found.user * self.creators + self.catalogue.creator[found.ping]
+        found = found.take(self._within_limit(pair, found.ping))
         rank = _place_in(found.user) + 1
         return replace(found, rank=rank).take(rank <= self.lists.length)
 
@@ -420,9 +427,7 @@ def _place_in(group: Ints) -> Ints:
 
 
 def _in_batches(rows: Ints, owner: Ints, count: Ints) -> Iterator[Ints]:
-    """`rows`, sorted by owner, in batches of whole owners of about `CANDIDATES` in all."""
-    if not len(rows):
-        return
+    """`rows`, one at least and sorted by owner, in batches of whole owners of about `CANDIDATES` in all."""
     first = np.flatnonzero(np.diff(owner, prepend=-1))
     batch = (np.cumsum(count) - count)[first] // CANDIDATES
     starts = first[np.flatnonzero(np.diff(batch, prepend=-1))]

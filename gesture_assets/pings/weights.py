@@ -64,7 +64,7 @@ class Windows(_Frozen):
 class Lists(_Frozen):
     """`length`: pings a user gets. `seen`: which events hide a ping from a user.
 
-    `per_creator`: how many pings of one creator a list may hold; None: any number.
+    `per_creator`: how many pings of one creator, where that is known, a list may hold; None: any number.
     """
 
     length: Annotated[int, Field(ge=1, le=1000)]
