@@ -1609,7 +1609,7 @@ def test_a_format_that_the_description_rules_out_is_refused(landing: Landing) ->
 
 def test_a_folder_without_description_is_refused_and_the_known_ones_are_listed(landing: Landing) -> None:
     landing.write("hubspot/a.csv", HEADER)
-    with pytest.raises(ConfigError, match=r"(?s)'hubspot'.*native, posthog, rudderstack, scoring_csv, segment"):
+    with pytest.raises(ConfigError, match=r"(?s)'hubspot'.*native, ping_interactions.*pings, posthog, rudderstack"):
         landing.files()
 
 
