@@ -7,6 +7,7 @@ not belong here: those (`faults.py`).
 from gesture_assets_tests.gates.events import NOTHING_LANDED
 from gesture_assets_tests.gates.faults import (
     COPY,
+    NEGATIVE,
     STRAY,
     Fault,
     Faults,
@@ -14,6 +15,7 @@ from gesture_assets_tests.gates.faults import (
     change,
     copied_row,
     first_row,
+    noticed_also_by,
     other_columns,
     stray_row,
 )
@@ -44,6 +46,50 @@ GOOD: dict[str, Rows] = {
         {"landing_file": "videos.csv", "landed_count": 2, "accepted_count": 2},
         {"landing_file": "people.csv", "landed_count": 2, "accepted_count": 2},
     ],
+}
+
+PAIRS = (("ada", "p1"), ("bob", "p1"))
+GOOD |= {
+    "ping_weights": [
+        {"weights_version": "w", "list_length": 10, "seen": "any", "seen_days": None, "per_creator": None}
+    ],
+    "user_ping_engagement": [
+        {
+            "user_id": who,
+            "ping_id": ping,
+            "engagement_score": 10_000_000_000_000 * 1e-12,
+            "engagement_units": 10_000_000_000_000,
+            "event_count": 10,
+        }
+        for who, ping in PAIRS
+    ],
+    "ping_engagement": [
+        {"ping_id": f"p{n}", "global_engagement": 21.0 - n, "user_count": 2, "rank": n} for n in (1, 2)
+    ],
+    "watch_time_stats": [
+        {"statistic": name, "watch_time_ratio": 0.1 * place}
+        for place, name in enumerate(("count", "min", "25%", "50%", "75%", "90%", "max"))
+    ],
+    "new_vs_existing_users": [{"is_new": is_new, "user_count": 1} for is_new in (False, True)],
+    "user_affinities": [
+        {"user_id": "ada", "kind": kind, "value": "v", "affinity": 1.0} for kind in ("category", "creator")
+    ],
+    "ping_recommendations": [
+        {
+            "user_id": who,
+            "rank": 1,
+            "ping_id": "p2",
+            "score": 0.75,
+            "popularity_points": 0.25,
+            "category_points": 0.25,
+            "creator_points": 0.125,
+            "freshness_points": 0.125,
+        }
+        for who in ("ada", "bob")
+    ],
+    "recommendation_evaluation": [{"measure": "ndcg", "value": 0.5, "low": 0.4, "high": 0.6}],
+    "recsys_health": [{"metric": "coverage", "value": 0.5, "counted": 2}],
+    "ping_insights": [{"place": 1, "counted": 30}],
 }
 
 NUMBER = "no_text_holds_a_phone_or_account_number"
@@ -103,6 +149,71 @@ FAULTS: dict[str, Faults] = {
         **other_columns(),
         STRAY: stray_row(NOTHING_LANDED),
         COPY: copied_row(NOTHING_LANDED),
+    },
+}
+
+LONG = "every_list_holds_as_many_as_it_can"
+SUMS = "the_parts_of_a_score_sum_to_it"
+# Ten more people who like something, with the list of another.
+ALIKE = "insert into {table} select good.* replace ('u' || n as user_id) from (from {table} limit 1) as good, range(10) t(n)"
+FAULTS |= {
+    "ping_weights": {COPY: copied_row("'other' as content")},
+    "user_ping_engagement": {
+        "every_score_is_its_units": first_row("engagement_score = engagement_score + 1"),
+        "every_interaction_is_counted_once": first_row("event_count = event_count + 1"),
+        STRAY: stray_row("", "every_interaction_is_counted_once"),
+        COPY: noticed_also_by("every_interaction_is_counted_once"),
+        NEGATIVE: noticed_also_by("every_interaction_is_counted_once"),
+    },
+    "ping_engagement": {
+        "ranks_follow_the_points": first_row("global_engagement = 1"),
+        "every_engaging_ping_has_users": first_row("user_count = 0"),
+        COPY: noticed_also_by("ranks_follow_the_points"),
+        NEGATIVE: noticed_also_by("every_engaging_ping_has_users"),
+    },
+    "watch_time_stats": {
+        "quantiles_are_in_order": change("watch_time_ratio = 0.9 where statistic = '25%'"),
+    },
+    "new_vs_existing_users": {
+        "every_user_is_new_or_not": first_row("user_count = 2"),
+        STRAY: stray_row("", "every_user_is_new_or_not"),
+        COPY: noticed_also_by("every_user_is_new_or_not"),
+        NEGATIVE: noticed_also_by("every_user_is_new_or_not"),
+    },
+    "user_affinities": {
+        "every_kind_is_known": first_row("kind = 'weather'"),
+        "no_user_is_more_than_wholly_of_a_kind": first_row("affinity = 1.5"),
+        COPY: noticed_also_by("no_user_is_more_than_wholly_of_a_kind"),
+    },
+    "ping_recommendations": {
+        SUMS: first_row("popularity_points = 0.5"),
+        "lists_are_in_order_of_their_scores": first_row("rank = 2"),
+        "no_list_holds_a_ping_twice": copied_row("2 as rank", LONG),
+        "no_list_holds_what_its_user_has_seen": first_row("ping_id = 'p1'"),
+        LONG: Fault("delete from {table} where user_id = 'ada'"),
+        "lists_are_not_all_alike": Fault(ALIKE, ("lists_are_personal",)),
+        # All have p2, and one of them another ping as well.
+        "lists_are_personal": Fault(
+            ALIKE + "; insert into {table} select * replace (2 as rank, 'p3' as ping_id) from {table} limit 1",
+            (LONG,),
+        ),
+        "lists_show_as_much_of_the_catalogue_as_they_did": Fault(
+            "insert into warehouse.main.ping_recommendations select good.* replace (as_of_date - n::int as as_of_date, "
+            "'q' || m as ping_id, m as rank) from (from warehouse.main.ping_recommendations limit 1) as good, "
+            "range(1, 5) t(n), range(2, 9) s(m)"
+        ),
+        STRAY: stray_row(""),
+        COPY: noticed_also_by("lists_are_in_order_of_their_scores", "no_list_holds_a_ping_twice", LONG),
+    },
+    "recommendation_evaluation": {
+        "every_interval_holds_its_value": first_row("low = 0.55"),
+    },
+    "recsys_health": {
+        "every_figure_is_of_something": first_row("value = null"),
+    },
+    "ping_insights": {
+        "no_sentence_is_of_few": first_row("counted = 29"),
+        NEGATIVE: noticed_also_by("no_sentence_is_of_few"),
     },
 }
 
