@@ -68,7 +68,8 @@ def judged_lists(
         rows += [
             _row(policy, measure, judged.interval(measure, seed=seed), judged.excluded_count) for measure in MEASURES
         ]
-        rows += _exposure(policy, lists, table, engagement, seen, seed)
+        of_judged = lists.join(known, on="user_id", how="semi")
+        rows += _exposure(policy, of_judged, table, engagement, seen, seed)
     rows.append(_row(SERVED, "churn", churn(ours, to_polars(before_served), seed=seed), 0))
     kept = [row for row in rows if not math.isnan(row[2])]
     return pl.DataFrame(kept, schema=SCHEMA, orient="row")

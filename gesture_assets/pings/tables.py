@@ -349,7 +349,7 @@ WATCH_TIME_STATS = Contract(
     "and max, as document 004 reports them.",
     group=GROUP,
     owner=DATA_ENGINEERING,
-    upstream=(*LANDED, "ping_weights"),
+    upstream=(*LANDED, "user_ping_engagement", "ping_weights"),
     key=("statistic",),
     may_be_empty=True,
     columns=(
@@ -376,7 +376,7 @@ NEW_VS_EXISTING_USERS = Contract(
     "of it is included. New is who signed up in the days before that the weights say.",
     group=GROUP,
     owner=DATA_ENGINEERING,
-    upstream=(*LANDED, "ping_weights"),
+    upstream=(*LANDED, "user_ping_engagement", "ping_weights"),
     key=("is_new",),
     may_be_empty=True,
     columns=(
@@ -408,7 +408,7 @@ USER_AFFINITIES = Contract(
     "made of all of them, these are the ten to read.",
     group=GROUP,
     owner=DATA_ENGINEERING,
-    upstream=(*LANDED, "ping_weights"),
+    upstream=(*LANDED, "user_ping_engagement", "ping_weights"),
     key=("user_id", "kind", "value"),
     may_be_empty=True,
     columns=(
@@ -551,6 +551,8 @@ PING_RECOMMENDATIONS = Contract(
     ),
 )
 
+JUDGED = (*LANDED, "watch_time_stats", "new_vs_existing_users", "ping_recommendations", "ping_weights")
+
 RECOMMENDATION_EVALUATION = Contract(
     name="recommendation_evaluation",
     grain="One row per day, policy and measure: how lists of the day before fared with what users did on the day.",
@@ -558,7 +560,7 @@ RECOMMENDATION_EVALUATION = Contract(
     "the shortest first), of the users who did something good on the day. With 95 % intervals over users.",
     group=GROUP,
     owner=DATA_ENGINEERING,
-    upstream=(*LANDED, "ping_recommendations", "ping_weights"),
+    upstream=JUDGED,
     key=("policy", "measure"),
     may_be_empty=True,
     columns=(
@@ -587,7 +589,7 @@ RECSYS_HEALTH = Contract(
     description="The six figures of document 004's dashboard, of the window of the weights, and who comes back.",
     group=GROUP,
     owner=DATA_ENGINEERING,
-    upstream=(*LANDED, "ping_recommendations", "ping_weights"),
+    upstream=JUDGED,
     key=("metric",),
     may_be_empty=True,
     columns=(
@@ -611,7 +613,7 @@ PING_INSIGHTS = Contract(
     description="What the numbers say, in sentences; none is made of fewer than 30 events, users or pings.",
     group=GROUP,
     owner=DATA_ENGINEERING,
-    upstream=(*LANDED, "watch_time_stats", "new_vs_existing_users", "ping_weights"),
+    upstream=JUDGED,
     key=("place",),
     may_be_empty=True,
     columns=(

@@ -26,6 +26,7 @@ WARN_ONLY = {
     "no_column_of_a_source_is_new": "a new column loses nothing; somebody should see whether it matters",
     "no_column_of_a_source_is_gone": "what a file must have stops it anyway; the rest is a missing value",
     "no_column_of_a_source_has_another_type": "values that cannot be read any more are counted by other checks",
+    "lists_are_personal": "lists of few categories are much alike, and better than none",
     "no_interaction_precedes_its_ping": "it was watched all the same; a catalogue or a clock should be mended",
     "no_interaction_precedes_the_sign_up": "it was watched all the same; a list of users or a clock should be mended",
     "bots_are_a_small_share": "flagged events are already kept out of features",

@@ -155,7 +155,8 @@ FAULTS: dict[str, Faults] = {
 LONG = "every_list_holds_as_many_as_it_can"
 SUMS = "the_parts_of_a_score_sum_to_it"
 # Ten more people who like something, with the list of another.
-ALIKE = "insert into {table} select good.* replace ('u' || n as user_id) from (from {table} limit 1) as good, range(10) t(n)"
+ANOTHER = "(from {table} limit 1) as good, range(10) t(n)"
+ALIKE = f"insert into {{table}} select good.* replace ('u' || n as user_id) from {ANOTHER}"
 FAULTS |= {
     "ping_weights": {COPY: copied_row("'other' as content")},
     "user_ping_engagement": {
