@@ -18,8 +18,11 @@ def refusal_of(text: str, name: str = "script") -> ConfigError:
     return refused.value
 
 
-def test_both_sets_of_document_004_are_shipped(tmp_path: Path) -> None:
+def test_both_sets_of_document_004_are_shipped_and_one_that_looks_at_recent_days(tmp_path: Path) -> None:
     sets = {name: load_ping_weights(name, user_folder=tmp_path) for name in shipped_ping_weights()}
+    recent, script = sets.pop("recent"), sets["script"]
+    assert recent.windows.affinity == 30
+    assert recent.model_copy(update={"windows": script.windows}).content == script.content
     assert {name: tuple(weights.score.model_dump().values()) for name, weights in sets.items()} == {
         "script": (0.5, 0.25, 0.15, 0.1),
         "aws": (0.5, 0.15, 0.25, 0.1),
@@ -91,7 +94,7 @@ def test_weights_that_are_all_zero_are_refused() -> None:
 def test_an_unknown_name_is_answered_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'scrip' are not known") as refused:
         load_ping_weights("scrip", user_folder=tmp_path)
-    assert "aws, script" in refused.value.expected
+    assert "aws, recent, script" in refused.value.expected
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""Lists of short videos, night by night: worked out by hand, the same in any order, judged by what was done next."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from gesture_assets_tests.ping_landing import land_users, land_videos, land_watched
+from gesture_assets_tests.running import failures, outcomes, published, run_night, warehouse
+
+D1, D2, D3 = date(2026, 3, 9), date(2026, 3, 10), date(2026, 3, 11)
+LISTS = "recommendation_evaluation"
+TABLES = "'user_ping_engagement', 'ping_engagement', 'user_affinities', 'ping_recommendations', 'recsys_health'"
+
+
+@pytest.fixture
+def landed(data_dir: Path) -> Path:
+    """Two days of three people and four short videos, the last of which is of the second day."""
+    videos = ("p1,c1,cats,dance,10,2026-03-01", "p2,c2,dogs,comedy,20,2026-03-09", "p3,c1,cats,dance,10,2026-03-05")
+    land_videos(data_dir, "1.csv", *videos, "p4,c3,birds,comedy,40,2026-03-10 08:00:00")
+    land_users(data_dir, *(f"u{n},GB,2026-03-0{n + 1},30" for n in range(3)))
+    of_u0 = ("u0,p1,view,5,2026-03-09 10:00:00", "u0,p1,like,0,2026-03-09 10:00:09")
+    land_watched(
+        data_dir, "1.csv", *of_u0, "u1,p1,view,10,2026-03-09 11:00:00", "u1,p2,impression,0,2026-03-09 11:01:00"
+    )
+    land_watched(data_dir, "2.csv", "u2,p1,share,0,2026-03-10 09:00:00", "u0,p2,impression,0,2026-03-10 09:30:00")
+    return data_dir
+
+
+def night(day: date, last: date | None = None, **options: str) -> None:
+    result = run_night(day, last, select=f"+{LISTS}", **options)
+    assert result.success, failures(result)
+
+
+def asked(data_dir: Path, query: str) -> list[tuple]:
+    with warehouse(data_dir) as con:
+        return con.execute(query).fetchall()
+
+
+def hashes(data_dir: Path, until: date = D3) -> list[tuple]:
+    query = f"""select partition, table_name, arg_max(content_hash, attempt) from gate_ledger
+        where table_name in ({TABLES}, '{LISTS}') and partition <= date '{until}' and verdict = 'PASS'
+        group by all order by all"""
+    return asked(data_dir, query)
+
+
+def test_points_and_lists_are_those_worked_out_by_hand(landed: Path) -> None:
+    night(D1)
+    points = "select user_id, ping_id, engagement_units, event_count from user_ping_engagement order by all"
+    tenths = [("u0", "p1", 25, 2), ("u1", "p1", 10, 1), ("u1", "p2", 1, 1)]
+    assert asked(landed, points) == [(user, ping, n * 10**11, count) for user, ping, n, count in tenths]
+    of_pings = "select ping_id, round(global_engagement, 9), user_count from ping_engagement order by rank"
+    assert asked(landed, of_pings) == [("p1", 3.5, 2), ("p2", 0.1, 1)]
+    # Popularity: p1 is 1, p2 a thirty-fifth; freshness: 9, 1 and 5 days old; p4 is not there yet.
+    fresh = {"p1": 0.1 / 10, "p2": 0.1 / 2, "p3": 0.1 / 6}
+    expected = [
+        ("u0", 1, "p3", 0.25 + 0.15 + fresh["p3"], "prefers cat=dance; engaged this creator; recent"),
+        ("u0", 2, "p2", 0.5 / 35 + fresh["p2"], "recent"),
+        ("u1", 1, "p3", 0.25 / 2 + 0.15 / 2 + fresh["p3"], "prefers cat=dance; engaged this creator; recent"),
+        ("u2", 1, "p1", 0.5 + fresh["p1"], "globally popular; recent"),
+        ("u2", 2, "p2", 0.5 / 35 + fresh["p2"], "recent"),
+        ("u2", 3, "p3", fresh["p3"], "recent"),
+    ]
+    lists = asked(landed, "select user_id, rank, ping_id, score, reason from ping_recommendations order by all")
+    assert [(*row[:3], row[4]) for row in lists] == [(*row[:3], row[4]) for row in expected]
+    assert [row[3] for row in lists] == pytest.approx([row[3] for row in expected], abs=1e-12)
+    groups = "select is_new, user_count, avg_pings, avg_watch_time_ratio from new_vs_existing_users order by all"
+    assert asked(landed, groups) == [(False, 1, 1.0, 0.5), (True, 2, 0.5, 1.0)]
+
+
+def test_lists_are_judged_by_what_their_users_did_on_the_day_after(landed: Path) -> None:
+    night(D1, D2)
+    judged = f"select value, user_count, excluded_count from {LISTS} where policy = 'served' and measure = 'ndcg'"
+    assert asked(landed, judged) == [(1.0, 1, 2)]  # u2 shared what stood first
+    policies = f"select distinct policy from {LISTS} where measure = 'hit_rate' order by 1"
+    named = ["hit_rate", "popularity", "random", "recent_hits", "served", "shortest_first"]
+    assert [name for (name,) in asked(landed, policies)] == named
+    assert asked(landed, f"select distinct as_of_date from {LISTS}") == [(D2,)]
+    hits = f"select value, counted from recsys_health where metric = 'hit_rate_at_10' and as_of_date = '{D2}'"
+    assert asked(landed, hits) == [(1 / 3, 3)]
+
+
+def test_a_past_day_s_lists_are_the_same_in_any_order_and_whatever_comes_later(landed: Path) -> None:
+    night(D1, D2)
+    before = hashes(landed)
+    again = {"restate_reason": "again"}
+    night(D2, **again)
+    night(D1, **again)
+    assert hashes(landed) == before
+    land_watched(landed, "3.csv", "u0,p4,view,40,2026-03-11 08:00:00", "u1,p3,share,0,2026-03-11 09:00:00")
+    night(D3)
+    night(D1, D2, **again)
+    assert hashes(landed, D2) == before
+    assert len(hashes(landed)) > len(before)
+
+
+def test_lists_that_all_look_the_same_keep_those_of_before(landed: Path) -> None:
+    night(D1, D2)
+    weights = (Path(__file__).parents[2] / "gesture_assets/pings/presets/script.toml").read_text()
+    own = landed / "ping_weights" / "recent.toml"
+    own.parent.mkdir()
+    own.write_text(weights.replace('"script"', '"recent"').replace('seen = "any"', 'seen = "none"'))
+    alike = [f"v{n},p1,view,1,2026-03-11 1{n % 10}:00:{n}" for n in range(10, 25)]
+    land_watched(landed, "3.csv", *alike)
+    result = run_night(D3, select=f"+{LISTS}")
+    assert "ping_recommendations: lists_are_not_all_alike" in failures(result)
+    assert asked(landed, "select distinct as_of_date from ping_recommendations order by 1") == [(D1,), (D2,)]
+
+
+def test_a_company_of_short_videos_alone_has_its_nights(landed: Path) -> None:
+    result = run_night(D1, D2)
+    assert result.success, failures(result)
+    verdicts = (
+        "select distinct verdict from gate_ledger where table_name in ('raw_events', 'user_features', 'top_users')"
+    )
+    assert asked(landed, verdicts) == [("ABSENT",)]
+    assert result.results["user_features"].notes["absent"].startswith("there is nothing of ")
+    assert outcomes(result)["ping_recommendations", "no_list_holds_what_its_user_has_seen"].passed
+    with published(landed) as con:
+        assert con.execute("select count(*) from ping_recommendations where as_of_date = ?", [D2]).fetchone() == (7,)
