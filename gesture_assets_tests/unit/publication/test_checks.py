@@ -191,7 +191,7 @@ def test_a_report_as_it_was_written_says_what_the_checks_say(second_night: Calla
         (lambda document: document.update(success=False), "its flag is False, and what failed and blocks is none"),
         (lambda document: document.update(success="yes"), "its flag is yes, and what failed and blocks is none"),
         (lambda document: document.update(run_id="run-0001"), "it is of run run-0001, not of run-0002"),
-        (lambda document: document["results"].pop(), "it does not tell the latest audits of validated_subscribers@"),
+        (lambda document: document["results"].pop(), "it does not tell the latest audits of watch_time_stats@"),
         (
             lambda document: document["results"][0]["checks"][0].update(passed=False),
             "it does not tell the latest audits",
