@@ -101,13 +101,18 @@ def graded_gains(scored: Frame) -> Frame:
     share 4, comment 3, like 2; a view 1 from 80 % watched, 0.5 from half; anything else nothing. `scored` is of
     `event_scores`.
     """
+    gained = scored.filter(is_hit()).with_columns(gain=gain_of_event())
+    return gained.group_by("user_id", "ping_id").agg(nw.col("gain").max())
+
+
+def gain_of_event() -> nw.Expr:
+    """What an event gains by itself, 0 for most."""
     gain = nw.lit(0.0)
     for least, worth in VIEW_GAINS:
         gain = nw.when(nw.col("watch_time_ratio") >= least).then(nw.lit(worth)).otherwise(gain)
     for kind, worth in GAINS.items():
         gain = nw.when(nw.col("event_type") == kind).then(nw.lit(worth)).otherwise(gain)
-    gained = scored.filter(is_hit()).with_columns(gain=gain)
-    return gained.group_by("user_id", "ping_id").agg(nw.col("gain").max())
+    return gain
 
 
 def list_measures(lists: pl.DataFrame, gains: pl.DataFrame, *, k: int) -> PerUser:
