@@ -271,16 +271,16 @@ def ordered_candidates(
     return order.select("user_id", rank.alias("rank"), "ping_id", "creator_id")
 
 
-def shown_lists(order: pl.DataFrame, lists: Lists, *, seed: int) -> pl.DataFrame:
+def shown_lists(order: pl.DataFrame, lists: Lists, *, exploration: float, seed: int) -> pl.DataFrame:
     """`user_id`, `rank`, `ping_id`, `is_explored`, `propensity`: what is shown of `order` (by `ordered_candidates`).
 
-    Each place is given by chance with the probability `lists.exploration`, all places by themselves: to one of the
+    Each place is given by chance with the probability `exploration`, all places by themselves: to one of the
     user's pool, the candidates behind the first `lists.length`, none twice, each as likely. `propensity` is the chance
     with which that ping stood at that place: 1 − exploration, or exploration ÷ pool. With a limit per creator the pool
     holds the best ping of each creator whom the list does not have, so that no draw exceeds it. Whose pool is smaller
     than a list is shown the best, for certain.
     """
-    k, share = lists.length, lists.exploration
+    k, share = lists.length, exploration
     order = order.sort("user_id", "rank")
     best, pool = order.filter(pl.col("rank") <= k), order.filter(pl.col("rank") > k)
     if lists.per_creator is not None:
