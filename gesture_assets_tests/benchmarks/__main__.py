@@ -55,7 +55,7 @@ def main() -> None:
         for name in given.only.split(","):
             asked = {"events": given.events, "users": given.users, "days": given.days}
             asked = {what: number for what, number in asked.items() if number is not None}
-            sizes = FULL[name] if given.full or name == "cost" else [USUAL]
+            sizes = FULL[name] if given.full or name in ("cost", "kuairand") else [USUAL]
             for size in dict.fromkeys(replace(size, **asked) for size in sizes):
                 part = PARTS[name](bench, size)
                 parts.append(part)
@@ -69,7 +69,7 @@ def show(part: Part, console: Console) -> None:
     size = part.size
     title = (
         part.name
-        if part.name == "fixed"
+        if part.name in ("fixed", "kuairand")
         else (f"{part.name}: {size.events:,} events, {size.users:,} users, {size.days} days")
     )
     table = Table(title=title, title_justify="left")
@@ -94,6 +94,9 @@ def show(part: Part, console: Console) -> None:
         areas = {**mean, "oracle": part.figures["oracle"]}
         said = ", ".join(f"{name} {figures['roc_auc']:.4f}" for name, figures in areas.items())
         console.print(f"  ROC AUC by the truth: {said}", highlight=False, soft_wrap=True)
+    for name, figures in part.figures.items():
+        if isinstance(figures, dict) and "table" in figures:
+            console.print(compared(name, figures["table"]))
     if differences := part.figures.get("differences"):
         console.print(f"  [red]not the same by hand:[/] {differences}", highlight=False)
     for limit in part.limits:
@@ -105,6 +108,23 @@ def show(part: Part, console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def compared(title: str, rows: dict[str, dict[str, Any]]) -> Table:
+    """A table of measures, those with an interval as value and bounds."""
+    table = Table(title=title.replace("_", " "), title_justify="left")
+    table.add_column("")
+    for measure in next(iter(rows.values())):
+        table.add_column(measure.replace("_", " "), justify="right")
+    for name, measures in rows.items():
+        said = [
+            f"{found['value']:.4f} [{found['low']:.4f}, {found['high']:.4f}]"
+            if isinstance(found, dict)
+            else f"{found:.4f}"
+            for found in measures.values()
+        ]
+        table.add_row(name.replace("_", " "), *said)
+    return table
 
 
 def write(parts: list[Part], path: Path) -> None:

@@ -311,8 +311,8 @@ def _heuristic(
     log: Log, own: pl.DataFrame, users: pl.DataFrame, engagement: pl.DataFrame, until: datetime, length: int
 ) -> pl.DataFrame:
     weights = WEIGHTS.model_copy(update={"lists": WEIGHTS.lists.model_copy(update={"length": length})})
-    frames = [_frame(table) for table in (own, log.pings, users, engagement)]
-    return recommendations(*frames, weights, until=until, now=until)
+    events, catalogue, people = _frame(own), _frame(log.pings), _frame(users)
+    return recommendations(events, catalogue, people, _frame(engagement), weights, until=until, now=until)
 
 
 def _known(rows: pl.DataFrame, history: pl.DataFrame, log: Log) -> pl.DataFrame:

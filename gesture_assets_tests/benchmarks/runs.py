@@ -41,6 +41,7 @@ from gesture_assets_tests.benchmarks.cost import (
 from gesture_assets_tests.benchmarks.demo_model import demo_model
 from gesture_assets_tests.benchmarks.drift import drift_report
 from gesture_assets_tests.benchmarks.history import built, copied, let_a_champion_serve, warm_up
+from gesture_assets_tests.benchmarks.kuairand import kuairand
 from gesture_assets_tests.benchmarks.models import model_reasons, model_scoring, model_training
 from gesture_assets_tests.benchmarks.pings import ping_lists, ping_lists_by_loop, ping_world
 from gesture_assets_tests.benchmarks.world import LAST, Size, write_world
@@ -224,6 +225,7 @@ RUNS: dict[str, Callable[..., Figures]] = {
         ping_world,
         ping_lists,
         ping_lists_by_loop,
+        kuairand,
         nights_in_one_run,
         cold_night,
         cold_night_of_new_code,

@@ -398,9 +398,65 @@ def pings(bench: Bench, size: Size) -> Part:
     )
 
 
+def kuairand(bench: Bench, size: Size) -> Part:
+    """The second stage for pings on KuaiRand's log: both tables, the test days' and those of the fold before.
+
+    The log is not ours to copy: `GESTURE_REFERENCE_DATA` names the folder it is in, beside the checkout otherwise.
+    Its users are `size.users`, all where these are 0.
+    """
+    reference = os.environ.get("GESTURE_REFERENCE_DATA", str(ROOT.parent / "shared" / "reference"))
+    if not (Path(reference) / "short_video").is_dir():
+        bench.say(f"kuairand: not run, there is no short_video in {reference}; set GESTURE_REFERENCE_DATA")
+        return Part("kuairand", size, {})
+    found = bench.run("kuairand", size, reference=reference)
+    test = found["test_reranking"]["table"]["ranker"]
+    limits = [
+        Limit("NDCG@10 of re-ranked impressions", test["ndcg"]["value"], 0.770, is_floor=True),
+        Limit("AUC per user of re-ranked impressions", test["auc"]["value"], 0.725, is_floor=True),
+    ]
+    for fold in ("earlier", "test"):
+        less = found[f"{fold}_reranking"]["ranker_less"]
+        constant = found[f"{fold}_reranking"]["table"]["constant"]["auc"]["value"]
+        limits.append(Limit(f"{fold} days: distance of a constant's AUC from 0.5", abs(constant - 0.5), 0.01))
+        for name, least in (("heuristic", 0.07), ("hit_rate", 0.008), ("shortest", 0.008)):
+            for measure in ("ndcg", "auc"):
+                said = f"{fold} days: {measure} of the ranker less that of {name}"
+                limits.append(Limit(said, less[name][measure]["value"], least, is_floor=True))
+                limits.append(Limit(f"{said}, lower bound", less[name][measure]["low"], 0, is_floor=True))
+    lists = found["test_catalogue"]["ranker_less"]
+    for name, least in (("heuristic", 0.010), ("recent_hits", 0.0)):
+        said = f"full catalogue: NDCG@10 less that of {name}"
+        limits.append(Limit(said, lists[name]["ndcg"]["value"], least, is_floor=True))
+        limits.append(Limit(f"{said}, lower bound", lists[name]["ndcg"]["low"], 0, is_floor=True))
+    limits += [
+        Limit(
+            "NDCG@10 refreshed nightly less once, lower bound",
+            found["refreshed_nightly"]["ndcg"]["low"],
+            0,
+            is_floor=True,
+        ),
+        Limit("GB at most", found["peak_bytes"] / 1e9, 2),
+    ]
+    return Part("kuairand", size, found, limits)
+
+
 PARTS: dict[str, Callable[[Bench, Size], Part]] = {
     part.__name__: part
-    for part in (fixed, cost, night, long_history, landing, pandas, backfill, memory, models, demo_model, drift, pings)
+    for part in (
+        fixed,
+        cost,
+        night,
+        long_history,
+        landing,
+        pandas,
+        backfill,
+        memory,
+        models,
+        demo_model,
+        drift,
+        pings,
+        kuairand,
+    )
 }
 # The sizes for which the design makes its claims. Hours and 60 GB of disk; only worth it on a quiet machine.
 FULL = {
@@ -416,4 +472,5 @@ FULL = {
     "demo_model": [Size(0, users, days) for users in (500, 2_000, 8_000, 40_000) for days in (60, 130)],
     "drift": [Size(0, 1_000_000, 0)],
     "pings": [Size(10_000_000, 100_000, 28)],
+    "kuairand": [Size(0, 0, 0)],
 }

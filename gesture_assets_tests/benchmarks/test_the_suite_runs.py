@@ -148,6 +148,24 @@ def test_lists_of_pings_are_those_of_the_loop_over_users(tmp_path: Path) -> None
     assert len(limits) == 4
 
 
+@pytest.mark.proof
+def test_the_second_stage_is_judged_on_a_log_that_others_made(tmp_path: Path, reference: Path) -> None:
+    part = run_suite(tmp_path / "bench.json", "--users", "2500", "--only", "kuairand")["kuairand"]
+    figures, limits = part["figures"], {limit["what"]: limit for limit in part["limits"]}
+    assert figures["users"] == 2_500
+    for fold in ("earlier", "test"):
+        table = figures[f"{fold}_reranking"]["table"]
+        assert table["constant"]["auc"]["value"] == 0.5
+        # An order by chance and a constant are alike; so few users say no more than that it is better than either.
+        assert table["random"]["ndcg"]["low"] < table["constant"]["ndcg"]["value"] < table["random"]["ndcg"]["high"]
+        assert limits[f"{fold} days: ndcg of the ranker less that of heuristic, lower bound"]["holds"]
+        assert figures[f"{fold}_reranking"]["ranker_less"]["random"]["auc"]["low"] > 0.1
+        lists = figures[f"{fold}_catalogue"]
+        assert lists["table"]["ranker"]["novelty"] == 1
+        assert lists["ranker_less"]["random"]["ndcg"]["low"] > 0
+    assert limits["GB at most"]["holds"]
+
+
 def test_plain_pandas_scores_whoever_sent_an_event(tmp_path: Path) -> None:
     write_world(Size(2_000, 100, 1, keeps_sessions=True), tmp_path, form="csv")
     events = tmp_path / "landing" / "native" / f"events-{LAST}.csv"
