@@ -15,7 +15,7 @@ What the figures cannot show:
   `median_seconds`), and some of the gain is that
 - users without a liked and an unliked impression are no part of the first table, those without a liked one of neither
 
-The objective and settings were chosen on the fold before (29 and 30 April); the days of test were not looked at for it.
+Objectives are chosen on the fold before (29 and 30 April), as were the settings; the days of test were not used for it.
 """
 
 import time
@@ -40,7 +40,6 @@ from gesture_assets.pings.baselines import (
 from gesture_assets.pings.engagement import event_scores, ping_engagement, user_ping_engagement
 from gesture_assets.pings.evaluation import (
     Interval,
-    PerUser,
     graded_gains,
     list_measures,
     mean_interval,
@@ -147,26 +146,34 @@ def candidates_as_of(log: Log, as_of: date, users: pl.DataFrame) -> pl.DataFrame
     end = _midnight_after(as_of)
     scored_events, _ = split_at(log.scored, end)
     past = to_polars(scored_events)
-    events, catalogue = _frame(past), _frame(log.pings)
-    engagement = to_polars(ping_engagement(user_ping_engagement(events), catalogue))
+    engagement = _engagement(past, log)
     own = past.join(users, on="user_id", how="semi")
     lists = _heuristic(log, own, users, engagement, end, FROM_LISTS)
-    popular = recent_hits(events, until=end).sort("global_engagement", "ping_id", descending=True).head(FROM_POPULAR)
+    popular = (
+        recent_hits(scored_events, until=end).sort("global_engagement", "ping_id", descending=True).head(FROM_POPULAR)
+    )
     seen = own.select("user_id", "ping_id").unique()
     return candidates(lists, popular, seen).with_columns(as_of=pl.lit(as_of))
+
+
+def plain_scores(fold: Fold) -> dict[str, pl.DataFrame]:
+    """Orders of the catalogue that know nothing of the user, by what was known before the first day."""
+    end, catalogue = _midnight_after(fold.as_of), _frame(fold.log.pings)
+    past = to_polars(split_at(fold.log.scored, end)[0])
+    events = _frame(past)
+    return {
+        "popularity": _engagement(past, fold.log),
+        "recent_popularity": recent_popularity(events, until=end),
+        "recent_hits": recent_hits(events, until=end),
+        "hit_rate": hit_rates(events, graded_gains(events), catalogue),
+        "shortest": shortest_first(catalogue),
+    }
 
 
 def reranked_impressions(fold: Fold, ranker: Ranker, judged: pl.DataFrame) -> dict[str, Reranking]:
     """The first table: the ranker's order of what was shown, and plain ones."""
     refuse_days_that_are_counted(fold.past.with_columns(as_of=pl.col("day").dt.offset_by("-1d")), judged)
-    events, catalogue = split_at(fold.log.scored, _midnight_after(fold.as_of))[0], _frame(fold.log.pings)
-    plain = {
-        "popularity": to_polars(ping_engagement(user_ping_engagement(events), catalogue)),
-        "recent_popularity": recent_popularity(events, until=_midnight_after(fold.as_of)),
-        "recent_hits": recent_hits(events, until=_midnight_after(fold.as_of)),
-        "hit_rate": hit_rates(events, graded_gains(events), catalogue),
-        "shortest": shortest_first(catalogue),
-    }
+    plain = plain_scores(fold)
     rows = judged.with_columns(ranker.scores(judged).alias("ranker"), constant=pl.lit(0.0))
     for name, score in plain.items():
         score = score.select("ping_id", pl.col("global_engagement").alias(name))
@@ -180,52 +187,44 @@ def catalogue_lists(fold: Fold, ranker: Ranker) -> dict[str, pl.DataFrame]:
     """The second table's lists of users who liked anything: of the whole catalogue, but for what they had seen."""
     log, end = fold.log, _midnight_after(fold.as_of)
     past = to_polars(split_at(log.scored, end)[0])
-    events, catalogue = _frame(past), _frame(log.pings)
-    own = past.join(fold.users, on="user_id", how="semi")
-    engagement = to_polars(ping_engagement(user_ping_engagement(events), catalogue))
-    plain = {
-        "popularity": engagement,
-        "recent_popularity": recent_popularity(events, until=end),
-        "recent_hits": recent_hits(events, until=end),
-        "hit_rate": hit_rates(events, graded_gains(events), catalogue),
-        "shortest": shortest_first(catalogue),
-    }
+    catalogue, own = _frame(log.pings), past.join(fold.users, on="user_id", how="semi")
+    plain = plain_scores(fold)
     found = {
         name: lists_by_score(_frame(own), catalogue, _frame(fold.users), score, WEIGHTS, until=end)
         for name, score in plain.items()
     }
-    found["heuristic"] = _heuristic(log, own, fold.users, engagement, end, PLACES)
+    found["heuristic"] = _heuristic(log, own, fold.users, plain["popularity"], end, PLACES)
     seen = own.select("user_id", "ping_id").unique()
     found["random"] = random_lists(fold.users["user_id"], log.pings, seen, k=PLACES, seed=SEED)
-    found["ranker"] = ranker_lists(fold, ranker, fold.as_of, fold.users, found["heuristic"])
+    found["ranker"] = ranker_lists(fold, ranker, fold.as_of, fold.users)
     return {name: lists.select("user_id", "rank", "ping_id") for name, lists in found.items()}
 
 
-def ranker_lists(fold: Fold, ranker: Ranker, as_of: date, users: pl.DataFrame, plain: pl.DataFrame) -> pl.DataFrame:
-    """The ranker's ten of each user as of a day; `plain` lists for who has done nothing."""
-    past = fold.log.history.filter(pl.col("day") <= as_of)
-    rows = scored(ranker, candidates_as_of(fold.log, as_of, users), past, fold.log.pings, WEIGHTS.score)
-    cold = plain.join(past.select("user_id").unique(), on="user_id", how="anti")
-    order = ordered_candidates(rows, cold, fold.log.pings, per_creator=WEIGHTS.lists.per_creator)
+def ranker_lists(fold: Fold, ranker: Ranker, as_of: date, users: pl.DataFrame) -> pl.DataFrame:
+    """The ranker's ten of each user as of a day; the heuristic's of who has done nothing."""
+    log, end = fold.log, _midnight_after(as_of)
+    known = log.history.filter(pl.col("day") <= as_of)
+    rows = scored(ranker, candidates_as_of(log, as_of, users), known, log.pings, WEIGHTS.score)
+    past = to_polars(split_at(log.scored, end)[0])
+    strangers = users.join(past.select("user_id").unique(), on="user_id", how="anti")
+    plain = _heuristic(log, past.clear(), strangers, _engagement(past, log), end, PLACES)
+    order = ordered_candidates(rows, plain, log.pings, per_creator=WEIGHTS.lists.per_creator)
     return order.filter(pl.col("rank") <= PLACES)
 
 
-def refreshed_nightly(fold: Fold, ranker: Ranker) -> Interval:
-    """NDCG@10 of lists of the day before less that of lists of before the first day, each user's days together."""
+def _engagement(past: pl.DataFrame, log: Log) -> pl.DataFrame:
+    return to_polars(ping_engagement(user_ping_engagement(_frame(past)), _frame(log.pings)))
+
+
+def refreshed_nightly(fold: Fold, ranker: Ranker, once: pl.DataFrame) -> Interval:
+    """NDCG@10 of lists of the day before less that of lists `once` made, before the first day; over users and days."""
     differences: list[pl.DataFrame] = []
     for day in fold.test["day"].unique().sort():
         gains = fold.test.filter("is_good", pl.col("day") == day).select("user_id", "ping_id", "gain")
         users = gains.select(pl.col("user_id").unique().sort())
-        found: list[PerUser] = []
-        for as_of in (fold.as_of, day - timedelta(days=1)):
-            past = to_polars(split_at(fold.log.scored, _midnight_after(as_of))[0])
-            catalogue = _frame(fold.log.pings)
-            engagement = to_polars(ping_engagement(user_ping_engagement(_frame(past)), catalogue))
-            own = past.join(users, on="user_id", how="semi")
-            plain = _heuristic(fold.log, own, users, engagement, _midnight_after(as_of), PLACES)
-            found.append(list_measures(ranker_lists(fold, ranker, as_of, users, plain), gains, k=PLACES))
-        once, nightly = (judged.table["ndcg"] for judged in found)
-        differences.append(found[0].table.select("user_id", difference=nightly - once))
+        nightly = ranker_lists(fold, ranker, day - timedelta(days=1), users)
+        found, before = (list_measures(lists, gains, k=PLACES).table for lists in (nightly, once))
+        differences.append(found.select("user_id", difference=found["ndcg"] - before["ndcg"]))
     means = pl.concat(differences).group_by("user_id").agg(pl.col("difference").sum(), days=pl.len()).sort("user_id")
     return mean_interval(means["difference"], weights=means["days"], seed=SEED)
 
@@ -260,7 +259,7 @@ def kuairand(folder: Path, size: Size, *, reference: str) -> Figures:
         lists = catalogue_lists(fold, ranker)
         figures[f"{name}_catalogue"] = _catalogue_table(fold, lists)
         if name == "test":
-            figures["refreshed_nightly"] = {"ndcg": asdict(refreshed_nightly(fold, ranker))}
+            figures["refreshed_nightly"] = {"ndcg": asdict(refreshed_nightly(fold, ranker, lists["ranker"]))}
     figures["objectives"] = {name: asdict(choice) for name, choice in chosen.items()}
     return figures | {"seconds": time.perf_counter() - started, "processor_seconds": time.process_time()}
 
@@ -270,7 +269,7 @@ def _objective_of_lists(fold: Fold) -> Choice:
     rows = fold.candidates()
     ndcg = {}
     for objective in OBJECTIVES:
-        lists = catalogue_lists(fold, train(rows, objective))["ranker"]
+        lists = ranker_lists(fold, train(rows, objective), fold.as_of, fold.users)
         ndcg[objective] = float(list_measures(lists, fold.gains, k=PLACES).table["ndcg"].to_numpy().mean())
     return Choice(max(OBJECTIVES, key=lambda objective: ndcg[objective]), ndcg)
 
@@ -278,7 +277,7 @@ def _objective_of_lists(fold: Fold) -> Choice:
 def _catalogue_table(fold: Fold, lists: dict[str, pl.DataFrame]) -> Figures:
     judged = {name: list_measures(rows, fold.gains, k=PLACES) for name, rows in lists.items()}
     past = to_polars(split_at(fold.log.scored, _midnight_after(fold.as_of))[0])
-    engagement = to_polars(ping_engagement(user_ping_engagement(_frame(past)), _frame(fold.log.pings)))
+    engagement = _engagement(past, fold.log)
     pings, seen = fold.log.pings, past.select("user_id", "ping_id").unique()
     table = {
         name: {
