@@ -666,6 +666,7 @@ def demo_data(
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Land one broken file for this day, and nothing else.")
     ] = None,
     if_empty: Annotated[bool, typer.Option("--if-empty", help="Only when nothing has landed yet.")] = False,
+    pings: Annotated[bool, typer.Option("--pings", help="Short videos of the last 14 days as well.")] = False,
 ) -> None:
     """Write a demo world: landing files and a CRM database that take the same path as real data."""
     from gesture_assets.demo.world import write_poison_day
@@ -679,17 +680,25 @@ def demo_data(
         terminal.print(f"  gesture run --date {poison.date()}", highlight=False)
         return
     last = end.date() if end else None
-    if write_world(settings, users=users, days=days, seed=seed, end=last, if_empty=if_empty):
+    if write_world(settings, users=users, days=days, seed=seed, end=last, if_empty=if_empty, pings=pings):
         terminal.print("Next:  gesture run", highlight=False)
 
 
 def write_world(
-    settings: Settings, *, users: int, days: int, seed: int = 7, end: date | None = None, if_empty: bool = False
+    settings: Settings,
+    *,
+    users: int,
+    days: int,
+    seed: int = 7,
+    end: date | None = None,
+    if_empty: bool = False,
+    pings: bool = False,
 ) -> bool:
     """Write a demo world that ends on `end`, yesterday by default, and say what is in it; whether that was done.
 
-    With `if_empty` none is written where something has landed, and that is said.
+    With `if_empty` none is written where something has landed, and that is said. With `pings` it has short videos.
     """
+    from gesture_assets.demo.pings import write_demo_pings
     from gesture_assets.demo.world import write_demo_world
 
     if if_empty and _has_landed(settings):
@@ -703,6 +712,7 @@ def write_world(
             where=str(settings.data_dir),
             next_step="GESTURE_DATA_DIR=/another/folder gesture demo-data",
         )
+    end = end or now().date() - timedelta(days=1)
     with progress("writing the demo world"):
         world = write_demo_world(
             landing=settings.landing,
@@ -711,7 +721,7 @@ def write_world(
             users=users,
             days=days,
             seed=seed,
-            end=end or now().date() - timedelta(days=1),
+            end=end,
             progress=logging.getLogger("gesture_assets").info,
         )
     console().print(
@@ -722,6 +732,15 @@ def write_world(
         highlight=False,
         soft_wrap=True,
     )
+    if pings:
+        truth = settings.data_dir / "demo_ping_truth.parquet"
+        videos = write_demo_pings(landing=settings.landing, truth=truth, users=users, days=days, seed=seed, end=end)
+        console().print(
+            f"And {videos.interaction_count:,} interactions of {videos.user_count:,} users with {videos.ping_count:,} "
+            f"short videos; what everybody would think of each: {truth}",
+            highlight=False,
+            soft_wrap=True,
+        )
     return True
 
 

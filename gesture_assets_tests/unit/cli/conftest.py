@@ -19,7 +19,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done, Don
 
     def build(folder: Path) -> None:
         data_dir = folder / "data"
-        wrote = called(data_dir, "demo-data", "--users", "60", "--days", "5", "--end", LAST, "--seed", "3")
+        wrote = called(data_dir, "demo-data", "--users", "60", "--days", "5", "--end", LAST, "--seed", "3", "--pings")
         rows = (("signup", 20), ("calendar_booking", 21), ("demo_request_click", 22))
         (data_dir / "landing" / "native" / "formula.csv").write_text(
             "event_id,user_id,event_type,event_at\n"
