@@ -20,6 +20,7 @@ from gesture_assets.cli import (
     monitoring,
     publishing,
     quarantine,
+    recs,
     report,
     run,
     screen,
@@ -74,6 +75,10 @@ app.command("why-changed")(monitoring.why_changed)
 app.command("export")(look.export)
 app.command("tables")(screen.tables)
 
+recs_app = _group("recs", "What to show a user next: short videos, how such lists fare, why.", callback=True)
+recs_app.callback()(recs.recs)
+recs_app.command("evaluate")(recs.recs_evaluate)
+recs_app.command("explain")(recs.recs_explain)
 gates_app = _group("gates", "What passed its audit, and what stands between tables.", callback=True)
 gates_app.callback()(judge.gates)
 gates_app.command("coverage")(judge.gates_coverage)

@@ -28,14 +28,14 @@ CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
-def unknown_user(con: Any, user: str, *days: date, next_step: str) -> ConfigError:
-    """The error for a user without a score on any of `days`, naming those whose ids are like theirs."""
+def unknown_user(con: Any, user: str, *days: date, next_step: str, table: str = "rule_scores") -> ConfigError:
+    """The error for a user without a row of `table` on any of `days`, naming those whose ids are like theirs."""
     near = con.execute(
-        "select user_id, count(*) over () from rule_scores where list_contains(?, as_of_date) group by user_id "
+        f"select user_id, count(*) over () from {table} where list_contains(?, as_of_date) group by user_id "
         "order by levenshtein(user_id, ?), user_id limit 3",
         [list(days), user],
     ).fetchall()
-    where = f"rule_scores of {', '.join(map(str, days))}"
+    where = f"{table} of {', '.join(map(str, days))}"
     return ConfigError.unknown_name(
         "The user",
         user,

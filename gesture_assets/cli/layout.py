@@ -1,18 +1,21 @@
-"""The files of the event scoring project (document 000), written from the published file.
+"""The files of the projects of documents 000 (event scoring) and 004 (short videos), written from the published file.
 
-Belongs here: its file names and columns. Does not belong here: how a score is made (`rules/`, `models/`). Its column
-`username` is personal data, which no file of ours holds.
+Belongs here: their file names and columns. Does not belong here: how a score or a list is made (`rules/`, `models/`,
+`pings/`). The column `username` of the first is personal data, which no file of ours holds.
 """
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from gesture_assets.cli.console import CONTROL, console, require_not_kept, writing
+from gesture_assets.cli.console import CONTROL, console, require_not_kept, write_csv, writing
 from gesture_assets.errors import ConfigError
 from gesture_assets.settings import Settings
+from gesture_assets.vocabulary.sql import literal
 
-LAYOUT = "scoring-csv"
+LAYOUT, PING_LAYOUT = "scoring-csv", "pings"
 # Our column -> theirs, in the order of their file.
 FEATURES = {
     "user_id": "user_id",
@@ -50,6 +53,8 @@ OF_TOP = (
     "is_converted",
 )
 
+STATISTICS = ("count", "mean", "std", "min", "25%", "50%", "75%", "90%", "max")  # in the order of document 004
+
 
 def _cell_sql(name: str) -> str:
     """A column of text as it may stand in a spreadsheet: nothing orders a terminal, nothing is a formula (OWASP)."""
@@ -57,28 +62,26 @@ def _cell_sql(name: str) -> str:
     return f"if(left({text}, 1) in ('=', '+', '-', '@', chr(9), chr(13)), '''' || {text}, {text}) as {name}"
 
 
-def copy_csv(con: Any, query: str, path: Path) -> int:
-    """Write the rows of `query` as CSV that is safe to open; how many they are."""
+def copy_csv(con: Any, query: str, path: Path, *, by: str = "") -> int:
+    """Write the rows of `query` as CSV that is safe to open; how many they are.
+
+    They are in the order of the column `by`, which is not written, or of all columns.
+    """
     fields = con.execute(f"describe {query}").fetchall()
-    selected = ", ".join(_cell_sql(name) if kind == "VARCHAR" else name for name, kind, *_ in fields)
+    selected = ", ".join(_cell_sql(name) if kind == "VARCHAR" else name for name, kind, *_ in fields if name != by)
     target = str(path).replace("'", "''")
     # DuckDB writes beside a file that there is, and replaces that when it is done.
     beside = path.with_name(f"tmp_{path.name}")
     with writing(path, beside, *([] if path.exists() else [path])):
-        copied = con.execute(f"copy (select {selected} from ({query}) order by all) to '{target}' (format csv, header)")
+        copied = con.execute(
+            f"copy (select {selected} from ({query}) order by {by or 'all'}) to '{target}' (format csv, header)"
+        )
     return copied.fetchone()[0]
 
 
 def export_layout(con: Any, day: date, folder: Path, settings: Settings) -> None:
     """Write their seven files below `folder`, as of the end of `day`; the three about a model where one scored it."""
-    if folder.is_file():
-        raise ConfigError.bad_value(
-            "--to",
-            expected="a folder",
-            found=str(folder),
-            where="the command line",
-            next_step=f"gesture export --layout {LAYOUT} --to FOLDER",
-        )
+    _require_folder(folder, LAYOUT)
     for name in ("data/raw_events.csv", "models/xgb_model.json"):
         require_not_kept(folder / name, settings)
     for name in ("data", "models"):
@@ -113,6 +116,59 @@ def export_layout(con: Any, day: date, folder: Path, settings: Settings) -> None
         )
         return
     _export_model(con, day, folder, settings.models, version[0])
+
+
+def export_pings(con: Any, day: date, folder: Path, settings: Settings, users: Sequence[str]) -> None:
+    """Write document 004's files below `folder`, as of the end of `day`, with the lists of `users`."""
+    _require_folder(folder, PING_LAYOUT)
+    for name in ("ping_global.csv", "recs/recs_u1.csv"):
+        require_not_kept(folder / name, settings)
+    (folder / "recs").mkdir(parents=True, exist_ok=True)
+    as_of = f"as_of_date = date '{day}'"
+    groups = f"from new_vs_existing_users where {as_of}"
+    of_all = "global_engagement, user_count as users_interacted"
+    since = f"date '{day}' - coalesce((content ->> '$.windows.popularity')::integer, 1000000)"
+    is_new = "if(is_new, 'True', 'False') as is_new"
+    for name, query, by in (
+        ("ping_global", f"select rank, ping_id, {of_all} from ping_engagement where {as_of}", "rank"),
+        (
+            "user_ping",
+            "select user_id, ping_id, sum(engagement_units)::double * 1e-12 as engagement_score, "
+            "max(last_event_at) as last_ts, sum(event_count)::bigint as n_events from user_ping_engagement as done "
+            f"join ping_weights as weights on weights.{as_of} and done.as_of_date <= weights.as_of_date "
+            f"and done.as_of_date > {since} group by user_id, ping_id",
+            "",
+        ),
+        (
+            "top10_pings",
+            f"select top.rank, ping_id, {of_all}, creator_id, main_hashtag, category, duration_sec, created_at "
+            f"from ping_engagement as top join pings using (as_of_date, ping_id) where {as_of} and top.rank <= 10",
+            "rank",
+        ),
+        ("avg_watch_by_group", f"select {is_new}, avg_watch_time_ratio, view_count {groups} and view_count > 0", ""),
+        ("avg_pings_by_group", f"select {is_new}, avg_pings, user_count {groups}", ""),
+    ):
+        print_written(folder / f"{name}.csv", copy_csv(con, query, folder / f"{name}.csv", by=by))
+    stats = con.execute(f"select statistic, watch_time_ratio from watch_time_stats where {as_of}").fetchall()
+    stats.sort(key=lambda row: STATISTICS.index(row[0]))
+    write_csv(folder / "watch_time_ratio_stats.csv", ("", "watch_time_ratio"), stats, settings)
+    print_written(folder / "watch_time_ratio_stats.csv", len(stats))
+    columns = "rank, ping_id, score, category, main_hashtag, creator_id, reason"
+    for user in users:
+        path = folder / "recs" / f"recs_{quote(user, safe='')}.csv"  # an id may look like a path
+        query = f"select {columns} from ping_recommendations where {as_of} and user_id = {literal(user)}"
+        print_written(path, copy_csv(con, query, path, by="rank"))
+
+
+def _require_folder(folder: Path, layout: str) -> None:
+    if folder.is_file():
+        raise ConfigError.bad_value(
+            "--to",
+            expected="a folder",
+            found=str(folder),
+            where="the command line",
+            next_step=f"gesture export --layout {layout} --to FOLDER",
+        )
 
 
 def write_step(con: Any, name: str, path: Path) -> int:

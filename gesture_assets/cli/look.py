@@ -21,7 +21,8 @@ from gesture_assets.cli.console import (
     unknown_user,
     write_csv,
 )
-from gesture_assets.cli.layout import LAYOUT, copy_csv, export_layout
+from gesture_assets.cli.layout import LAYOUT, PING_LAYOUT, copy_csv, export_layout, export_pings
+from gesture_assets.cli.recs import day_of_lists, first_users, require_user
 from gesture_assets.errors import ConfigError
 from gesture_assets.models.tables import DONE, EVERYBODY, GLOBAL
 from gesture_assets.settings import settings_as_far_as_usable
@@ -94,19 +95,31 @@ def export(
             help="One day; default: every row, of top_users and a layout the newest day.",
         ),
     ] = None,
-    layout: Annotated[str, typer.Option(help="scoring-csv: the files of the event scoring project instead.")] = "",
+    layout: Annotated[
+        str,
+        typer.Option(help="scoring-csv or pings: the files of the event scoring or the short video project instead."),
+    ] = "",
+    user: Annotated[
+        list[str] | None, typer.Option("--user", help="Of the layout pings, whose lists; default: of three users.")
+    ] = None,
 ) -> None:
     """Write a published table as CSV that is safe to open in a spreadsheet."""
     settings = settings_as_far_as_usable()
     con = published(settings)
-    if bool(table) == bool(layout) or layout not in ("", LAYOUT):
+    if bool(table) == bool(layout) or layout not in ("", LAYOUT, PING_LAYOUT) or (user and layout != PING_LAYOUT):
         raise ConfigError.bad_value(
             "What to export",
-            expected=f"a table, or --layout {LAYOUT}",
-            found=f"{table} {layout}".strip() or "neither",
+            expected=f"a table, or --layout {LAYOUT}, or --layout {PING_LAYOUT} and --user",
+            found=f"{table} {layout} {' '.join(user or ())}".strip() or "neither",
             where="the command line",
-            next_step=f"gesture export --layout {LAYOUT} --to {to}",
+            next_step=f"gesture export --layout {PING_LAYOUT if user else LAYOUT} --to {to}",
         )
+    if layout == PING_LAYOUT:
+        chosen = day_of_lists(con, day, settings)
+        for one in user or ():
+            require_user(con, one, chosen)
+        export_pings(con, chosen, to, settings, user or first_users(con, chosen, 3))
+        return
     if layout:
         export_layout(con, as_of(con, day, settings), to, settings)
         return
