@@ -33,6 +33,10 @@ def where_to_look(settings: Settings, *, is_new: bool = True, also: Sequence[str
             "order by rank limit ?",
             [FIRST],
         ).fetchall()
+        listed = con.execute(
+            "select as_of_date, count(distinct user_id), min(user_id) from analytics.current_ping_recommendations "
+            "group by all"
+        ).fetchone()
         rule_set = rule_set_of_day(con, day) if day else None
         missed = unheard(con, day, rule_set, settings) if rule_set else ""
         others = other_rules(day, rule_set, settings) if rule_set else ""
@@ -50,6 +54,8 @@ def where_to_look(settings: Settings, *, is_new: bool = True, also: Sequence[str
         _line(terminal, f" {rank}. {user}, {said}\n    {explanation}")
     if day and not first:
         _line(terminal, " nobody: who has a score has done already what it foretells")
+    if listed:
+        _line(terminal, f"\nShort videos: lists of {listed[0]} for {listed[1]:,} users.")
     if missed:
         _line(terminal, f"\n{missed} Next:  gesture rules lint", style="yellow")
     for text in (others, unmet, "\n".join(unnamed)):
@@ -57,9 +63,11 @@ def where_to_look(settings: Settings, *, is_new: bool = True, also: Sequence[str
             _line(terminal, f"\n{text}", style="yellow")
     _say_what_is_wrong(terminal, settings, also)
     user = first[0][1] if first else "USER"
+    of_scores = (("gesture rank --n 20", "the whole list"), (f"gesture explain {user}", "why somebody has their score"))
+    of_lists = ((f"gesture recs --user {listed[2]}", "short videos for somebody"),) if listed else ()
     for command, what in (
-        ("gesture rank --n 20", "the whole list"),
-        (f"gesture explain {user}", "why somebody has their score"),
+        *(of_scores if day or not listed else ()),
+        *of_lists,
         ("gesture gates", "what passed its audit, and what only warned"),
         ("gesture tables", "what the published file holds"),
         ("gesture dev", "the Dagster UI"),

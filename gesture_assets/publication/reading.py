@@ -20,6 +20,7 @@ from gesture_assets.models.tables import CANDIDATE_MODEL, MODEL_SCORES, TRAINED
 from gesture_assets.models.training_set import TOO_FEW_DAYS, training_advice
 from gesture_assets.monitoring.alerts import NIGHT_FAILED, Alert, urgency
 from gesture_assets.monitoring.pipeline_health import TRAINING_REFUSED
+from gesture_assets.publication.checks import newest_day
 from gesture_assets.publication.order import current_snapshot, rolled_back
 from gesture_assets.records import activations, alert_log, audit_log
 from gesture_assets.settings import Settings
@@ -217,6 +218,7 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
     held = rollback_in_words(settings)
     with closing(read_published(settings.published, name="published")) as con:
         (newest,) = con.execute(f"select max({PARTITION}) from rule_scores").fetchone() or (None,)
+        newest = newest or newest_day(con)  # of a company of which nobody has a score
         try:
             con.execute(f"attach {literal(settings.warehouse)} as warehouse (read_only)")
             verdicts = latest(con)
