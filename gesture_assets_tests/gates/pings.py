@@ -195,8 +195,8 @@ FAULTS |= {
         "lists_are_not_all_alike": Fault(ALIKE, ("lists_are_personal",)),
         # All have p2, and one of them another ping as well.
         "lists_are_personal": Fault(
-            ALIKE + "; insert into {table} select * replace (2 as rank, 'p3' as ping_id) from {table} limit 1",
-            (LONG,),
+            f"{ALIKE}; insert into {{table}} select * replace (2 as rank, 'p3' as ping_id) from {{table}} "
+            "where user_id = 'u0'"
         ),
         "lists_show_as_much_of_the_catalogue_as_they_did": Fault(
             "insert into warehouse.main.ping_recommendations select good.* replace (as_of_date - n::int as as_of_date, "

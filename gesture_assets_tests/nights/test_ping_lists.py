@@ -80,6 +80,7 @@ def test_lists_are_judged_by_what_their_users_did_on_the_day_after(landed: Path)
     assert asked(landed, hits) == [(1 / 3, 3)]
 
 
+@pytest.mark.slow
 def test_a_past_day_s_lists_are_the_same_in_any_order_and_whatever_comes_later(landed: Path) -> None:
     night(D1, D2)
     before = hashes(landed)
@@ -107,6 +108,7 @@ def test_lists_that_all_look_the_same_keep_those_of_before(landed: Path) -> None
     assert asked(landed, "select distinct as_of_date from ping_recommendations order by 1") == [(D1,), (D2,)]
 
 
+@pytest.mark.slow
 def test_a_company_of_short_videos_alone_has_its_nights(landed: Path) -> None:
     result = run_night(D1, D2)
     assert result.success, failures(result)
