@@ -201,6 +201,19 @@ def as_of(con: Any, day: datetime | None, settings: Settings) -> date:
     """`day`, or the newest published one. Raises `GateClosed` when it holds no scores."""
     newest = con.execute("select min(as_of_date), max(as_of_date) from rule_scores").fetchone()
     chosen = day.date() if day else newest[1]
+    if (
+        newest[1] is None
+        and not con.execute(
+            "select 1 from gate_ledger where table_name = 'raw_events' and verdict = 'PASS' limit 1"
+        ).fetchone()
+    ):
+        raise GateClosed(
+            "Nobody has a score: no events have landed.",
+            expected="events of a website or an app, of which scores are made",
+            found="none",
+            where=str(settings.landing),
+            next_step="land events (README), then  gesture run; lists of short videos:  gesture recs --help",
+        )
     if newest[1] is None:
         raise GateClosed(
             "Nobody has a score yet.",

@@ -123,7 +123,7 @@ def quarantine_replay(
             ],
         )
     elif dry_run:
-        console().print("No row lies in quarantine.", highlight=False)
+        console().print("No row lies in quarantine that reading it again could let in.", highlight=False)
     if dry_run:
         return
     if not moved:

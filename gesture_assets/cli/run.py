@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -372,7 +373,8 @@ def pending(settings: Settings, *, until: date) -> Pending:
         index = LandingIndex(session, key)
         index.refresh(files)
         landed = index.landed_days()
-        watched = of_pings["interaction"].landed_days() if (of_pings := ping_indexes(session, key, files)) else {}
+        of_pings = ping_indexes(session, key, files)
+        watched = of_pings["interaction"].landed_days() if of_pings else {}
         watched_then = landed_for(session, "ping_interactions")
         nightly = catalogue(settings.tags).nightly
         live = live_days(session, nightly)
@@ -380,7 +382,7 @@ def pending(settings: Settings, *, until: date) -> Pending:
         unpublished = unpublished_days(session.connection, live, verdicts, settings.published)
         half_built = half_built_days(session.connection, nightly, live)
         reasons = last_reasons(session.connection, half_built)
-        row_counts = index.row_counts()
+        row_counts = Counter(index.row_counts()) + Counter(of_pings["interaction"].row_counts() if of_pings else {})
         emptied = index.emptied_days(files, set(live) - set(landed))
     if not landed and not watched:
         raise SourceError(

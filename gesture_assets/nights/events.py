@@ -13,6 +13,7 @@ from typing import Any
 import narwhals as nw
 
 from gesture_assets.contracts.contract import PARTITION, Contract
+from gesture_assets.errors import listing
 from gesture_assets.events import accept, roll_up, sessionise
 from gesture_assets.events.tables import (
     ACTIVITY_TO_DATE,
@@ -32,6 +33,7 @@ from gesture_assets.sources.landing import LandingFile, find_files
 from gesture_assets.sources.landing_index import LandingIndex, ping_indexes
 from gesture_assets.sources.personal import pseudonym_key
 from gesture_assets.warehouse import ledger
+from gesture_assets.warehouse.landed_days import interaction_days
 
 LANDED_EVENTS = (RAW_EVENTS, QUARANTINED_EVENTS, LANDING_RECONCILIATION, IDENTITY_LINKS)
 LANDED, ACCEPTED = "landed", "accepted"  # what rows are counted as
@@ -65,8 +67,8 @@ def landed_events(night: Night, days: Days) -> Built:
     """Read what landed, keep what is an event, set the rest aside, and account for every row."""
     index, files = landing(night).index, landing(night).files
     digests = index.landed_days()
-    if not digests and night.session.landed_days():
-        why = "no events: no source in data/landing is of the kind event"
+    if not digests.keys() & set(days) and interaction_days(night.session.connection).issuperset(days):
+        why = "no events have landed" + (f" on {listing(days)}, only interactions" if digests else "")
         return Built(dict.fromkeys(LANDED_EVENTS, ()), notes={"absent": why}, absent=why)
     landed = without_gaps(index.load(files, days), days)
     accepted = accept.accepted(landed)

@@ -28,7 +28,7 @@ PING_REASONS = {
     "missing_user_id": "no user id, or a word such as null or undefined instead",
     "missing_ping_id": "no id of a ping, or a word such as null or undefined instead",
     "negative_watch_time": "the time watched is below zero",
-    UNKNOWN_PING: "no catalogue that was known by the end of the day has the ping",
+    UNKNOWN_PING: "no catalogue that was known by the end of the day has the ping; a later one is of later days",
     REPEATED_ID: "a row before it in the same catalogue, or in that of another source, has the id",
 }
 
@@ -441,8 +441,15 @@ SEEN = f"""(select distinct weights.{PARTITION}, done.user_id, done.ping_id from
 PUBLISHED = f"""(select {PARTITION}, ping_id from {{live}}.pings where {PARTITION} in (select {PARTITION} from {{days}})
                 and coalesce(created_at < {PARTITION} + interval 1 day, true))"""
 MOST_OVERLAP, LEAST_COVERAGE = 0.9, 0.5
+CATALOGUE = f"(select {PARTITION}, count(*) as pings from {PUBLISHED} group by all)"
+HIDDEN = f"""(select {PARTITION}, user_id, count(*) as pings
+                from {SEEN} semi join {PUBLISHED} using ({PARTITION}, ping_id) group by all)"""
+# Of those alone who like something and have twice as many unseen pings as places: others have no choice.
 OVERLAP = f"""(with liked as (
-                select {PARTITION}, user_id from {{batch}} group by all
+                select {PARTITION}, user_id from {{batch}} join {{live}}.ping_weights using ({PARTITION})
+                join {CATALOGUE} as catalogue using ({PARTITION})
+                left join {HIDDEN} as hidden using ({PARTITION}, user_id)
+                where catalogue.pings - coalesce(hidden.pings, 0) >= 2 * list_length group by all
                 having max(category_points) > 0 or max(creator_points) > 0),
             lists as (select {PARTITION}, user_id, ping_id from {{batch}} join liked using ({PARTITION}, user_id)),
             common as (select {PARTITION}, sum(users * (users - 1)) as shared, sum(users) as places from (
@@ -505,9 +512,7 @@ PING_RECOMMENDATIONS = Contract(
         ),
         no_rows(
             "every_list_holds_as_many_as_it_can",
-            f"""with catalogue as (select {PARTITION}, count(*) as pings from {PUBLISHED} group by all),
-            hidden as (select {PARTITION}, user_id, count(*) as pings
-                from {SEEN} semi join {PUBLISHED} using ({PARTITION}, ping_id) group by all),
+            f"""with catalogue as {CATALOGUE}, hidden as {HIDDEN},
             people as (select {PARTITION}, user_id from {{live}}.ping_users
                 where {PARTITION} in (select {PARTITION} from {{days}})
                     and coalesce(signup_date <= {PARTITION}, true)
@@ -537,14 +542,20 @@ PING_RECOMMENDATIONS = Contract(
         ),
         no_rows(
             "lists_show_as_much_of_the_catalogue_as_they_did",
-            f"""with today as (select {PARTITION}, count(distinct ping_id) as shown from {{batch}} group by all),
-            past as (select {PARTITION}, count(distinct ping_id) as shown from {{live}}.ping_recommendations
+            f"""with catalogue as (select {PARTITION}, count(*) as pings from {{live}}.pings
+                where {PARTITION} >= (select min({PARTITION}) from {{days}}) - 28
+                    and coalesce(created_at < {PARTITION} + interval 1 day, true) group by all),
+            listed as (select {PARTITION}, count(distinct ping_id) as shown from {{batch}} group by all),
+            listed_before as (select {PARTITION}, count(distinct ping_id) as shown from {{live}}.ping_recommendations
                 where {PARTITION} >= (select min({PARTITION}) from {{days}}) - 28 group by all),
+            today as (select {PARTITION}, shown / pings as coverage from listed join catalogue using ({PARTITION})),
+            past as (select {PARTITION}, shown / pings as coverage
+                from listed_before join catalogue using ({PARTITION})),
             known as (from today union all from past anti join today using ({PARTITION}))
-            select today.{PARTITION}, today.shown, median(known.shown) as usually_shown
+            select today.{PARTITION}, today.coverage, median(known.coverage) as usual_coverage
             from today join known on known.{PARTITION} < today.{PARTITION}
                 and known.{PARTITION} >= today.{PARTITION} - 28
-            group by all having count(*) >= 3 and today.shown < {LEAST_COVERAGE} * median(known.shown)""",
+            group by all having count(*) >= 3 and today.coverage < {LEAST_COVERAGE} * median(known.coverage)""",
             recovery="compare the day's catalogue and interactions with those of the days before, then  "
             "gesture run --date DAY",
         ),

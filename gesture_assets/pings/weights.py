@@ -20,7 +20,8 @@ SHIPPED = Path(__file__).parent / "presets"
 UNITS = 10**12
 
 Weight = Annotated[float, Field(ge=0, le=1000)]  # × 10¹² is far below the largest BIGINT
-Days = Annotated[int, Field(ge=1)]
+MOST_DAYS = 36_525  # a century: further back there is no calendar to count in
+Days = Annotated[int, Field(ge=1, le=MOST_DAYS)]
 
 
 class _Frozen(BaseModel):
@@ -58,7 +59,7 @@ class Windows(_Frozen):
     popularity: Days | None = None
     affinity: Days | None = None
     seen: Days | None = None
-    new_user: Annotated[int, Field(ge=0)]
+    new_user: Annotated[int, Field(ge=0, le=MOST_DAYS)]
 
 
 class Lists(_Frozen):
@@ -117,6 +118,8 @@ def load_ping_weights(name: str, *, user_folder: Path) -> PingWeights:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise _refusal(name, str(path), "a text file in UTF-8", f"byte {error.start} is not") from error
+    except OSError as error:
+        raise _refusal(name, str(path), "a file that can be read", error.strerror or str(error)) from error
     return parse_ping_weights(text, name=name, where=str(path))
 
 

@@ -27,6 +27,7 @@ from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.format import unreadable
+from gesture_assets.warehouse.landed_days import HAS_WANTED_ROWS, INTERACTION_DAYS, LANDED_DAYS
 from gesture_assets.warehouse.ledger import LEDGER, Verdicts, latest
 from gesture_assets.warehouse.lock import attach_when_free
 from gesture_assets.warehouse.relations import has_table
@@ -235,6 +236,11 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
                 f"Opened by hand: {listing(opened)}; what was rejected there is in no answer. "
                 f"Look:  gesture gates --date {opened[-1]}"
             )
+        if newest and (alone := _without_events(con, nightly, newest)):
+            found.append(
+                f"Short videos of {listing(alone)} are in no list: no events landed then. Next:  "
+                f"gesture run --date {alone[0]}"
+            )
         if held:
             found.append(held)
         live = open_days(list(nightly.values()))
@@ -251,6 +257,19 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
             f"Next:  {'gesture publish' if held else 'gesture catchup --dry-run'}"
         )
     return found
+
+
+def _without_events(con: duckdb.DuckDBPyConnection, nightly: Mapping[str, Verdicts], until: date) -> list[date]:
+    """Days up to `until` of which interactions with short videos landed, and no events, that have had no night."""
+    try:
+        rows = con.execute(
+            f"select distinct {PARTITION} from {INTERACTION_DAYS} where {HAS_WANTED_ROWS} and {PARTITION} not in "
+            f"(select {PARTITION} from {LANDED_DAYS}) and exists (from {LANDED_DAYS}) order by 1"
+        ).fetchall()
+    except duckdb.Error:  # nothing of them ever landed, or a run has the file open
+        return []
+    built = {day for day, entry in nightly.get("ping_interactions", {}).items() if entry.live_hash is not None}
+    return [day for (day,) in rows if day <= until and day not in built]
 
 
 def open_alerts(settings: Settings) -> list[Alert]:

@@ -35,9 +35,14 @@ def landed_days(connection: duckdb.DuckDBPyConnection) -> frozenset[date]:
 
     Of events; of interactions with short videos where no events ever landed.
     """
-    for table in (LANDED_DAYS, INTERACTION_DAYS):
-        if table == LANDED_DAYS or has_table(connection, table):
-            query = f"select distinct {PARTITION} from {table} where {HAS_WANTED_ROWS}"
-            if days := connection.execute(query).fetchall():
-                return frozenset(day for (day,) in days)
-    return frozenset()
+    return _days_of(connection, LANDED_DAYS) or interaction_days(connection)
+
+
+def interaction_days(connection: duckdb.DuckDBPyConnection) -> frozenset[date]:
+    """Every day on which interactions with short videos landed."""
+    return _days_of(connection, INTERACTION_DAYS) if has_table(connection, INTERACTION_DAYS) else frozenset()
+
+
+def _days_of(connection: duckdb.DuckDBPyConnection, table: str) -> frozenset[date]:
+    query = f"select distinct {PARTITION} from {table} where {HAS_WANTED_ROWS}"
+    return frozenset(day for (day,) in connection.execute(query).fetchall())

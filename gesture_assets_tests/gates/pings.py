@@ -35,7 +35,7 @@ GOOD: dict[str, Rows] = {
         }
         for n in range(20)
     ],
-    "pings": [{"ping_id": f"p{n}", "landing_file": "videos.csv", "catalogue_row": n} for n in (1, 2)],
+    "pings": [{"ping_id": f"p{n}", "landing_file": "videos.csv", "catalogue_row": n} for n in (1, 2, 3)],
     "ping_users": [
         {"user_id": who, "country": "DE", "landing_file": "people.csv", "catalogue_row": n}
         for n, who in enumerate(("ada", "bob"), 1)
@@ -43,16 +43,14 @@ GOOD: dict[str, Rows] = {
     "quarantined_ping_rows": [{"reason": "unknown_ping", "landing_file": "watched.csv", "landing_line": 20}],
     "ping_reconciliation": [
         {**LANDED, "duplicate_count": 1, "found_columns": COLUMNS_FOUND},
-        {"landing_file": "videos.csv", "landed_count": 2, "accepted_count": 2},
+        {"landing_file": "videos.csv", "landed_count": 3, "accepted_count": 3},
         {"landing_file": "people.csv", "landed_count": 2, "accepted_count": 2},
     ],
 }
 
 PAIRS = (("ada", "p1"), ("bob", "p1"))
 GOOD |= {
-    "ping_weights": [
-        {"weights_version": "w", "list_length": 10, "seen": "any", "seen_days": None, "per_creator": None}
-    ],
+    "ping_weights": [{"weights_version": "w", "list_length": 1, "seen": "any", "seen_days": None, "per_creator": None}],
     "user_ping_engagement": [
         {
             "user_id": who,
@@ -103,7 +101,7 @@ FAULTS: dict[str, Faults] = {
             "received_at = received_at + interval 1 day where rowid = 0"
         ),
         "no_watch_time_is_negative": first_row("watch_time_sec = -0.1"),
-        "every_interaction_is_with_a_known_ping": first_row("ping_id = 'p3'"),
+        "every_interaction_is_with_a_known_ping": first_row("ping_id = 'p4'"),
         "no_interaction_precedes_its_ping": Fault(
             "update pings set created_at = (select max(event_at) from {table}) + interval 1 second"
         ),
@@ -201,7 +199,8 @@ FAULTS |= {
         "lists_show_as_much_of_the_catalogue_as_they_did": Fault(
             "insert into warehouse.main.ping_recommendations select good.* replace (as_of_date - n::int as as_of_date, "
             "'q' || m as ping_id, m as rank) from (from warehouse.main.ping_recommendations limit 1) as good, "
-            "range(1, 5) t(n), range(2, 9) s(m)"
+            "range(1, 5) t(n), range(2, 4) s(m); insert into warehouse.main.pings select good.* replace "
+            "(as_of_date - n::int as as_of_date) from warehouse.main.pings as good, range(1, 5) t(n)"
         ),
         STRAY: stray_row(""),
         COPY: noticed_also_by("lists_are_in_order_of_their_scores", "no_list_holds_a_ping_twice", LONG),

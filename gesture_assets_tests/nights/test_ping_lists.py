@@ -1,11 +1,14 @@
 """Lists of short videos, night by night: worked out by hand, the same in any order, judged by what was done next."""
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
 
-from gesture_assets_tests.ping_landing import land_users, land_videos, land_watched
+from gesture_assets.contracts.catalogue import catalogue
+from gesture_assets.publication.reading import remarks
+from gesture_assets.settings import load_settings
+from gesture_assets_tests.ping_landing import land, land_users, land_videos, land_watched
 from gesture_assets_tests.running import failures, outcomes, published, run_night, warehouse
 
 D1, D2, D3 = date(2026, 3, 9), date(2026, 3, 10), date(2026, 3, 11)
@@ -100,7 +103,8 @@ def test_lists_that_all_look_the_same_keep_those_of_before(landed: Path) -> None
     weights = (Path(__file__).parents[2] / "gesture_assets/pings/presets/script.toml").read_text()
     own = landed / "ping_weights" / "recent.toml"
     own.parent.mkdir()
-    own.write_text(weights.replace('"script"', '"recent"').replace('seen = "any"', 'seen = "none"'))
+    weights = weights.replace('"script"', '"recent"').replace('seen = "any"', 'seen = "none"')
+    own.write_text(weights.replace("length = 10", "length = 1"))
     alike = [f"v{n},p1,view,1,2026-03-11 1{n % 10}:00:{n}" for n in range(10, 25)]
     land_watched(landed, "3.csv", *alike)
     result = run_night(D3, select=f"+{LISTS}")
@@ -120,3 +124,22 @@ def test_a_company_of_short_videos_alone_has_its_nights(landed: Path) -> None:
     assert outcomes(result)["ping_recommendations", "no_list_holds_what_its_user_has_seen"].passed
     with published(landed) as con:
         assert con.execute("select count(*) from ping_recommendations where as_of_date = ?", [D2]).fetchone() == (7,)
+
+
+@pytest.mark.slow
+def test_a_day_of_short_videos_alone_is_told_of_beside_days_of_events_and_has_its_night_when_asked_for(
+    landed: Path,
+) -> None:
+    land(landed, "native/a.csv", "event_id,user_id,event_type,event_at", f"e1,ada,page_view,{D2}T10:00:00Z")
+    assert run_night(D2).success
+    settings = load_settings()
+
+    def told() -> str:
+        return "\n".join(remarks(settings, catalogue(settings.tags).nightly, datetime.fromisoformat(f"{D3}T05:00")))
+
+    assert f"Short videos of {D1} are in no list: no events landed then. Next:  gesture run --date {D1}" in told()
+    alone = run_night(D1)
+    assert alone.success, failures(alone)
+    assert alone.results["landed_events"].notes["absent"] == f"no events have landed on {D1}, only interactions"
+    assert "Short videos" not in told()
+    assert asked(landed, f"select count(*) from ping_recommendations where as_of_date = '{D1}'") == [(6,)]

@@ -101,3 +101,16 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_bytes(b'name = "\xff"')
     with pytest.raises(ConfigError, match="byte 8 is not"):
         load_ping_weights("mine", user_folder=tmp_path)
+
+
+@pytest.mark.parametrize("window", ["popularity", "affinity", "seen"])
+def test_a_window_goes_back_a_century_at_most(window: str) -> None:
+    text = SCRIPT.replace("[windows]", f"[windows]\n{window} = 36526 #", 1)
+    assert window in refusal_of(text).expected
+
+
+def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="'own' cannot be used") as refused:
+        load_ping_weights("own", user_folder=tmp_path)
+    assert refused.value.expected == "a file that can be read"
