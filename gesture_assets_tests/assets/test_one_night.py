@@ -24,7 +24,10 @@ pytestmark = pytest.mark.slow
 DAY = str(DAYS[3])
 # Made of a file, a model, or statistics of counts.
 MADE_IN_MEMORY = {"rule_sets", "score_reasons", *(contract.name for contract in MONITORING)}
-TABLES = {contract.name for contract in catalogue(load_settings({}).tags).nightly}
+NIGHTLY = catalogue(load_settings({}).tags).nightly
+TABLES = {contract.name for contract in NIGHTLY}
+# No short videos land in the small world: their tables are absent.
+LANDED = {contract.name for contract in NIGHTLY if contract.group != "pings"}
 FILES = {"published_warehouse", "validation_results"}
 
 
@@ -64,7 +67,7 @@ def test_what_is_written_once_is_what_its_function_writes(night: Night) -> None:
 
 
 def test_dagster_and_the_plain_runner_build_the_same_rows(night: Night) -> None:
-    assert {name for name, _ in night.by_runner} == TABLES
+    assert {name for name, _ in night.by_runner} == LANDED
     assert content_hashes(night.folder) == night.by_runner
 
 
@@ -79,7 +82,7 @@ def test_every_asset_is_materialised_for_its_day_with_what_a_human_wants_to_know
     assert "select" in raw["sql"].lower()
     assert "of" in raw["checks"]
     assert (raw["landed"], raw["quarantined"], raw["duplicates"], raw["late_events"]) == (26, 1, 0, 0)
-    for name in TABLES:
+    for name in LANDED:
         metadata = found[name].metadata
         made_by_sql = set() if name in MADE_IN_MEMORY else {"sql"}
         assert {"dagster/row_count", "content_hash", "window", "days", "column_count", *made_by_sql} <= set(metadata), (

@@ -6,6 +6,7 @@ not belong here: those (`faults.py`).
 
 from gesture_assets_tests.gates.events import NOTHING_LANDED
 from gesture_assets_tests.gates.faults import (
+    ADDRESS,
     COPY,
     NEGATIVE,
     STRAY,
@@ -85,7 +86,10 @@ GOOD |= {
         }
         for who in ("ada", "bob")
     ],
-    "recommendation_evaluation": [{"measure": "ndcg", "value": 0.5, "low": 0.4, "high": 0.6}],
+    "recommendation_evaluation": [
+        {"policy": policy, "measure": "ndcg", "value": 0.5, "low": 0.4, "high": 0.6}
+        for policy in ("served", "popularity")
+    ],
     "recsys_health": [{"metric": "coverage", "value": 0.5, "counted": 2}],
     "ping_insights": [{"place": 1, "counted": 30}],
 }
@@ -172,12 +176,12 @@ FAULTS |= {
     },
     "watch_time_stats": {
         "quantiles_are_in_order": change("watch_time_ratio = 0.9 where statistic = '25%'"),
+        ADDRESS: noticed_also_by("quantiles_are_in_order"),
     },
     "new_vs_existing_users": {
         "every_user_is_new_or_not": first_row("user_count = 2"),
         STRAY: stray_row("", "every_user_is_new_or_not"),
         COPY: noticed_also_by("every_user_is_new_or_not"),
-        NEGATIVE: noticed_also_by("every_user_is_new_or_not"),
     },
     "user_affinities": {
         "every_kind_is_known": first_row("kind = 'weather'"),

@@ -74,6 +74,7 @@ def test_a_run_ends_with_one_screen_of_80_columns(
     assert [line.strip().split("  ")[0] for line in screen[screen.index("Next:") + 1 :]] == [
         "gesture rank --n 20",
         f"gesture explain {first[0][0]}",
+        "gesture recs --user u000000",
         "gesture gates",
         "gesture tables",
         "gesture dev",
@@ -297,13 +298,9 @@ def test_catching_up_runs_missed_nights_and_late_files_for_a_reason_only(own_wor
         source.close()
     late = own_world / "landing" / "native" / "late.csv"
     late.write_text(f"{header}late,newcomer,signup,{LAST}T20:00:00Z,{LAST}T20:00:00Z\n")
-    watched = "2026-03-07"  # of short videos nothing had landed so far
-    for source, rows in {
-        "pings": "ping_id,creator_id\np1,u9\n",
-        "ping_interactions": f"user_id,ping_id,event_type,event_timestamp\nu1,p1,view,{watched} 20:00:00\n",
-    }.items():
-        (own_world / "landing" / source).mkdir()
-        (own_world / "landing" / source / "a.csv").write_text(rows)
+    watched = "2026-03-07"  # of short videos another file lands
+    rows = f"user_id,ping_id,event_type,event_timestamp\nu000001,p0001,view,{watched} 20:00:00\n"
+    (own_world / "landing" / "ping_interactions" / "late.csv").write_text(rows)
     looked = called(own_world, "catchup", "--dry-run")
     assert looked.code == 1
     listed = {row[0]: row[1] for row in looked.table[1:]}
@@ -325,7 +322,8 @@ def test_catching_up_runs_missed_nights_and_late_files_for_a_reason_only(own_wor
     assert restated.code == 0, restated.out + restated.err
     assert logged(own_world)[1:] == [("run", "*", None), ("restate", "*", why)]
     con = duckdb.connect(str((own_world / "gesture.duckdb").resolve()), read_only=True)
-    assert con.execute("select as_of_date::varchar, ping_id from ping_interactions").fetchall() == [(watched, "p1")]
+    of_late = "select as_of_date::varchar, ping_id from ping_interactions where landing_file like '%/late.csv'"
+    assert con.execute(of_late).fetchall() == [(watched, "p0001")]
     assert con.execute("select count(distinct as_of_date) from rule_scores where user_id = 'newcomer'").fetchone() == (
         3,
     )
