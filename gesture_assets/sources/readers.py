@@ -310,9 +310,10 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
 
 
 def _is_wide(file: LandingFile) -> bool:
-    """Whether the file begins as UTF-16 does: with its mark, or a sign of ASCII and a zero byte."""
+    """Whether the file begins as UTF-16 does: with its mark, or two signs of ASCII, each beside a zero byte."""
     with file.stream() as stream:
-        return re.match(rb"\xff\xfe|\xfe\xff|[\[{\s]\0|\0[\[{\s]", stream.read(2)) is not None
+        begins = rb"\xff\xfe|\xfe\xff|[\[{\s]\0[^\0]\0|\0[\[{\s]\0[^\0]"
+        return re.match(begins, stream.read(4)) is not None
 
 
 def _begins_list(file: LandingFile) -> bool:
