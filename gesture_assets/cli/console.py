@@ -197,16 +197,17 @@ def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -
     return [word + int((want - word) * share) for word, want in zip(words, wanted, strict=True)]
 
 
+def landed_events(con: Any) -> bool:
+    """Whether a published day ever had events: a verdict on them, whatever it is."""
+    said = "select 1 from gate_ledger where table_name = 'raw_events' and verdict <> 'ABSENT' limit 1"
+    return con.execute(said).fetchone() is not None
+
+
 def as_of(con: Any, day: datetime | None, settings: Settings) -> date:
     """`day`, or the newest published one. Raises `GateClosed` when it holds no scores."""
     newest = con.execute("select min(as_of_date), max(as_of_date) from rule_scores").fetchone()
     chosen = day.date() if day else newest[1]
-    if (
-        newest[1] is None
-        and not con.execute(
-            "select 1 from gate_ledger where table_name = 'raw_events' and verdict = 'PASS' limit 1"
-        ).fetchone()
-    ):
+    if newest[1] is None and not landed_events(con):
         raise GateClosed(
             "Nobody has a score: no events have landed.",
             expected="events of a website or an app, of which scores are made",
