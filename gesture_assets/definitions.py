@@ -2,6 +2,7 @@
 
 import gc
 import warnings
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -12,17 +13,19 @@ from gesture_assets.defs.jobs import jobs, nightly_schedule
 from gesture_assets.defs.resource import warehouse_resource
 from gesture_assets.defs.sensors import killed_runs, retrain_when_called_for
 from gesture_assets.nights.all_steps import all_steps
+from gesture_assets.nights.steps import Step
 from gesture_assets.settings import Settings, settings_as_far_as_usable
 
 
-def build_definitions(settings: Settings) -> dg.Definitions:
-    """Everything that Dagster is to know, for one deployment."""
-    nightly, train, explain_changes = jobs(settings)
+def build_definitions(settings: Settings, steps: Sequence[Step] | None = None) -> dg.Definitions:
+    """Everything that Dagster is to know, for one deployment; of `steps`, or of every one."""
+    steps = all_steps() if steps is None else steps
+    nightly, train, explain_changes = jobs(settings, steps)
     with warnings.catch_warnings():
         # Single-run backfills and partitioned checks are what we build on; the warnings say that their API may move.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        assets = [asset_of(step, settings) for step in all_steps()]
+        assets = [asset_of(step, settings) for step in steps]
     return dg.Definitions(
         assets=assets,
         jobs=[nightly, train, explain_changes],
@@ -34,14 +37,14 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     )
 
 
-def load_definitions(settings: Settings) -> dg.Definitions:
+def load_definitions(settings: Settings, steps: Sequence[Step] | None = None) -> dg.Definitions:
     """`build_definitions` in a process that is to run them: with what makes Dagster's own work cheaper."""
     write_without_waiting()
     keep_resources()
     # Libraries and a run's events stay until the end; looking through them again and again takes a tenth of a night.
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
-    return build_definitions(settings)
+    return build_definitions(settings, steps)
 
 
 @dg.definitions

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,10 @@ from gesture_assets.cli.console import console, now, progress, run_info
 from gesture_assets.cli.screen import where_to_look
 from gesture_assets.errors import ConfigError, SourceError, listing
 from gesture_assets.settings import Settings, settings_as_far_as_usable
+
+if TYPE_CHECKING:
+    from gesture_assets.nights.steps import Step
+    from gesture_assets.warehouse.run_info import RunInfo
 
 # A name as it stands in a selection: by itself or as key:"…"; neither a word of the syntax nor of another attribute.
 SYNTAX = "and|or|not|key|tag|owner|group|kind|code_location|sinks|roots|status|column|table_name|column_tag"
@@ -536,9 +540,6 @@ def run_range(
         queue = RunQueue.beside(settings.warehouse)
         queue.end_killed_runs(instance)
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
-        definitions = load_definitions(settings)
-        job = definitions.resolve_job_def(job_name)
-        keys = None if select == "*" else _selected(settings, definitions, select)
         tags = {"dagster/asset_partition_range_start": str(start), "dagster/asset_partition_range_end": str(end)}
         tags = ({} if start == end else tags) | ({GOES_ON_TAG: "true"} if goes_on else {})
         window = _window(start, end)
@@ -547,6 +548,9 @@ def run_range(
         info = replace(info, run_id=run_id) if run_id else info
         first = not info.is_only_backfill
         stack.enter_context(queue.register(info.run_id, f"{job_name} of {window}", info.days, goes_first=first))
+        definitions = load_definitions(settings, _steps_at_hand(settings, info, job_name) if select == "*" else None)
+        job = definitions.resolve_job_def(job_name)
+        keys = None if select == "*" else _selected(settings, definitions, select)
         result = job.execute_in_process(
             instance=instance,
             run_id=info.run_id,
@@ -583,6 +587,19 @@ def run_range(
         if is_interrupted or any(map(_is_interrupted, errors)):
             raise typer.Exit(130)  # Ctrl-C: nothing more is wanted, and the step that was cut off still holds the lock
     return bool(result.success)
+
+
+def _steps_at_hand(settings: Settings, run: "RunInfo", job_name: str) -> "Sequence[Step]":
+    """Every step but those of what never landed: Dagster takes its time for each, whether or not it has anything."""
+    from gesture_assets.contracts.catalogue import catalogue
+    from gesture_assets.nights.all_steps import all_steps
+    from gesture_assets.nights.night import Night
+    from gesture_assets.nights.steps import with_source
+    from gesture_assets.records.opening import warehouse_of
+
+    days = run.days if job_name == "nightly" else ()
+    with warehouse_of(settings).open(run) as session:
+        return with_source(all_steps(), Night(session, settings, catalogue(settings.tags), days))
 
 
 def _words_of(failed: Any) -> str:

@@ -9,15 +9,16 @@ from typing import Any
 import dagster as dg
 
 from gesture_assets.defs.hooks import night_failed, training_failed, training_passed
-from gesture_assets.nights.all_steps import all_steps, training_steps
+from gesture_assets.nights.all_steps import training_steps
+from gesture_assets.nights.steps import Step
 from gesture_assets.settings import Settings
 
 Job = Any  # Dagster does not export the class of a job whose assets are not resolved yet
 
 
-def jobs(settings: Settings) -> Sequence[Job]:
-    """The nightly, the training, and the reasons of score changes."""
-    asked_for = [table.name for step in all_steps() if not step.is_nightly for table in step.tables]
+def jobs(settings: Settings, steps: Sequence[Step]) -> Sequence[Job]:
+    """The nightly, the training, and the reasons of score changes, of `steps`."""
+    asked_for = [table.name for step in steps if not step.is_nightly for table in step.tables]
     learnt = [table.name for step in training_steps() for table in step.tables]
     return (
         dg.define_asset_job(

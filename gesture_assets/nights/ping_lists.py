@@ -15,6 +15,7 @@ from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.errors import GestureError
 from gesture_assets.frames import Frame, to_polars
 from gesture_assets.nights.night import Days, Night
+from gesture_assets.nights.pings import has_landed
 from gesture_assets.nights.steps import Built, Step
 from gesture_assets.pings import engagement as room
 from gesture_assets.pings.health import recsys_health, retention
@@ -229,7 +230,8 @@ def _lists_of(night: Night, day: date) -> Frame:
 
 
 def _step(name: str, build: Callable[[Night, date], Mapping[Contract, Frame]], *tables: Contract) -> Step:
-    return Step(name, _of_each_day(tables, build), tables, sources=_made_of, code_version=_code_version)
+    built = _of_each_day(tables, build)
+    return Step(name, built, tables, sources=_made_of, code_version=_code_version, has_source=has_landed)
 
 
 STEPS = (

@@ -64,6 +64,11 @@ def landing(night: Night) -> Landing | None:
     return night.once("landing of pings", look)
 
 
+def has_landed(night: Night) -> bool:
+    """Whether anything of short videos ever landed."""
+    return landing(night) is not None
+
+
 def _made_of(night: Night) -> Mapping[date, str] | None:
     """Day -> a hash over what it is read from; none where nothing ever landed."""
     landed = landing(night)
@@ -136,6 +141,7 @@ STEPS = (
         landed_pings,
         TABLES,
         look_first=landing,
+        has_source=has_landed,
         sources=_made_of,
         rows=lambda night: found.indexes[INTERACTION.name].row_counts() if (found := landing(night)) else {},
         summary=account,

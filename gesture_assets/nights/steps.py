@@ -69,6 +69,7 @@ class Step:
     `sources`: day -> what the step reads beside tables, from which it follows whether anything has changed; a step that
     is always built has none. `rows`: day -> rows of the widest table, by which a long range is cut into parts that fit
     in memory. `look_first` is done before anything is asked. `summary` turns the counts of all parts into notes.
+    `has_source`: whether anything ever landed that it could be built from; where not, its tables are absent.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Step:
     sources: Callable[[Night], Mapping[date, str] | None] | None = lambda night: {}
     rows: Callable[[Night], Mapping[date, int]] | None = None
     look_first: Callable[[Night], object] = lambda night: None
+    has_source: Callable[[Night], bool] = lambda night: True
     summary: Callable[[Night, Counter[Any]], Mapping[str, Any]] = lambda night, counts: {}
     column_sources: Callable[[Settings], Mapping[str, ColumnSources]] = lambda settings: {}
     code_version: Callable[[Settings], str | None] = lambda settings: None
@@ -176,6 +178,19 @@ def _run_step(step: Step, night: Night, when_cut_off: Callable[[Sequence[TableCo
         last.checks,
         rejection(bad) if bad else last.failure,
     )
+
+
+def with_source(steps: Sequence[Step], night: Night) -> list[Step]:
+    """Those of `steps` that have a source. The tables of the others are noted as absent on days of which nothing is
+    known of them, so that a night is whole without running what would find nothing.
+    """
+    found = [step for step in steps if step.has_source(night)]
+    for step in steps:
+        for table in () if step in found else step.tables:
+            verdicts = night.session.latest(table.name)
+            if unknown := [day for day in night.days if day not in verdicts]:
+                night.session.keep(night.contract(table), Verdict.ABSENT, unknown)
+    return found
 
 
 def _is_absent(night: Night, table: str) -> bool:

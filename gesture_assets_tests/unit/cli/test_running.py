@@ -7,8 +7,10 @@ one, which imports nothing anew.
 import json
 import re
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from gesture_assets.records.opening import RECORDS
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.vocabulary.severity import Severity
 from gesture_assets.warehouse.warehouse import Warehouse
+from gesture_assets_tests.ping_landing import land, land_videos, land_watched
 from gesture_assets_tests.unit.cli.commands import LAST, ROOT, Done, called, has_four_parts, logged, started
 
 pytestmark = pytest.mark.slow  # each runs nights, or needs the world that one has left
@@ -625,3 +628,46 @@ def test_a_day_that_is_refused_for_unknown_types_shows_its_rows_and_the_line_tha
     ).fetchall()
     con.close()
     assert counted == [(6, 2, 0, 4, "page_ping 3, unstruct 1")]
+
+
+def test_a_night_is_whole_without_the_steps_of_what_never_landed_and_takes_them_in_when_it_does(
+    tmp_path: Path,
+) -> None:
+    folder, day = tmp_path / "data", "2026-03-01"
+    events = [f"e{n},u{n % 20},page_view,{day}T{10 + n % 10}:00:00Z" for n in range(60)]
+    land(folder, "native/1.csv", "event_id,user_id,event_type,event_at", *events)
+    done = called(folder, "run")
+    assert done.code == 0, done.out + done.err
+    assert ping_verdicts(folder) == {"ABSENT"}
+    assert {name for name in assets_of_runs(folder) if "ping" in name or name == "raw_events"} == {"raw_events"}
+    again = called(folder, "run", "--date", day)
+    assert again.code == 0, again.out + again.err
+    assert attempts_of_pings(folder) == 1  # nothing is noted twice
+
+    land_videos(folder, "1.csv", f"p1,c1,#a,fun,30,{day}T00:00:00Z")
+    land_watched(folder, "1.csv", *(f"u{n},p1,view,15,{day}T1{n % 10}:00:00Z" for n in range(20)))
+    done = called(folder, "run", "--date", day)
+    assert done.code == 0, done.out + done.err
+    assert ping_verdicts(folder) == {"PASS"}
+    assert "ping_recommendations" in assets_of_runs(folder)
+
+
+def ping_verdicts(folder: Path) -> set[str]:
+    return {verdict for verdict, _ in newest_ping_rows(folder)}
+
+
+def attempts_of_pings(folder: Path) -> int:
+    return max(attempt for _, attempt in newest_ping_rows(folder))
+
+
+def newest_ping_rows(folder: Path) -> list[tuple[str, int]]:
+    with duckdb.connect(str(folder / "gesture.duckdb"), read_only=True) as con:
+        return con.execute(
+            "select arg_max(verdict, attempt), max(attempt) from gate_ledger "
+            "where table_name in ('pings', 'ping_interactions', 'ping_recommendations') group by table_name, partition"
+        ).fetchall()
+
+
+def assets_of_runs(folder: Path) -> set[str]:
+    with closing(sqlite3.connect(folder / "dagster_home" / "history" / "runs" / "index.db")) as con:
+        return {"/".join(json.loads(key)) for (key,) in con.execute("select asset_key from asset_keys")}
