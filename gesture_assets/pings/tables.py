@@ -441,6 +441,7 @@ SEEN = f"""(select distinct weights.{PARTITION}, done.user_id, done.ping_id from
 PUBLISHED = f"""(select {PARTITION}, ping_id from {{live}}.pings where {PARTITION} in (select {PARTITION} from {{days}})
                 and coalesce(created_at < {PARTITION} + interval 1 day, true))"""
 MOST_OVERLAP, LEAST_COVERAGE = 0.9, 0.5
+LIKED = "having max(category_points) > 0 or max(creator_points) > 0"  # before anybody does anything, lists are alike
 CATALOGUE = f"(select {PARTITION}, count(*) as pings from {PUBLISHED} group by all)"
 HIDDEN = f"""(select {PARTITION}, user_id, count(*) as pings
                 from {SEEN} semi join {PUBLISHED} using ({PARTITION}, ping_id) group by all)"""
@@ -449,8 +450,7 @@ OVERLAP = f"""(with liked as (
                 select {PARTITION}, user_id from {{batch}} join {{live}}.ping_weights using ({PARTITION})
                 join {CATALOGUE} as catalogue using ({PARTITION})
                 left join {HIDDEN} as hidden using ({PARTITION}, user_id)
-                where catalogue.pings - coalesce(hidden.pings, 0) >= 2 * list_length group by all
-                having max(category_points) > 0 or max(creator_points) > 0),
+                where catalogue.pings - coalesce(hidden.pings, 0) >= 2 * list_length group by all {LIKED}),
             lists as (select {PARTITION}, user_id, ping_id from {{batch}} join liked using ({PARTITION}, user_id)),
             common as (select {PARTITION}, sum(users * (users - 1)) as shared, sum(users) as places from (
                 select {PARTITION}, ping_id, count(*) as users from lists group by all) group by all)
@@ -545,9 +545,9 @@ PING_RECOMMENDATIONS = Contract(
             f"""with catalogue as (select {PARTITION}, count(*) as pings from {{live}}.pings
                 where {PARTITION} >= (select min({PARTITION}) from {{days}}) - 28
                     and coalesce(created_at < {PARTITION} + interval 1 day, true) group by all),
-            listed as (select {PARTITION}, count(distinct ping_id) as shown from {{batch}} group by all),
+            listed as (select {PARTITION}, count(distinct ping_id) as shown from {{batch}} group by all {LIKED}),
             listed_before as (select {PARTITION}, count(distinct ping_id) as shown from {{live}}.ping_recommendations
-                where {PARTITION} >= (select min({PARTITION}) from {{days}}) - 28 group by all),
+                where {PARTITION} >= (select min({PARTITION}) from {{days}}) - 28 group by all {LIKED}),
             today as (select {PARTITION}, shown / pings as coverage from listed join catalogue using ({PARTITION})),
             past as (select {PARTITION}, shown / pings as coverage
                 from listed_before join catalogue using ({PARTITION})),

@@ -113,6 +113,23 @@ def test_lists_that_all_look_the_same_keep_those_of_before(landed: Path) -> None
 
 
 @pytest.mark.slow
+def test_lists_of_before_anybody_did_anything_are_no_measure_of_the_catalogue_and_not_measured(data_dir: Path) -> None:
+    days = [date(2026, 3, day) for day in range(1, 9)]
+    for n, day in enumerate(days):
+        land(data_dir, f"native/{n}.csv", "event_id,user_id,event_type,event_at", f"e{n},ada,page_view,{day}T10:00:00Z")
+    # Three videos on the first day, twice as many as on the day before until there are 192.
+    out = [(f"p{n}", days[max(0, n // 3).bit_length()]) for n in range(3 * 2**6)]
+    land_videos(data_dir, "1.csv", *(f"{ping},c{ping},tag,k{ping[-1]},10,{day}" for ping, day in out))
+    land_users(data_dir, *(f"u{n},GB,2026-02-01,30" for n in range(20)))
+    land_watched(data_dir, "1.csv", *(f"u{n},p{n},view,9,{days[-1]} 11:00:00" for n in range(20)))
+    result = run_night(days[0], days[-1])
+    assert result.success, failures(result)
+    shown = "select count(distinct ping_id) from ping_recommendations group by as_of_date order by as_of_date"
+    assert [n for (n,) in asked(data_dir, shown)][:2] == [3, 6]
+    assert [n for (n,) in asked(data_dir, shown)][2:-1] == [10] * 5
+
+
+@pytest.mark.slow
 def test_a_company_of_short_videos_alone_has_its_nights(landed: Path) -> None:
     result = run_night(D1, D2)
     assert result.success, failures(result)
