@@ -20,7 +20,7 @@ from gesture_assets.settings import Settings, settings_as_far_as_usable
 def build_definitions(settings: Settings, steps: Sequence[Step] | None = None) -> dg.Definitions:
     """Everything that Dagster is to know, for one deployment; of `steps`, or of every one."""
     steps = all_steps() if steps is None else steps
-    nightly, train, explain_changes = jobs(settings, steps)
+    nightly, train, *others = jobs(settings, steps)
     with warnings.catch_warnings():
         # Single-run backfills and partitioned checks are what we build on; the warnings say that their API may move.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -28,7 +28,7 @@ def build_definitions(settings: Settings, steps: Sequence[Step] | None = None) -
         assets = [asset_of(step, settings) for step in steps]
     return dg.Definitions(
         assets=assets,
-        jobs=[nightly, train, explain_changes],
+        jobs=[nightly, train, *others],
         schedules=[nightly_schedule(nightly)],
         sensors=[killed_runs(settings), retrain_when_called_for(settings, train)],
         resources={"warehouse": warehouse_resource(settings)},

@@ -20,6 +20,7 @@ from gesture_assets.cli import (
     monitoring,
     publishing,
     quarantine,
+    rankers,
     recs,
     report,
     run,
@@ -79,6 +80,9 @@ recs_app = _group("recs", "What to show a user next: short videos, how such list
 recs_app.callback()(recs.recs)
 recs_app.command("evaluate")(recs.recs_evaluate)
 recs_app.command("explain")(recs.recs_explain)
+recs_app.command("train")(rankers.recs_train)
+recs_app.command("rankers")(rankers.recs_rankers)
+recs_app.command("activate")(rankers.recs_activate)
 gates_app = _group("gates", "What passed its audit, and what stands between tables.", callback=True)
 gates_app.callback()(judge.gates)
 gates_app.command("coverage")(judge.gates_coverage)

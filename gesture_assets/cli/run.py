@@ -581,7 +581,7 @@ def run_range(
                 text, style="yellow" if goes_on else "red", highlight=False, markup=False, soft_wrap=True
             )
         if not goes_on:
-            what = "training" if job_name == "train" else "night"
+            what = "training" if job_name.startswith("train") else "night"
             console(stderr=True).print(f"The {what} of {window} failed (run {result.run_id[:8]}).", style="bold red")
         errors = [getattr(event.event_specific_data, "error", None) for event in result.all_events]
         if is_interrupted or any(map(_is_interrupted, errors)):

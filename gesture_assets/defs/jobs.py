@@ -11,6 +11,7 @@ import dagster as dg
 from gesture_assets.defs.hooks import night_failed, training_failed, training_passed
 from gesture_assets.nights.all_steps import training_steps
 from gesture_assets.nights.steps import Step
+from gesture_assets.pings.tables import PING_RANKERS
 from gesture_assets.settings import Settings
 
 Job = Any  # Dagster does not export the class of a job whose assets are not resolved yet
@@ -43,6 +44,16 @@ def jobs(settings: Settings, steps: Sequence[Step]) -> Sequence[Job]:
             description="Why the scores of a day moved that moved most since the day before.",
             tags={"gesture/kind": "explain_changes"},
         ),
+        *(_of_rankers(step) for step in steps if PING_RANKERS in step.tables),
+    )
+
+
+def _of_rankers(step: Step) -> Job:
+    return dg.define_asset_job(
+        "train_ranker",
+        selection=dg.AssetSelection.assets(*(table.name for table in step.tables)),
+        description="A ranker of short videos and its judgement; a better one orders lists from the next day on.",
+        tags={"gesture/kind": "train_ranker"},
     )
 
 

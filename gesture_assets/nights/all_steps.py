@@ -15,6 +15,7 @@ from gesture_assets.nights import (
     model_scores,
     performance,
     ping_lists,
+    ping_rankers,
     pings,
     publishing,
     rules,
@@ -36,6 +37,7 @@ MODULES = (
     score_changes,
     pings,
     ping_lists,
+    ping_rankers,
     alerts,
     publishing,
 )

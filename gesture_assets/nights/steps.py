@@ -186,7 +186,7 @@ def with_source(steps: Sequence[Step], night: Night) -> list[Step]:
     """
     found = [step for step in steps if step.has_source(night)]
     for step in steps:
-        for table in () if step in found else step.tables:
+        for table in step.tables if step.is_nightly and step not in found else ():
             verdicts = night.session.latest(table.name)
             if unknown := [day for day in night.days if day not in verdicts]:
                 night.session.keep(night.contract(table), Verdict.ABSENT, unknown)

@@ -640,6 +640,97 @@ PING_INSIGHTS = Contract(
     ),
 )
 
+TRAINED_ON = Column(PARTITION, "DATE", "The day of the training: interactions up to its end were learnt from.")
+RANKER_VERSION = Column("ranker_version", "VARCHAR", "v, when it was trained, and 8 signs of its hash.")
+
+PING_RANKERS = Contract(
+    name="ping_rankers",
+    grain="One row per training: the ranker it made, and what became of it.",
+    description="What a version of the second stage resolves to: days, objective, weights, code; its files lie in "
+    "data/models/pings/<version>/.",
+    group=GROUP,
+    owner=DATA_ENGINEERING,
+    upstream=("ping_interactions", "pings", "ping_weights"),
+    key=("ranker_version",),
+    keeps_history=True,
+    is_nightly=False,
+    columns=(
+        TRAINED_ON,
+        RANKER_VERSION,
+        Column("fingerprint", "VARCHAR", "SHA-256 of what decides a score."),
+        Column("data_hash", "VARCHAR", "Hash of everything that the training read."),
+        Column("objective", "VARCHAR", "binary:logistic or rank:ndcg: what ordered an earlier fold better."),
+        Column("objective_ndcg", "VARCHAR", "JSON: NDCG@10 of each objective on that fold."),
+        Column("settings", "VARCHAR", "JSON: what XGBoost was told."),
+        Column("features", "VARCHAR", "JSON: the features it reads, in order."),
+        Column("weights_version", "VARCHAR", "Weights of the heuristic that is a feature."),
+        Column("code_version", "VARCHAR", "Version of gesture_assets."),
+        Column("first_day", "DATE", "First day that it learned from."),
+        Column("judged_days", "VARCHAR", "JSON: days by which one of the days before them was judged."),
+        Column("training_samples", "INTEGER", "Impressions that it learned from.", unit="count"),
+        Column("judged_samples", "INTEGER", "Impressions that one of earlier days put in order.", unit="count"),
+        Column("user_count", "INTEGER", "Users that these are of.", unit="count"),
+        Column("decision", "VARCHAR", "promoted or kept: whether it orders lists from the next day on."),
+        Column("because", "VARCHAR", "Why, with the figures."),
+    ),
+    expectations=(
+        one_of(
+            "a_ranker_is_promoted_or_not",
+            "decision",
+            ("promoted", "kept"),
+            recovery="this is a defect of nights/ping_rankers.py",
+        ),
+        no_rows(
+            "no_ranker_is_judged_by_days_it_learned_from_alone",
+            f"select {PARTITION}, ranker_version, first_day, judged_days from {{batch}} "
+            "where json_array_length(judged_days) = 0 or (judged_days ->> '$[0]')::date <= first_day",
+            recovery="this is a defect of pings/ranker_training.py",
+        ),
+    ),
+)
+
+PING_RANKER_EVALUATION = Contract(
+    name="ping_ranker_evaluation",
+    grain="One row per training, order and measure.",
+    description="How a ranker of earlier days put the impressions of the judged days in order, and how plain orders "
+    "do: users who liked some and not others, 95 % intervals over users. What was shown was chosen by the app.",
+    group=GROUP,
+    owner=DATA_ENGINEERING,
+    upstream=("ping_interactions", "pings", "ping_weights"),
+    key=("ranker_version", "policy", "measure"),
+    keeps_history=True,
+    is_nightly=False,
+    columns=(
+        TRAINED_ON,
+        RANKER_VERSION,
+        Column("policy", "VARCHAR", "ranker, heuristic, recent_hits, hit_rate, shortest_first or random."),
+        Column("measure", "VARCHAR", "ndcg (at 10) or auc (mean of the users')."),
+        Column("value", "DOUBLE", "Its value."),
+        Column("low", "DOUBLE", "Lower end of the 95 % interval."),
+        Column("high", "DOUBLE", "Upper end."),
+        Column("gain", "DOUBLE", "How much higher the ranker's is; null of the ranker.", True),
+        Column("gain_low", "DOUBLE", "Lower end of its 95 % interval, by the differences of the users.", True),
+        Column("gain_high", "DOUBLE", "Upper end.", True),
+        Column("user_count", "BIGINT", "Users that it is of.", unit="count"),
+        Column("excluded_count", "BIGINT", "Users who liked all or nothing of what they were shown.", unit="count"),
+    ),
+    expectations=(
+        no_rows(
+            "every_measure_lies_in_its_interval",
+            f"select {PARTITION}, policy, measure, low, value, high from {{batch}} "
+            "where not (low <= value and value <= high) or gain_low > gain or gain > gain_high",
+            recovery="this is a defect of pings/evaluation.py",
+        ),
+        no_rows(
+            "every_ranker_stands_beside_the_heuristic",
+            f"""select {PARTITION} from {{days}} anti join (
+                select {PARTITION} from {{batch}} where policy in ('ranker', 'heuristic') and measure = 'ndcg'
+                group by all having count(*) = 2) using ({PARTITION})""",
+            recovery="gesture recs train --date DAY",
+        ),
+    ),
+)
+
 TABLES = (
     PING_INTERACTIONS,
     PINGS,
@@ -656,4 +747,6 @@ TABLES = (
     RECOMMENDATION_EVALUATION,
     RECSYS_HEALTH,
     PING_INSIGHTS,
+    PING_RANKERS,
+    PING_RANKER_EVALUATION,
 )

@@ -55,6 +55,7 @@ comment on column analytics.open_alerts.acknowledged_at is 'When (UTC).'"""
 # Table -> why it has no rows yet, where it has none: a young world has had no models and no trouble.
 WHEN = "gesture models list  (from which day one can be trained)"
 UNTRAINED, UNSERVED = f"no model has been trained: {WHEN}", f"no model has served a night yet: {WHEN}"
+UNRANKED = "no ranker of short videos has been trained: gesture recs train"
 WHY_EMPTY = {
     "alerts": "nothing alarming was found on any day",
     "alert_log": "no alert has been opened",
@@ -67,6 +68,9 @@ WHY_EMPTY = {
     "model_activations": UNTRAINED,
     "model_evaluation": UNTRAINED,
     "model_scores": UNSERVED,
+    "ping_ranker_activations": UNRANKED,
+    "ping_ranker_evaluation": UNRANKED,
+    "ping_rankers": UNRANKED,
     "pipeline_reliability": "no day has come due since the first run",
     "quarantine_replays": "no row of the quarantine was let in later",
     "restatements": "no day has changed after it was published",
@@ -307,6 +311,7 @@ def _comments_wanted(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contrac
         ("quarantine_replays", "One row per day, file and reason of rows that were let in later.", REPLAY_COLUMNS),
         ("audit_log", "One row per command that changed something, and per new rule set.", AUDIT_LOG_COLUMNS),
         ("model_activations", "One row per decision about which model scores.", ACTIVATION_COLUMNS),
+        ("ping_ranker_activations", "One row per decision about what orders lists.", ACTIVATION_COLUMNS),
         (
             "alert_log",
             "One row per change of an alert: opened, repeated, told, acknowledged, resolved.",

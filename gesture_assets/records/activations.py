@@ -1,6 +1,6 @@
-"""Which model scores when: every activation with its reason, append-only.
+"""Which model scores when, and which ranker orders lists: every activation with its reason, append-only.
 
-Belongs here: the table of activations and the champion of a day that follows from it. Does not belong here: training
+Belongs here: the tables of activations and the champion of a day that follows from one. Does not belong here: training
 and comparing (`models/`), the decision to promote (`nights/training.py`), the models' files (`data/models/<version>/`).
 
 MLflow's aliases say who is champion now; this says who was champion on any day, which a backfill needs.
@@ -18,8 +18,10 @@ from gesture_assets.warehouse.relations import create_table
 from gesture_assets.warehouse.schemas import LIVE
 
 TABLE = f"{LIVE}.model_activations"
+RANKERS = f"{LIVE}.ping_ranker_activations"  # the same of what puts lists of short videos in order
 ROLLED_BACK = "rolled back"  # an action
 RULES = "rules"  # in place of a version: nothing but the rules scores from then on
+HEURISTIC = "heuristic"  # the same of lists: in the order of their scores
 
 # Column, type, meaning: analysts read it.
 ACTIVATION_COLUMNS = (
@@ -55,26 +57,27 @@ class Activation:
 
 
 def create_activations(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the table where there is none."""
+    """Create the tables where there are none."""
     create_table(connection, TABLE, ACTIVATION_COLUMNS)
+    create_table(connection, RANKERS, ACTIVATION_COLUMNS)
 
 
-def activations(connection: duckdb.DuckDBPyConnection) -> list[Activation]:
+def activations(connection: duckdb.DuckDBPyConnection, table: str = TABLE) -> list[Activation]:
     """Every activation, in order."""
     names = ", ".join(name for name, _, _ in ACTIVATION_COLUMNS)
-    return [Activation(*row) for row in connection.execute(f"select {names} from {TABLE} order by all").fetchall()]
+    return [Activation(*row) for row in connection.execute(f"select {names} from {table} order by all").fetchall()]
 
 
-def champion(connection: duckdb.DuckDBPyConnection, day: date) -> str | None:
-    """The version that scores `day`, whenever that is done; None before the first, and while the rules serve alone."""
-    return champion_of(activations(connection), day)
+def champion(connection: duckdb.DuckDBPyConnection, day: date, table: str = TABLE) -> str | None:
+    """The version that scores `day`, whenever that is done; None before the first, and while none serves."""
+    return champion_of(activations(connection, table), day)
 
 
 def champion_of(history: Sequence[Activation], day: date) -> str | None:
     """As `champion`, of all activations in order."""
     in_force = [activation for activation in history if activation.effective_from <= day]
     version = in_force[-1].model_version if in_force else RULES
-    return None if version == RULES else version
+    return None if version in (RULES, HEURISTIC) else version
 
 
 def serves_already(history: Sequence[Activation], version: str, since: date) -> bool:
@@ -92,9 +95,10 @@ def activate(
     action: str,
     reason: str,
     run_id: str = "",
+    table: str = TABLE,
 ) -> Activation:
     """Let `version` score from the day `since` on. Earlier days keep theirs."""
-    before = activations(connection)
+    before = activations(connection, table)
     row = Activation(
         len(before) + 1,
         version,
@@ -107,9 +111,10 @@ def activate(
         run_id or None,
     )
     marks = ", ".join("?" for _ in ACTIVATION_COLUMNS)
-    connection.execute(f"insert into {TABLE} values ({marks})", list(vars(row).values()))
+    connection.execute(f"insert into {table} values ({marks})", list(vars(row).values()))
+    what = "model" if table == TABLE else "ranker"
     audit_log.note(
-        connection, now=now, action=f"model {action}", what=version, days=[since], reason=reason, run_id=run_id
+        connection, now=now, action=f"{what} {action}", what=version, days=[since], reason=reason, run_id=run_id
     )
     return row
 

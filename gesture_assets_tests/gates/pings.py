@@ -9,6 +9,7 @@ from gesture_assets_tests.gates.faults import (
     ADDRESS,
     COPY,
     NEGATIVE,
+    NO_ROWS,
     STRAY,
     Fault,
     Faults,
@@ -92,6 +93,14 @@ GOOD |= {
     ],
     "recsys_health": [{"metric": "coverage", "value": 0.5, "counted": 2}],
     "ping_insights": [{"place": 1, "counted": 30}],
+    "ping_rankers": [
+        {"ranker_version": "v1", "decision": "promoted", "judged_days": '["2026-03-01"]', "first_day": "2026-02-01"}
+    ],
+    "ping_ranker_evaluation": [
+        {"ranker_version": "v1", "policy": policy, "measure": "ndcg", "value": 0.5, "low": 0.4, "high": 0.6}
+        | {"gain": gain, "gain_low": gain, "gain_high": gain}
+        for policy, gain in (("ranker", None), ("heuristic", 0.1))
+    ],
 }
 
 NUMBER = "no_text_holds_a_phone_or_account_number"
@@ -214,6 +223,15 @@ FAULTS |= {
     },
     "recsys_health": {
         "every_figure_is_of_something": first_row("value = null"),
+    },
+    "ping_rankers": {
+        "a_ranker_is_promoted_or_not": first_row("decision = 'perhaps'"),
+        "no_ranker_is_judged_by_days_it_learned_from_alone": first_row("first_day = '2026-03-01'"),
+    },
+    "ping_ranker_evaluation": {
+        "every_measure_lies_in_its_interval": first_row("low = 0.55"),
+        "every_ranker_stands_beside_the_heuristic": Fault("delete from {table} where policy = 'heuristic'"),
+        NO_ROWS: noticed_also_by("every_ranker_stands_beside_the_heuristic"),
     },
     "ping_insights": {
         "no_sentence_is_of_few": first_row("counted = 29"),

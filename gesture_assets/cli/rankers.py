@@ -1,0 +1,126 @@
+"""Commands about rankers of short videos: train one, list them, let one order lists or none.
+
+Belongs here: starting a training, and what people decide about its outcome. Does not belong here: how one is trained
+and judged (`pings/ranker_training.py`), lists (`recs.py`).
+"""
+
+import json
+from contextlib import closing
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from gesture_assets.cli.console import AsJson, console, now, published, run_info, shown
+from gesture_assets.cli.recs import day_of_lists
+from gesture_assets.cli.run import days_between, note, require_reason, run_range, saying_what_readers_have
+from gesture_assets.errors import ConfigError
+from gesture_assets.settings import Settings, load_settings, settings_as_far_as_usable
+
+LISTED = ("ranker_version", "as_of_date", "objective", "decision", "because")
+
+
+def recs_train(
+    day: Annotated[
+        datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Day of the training; default: the newest.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let it order lists although it is not better.")] = False,
+    reason: Annotated[str, typer.Option(help="Why, for --force; it is kept.")] = "",
+) -> None:
+    """Train a ranker on the impressions up to a day; it orders lists from the next day on if it is better."""
+    require_reason(reason, asked={"--force": force}, command="gesture recs train")
+    settings = load_settings()
+    with closing(published(settings)) as con:
+        when = day.date() if day else day_of_lists(con, None, settings)
+    days_between(when, when, settings, now().date())
+    run_id = note(settings, action="train ranker", what="ping_rankers", days=[when], reason=reason)
+    config = {"ping_rankers": {"force_reason": reason if force else ""}}
+    with saying_what_readers_have(settings) as outcome:
+        outcome.done = run_range(settings, when, when, run_id=run_id, job_name="train_ranker", config=config)
+    if not outcome.done:
+        raise typer.Exit(1)
+    newest = _cards(settings)[-1]
+    console().print(f"{newest['ranker_version']}: {newest['decision']}, {newest['because']}", highlight=False)
+    console().print(
+        f"Next:  it orders the lists of {when + timedelta(days=1)} and later:  gesture run"
+        if newest["decision"] == "promoted"
+        else "Next:  lists stay as they are; its judgement:  gesture recs rankers",
+        highlight=False,
+    )
+
+
+def recs_rankers(as_json: AsJson = False) -> None:
+    """Every ranker that was trained, how it was judged, and which one orders lists from when on."""
+    settings = settings_as_far_as_usable()
+    cards, history = _cards(settings), _activations(settings)
+    since = {activation.model_version: activation.effective_from for activation in history}
+    serving = history[-1].model_version if history else None
+    rows = [(*(card[name] for name in LISTED), since.get(card["ranker_version"])) for card in cards]
+    if as_json:
+        print(
+            json.dumps([dict(zip((*LISTED, "orders_from"), row, strict=True)) for row in rows], indent=1, default=str)
+        )
+        return
+    if not rows:
+        console().print("No ranker has been trained: lists are in the order of their scores. Next:  gesture recs train")
+        return
+    shown("Rankers of short videos", (*LISTED, "orders_from"), rows)
+    console().print(f"Lists are ordered by {serving or 'their scores'} now.", highlight=False)
+
+
+def recs_activate(
+    version: Annotated[
+        str, typer.Argument(help="A version of  gesture recs rankers,  or heuristic: the scores alone.")
+    ],
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")] = "",
+) -> None:
+    """Let a ranker, or the scores alone, order lists from the next day on; earlier lists stay."""
+    from gesture_assets.pings.ranker_files import load_ranker
+    from gesture_assets.records import activations
+    from gesture_assets.records.opening import warehouse_of
+
+    require_reason(reason, asked={"activate": True}, command=f"gesture recs activate {version}")
+    settings = settings_as_far_as_usable()
+    known = [card["ranker_version"] for card in _cards(settings)]
+    if version not in (activations.HEURISTIC, *known):
+        raise ConfigError.unknown_name(
+            "The ranker",
+            version,
+            [activations.HEURISTIC, *known],
+            where=str(settings.models / "pings"),
+            next_step="gesture recs rankers",
+        )
+    if version != activations.HEURISTIC:
+        load_ranker(settings.models / "pings", version)
+    with closing(published(settings)) as con:
+        first = day_of_lists(con, None, settings) + timedelta(days=1)
+    with warehouse_of(settings).open(run_info("gesture recs activate", first)) as session:
+        activations.activate(
+            session.connection,
+            version,
+            since=first,
+            now=now(),
+            action="activated",
+            reason=reason,
+            table=activations.RANKERS,
+        )
+    console().print(f"From {first} on lists are ordered by {version}. Next:  gesture run", highlight=False)
+
+
+def _cards(settings: Settings) -> list[dict[str, Any]]:
+    """What is known of every version whose files are there, oldest first."""
+    from gesture_assets.pings.ranker_files import card_of, known_rankers
+
+    folder = settings.models / "pings"
+    return [card_of(folder, version) for version in known_rankers(folder)]
+
+
+def _activations(settings: Settings) -> list[Any]:
+    from gesture_assets.publication.reading import private_ledger
+    from gesture_assets.records import activations
+    from gesture_assets.warehouse.relations import has_table
+
+    if not settings.warehouse.exists():
+        return []
+    with private_ledger(settings) as con:
+        return activations.activations(con, activations.RANKERS) if has_table(con, activations.RANKERS) else []

@@ -1,0 +1,131 @@
+"""The step that trains a ranker of short videos, and lets a better one order lists from the next day on.
+
+Belongs here: reading what it learns from, calling the room, letting it serve. Does not belong here: folds, judgement
+and decision (`pings/ranker_training.py`), lists (`ping_lists.py`), which version serves (`records/activations.py`).
+"""
+
+import json
+from dataclasses import asdict
+from datetime import timedelta
+from importlib import metadata
+
+import narwhals as nw
+import polars as pl
+from pydantic import BaseModel
+
+from gesture_assets.contracts.contract import PARTITION
+from gesture_assets.errors import ConfigError, TrainingRefused
+from gesture_assets.frames import to_polars
+from gesture_assets.models.versions import digest
+from gesture_assets.nights.night import Days, Night
+from gesture_assets.nights.ping_lists import weights_of
+from gesture_assets.nights.pings import has_landed
+from gesture_assets.nights.steps import Built, Step
+from gesture_assets.pings.engagement import event_scores
+from gesture_assets.pings.ranker_files import ranker_version, save_ranker
+from gesture_assets.pings.ranker_training import first_day, trained_ranker
+from gesture_assets.pings.tables import PING_INTERACTIONS, PING_RANKER_EVALUATION, PING_RANKERS, PINGS
+from gesture_assets.records import activations
+
+RANKERS_FOLDER = "pings"  # below the folder of models
+
+
+class RankerTraining(BaseModel):
+    """How to train: letting the ranker serve for a reason of one's own, and what decides by chance."""
+
+    force_reason: str = ""
+    seed: int = 42
+
+
+def ping_rankers(night: Night, days: Days) -> Built:
+    """Train a ranker on the interactions up to the day, judge it, and let it order lists where it is better."""
+    if len(days) > 1:
+        raise ConfigError.bad_value(
+            "The days of a training",
+            expected="one day",
+            found=night.session.run.window,
+            where="the run's partitions",
+            next_step=f"gesture recs train --date {days[-1]}",
+        )
+    (day,), options = days, night.options or RankerTraining()
+    if not has_landed(night):
+        raise TrainingRefused(
+            "A ranker cannot be trained.",
+            expected="interactions with short videos",
+            found="none: nothing of short videos has landed",
+            where=str(night.settings.landing),
+            next_step="gesture demo-data --pings  (or land your own: docs/pings.md), then  gesture run",
+        )
+    weights = weights_of(night.settings)
+    interactions, pings = night.read(PING_INTERACTIONS, since=first_day(day), through=day), night.read(PINGS, on=day)
+    # Counted by days on which things happened, not on which they became known: what is late may be older.
+    at = nw.col("event_at").dt.date()
+    scored = event_scores(interactions, pings, weights.events).filter(at >= nw.lit(first_day(day)).cast(nw.Date))
+    scored = nw.from_native(to_polars(scored).lazy())
+    found = trained_ranker(scored, to_polars(pings), weights.score, seed=options.seed)
+    run = night.session.run
+    version = ranker_version(found.ranker, run.now)
+    is_promoted = found.is_better or bool(options.force_reason)
+    because = found.because
+    if is_promoted and not found.is_better:
+        because = f"by force ({options.force_reason}), not by its judgement: {because}"
+    card = {
+        PARTITION: day,
+        "ranker_version": version,
+        "fingerprint": found.ranker.fingerprint,
+        "data_hash": digest(dict(night.session.inputs_read)),
+        "objective": found.choice.objective,
+        "objective_ndcg": json.dumps(dict(found.choice.ndcg), sort_keys=True),
+        "settings": json.dumps(asdict(found.ranker.settings), sort_keys=True),
+        "features": json.dumps(found.ranker.features),
+        "weights_version": weights.version,
+        "code_version": metadata.version("gesture_assets"),
+        "first_day": found.days.taught[0],
+        "judged_days": json.dumps([str(judged) for judged in found.days.judged]),
+        "training_samples": found.ranker.row_count,
+        "judged_samples": found.judged_rows,
+        "user_count": found.user_count,
+        "decision": "promoted" if is_promoted else "kept",
+        "because": because,
+    }
+    save_ranker(found.ranker, card, night.settings.models / RANKERS_FOLDER)
+    evaluation = found.evaluation.with_columns(pl.lit(day).alias(PARTITION), ranker_version=pl.lit(version))
+
+    def let_serve() -> None:
+        if is_promoted:
+            activations.activate(
+                night.session.connection,
+                version,
+                since=day + timedelta(days=1),
+                now=run.now,
+                action="promoted",
+                reason=because,
+                run_id=run.run_id,
+                table=activations.RANKERS,
+            )
+
+    return Built(
+        {
+            PING_RANKERS: night.table(PING_RANKERS, pl.DataFrame([card])),
+            PING_RANKER_EVALUATION: night.table(PING_RANKER_EVALUATION, evaluation),
+        },
+        version=version,
+        notes={
+            "ranker_version": version,
+            "objective": found.choice.objective,
+            "decision": f"{card['decision']}: {because}",
+        },
+        when_live=let_serve,
+    )
+
+
+STEPS = (
+    Step(
+        "ping_rankers",
+        ping_rankers,
+        (PING_RANKERS, PING_RANKER_EVALUATION),
+        sources=None,
+        options=RankerTraining,
+        has_source=has_landed,
+    ),
+)

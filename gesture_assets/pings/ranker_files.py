@@ -1,0 +1,85 @@
+"""A ranker's files: what `recs train` writes and lists are made by.
+
+Belongs here: writing and reading them, and refusing files that are not what was trained. Does not belong here: training
+(`ranker_training.py`), which version serves when (`records/activations.py`).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gesture_assets.compat.lean_imports import UNUSED_BY_XGBOOST, absent
+from gesture_assets.errors import ModelMismatch, listing
+from gesture_assets.models.versions import version_name
+from gesture_assets.pings.ranker import Ranker, Settings
+
+BOOSTER, ABOUT, CARD = "ranker.json", "about.json", "version.json"
+
+
+def ranker_version(ranker: Ranker, now: datetime) -> str:
+    """As a model's: when it was trained, and the beginning of its hash."""
+    return version_name(now, ranker.fingerprint)
+
+
+def save_ranker(ranker: Ranker, card: Mapping[str, Any], folder: Path) -> Path:
+    """Write the ranker and its card into `folder`/<card's ranker_version>; whole or not."""
+    target = folder / str(card["ranker_version"])
+    part = folder / f".{target.name}.tmp"
+    part.mkdir(parents=True, exist_ok=True)
+    about = {
+        "objective": ranker.objective,
+        "settings": asdict(ranker.settings),
+        "features": ranker.features,
+        "row_count": ranker.row_count,
+    }
+    (part / BOOSTER).write_bytes(bytes(ranker.booster.save_raw("json")))
+    for name, content in ((ABOUT, about), (CARD, card)):
+        text = json.dumps(content, indent=1, sort_keys=True, default=str)
+        (part / name).write_text(text + "\n", encoding="utf-8")
+    if not target.exists():  # the same training in the same second has the same files
+        part.replace(target)
+    return target
+
+
+def load_ranker(folder: Path, version: str) -> Ranker:
+    """The ranker of a version. Raises `ModelMismatch` where its files are gone or are not what was trained."""
+    path = folder / version
+    if missing := [name for name in (BOOSTER, ABOUT) if not (path / name).is_file()]:
+        raise ModelMismatch(
+            f"The ranker {version} cannot be loaded.",
+            expected=f"{BOOSTER} and {ABOUT}",
+            found=f"no {listing(missing)}; other versions: {listing(known_rankers(folder)) or 'none'}",
+            where=str(path),
+            next_step='gesture recs activate heuristic --reason "its files are gone", or  gesture recs train',
+        )
+    with absent(UNUSED_BY_XGBOOST):
+        import xgboost
+
+    about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
+    booster = xgboost.Booster()
+    booster.load_model(bytearray((path / BOOSTER).read_bytes()))  # pyright: ignore[reportUnknownMemberType]: its stub leaves PathLike open
+    ranker = Ranker(
+        booster, about["objective"], Settings(**about["settings"]), tuple(about["features"]), about["row_count"]
+    )
+    if not version.endswith(ranker.fingerprint[:8]):
+        raise ModelMismatch(
+            f"The ranker {version} cannot be used.",
+            expected=f"one whose hash begins with {version[-8:]}",
+            found=ranker.fingerprint[:8],
+            where=str(path),
+            next_step='gesture recs activate heuristic --reason "its files were changed", or  gesture recs train',
+        )
+    return ranker
+
+
+def known_rankers(folder: Path) -> list[str]:
+    """Versions whose files are there, oldest first."""
+    return sorted(path.parent.name for path in folder.glob(f"v*/{CARD}"))
+
+
+def card_of(folder: Path, version: str) -> dict[str, Any]:
+    """Everything that the version resolves to."""
+    return json.loads((folder / version / CARD).read_text(encoding="utf-8"))

@@ -1,0 +1,91 @@
+"""The training of a ranker, on a landed world of short videos: what it leaves, and from when on it serves."""
+
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gesture_assets.demo.pings import write_demo_pings
+from gesture_assets.errors import TrainingRefused
+from gesture_assets.nights import ping_rankers, runner
+from gesture_assets.nights.runner import NightResult
+from gesture_assets.pings.ranker_files import card_of, load_ranker
+from gesture_assets.records import activations
+from gesture_assets.settings import load_settings
+from gesture_assets_tests.running import failures, run_night, warehouse
+
+pytestmark = pytest.mark.slow  # each needs days of lists
+
+LAST = date(2026, 3, 10)
+FIRST = LAST - timedelta(days=7)
+
+
+@pytest.fixture
+def built(data_dir: Path) -> Path:
+    """Eight days of 120 people, their interactions in the warehouse."""
+    truth = data_dir / "truth.parquet"
+    write_demo_pings(landing=data_dir / "landing", truth=truth, users=120, days=8, seed=5, end=LAST)
+    night = run_night(FIRST, LAST, select="+ping_weights")
+    assert night.success, failures(night)
+    return data_dir
+
+
+def trained(day: date, *, minute: int = 0, **options: Any) -> NightResult:
+    at = datetime.fromisoformat(f"{day + timedelta(days=1)}T03:{minute:02}")
+    return runner.run_steps(ping_rankers.STEPS, load_settings(), [day], now=at, options=options)
+
+
+def asked(data_dir: Path, query: str) -> list[tuple]:
+    with warehouse(data_dir) as con:
+        return con.execute(query).fetchall()
+
+
+def serving(data_dir: Path, day: date) -> str | None:
+    with warehouse(data_dir) as con:
+        return activations.champion(con, day, activations.RANKERS)
+
+
+def test_a_better_ranker_orders_lists_from_the_next_day_on_and_its_card_says_what_it_is(built: Path) -> None:
+    result = trained(LAST)
+    assert result.success, failures(result)
+    ((version, decision, because, objective),) = asked(
+        built, "select ranker_version, decision, because, objective from ping_rankers"
+    )
+    assert (decision, "NDCG@10" in because) == ("promoted", True)
+    assert [serving(built, day) for day in (FIRST, LAST, LAST + timedelta(days=1))] == [None, None, version]
+    folder = load_settings().models / "pings"
+    assert load_ranker(folder, version).objective == objective
+    assert card_of(folder, version)["because"] == because
+    gains = "select policy, gain_low > 0 from ping_ranker_evaluation where measure = 'ndcg' and gain is not null"
+    assert dict(asked(built, gains))["heuristic"] is True
+    assert asked(built, f"select action, reason from audit_log where object = '{version}'") == [
+        ("ranker promoted", because)
+    ]
+    assert not asked(built, "select 1 from model_activations")
+
+    again = trained(LAST, minute=1)
+    assert again.success, failures(again)
+    prints = asked(built, "select distinct fingerprint, data_hash from ping_rankers")
+    assert len(prints) == 1  # what it learned from is the same, so is the ranker
+
+
+def test_too_few_days_are_refused_and_one_that_is_not_better_serves_only_by_force(
+    built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = trained(FIRST + timedelta(days=2))
+    assert isinstance(refused.failures["ping_rankers"], TrainingRefused)
+    assert asked(built, "select count(*) from audit_log where action = 'training refused'") == [(1,)]
+    # As good as the heuristic is not better: its judgement is that of a ranker which learned nothing.
+    monkeypatch.setattr(
+        "gesture_assets.pings.ranker.Ranker.scores", lambda ranker, frame: frame["heuristic"].alias("score")
+    )
+    kept = trained(LAST)
+    assert kept.success, failures(kept)
+    assert asked(built, "select decision from ping_rankers") == [("kept",)]
+    assert serving(built, LAST + timedelta(days=1)) is None
+    forced = trained(LAST, minute=1, force_reason="a trial with ten people")
+    assert forced.success, failures(forced)
+    ((version, because),) = asked(built, "select ranker_version, because from ping_rankers where decision = 'promoted'")
+    assert because.startswith("by force (a trial with ten people), not by its judgement: NDCG@10")
+    assert serving(built, LAST + timedelta(days=1)) == version
