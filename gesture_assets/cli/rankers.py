@@ -72,14 +72,13 @@ def recs_activate(
     version: Annotated[
         str, typer.Argument(help="A version of  gesture recs rankers,  or heuristic: the scores alone.")
     ],
-    reason: Annotated[str, typer.Option(help="Why; it is kept.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")],
 ) -> None:
     """Let a ranker, or the scores alone, order lists from the next day on; earlier lists stay."""
     from gesture_assets.pings.ranker_files import load_ranker
     from gesture_assets.records import activations
     from gesture_assets.records.opening import warehouse_of
 
-    require_reason(reason, asked={"activate": True}, command=f"gesture recs activate {version}")
     settings = settings_as_far_as_usable()
     known = [card["ranker_version"] for card in _cards(settings)]
     if version not in (activations.HEURISTIC, *known):

@@ -178,3 +178,30 @@ def test_what_is_shown_fits_a_terminal_of_eighty_columns(world: Path, monkeypatc
         lines = [line for line in done.out.splitlines() if line.startswith("│")]
         assert lines
         assert max(map(len, lines)) <= 80, done.out
+
+
+def test_a_ranker_is_trained_listed_and_taken_away_again(own_world: Path) -> None:
+    assert "No ranker has been trained" in called(own_world, "recs", "rankers").out
+    unexplained = called(own_world, "recs", "train", "--force")
+    assert (unexplained.code > 0, has_four_parts(unexplained.err)) == (True, True)
+
+    trained = called(own_world, "recs", "train")
+    assert trained.code == 0, trained.out + trained.err
+    (row,) = json.loads(called(own_world, "recs", "rankers", "--json").out)
+    assert f"{row['ranker_version']}: {row['decision']}, {row['because']}" in trained.out
+    assert (row["as_of_date"], row["decision"] == "promoted") == (LAST, row["orders_from"] is not None)
+
+    taken = called(own_world, "recs", "activate", row["ranker_version"], "--reason", "a trial")
+    assert taken.code == 0, taken.err
+    assert f"Lists are ordered by {row['ranker_version']} now." in called(own_world, "recs", "rankers").out
+    assert called(own_world, "recs", "activate", "heuristic").code == 2
+    refused = called(own_world, "recs", "activate", "heuristics", "--reason", "the trial is over")
+    assert (refused.code, has_four_parts(refused.err), "heuristic" in refused.err) == (1, True, True)
+    back = called(own_world, "recs", "activate", "heuristic", "--reason", "the trial is over")
+    assert back.code == 0, back.err
+    assert "Lists are ordered by heuristic now." in called(own_world, "recs", "rankers").out
+
+
+def test_without_short_videos_there_is_nothing_to_train(tmp_path: Path) -> None:
+    refused = called(tmp_path / "data", "recs", "train")
+    assert (refused.code, has_four_parts(refused.err)) == (1, True)
