@@ -9,7 +9,7 @@ import dagster as dg
 from gesture_assets.compat.dagster_resources import keep_resources
 from gesture_assets.compat.dagster_storage import write_without_waiting
 from gesture_assets.defs.assets import asset_of
-from gesture_assets.defs.jobs import jobs, nightly_schedule
+from gesture_assets.defs.jobs import jobs, nightly_schedule, refresh_job, refresh_schedule
 from gesture_assets.defs.resource import warehouse_resource
 from gesture_assets.defs.sensors import killed_runs, retrain_when_called_for
 from gesture_assets.nights.all_steps import all_steps
@@ -21,6 +21,7 @@ def build_definitions(settings: Settings, steps: Sequence[Step] | None = None) -
     """Everything that Dagster is to know, for one deployment; of `steps`, or of every one."""
     steps = all_steps() if steps is None else steps
     nightly, train, *others = jobs(settings, steps)
+    refresh = refresh_job(settings)
     with warnings.catch_warnings():
         # Single-run backfills and partitioned checks are what we build on; the warnings say that their API may move.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -28,8 +29,8 @@ def build_definitions(settings: Settings, steps: Sequence[Step] | None = None) -
         assets = [asset_of(step, settings) for step in steps]
     return dg.Definitions(
         assets=assets,
-        jobs=[nightly, train, *others],
-        schedules=[nightly_schedule(nightly)],
+        jobs=[nightly, train, *others, refresh],
+        schedules=[nightly_schedule(nightly), refresh_schedule(refresh)],
         sensors=[killed_runs(settings), retrain_when_called_for(settings, train)],
         resources={"warehouse": warehouse_resource(settings)},
         # One process writes the DuckDB file at a time, and a process a step would cost seconds for each.

@@ -1,7 +1,7 @@
 """Commands about lists of short videos: whose list holds what, how lists fared, why a ping is on one or is not.
 
-Belongs here: questions to the published file. Does not belong here: how a list is made (`pings/recommend.py`) and
-judged (`pings/judging.py`).
+Belongs here: questions to the published file, and asking for a refresh. Does not belong here: how a list is made
+(`pings/recommend.py`) and judged (`pings/judging.py`).
 """
 
 import json
@@ -12,7 +12,18 @@ from typing import Annotated, Any
 
 import typer
 
-from gesture_assets.cli.console import AsJson, Day, console, published, say_remarks, shown, unknown_user, write_csv
+from gesture_assets.cli.console import (
+    AsJson,
+    Day,
+    console,
+    now,
+    progress,
+    published,
+    say_remarks,
+    shown,
+    unknown_user,
+    write_csv,
+)
 from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.settings import Settings, settings_as_far_as_usable
 
@@ -119,6 +130,25 @@ def recs_evaluate(day: Day = None, as_json: AsJson = False) -> None:
         side = "above" if gain > 0 else "below"
         _say(f"{GOOD[measure]}: served is {abs(gain):.4f} {side} {best}, the best of the plain orders; {clear}.")
     say_remarks(settings)
+
+
+def recs_refresh() -> None:
+    """Make the lists of today of what has landed so far, between two nights; nothing else is built."""
+    from gesture_assets.cli.run import note, saying_what_readers_have
+    from gesture_assets.nights.refresh import refresh
+
+    settings, moment = settings_as_far_as_usable(), now()
+    with saying_what_readers_have(settings) as outcome, progress("making the lists of today"):
+        run_id = note(settings, action="refresh", what="ping_recommendations", days=[moment.date()])
+        result = refresh(settings, now=moment, run_id=run_id).raise_failure()
+        outcome.done = True
+    done = "published_warehouse" in result.results
+    _say(
+        f"Lists of {moment.date()}, of what has landed by now, are published; tonight they are made again."
+        if done
+        else f"Readers have the lists of {moment.date()} already: nothing that has landed since changes one."
+    )
+    _say("Next:  gesture recs --user USER")
 
 
 def recs_explain(

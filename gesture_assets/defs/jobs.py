@@ -1,4 +1,4 @@
-"""The jobs, and the schedule of the nightly.
+"""The jobs, and when they run by themselves.
 
 Belongs here: what runs together, and when. Does not belong here: the assets (`assets.py`).
 """
@@ -9,7 +9,10 @@ from typing import Any
 import dagster as dg
 
 from gesture_assets.defs.hooks import night_failed, training_failed, training_passed
+from gesture_assets.defs.resource import run_moment
+from gesture_assets.errors import GestureError
 from gesture_assets.nights.all_steps import training_steps
+from gesture_assets.nights.refresh import refresh
 from gesture_assets.nights.steps import Step
 from gesture_assets.pings.tables import PING_RANKERS
 from gesture_assets.settings import Settings
@@ -66,4 +69,40 @@ def nightly_schedule(nightly: Job) -> Any:
         description="02:00 UTC: the day that has just ended.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
         tags={"dagster/priority": "10"},  # before any backfill that waits in the queue: those have 0
+    )
+
+
+def refresh_job(settings: Settings) -> dg.JobDefinition:
+    """The refresh of the lists of short videos; of no partition, as the day in progress is none of the nightly's."""
+
+    @dg.op(description="Lists of short videos of the day in progress, of what has landed of it so far.")
+    def refreshed_lists(context: dg.OpExecutionContext) -> None:
+        try:
+            result = refresh(settings, now=run_moment(context.instance, context.run), run_id=context.run_id)
+            result.raise_failure()
+        except GestureError as error:
+            raise dg.Failure(error.report, allow_retries=False) from error
+        context.add_output_metadata({name: str(dict(done.notes)) for name, done in result.results.items()})
+
+    @dg.job(
+        name="refresh",
+        description="Popularity, freshness and lists of short videos of today, and their publication. Touches no "
+        "events, features, scores or models; the night of the day makes all of it again.",
+        tags={"gesture/kind": "refresh"},
+    )
+    def lists() -> None:
+        refreshed_lists()
+
+    return lists
+
+
+def refresh_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
+    """Every hour from 03:20 UTC on: before, the night of yesterday is still to come. Off until somebody starts it."""
+    return dg.ScheduleDefinition(
+        name="refresh_schedule",
+        job=job,
+        cron_schedule="20 3-23 * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Hourly, from 03:20 UTC on: lists of short videos of today. Stopped by default.",
     )

@@ -40,7 +40,8 @@ def freshness(
 
     `ledger`: rows of `gate_ledger` (table_name, partition, verdict, recorded_at). A day is due at the hour `deadline`
     (UTC) of the next one; the last `days` days that are due at `now` are asked for, without `quiet_days`, on which a
-    later night has shown that nothing landed. `first_live_at`: the first verdict that is no FAIL, null for none.
+    later night has shown that nothing landed. `first_live_at`: the first verdict on the whole day that is no FAIL, null
+    for none.
     A table answers for the days that were due after its first audit: history that was built when the product was
     installed was never late. One that has none while others have answers for the nights since the ledger's last entry.
     """
@@ -48,7 +49,7 @@ def freshness(
     due = [day for ago in range(days) if (day := newest - timedelta(days=ago)) not in quiet_days]
     first_audit = ledger.group_by("table_name").agg(since=pl.col("recorded_at").min())
     live = (
-        ledger.filter(pl.col("verdict") != "FAIL")
+        ledger.filter((pl.col("verdict") != "FAIL") & (pl.col("recorded_at") >= pl.col("partition").dt.offset_by("1d")))
         .group_by("table_name", as_of_date="partition")
         .agg(first_live_at=pl.col("recorded_at").min())
     )

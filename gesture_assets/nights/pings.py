@@ -129,7 +129,8 @@ def landed_pings(night: Night, days: Days) -> Built:
 
 def _without_events(night: Night, index: LandingIndex) -> Mapping[str, str]:
     """Days of which interactions have landed and no event: no night is built of them."""
-    missed = sorted(set(index.landed_days()) - night.session.landed_days())
+    over = {day for day in index.landed_days() if day < night.session.run.now.date()}
+    missed = sorted(over - night.session.landed_days())
     if missed:
         log.warning("interactions but no events landed on %s: no night is built of such a day", listing(missed))
     return {"days_without_events": listing(missed)} if missed else {}

@@ -1,10 +1,11 @@
--- Every view stands on tables that have passed their audit; "current" is the newest day that pings were scored on, never the
--- last write. Where nothing of short videos ever landed, all are empty.
+-- Every view stands on tables that have passed their audit; "current" is the newest day whose lists passed, never the last
+-- write; between two nights that may be the day in progress, as a refresh left it. Where nothing of short videos ever landed, all are empty.
 
 create or replace view analytics.current_ping_recommendations as
 select as_of_date, user_id, rank, ping_id, score, popularity_points, category_points, creator_points, freshness_points, reason,
     category, main_hashtag, creator_id, weights_version
-from main.ping_recommendations where as_of_date = (select max(as_of_date) from main.ping_weights)
+from main.ping_recommendations where as_of_date = (
+    select max(partition) from main.gate_ledger where table_name = 'ping_recommendations' and verdict = 'PASS')
 order by user_id, rank;
 comment on view analytics.current_ping_recommendations is
 'One row per user and place of their list of the newest day: what to show next, and why.';
@@ -24,7 +25,8 @@ create or replace view analytics.current_ping_engagement as
 select as_of_date, ping_engagement.rank, ping_id, global_engagement, user_count, creator_id, main_hashtag, category, duration_sec,
     created_at
 from main.ping_engagement join main.pings using (as_of_date, ping_id)
-where as_of_date = (select max(as_of_date) from main.ping_weights)
+where as_of_date = (
+    select max(partition) from main.gate_ledger where table_name = 'ping_recommendations' and verdict = 'PASS')
 order by ping_engagement.rank;
 comment on view analytics.current_ping_engagement is
 'One row per ping that anybody did anything with, of the newest day, the most engaging first, and what the catalogue says of it.';
@@ -84,5 +86,6 @@ comment on column analytics.recommendation_quality.is_clear is 'Whether the 95 %
 
 create or replace view analytics.current_ping_insights as
 select as_of_date, place, insight, sentence, numbers, counted
-from main.ping_insights where as_of_date = (select max(as_of_date) from main.ping_weights) order by place;
+from main.ping_insights where as_of_date = (
+    select max(partition) from main.gate_ledger where table_name = 'ping_insights' and verdict = 'PASS') order by place;
 comment on view analytics.current_ping_insights is 'One row per sentence about the short videos of the newest day.';

@@ -75,8 +75,13 @@ def differences(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract]) -
 
 
 def newest_day(con: duckdb.DuckDBPyConnection) -> date | None:
-    """The newest day of any table in the file that `con` has open, by its manifest; None where no day has a verdict."""
-    ((newest,),) = con.execute("select max(as_of_date) from manifest").fetchall()
+    """The newest day of any table in the file that `con` has open, by its manifest; None where no day has a verdict.
+
+    The day in progress, of which a refresh has made lists, is not one yet.
+    """
+    ((newest,),) = con.execute(
+        "select coalesce(max(as_of_date) filter (where as_of_date < published_at::date), max(as_of_date)) from manifest"
+    ).fetchall()
     return newest
 
 

@@ -27,6 +27,7 @@ from gesture_assets.monitoring.pipeline_health import (
     training_status,
 )
 from gesture_assets.warehouse.landed_days import HAS_WANTED_ROWS
+from gesture_assets.warehouse.ledger import IS_WHOLE
 
 TREND_DAYS = 30
 Columns = tuple[tuple[str, str, str], ...]
@@ -126,7 +127,7 @@ def _quiet_days(con: duckdb.DuckDBPyConnection) -> set[date]:
 
 def _trend(con: duckdb.DuckDBPyConnection, contracts: Sequence[Contract]) -> pl.DataFrame:
     """The last 30 days, each against the week before it."""
-    ((newest,),) = con.execute("select max(partition) from gate_ledger").fetchall()
+    ((newest,),) = con.execute(f"select max(partition) from gate_ledger where {IS_WHOLE}").fetchall()
     since = f"date '{newest}' - {TREND_DAYS + USUAL_DAYS}"
     (subscribers,) = (contract for contract in contracts if contract.name == "validated_subscribers")
     known = nw.from_native(con.sql(f"select * from {subscribers.name} where {PARTITION} > {since}"))

@@ -28,7 +28,7 @@ from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.format import unreadable
 from gesture_assets.warehouse.landed_days import HAS_WANTED_ROWS, INTERACTION_DAYS, LANDED_DAYS
-from gesture_assets.warehouse.ledger import LEDGER, Verdicts, latest
+from gesture_assets.warehouse.ledger import IS_WHOLE, LEDGER, Verdicts, latest
 from gesture_assets.warehouse.lock import attach_when_free
 from gesture_assets.warehouse.relations import has_table
 from gesture_assets.warehouse.restatement import published_hashes
@@ -268,7 +268,8 @@ def _without_events(con: duckdb.DuckDBPyConnection, nightly: Mapping[str, Verdic
         ).fetchall()
     except duckdb.Error:  # nothing of them ever landed, or a run has the file open
         return []
-    built = {day for day, entry in nightly.get("ping_interactions", {}).items() if entry.live_hash is not None}
+    # A refresh makes no judgement: where there is one, the day had its night.
+    built = {day for day, entry in nightly.get("recommendation_evaluation", {}).items() if entry.live_hash is not None}
     return [day for (day,) in rows if day <= until and day not in built]
 
 
@@ -383,11 +384,12 @@ def why_no_night(settings: Settings) -> str:
 
 
 def gate_report(settings: Settings, day: date | None) -> list[tuple[str, date, int, str, int, str]]:
-    """Table, day, attempt, verdict, rows and what did not pass, of `day` or of the newest day of the ledger."""
+    """Table, day, attempt, verdict, rows and what did not pass, of `day` or of the newest day that is over."""
     with private_ledger(settings) as con:
         rows = con.execute(
             f"""select table_name, partition, attempt, verdict, row_count, checks from {LEDGER}
-            where partition = coalesce(?, (select max(partition) from {LEDGER}))
+            where partition = coalesce(?, (select max(partition) from {LEDGER} where {IS_WHOLE}), (
+                select max(partition) from {LEDGER}))
             qualify row_number() over (partition by table_name order by attempt desc) = 1
             order by recorded_at, table_name""",
             [day],

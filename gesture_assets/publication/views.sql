@@ -6,7 +6,8 @@ select table_name, as_of_date, verdict, row_count, published_at, snapshot_id,
     (select max(last_event_at) from main.rule_scores) as last_event_at,
     date_diff('hour', (select max(last_event_at) from main.rule_scores), published_at) as hours_from_last_event_to_publication,
     -- Asked of the clock, so that a file that nobody replaces says so itself; make_timestamp is in UTC wherever it is opened.
-    case when make_timestamp(epoch_us(now())) > (select max(as_of_date) from main.manifest) + interval (48 + {deadline}) hour
+    case when make_timestamp(epoch_us(now())) > (
+            select max(as_of_date) from main.manifest where as_of_date < published_at::date) + interval (48 + {deadline}) hour
         then 'LATE' else 'in time' end as timeliness
 from main.manifest;
 comment on view analytics.data_freshness is 'One row per table: its newest day, and how old its newest event was.';
@@ -26,7 +27,7 @@ expected as (
 ),
 audited as (
     select table_name, partition as as_of_date, arg_max(verdict, attempt) as verdict,
-        min(recorded_at) filter (verdict <> 'FAIL') as first_live_at, max(recorded_at) as last_audited_at
+        min(recorded_at) filter (verdict <> 'FAIL' and recorded_at >= partition + interval 1 day) as first_live_at, max(recorded_at) as last_audited_at
     from main.gate_ledger group by all
 )
 select table_name, as_of_date, as_of_date + interval (24 + {deadline}) hour as due_at, coalesce(verdict <> 'FAIL', false) as is_live,
@@ -37,7 +38,7 @@ comment on column analytics.day_freshness.as_of_date is 'Day that was due.';
 comment on column analytics.day_freshness.due_at is 'By when it was to be live (UTC).';
 comment on column analytics.day_freshness.is_live is 'Whether its latest audit is no FAIL.';
 comment on column analytics.day_freshness.was_on_time is 'Whether it was live by then.';
-comment on column analytics.day_freshness.first_live_at is 'When it first went live (UTC); null: never.';
+comment on column analytics.day_freshness.first_live_at is 'When the whole day first went live (UTC); null: never.';
 comment on column analytics.day_freshness.last_audited_at is 'When it was last audited (UTC); null: never.';
 
 create or replace view analytics.gates as

@@ -44,6 +44,10 @@ LEDGER_COLUMNS = (
 )
 
 
+# Whether a verdict is on the whole day: one of a day in progress is provisional (`nights/refresh.py`).
+IS_WHOLE = "recorded_at >= partition + interval 1 day"
+
+
 class Verdict(StrEnum):
     """How an audit ended. Every verdict but FAIL lets readers pass."""
 

@@ -15,6 +15,7 @@ import duckdb
 from gesture_assets.contracts.contract import PARTITION, Contract
 from gesture_assets.errors import ContractBreach, listing
 from gesture_assets.vocabulary.sql import literal
+from gesture_assets.warehouse.ledger import IS_WHOLE
 from gesture_assets.warehouse.relations import create_table, days_sql
 from gesture_assets.warehouse.schemas import LIVE
 
@@ -65,14 +66,19 @@ def create_restatements(connection: duckdb.DuckDBPyConnection) -> None:
     create_table(connection, TABLE, RESTATEMENT_COLUMNS)
 
 
-def published_hashes(connection: duckdb.DuckDBPyConnection, published: Path) -> dict[str, dict[date, str]]:
-    """Table -> day -> content hash in the published file at the link `published`; empty where there is no file."""
+def published_hashes(
+    connection: duckdb.DuckDBPyConnection, published: Path, *, with_provisional: bool = False
+) -> dict[str, dict[date, str]]:
+    """Table -> day -> content hash in the published file at the link `published`; empty where there is no file.
+
+    Rows of a day that was not over are provisional, and count as none unless they are asked for: they are to change.
+    """
     if not published.exists():
         return {}
     _attach(connection, published)
     rows = connection.execute(
         "select table_name, partition, arg_max(content_hash, attempt) from published.main.gate_ledger "
-        "where verdict = 'PASS' group by all"
+        f"where verdict = 'PASS' and ({with_provisional} or {IS_WHOLE}) group by all"
     ).fetchall()
     found: dict[str, dict[date, str]] = {}
     for table, day, content_hash in rows:

@@ -87,7 +87,8 @@ def build_keys(
     for day in days:
         inputs = {name: by_day.get(day) for name, by_day in digests.items()}
         if all(inputs.values()):
-            text = json.dumps([general, sources.get(day, ""), inputs], sort_keys=True)
+            is_whole = session.run.now.date() > day  # what was built of a day in progress is built again
+            text = json.dumps([general, sources.get(day, ""), inputs, is_whole], sort_keys=True)
             keys[day] = hashlib.sha256(text.encode()).hexdigest()[:32]
     return keys
 

@@ -242,6 +242,12 @@ def test_the_schedule_asks_for_yesterday_at_two_in_utc() -> None:
     assert [request.partition_key for request in requests] == ["2026-11-19"]
 
 
+def test_the_refresh_is_hourly_after_the_night_and_off_until_somebody_starts_it() -> None:
+    schedule = defs.resolve_schedule_def("refresh_schedule")
+    assert (schedule.job_name, schedule.default_status) == ("refresh", dg.DefaultScheduleStatus.STOPPED)
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("20 3-23 * * *", "UTC")
+
+
 @pytest.mark.parametrize(
     ("moment", "day"),
     [
@@ -264,6 +270,6 @@ def test_the_schedule_asks_for_nothing_before_the_first_day_is_over() -> None:
 
 def test_every_step_is_loaded_and_nothing_else_is() -> None:
     assert {asset.op.name for asset in ASSETS} == {step.name for step in all_steps()}
-    assert {job.name for job in defs.jobs or ()} == set(JOBS)
-    assert {schedule.name for schedule in defs.schedules or ()} == {"nightly_schedule"}
+    assert {job.name for job in defs.jobs or ()} == {*JOBS, "refresh"}
+    assert {schedule.name for schedule in defs.schedules or ()} == {"nightly_schedule", "refresh_schedule"}
     assert {sensor.name for sensor in defs.sensors or ()} == {"killed_runs", "retrain_when_called_for"}
