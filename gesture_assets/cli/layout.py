@@ -133,7 +133,7 @@ def export_pings(con: Any, day: date, folder: Path, settings: Settings, users: S
         ("ping_global", f"select rank, ping_id, {of_all} from ping_engagement where {as_of}", "rank"),
         (
             "user_ping",
-            "select user_id, ping_id, sum(engagement_units)::double * 1e-12 as engagement_score, "
+            "select user_id, ping_id, (sum(engagement_units) || 'e-12')::double as engagement_score, "
             "max(last_event_at) as last_ts, sum(event_count)::bigint as n_events from user_ping_engagement as done "
             f"join ping_weights as weights on weights.{as_of} and done.as_of_date <= weights.as_of_date "
             f"and done.as_of_date > {since} group by user_id, ping_id",

@@ -15,7 +15,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gesture_assets.frames import Frame, to_polars
-from gesture_assets.pings.engagement import POINT
 from gesture_assets.pings.evaluation import is_hit
 from gesture_assets.pings.recommend import recommendations
 from gesture_assets.pings.weights import UNITS, PingWeights, ScoreWeights
@@ -50,7 +49,7 @@ def _faded(events: Frame, until: datetime, half_life_days: float) -> pl.DataFram
     rows = to_polars(by_hour).sort("ping_id", "hour")
     age = rows["hour"].to_numpy() / (24 * half_life_days)
     ids, place = np.unique(rows["ping_id"].to_numpy(), return_inverse=True)
-    faded = np.bincount(place, rows["units"].to_numpy() * 0.5**age * POINT, len(ids)).astype(np.float64)
+    faded = np.bincount(place, rows["units"].to_numpy() / UNITS * 0.5**age, len(ids)).astype(np.float64)
     return _scores(pl.Series(ids, dtype=pl.String), faded)
 
 

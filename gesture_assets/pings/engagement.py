@@ -4,8 +4,8 @@ Belongs here: functions of lazy frames that give the same bytes on DuckDB and on
 weights may be (`weights.py`), who is shown what (`recommend.py`).
 
 Points are added as whole numbers of 10⁻¹² of a point: 0.1 + 0.1 + 5.1 and 0.1 + 5.2 are both exactly 5.3, whatever the
-order of the rows, so that equal pings tie. A column is multiplied by 10⁻¹², never divided by 10¹² (Polars multiplies
-by the reciprocal of a constant in any case, one bit off DuckDB).
+order of the rows, so that equal pings tie. What is shown of them is the nearest double, read from the figures
+themselves: 10⁻¹² is no double, and both a product with it and, above 2⁵³ units, a quotient would be rounded twice.
 """
 
 import math
@@ -18,7 +18,6 @@ import polars as pl
 from gesture_assets.frames import Frame, to_polars, whole_days
 from gesture_assets.pings.weights import UNITS, EventWeights
 
-POINT = 1 / UNITS
 DEFAULT_DURATION = 30.0  # seconds, where no ping of the catalogue says how long it is
 MOST_UNITS = 1000.0 * UNITS  # a single view: no honest one is watched a thousand times over
 INTERACTED = ("view", "like", "comment", "share")
@@ -57,9 +56,7 @@ def event_scores(interactions: Frame, pings: Frame, weights: EventWeights) -> Fr
     view = _units(nw.col("watch_time_ratio") * float(units.pop("view")))
     others = [nw.when(kind == name).then(nw.lit(worth, nw.Int64)) for name, worth in units.items()]
     event_units = nw.coalesce(nw.when(kind == "view").then(view), *others, nw.lit(0, nw.Int64))
-    return rated.with_columns(event_units=event_units).with_columns(
-        event_score=nw.col("event_units").cast(nw.Float64) * POINT
-    )
+    return rated.with_columns(event_units=event_units).with_columns(event_score=points("event_units"))
 
 
 def user_ping_engagement(scored: Frame) -> Frame:
@@ -82,7 +79,7 @@ def to_date(daily: Frame) -> Frame:
     return sums.select(
         "user_id",
         "ping_id",
-        engagement_score=_points("engagement_units"),
+        engagement_score=points("engagement_units"),
         engagement_units=nw.col("engagement_units").cast(nw.Int64),
         last_event_at="last_event_at",
         event_count=nw.col("event_count").cast(nw.Int64),
@@ -102,9 +99,9 @@ def ping_engagement(user_ping: Frame, pings: Frame) -> Frame:
     return (
         rows.select(
             "ping_id",
-            global_engagement=_points("units"),
+            global_engagement=points("units"),
             user_count=nw.col("user_count").cast(nw.Int64),
-            score_down=-_points("units"),
+            score_down=-points("units"),
             row=nw.col("catalogue_row").fill_null(2**62),
         )
         .with_columns(rank=nw.col("ping_id").cum_count().over(order_by=order).cast(nw.Int64))
@@ -174,7 +171,7 @@ def new_vs_existing_users(scored: Frame, users: Frame, *, new_days: int, as_of: 
         user_count=nw.col("users").cast(nw.Int64),
         avg_pings=nw.col("ping_count") / nw.col("users"),
         view_count=nw.col("view_count").cast(nw.Int64),
-        avg_watch_time_ratio=nw.when(nw.col("view_count") > 0).then(_points("ratio_units") / nw.col("view_count")),
+        avg_watch_time_ratio=nw.when(nw.col("view_count") > 0).then(points("ratio_units") / nw.col("view_count")),
     ).sort("is_new")
 
 
@@ -199,10 +196,11 @@ def user_affinities(interactions: Frame, pings: Frame) -> Frame:
     return shares.with_columns(affinity=nw.col("event_count").cast(nw.Float64) / nw.col("total")).drop("total")
 
 
-def _units(points: nw.Expr) -> nw.Expr:
+def _units(value: nw.Expr) -> nw.Expr:
     """The nearest whole number, halves up, as BIGINT."""
-    return (points.clip(-MOST_UNITS, MOST_UNITS) + 0.5).floor().cast(nw.Int64)
+    return (value.clip(-MOST_UNITS, MOST_UNITS) + 0.5).floor().cast(nw.Int64)
 
 
-def _points(units: str) -> nw.Expr:
-    return nw.col(units).cast(nw.Float64) * POINT
+def points(units: str) -> nw.Expr:
+    """Points of a column of whole 10⁻¹²: the double that is nearest to them."""
+    return nw.concat_str([nw.col(units).cast(nw.String), nw.lit("e-12")]).cast(nw.Float64)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gesture_assets.errors import TrainingRefused, listing
 from gesture_assets.frames import Frame, to_polars
-from gesture_assets.pings.engagement import POINT
+from gesture_assets.pings.engagement import points
 from gesture_assets.pings.evaluation import gain_of_event
 from gesture_assets.pings.recommend import UNKNOWN_AGE
 from gesture_assets.pings.weights import ScoreWeights
@@ -83,7 +83,7 @@ def impressions(scored: Frame) -> pl.DataFrame:
             nw.len().cast(nw.Int64).alias("event_count"),
         )
     )
-    table = to_polars(rows.with_columns(points=nw.col("units").cast(nw.Float64) * POINT).drop("units"))
+    table = to_polars(rows.with_columns(points=points("units")).drop("units"))
     watched = pl.col("watched").fill_null(0.0).clip(0.0, MOST_WATCHED)
     return table.with_columns(watched, is_good=pl.col("gain") > 0).sort("user_id", "ping_id", "day")
 

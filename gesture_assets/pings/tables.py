@@ -297,7 +297,7 @@ USER_PING_ENGAGEMENT = Contract(
         no_rows(
             "every_score_is_its_units",
             f"select {PARTITION}, user_id, ping_id, engagement_score, engagement_units from {{batch}} "
-            "where engagement_score <> engagement_units::double * 1e-12",
+            "where engagement_score <> (engagement_units || 'e-12')::double",
             recovery="this is a defect of pings/engagement.py",
         ),
         no_rows(

@@ -11,7 +11,7 @@ comment on view analytics.current_ping_recommendations is
 'One row per user and place of their list of the newest day: what to show next, and why.';
 
 create or replace view analytics.user_ping_engagement_to_date as
-select max(as_of_date) as as_of_date, user_id, ping_id, sum(engagement_units)::double * 1e-12 as engagement_score,
+select max(as_of_date) as as_of_date, user_id, ping_id, (sum(engagement_units) || 'e-12')::double as engagement_score,
     max(last_event_at) as last_event_at, sum(event_count)::bigint as event_count
 from main.user_ping_engagement group by user_id, ping_id;
 comment on view analytics.user_ping_engagement_to_date is

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import duckdb
+import narwhals as nw
 import polars as pl
 import pytest
 from hypothesis import given
@@ -12,6 +14,8 @@ from gesture_assets.pings.engagement import (
     event_scores,
     new_vs_existing_users,
     ping_engagement,
+    points,
+    to_date,
     top_pings,
     user_affinities,
     user_ping_engagement,
@@ -164,6 +168,25 @@ def test_a_window_leaves_out_what_is_older_and_what_is_later() -> None:
     assert hours(until=START + timedelta(hours=30)) == [0, 1, 2, 3, 4, 5, 6, 7, 8]
     assert hours(until=START + timedelta(hours=31), days=1) == [7, 8, 30]
     assert hours(until=START + timedelta(hours=3), days=5) == [0, 1, 2]
+
+
+# Up to the largest sum that a BIGINT holds, and those about which a product with 1e-12 is wrong.
+@given(st.lists(st.integers(0, 2**63 - 1) | st.integers(0, 500).map(lambda n: n * 10**11), min_size=1, max_size=40))
+def test_points_are_the_double_nearest_to_their_units_on_either_engine(units: list[int]) -> None:
+    table = pl.DataFrame({"units": units}, schema={"units": pl.Int64})
+    nearest = [value / 10**12 for value in units]  # Python rounds a quotient of whole numbers once
+    with duckdb.connect() as con:
+        con.register("rows", table.to_arrow())
+        for frame in (nw.from_native(table.lazy()), nw.from_native(con.table("rows"))):
+            assert rows_of(frame.select(points=points("units")))["points"].to_list() == nearest
+
+
+def test_sums_of_tenths_are_shown_as_people_write_them() -> None:
+    tenths = [("u", f"p{count}", 10**11, START, 1) for count in range(1, 60) for _ in range(count)]
+    columns = ("user_id", "ping_id", "engagement_units", "last_event_at", "event_count")
+    daily = nw.from_native(pl.DataFrame(tenths, schema=columns, orient="row").lazy())
+    shown = dict(rows_of(to_date(daily)).select("ping_id", "engagement_score").iter_rows())
+    assert shown == {f"p{count}": float(f"{count // 10}.{count % 10}") for count in range(1, 60)}
 
 
 @given(st.integers(0, 10_000), st.booleans())
