@@ -14,6 +14,7 @@ from gesture_assets.cli.console import console, now, progress, run_info, shown
 from gesture_assets.cli.run import note, run_ranges
 from gesture_assets.cli.screen import where_to_look
 from gesture_assets.errors import GateClosed, listing
+from gesture_assets.pings.tables import UNKNOWN_PING
 from gesture_assets.settings import Settings, settings_as_far_as_usable
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def quarantine_show(
     for name in dict.fromkeys(row[3] for row in rows):
         console().print(f"{name}: {quarantine.ALL_REASONS.get(name, '')}", highlight=False, markup=False)
     again = {"live": "gesture quarantine replay --dry-run", "rejected": "gesture run"}
-    for state in dict.fromkeys(row[1] for row in rows):
+    for state in dict.fromkeys(row[1] for row in rows if row[3] != UNKNOWN_PING):
         console().print(
             f"Mend {settings.user_sources}/<source>.toml or the file, then for {state} days  {again[state]}",
             highlight=False,
@@ -81,7 +82,7 @@ def quarantine_replay(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be let in, and change nothing.")] = False,
     reason: Annotated[str, typer.Option(help="Why; it is kept.")] = "",
 ) -> None:
-    """Read quarantined rows again and build their days, and all that follow, with those that are events now."""
+    """Read quarantined rows again and build their days, and all that follow, with those that are accepted now."""
     from gesture_assets.cli.run import require_reason
     from gesture_assets.contracts.catalogue import catalogue
     from gesture_assets.publication.reading import live_days
@@ -129,7 +130,7 @@ def quarantine_replay(
     if not moved:
         raise GateClosed(
             "Nothing was let in.",
-            expected="quarantined rows that are events by now",
+            expected="quarantined rows that can be accepted by now",
             found=f"{sum(replay.still_quarantined for replay in reread):,} rows with the same faults as before",
             where="data/landing, data/sources",
             next_step=f"gesture run  reads those of {listing(sorted(set(rejected)))} again: the day did not pass"

@@ -27,8 +27,10 @@ from gesture_assets.pings.tables import (
     PING_USERS,
     PINGS,
     QUARANTINED_PING_ROWS,
+    UNKNOWN_PING,
 )
-from gesture_assets.sources.catalogues import digests, load_catalogues
+from gesture_assets.records.quarantine import replayed_at
+from gesture_assets.sources.catalogues import Catalogue, catalogues_of, digests, later_catalogues, load_catalogues
 from gesture_assets.sources.description import load_descriptions
 from gesture_assets.sources.kinds import INTERACTION, PING, PING_KINDS, PING_USER
 from gesture_assets.sources.landing import LandingFile, find_files
@@ -74,9 +76,19 @@ def _made_of(night: Night) -> Mapping[date, str] | None:
     landed = landing(night)
     if landed is None:
         return None
-    of_catalogues = [digests(landed.indexes[name], night.days) for name in CATALOGUES]
+    of_catalogues = [digests(catalogues_of(landed.indexes[name], night.days)) for name in CATALOGUES]
+    of_replays = digests(_later(night, landed, night.days))
     of_interactions = landed.indexes[INTERACTION.name].sources(night.days, landed.files)
-    return {day: " ".join((of_interactions[day], *(found[day] for found in of_catalogues))) for day in night.days}
+    return {
+        day: " ".join((of_interactions[day], *(found[day] for found in of_catalogues), of_replays.get(day, "")))
+        for day in night.days
+    }
+
+
+def _later(night: Night, landed: Landing, days: Days) -> Mapping[date, Sequence[Catalogue]]:
+    """Day that was replayed for unknown videos -> later catalogues that were known by then."""
+    moments = replayed_at(night.session.connection, UNKNOWN_PING, days)
+    return later_catalogues(landed.indexes[PING.name], moments)
 
 
 def landed_pings(night: Night, days: Days) -> Built:
@@ -97,10 +109,9 @@ def landed_pings(night: Night, days: Days) -> Built:
         accepted.append(accept.counted(sound, kind))
 
     for kind, (table, key) in CATALOGUES.items():
-        rows = load_catalogues(found.indexes[kind], found.files, days)
+        rows = load_catalogues(found.indexes[kind], found.files, catalogues_of(found.indexes[kind], days))
         if rows is not None:
-            content = [name for name in table.column_names if name not in OF_EACH_DAY]
-            rows = session.set_aside(f"{kind}_rows", accept.catalogue(rows, key=key, content=content))
+            rows = session.set_aside(f"{kind}_rows", accept.catalogue(rows, key=key, content=_content(table)))
             frames[table].append(accept.standing(rows).select(*table.column_names))
             file_as(kind, rows, accept.standing(rows))
     index = found.indexes[INTERACTION.name]
@@ -108,6 +119,13 @@ def landed_pings(night: Night, days: Days) -> Built:
     if any(days[0] <= day <= days[-1] for day in index.landed_days(wanted=False)):
         rows = without_gaps(index.load(found.files, days, table="landed_interactions"), days)
         pings = session.set_aside("known_pings", nw.concat(frames[PINGS]))
+        later = load_catalogues(found.indexes[PING.name], found.files, _later(night, found, days))
+        if later is not None:
+            later = accept.missing_pings(rows, pings, later, content=_content(PINGS))
+            later = session.set_aside("later_ping_rows", later)
+            frames[PINGS].append(accept.standing(later).select(*PINGS.column_names))
+            file_as(PING.name, later, accept.standing(later))
+            pings = session.set_aside("known_pings_by_now", nw.concat(frames[PINGS]))
         rows = session.set_aside("interaction_rows", accept.with_known_pings(rows, pings))
         earlier = ids_of_earlier_days(night, days, rows, PING_INTERACTIONS, index, found.files)
         sound = session.set_aside("interactions", accept.interactions(rows, earlier))
@@ -125,6 +143,11 @@ def landed_pings(night: Night, days: Days) -> Built:
         counts=counts,
         inputs={"landing": ",".join(landed_then.get(day, "none") for day in days)},
     )
+
+
+def _content(table: Contract) -> list[str]:
+    """The columns of a catalogue that a file has."""
+    return [name for name in table.column_names if name not in OF_EACH_DAY]
 
 
 def _without_events(night: Night, index: LandingIndex) -> Mapping[str, str]:

@@ -44,6 +44,19 @@ def with_known_pings(landed: Frame, pings: Frame) -> Frame:
     return _set_aside(joined, is_unknown, UNKNOWN_PING, ("user_id", "ping_id", "event_type")).drop("is_known")
 
 
+def missing_pings(landed: Frame, pings: Frame, later: Frame, *, content: Sequence[str]) -> Frame:
+    """Of the rows of `later` catalogues those of pings that `landed` interactions need and `pings` lacks on their day.
+
+    As `catalogue` returns them, behind the pings of the day in its order.
+    """
+    wanted = landed.filter(nw.col("reason").is_null()).select(PARTITION, "ping_id").unique()
+    lacking = wanted.join(pings.select(PARTITION, "ping_id"), on=[PARTITION, "ping_id"], how="anti")
+    found = catalogue(later.join(lacking, on=[PARTITION, "ping_id"], how="semi"), key="ping_id", content=content)
+    last = pings.group_by(PARTITION).agg(nw.col("catalogue_row").max().alias("last_row"))
+    row = nw.col("catalogue_row") + nw.col("last_row").fill_null(0)
+    return found.join(last, on=PARTITION, how="left").with_columns(catalogue_row=row).drop("last_row")
+
+
 def interactions(landed: Frame, ids_of_earlier_days: Frame) -> Frame:
     """The landed rows that are interactions, without further copies; see `events.accept.copies`."""
     accepted = landed.filter(nw.col("reason").is_null())

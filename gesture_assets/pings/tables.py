@@ -28,7 +28,8 @@ PING_REASONS = {
     "missing_user_id": "no user id, or a word such as null or undefined instead",
     "missing_ping_id": "no id of a ping, or a word such as null or undefined instead",
     "negative_watch_time": "the time watched is below zero",
-    UNKNOWN_PING: "no catalogue that was known by the end of the day has the ping; a later one is of later days",
+    UNKNOWN_PING: "no catalogue that was known by the end of the day has the ping; once one that has it has landed: "
+    "gesture quarantine replay",
     REPEATED_ID: "a row before it in the same catalogue, or in that of another source, has the id",
 }
 

@@ -7,7 +7,7 @@ stays where it landed, so a row that was set aside can be read again once its so
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 import duckdb
 
@@ -16,7 +16,8 @@ from gesture_assets.errors import ConfigError, GateClosed
 from gesture_assets.events.tables import IGNORED, REASONS
 from gesture_assets.pings.tables import PING_REASONS, REPEATED_ID, UNKNOWN_PING
 from gesture_assets.records.audit_log import who
-from gesture_assets.sources.kinds import EVENT
+from gesture_assets.sources.catalogues import newest_catalogues
+from gesture_assets.sources.kinds import EVENT, INTERACTION, PING
 from gesture_assets.sources.landing import LandingFile
 from gesture_assets.sources.landing_index import LandingIndex
 from gesture_assets.warehouse.relations import create_table, has_table
@@ -157,6 +158,8 @@ def look_again(session: Session, index: LandingIndex, files: Mapping[str, Landin
         table, judged_later = QUARANTINES[1], f"before.reason not in ('{UNKNOWN_PING}', '{REPEATED_ID}')"
     if not has_table(con, f"{LIVE}.{table}"):
         return []
+    if index.kind is INTERACTION:
+        replays += _of_unknown_pings(session, index, files)
     names = f"select distinct landing_file from {LIVE}.{table} as before where {judged_later} order by 1"
     # A catalogue is of the days on which it stands, whichever it is filed under.
     belong = "null" if index.kind.is_catalogue else "again.filing_day"
@@ -178,6 +181,46 @@ def look_again(session: Session, index: LandingIndex, files: Mapping[str, Landin
             for at, reason, accepted, still, days in groups
         ]
     return replays
+
+
+def _of_unknown_pings(session: Session, index: LandingIndex, files: Mapping[str, LandingFile]) -> list[Replay]:
+    """Interactions that were set aside as their video was unknown then, also of days that were rejected for it.
+
+    Accepted are those with a video of a catalogue that is known by now.
+    """
+    con, videos = session.connection, LandingIndex(session, index.key, PING)
+    read = [(name, videos.read_again(files[name])) for name in newest_catalogues(videos) if name in files]
+    known = " union all ".join(f"select ping_id from ({rows}) where reason is null" for _, rows in read if rows)
+    columns = f"{PARTITION}, landing_file, landing_line, reason"
+    set_aside = f"(select distinct {columns} from {_of_all_days(con, QUARANTINES[1:], columns)})"
+    replays: list[Replay] = []
+    for (name,) in con.execute(
+        f"select distinct landing_file from {set_aside} where reason = ?", [UNKNOWN_PING]
+    ).fetchall():
+        again = index.read_again(files[name]) if name in files else None
+        if again is None or not known:
+            continue
+        groups = con.execute(
+            f"""select {PARTITION}, before.reason, count(*) filter (is_known), count(*) filter (not is_known)
+            from {set_aside} as before join (
+                select landing_line, reason is null and ping_id in ({known}) as is_known from ({again})
+            ) using (landing_line)
+            where landing_file = ? and before.reason = ? group by all order by all""",
+            [name, UNKNOWN_PING],
+        ).fetchall()
+        replays += [Replay(at, name, reason, accepted, still, (at,)) for at, reason, accepted, still in groups]
+    return replays
+
+
+def replayed_at(connection: duckdb.DuckDBPyConnection, reason: str, days: Sequence[date]) -> dict[date, datetime]:
+    """Of `days` those on which rows that had been set aside for `reason` were let in, and when that last was."""
+    return dict(
+        connection.execute(
+            f"""select partition, max(recorded_at) from {TABLE}
+            where reason_before = ? and accepted > 0 and list_contains(?, partition) group by all order by all""",
+            [reason, list(days)],
+        ).fetchall()
+    )
 
 
 def let_in(replays: Sequence[Replay], day: date | None) -> list[Replay]:
@@ -218,12 +261,15 @@ def record(session: Session, replays: Sequence[Replay], *, reason: str, run_id: 
 
 
 def forget_not_let_in(session: Session, run_id: str) -> None:
-    """After a run that failed: forget what it was to let in and what lies in quarantine as before."""
-    columns = f"{PARTITION}, landing_file, reason"
-    session.connection.execute(
-        f"""delete from {TABLE} as replay where run_id = ? and accepted + still_quarantined <= (
-            select count(*) from {_of_all_days(session.connection, QUARANTINES, columns)} as rows
+    """After a run that failed: forget what it was to let in and what lies in quarantine as before, or on a bad day."""
+    con = session.connection
+    set_aside = _of_all_days(con, QUARANTINES, f"{PARTITION}, landing_file, reason")
+    read = _of_all_days(con, RECONCILIATIONS, PARTITION)
+    con.execute(
+        f"""delete from {TABLE} as replay where run_id = ? and (accepted + still_quarantined <= (
+            select count(*) from {set_aside} as rows
             where state = 'live' and rows.{PARTITION} = replay.partition
-            and rows.landing_file = replay.landing_file and rows.reason = replay.reason_before)""",
+            and rows.landing_file = replay.landing_file and rows.reason = replay.reason_before)
+            or partition in (select {PARTITION} from {read} where state = 'rejected'))""",
         [run_id],
     )

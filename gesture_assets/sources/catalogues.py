@@ -38,6 +38,28 @@ def catalogues_of(index: LandingIndex, days: Sequence[date]) -> dict[date, tuple
     The newest that was known by the end of the day; where none was, the first that ever came, as nothing else is known
     of that time. Of several that came at once the last name counts.
     """
+    by_source = _by_source(index)
+    return {day: tuple(_standing(by_source[source], day) for source in sorted(by_source)) for day in days}
+
+
+def later_catalogues(index: LandingIndex, moments: Mapping[date, datetime]) -> dict[date, tuple[Catalogue, ...]]:
+    """Day -> the newest catalogue of each source that was known at its moment, without those that stand on the day."""
+    sources, stands = sorted(_by_source(index).items()), catalogues_of(index, list(moments))
+    found: dict[date, tuple[Catalogue, ...]] = {}
+    for day, moment in moments.items():
+        known = [[one for one in of_source if one.indexed_at <= moment] for _, of_source in sources]
+        newest = [of_source[-1] for of_source in known if of_source]
+        found[day] = tuple(one for one in newest if one not in stands[day])
+    return found
+
+
+def newest_catalogues(index: LandingIndex) -> list[str]:
+    """The file of the newest catalogue of each source."""
+    return [of_source[-1].landing_file for _, of_source in sorted(_by_source(index).items())]
+
+
+def _by_source(index: LandingIndex) -> dict[str, list[Catalogue]]:
+    """The catalogues of each source, the newest last."""
     rows = index.session.connection.execute(
         f"""select days.{PARTITION}, indexed_at, landing_file, source, content_hash, description_hash
         from {index.files} join {index.days} as days using (content_hash) where copy_of is null order by all"""
@@ -45,7 +67,7 @@ def catalogues_of(index: LandingIndex, days: Sequence[date]) -> dict[date, tuple
     by_source: dict[str, list[Catalogue]] = {}
     for row in rows:
         by_source.setdefault(row[3], []).append(Catalogue(*row))
-    return {day: tuple(_standing(by_source[source], day) for source in sorted(by_source)) for day in days}
+    return by_source
 
 
 def _standing(known: Sequence[Catalogue], day: date) -> Catalogue:
@@ -54,18 +76,18 @@ def _standing(known: Sequence[Catalogue], day: date) -> Catalogue:
     return [one for one in known if one.known_on == since][-1]
 
 
-def digests(index: LandingIndex, days: Sequence[date]) -> dict[date, str]:
-    """Day -> a hash over the catalogues that stand on it, as they were read."""
-    found = catalogues_of(index, days)
-    return {day: hashlib.sha256(str(standing).encode()).hexdigest() for day, standing in found.items()}
+def digests(found: Mapping[date, Sequence[Catalogue]]) -> dict[date, str]:
+    """Day -> a hash over its catalogues, as they were read."""
+    return {day: hashlib.sha256(str(tuple(standing)).encode()).hexdigest() for day, standing in found.items()}
 
 
-def load_catalogues(index: LandingIndex, files: Iterable[LandingFile], days: Sequence[date]) -> Frame | None:
-    """Every row of the catalogues of each of `days`, with the day and `known_on`; None where none ever landed.
+def load_catalogues(
+    index: LandingIndex, files: Iterable[LandingFile], found: Mapping[date, Sequence[Catalogue]]
+) -> Frame | None:
+    """Every row of the catalogues `found` of each day, with the day and `known_on`; None where there are none.
 
-    Raises `SourceError` when a file that stands on one of the days is gone; with a `force_reason` it is left out.
+    Raises `SourceError` when a file of one of the days is gone; with a `force_reason` it is left out.
     """
-    found = catalogues_of(index, days)
     if not any(found.values()):
         return None
     con, table = index.session.connection, f"scratch.main.{index.kind.prefix}catalogues"
@@ -78,7 +100,7 @@ def load_catalogues(index: LandingIndex, files: Iterable[LandingFile], days: Seq
             continue
         if rows is None:
             raise SourceError(
-                f"{index.session.run.step} cannot be built for {window_of(days)}.",
+                f"{index.session.run.step} cannot be built for {window_of(sorted(found))}.",
                 expected=f"the landing file {name}, which says how things stood on these days",
                 found="no such file",
                 where="data/landing",

@@ -9,6 +9,7 @@ import pytest
 from gesture_assets.records import quarantine
 from gesture_assets_tests.ping_landing import land_users, land_videos, land_watched
 from gesture_assets_tests.running import failures, outcomes, run_night, warehouse
+from gesture_assets_tests.unit.cli.commands import called
 
 D1, D2, D3 = date(2026, 3, 9), date(2026, 3, 10), date(2026, 3, 11)
 STEP = "ping_interactions"
@@ -150,3 +151,56 @@ def test_without_any_such_file_the_tables_are_empty_and_no_index_is_made(data_di
     assert result.results["landed_pings"].notes["absent"].startswith("no files of short videos")
     assert asked(data_dir, "select distinct verdict from gate_ledger where table_name = 'pings'") == [("ABSENT",)]
     assert asked(data_dir, "select table_name from duckdb_tables() where table_name like '%landing_files'") == []
+
+
+def live_and_set_aside(data_dir: Path, day: date) -> tuple[list[tuple], list[tuple]]:
+    """The videos of the interactions of `day` with their number, and what was set aside for which reason."""
+    counts = "count(*) from {} where as_of_date = date '{}' group by all order by all"
+    return (
+        asked(data_dir, f"select ping_id, {counts.format('ping_interactions', day)}"),
+        asked(data_dir, f"select reason, {counts.format('quarantined_ping_rows', day)}"),
+    )
+
+
+@pytest.mark.slow
+def test_what_was_done_with_a_video_whose_catalogue_came_too_late_is_let_in_when_asked_for(landed: Path) -> None:
+    assert run_night(D1, D2).success
+    nothing = called(landed, "quarantine", "replay", "--reason", "none has it")
+    assert (nothing.code, "Nothing was let in" in nothing.err) == (1, True)
+    land_videos(landed, "2.csv", "p1,u9,music,dance,10,2026-03-01", "p7,u9,news,travel,30,2026-03-10", ",,,,,")
+    assert live_and_set_aside(landed, D2) == ([("p2", 30)], [("unknown_ping", 1)])
+    looked = called(landed, "quarantine", "replay", "--dry-run")
+    assert looked.table[1:] == [[str(D2), "ping_interactions/2.csv", "unknown_ping", "1", "0"]]
+    done = called(landed, "quarantine", "replay", "--reason", "the catalogue came late")
+    assert done.code == 0, done.err
+    assert live_and_set_aside(landed, D2) == ([("p2", 30), ("p7", 1)], [])
+    videos = f"select ping_id, catalogue_row, known_on > as_of_date from pings where as_of_date = '{D2}' order by 2"
+    assert asked(landed, videos) == [("p1", 1, False), ("p2", 2, False), ("p7", 3, True)]
+    before = hashes(landed)
+    # What lands after the replay is of later days again, and the day is what it was whoever builds it.
+    land_videos(landed, "3.csv", "p8,u9,news,travel,30,2026-03-10")
+    assert run_night(D1, D2, now=datetime(2100, 1, 1), restate_reason="again").success
+    assert hashes(landed) == before
+    assert "unknown_ping" not in called(landed, "quarantine", "list").out
+
+
+@pytest.mark.slow
+def test_a_day_that_was_refused_for_unknown_videos_is_let_in_once_they_are_known(landed: Path) -> None:
+    of_tomorrow = landed / "landing" / "ping_interactions" / "2.csv"
+    rows = of_tomorrow.read_text()
+    of_tomorrow.unlink()
+    assert run_night(D1).success
+    of_tomorrow.write_text(rows)
+    land_watched(landed, "3.csv", *views(D2, 20, "p8"), *views(D2, 20, "p9"))
+    assert "at_most_5_percent_of_rows_are_quarantined" in failures(run_night(D2))
+    kept = "select partition, accepted, still_quarantined from quarantine_replays order by 2"
+    land_videos(landed, "2.csv", "p8,u9,news,travel,30,2026-03-10")
+    assert "gesture quarantine replay" in called(landed, "quarantine", "show").out
+    # What would be let in is not enough for the day to pass: nothing is, and nothing is remembered.
+    assert called(landed, "quarantine", "replay", "--reason", "half of it").code == 1
+    assert asked(landed, kept) == []
+    land_videos(landed, "4.csv", "p8,u9,news,travel,30,2026-03-10", "p9,u9,news,travel,30,2026-03-10")
+    done = called(landed, "quarantine", "replay", "--reason", "the catalogue came late")
+    assert done.code == 0, done.err
+    assert live_and_set_aside(landed, D2) == ([("p2", 30), ("p8", 20), ("p9", 20)], [("unknown_ping", 1)])
+    assert asked(landed, kept) == [(D2, 20, 0)]  # p9: what the last attempt had set aside
