@@ -101,6 +101,8 @@ def recs_evaluate(day: Day = None, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1))
         return
+    estimated = [row for row in rows if row[1] == "snips"]
+    rows = [row for row in rows if row[1] not in ("ips", "snips")]
     found = {(row[0], row[1]): row[2:5] for row in rows}
     policies = sorted({row[0] for row in rows}, key=lambda name: (name != "served", -found[name, "ndcg"][0], name))
     (length,) = con.execute(
@@ -116,6 +118,12 @@ def recs_evaluate(day: Day = None, as_json: AsJson = False) -> None:
         for name in policies
     ]
     shown("What they hold", ("policy", *SPREAD.values()), spread)
+    if estimated:
+        shown(
+            "What other lists would have got, by the chances of what was tried out: gains per ping that was seen",
+            ("policy", "SNIPS", "users"),
+            [(row[0], _with_interval(row[2:5]), f"{row[5]:,}") for row in estimated],
+        )
     judged, excluded = next(row[5:] for row in rows if row[:2] == ("served", "ndcg"))
     _say(
         f"Judged by {judged:,} users with a list who did something good that day; {excluded:,} with a list did not and "

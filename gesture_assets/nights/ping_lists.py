@@ -20,7 +20,7 @@ from gesture_assets.nights.steps import Built, Step
 from gesture_assets.pings import engagement as room
 from gesture_assets.pings.health import recsys_health, retention
 from gesture_assets.pings.insights import insights
-from gesture_assets.pings.judging import judged_lists
+from gesture_assets.pings.judging import CHANCES, judged_lists
 from gesture_assets.pings.recommend import recommendations
 from gesture_assets.pings.tables import (
     NEW_VS_EXISTING_USERS,
@@ -42,6 +42,7 @@ from gesture_assets.settings import Settings
 
 STRONGEST = 10  # affinities of a kind that a user's rows show
 LIST = ("user_id", "rank", "ping_id")
+SHOWN = (*LIST, *(name for name in PING_RECOMMENDATIONS.column_names if name in CHANCES))
 Tables = tuple[Contract, ...]
 
 
@@ -225,8 +226,8 @@ def _has_lists(night: Night, day: date) -> bool:
 def _lists_of(night: Night, day: date) -> Frame:
     """The lists that were made at the end of `day`; none where it had no night."""
     if not _has_lists(night, day):
-        return night.select(PING_RECOMMENDATIONS, "false").select(*LIST)
-    return night.read(PING_RECOMMENDATIONS, on=day).select(*LIST)
+        return night.select(PING_RECOMMENDATIONS, "false").select(*SHOWN)
+    return night.read(PING_RECOMMENDATIONS, on=day).select(*SHOWN)
 
 
 def _step(name: str, build: Callable[[Night, date], Mapping[Contract, Frame]], *tables: Contract) -> Step:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+import narwhals as nw
 import polars as pl
 
 from gesture_assets.frames import Frame, to_polars
@@ -15,10 +16,13 @@ from gesture_assets.pings.baselines import hit_rates, lists_by_score, random_lis
 from gesture_assets.pings.engagement import event_scores, ping_engagement, user_ping_engagement
 from gesture_assets.pings.evaluation import MEASURES, Interval, graded_gains, list_measures
 from gesture_assets.pings.exposure import churn, coverage, creator_gini, mean_overlap, novelty, popularity_bias
+from gesture_assets.pings.off_policy import in_list_estimate
 from gesture_assets.pings.recommend import seen_pings
 from gesture_assets.pings.weights import PingWeights
 
 SERVED = "served"
+CHANCES = {"is_explored", "propensity"}  # of places of lists, where they are known
+SEEN_BY = ("impression", "view")  # what tells that a user was shown a ping
 SCHEMA = {
     "policy": pl.String,
     "measure": pl.String,
@@ -44,10 +48,11 @@ def judged_lists(
 ) -> pl.DataFrame:
     """Rows of `policy`, `measure`, `value`, `low`, `high`, `user_count`, `excluded_count`.
 
-    `served` are lists (`user_id`, `rank`, `ping_id`) that were made at `until`, of what had happened `before`;
-    `before_served` those of a day earlier. `done` is what happened after. Both are interactions, `pings` the catalogue
-    as it was at `until`; all frames are of one engine. Everybody with a list who did something good in `done` is
-    judged, by the served list and by plain ones. Nothing to judge: no rows.
+    `served` are lists (`user_id`, `rank`, `ping_id`, and what is in `CHANCES`) that were made at `until`, of what had
+    happened `before`; `before_served` those of a day earlier. `done` is what happened after. Both are interactions,
+    `pings` the catalogue as it was at `until`; all frames are of one engine. Everybody with a list who did something
+    good in `done` is judged, by the served list and by plain ones; with chances, everybody who saw a place of theirs by
+    `ips` and `snips` of what else could have been shown, where that is not said by too few. Nothing to judge: no rows.
     """
     gains = graded_gains(event_scores(done, pings, weights.events)).join(
         served.select("user_id"), on="user_id", how="semi"
@@ -70,9 +75,27 @@ def judged_lists(
         ]
         of_judged = lists.join(known, on="user_id", how="semi")
         rows += _exposure(policy, of_judged, table, engagement, seen, seed)
+    if CHANCES.issubset(ours.columns) and ours["is_explored"].any():
+        saw = done.filter(nw.col("event_type").is_in(SEEN_BY)).group_by("user_id", "ping_id").agg()
+        shown = ours.join(to_polars(saw), on=["user_id", "ping_id"])
+        by_popularity = _popular_lists(before, pings, saw.group_by("user_id").agg(), engagement, weights, until)
+        best = ours.filter(~pl.col("is_explored"))
+        for policy, target in (("without_exploration", best), ("popularity", by_popularity)):
+            found = in_list_estimate(shown, target, known, length=k, seed=seed)
+            estimates = {"ips": found.ips, "snips": found.snips}
+            rows += [_row(policy, measure, estimate, 0) for measure, estimate in estimates.items() if estimate]
     rows.append(_row(SERVED, "churn", churn(ours, to_polars(before_served), seed=seed), 0))
     kept = [row for row in rows if not math.isnan(row[2])]
     return pl.DataFrame(kept, schema=SCHEMA, orient="row")
+
+
+def _popular_lists(
+    before: Frame, pings: Frame, people: Frame, engagement: pl.DataFrame, weights: PingWeights, until: datetime
+) -> pl.DataFrame:
+    """The most popular unseen pings for each of `people`, whether or not they did anything good."""
+    theirs = before.join(people, on="user_id", how="semi")
+    score = engagement.select("ping_id", "global_engagement")
+    return lists_by_score(theirs, pings, people, score, weights, until=until)
 
 
 def _plain_lists(

@@ -577,8 +577,12 @@ RECOMMENDATION_EVALUATION = Contract(
     may_be_empty=True,
     columns=(
         AS_OF,
-        Column("policy", "VARCHAR", "served, random, popularity, recent_hits, hit_rate or shortest_first."),
-        Column("measure", "VARCHAR", "hit_rate, ndcg, coverage … : docs/pings.md."),
+        Column(
+            "policy",
+            "VARCHAR",
+            "served, random, popularity, recent_hits, hit_rate or shortest_first; without_exploration: ips, snips.",
+        ),
+        Column("measure", "VARCHAR", "hit_rate, ndcg, coverage, ips, snips … : docs/pings.md."),
         Column("value", "DOUBLE", "Its value."),
         Column("low", "DOUBLE", "Lower end of the 95 % interval; null where there is none.", True),
         Column("high", "DOUBLE", "Upper end.", True),

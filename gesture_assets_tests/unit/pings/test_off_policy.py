@@ -1,10 +1,11 @@
 """Estimates from logged chances: right where chances are known, silent where they say too little."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from gesture_assets.errors import ConfigError
-from gesture_assets.pings.off_policy import off_policy_estimate
+from gesture_assets.pings.off_policy import in_list_estimate, off_policy_estimate
 
 
 def logged(n: int, explore: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -47,3 +48,58 @@ def test_too_small_an_effective_sample_gives_no_estimate() -> None:
 def test_a_chance_that_is_none_is_refused(before: float, after: float) -> None:
     with pytest.raises(ConfigError, match="1 of 2 rows without"):
         off_policy_estimate([1, 0], [0.5, before], [0.5, after], seed=0)
+
+
+def test_rows_of_one_user_are_resampled_together() -> None:
+    reward, before, after = logged(4_000, 0.3)
+    alone = off_policy_estimate(reward, before, after, seed=1)
+    copies = off_policy_estimate(
+        *(np.tile(values, 4) for values in (reward, before, after)), users=np.tile(np.arange(4_000), 4), seed=1
+    )
+    assert alone.snips is not None
+    assert copies.snips is not None
+    assert (copies.snips.value, copies.snips.user_count) == (pytest.approx(alone.snips.value), 4_000)
+    width = alone.snips.high - alone.snips.low
+    assert copies.snips.high - copies.snips.low == pytest.approx(width, rel=0.15)  # four times the rows say no more
+
+
+def explored_lists(users: int, *, share: float, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Lists of two of "a", "b" and a pool of "c", "d", each place by chance with `share`; and what gained.
+
+    "a" gains in 0.2 of cases, "b" in 0.4, "c" in 0.6, "d" never.
+    """
+    rng = np.random.default_rng(seed)
+    rates = {"a": 0.2, "b": 0.4, "c": 0.6, "d": 0.0}
+    rows: list[tuple[str, str, bool, float]] = []
+    gained: list[tuple[str, str]] = []
+    for number in range(users):
+        pool = rng.permutation(["c", "d"])
+        for best, other in zip("ab", pool, strict=True):
+            is_explored = bool(rng.random() < share)
+            ping = str(other) if is_explored else best
+            rows.append((f"u{number}", ping, is_explored, share / 2 if is_explored else 1 - share))
+            if rng.random() < rates[ping]:
+                gained.append((f"u{number}", ping))
+    columns = ["user_id", "ping_id", "is_explored", "propensity"]
+    return (
+        pl.DataFrame(rows, schema=columns, orient="row"),
+        pl.DataFrame(gained, schema=columns[:2], orient="row"),
+    )
+
+
+@pytest.mark.parametrize(("target", "truth"), [(("a", "b"), 0.3), (("a", "c"), 0.4), (("c", "d"), 0.3), (("b",), 0.4)])
+def test_other_lists_are_judged_by_what_was_tried_out(target: tuple[str, ...], truth: float) -> None:
+    shown, gained = explored_lists(6_000, share=0.3, seed=3)
+    users = shown.select(pl.col("user_id").unique())
+    lists = users.join(pl.DataFrame({"ping_id": list(target)}), how="cross")
+    found = in_list_estimate(shown, lists, gained, length=2, seed=1)
+    assert found.snips is not None
+    assert found.snips.low < truth < found.snips.high
+    assert found.snips.high - found.snips.low < 0.1
+    assert found.snips.user_count == 6_000
+
+
+def test_lists_that_were_hardly_ever_shown_are_not_judged() -> None:
+    shown, gained = explored_lists(40, share=0.1, seed=3)
+    lists = shown.select("user_id", ping_id=pl.lit("c")).unique()
+    assert in_list_estimate(shown, lists, gained, length=2, seed=1).snips is None
