@@ -43,7 +43,7 @@ def test_what_was_tried_out_says_what_other_lists_would_have_got() -> None:
     assert all(0 <= value <= 1 for (_, measure), value in found.items() if measure == "snips")
     assert (estimates["low"] <= estimates["value"]).all()
     assert (estimates["high"] >= estimates["value"]).all()
-    assert estimates["user_count"].max() <= 200
+    assert estimates["user_count"].is_between(1, 200).all()
     # Nothing else depends on it.
     assert rows.filter(~pl.col("measure").is_in(("ips", "snips"))).equals(judged(0.4, with_chances=False))
 
