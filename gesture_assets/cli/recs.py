@@ -169,8 +169,8 @@ def recs_explain(
     _require_ping(con, ping, chosen)
     require_user(con, user, chosen)
     listed = con.execute(
-        "select rank, ping_id, score, reason from ping_recommendations where as_of_date = ? and user_id = ? "
-        "order by rank",
+        "select rank, ping_id, score, reason, is_explored, propensity from ping_recommendations where as_of_date = ? "
+        "and user_id = ? order by rank",
         [chosen, user],
     ).fetchall()
     weights, scores = _scores_of_unseen(con, user, chosen)
@@ -181,7 +181,8 @@ def recs_explain(
         )
         say_remarks(settings)
         return
-    rank = next((row[0] for row in listed if row[1] == ping), None)
+    on_list = next((row for row in listed if row[1] == ping), None)
+    rank = on_list[0] if on_list else None
     weight = weights.score.model_dump()
     rows = [
         (part, f"{mine[points] / (weight[part] or 1):.4f}", f"{weight[part]:g}", f"{mine[points]:.4f}")
@@ -193,8 +194,11 @@ def recs_explain(
         ("part", "value", "weight", "points"),
         [*rows, ("sum", "", "", f"{mine['score']:.4f}")],
     )
-    if not rank:
-        _, last, score, reason = listed[-1]
+    if on_list and on_list[4]:
+        _say(f"Tried out: it stands there by chance, {on_list[5]:.4f}, and is number {mine['rank']:,} by its score.")
+    elif not on_list:
+        # Where chance gave away every place, the last of them is named all the same.
+        _, last, score, reason, *_ = next((row for row in reversed(listed) if not row[4]), listed[-1])
         if scores[last]["rank"] < mine["rank"]:
             said = f"Outscored: {mine['rank'] - 1:,} unseen pings stand before it. "
             said += f"The last of the list, {last}, has {score:.4f} ({reason})."

@@ -18,6 +18,7 @@ from gesture_assets.nights.night import Days, Night
 from gesture_assets.nights.pings import has_landed
 from gesture_assets.nights.steps import Built, Step
 from gesture_assets.pings import engagement as room
+from gesture_assets.pings.exploration import shown_lists
 from gesture_assets.pings.health import recsys_health, retention
 from gesture_assets.pings.insights import insights
 from gesture_assets.pings.judging import CHANCES, judged_lists
@@ -123,6 +124,7 @@ def _points(night: Night, day: date) -> Mapping[Contract, Frame]:
         "seen": weights.lists.seen,
         "seen_days": weights.windows.seen,
         "per_creator": weights.lists.per_creator,
+        "exploration": weights.lists.exploration,
         "content": weights.content,
     }
     return {
@@ -155,16 +157,22 @@ def _engagement(night: Night, day: date) -> Mapping[Contract, Frame]:
 
 def _lists(night: Night, day: date) -> Mapping[Contract, Frame]:
     weights = _weights(night)
-    lists = recommendations(
+    longer = weights.lists.model_copy(update={"length": weights.lists.candidate_count})
+    candidates = recommendations(
         night.read(PING_INTERACTIONS, through=day),
         _published(night, day),
         _signed_up(night, day),
         night.read(PING_ENGAGEMENT, on=day),
-        weights,
+        weights.model_copy(update={"lists": longer}) if weights.lists.exploration else weights,
         until=end_of(day),
         now=end_of(day),
     )
-    return {PING_RECOMMENDATIONS: _in_memory(lists.with_columns(weights_version=pl.lit(weights.version)))}
+    seed = (day.toordinal(), int(weights.version[1:], 16))
+    shown = shown_lists(candidates, weights.lists, seed=seed)
+    tried_out = pl.when("is_explored").then(pl.format("tried out; {}", "reason")).otherwise("reason")
+    return {
+        PING_RECOMMENDATIONS: _in_memory(shown.with_columns(reason=tried_out, weights_version=pl.lit(weights.version)))
+    }
 
 
 # ---- how they fare ---------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
-"""The second stage: XGBoost puts candidates in order by what was known of them, and what is shown of that order.
+"""The second stage: XGBoost puts candidates in order by what was known of them.
 
-Belongs here: training and its gates, the choice of an objective, candidates, lists with a share of places by chance,
-how an order of impressions is judged. Does not belong here: what is known (`impressions.py`), the first stage
-(`recommend.py`), measures (`evaluation.py`), what another policy would have got (`off_policy.py`).
+Belongs here: training and its gates, the choice of an objective, candidates, how an order of impressions is judged.
+Does not belong here: what is known (`impressions.py`), the first stage (`recommend.py`), what is shown of an order
+(`exploration.py`), measures (`evaluation.py`).
 
 Rows to learn from are impressions, or candidates, each with the features as of the day before; a group to rank is one
 user and day. A group of several as-of days would teach the model the user's luck: a rate that is constant per user
@@ -31,7 +31,7 @@ from gesture_assets.pings.evaluation import (
     refuse_a_ranking_by_user,
 )
 from gesture_assets.pings.impressions import CONSTANT_PER_USER, FEATURES, known_as_of
-from gesture_assets.pings.weights import Lists, ScoreWeights
+from gesture_assets.pings.weights import ScoreWeights
 
 if TYPE_CHECKING:
     import xgboost
@@ -269,41 +269,6 @@ def ordered_candidates(
         order = order.filter(pl.col("creator_id").is_null() | (place < per_creator))
     rank = pl.int_range(1, pl.len() + 1).over("user_id")
     return order.select("user_id", rank.alias("rank"), "ping_id", "creator_id")
-
-
-def shown_lists(order: pl.DataFrame, lists: Lists, *, exploration: float, seed: int) -> pl.DataFrame:
-    """`user_id`, `rank`, `ping_id`, `is_explored`, `propensity`: what is shown of `order` (by `ordered_candidates`).
-
-    Each place is given by chance with the probability `exploration`, all places by themselves: to one of the
-    user's pool, the candidates behind the first `lists.length`, none twice, each as likely. `propensity` is the chance
-    with which that ping stood at that place: 1 − exploration, or exploration ÷ pool. With a limit per creator the pool
-    holds the best ping of each creator whom the list does not have, so that no draw exceeds it. Whose pool is smaller
-    than a list is shown the best, for certain.
-    """
-    k, share = lists.length, exploration
-    order = order.sort("user_id", "rank")
-    best, pool = order.filter(pl.col("rank") <= k), order.filter(pl.col("rank") > k)
-    if lists.per_creator is not None:
-        pool = pool.join(best, on=["user_id", "creator_id"], how="anti", maintain_order="left")
-        is_first = pl.int_range(pl.len()).over("user_id", "creator_id") == 0
-        pool = pool.filter(is_first | pl.col("creator_id").is_null())
-    rng = np.random.default_rng(seed)
-    chance = pl.Series("chance", rng.random(best.height))
-    drawn = pl.Series("drawn", rng.random(pool.height))
-    size = pl.len().over("user_id").alias("pool")
-    pool = pool.with_columns(size, drawn).filter(pl.col("pool") >= k)
-    pool = pool.select("user_id", "pool", other="ping_id", place=pl.col("drawn").rank("ordinal").over("user_id"))
-    places = best.with_columns(chance, place=pl.col("rank").cast(pool.schema["place"]))
-    places = places.join(pool, on=["user_id", "place"], how="left", maintain_order="left")
-    is_explored = pl.col("other").is_not_null() & (pl.col("chance") < share)
-    logged = pl.when("is_explored").then(share / pl.col("pool")).otherwise(1.0 - share)
-    return places.with_columns(is_explored=is_explored).select(
-        "user_id",
-        "rank",
-        pl.when("is_explored").then("other").otherwise("ping_id").alias("ping_id"),
-        "is_explored",
-        pl.when(pl.col("other").is_null()).then(1.0).otherwise(logged).alias("propensity"),
-    )
 
 
 def _matrix(frame: pl.DataFrame, features: Sequence[str]) -> NDArray[np.float32]:

@@ -271,6 +271,7 @@ PING_WEIGHTS = Contract(
         Column("seen", "VARCHAR", "Which interactions hide a ping from their user: any, engaged or none."),
         Column("seen_days", "INTEGER", "For how many days they do; null: for good.", True, "days"),
         Column("per_creator", "INTEGER", "Pings of one creator that a list holds at most; null: any number.", True),
+        Column("exploration", "DOUBLE", "Share of places that are given by chance; null: none.", True),
         Column("content", "VARCHAR", "Weights and windows as JSON."),
     ),
 )
@@ -443,6 +444,8 @@ PUBLISHED = f"""(select {PARTITION}, ping_id from {{live}}.pings where {PARTITIO
                 and coalesce(created_at < {PARTITION} + interval 1 day, true))"""
 MOST_OVERLAP, LEAST_COVERAGE = 0.9, 0.5
 LIKED = "having max(category_points) > 0 or max(creator_points) > 0"  # before anybody does anything, lists are alike
+# Bernstein: a share of n draws is so far off in one night of 10⁹ at most, however few they are. ln(2 × 10⁹).
+BEYOND_CHANCE = 21.4
 CATALOGUE = f"(select {PARTITION}, count(*) as pings from {PUBLISHED} group by all)"
 HIDDEN = f"""(select {PARTITION}, user_id, count(*) as pings
                 from {SEEN} semi join {PUBLISHED} using ({PARTITION}, ping_id) group by all)"""
@@ -480,11 +483,13 @@ PING_RECOMMENDATIONS = Contract(
         Column("category_points", "DOUBLE", "What the user's share of interactions with the category adds."),
         Column("creator_points", "DOUBLE", "What their share with the creator adds."),
         Column("freshness_points", "DOUBLE", "What freshness adds, 1 ÷ (1 + days since it was published)."),
-        Column("reason", "VARCHAR", "Why, in the words of document 004."),
+        Column("reason", "VARCHAR", "Why, in the words of document 004; what stands there by chance is tried out."),
         Column("category", "VARCHAR", "Category of the ping.", True),
         Column("main_hashtag", "VARCHAR", "Hashtag of the ping.", True),
         Column("creator_id", "VARCHAR", "Creator of the ping.", True, personal="pseudonym"),
         Column("weights_version", "VARCHAR", "Weights that the list was made by."),
+        Column("is_explored", "BOOLEAN", "Whether the ping stands there by chance, from behind the list."),
+        Column("propensity", "DOUBLE", "Chance with which this ping stood at this place; 1 without exploration."),
     ),
     expectations=(
         no_rows(
@@ -495,11 +500,32 @@ PING_RECOMMENDATIONS = Contract(
         ),
         no_rows(
             "lists_are_in_order_of_their_scores",
-            f"""select * from (select {PARTITION}, user_id, rank, score, row_number() over (
-                partition by {PARTITION}, user_id order by rank) as place, lag(score) over (
-                partition by {PARTITION}, user_id order by rank) as better from {{batch}})
-            where rank <> place or score > better""",
-            recovery="this is a defect of pings/recommend.py",
+            f"""select * from (select {PARTITION}, user_id, rank, score, is_explored,
+                row_number() over (list order by rank) as place,
+                min(score) filter (not is_explored) over (list order by rank
+                    rows between unbounded preceding and 1 preceding) as better,
+                min(score) filter (not is_explored) over (list) as worst
+                from {{batch}} window list as (partition by {PARTITION}, user_id))
+            where rank <> place or score > case when is_explored then worst else better end""",
+            recovery="this is a defect of pings/recommend.py, or of pings/exploration.py",
+        ),
+        no_rows(
+            "every_propensity_is_the_chance_of_its_place",
+            f"""select {PARTITION}, user_id, rank, is_explored, propensity, exploration
+            from {{batch}} join {{live}}.ping_weights using ({PARTITION})
+            where not case when is_explored
+                then propensity > 0 and propensity <= coalesce(exploration, 0) / list_length
+                else propensity in (1, 1 - coalesce(exploration, 0)) end""",
+            recovery="this is a defect of pings/exploration.py",
+        ),
+        no_rows(
+            "as_many_places_are_explored_as_chance_allows",
+            f"""select {PARTITION}, exploration, explored / places as explored_share, places
+            from (select {PARTITION}, count(*) as places, count(*) filter (is_explored) as explored
+                from {{batch}} where propensity < 1 group by all) join {{live}}.ping_weights using ({PARTITION})
+            where abs(explored - exploration * places) > {BEYOND_CHANCE} / 3
+                + sqrt(({BEYOND_CHANCE} / 3) ** 2 + 2 * {BEYOND_CHANCE} * exploration * (1 - exploration) * places)""",
+            recovery="this is a defect of pings/exploration.py",
         ),
         no_rows(
             "no_list_holds_a_ping_twice",

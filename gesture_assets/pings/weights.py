@@ -21,6 +21,7 @@ UNITS = 10**12
 
 Weight = Annotated[float, Field(ge=0, le=1000)]  # × 10¹² is far below the largest BIGINT
 MOST_DAYS = 36_525  # a century: further back there is no calendar to count in
+USUAL_CANDIDATES = 50
 Days = Annotated[int, Field(ge=1, le=MOST_DAYS)]
 
 
@@ -66,11 +67,19 @@ class Lists(_Frozen):
     """`length`: pings a user gets. `seen`: which events hide a ping from a user.
 
     `per_creator`: how many pings of one creator, where that is known, a list may hold; None: any number.
+    `exploration`: the share of places that are given by chance to one of the `candidates` behind the list; None: none.
     """
 
     length: Annotated[int, Field(ge=1, le=1000)]
     seen: Literal["any", "engaged", "none"]
     per_creator: Annotated[int, Field(ge=1)] | None = None
+    exploration: Annotated[float, Field(ge=0, le=0.5)] | None = None
+    candidates: Annotated[int, Field(ge=2, le=2000)] | None = None
+
+    @property
+    def candidate_count(self) -> int:
+        """How many pings the first stage puts in order for a user: the list, and what is behind it to choose from."""
+        return self.candidates or max(USUAL_CANDIDATES, 2 * self.length)
 
 
 class PingWeights(_Frozen):
@@ -138,6 +147,9 @@ def parse_ping_weights(text: str, *, name: str, where: str) -> PingWeights:
         raise _refusal(name, where, *_first_error(error)) from error
     if weights.name != name:
         raise _refusal(name, where, f"name = {name!r}, as the file is called", f"name = {weights.name!r}")
+    lists = weights.lists
+    if lists.candidate_count <= lists.length:
+        raise _refusal(name, where, f"lists.candidates above lists.length, {lists.length}", str(lists.candidates))
     for table in (weights.events, weights.score):
         if not any(table.model_dump().values()):
             title = "events" if table is weights.events else "score"

@@ -52,7 +52,16 @@ GOOD: dict[str, Rows] = {
 
 PAIRS = (("ada", "p1"), ("bob", "p1"))
 GOOD |= {
-    "ping_weights": [{"weights_version": "w", "list_length": 1, "seen": "any", "seen_days": None, "per_creator": None}],
+    "ping_weights": [
+        {
+            "weights_version": "w",
+            "list_length": 1,
+            "seen": "any",
+            "seen_days": None,
+            "per_creator": None,
+            "exploration": 0.05,
+        }
+    ],
     "user_ping_engagement": [
         {
             "user_id": who,
@@ -84,6 +93,8 @@ GOOD |= {
             "category_points": 0.25,
             "creator_points": 0.125,
             "freshness_points": 0.125,
+            "is_explored": who == "ada",
+            "propensity": 0.05 if who == "ada" else 0.95,
         }
         for who in ("ada", "bob")
     ],
@@ -200,6 +211,12 @@ FAULTS |= {
     "ping_recommendations": {
         SUMS: first_row("popularity_points = 0.5"),
         "lists_are_in_order_of_their_scores": first_row("rank = 2"),
+        "every_propensity_is_the_chance_of_its_place": first_row("propensity = 0.5"),
+        "as_many_places_are_explored_as_chance_allows": Fault(
+            "insert into {table} select good.* replace ('v' || n as user_id, 'q' || n as ping_id, "
+            "0 as category_points, 0 as creator_points, 0.375 as score) "
+            "from (from {table} where is_explored limit 1) as good, range(40) t(n)"
+        ),
         "no_list_holds_a_ping_twice": copied_row("2 as rank", LONG),
         "no_list_holds_what_its_user_has_seen": first_row("ping_id = 'p1'"),
         LONG: Fault("delete from {table} where user_id = 'ada'"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gesture_assets.contracts.catalogue import catalogue
+from gesture_assets.pings.weights import SHIPPED
 from gesture_assets.publication.reading import remarks
 from gesture_assets.settings import load_settings
 from gesture_assets_tests.ping_landing import land, land_users, land_videos, land_watched
@@ -15,12 +16,13 @@ D1, D2, D3 = date(2026, 3, 9), date(2026, 3, 10), date(2026, 3, 11)
 LISTS = "recommendation_evaluation"
 TABLES = "'user_ping_engagement', 'ping_engagement', 'user_affinities', 'ping_recommendations', 'recsys_health'"
 
+VIDEOS = ("p1,c1,cats,dance,10,2026-03-01", "p2,c2,dogs,comedy,20,2026-03-09", "p3,c1,cats,dance,10,2026-03-05")
+
 
 @pytest.fixture
 def landed(data_dir: Path) -> Path:
     """Two days of three people and four short videos, the last of which is of the second day."""
-    videos = ("p1,c1,cats,dance,10,2026-03-01", "p2,c2,dogs,comedy,20,2026-03-09", "p3,c1,cats,dance,10,2026-03-05")
-    land_videos(data_dir, "1.csv", *videos, "p4,c3,birds,comedy,40,2026-03-10 08:00:00")
+    land_videos(data_dir, "1.csv", *VIDEOS, "p4,c3,birds,comedy,40,2026-03-10 08:00:00")
     land_users(data_dir, *(f"u{n},GB,2026-03-0{n + 1},30" for n in range(3)))
     of_u0 = ("u0,p1,view,5,2026-03-09 10:00:00", "u0,p1,like,0,2026-03-09 10:00:09")
     land_watched(
@@ -96,6 +98,39 @@ def test_a_past_day_s_lists_are_the_same_in_any_order_and_whatever_comes_later(l
     night(D1, D2, **again)
     assert hashes(landed, D2) == before
     assert len(hashes(landed)) > len(before)
+
+
+def own_weights(data_dir: Path, **lists: object) -> None:
+    """Weights of the company's own in which `lists` differ from the shipped ones."""
+    text = (SHIPPED / "recent.toml").read_text()
+    own = data_dir / "ping_weights" / "recent.toml"
+    own.parent.mkdir(exist_ok=True)
+    own.write_text(text[: text.index("[lists]")] + "[lists]\n" + "\n".join(f"{k} = {v!r}" for k, v in lists.items()))
+
+
+def test_places_that_chance_gives_are_marked_and_stay_what_they_are_when_the_day_is_built_again(
+    landed: Path,
+) -> None:
+    own_weights(landed, length=2, seen="any", exploration=0.5, candidates=6)
+    land_videos(landed, "1.csv", *VIDEOS, *(f"q{n},c{n},cats,dance,10,2026-03-0{n}" for n in range(1, 6)))
+    land_users(landed, *(f"u{n},GB,2026-03-01,30" for n in range(60)))
+    night(D1)
+    asks = "select user_id, rank, ping_id, is_explored, propensity, reason from ping_recommendations order by all"
+    lists = asked(landed, asks)
+    new = [row for row in lists if row[0] not in ("u0", "u1")]
+    assert len(new) == 58 * 2
+    # Six candidates, of which four are behind the list: all who have done nothing draw from the same four.
+    assert {(row[3], row[4]) for row in new} == {(False, 0.5), (True, 0.5 / 4)}
+    best = {row[1]: row[2] for row in new if not row[3]}
+    assert all(row[2] == best[row[1]] for row in new if not row[3])
+    tried = {row[2] for row in new if row[3]}
+    assert len(tried) == 4
+    assert not tried & set(best.values())
+    assert all(row[5].startswith("tried out; ") == row[3] for row in lists)
+    before = hashes(landed)
+    night(D1, restate_reason="again")
+    assert hashes(landed) == before
+    assert asked(landed, asks) == lists
 
 
 def test_lists_that_all_look_the_same_keep_those_of_before(landed: Path) -> None:

@@ -136,6 +136,26 @@ def test_a_limit_per_creator_is_named_where_it_kept_a_ping_off(own_world: Path) 
     assert "a list holds 1 pings of one creator at most" in done.out
 
 
+def test_a_ping_that_stands_there_by_chance_is_said_to_be_tried_out(own_world: Path) -> None:
+    """As if the last place had been given by chance: what is left out was outscored by the place before it."""
+    with duckdb.connect(str((own_world / "gesture.duckdb").resolve())) as con:
+        con.execute(
+            "update ping_recommendations set is_explored = true, propensity = 0.00126 "
+            f"where as_of_date = '{LAST}' and user_id = '{USER}' and rank = 10"
+        )
+        ((ping,), (before,)) = con.execute(f"select ping_id {OF_USER} and rank >= 9 order by rank desc").fetchall()
+        ((other,),) = con.execute(
+            f"select min(ping_id) from pings where as_of_date = '{LAST}' and ping_id not in (select ping_id {OF_USER}) "
+            f"and ping_id not in (select ping_id from ping_interactions where user_id = '{USER}')"
+        ).fetchall()
+    told = called(own_world, "recs", "explain", "--user", USER, "--ping", ping)
+    assert "Tried out: it stands there by chance, 0.0013" in told.out
+    assert (
+        f"The last of the list, {before}, has"
+        in called(own_world, "recs", "explain", "--user", USER, "--ping", other).out
+    )
+
+
 def test_the_layout_of_document_004_holds_the_lists_of_whom_is_asked_for(world: Path, tmp_path: Path) -> None:
     done = called(world, "export", "--layout", "pings", "--to", str(tmp_path / "out"), "--user", USER)
     assert done.code == 0, done.err

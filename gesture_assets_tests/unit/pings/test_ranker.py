@@ -8,6 +8,7 @@ import pytest
 
 from gesture_assets.errors import TrainingRefused
 from gesture_assets.pings.evaluation import auc_per_user, list_measures
+from gesture_assets.pings.exploration import shown_lists
 from gesture_assets.pings.impressions import FEATURES
 from gesture_assets.pings.off_policy import off_policy_estimate
 from gesture_assets.pings.ranker import (
@@ -21,7 +22,6 @@ from gesture_assets.pings.ranker import (
     refuse_groups_that_flatter,
     reranking,
     sampled_candidates,
-    shown_lists,
     train,
 )
 from gesture_assets.pings.weights import Lists
@@ -170,8 +170,8 @@ def test_a_share_of_places_is_given_by_chance_and_each_row_has_the_chance_that_i
     n_users, k, share = 20_000, 4, 0.05
     pairs, catalogue = scored_candidates(n_users, 24, creators=24 if per_creator is None else 12)
     order = ordered_candidates(pairs, NO_LISTS, catalogue, per_creator=per_creator)
-    lists = Lists(length=k, seen="any", per_creator=per_creator)
-    found = shown_lists(order, lists, exploration=share, seed=1)
+    lists = Lists(length=k, seen="any", per_creator=per_creator, exploration=share)
+    found = shown_lists(order, lists, seed=1)
     assert found.height == n_users * k
     assert found["is_explored"].mean() == pytest.approx(share, abs=0.01)
     assert found.unique(["user_id", "ping_id"]).height == found.height
@@ -188,15 +188,15 @@ def test_a_share_of_places_is_given_by_chance_and_each_row_has_the_chance_that_i
     estimate = off_policy_estimate(reward, found["propensity"], plain, seed=1)
     assert estimate.snips is not None
     assert estimate.snips.value == pytest.approx((0 + 1 + 2 + 3) / 4, abs=0.01)
-    assert shown_lists(order.sample(fraction=1, shuffle=True, seed=2), lists, exploration=share, seed=1).equals(found)
-    assert not shown_lists(order, lists, exploration=share, seed=2).equals(found)
+    assert shown_lists(order.sample(fraction=1, shuffle=True, seed=2), lists, seed=1).equals(found)
+    assert not shown_lists(order, lists, seed=2).equals(found)
 
 
 def test_no_list_has_more_of_a_creator_than_is_allowed_whatever_is_explored() -> None:
     pairs, catalogue = scored_candidates(300, 60, creators=8)
     order = ordered_candidates(pairs, NO_LISTS, catalogue, per_creator=2)
-    lists = Lists(length=4, seen="any", per_creator=2)
-    found = shown_lists(order, lists, exploration=0.5, seed=1).join(catalogue, on="ping_id")
+    lists = Lists(length=4, seen="any", per_creator=2, exploration=0.5)
+    found = shown_lists(order, lists, seed=1)
     assert found["is_explored"].any()
     assert found.group_by("user_id", "creator_id").len()["len"].max() <= 2
     unknown = ordered_candidates(
@@ -208,11 +208,11 @@ def test_no_list_has_more_of_a_creator_than_is_allowed_whatever_is_explored() ->
 def test_where_there_is_nothing_to_explore_the_best_are_shown_for_certain() -> None:
     pairs, catalogue = scored_candidates(3, 6)
     order = ordered_candidates(pairs, NO_LISTS, catalogue, per_creator=None)
-    found = shown_lists(order, Lists(length=4, seen="any"), exploration=0.9, seed=1)
+    found = shown_lists(order, Lists(length=4, seen="any", exploration=0.5), seed=1)
     assert found["propensity"].unique().to_list() == [1.0]
     assert found["ping_id"].to_list() == ["p00", "p01", "p02", "p03"] * 3
     gains = pl.DataFrame({"user_id": ["u00000"], "ping_id": ["p00"], "gain": [1.0]})
     assert list_measures(found, gains, k=4).table["ndcg"].item() == 1
-    nothing = shown_lists(order, Lists(length=2, seen="any"), exploration=0.0, seed=1)
+    nothing = shown_lists(order, Lists(length=2, seen="any", exploration=0.0), seed=1)
     assert nothing["is_explored"].sum() == 0
     assert nothing["propensity"].unique().to_list() == [1.0]

@@ -51,6 +51,8 @@ def test_the_version_follows_what_a_list_depends_on_and_nothing_else() -> None:
         ("new_user = 7", "new_user = 7\naffinity = 28"),
         ('seen = "any"', 'seen = "engaged"'),
         ("length = 10", "length = 10\nper_creator = 3"),
+        ("length = 10", "length = 10\nexploration = 0.05"),
+        ("length = 10", "length = 10\ncandidates = 40"),
     ):
         assert version(SCRIPT.replace(old, new)) != version(SCRIPT)
 
@@ -73,6 +75,8 @@ def test_a_user_s_file_comes_before_the_shipped_one(tmp_path: Path) -> None:
         ("length = 10", 'length = "ten"', "lists.length", "'ten'"),
         ('seen = "any"', 'seen = "all"', "lists.seen: should be 'any', 'engaged' or 'none'", "'all'"),
         ("length = 10", "length = 10\nper_creator = 0", "lists.per_creator", "0"),
+        ("length = 10", "length = 10\nexploration = 0.6", "lists.exploration", "0.6"),
+        ("length = 10", "length = 10\ncandidates = 10", "lists.candidates above lists.length, 10", "10"),
         ('name = "script"', 'name = "other"', "name = 'script'", "name = 'other'"),
         ("[windows]", "[windows", "TOML", "line"),
     ],
