@@ -11,7 +11,8 @@ from gesture_assets.sources.ids import filled_sql, typed_id_sql
 from gesture_assets.sources.landing_file import LandingFile
 from gesture_assets.sources.paths import column_of, kinds_of, nested_sql, rest_of, unopened_sql
 from gesture_assets.sources.personal import is_personal
-from gesture_assets.sources.readers import Reading, is_text_sql, normal
+from gesture_assets.sources.readers import Reading, clear_sql, first_of, is_text_sql
+from gesture_assets.sources.spellings import normal
 from gesture_assets.vocabulary.flags import FALSE, TRUE
 from gesture_assets.vocabulary.missing_values import is_missing_sql, unpadded_sql
 from gesture_assets.vocabulary.sql import literal
@@ -101,8 +102,9 @@ def _values(file: LandingFile, reading: Reading, headers: Iterable[str]) -> dict
         column = normal(column_of(header))
         if normal(header) in reading.columns:
             found[normal(header)] = reading.columns[normal(header)]
-        elif column in reading.columns and (rest := rest_of(header)):
-            found[header] = nested_sql(f"({reading.columns[column]})::varchar", rest)
+        elif column in reading.columns and rest_of(header):
+            cell = clear_sql(f"({reading.columns[column]})::varchar", reading.clear.get(column))
+            found[header] = first_of(nested_sql(cell, rest_of(way)) for way in reading.ways.get(header, [header]))
     return found
 
 
@@ -116,13 +118,14 @@ def opened_cells(file: LandingFile, reading: Reading) -> dict[str, str]:
         else:
             whole.add(normal(header))
     if file.format == "jsonl":
-        nested = [(name, text, rests.get(normal(name))) for name, text in reading.nested.items()]
-        return {name: unopened_sql(text, ways) for name, text, ways in nested if ways}
-    return {
-        column: unopened_sql(f"({reading.columns[column]})::varchar", rests[column])
-        for column in sorted(set(rests) - whole)
-        if column in reading.columns and not _is_opened(reading.types.get(column) or "", kinds_of(rests[column]))
-    }
+        cells = {name: text for name, text in reading.nested.items() if normal(name) in rests}
+    else:
+        cells = {
+            column: f"({reading.columns[column]})::varchar"
+            for column in sorted(set(rests) - whole)
+            if column in reading.columns and not _is_opened(reading.types.get(column) or "", kinds_of(rests[column]))
+        }
+    return {name: unopened_sql(text, rests[normal(name)], reading.clear.get(name)) for name, text in cells.items()}
 
 
 def _is_opened(kind: str, kinds: Sequence[str]) -> bool:
@@ -172,7 +175,7 @@ def _with_comma(file: LandingFile, reading: Reading, header: str, sql: str, *, k
     """A number of a source that writes a decimal comma, with one; what is no text has a point until here."""
     kind = reading.types.get(header) or "VARCHAR"
     if file.format == "jsonl":
-        return f"if({is_text_sql(header, reading.spellings)}, {sql}, replace({sql}, '.', ','))"
+        return f"if({is_text_sql(reading.ways.get(header, [header]))}, {sql}, replace({sql}, '.', ','))"
     if kind in ("VARCHAR", "BLOB") or (kind == "DOUBLE" and keeps_doubles):
         return sql
     return f"replace(({sql})::varchar, '.', ',')"

@@ -25,7 +25,8 @@ from gesture_assets.sources.landing_file import FORMATS, LONGEST_LINE, LandingFi
 from gesture_assets.sources.long_lines import Lines, look_through
 from gesture_assets.sources.paths import column_of
 from gesture_assets.sources.personal import holds_ip, is_personal
-from gesture_assets.sources.readers import Reading, normal, read_rows
+from gesture_assets.sources.readers import Reading, read_rows
+from gesture_assets.sources.spellings import normal
 from gesture_assets.vocabulary.personal_data import (
     EMAIL_PATTERN,
     IP_PATTERN,

@@ -11,6 +11,8 @@ from gesture_assets.vocabulary.sql import literal
 
 PLAIN = re.compile(r"[A-Za-z_]\w*(\[\d+\])?(\.[A-Za-z_]\w*(\[\d+\])?)*")
 ENTRY = re.compile(r"\[(\d+|[^=\]]+=[^\]]*)\]")  # a field may begin with a bracket, too: [Amplitude] Page Path
+NUMBERED = re.compile(r"(.+)(\[\d+\])")
+OF_LIST = "of"
 CHOSEN = re.compile(r"(?P<name>[^\[\]]+)\[(?P<field>[^=\]]+)=(?P<value>[^\]]*)\]")
 
 
@@ -32,15 +34,26 @@ def path_sql(document: str, path: str) -> str:
 
 def nested_sql(cell: str, rest: str) -> str:
     """The text at the path `rest` of the SQL expression `cell`, text that may be JSON; null where it is none."""
+    return path_sql(*opened_sql(cell, rest))
+
+
+def opened_sql(cell: str, rest: str) -> tuple[str, str]:
+    """The SQL expression `cell` as JSON that the path `rest` can be followed in, and the path there.
+
+    A list that is a column is taken as the field of an object.
+    """
     document = _document_sql(cell)
-    # A list that is a column is taken as the field of an object.
-    return path_sql(f"json_object('of', {document})", f"of{rest}") if ENTRY.match(rest) else path_sql(document, rest)
+    return (f"json_object('{OF_LIST}', {document})", OF_LIST + rest) if ENTRY.match(rest) else (document, rest)
 
 
-def unopened_sql(cell: str, rests: Iterable[str]) -> str:
-    """The SQL expression `cell`, text that may be JSON, null where it is such that one of the paths `rests` goes on."""
+def unopened_sql(cell: str, rests: Iterable[str], is_clear: str | None) -> str:
+    """The SQL expression `cell`, text that may be JSON, null where it is such that one of the paths `rests` goes on.
+
+    Where it `is_clear`: what says a field twice is not.
+    """
     kinds = ", ".join(map(literal, kinds_of(rests)))
-    return f"case when coalesce(json_type({_document_sql(cell)}) not in ({kinds}), true) then {cell} end"
+    is_other = f"coalesce(json_type({_document_sql(cell)}) not in ({kinds}), true)"
+    return f"case when {is_other}{f' or not ({is_clear})' if is_clear else ''} then {cell} end"
 
 
 def kinds_of(rests: Iterable[str]) -> list[str]:
@@ -48,9 +61,17 @@ def kinds_of(rests: Iterable[str]) -> list[str]:
     return sorted({"ARRAY" if ENTRY.match(rest) else "OBJECT" for rest in rests})
 
 
-def json_path(path: str) -> str:
-    """`path`, without chosen entries of lists, as the engine writes it."""
+def place_of(path: str) -> str:
+    """`path`, without chosen entries of lists, as the engine writes it; of none the whole document."""
+    if not path:
+        return "$"
     return f"$.{path}" if PLAIN.fullmatch(path) else "$" + "".join(map(_quoted, path.split(".")))
+
+
+def parts_of(step: str) -> tuple[str, str]:
+    """The field of a step of a path, and the number of the entry that it takes of a list, in brackets, or nothing."""
+    parts = NUMBERED.fullmatch(step)
+    return (parts[1], parts[2]) if parts else (step, "")
 
 
 def column_of(path: str) -> str:
@@ -69,5 +90,6 @@ def _document_sql(cell: str) -> str:
     return f"""try_cast(if(starts_with({cell}, '"'), try(json_extract_string({cell}, '$')), {cell}) as json)"""
 
 
-def _quoted(name: str) -> str:
-    return '."' + name.replace('"', "") + '"'
+def _quoted(step: str) -> str:
+    name, entry = parts_of(step)
+    return '."' + name.replace('"', "") + f'"{entry}'

@@ -10,8 +10,8 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
@@ -19,8 +19,17 @@ import duckdb
 from gesture_assets.errors import listing
 from gesture_assets.sources.landing_file import BUFFER, CHUNK, LONGEST_LINE, LandingFile, refusal
 from gesture_assets.sources.long_lines import Lines, count_blank_lines, write_cut
-from gesture_assets.sources.paths import column_of, json_path, kinds_of, nested_sql, path_sql, rest_of
+from gesture_assets.sources.paths import (
+    column_of,
+    kinds_of,
+    nested_sql,
+    opened_sql,
+    path_sql,
+    place_of,
+    rest_of,
+)
 from gesture_assets.sources.personal import is_personal
+from gesture_assets.sources.spellings import find_spellings, normal
 from gesture_assets.sources.uneven_csv import has_blank_lines, refused_end, write_evenly
 from gesture_assets.vocabulary.sql import identifier, literal
 
@@ -36,8 +45,8 @@ class Reading:
     `columns` are the headers in lower case with the SQL that gives each, `types` those with their type, where the
     format shows one. `nested` are fields of JSON lines that hold text, or another kind of value than paths go on in,
     with the SQL of it as text. `personal` are headers that name personal data as they are written, in words or with
-    capital letters. `spellings` are top fields of JSON lines as paths have them -> as the file spells them otherwise:
-    in capital letters, padded.
+    capital letters. `ways` are paths into JSON -> as the file spells them, where it does so in capital letters or
+    padded. `clear` are columns that hold JSON -> whether it says each field once, where some do not.
     """
 
     rows: str
@@ -46,7 +55,8 @@ class Reading:
     types: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
     nested: Mapping[str, str] = field(default_factory=dict[str, str])
     personal: frozenset[str] = frozenset()
-    spellings: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    ways: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    clear: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def read_rows(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str, lines: Lines) -> Reading:
@@ -57,12 +67,11 @@ def read_rows(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: s
     format.
     """
     if file.format == "parquet":
-        return _read_parquet(connection, file)
-    reader = {"csv": _read_csv, "jsonl": _read_jsonl}[file.format]
-    if file.path.stat().st_size > BUFFER:
-        return reader(connection, file, table, lines)
-    with one_thread(connection):
-        return reader(connection, file, table, lines)
+        return _with_cells(connection, file, _read_parquet(connection, file))
+    with one_thread(connection) if file.path.stat().st_size <= BUFFER else nullcontext():
+        if file.format == "jsonl":
+            return _read_jsonl(connection, file, table, lines)
+        return _with_cells(connection, file, _read_csv(connection, file, table, lines))
 
 
 def drop_rows(connection: duckdb.DuckDBPyConnection, table: str) -> None:
@@ -89,11 +98,6 @@ def _rejects(table: str) -> str:
 
 LONGEST_NUMBER = 38  # figures of a decimal that the engine reads
 MOST_COLUMNS = 4_096  # beyond them the engine takes minutes to bind a query
-
-
-def normal(header: str) -> str:
-    """`header` as headers are compared."""
-    return header.strip().lstrip("\ufeff").lower()
 
 
 def _read_csv(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str, lines: Lines) -> Reading:
@@ -282,31 +286,70 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
             read(file.sql, file.compression, in_parts=False)
     # CASE, because AND would ask for the type of what is no JSON.
     is_object = "case when json_valid(text) then json_type(text) = 'OBJECT' else false end"
-    asked, path = sorted(set(map(column_of, file.source.headers))), file.source.event_list
-    unnumbered = f"(select text as document from {table} where {is_object})"
+    path = file.source.event_list
+    unnumbered = objects = f"(select text as document from {table} where {is_object})"
     if path:
-        unnumbered = f"(select * from {_events_of(f'(select *, 0 as line, null as broken from {unnumbered})', path)})"
-    spellings = _spellings(connection, unnumbered, asked)
-    is_clear = f"case when {is_object} then {_says_once('text', asked, spellings)} else false end"
+        unnumbered = f"(select * from {_events_of(f'(select *, 0 as line, null as broken from {objects})', path)})"
+        objects = f"(from {objects} union all select entry from {unnumbered})"
+    spellings = find_spellings(connection, objects, "document", file.source.headers)
+    is_clear = f"case when {is_object} then {spellings.says_once('text')} else false end"
     rows = f"""(
         select if({is_clear}, text, '{{}}') as document, line, if({is_clear}, null, text) as broken
         from {_numbered(connection, table, rejects, header_lines=0)} where text is not null and trim(text) <> ''
         union all select '{{}}', line, text from {_refused(rejects)})"""
     if path:
         rows = _events_of(rows, path)
-        if spellings:
-            is_clear = _says_once("document", asked, spellings)
+        if spellings.twice:
+            is_clear = f"{spellings.says_once('document')} and {spellings.says_once('entry')}"
             rows = f"""(select if({is_clear}, document, '{{}}') as document, entry, line,
                 coalesce(broken, if({is_clear}, null, entry)) as broken from {rows})"""
     paths = sorted({*file.source.headers, "context.ip"})
-    nested = _fields_of_text(connection, unnumbered, paths, spellings)
-    columns = {
-        path: nested_sql(nested[column_of(path)], rest_of(path))
-        if rest_of(path) and column_of(path) in nested
-        else _first_of(path_sql("document", way) for way in _ways(path, spellings))
-        for path in paths
-    }
-    return Reading(rows, unnumbered, columns, nested=nested, spellings=spellings)
+    nested = _fields_of_text(connection, unnumbered, paths, spellings.ways)
+    within, clear = _spelt_in_cells(connection, unnumbered, nested, paths)
+    ways, columns = {**spellings.ways, **within}, dict[str, str]()
+    for path in paths:
+        if rest_of(path) and column_of(path) in nested:
+            cell = clear_sql(nested[column_of(path)], clear.get(column_of(path)))
+            columns[path] = first_of(nested_sql(cell, rest_of(way)) for way in within.get(path, [path]))
+        else:
+            columns[path] = first_of(path_sql("document", way) for way in ways.get(path, [path]))
+    return Reading(rows, unnumbered, columns, nested=nested, ways=spellings.ways, clear=clear)
+
+
+def _with_cells(connection: duckdb.DuckDBPyConnection, file: LandingFile, reading: Reading) -> Reading:
+    """`reading`, with the spellings of paths that go on in its columns."""
+    columns = reading.columns
+    paths = [path for path in file.source.headers if rest_of(path) and normal(path) not in columns]
+    names = {column for path in paths if (column := normal(column_of(path))) in columns}
+    cells = {name: f"({columns[name]})::varchar" for name in sorted(names)}
+    ways, clear = _spelt_in_cells(connection, reading.unnumbered, cells, paths)
+    return replace(reading, ways=ways, clear=clear)
+
+
+def _spelt_in_cells(
+    connection: duckdb.DuckDBPyConnection, rows: str, cells: Mapping[str, str], paths: Iterable[str]
+) -> tuple[dict[str, Sequence[str]], dict[str, str]]:
+    """How the text of `cells` (column -> SQL over `rows`) spells those of `paths` that go on in them.
+
+    And of cells that do not say each field once: column -> whether a row does.
+    """
+    ways, clear = dict[str, Sequence[str]](), dict[str, str]()
+    for column, cell in cells.items():
+        opened: dict[str, dict[str, str]] = {}
+        for path in paths:
+            if (rest := rest_of(path)) and normal(column_of(path)) == normal(column):
+                document, inner = opened_sql(cell, rest)
+                opened.setdefault(document, {})[path] = inner
+        for document, inners in opened.items():
+            spellings = find_spellings(connection, rows, document, inners.values())
+            for path, inner in inners.items():
+                if inner in spellings.ways:
+                    start = path[: len(path) - len(rest_of(path))]
+                    skipped = len(inner) - len(rest_of(path))
+                    ways[path] = [start + way[skipped:] for way in spellings.ways[inner]]
+            if spellings.twice:
+                clear[column] = " and ".join(filter(None, [clear.get(column), spellings.says_once(document)]))
+    return ways, clear
 
 
 def _is_wide(file: LandingFile) -> bool:
@@ -342,34 +385,13 @@ def _read_list(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: 
         ) from error
 
 
-def _spellings(connection: duckdb.DuckDBPyConnection, documents: str, asked: Sequence[str]) -> dict[str, Sequence[str]]:
-    """Those of `asked`, top fields of `documents`, that some text spells otherwise -> how: as headers may be."""
-    meant = {normal(name): name for name in reversed(asked)}
-    written = ", ".join(map(literal, asked))
-    unasked = f"list_filter(json_keys(document), lambda name: name not in ({written}))"
-    found = connection.execute(f"select distinct unnest({unasked}) from {documents}").fetchall()
-    others = sorted(spelt for (spelt,) in found if normal(spelt) in meant and not set('."[]\\') & set(spelt))
-    return {name: own for key, name in meant.items() if (own := [spelt for spelt in others if normal(spelt) == key])}
+def clear_sql(cell: str, is_clear: str | None) -> str:
+    """The SQL expression `cell`, null where it is not clear which of two fields it means."""
+    return f"if({is_clear}, {cell}, null)" if is_clear else cell
 
 
-def _says_once(document: str, asked: Sequence[str], spellings: Mapping[str, Sequence[str]]) -> str:
-    """Whether the object `document` has each of `asked` once at most, in whatever letters: else nobody knows which."""
-    names = {spelt: name for name, others in spellings.items() for spelt in others}
-    meant = ", ".join(map(literal, [*asked, *names]))
-    fields = f"list_filter(json_keys({document}), lambda name: name in ({meant}))"
-    if names:
-        cases = " ".join(f"when {literal(spelt)} then {literal(name)}" for spelt, name in names.items())
-        fields = f"list_transform({fields}, lambda name: case name {cases} else name end)"
-    return f"len({fields}) = len(list_distinct({fields}))"
-
-
-def _ways(path: str, spellings: Mapping[str, Sequence[str]]) -> list[str]:
-    """`path`, and the same with each other spelling of the field that it begins in."""
-    column = column_of(path)
-    return [name + path[len(column) :] for name in (column, *spellings.get(column, ()))]
-
-
-def _first_of(values: Iterable[str]) -> str:
+def first_of(values: Iterable[str]) -> str:
+    """The first of the SQL expressions `values` that says something."""
     first, *others = values
     return f"coalesce({', '.join((first, *others))})" if others else first
 
@@ -378,7 +400,7 @@ def _fields_of_text(
     connection: duckdb.DuckDBPyConnection,
     rows: str,
     paths: Sequence[str],
-    spellings: Mapping[str, Sequence[str]],
+    ways: Mapping[str, Sequence[str]],
 ) -> dict[str, str]:
     """The fields that `paths` go on from and no path ends in, where some document of `rows` holds what they cannot.
 
@@ -386,23 +408,29 @@ def _fields_of_text(
     most exports hold objects.
     """
     fields = sorted({column_of(path) for path in paths if rest_of(path)} - set(paths))
-    texts = {name: _first_of(path_sql("document", way) for way in _ways(name, spellings)) for name in fields}
+    tops = {name: _tops(name, paths, ways) for name in fields}
+    texts = {name: first_of(path_sql("document", top) for top in tops[name]) for name in fields}
     kinds = (kinds_of(rest_of(path) for path in paths if column_of(path) == name) for name in fields)
     expected = [", ".join(map(literal, ["NULL", *names])) for names in kinds]
-    others = (f"{_type_sql(name, spellings)} not in ({those})" for name, those in zip(fields, expected, strict=True))
+    others = (f"{_type_sql(tops[name])} not in ({those})" for name, those in zip(fields, expected, strict=True))
     asked = ", ".join(f"coalesce(bool_or({is_other}), false)" for is_other in others)
     found = connection.execute(f"select {asked} from {rows}").fetchone() if fields else ()
     return {name: text for (name, text), is_other in zip(texts.items(), found or (), strict=True) if is_other}
 
 
-def is_text_sql(path: str, spellings: Mapping[str, Sequence[str]]) -> str:
-    """Whether `document` holds text at `path`, in whatever letters its field is written."""
-    return f"{_type_sql(path, spellings)} = 'VARCHAR'"
+def _tops(name: str, paths: Iterable[str], ways: Mapping[str, Sequence[str]]) -> list[str]:
+    """The spellings of the field `name` at the top that `paths` begin in, its own first."""
+    spelt = (column_of(way) for path in paths if column_of(path) == name for way in ways.get(path, ()))
+    return list(dict.fromkeys((name, *spelt)))
 
 
-def _type_sql(path: str, spellings: Mapping[str, Sequence[str]]) -> str:
-    places = (literal(json_path(way)) for way in _ways(path, spellings))
-    return _first_of(f"json_type(document, {place})" for place in places)
+def is_text_sql(ways: Iterable[str]) -> str:
+    """Whether `document` holds text at a path, of which `ways` are the spellings."""
+    return f"{_type_sql(ways)} = 'VARCHAR'"
+
+
+def _type_sql(ways: Iterable[str]) -> str:
+    return first_of(f"json_type(document, {literal(place_of(way))})" for way in ways)
 
 
 def _events_of(records: str, path: str) -> str:

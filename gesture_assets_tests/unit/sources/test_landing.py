@@ -1852,6 +1852,82 @@ def test_a_list_is_read_where_a_path_takes_an_entry_of_it_and_an_object_there_is
     assert [(row["campaign"], row["unreadable"]) for row in found] == [("spring", None), (None, "more")]
 
 
+# A path three steps deep, one into an entry that is chosen, one into an entry by its number.
+DEEP = described(
+    columns={
+        **described().columns,
+        "campaign": ("more.Traits.campaign", "more.campaign"),
+        "city": ("more.places[key=home].value.city",),
+        "channel": ("more.hits[0].channel",),
+    },
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("top", ["more", " MORE"])
+def test_fields_below_the_top_are_known_in_any_letters(landing: Landing, form: str, top: str) -> None:
+    """Written as `Campaign` within an object they were lost without a word."""
+    row = {"id": "e", "type": "page_view", "at": "2026-03-09", "user": "u1"}
+    places = [{"Key": "work", "VALUE": {"CITY": "Bonn"}}, {"Key": "home", "VALUE": {"CITY": "Rome"}}]
+    odd = {"TRAITS": {"Campaign ": "spring"}, "Places": places, "HITS": [{"Channel": "mail"}]}
+    plain = {"Traits": {"campaign": "autumn"}, "places": [], "hits": []}
+    rows = [{**row, top: odd}] + [{**row, "id": "f", top: plain}]
+    found = landing.rows(f"shop/{write_in_form(landing, rows, form, nested=top)}", None, DEEP)
+    told = [(row["campaign"], row["city"], row["channel"], row["unreadable"], row["reason"]) for row in found]
+    assert told == [("spring", "Rome", "mail", None, None), ("autumn", None, None, None, None)]
+
+
+def test_fields_of_nested_columns_of_parquet_are_known_in_any_letters(landing: Landing) -> None:
+    path = landing.write("shop/a.parquet", "")
+    more = "{'TRAITS': {'Campaign': 'spring'}, 'Hits': [{'CHANNEL': 'mail'}]}"
+    row = f"'e' as id, 'page_view' as type, 'u' as user, '2026-03-09' as at, {more} as \"More\""
+    landing.connection.execute(f"copy (select {row}) to '{path}' (format parquet)")
+    (found,) = landing.rows("shop/a.parquet", None, DEEP)
+    assert (found["campaign"], found["channel"], found["unreadable"]) == ("spring", "mail", None)
+
+
+@pytest.mark.parametrize("form", ["object.jsonl", "text.jsonl", "text.csv", "text.parquet"])
+@pytest.mark.parametrize(
+    "twice",
+    [
+        '{"campaign": "a", "Campaign": "b"}',
+        '{"campaign": "a", "campaign": "b"}',
+        '{"Traits": {"campaign": 1, "CAMPAIGN": 2}}',
+    ],
+)
+def test_two_fields_below_the_top_that_look_alike_say_nothing(landing: Landing, form: str, twice: str) -> None:
+    """A line of JSON is set aside; a cell that holds JSON is counted as one that cannot be read."""
+    row = {"id": "e", "type": "page_view", "at": "2026-03-09", "user": "u1"}
+    rows = [{**row, "more": "M"}, {**row, "id": "f", "more": '{"campaign": "c", "x": 1, "X": 2}'}]
+    if form == "object.jsonl":
+        path = landing.write("shop/a.jsonl", "".join(json.dumps(row) + "\n" for row in rows)).relative_to(
+            landing.folder
+        )
+        file = landing.folder / path
+        file.write_text(file.read_text().replace('"M"', twice).replace(json.dumps(rows[1]["more"]), rows[1]["more"]))
+        found = landing.rows("shop/a.jsonl", None, DEEP)
+        assert [(row["campaign"], row["reason"]) for row in found] == [(None, "unreadable_row"), ("c", None)]
+        return
+    rows[0]["more"] = twice
+    found = landing.rows(f"shop/{write_in_form(landing, rows, form, nested='more')}", None, DEEP)
+    told = [(row["campaign"], row["unreadable"], row["reason"]) for row in found]
+    assert told == [(None, "more", None), ("c", None, None)]
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [('"Properties":{"City":"Rome"}', "Rome"), ('"properties":{"City":"Rome"}', "Rome"), ('"city":"Rome"', "Rome")],
+)
+def test_a_record_of_a_list_is_read_below_the_top_in_any_letters(landing: Landing, field: str, told: str) -> None:
+    source = described(
+        format="jsonl", event_list="hits", columns={**described().columns, "city": ("properties.city", "city")}
+    )
+    hit = f'{{"id":"1","type":"page_view","at":"2026-03-09",{field}}}'
+    assert [row["city"] for row in landing.rows("shop/a.jsonl", f'{{"user":"u","hits":[{hit}]}}\n', source)] == [told]
+    both = f'{{"user":"u","hits":[{hit[:-1]},{field.replace("Rome", "Bonn")}}}]}}\n'
+    assert [row["reason"] for row in landing.rows("shop/b.jsonl", both, source)] == ["unreadable_row"]
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_field_that_begins_with_a_bracket_is_a_field(landing: Landing, form: str) -> None:
     source = described(columns={**described().columns, "campaign": ("more.[Ads] Campaign",)})
