@@ -31,6 +31,7 @@ from gesture_assets.sources.paths import (
 from gesture_assets.sources.personal import is_personal
 from gesture_assets.sources.spellings import find_spellings, normal
 from gesture_assets.sources.uneven_csv import has_blank_lines, refused_end, write_evenly
+from gesture_assets.sources.whole_json import read_whole, whole_json
 from gesture_assets.vocabulary.sql import identifier, literal
 
 # What the engine says where line ends are of several kinds, which its reader of quoted fields refuses.
@@ -275,8 +276,10 @@ def _read_jsonl(connection: duckdb.DuckDBPyConnection, file: LandingFile, table:
                 store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scans')"""
         )
 
-    if _begins_list(file):
-        _read_list(connection, file, table)
+    if whole := whole_json(file):
+        _drop_rejects(connection, rejects)
+        connection.execute(f"create temp table {rejects} (line bigint, csv_line varchar)")
+        read_whole(connection, file, table, whole)
     elif lines.has_long:
         with tempfile.TemporaryDirectory() as folder:
             read(literal(write_cut(file, Path(folder) / "rows.jsonl")), None, in_parts=False)
@@ -357,32 +360,6 @@ def _is_wide(file: LandingFile) -> bool:
     with file.stream() as stream:
         begins = rb"\xff\xfe|\xfe\xff|[\[{\s]\0[^\0]\0|\0[\[{\s]\0[^\0]"
         return re.match(begins, stream.read(4)) is not None
-
-
-def _begins_list(file: LandingFile) -> bool:
-    """Whether the file begins as one list of objects, or is an empty one: a line that holds a list is no event."""
-    with file.stream() as stream:
-        return re.match(rb"(?:\xef\xbb\xbf)?\s*\[\s*(?:\{|\]\s*\Z)", stream.read(CHUNK)) is not None
-
-
-def _read_list(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: str) -> None:
-    """Read a file that is one list into `table`, a row an entry, whatever lines it is written in."""
-    rejects, packing = _rejects(table), literal(file.compression or "uncompressed")
-    _drop_rejects(connection, rejects)
-    connection.execute(f"create temp table {rejects} (line bigint, csv_line varchar)")
-    try:
-        connection.execute(
-            f"""create or replace table {table} as select json::varchar as text
-            from read_json_objects({file.sql}, format='array', compression={packing},
-                maximum_object_size={LONGEST_LINE}, hive_partitioning=false)"""
-        )
-    except duckdb.InvalidInputException as error:
-        raise refusal(
-            file,
-            expected="one object a line, or one whole list of them",
-            found=str(error).splitlines()[0].replace(str(file.path), file.path.name)[:300],
-            next_step="export the file again, or write its entries as lines (jq -c '.[]'), then  gesture run",
-        ) from error
 
 
 def clear_sql(cell: str, is_clear: str | None) -> str:

@@ -5,6 +5,8 @@ import hashlib
 import hmac
 import json
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -1871,7 +1873,7 @@ def test_fields_below_the_top_are_known_in_any_letters(landing: Landing, form: s
     places = [{"Key": "work", "VALUE": {"CITY": "Bonn"}}, {"Key": "home", "VALUE": {"CITY": "Rome"}}]
     odd = {"TRAITS": {"Campaign ": "spring"}, "Places": places, "HITS": [{"Channel": "mail"}]}
     plain = {"Traits": {"campaign": "autumn"}, "places": [], "hits": []}
-    rows = [{**row, top: odd}] + [{**row, "id": "f", top: plain}]
+    rows = [{**row, top: odd}, {**row, "id": "f", top: plain}]
     found = landing.rows(f"shop/{write_in_form(landing, rows, form, nested=top)}", None, DEEP)
     told = [(row["campaign"], row["city"], row["channel"], row["unreadable"], row["reason"]) for row in found]
     assert told == [("spring", "Rome", "mail", None, None), ("autumn", None, None, None, None)]
@@ -2081,6 +2083,63 @@ def test_a_file_that_is_one_list_of_events_is_read_entry_by_entry(
 def test_a_list_of_events_that_is_cut_off_is_refused_with_what_helps(landing: Landing) -> None:
     with pytest.raises(SourceError, match=r"(?s)one whole list.*jq -c '\.\[\]'"):
         landing.open("shop/a.json", '[{"id": "e1",\n "user": "u"},\n {"id": ', described())
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("ending", ["json", "jsonl.gz"])
+@pytest.mark.parametrize("around", [{}, {"status": "ok", "next": None, "count": 5, "more": {"a": 1}, "errors": []}])
+def test_an_object_around_a_list_of_events_is_read_entry_by_entry(
+    landing: Landing, indent: int | None, ending: str, around: dict
+) -> None:
+    """What the interface of a tracker answers: it was one refused row."""
+    events = [
+        {"id": f"e{n}", "user": "u", "type": "page_view", "at": "2026-03-09", "items": [{"sku": "}]"}]}
+        for n in range(3)
+    ]
+    content = json.dumps({**around, "data": [*events, 5], "page": 1}, indent=indent).encode()
+    rows = landing.rows(f"shop/a.{ending}", gzip.compress(content) if ending.endswith("gz") else content, described())
+    assert [(row["landing_line"], row["event_id"], row["reason"]) for row in rows] == [
+        *((n + 1, f"e{n}", None) for n in range(3)),
+        (4, rows[3]["event_id"], "unreadable_row"),
+    ]
+    assert landing.rows("shop/b.json", json.dumps({**around, "data": []}, indent=indent), described()) == []
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_event_that_holds_a_list_is_one_event(landing: Landing, indent: int | None) -> None:
+    event = {"items": [{"sku": "s"}], "id": "e", "user": "u", "type": "page_view", "at": "2026-03-09"}
+    last = {name: event[name] for name in reversed(event)}
+    for events in ([event], [last], [event, last], [{"items": [{"sku": "s"}]}, event]):
+        content = "\n".join(json.dumps(event, indent=indent) for event in events)
+        reasons = [row["reason"] for row in landing.rows("shop/a.json", content, described())]
+        assert reasons == [None if "id" in event else "missing_user_id" for event in events]
+
+
+def test_a_first_line_that_is_cut_off_takes_no_other_along(landing: Landing) -> None:
+    line = '{"items": [{"sku": "s"}], "id": "e", "user": "u", "type": "page_view", "at": "2026-03-09"}'
+    rows = landing.rows("shop/a.json", f"{line[:40]}\n{line}\n", described())
+    assert [row["reason"] for row in rows] == ["unreadable_row", None]
+
+
+def test_an_object_around_several_lists_is_refused_by_their_names(landing: Landing) -> None:
+    content = json.dumps({"people": [{"id": "u"}], "events": [{"id": "e"}]})
+    with pytest.raises(SourceError, match=r"(?s)several lists: events, people.*jq -c '\.events\[\]'"):
+        landing.open("shop/a.json", content, described())
+
+
+def test_an_object_around_a_list_that_is_cut_off_is_refused_with_what_helps(landing: Landing) -> None:
+    with pytest.raises(SourceError, match=r"(?s)one whole list.*jq -c '\.\[\]\[\]\?'"):
+        landing.open("shop/a.json", '{"data": [{"id": "e1",\n "user": "u"},\n {"id": ', described())
+
+
+def test_the_advice_for_a_whole_file_works_as_typed(landing: Landing, tmp_path: Path) -> None:
+    if not (jq := shutil.which("jq")):
+        pytest.skip("needs jq")
+    path = tmp_path / "a.json"
+    for content, entries in (('{"n": 1, "data": [{"a": 1}, {"a": 2}]}', ".[][]?"), ('[{"a": 1}, {"a": 2}]', ".[]")):
+        path.write_text(content)
+        told = subprocess.run([jq, "-c", entries, path], capture_output=True, text=True, check=True)
+        assert told.stdout == '{"a":1}\n{"a":2}\n'
 
 
 def test_a_list_of_visits_is_as_many_events_as_they_hold(landing: Landing) -> None:
