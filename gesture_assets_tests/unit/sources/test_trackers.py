@@ -344,3 +344,70 @@ def test_visits_of_matomo_are_as_many_events_as_they_hold(load: Load, links: Cal
     # A goal has no id. It is the same when its visit comes once more and has gone on, and another visitor's is another.
     again = load("matomo", visit(3, signup, order, page, userId="u1"), visit(7, signup, visitorId="b4"))
     assert again[0]["event_id"] == rows[6]["event_id"] != again[3]["event_id"]
+
+
+# ---- a shop, whatever tells of it ----
+
+SHOPPING = ("product_view", "search", "add_to_cart", "checkout_step", "checkout_step", "purchase")
+BY_SPECIFICATION = (
+    *("Product Viewed", "Products Searched", "Product Added", "Cart Viewed", "Payment Info Entered"),
+    *("Order Completed", "Product Removed"),
+)
+AT = "2026-03-09T10:00:00Z"
+ACTION = "unstruct_event_com_snowplowanalytics_snowplow_ecommerce_snowplow_ecommerce_action_1"
+
+
+def shop_event(source: str, name: str) -> dict[str, Any]:
+    """An event of e-commerce as the tracker `source` writes it."""
+    if source in ("segment", "rudderstack"):
+        return {"type": "track", "event": name, "userId": "u", "timestamp": AT}
+    if source == "posthog":
+        return {"uuid": name, "event": name, "distinct_id": "u", "timestamp": AT, "properties": {}}
+    if source == "amplitude":
+        return {"event_type": name, "user_id": "u", "event_time": "2026-03-09 10:00:00"}
+    if source == "mixpanel":
+        return {"event": name, "properties": {"distinct_id": "u", "time": 1773050400}}
+    if source == "ga4":
+        return {"event_name": name, "user_id": "u", "event_timestamp": 1773050400000000}
+    row = {"event": "unstruct", "event_name": "snowplow_ecommerce_action", "user_id": "u", "derived_tstamp": AT}
+    return {**row, ACTION: {"type": name}} if name != "site_search" else {**row, "event_name": name}
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        *((name, BY_SPECIFICATION) for name in ("segment", "rudderstack", "posthog", "amplitude", "mixpanel")),
+        ("ga4", ("view_item", "search", "add_to_cart", "view_cart", "add_payment_info", "purchase", "refund")),
+        (
+            "snowplow",
+            *[
+                (
+                    "product_view",
+                    "site_search",
+                    "add_to_cart",
+                    "checkout_step",
+                    "checkout_step",
+                    "transaction",
+                    "refund",
+                )
+            ],
+        ),
+    ],
+)
+def test_the_events_of_a_shop_are_known_whatever_tracker_tells_them(
+    load: Load, source: str, names: tuple[str, ...]
+) -> None:
+    """What rules for shops weigh, in each tracker's own words; what takes nothing further is left out."""
+    rows = load(source, *(shop_event(source, name) for name in names))
+    assert seen(rows, "event_type", "reason") == [*((name, None) for name in SHOPPING), (None, IGNORED)]
+
+
+def test_matomo_tells_a_shop_by_its_pages_and_orders(load: Load) -> None:
+    pages = ({"url": "https://x.example/p/1", "productViewSku": "s"}, {"url": "https://x.example/cart"})
+    actions = [{"type": "action", **page} for page in (*pages, {"url": "https://x.example/cartoons"})]
+    actions += [{"type": "ecommerceAbandonedCart"}, {"type": "ecommerceOrder", "orderId": "o"}]
+    visit = {"idVisit": 1, "visitorId": "v", "actionDetails": [{**one, "timestamp": 1773050400} for one in actions]}
+    rows = load("matomo", visit)
+    assert [row["event_type"] for row in rows] == [
+        *("product_view", "checkout_step", "page_view", "add_to_cart", "purchase")
+    ]
