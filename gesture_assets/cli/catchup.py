@@ -24,7 +24,7 @@ from gesture_assets.cli.screen import where_to_look
 from gesture_assets.settings import settings_as_far_as_usable
 
 MISSED, QUIET, LATE, UNPUBLISHED = "missed night", "nothing landed", "files landed late", "live, not published"
-REJECTED, HALF_BUILT = "did not pass", "built in part"
+REJECTED, HALF_BUILT, CUT_OFF = "did not pass", "built in part", "cut off"
 
 
 def catchup(
@@ -54,7 +54,9 @@ def catchup(
         raise typer.Exit(int(any(what != QUIET for _, what in listed)))
     from gesture_assets.warehouse.run_queue import RunQueue
 
-    days = [day for day, what in listed if what in (MISSED, REJECTED, HALF_BUILT) or (restate and what == LATE)]
+    days = [
+        day for day, what in listed if what in (MISSED, REJECTED, HALF_BUILT, CUT_OFF) or (restate and what == LATE)
+    ]
     if restate and waiting.touched:
         # Every later day counts the touched one's history.
         days = [day for day in sorted(waiting.landed) if day >= min(days)]
@@ -78,6 +80,7 @@ def to_catch_up(waiting: Pending, until: date) -> list[tuple[date, str]]:
     what_is_wrong = dict.fromkeys(waiting.unpublished, UNPUBLISHED) | dict.fromkeys(waiting.touched, LATE)
     what_is_wrong |= dict.fromkeys(waiting.missing, MISSED) | dict.fromkeys(waiting.half_built, HALF_BUILT)
     what_is_wrong |= dict.fromkeys(waiting.missing & waiting.rejected, REJECTED)
+    what_is_wrong |= dict.fromkeys(waiting.missing & waiting.cut_off - waiting.rejected - waiting.half_built, CUT_OFF)
     day = max(waiting.live, default=min(waiting.landed, default=until))
     while day < until:
         day += timedelta(days=1)

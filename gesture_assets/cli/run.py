@@ -335,6 +335,7 @@ class Pending:
     unpublished: frozenset[date] = frozenset()  # live, and readers do not have them: a run was killed before
     rejected: frozenset[date] = frozenset()  # some table's last audit of them failed
     half_built: frozenset[date] = frozenset()  # of those missing: their tables were not all made from each other
+    cut_off: frozenset[date] = frozenset()  # days of runs whose process is gone
     restate_reason: str = ""  # for which half-built days that readers had were to change
 
     @property
@@ -370,7 +371,7 @@ def pending(settings: Settings, *, until: date) -> Pending:
     from gesture_assets.sources.personal import pseudonym_key
     from gesture_assets.warehouse.restatement import last_reasons
 
-    _end_killed_runs(settings)
+    cut_off = _end_killed_runs(settings)
     files = list(find_files(settings.landing, load_descriptions(settings.user_sources), settings.user_sources))
     with progress("looking at what landed"), warehouse_of(settings).open(run_info("gesture run", until)) as session:
         key = pseudonym_key(settings)
@@ -438,6 +439,7 @@ def pending(settings: Settings, *, until: date) -> Pending:
         frozenset(unpublished & usable - missing),
         frozenset(day for table in verdicts.values() for day, entry in table.items() if not entry.is_open),
         frozenset(half),
+        cut_off,
         "; ".join(sorted({reasons[day] for day in half if day in reasons})),
     )
 
@@ -479,13 +481,15 @@ def day_ranges(days: Sequence[date], landed: Collection[date]) -> list[tuple[dat
     return ranges
 
 
-def _end_killed_runs(settings: Settings) -> None:
-    """Let Dagster know of runs whose process is gone, if any: people would wait for them for ever."""
+def _end_killed_runs(settings: Settings) -> frozenset[date]:
+    """Let Dagster know of runs whose process is gone, if any: people would wait for them. Returns their days."""
     from gesture_assets.warehouse.run_queue import RunQueue
 
     queue = RunQueue.beside(settings.warehouse)
+    days = queue.killed_days()
     if queue.killed_runs():
         queue.end_killed_runs(_dagster_instance(settings))
+    return days
 
 
 def _dagster_instance(settings: Settings) -> Any:

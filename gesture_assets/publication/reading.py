@@ -27,11 +27,12 @@ from gesture_assets.settings import Settings
 from gesture_assets.vocabulary.sql import literal
 from gesture_assets.warehouse import ledger
 from gesture_assets.warehouse.format import unreadable
-from gesture_assets.warehouse.landed_days import HAS_WANTED_ROWS, INTERACTION_DAYS, LANDED_DAYS
+from gesture_assets.warehouse.landed_days import HAS_WANTED_ROWS, INTERACTION_DAYS, LANDED_DAYS, landed_days
 from gesture_assets.warehouse.ledger import IS_WHOLE, LEDGER, Verdicts, latest
 from gesture_assets.warehouse.lock import attach_when_free
 from gesture_assets.warehouse.relations import has_table
 from gesture_assets.warehouse.restatement import published_hashes
+from gesture_assets.warehouse.run_queue import RunQueue
 from gesture_assets.warehouse.schemas import LIVE
 from gesture_assets.warehouse.session import Session
 from gesture_assets.warehouse.space import why_unwritable
@@ -231,6 +232,11 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
             if failed := sorted({day for days in tables.values() for day, entry in days.items() if not entry.is_open}):
                 found.append(f"{what}: {listing(failed)}. Why:  gesture gates --date {failed[-1]}")
         opened = {day for days in nightly.values() for day, entry in days.items() if entry.verdict == OVERRIDE}
+        if cut_off := _never_judged(con, settings, nightly, now.date()):
+            found.append(
+                f"Not judged: {listing(cut_off)}; it landed, and its night was cut off or has not begun. "
+                "Next:  gesture run"
+            )
         if newest and (opened := sorted(day for day in opened if newest - day < TOLD_AGAIN)):
             found.append(
                 f"Opened by hand: {listing(opened)}; what was rejected there is in no answer. "
@@ -257,6 +263,22 @@ def remarks(settings: Settings, contracts: Sequence[Contract], now: datetime) ->
             f"Next:  {'gesture publish' if held else 'gesture catchup --dry-run'}"
         )
     return found
+
+
+def _never_judged(
+    con: duckdb.DuckDBPyConnection, settings: Settings, nightly: Mapping[str, Verdicts], today: date
+) -> list[date]:
+    """Days before `today` that landed and no table has a verdict of, not even one that does not pass.
+
+    A night that is killed leaves them so until its first tables are judged. Days that are being built are none.
+    """
+    try:
+        landed = landed_days(con)
+    except duckdb.Error:  # before the first night, or a run has the file open
+        return []
+    under_way = {day for run in RunQueue.beside(settings.warehouse).other_runs() for day in run.days}
+    judged = {day for days in nightly.values() for day in days}
+    return sorted(day for day in landed - judged - under_way if settings.partitions_start <= day < today)
 
 
 def _without_events(con: duckdb.DuckDBPyConnection, nightly: Mapping[str, Verdicts], until: date) -> list[date]:

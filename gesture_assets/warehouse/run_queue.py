@@ -120,6 +120,11 @@ class RunQueue:
         """Run ids of the processes that are gone and have not taken their leave."""
         return sorted(path.stem for path in self.folder.glob("*.json") if not _is_held(path))
 
+    def killed_days(self) -> frozenset[date]:
+        """The days of the processes that are gone and have not taken their leave."""
+        runs = [run for path in self.folder.glob("*.json") if not _is_held(path) and (run := _read(path))]
+        return frozenset(day for run in runs for day in run.days)
+
     def end_killed_runs(self, instance: Any) -> list[str]:
         """Report runs as failed to Dagster's `instance` whose process is gone, and forget them; returns their ids."""
         ended: list[str] = []
@@ -151,16 +156,17 @@ class RunQueue:
         return descriptor
 
     def _alive(self) -> list[QueuedRun]:
-        runs = []
-        for path in self.folder.glob("*.json"):
-            if _is_held(path):
-                try:
-                    content = json.loads(path.read_text())
-                except FileNotFoundError:  # it has ended since
-                    continue
-                days = tuple(date.fromisoformat(day) for day in content["days"])
-                runs.append(QueuedRun(path.stem, content["pid"], content["what"], days, content["first"]))
-        return runs
+        return [run for path in self.folder.glob("*.json") if _is_held(path) and (run := _read(path))]
+
+
+def _read(path: Path) -> QueuedRun | None:
+    """What `path` says of its run; None where that has ended since."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    days = tuple(date.fromisoformat(day) for day in content["days"])
+    return QueuedRun(path.stem, content["pid"], content["what"], days, content["first"])
 
 
 def _is_held(path: Path) -> bool:

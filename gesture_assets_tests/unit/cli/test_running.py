@@ -24,6 +24,7 @@ from gesture_assets.records import alert_log
 from gesture_assets.records.opening import RECORDS
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.vocabulary.severity import Severity
+from gesture_assets.warehouse.run_queue import RunQueue
 from gesture_assets.warehouse.warehouse import Warehouse
 from gesture_assets_tests.ping_landing import land, land_videos, land_watched
 from gesture_assets_tests.unit.cli.commands import LAST, ROOT, Done, called, has_four_parts, logged, started
@@ -483,6 +484,29 @@ def test_a_day_that_was_built_in_part_is_never_published_and_is_finished_next_ti
     assert ask("select distinct reason from restatements") == [("erasure",)]
     assert "Built in part" not in called(own_world, "rank").err
     assert "Nothing to do." in called(own_world, "run").out
+
+
+def test_a_night_that_was_killed_before_its_verdict_is_told_by_every_screen(own_world: Path) -> None:
+    """Nothing of it stands in the ledger, and what it found in the landing folder is known."""
+    day = str(date.fromisoformat(LAST) + timedelta(days=1))
+    header = "event_id,user_id,event_type,event_at,received_at"
+    row = f"killed-1,,page_view,{day} 10:00:00,{day} 10:00:01"
+    (own_world / "landing" / "native" / "killed.csv").write_text(f"{header}\n{row}\n")
+    queue = RunQueue.beside(own_world / "warehouse.duckdb")
+    queue.folder.mkdir(exist_ok=True)
+    run = {"pid": 1, "what": "gesture run", "days": [day], "first": False}
+    (queue.folder / "killed.json").write_text(json.dumps(run))  # which no process holds
+    listed = called(own_world, "catchup", "--dry-run")
+    assert (listed.code, [day, "cut off"] in [row[:2] for row in listed.table]) == (1, True)
+    told = f"Not judged: {day}; it landed, and its night was cut off or has not begun. Next:  gesture run"
+    for looking in ("rank", "explain", "gates"):
+        assert told in called(own_world, looking).err.replace("\n", " ")
+    again = called(own_world, "run", "--date", LAST)
+    assert told in " ".join((again.out + again.err).split()).replace("Next: gesture", "Next:  gesture")
+    failed = called(own_world, "run")
+    assert failed.code == 1
+    assert "Not judged" not in called(own_world, "rank").err
+    assert f"Not passed: {day}" in " ".join(called(own_world, "rank").err.split())
 
 
 def test_a_list_that_is_late_says_so_and_one_in_time_does_not(own_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
