@@ -16,6 +16,7 @@ from gesture_assets.contracts.shared import DATA_ENGINEERING
 from gesture_assets.contracts.source_columns import found_columns, same_columns_as_before
 from gesture_assets.vocabulary.event_types import EVENT_TYPE_NAMES
 from gesture_assets.vocabulary.features import DEVICES
+from gesture_assets.vocabulary.personal_data import holds_street_sql, plain_signs_sql
 
 # The share of a day's landed rows that quarantine may take before the day itself is in doubt. Trackers lose a row in a
 # hundred or two on a bad day; five in a hundred is another format, another clock or another sender. One row is none.
@@ -156,6 +157,14 @@ RAW_EVENTS = Contract(
             recovery="this is a defect of the reader",
         ),
         no_phone_or_account_number(RAW_TEXTS, ids=("event_id",), cards=("event_name", *WORDED)),
+        no_rows(
+            "no_city_is_the_place_of_a_house",
+            "select count(*) as city_count from (select distinct city as value from {batch} "
+            "where regexp_matches(city, '[0-9]')) "
+            f"where {holds_street_sql(plain_signs_sql('value'))} having count(*) > 0",
+            recovery="leave the column out of the source's description (data/sources/<source>.toml)",
+            screen="bool_or(regexp_matches(city, '[0-9]'))",
+        ),
         one_of("every_device_is_known", "device", DEVICES, recovery="map the device in the source's description"),
         no_rows(
             "every_country_is_an_iso_code",

@@ -68,6 +68,7 @@ FAULTS: dict[str, Faults] = {
         "every_device_is_known": first_row("device = 'toaster'"),
         "every_country_is_an_iso_code": first_row("country = 'USA'"),
         "no_text_holds_a_phone_or_account_number": first_row("city = 'call +49 151 23456789'"),
+        "no_city_is_the_place_of_a_house": first_row("city = 'Berlin, Musterstr. 12'"),
         "no_dwell_time_is_negative": first_row("dwell_seconds = -0.1"),
         "scroll_depths_lie_between_0_and_100": first_row("scroll_depth_pct = 100.1"),
         "bots_are_a_small_share": change("is_bot = true where landing_line < 5"),
