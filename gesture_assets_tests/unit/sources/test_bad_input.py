@@ -53,6 +53,17 @@ def long_figures() -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+def alike(first: str, second: str) -> bytes:
+    import pyarrow.parquet
+
+    sink = pa.BufferOutputStream()
+    names = ["user_id", "event_type", "event_at", first, second]
+    pyarrow.parquet.write_table(
+        pa.table([pa.array([text]) for text in ("u", "search", AT, "Bonn", "Rome")], names), sink
+    )
+    return sink.getvalue().to_pybytes()
+
+
 # File, its bytes, the words that its refusal must hold.
 REFUSED: list[tuple[str, bytes, tuple[str, ...]]] = [
     ("wide.csv", (",".join(f"c{n}" for n in range(100_000)) + "\n").encode(), ("100,000 columns", "4,096")),
@@ -70,6 +81,8 @@ REFUSED: list[tuple[str, bytes, tuple[str, ...]]] = [
     ("utf-16.csv", WHOLE.decode().encode("utf-16"), ("expected: a header in UTF-8", "zero bytes: UTF-16")),
     ("zeros.csv", b"\x00" * 100, ("expected: a header in UTF-8", "zero bytes: UTF-16, or no text at all")),
     ("utf-16.jsonl", '{"user_id": 1}'.encode("utf-16"), ("expected: JSON lines in UTF-8", "found: UTF-16")),
+    ("alike.parquet", alike("City", "city"), ("column names that occur once", "city more than once")),
+    ("same.parquet", alike("city", "city"), ("column names that occur once", "city more than once")),
     ("one_line.csv", b"x" * 2_000_000, ("expected: the column event_at", "found: columns")),
     ("figures.parquet", long_figures(), ("at most 38 figures", "more in user_id", "export the column as text")),
     (
