@@ -11,6 +11,7 @@ from itertools import product
 import duckdb
 
 from gesture_assets.sources.paths import CHOSEN, ENTRY, parts_of, place_of
+from gesture_assets.vocabulary.missing_values import WHITE_SPACE
 from gesture_assets.vocabulary.sql import literal
 
 Names = Mapping[str, Collection[str]]  # object -> its fields that paths begin with or go on in
@@ -18,7 +19,7 @@ Names = Mapping[str, Collection[str]]  # object -> its fields that paths begin w
 
 def normal(name: str) -> str:
     """The name of a header or a field as such names are compared."""
-    return name.strip().lstrip("\ufeff").lower()
+    return name.strip(WHITE_SPACE).strip().lower()
 
 
 @dataclass(frozen=True)

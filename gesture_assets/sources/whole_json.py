@@ -65,12 +65,12 @@ def read_whole(connection: duckdb.DuckDBPyConnection, file: LandingFile, table: 
                 maximum_object_size={largest}, hive_partitioning=false)"""
         )
     except duckdb.InvalidInputException as error:
-        entries = ".[]" if form == "array" else ".[][]?"
+        entries = "jq -c '.[]'" if form == "array" else "jq -c ., or of a list in an object  jq -c '.[][]?'"
         raise refusal(
             file,
             expected="one object a line, or one whole list of them",
             found=str(error).splitlines()[0].replace(str(file.path), file.path.name)[:300],
-            next_step=f"export the file again, or write its entries as lines (jq -c '{entries}'), then  gesture run",
+            next_step=f"export the file again, or write its entries as lines ({entries}), then  gesture run",
         ) from error
     if form == "array":
         return

@@ -444,6 +444,21 @@ def test_fields_of_json_are_known_in_any_letters_as_headers_are(landing: Landing
     assert [reason for _, reason in landing.reasons("native/c.jsonl", tab)] == ["unreadable_row"]
 
 
+@pytest.mark.parametrize("sign", ["\u200b", "\u00a0", "\u2060", "\ufeff", "\t"])
+def test_a_name_with_a_sign_around_it_that_nobody_sees_is_known(landing: Landing, sign: str) -> None:
+    """In JSON it was lost without a word."""
+    event = {
+        "event_id": "e",
+        "user_id": "u",
+        "event_type": "page_view",
+        "event_at": "2026-03-09",
+        f"city{sign}": "Rome",
+    }
+    (of_json,) = landing.rows("native/a.jsonl", json.dumps(event) + "\n")
+    (of_csv,) = landing.rows("native/a.csv", ",".join(event) + "\n" + ",".join(event.values()) + "\n")
+    assert (of_json["city"], of_csv["city"]) == ("Rome", "Rome")
+
+
 def test_an_event_of_a_list_has_its_own_fields_in_any_letters_before_its_record_s(landing: Landing) -> None:
     source = described(format="jsonl", event_list="hits")
     record = {"user": "u", "type": "page_view", "time": "2026-03-09T09:00:00Z"}
