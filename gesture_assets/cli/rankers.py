@@ -7,6 +7,7 @@ and judged (`pings/ranker_training.py`), lists (`recs.py`).
 import json
 from contextlib import closing
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -86,11 +87,11 @@ def recs_activate(
             "The ranker",
             version,
             [activations.HEURISTIC, *known],
-            where=str(settings.models / "pings"),
+            where=str(_folder(settings)),
             next_step="gesture recs rankers",
         )
     if version != activations.HEURISTIC:
-        load_ranker(settings.models / "pings", version)
+        load_ranker(_folder(settings), version)
     with closing(published(settings)) as con:
         first = day_of_lists(con, None, settings) + timedelta(days=1)
     with warehouse_of(settings).open(run_info("gesture recs activate", first)) as session:
@@ -106,11 +107,17 @@ def recs_activate(
     console().print(f"From {first} on lists are ordered by {version}. Next:  gesture run", highlight=False)
 
 
+def _folder(settings: Settings) -> Path:
+    from gesture_assets.nights.ping_lists import rankers_folder
+
+    return rankers_folder(settings)
+
+
 def _cards(settings: Settings) -> list[dict[str, Any]]:
     """What is known of every version whose files are there, oldest first."""
     from gesture_assets.pings.ranker_files import card_of, known_rankers
 
-    folder = settings.models / "pings"
+    folder = _folder(settings)
     return [card_of(folder, version) for version in known_rankers(folder)]
 
 

@@ -78,11 +78,14 @@ def recs(
     weights, version = con.execute(
         "select weights, weights_version from ping_weights where as_of_date = ?", [chosen]
     ).fetchone()
+    ranker = _ranker(con, user, chosen)
     shown(
         f"Pings for {user} of {chosen}, by the weights {weights} {version} (a score is the sum of its four parts)",
         ("rank", "ping_id", "score", "parts", "why"),
         [(*row[:2], f"{row[2]:.4f}", _in_parts(row[3:7]), row[7]) for row in rows],
     )
+    if ranker:
+        _say(f"In the order of the ranker {ranker}, not of the scores. Why it serves:  gesture recs rankers")
     if not rows:
         _say(f"Nothing is left to show: {user} has seen the whole catalogue.")
     say_remarks(settings)
@@ -196,6 +199,14 @@ def recs_explain(
     )
     if on_list and on_list[4]:
         _say(f"Tried out: it stands there by chance, {on_list[5]:.4f}, and is number {mine['rank']:,} by its score.")
+    elif ranker := _ranker(con, user, chosen):
+        candidates = con.execute(
+            "select count(*), count(*) filter (ping_id = ?) from ping_candidates where as_of_date = ? and user_id = ?",
+            [ping, chosen, user],
+        ).fetchone()
+        said = f"The list is in the order of the ranker {ranker}, which was asked about the {candidates[0]} highest "
+        said += f"scores; by its score this ping is number {mine['rank']:,}"
+        _say(f"{said}." if candidates[1] else f"{said}, and it was not asked about it.")
     elif not on_list:
         # Where chance gave away every place, the last of them is named all the same.
         _, last, score, reason, *_ = next((row for row in reversed(listed) if not row[4]), listed[-1])
@@ -206,6 +217,14 @@ def recs_explain(
             said = f"Left out: a list holds {weights.lists.per_creator} pings of one creator at most."
         _say(said)
     say_remarks(settings)
+
+
+def _ranker(con: Any, user: str, day: date) -> str | None:
+    """The ranker that put the list of `user` in order; None where its scores did."""
+    (version,) = con.execute(
+        "select max(ranker_version) from ping_recommendations where as_of_date = ? and user_id = ?", [day, user]
+    ).fetchone()
+    return version
 
 
 def day_of_lists(con: Any, day: datetime | None, settings: Settings, *, table: str = "ping_recommendations") -> date:

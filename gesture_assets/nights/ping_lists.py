@@ -7,6 +7,7 @@ Belongs here: reading behind the gates, calling the room, a day at a time. Does 
 import json
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
+from pathlib import Path
 
 import narwhals as nw
 import polars as pl
@@ -20,11 +21,16 @@ from gesture_assets.nights.steps import Built, Step
 from gesture_assets.pings import engagement as room
 from gesture_assets.pings.exploration import shown_lists
 from gesture_assets.pings.health import recsys_health, retention
+from gesture_assets.pings.impressions import impressions
 from gesture_assets.pings.insights import insights
 from gesture_assets.pings.judging import CHANCES, judged_lists
+from gesture_assets.pings.ranker import candidate_scores, in_order_of
+from gesture_assets.pings.ranker_files import load_ranker
+from gesture_assets.pings.ranker_training import first_day
 from gesture_assets.pings.recommend import recommendations
 from gesture_assets.pings.tables import (
     NEW_VS_EXISTING_USERS,
+    PING_CANDIDATES,
     PING_ENGAGEMENT,
     PING_INSIGHTS,
     PING_INTERACTIONS,
@@ -39,6 +45,7 @@ from gesture_assets.pings.tables import (
     WATCH_TIME_STATS,
 )
 from gesture_assets.pings.weights import PingWeights, load_ping_weights
+from gesture_assets.records import activations
 from gesture_assets.settings import Settings
 
 STRONGEST = 10  # affinities of a kind that a user's rows show
@@ -50,6 +57,11 @@ Tables = tuple[Contract, ...]
 def weights_of(settings: Settings) -> PingWeights:
     """The weights that lists are made by. Raises `ConfigError` where they cannot be used."""
     return load_ping_weights(settings.ping_weights, user_folder=settings.user_ping_weights)
+
+
+def rankers_folder(settings: Settings) -> Path:
+    """Where the files of rankers are."""
+    return settings.models / "pings"
 
 
 def _weights(night: Night) -> PingWeights:
@@ -155,23 +167,48 @@ def _engagement(night: Night, day: date) -> Mapping[Contract, Frame]:
 # ---- whom to show which ----------------------------------------------------------------------------------------------
 
 
+def known_events(night: Night, day: date) -> Frame:
+    """`event_scores` of what a ranker knows of on `day`: the interactions of the days that count for it."""
+    since, weights = first_day(day), weights_of(night.settings)
+    interactions = night.read(PING_INTERACTIONS, since=since, through=day)
+    happened = nw.col("event_at") >= nw.lit(datetime.combine(since, time())).cast(nw.Datetime("us"))
+    return room.event_scores(interactions.filter(happened), night.read(PINGS, on=day), weights.events)
+
+
+def _ranker_of(night: Night, day: date) -> str | None:
+    return activations.champion(night.session.connection, day, activations.RANKERS)
+
+
+def _lists_made_of(night: Night) -> Mapping[date, str]:
+    return {day: f"{version} {_ranker_of(night, day)}" for day, version in _made_of(night).items()}
+
+
 def _lists(night: Night, day: date) -> Mapping[Contract, Frame]:
-    weights = _weights(night)
+    weights, version = _weights(night), _ranker_of(night, day)
+    goes_further = version or weights.lists.exploration or weights.lists.candidates
     longer = weights.lists.model_copy(update={"length": weights.lists.candidate_count})
     candidates = recommendations(
         night.read(PING_INTERACTIONS, through=day),
         _published(night, day),
         _signed_up(night, day),
         night.read(PING_ENGAGEMENT, on=day),
-        weights.model_copy(update={"lists": longer}) if weights.lists.exploration else weights,
+        weights.model_copy(update={"lists": longer}) if goes_further else weights,
         until=end_of(day),
         now=end_of(day),
     )
+    order = candidates.with_columns(ranker_version=pl.lit(None, pl.String), ranker_score=pl.lit(None, pl.Float64))
+    if version:
+        ranker = night.once(version, lambda: load_ranker(rankers_folder(night.settings), version))
+        history = impressions(known_events(night, day))
+        scores = candidate_scores(ranker, candidates, history, to_polars(night.read(PINGS, on=day)), weights.score, day)
+        order = in_order_of(candidates, scores, version)
     seed = (day.toordinal(), int(weights.version[1:], 16))
-    shown = shown_lists(candidates, weights.lists, seed=seed)
+    shown = shown_lists(order, weights.lists, seed=seed)
     tried_out = pl.when("is_explored").then(pl.format("tried out; {}", "reason")).otherwise("reason")
+    kept = candidates.select("user_id", "ping_id", "score", place="rank")
     return {
-        PING_RECOMMENDATIONS: _in_memory(shown.with_columns(reason=tried_out, weights_version=pl.lit(weights.version)))
+        PING_RECOMMENDATIONS: _in_memory(shown.with_columns(reason=tried_out, weights_version=pl.lit(weights.version))),
+        PING_CANDIDATES: _in_memory(kept if goes_further else kept.clear()),
     }
 
 
@@ -238,14 +275,19 @@ def _lists_of(night: Night, day: date) -> Frame:
     return night.read(PING_RECOMMENDATIONS, on=day).select(*SHOWN)
 
 
-def _step(name: str, build: Callable[[Night, date], Mapping[Contract, Frame]], *tables: Contract) -> Step:
+def _step(
+    name: str,
+    build: Callable[[Night, date], Mapping[Contract, Frame]],
+    *tables: Contract,
+    sources: Callable[[Night], Mapping[date, str]] = _made_of,
+) -> Step:
     built = _of_each_day(tables, build)
-    return Step(name, built, tables, sources=_made_of, code_version=_code_version, has_source=has_landed)
+    return Step(name, built, tables, sources=sources, code_version=_code_version, has_source=has_landed)
 
 
 STEPS = (
     _step("ping_points", _points, PING_WEIGHTS, USER_PING_ENGAGEMENT),
     _step("ping_engagement", _engagement, PING_ENGAGEMENT, WATCH_TIME_STATS, NEW_VS_EXISTING_USERS, USER_AFFINITIES),
-    _step("ping_recommendations", _lists, PING_RECOMMENDATIONS),
+    _step("ping_recommendations", _lists, PING_RECOMMENDATIONS, PING_CANDIDATES, sources=_lists_made_of),
     _step("recommendation_evaluation", _judged, RECOMMENDATION_EVALUATION, RECSYS_HEALTH, PING_INSIGHTS),
 )

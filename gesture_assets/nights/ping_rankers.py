@@ -18,16 +18,13 @@ from gesture_assets.errors import ConfigError, TrainingRefused
 from gesture_assets.frames import to_polars
 from gesture_assets.models.versions import digest
 from gesture_assets.nights.night import Days, Night
-from gesture_assets.nights.ping_lists import weights_of
+from gesture_assets.nights.ping_lists import known_events, rankers_folder, weights_of
 from gesture_assets.nights.pings import has_landed
 from gesture_assets.nights.steps import Built, Step
-from gesture_assets.pings.engagement import event_scores
 from gesture_assets.pings.ranker_files import ranker_version, save_ranker
-from gesture_assets.pings.ranker_training import first_day, trained_ranker
-from gesture_assets.pings.tables import PING_INTERACTIONS, PING_RANKER_EVALUATION, PING_RANKERS, PINGS
+from gesture_assets.pings.ranker_training import trained_ranker
+from gesture_assets.pings.tables import PING_RANKER_EVALUATION, PING_RANKERS, PINGS
 from gesture_assets.records import activations
-
-RANKERS_FOLDER = "pings"  # below the folder of models
 
 
 class RankerTraining(BaseModel):
@@ -57,12 +54,9 @@ def ping_rankers(night: Night, days: Days) -> Built:
             next_step="gesture demo-data --pings  (or land your own: docs/pings.md), then  gesture run",
         )
     weights = weights_of(night.settings)
-    interactions, pings = night.read(PING_INTERACTIONS, since=first_day(day), through=day), night.read(PINGS, on=day)
-    # Counted by days on which things happened, not on which they became known: what is late may be older.
-    at = nw.col("event_at").dt.date()
-    scored = event_scores(interactions, pings, weights.events).filter(at >= nw.lit(first_day(day)).cast(nw.Date))
-    scored = nw.from_native(to_polars(scored).lazy())
-    found = trained_ranker(scored, to_polars(pings), weights.score, seed=options.seed)
+    scored = nw.from_native(to_polars(known_events(night, day)).lazy())
+    pings = to_polars(night.read(PINGS, on=day))
+    found = trained_ranker(scored, pings, weights.score, seed=options.seed)
     run = night.session.run
     version = ranker_version(found.ranker, run.now)
     is_promoted = found.is_better or bool(options.force_reason)
@@ -88,7 +82,7 @@ def ping_rankers(night: Night, days: Days) -> Built:
         "decision": "promoted" if is_promoted else "kept",
         "because": because,
     }
-    save_ranker(found.ranker, card, night.settings.models / RANKERS_FOLDER)
+    save_ranker(found.ranker, card, rankers_folder(night.settings))
     evaluation = found.evaluation.with_columns(pl.lit(day).alias(PARTITION), ranker_version=pl.lit(version))
 
     def let_serve() -> None:

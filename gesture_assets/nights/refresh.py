@@ -72,7 +72,8 @@ def _last_night(night: Night, day: date) -> date:
 
 def _readers_have_it(settings: Settings, lists: NightResult, day: date) -> bool:
     """Whether the lists are those that are published already."""
-    (commit,) = lists.results["ping_recommendations"].commits
+    commits = lists.results["ping_recommendations"].commits
+    commit = next(commit for commit in commits if commit.contract.name == PING_RECOMMENDATIONS.name)
     with closing(connect()) as con:
         published = published_hashes(con, settings.published, with_provisional=True)
     return published.get(PING_RECOMMENDATIONS.name, {}).get(day) == commit.days[0].content_hash

@@ -12,6 +12,7 @@ ranks nothing within a day, and a good deal over a week.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -248,6 +249,34 @@ def scored(
         known = known_as_of(part, history, pings, weights)
         parts.append(known.select(*rows.columns, "heuristic", ranker.scores(known)))
     return pl.concat(parts)
+
+
+def candidate_scores(
+    ranker: Ranker,
+    candidates: pl.DataFrame,
+    history: pl.DataFrame,
+    pings: pl.DataFrame,
+    weights: ScoreWeights,
+    as_of: date,
+) -> pl.DataFrame:
+    """`user_id`, `ping_id`, `ranker_score` of `candidates` of users who have a `history` (by `impressions`)."""
+    known = candidates.select("user_id", "ping_id").join(history.select("user_id"), on="user_id", how="semi")
+    rows = scored(ranker, known.with_columns(as_of=pl.lit(as_of)), history, pings, weights)
+    return rows.select("user_id", "ping_id", ranker_score=pl.col("score").cast(pl.Float64))
+
+
+def in_order_of(candidates: pl.DataFrame, scores: pl.DataFrame, version: str) -> pl.DataFrame:
+    """`candidates` (`user_id`, `rank`, `ping_id` …) with `ranker_version`, `ranker_score`, and their `rank` by it.
+
+    Equal ones keep their order, and so do those of users whom `scores` (by `candidate_scores`) does not know.
+    """
+    known = candidates.join(scores, on=["user_id", "ping_id"], how="left")
+    order = known.sort("user_id", "ranker_score", "rank", descending=[False, True, False], nulls_last=True)
+    is_ranked = pl.col("ranker_score").is_not_null()
+    return order.with_columns(
+        rank=pl.int_range(1, pl.len() + 1, dtype=candidates.schema["rank"]).over("user_id"),
+        ranker_version=pl.when(is_ranked).then(pl.lit(version)),
+    )
 
 
 def ordered_candidates(

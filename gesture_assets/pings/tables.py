@@ -490,6 +490,8 @@ PING_RECOMMENDATIONS = Contract(
         Column("weights_version", "VARCHAR", "Weights that the list was made by."),
         Column("is_explored", "BOOLEAN", "Whether the ping stands there by chance, from behind the list."),
         Column("propensity", "DOUBLE", "Chance with which this ping stood at this place; 1 without exploration."),
+        Column("ranker_version", "VARCHAR", "Ranker that put the list in order; null: its scores did.", True),
+        Column("ranker_score", "DOUBLE", "What it goes by in a list; only the order means anything.", True),
     ),
     expectations=(
         no_rows(
@@ -500,14 +502,21 @@ PING_RECOMMENDATIONS = Contract(
         ),
         no_rows(
             "lists_are_in_order_of_their_scores",
-            f"""select * from (select {PARTITION}, user_id, rank, score, is_explored,
+            f"""select * from (select {PARTITION}, user_id, rank, coalesce(ranker_score, score) as height, is_explored,
                 row_number() over (list order by rank) as place,
-                min(score) filter (not is_explored) over (list order by rank
+                min(height) filter (not is_explored) over (list order by rank
                     rows between unbounded preceding and 1 preceding) as better,
-                min(score) filter (not is_explored) over (list) as worst
+                min(height) filter (not is_explored) over (list) as worst
                 from {{batch}} window list as (partition by {PARTITION}, user_id))
-            where rank <> place or score > case when is_explored then worst else better end""",
-            recovery="this is a defect of pings/recommend.py, or of pings/exploration.py",
+            where rank <> place or height > case when is_explored then worst else better end""",
+            recovery="this is a defect of pings/recommend.py, pings/ranker.py or pings/exploration.py",
+        ),
+        no_rows(
+            "a_list_is_ordered_by_one_ranker_or_by_none",
+            f"""select {PARTITION}, user_id, count(distinct ranker_version) as rankers from {{batch}} group by all
+            having count(distinct ranker_version) > 1 or count(ranker_version) not in (0, count(*))
+                or count(ranker_score) <> count(ranker_version)""",
+            recovery="this is a defect of pings/ranker.py",
         ),
         no_rows(
             "every_propensity_is_the_chance_of_its_place",
@@ -585,6 +594,49 @@ PING_RECOMMENDATIONS = Contract(
             group by all having count(*) >= 3 and today.coverage < {LEAST_COVERAGE} * median(known.coverage)""",
             recovery="compare the day's catalogue and interactions with those of the days before, then  "
             "gesture run --date DAY",
+        ),
+    ),
+)
+
+PING_CANDIDATES = Contract(
+    name="ping_candidates",
+    grain="One row per user and ping that their list was chosen from, as of the day.",
+    description="The unseen pings of the highest score, more than a list holds: a ranker puts them in order, and "
+    "exploration draws from them. Empty where lists are the highest scores alone ([lists] candidates keeps them all "
+    "the same).",
+    group=GROUP,
+    owner=DATA_ENGINEERING,
+    upstream=(*LANDED, "ping_engagement", "ping_weights"),
+    key=("user_id", "place"),
+    may_be_empty=True,
+    columns=(
+        AS_OF,
+        WHO,
+        Column("place", "BIGINT", "Place by the score, from 1."),
+        VIDEO,
+        Column("score", "DOUBLE", "The sum of the four parts of document 004."),
+    ),
+    expectations=(
+        no_rows(
+            "every_place_of_a_list_is_a_candidate",
+            f"""select {PARTITION}, user_id, ping_id from {{staged}}.ping_recommendations
+            semi join (select distinct {PARTITION} from {{batch}}) using ({PARTITION})
+            anti join {{batch}} using ({PARTITION}, user_id, ping_id)""",
+            recovery="this is a defect of pings/recommend.py",
+        ),
+        no_rows(
+            "candidates_are_in_order_of_their_scores",
+            f"""select * from (select {PARTITION}, user_id, place, score,
+                row_number() over list as expected, lag(score) over list as better
+                from {{batch}} window list as (partition by {PARTITION}, user_id order by place))
+            where place <> expected or score > better""",
+            recovery="this is a defect of pings/recommend.py",
+        ),
+        no_rows(
+            "no_candidate_is_one_twice",
+            f"select {PARTITION}, user_id, ping_id, count(*) as row_count from {{batch}} "
+            "group by all having count(*) > 1",
+            recovery="this is a defect of pings/recommend.py",
         ),
     ),
 )
@@ -756,7 +808,7 @@ PING_RANKER_EVALUATION = Contract(
             "every_ranker_stands_beside_the_heuristic",
             f"""select {PARTITION} from {{days}} anti join (
                 select {PARTITION} from {{batch}} where policy in ('ranker', 'heuristic') and measure = 'ndcg'
-                group by all having count(*) = 2) using ({PARTITION})""",
+                group by all having count(distinct policy) = 2) using ({PARTITION})""",
             recovery="gesture recs train --date DAY",
         ),
     ),
@@ -775,6 +827,7 @@ TABLES = (
     NEW_VS_EXISTING_USERS,
     USER_AFFINITIES,
     PING_RECOMMENDATIONS,
+    PING_CANDIDATES,
     RECOMMENDATION_EVALUATION,
     RECSYS_HEALTH,
     PING_INSIGHTS,

@@ -8,6 +8,7 @@ from gesture_assets_tests.gates.events import NOTHING_LANDED
 from gesture_assets_tests.gates.faults import (
     ADDRESS,
     COPY,
+    MISSING,
     NEGATIVE,
     NO_ROWS,
     STRAY,
@@ -98,6 +99,7 @@ GOOD |= {
         }
         for who in ("ada", "bob")
     ],
+    "ping_candidates": [{"user_id": who, "place": 1, "ping_id": "p2", "score": 0.75} for who in ("ada", "bob")],
     "recommendation_evaluation": [
         {"policy": policy, "measure": "ndcg", "value": 0.5, "low": 0.4, "high": 0.6}
         for policy in ("served", "popularity")
@@ -220,6 +222,7 @@ FAULTS |= {
         "no_list_holds_a_ping_twice": copied_row("2 as rank", LONG),
         "no_list_holds_what_its_user_has_seen": first_row("ping_id = 'p1'"),
         LONG: Fault("delete from {table} where user_id = 'ada'"),
+        "a_list_is_ordered_by_one_ranker_or_by_none": first_row("ranker_version = 'v1'"),
         "lists_are_not_all_alike": Fault(ALIKE, ("lists_are_personal",)),
         # All have p2, and one of them another ping as well.
         "lists_are_personal": Fault(
@@ -234,6 +237,15 @@ FAULTS |= {
         ),
         STRAY: stray_row(""),
         COPY: noticed_also_by("lists_are_in_order_of_their_scores", "no_list_holds_a_ping_twice", LONG),
+    },
+    "ping_candidates": {
+        "every_place_of_a_list_is_a_candidate": first_row("ping_id = 'p1'"),
+        "candidates_are_in_order_of_their_scores": first_row("place = 2"),
+        "no_candidate_is_one_twice": Fault(
+            "insert into {table} select * replace (2 as place) from {table} where user_id = 'ada'"
+        ),
+        COPY: noticed_also_by("candidates_are_in_order_of_their_scores", "no_candidate_is_one_twice"),
+        **{name: noticed_also_by("every_place_of_a_list_is_a_candidate") for name in (MISSING, ADDRESS)},
     },
     "recommendation_evaluation": {
         "every_interval_holds_its_value": first_row("low = 0.55"),

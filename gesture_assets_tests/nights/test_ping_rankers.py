@@ -4,6 +4,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from gesture_assets.demo.pings import write_demo_pings
@@ -89,3 +90,64 @@ def test_too_few_days_are_refused_and_one_that_is_not_better_serves_only_by_forc
     ((version, because),) = asked(built, "select ranker_version, because from ping_rankers where decision = 'promoted'")
     assert because.startswith("by force (a trial with ten people), not by its judgement: NDCG@10")
     assert serving(built, LAST + timedelta(days=1)) == version
+
+
+def test_lists_of_later_days_are_in_the_ranker_s_order_and_those_of_before_stay(built: Path) -> None:
+    def night(day: date, **options: Any) -> list[tuple]:
+        done = run_night(day, select="+recommendation_evaluation", **options)
+        assert done.success, failures(done)
+        return asked(built, f"select * from ping_recommendations where as_of_date = '{day}' order by all")
+
+    before = LAST - timedelta(days=1)
+    assert run_night(FIRST, before, select="+ping_recommendations").success
+    last = night(before)
+    result = trained(before)
+    assert result.success, failures(result)
+    served = serving(built, LAST)
+    assert served
+    lists = night(LAST)
+    assert night(before, restate_reason="again") == last  # the day of the training keeps its lists
+    assert night(LAST, restate_reason="again") == lists  # whatever the order in which days are built
+    newest = f"select distinct as_of_date, ranker_version from ping_recommendations where as_of_date >= '{before}'"
+    assert sorted(asked(built, newest)) == [(before, None), (LAST, served)]
+    of_last = f"from ping_recommendations where as_of_date = '{LAST}'"
+    differing = asked(
+        built,
+        f"select count(*) from (select user_id, rank, row_number() over (partition by user_id order by score desc) "
+        f"as by_score {of_last}) where rank <> by_score",
+    )
+    assert differing[0][0] > 100
+    most = asked(built, f"select max(place) from ping_candidates where as_of_date = '{LAST}'")
+    assert most == [(50,)]
+    assert asked(built, f"select count(*) from ping_candidates where as_of_date = '{before}'") == [(0,)]
+    # Who likes what is known of a demo world: the ranker's lists are nearer to it than those of the scores.
+    gains = asked(
+        built,
+        f"""with truth as (from read_parquet('{built / "truth.parquet"}')),
+        by_score as (select user_id, ping_id from ping_candidates where as_of_date = '{LAST}' and place <= 10),
+        shown as (select user_id, ping_id {of_last})
+        select (select avg(expected_points) from shown join truth using (user_id, ping_id)),
+        (select avg(expected_points) from by_score join truth using (user_id, ping_id))""",
+    )
+    assert gains[0][0] > gains[0][1]
+
+
+def test_a_ranker_whose_files_are_gone_closes_the_lists_until_somebody_decides(built: Path) -> None:
+    assert run_night(FIRST, LAST - timedelta(days=1), select="+ping_recommendations").success
+    assert trained(LAST - timedelta(days=1)).success
+    version = serving(built, LAST)
+    (load_settings().models / "pings" / str(version) / "ranker.json").unlink()
+    refused = run_night(LAST, select="+ping_recommendations")
+    assert "gesture recs activate heuristic" in str(refused.failures["ping_recommendations"])
+    with duckdb.connect(str(built / "warehouse.duckdb")) as con:
+        activations.activate(
+            con,
+            activations.HEURISTIC,
+            since=LAST,
+            now=datetime(2026, 3, 11, 4),
+            action="activated",
+            reason="its files are gone",
+            table=activations.RANKERS,
+        )
+    assert run_night(LAST, select="+ping_recommendations").success
+    assert asked(built, f"select count(ranker_version) from ping_recommendations where as_of_date = '{LAST}'") == [(0,)]
