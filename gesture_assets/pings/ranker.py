@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from gesture_assets.compat.lean_imports import UNUSED_BY_XGBOOST, absent
 from gesture_assets.errors import TrainingRefused
 from gesture_assets.models.training import outcomes, refuse_too_few_outcomes
+from gesture_assets.pings.company import COMPANY, in_company
 from gesture_assets.pings.evaluation import (
     AUC_OF_NOTHING,
     AUC_TOLERANCE,
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
 
 Objective = Literal["binary:logistic", "rank:ndcg"]
 OBJECTIVES: tuple[Objective, ...] = ("binary:logistic", "rank:ndcg")
+# Of candidates: what all are liked by is known of few days, and more of it than this is learned by heart, ping by ping.
+CANDIDATE_FEATURES = (
+    *("ping_hits_lately", "ping_exposures_lately", "duration_sec", "user_exposures"),
+    *("user_category_hit_rate", "user_band_hit_rate"),
+    *COMPANY,
+)
 GROUP = ("user_id", "day")
 PLACES = 10
 ROWS_AT_ONCE = 500_000  # whose features are held while they are scored: 200 MB
@@ -214,14 +221,10 @@ def choose_objective(
     return Choice(max(OBJECTIVES, key=lambda objective: ndcg[objective]), ndcg)
 
 
-def candidates(lists: pl.DataFrame, popular: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
-    """`user_id`, `ping_id` of what each user of `lists` may be shown, sorted, a pair once, none of `seen`.
-
-    `lists`: the first stage's, longer than what is shown. `popular`: pings (`ping_id`) that everybody may get besides.
-    """
-    users = lists.select(pl.col("user_id").unique())
-    both = pl.concat([lists.select("user_id", "ping_id"), users.join(popular.select("ping_id"), how="cross")])
-    return both.join(seen, on=["user_id", "ping_id"], how="anti").unique().sort("user_id", "ping_id")
+def candidates(users: pl.DataFrame, pings: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
+    """`user_id`, `ping_id` of what each of `users` may be shown, sorted: of `pings` (`ping_id`) none of `seen`."""
+    both = users.select(pl.col("user_id").unique()).join(pings.select(pl.col("ping_id").unique()), how="cross")
+    return both.join(seen, on=["user_id", "ping_id"], how="anti").sort("user_id", "ping_id")
 
 
 def sampled_candidates(pairs: pl.DataFrame, gained: pl.DataFrame, *, per_user: int, seed: int) -> pl.DataFrame:
@@ -245,7 +248,7 @@ def scored(
 ) -> pl.DataFrame:
     """`rows` (`user_id`, `ping_id`, `as_of`) with the `score` of each as of its day, and the `heuristic` one."""
     parts = [pl.DataFrame(schema={**rows.schema, "heuristic": pl.Float64, "score": pl.Float32})]
-    for part in rows.iter_slices(ROWS_AT_ONCE):
+    for part in in_company(rows, history).iter_slices(ROWS_AT_ONCE):
         known = known_as_of(part, history, pings, weights)
         parts.append(known.select(*rows.columns, "heuristic", ranker.scores(known)))
     return pl.concat(parts)
@@ -279,20 +282,15 @@ def in_order_of(candidates: pl.DataFrame, scores: pl.DataFrame, version: str) ->
     )
 
 
-def ordered_candidates(
-    rows: pl.DataFrame, cold: pl.DataFrame, pings: pl.DataFrame, *, per_creator: int | None
-) -> pl.DataFrame:
+def ordered_candidates(rows: pl.DataFrame, pings: pl.DataFrame, *, per_creator: int | None) -> pl.DataFrame:
     """`user_id`, `rank` from 1, `ping_id`, `creator_id`: each user's candidates, the highest `score` of `rows` first.
 
-    Equal ones by the catalogue's order. `cold`: who has done nothing gets the first stage's list in its order (`rank`),
-    as nothing is known of them; `rows` of theirs are left out. A creator has at most `per_creator` pings, the best;
-    those without a creator are not counted.
+    Equal ones by the catalogue's order. A creator has at most `per_creator` pings, the best; those without a creator
+    are not counted.
     """
-    warm = rows.join(cold.select("user_id").unique(), on="user_id", how="anti")
-    plain = cold.select("user_id", "ping_id", score=-pl.col("rank").cast(pl.Float64))
     facts = pings.select("ping_id", "creator_id", "catalogue_row")
-    both = pl.concat([warm.select("user_id", "ping_id", pl.col("score").cast(pl.Float64)), plain])
-    order = both.join(facts, on="ping_id").sort("user_id", "score", "catalogue_row", descending=[False, True, False])
+    scores = rows.select("user_id", "ping_id", "score").join(facts, on="ping_id")
+    order = scores.sort("user_id", "score", "catalogue_row", descending=[False, True, False])
     if per_creator is not None:
         place = pl.int_range(pl.len()).over("user_id", "creator_id")
         order = order.filter(pl.col("creator_id").is_null() | (place < per_creator))

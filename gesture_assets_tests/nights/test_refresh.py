@@ -21,7 +21,7 @@ D1, D2, D3 = date(2026, 3, 9), date(2026, 3, 10), date(2026, 3, 11)
 PINGS = {
     *("ping_interactions", "pings", "ping_users", "quarantined_ping_rows", "ping_reconciliation"),
     *("ping_weights", "user_ping_engagement", "ping_engagement", "user_affinities"),
-    *("watch_time_stats", "new_vs_existing_users", "ping_recommendations"),
+    *("watch_time_stats", "new_vs_existing_users", "ping_recommendations", "ping_candidates"),
 }
 CURRENT = "select as_of_date, rank, ping_id from analytics.current_ping_recommendations where user_id = 'u0' order by 2"
 
