@@ -4,7 +4,9 @@ Belongs here: features of pairs of user and ping that other users' impressions m
 user, by ping and by what these share (`impressions.py`), what is learned from them (`ranker.py`).
 """
 
+from importlib import import_module
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,8 +26,8 @@ def in_company(rows: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
 
     Only impressions of `history` (by `impressions`) up to the end of the day `as_of` count, a pair once.
     `shown_together`: the users whom a ping has in common with each that the user was shown (with itself, too), ÷
-    √((users + 5) of both), summed over these. `shown_alike`: the same kinship by the 32 main directions of who was
-    shown what, which reach pings that have only neighbours in common. 0 of users and pings without impressions. Nothing
+    √((users + 5) of both), summed over these. `shown_alike`: how near it is to these in the 32 main directions of who was
+    shown what. 0 of users and pings without impressions. Nothing
     depends on the order of rows, nor on which others are asked for.
     """
     found = np.zeros((rows.height, len(COMPANY)))
@@ -44,22 +46,21 @@ def in_company(rows: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
 
 def _kinship(known: pl.DataFrame, pairs: pl.DataFrame) -> Floats:
     """`COMPANY` of each row of `known`, by the users who were shown `pairs` (both: `user`, `ping`, sorted)."""
-    from scipy import sparse  # a fifth of a second, which only who ranks candidates needs
-    from scipy.sparse.linalg import svds
-
+    sparse: Any = import_module("scipy.sparse")  # SciPy has no types of its own; only who ranks candidates needs it
+    svds: Any = import_module("scipy.sparse.linalg").svds
     places = pairs["user"].to_numpy(), pairs["ping"].to_numpy()
-    shown = sparse.csr_array((np.ones(pairs.height), places))
+    shown: Any = sparse.csr_array((np.ones(pairs.height), places))
     fame = 1 / np.sqrt(shown.sum(axis=0) + PRIOR_USERS)
     weighed = shown @ sparse.diags_array(fame)
     common = shown.T @ weighed
     found = np.zeros((known.height, len(COMPANY)))
     user, ping = known["user"].to_numpy().astype(np.int64), known["ping"].to_numpy().astype(np.int64)
-    users = np.arange(0, shown.shape[0] + USERS_AT_ONCE, USERS_AT_ONCE)
+    users = np.arange(0, int(shown.shape[0]) + USERS_AT_ONCE, USERS_AT_ONCE)
     for first, (start, end) in zip(users, pairwise(np.searchsorted(user, users)), strict=False):
         sums = weighed[first : first + USERS_AT_ONCE] @ common
         found[start:end, 0] = sums[user[start:end] - first, ping[start:end]]
     if (directions := min(DIRECTIONS, min(shown.shape) - 1)) > 0:
-        begin = np.random.default_rng(SEED).random(min(shown.shape))
+        begin = np.random.default_rng(SEED).random(int(min(shown.shape)))
         alike = sparse.diags_array(1 / np.sqrt(shown.sum(axis=1))) @ weighed
         axes = svds(alike, directions, v0=begin, return_singular_vectors="vh")[2].T
         of_users, of_pings = weighed @ axes, fame[:, None] * axes

@@ -15,7 +15,10 @@ What the figures cannot show:
   `median_seconds`), and some of the gain is that
 - users without a liked and an unliked impression are no part of the first table, those without a liked one of neither
 
-Objectives are chosen on the fold before (29 and 30 April), as were the settings; the days of test were not used for it.
+Objectives are chosen on the fold before (29 and 30 April), as were the settings; the days of test were not used for
+it. What lifts lists of the full catalogue above recent hits is whom a ping was shown with (`pings/company.py`):
+without it NDCG@10 of the fold before is .037 and not .044, and theirs .036. Who has done nothing is ranked for like
+everybody else.
 """
 
 import time

@@ -127,10 +127,10 @@ def test_re_ranking_is_judged_by_who_liked_some_and_not_others() -> None:
     assert found.ndcg.table["ndcg"].item() == pytest.approx((1 + 2 / np.log2(3)) / (2 + 1 / np.log2(3)))
 
 
-def test_candidates_are_the_first_stage_s_and_popular_ones_that_were_not_seen() -> None:
-    lists = pl.DataFrame({"user_id": ["a", "a", "b"], "ping_id": ["x", "y", "x"], "rank": [1, 2, 1]})
-    seen = pl.DataFrame({"user_id": ["b"], "ping_id": ["z"]})
-    found = candidates(lists, pl.DataFrame({"ping_id": ["z", "x"]}), seen)
+def test_candidates_are_what_was_not_seen() -> None:
+    seen = pl.DataFrame({"user_id": ["b", "b"], "ping_id": ["z", "y"]})
+    people, pings = pl.DataFrame({"user_id": ["b", "a", "a"]}), pl.DataFrame({"ping_id": ["z", "x", "y"]})
+    found = candidates(people, pings, seen)
     assert found.rows() == [("a", "x"), ("a", "y"), ("a", "z"), ("b", "x")]
     gained = pl.DataFrame({"user_id": ["a", "a"], "ping_id": ["y", "elsewhere"], "gain": [2.0, 1.0]})
     learned = sampled_candidates(found, gained, per_user=1, seed=1)
@@ -152,24 +152,25 @@ def scored_candidates(n_users: int, n: int, creators: int = 5) -> tuple[pl.DataF
     return pairs, catalogue
 
 
-NO_LISTS = pl.DataFrame(schema={"user_id": pl.String, "rank": pl.Int64, "ping_id": pl.String})
-
-
-def test_who_has_done_nothing_gets_the_first_stage_s_list() -> None:
+def test_the_best_stand_first_and_equal_ones_as_in_the_catalogue() -> None:
     pairs, catalogue = scored_candidates(2, 5)
-    plain = pl.DataFrame({"user_id": ["u00001"] * 2, "rank": [1, 2], "ping_id": ["p04", "p01"]})
-    found = ordered_candidates(pairs, plain, catalogue, per_creator=None)
-    lists = found.group_by("user_id", maintain_order=True).agg("ping_id").rows()
-    assert lists == [("u00000", ["p00", "p01", "p02", "p03", "p04"]), ("u00001", ["p04", "p01"])]
-    tied = ordered_candidates(pairs.with_columns(score=pl.lit(1.0)).reverse(), NO_LISTS, catalogue, per_creator=None)
-    assert tied.filter(user_id="u00000")["ping_id"].to_list() == lists[0][1]
+    by_number = ["p00", "p01", "p02", "p03", "p04"]
+    found = ordered_candidates(pairs.reverse(), catalogue, per_creator=None)
+    assert found.group_by("user_id", maintain_order=True).agg("ping_id").rows() == [
+        ("u00000", by_number),
+        ("u00001", by_number),
+    ]
+    worst_first = ordered_candidates(pairs.with_columns(-pl.col("score")), catalogue, per_creator=None)
+    assert worst_first.filter(user_id="u00001")["ping_id"].to_list() == by_number[::-1]
+    tied = ordered_candidates(pairs.with_columns(score=pl.lit(1.0)).reverse(), catalogue, per_creator=None)
+    assert tied.equals(found)
 
 
 @pytest.mark.parametrize("per_creator", [None, 3])
 def test_a_share_of_places_is_given_by_chance_and_each_row_has_the_chance_that_it_had(per_creator: int | None) -> None:
     n_users, k, share = 20_000, 4, 0.05
     pairs, catalogue = scored_candidates(n_users, 24, creators=24 if per_creator is None else 12)
-    order = ordered_candidates(pairs, NO_LISTS, catalogue, per_creator=per_creator)
+    order = ordered_candidates(pairs, catalogue, per_creator=per_creator)
     lists = Lists(length=k, seen="any", per_creator=per_creator, exploration=share)
     found = shown_lists(order, lists, seed=1)
     assert found.height == n_users * k
@@ -194,20 +195,18 @@ def test_a_share_of_places_is_given_by_chance_and_each_row_has_the_chance_that_i
 
 def test_no_list_has_more_of_a_creator_than_is_allowed_whatever_is_explored() -> None:
     pairs, catalogue = scored_candidates(300, 60, creators=8)
-    order = ordered_candidates(pairs, NO_LISTS, catalogue, per_creator=2)
+    order = ordered_candidates(pairs, catalogue, per_creator=2)
     lists = Lists(length=4, seen="any", per_creator=2, exploration=0.5)
     found = shown_lists(order, lists, seed=1)
     assert found["is_explored"].any()
     assert found.group_by("user_id", "creator_id").len()["len"].max() <= 2
-    unknown = ordered_candidates(
-        pairs, NO_LISTS, catalogue.with_columns(creator_id=pl.lit(None, pl.String)), per_creator=2
-    )
+    unknown = ordered_candidates(pairs, catalogue.with_columns(creator_id=pl.lit(None, pl.String)), per_creator=2)
     assert unknown.height == pairs.height
 
 
 def test_where_there_is_nothing_to_explore_the_best_are_shown_for_certain() -> None:
     pairs, catalogue = scored_candidates(3, 6)
-    order = ordered_candidates(pairs, NO_LISTS, catalogue, per_creator=None)
+    order = ordered_candidates(pairs, catalogue, per_creator=None)
     found = shown_lists(order, Lists(length=4, seen="any", exploration=0.5), seed=1)
     assert found["propensity"].unique().to_list() == [1.0]
     assert found["ping_id"].to_list() == ["p00", "p01", "p02", "p03"] * 3
