@@ -26,9 +26,9 @@ def in_company(rows: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
 
     Only impressions of `history` (by `impressions`) up to the end of the day `as_of` count, a pair once.
     `shown_together`: the users whom a ping has in common with each that the user was shown (with itself, too), ÷
-    √((users + 5) of both), summed over these. `shown_alike`: how near it is to these in the 32 main directions of who was
-    shown what. 0 of users and pings without impressions. Nothing
-    depends on the order of rows, nor on which others are asked for.
+    √((users + 5) of both), summed over these. `shown_alike`: how near it is to these in the 32 main directions of who
+    was shown what. 0 of users and pings without impressions. Nothing depends on the order of rows, nor on which
+    others are asked for.
     """
     found = np.zeros((rows.height, len(COMPANY)))
     asked = rows.select("user_id", "ping_id", "as_of").with_row_index("row")
