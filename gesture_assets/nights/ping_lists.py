@@ -50,7 +50,7 @@ from gesture_assets.settings import Settings
 
 STRONGEST = 10  # affinities of a kind that a user's rows show
 LIST = ("user_id", "rank", "ping_id")
-SHOWN = (*LIST, *(name for name in PING_RECOMMENDATIONS.column_names if name in CHANCES))
+SHOWN = (*LIST, *sorted(CHANCES))
 Tables = tuple[Contract, ...]
 
 

@@ -277,7 +277,7 @@ def in_order_of(candidates: pl.DataFrame, scores: pl.DataFrame, version: str) ->
     order = known.sort("user_id", "ranker_score", "rank", descending=[False, True, False], nulls_last=True)
     is_ranked = pl.col("ranker_score").is_not_null()
     return order.with_columns(
-        rank=pl.int_range(1, pl.len() + 1, dtype=candidates.schema["rank"]).over("user_id"),
+        rank=pl.int_range(1, pl.len() + 1).over("user_id").cast(candidates.schema["rank"]),
         ranker_version=pl.when(is_ranked).then(pl.lit(version)),
     )
 

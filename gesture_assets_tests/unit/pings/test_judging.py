@@ -9,8 +9,8 @@ import pytest
 from gesture_assets.pings.engagement import event_scores as scored_events
 from gesture_assets.pings.engagement import ping_engagement, user_ping_engagement
 from gesture_assets.pings.evaluation import split_at
+from gesture_assets.pings.exploration import shown_lists
 from gesture_assets.pings.judging import CHANCES, judged_lists
-from gesture_assets.pings.ranker import shown_lists
 from gesture_assets.pings.recommend import recommendations
 from gesture_assets.pings.weights import SHIPPED, parse_ping_weights
 from gesture_assets_tests.ping_worlds import START, by_chance
@@ -27,7 +27,8 @@ def judged(exploration: float, *, with_chances: bool = True) -> pl.DataFrame:
     engagement = ping_engagement(user_ping_engagement(scored_events(before, pings, WEIGHTS.events)), pings)
     wide = WEIGHTS.model_copy(update={"lists": WEIGHTS.lists.model_copy(update={"length": 30})})
     order = recommendations(before, pings, users, engagement, wide, until=UNTIL)
-    lists = shown_lists(order, WEIGHTS.lists, exploration=exploration, seed=2)
+    explored = WEIGHTS.lists.model_copy(update={"exploration": exploration or None})
+    lists = shown_lists(order, explored, seed=2)
     served = nw.from_native((lists if with_chances else lists.drop(CHANCES)).lazy())
     none = served.filter(nw.col("rank") < 0)
     return judged_lists(served, none, before, done, pings, WEIGHTS, until=UNTIL, seed=1)
