@@ -56,7 +56,7 @@ def ping_rankers(night: Night, days: Days) -> Built:
     weights = weights_of(night.settings)
     scored = nw.from_native(to_polars(known_events(night, day)).lazy())
     pings = to_polars(night.read(PINGS, on=day))
-    found = trained_ranker(scored, pings, weights.score, seed=options.seed)
+    found = trained_ranker(scored, pings, weights, seed=options.seed)
     run = night.session.run
     version = ranker_version(found.ranker, run.now)
     is_promoted = found.is_better or bool(options.force_reason)

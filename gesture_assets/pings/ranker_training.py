@@ -4,9 +4,10 @@ Belongs here: which days teach and which judge, the table of the judgement, the 
 itself (`ranker.py`), what is known of an impression (`impressions.py`), files (`ranker_files.py`), which version serves
 (`records/activations.py`).
 
-The last days are judged by a ranker of the days before, as of the end of the last of those: an order of what users were
-shown, since a ping that nobody was shown cannot be liked. The objective is chosen on as many days before the judged
-ones. What may serve is trained once more, on all days, as its features go on from there.
+The last days are judged by a ranker of the days before, as of the end of the last of those. An order of what users
+were shown decides, since a ping that nobody was shown cannot be liked. But what is to serve are lists: one that orders
+well and whose lists hold clearly less of what their users liked than the heuristic's does not serve. The objective is
+chosen on as many days before the judged ones. What may serve is trained once more, on all days.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,8 @@ import polars as pl
 from gesture_assets.errors import TrainingRefused
 from gesture_assets.frames import Frame
 from gesture_assets.pings.baselines import hit_rates, recent_hits, shortest_first
-from gesture_assets.pings.evaluation import graded_gains, split_at
+from gesture_assets.pings.engagement import ping_engagement, user_ping_engagement
+from gesture_assets.pings.evaluation import graded_gains, list_measures, split_at
 from gesture_assets.pings.impressions import (
     impressions,
     known_as_of,
@@ -33,12 +35,15 @@ from gesture_assets.pings.ranker import (
     Ranker,
     Reranking,
     Settings,
+    candidate_scores,
     choose_objective,
+    in_order_of,
     refuse_days_that_are_counted,
     reranking,
     train,
 )
-from gesture_assets.pings.weights import ScoreWeights
+from gesture_assets.pings.recommend import recommendations
+from gesture_assets.pings.weights import PingWeights, ScoreWeights
 
 HISTORY_DAYS = 56  # that count: of what is older, less than a fiftieth is left
 MOST_JUDGED_DAYS = 7
@@ -46,6 +51,7 @@ LEAST_DAYS = 4  # with impressions: two to learn from, one to choose an objectiv
 MOST_ROWS = 1_000_000  # impressions that are learned from and judged by, of users by chance where there are more
 RANKER = "ranker"
 MEASURES = ("ndcg", "auc")
+LIST_NDCG = "list_ndcg"  # of lists of the whole catalogue, by what their users liked
 EVALUATION_SCHEMA = {
     "policy": pl.String,
     "measure": pl.String,
@@ -86,7 +92,7 @@ class TrainedRanker:
 def trained_ranker(
     scored: Frame,
     pings: pl.DataFrame,
-    weights: ScoreWeights,
+    weights: PingWeights,
     *,
     seed: int,
     settings: Settings = USUAL,
@@ -100,18 +106,22 @@ def trained_ranker(
     history = impressions(scored)
     days = days_of(history["day"].unique().sort().to_list())
     rows = _some(shown_after(history), most_rows, seed)
-    choosing = _known(rows, days.choosing, days.taught[-len(days.choosing) - 1], history, pings, weights)
-    judged = _known(rows, days.judged, days.taught[-1], history, pings, weights)
+    choosing = _known(rows, days.choosing, days.taught[-len(days.choosing) - 1], history, pings, weights.score)
+    judged = _known(rows, days.judged, days.taught[-1], history, pings, weights.score)
     refuse_what_is_known_too_late(
-        judged.select(rows.columns), history, lambda part, past: known_as_of(part, past, pings, weights)
+        judged.select(rows.columns), history, lambda part, past: known_as_of(part, past, pings, weights.score)
     )
-    known = known_as_of(rows, history, pings, weights)
+    known = known_as_of(rows, history, pings, weights.score)
     before_choosing = known.filter(pl.col("day") < days.choosing[0])
     choice = choose_objective(before_choosing, choosing, settings=settings, seed=seed)
     taught = known.filter(pl.col("day") < days.judged[0])
     refuse_days_that_are_counted(taught, judged)
     of_before = train(taught, choice.objective, settings=settings)
     evaluation, is_better, because = _judged(of_before, judged, scored, pings, days.judged[0], seed)
+    lists, loses = _lists_judged(of_before, rows, history, scored, pings, weights, days, seed)
+    evaluation = pl.concat([evaluation, lists])
+    if is_better and loses:
+        is_better, because = False, f"{because}; but {loses}"
     return TrainedRanker(
         ranker=train(known, choice.objective, settings=settings),
         choice=choice,
@@ -186,6 +196,55 @@ def _judged(
         f"{hardest['gain']:+.4f} ({hardest['gain_low']:+.4f} to {hardest['gain_high']:+.4f})"
     )
     return table, is_better, because
+
+
+def _lists_judged(
+    ranker: Ranker,
+    rows: pl.DataFrame,
+    history: pl.DataFrame,
+    scored: Frame,
+    pings: pl.DataFrame,
+    weights: PingWeights,
+    days: Days,
+    seed: int,
+) -> tuple[pl.DataFrame, str]:
+    """Rows of the evaluation of lists of the whole catalogue, the ranker's and the heuristic's; and what speaks against
+    the ranker's, if they are clearly worse.
+    """
+    gains = rows.filter("is_good", pl.col("day").is_in(days.judged))
+    gains = gains.group_by("user_id", "ping_id").agg(pl.col("gain").max())
+    until = datetime.combine(days.judged[0], time())
+    past, _ = split_at(scored, until)
+    out = pings.filter((pl.col("created_at") < until).fill_null(True))
+    catalogue, people = nw.from_native(out.lazy()), nw.from_native(gains.select(pl.col("user_id").unique()).lazy())
+    lists = weights.lists.model_copy(update={"length": weights.lists.candidate_count})
+    candidates = recommendations(
+        past.join(people, on="user_id", how="semi"),
+        catalogue,
+        people,
+        ping_engagement(user_ping_engagement(past), catalogue),
+        weights.model_copy(update={"lists": lists}),
+        until=until,
+        now=until,
+    )
+    as_of = days.taught[-1]
+    known = history.filter(pl.col("day") <= as_of)
+    order = in_order_of(candidates, candidate_scores(ranker, candidates, known, pings, weights.score, as_of), RANKER)
+    ours, theirs = (list_measures(found, gains, k=weights.lists.length) for found in (order, candidates))
+    gain = ours.less(theirs, "ndcg", seed=seed)
+    values = [found.interval("ndcg", seed=seed) for found in (ours, theirs)]
+    told = [
+        (name, LIST_NDCG, value.value, value.low, value.high, *gained, value.user_count, 0)
+        for name, value, gained in (
+            (RANKER, values[0], (None, None, None)),
+            ("heuristic", values[1], (gain.value, gain.low, gain.high)),
+        )
+    ]
+    loses = (
+        f"its lists hold less of what was liked, {values[0].value:.4f} against {values[1].value:.4f} of heuristic: "
+        f"{gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
+    )
+    return pl.DataFrame(told, schema=EVALUATION_SCHEMA, orient="row"), loses if gain.high < 0 else ""
 
 
 def _plain_scores(scored: Frame, pings: pl.DataFrame, until: datetime) -> Mapping[str, pl.DataFrame]:

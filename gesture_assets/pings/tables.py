@@ -787,7 +787,12 @@ PING_RANKER_EVALUATION = Contract(
         TRAINED_ON,
         RANKER_VERSION,
         Column("policy", "VARCHAR", "ranker, heuristic, recent_hits, hit_rate, shortest_first or random."),
-        Column("measure", "VARCHAR", "ndcg (at 10) or auc (mean of the users')."),
+        Column(
+            "measure",
+            "VARCHAR",
+            "Of re-ranked impressions: ndcg (at 10), auc (mean of the users'). Of lists of the whole catalogue, each of "
+            "the list's length: list_ndcg.",
+        ),
         Column("value", "DOUBLE", "Its value."),
         Column("low", "DOUBLE", "Lower end of the 95 % interval."),
         Column("high", "DOUBLE", "Upper end."),

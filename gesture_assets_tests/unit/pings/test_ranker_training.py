@@ -53,7 +53,7 @@ def frame(table: pl.DataFrame) -> Frame:
 
 
 def training(scored: pl.DataFrame, pings: pl.DataFrame, **options: int) -> TrainedRanker:
-    return trained_ranker(frame(scored), pings, WEIGHTS.score, seed=1, settings=QUICK, **options)
+    return trained_ranker(frame(scored), pings, WEIGHTS, seed=1, settings=QUICK, **options)
 
 
 def test_folds_follow_each_other_and_too_few_days_are_refused() -> None:
@@ -82,6 +82,25 @@ def test_a_ranker_that_knows_tastes_is_better_than_every_plain_order_and_says_by
     assert f"{of['ranker']['value']:.4f}" in trained.because
     hardest = min((row for name, row in of.items() if name != "ranker"), key=lambda row: row["gain_low"])
     assert hardest["policy"] in trained.because
+
+
+def test_one_that_orders_well_and_whose_lists_hold_less_of_what_was_liked_does_not_serve(
+    world: World, trained: TrainedRanker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = trained.evaluation.filter(pl.col("measure") == "list_ndcg")
+    assert sorted(lists["policy"]) == ["heuristic", "ranker"]
+    assert lists.filter(pl.col("policy") == "heuristic")["gain_high"].item() >= 0
+    in_order_of = ranker_training.in_order_of
+    # The same scores, the worst first: what it says of impressions is as good as before.
+    monkeypatch.setattr(
+        ranker_training,
+        "in_order_of",
+        lambda rows, scores, version: in_order_of(rows, scores.with_columns(-pl.col("ranker_score")), version),
+    )
+    found = training(*world)
+    assert not found.is_better
+    assert found.because.startswith(trained.because)
+    assert "its lists hold less of what was liked" in found.because
 
 
 def test_what_is_chance_to_everybody_is_not_promoted(world: World) -> None:
