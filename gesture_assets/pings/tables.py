@@ -790,8 +790,8 @@ PING_RANKER_EVALUATION = Contract(
         Column(
             "measure",
             "VARCHAR",
-            "Of re-ranked impressions: ndcg (at 10), auc (mean of the users'). Of lists of the whole catalogue, each of "
-            "the list's length: list_ndcg.",
+            "Of re-ranked impressions: ndcg (at 10), auc (mean of the users'). Of lists of the whole catalogue: "
+            "list_ndcg.",
         ),
         Column("value", "DOUBLE", "Its value."),
         Column("low", "DOUBLE", "Lower end of the 95 % interval."),

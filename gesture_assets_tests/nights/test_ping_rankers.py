@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 import pytest
 
 from gesture_assets.demo.pings import write_demo_pings
@@ -79,7 +80,8 @@ def test_too_few_days_are_refused_and_one_that_is_not_better_serves_only_by_forc
     assert asked(built, "select count(*) from audit_log where action = 'training refused'") == [(1,)]
     # As good as the heuristic is not better: its judgement is that of a ranker which learned nothing.
     monkeypatch.setattr(
-        "gesture_assets.pings.ranker.Ranker.scores", lambda ranker, frame: frame["heuristic"].alias("score")
+        "gesture_assets.pings.ranker.Ranker.scores",
+        lambda ranker, frame: frame["heuristic"].alias("score").cast(pl.Float32),
     )
     kept = trained(LAST)
     assert kept.success, failures(kept)
