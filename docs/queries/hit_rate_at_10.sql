@@ -7,6 +7,6 @@ from (
     left join ping_interactions as t
         on r.user_id = t.user_id and r.ping_id = t.ping_id and t.as_of_date = r.as_of_date + 1
     left join pings as p on p.ping_id = t.ping_id and p.as_of_date = t.as_of_date
-    where r.rank <= 10 and r.as_of_date = (select max(as_of_date) - 1 from ping_weights)
+    where r.rank <= 10 and r.as_of_date = (select max(as_of_date) - 1 from recsys_health)
     group by r.user_id
 ) as s;

@@ -112,7 +112,8 @@ def quarantine_replay(
         live = live_days(session, catalogue(settings.tags).nightly)
         replays = [replay for index in indexes for replay in quarantine.look_again(session, index, files)]
         rejected = [row[0] for row in quarantine.summary(session.connection, chosen) if row[1] == "rejected"]
-    moved = quarantine.let_in(replays, chosen)
+    # Rows of the day in progress were set aside by a refresh: the next one, or the night, reads them again.
+    moved = [replay for replay in quarantine.let_in(replays, chosen) if min(replay.days) < today]
     reread = [replay for replay in replays if chosen in (None, replay.day) or replay in moved]
     if reread:
         shown(

@@ -6,7 +6,7 @@ and judged (`pings/ranker_training.py`), lists (`recs.py`).
 
 import json
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from gesture_assets.cli.run import days_between, note, require_reason, run_range
 from gesture_assets.errors import ConfigError
 from gesture_assets.settings import Settings, load_settings, settings_as_far_as_usable
 
+NO_RANKER = "Lists are in the order of their scores."
 LISTED = ("ranker_version", "as_of_date", "objective", "decision", "because")
 
 
@@ -31,8 +32,7 @@ def recs_train(
     """Train a ranker on the impressions up to a day; it orders lists from the next day on if it is better."""
     require_reason(reason, asked={"--force": force}, command="gesture recs train")
     settings = load_settings()
-    with closing(published(settings)) as con:
-        when = day.date() if day else day_of_lists(con, None, settings)
+    when = day.date() if day else _newest_day(settings)
     days_between(when, when, settings, now().date())
     run_id = note(settings, action="train ranker", what="ping_rankers", days=[when], reason=reason)
     config = {"ping_rankers": {"force_reason": reason if force else ""}}
@@ -42,12 +42,11 @@ def recs_train(
         raise typer.Exit(1)
     newest = _cards(settings)[-1]
     console().print(f"{newest['ranker_version']}: {newest['decision']}, {newest['because']}", highlight=False)
-    console().print(
-        f"Next:  it orders the lists of {when + timedelta(days=1)} and later:  gesture run"
-        if newest["decision"] == "promoted"
-        else "Next:  lists stay as they are; its judgement:  gesture recs rankers",
-        highlight=False,
-    )
+    said = "Next:  lists stay as they are; its judgement:  gesture recs rankers"
+    if newest["decision"] == "promoted":
+        since = _activations(settings)[-1].effective_from
+        said = f"It orders the lists of {since} and later, which that night makes. At once:  gesture recs refresh"
+    console().print(said, highlight=False, soft_wrap=True)
 
 
 def recs_rankers(as_json: AsJson = False) -> None:
@@ -55,7 +54,6 @@ def recs_rankers(as_json: AsJson = False) -> None:
     settings = settings_as_far_as_usable()
     cards, history = _cards(settings), _activations(settings)
     since = {activation.model_version: activation.effective_from for activation in history}
-    serving = history[-1].model_version if history else None
     rows = [(*(card[name] for name in LISTED), since.get(card["ranker_version"])) for card in cards]
     if as_json:
         print(
@@ -63,10 +61,12 @@ def recs_rankers(as_json: AsJson = False) -> None:
         )
         return
     if not rows:
-        console().print("No ranker has been trained: lists are in the order of their scores. Next:  gesture recs train")
+        console().print(f"No ranker has been trained. {NO_RANKER} Next:  gesture recs train")
         return
     shown("Rankers of short videos", (*LISTED, "orders_from"), rows)
-    console().print(f"Lists are ordered by {serving or 'their scores'} now.", highlight=False)
+    last = history[-1:]
+    now_by = f"From {last[0].effective_from} on lists are ordered by {last[0].model_version}." if last else NO_RANKER
+    console().print(now_by, highlight=False)
 
 
 def recs_activate(
@@ -80,6 +80,14 @@ def recs_activate(
     from gesture_assets.records import activations
     from gesture_assets.records.opening import warehouse_of
 
+    if not reason.strip():
+        raise ConfigError.bad_value(
+            "--reason",
+            expected="why",
+            found="nothing",
+            where="the command line",
+            next_step=f'gesture recs activate {version} --reason "why"',
+        )
     settings = settings_as_far_as_usable()
     known = [card["ranker_version"] for card in _cards(settings)]
     if version not in (activations.HEURISTIC, *known):
@@ -92,8 +100,7 @@ def recs_activate(
         )
     if version != activations.HEURISTIC:
         load_ranker(_folder(settings), version)
-    with closing(published(settings)) as con:
-        first = day_of_lists(con, None, settings) + timedelta(days=1)
+    first = _newest_day(settings) + timedelta(days=1)
     with warehouse_of(settings).open(run_info("gesture recs activate", first)) as session:
         activations.activate(
             session.connection,
@@ -113,20 +120,38 @@ def _folder(settings: Settings) -> Path:
     return rankers_folder(settings)
 
 
-def _cards(settings: Settings) -> list[dict[str, Any]]:
-    """What is known of every version whose files are there, oldest first."""
-    from gesture_assets.pings.ranker_files import card_of, known_rankers
+def _newest_day(settings: Settings) -> date:
+    """The newest whole day with lists: those of today are a refresh's, and are made again."""
+    with closing(published(settings)) as con:
+        newest = day_of_lists(con, None, settings)
+        (whole,) = con.execute(
+            "select max(as_of_date) from ping_recommendations where as_of_date < ?", [now().date()]
+        ).fetchone()
+        return whole or newest
 
-    folder = _folder(settings)
-    return [card_of(folder, version) for version in known_rankers(folder)]
+
+def _cards(settings: Settings) -> list[dict[str, Any]]:
+    """Every training that ended, oldest first."""
+    rows = _asked(settings, "ping_rankers", f"select {', '.join(LISTED)} from {{table}} order by ranker_version")
+    return [dict(zip(LISTED, row, strict=True)) for row in rows]
 
 
 def _activations(settings: Settings) -> list[Any]:
+    from gesture_assets.records.activations import Activation
+
+    return [
+        Activation(*row)
+        for row in _asked(settings, "ping_ranker_activations", "select * from {table} order by activation")
+    ]
+
+
+def _asked(settings: Settings, table: str, sql: str) -> list[Any]:
     from gesture_assets.publication.reading import private_ledger
-    from gesture_assets.records import activations
     from gesture_assets.warehouse.relations import has_table
+    from gesture_assets.warehouse.schemas import LIVE
 
     if not settings.warehouse.exists():
         return []
     with private_ledger(settings) as con:
-        return activations.activations(con, activations.RANKERS) if has_table(con, activations.RANKERS) else []
+        name = f"{LIVE}.{table}"
+        return con.execute(sql.format(table=name)).fetchall() if has_table(con, name) else []

@@ -210,7 +210,10 @@ def recs_explain(
     elif not on_list:
         # Where chance gave away every place, the last of them is named all the same.
         _, last, score, reason, *_ = next((row for row in reversed(listed) if not row[4]), listed[-1])
-        if scores[last]["rank"] < mine["rank"]:
+        given = next((row for row in listed if row[0] == mine["rank"] and row[4]), None)
+        if given:
+            said = f"Its place, number {given[0]}, was given by chance, to {given[1]}."
+        elif scores[last]["rank"] < mine["rank"]:
             said = f"Outscored: {mine['rank'] - 1:,} unseen pings stand before it. "
             said += f"The last of the list, {last}, has {score:.4f} ({reason})."
         else:

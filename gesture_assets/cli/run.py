@@ -598,12 +598,17 @@ def _steps_at_hand(settings: Settings, run: "RunInfo", job_name: str) -> "Sequen
     from gesture_assets.contracts.catalogue import catalogue
     from gesture_assets.nights.all_steps import all_steps
     from gesture_assets.nights.night import Night
+    from gesture_assets.nights.ping_lists import weights_of
     from gesture_assets.nights.steps import with_source
+    from gesture_assets.pings.tables import PING_WEIGHTS
     from gesture_assets.records.opening import warehouse_of
 
     days = run.days if job_name == "nightly" else ()
     with warehouse_of(settings).open(run) as session:
-        return with_source(all_steps(), Night(session, settings, catalogue(settings.tags), days))
+        steps = with_source(all_steps(), Night(session, settings, catalogue(settings.tags), days))
+    if any(PING_WEIGHTS in step.tables for step in steps):
+        weights_of(settings)  # refused before a night begins, and not in the middle of it
+    return steps
 
 
 def _words_of(failed: Any) -> str:

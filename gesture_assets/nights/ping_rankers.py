@@ -6,7 +6,7 @@ and decision (`pings/ranker_training.py`), lists (`ping_lists.py`), which versio
 
 import json
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import date, timedelta
 from importlib import metadata
 
 import narwhals as nw
@@ -23,7 +23,7 @@ from gesture_assets.nights.pings import has_landed
 from gesture_assets.nights.steps import Built, Step
 from gesture_assets.pings.ranker_files import ranker_version, save_ranker
 from gesture_assets.pings.ranker_training import trained_ranker
-from gesture_assets.pings.tables import PING_RANKER_EVALUATION, PING_RANKERS, PINGS
+from gesture_assets.pings.tables import PING_RANKER_EVALUATION, PING_RANKERS, PING_RECOMMENDATIONS, PINGS
 from gesture_assets.records import activations
 
 
@@ -32,6 +32,13 @@ class RankerTraining(BaseModel):
 
     force_reason: str = ""
     seed: int = 42
+
+
+def _made(night: Night) -> list[date]:
+    """Whole days with lists, which keep their order."""
+    verdicts = night.session.latest(PING_RECOMMENDATIONS.name)
+    today = night.session.run.now.date()
+    return [day for day, made in verdicts.items() if made.live_hash is not None and day < today]
 
 
 def ping_rankers(night: Night, days: Days) -> Built:
@@ -90,7 +97,7 @@ def ping_rankers(night: Night, days: Days) -> Built:
             activations.activate(
                 night.session.connection,
                 version,
-                since=day + timedelta(days=1),
+                since=max([day, *_made(night)]) + timedelta(days=1),
                 now=run.now,
                 action="promoted",
                 reason=because,

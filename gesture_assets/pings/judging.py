@@ -45,6 +45,7 @@ def judged_lists(
     *,
     until: datetime,
     seed: int,
+    served_length: int | None = None,
 ) -> pl.DataFrame:
     """Rows of `policy`, `measure`, `value`, `low`, `high`, `user_count`, `excluded_count`.
 
@@ -53,6 +54,7 @@ def judged_lists(
     `pings` the catalogue as it was at `until`; all frames are of one engine. Everybody with a list who did something
     good in `done` is judged, by the served list and by plain ones; with chances, everybody who saw a place of theirs by
     `ips` and `snips` of what else could have been shown, where that is not said by too few. Nothing to judge: no rows.
+    `served_length`: how long the served lists were to be, where that is not the length by `weights`.
     """
     gains = graded_gains(event_scores(done, pings, weights.events)).join(
         served.select("user_id"), on="user_id", how="semi"
@@ -81,7 +83,7 @@ def judged_lists(
         by_popularity = _popular_lists(before, pings, saw.group_by("user_id").agg(), engagement, weights, until)
         best = ours.filter(~pl.col("is_explored"))
         for policy, target in (("without_exploration", best), ("popularity", by_popularity)):
-            found = in_list_estimate(shown, target, known, length=k, seed=seed)
+            found = in_list_estimate(shown, target, known, length=served_length or k, seed=seed)
             estimates = {"ips": found.ips, "snips": found.snips}
             rows += [_row(policy, measure, estimate, 0) for measure, estimate in estimates.items() if estimate]
     rows.append(_row(SERVED, "churn", churn(ours, to_polars(before_served), seed=seed), 0))

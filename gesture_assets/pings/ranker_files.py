@@ -57,29 +57,40 @@ def load_ranker(folder: Path, version: str) -> Ranker:
         )
     with absent(UNUSED_BY_XGBOOST):
         import xgboost
+    try:
+        return _verified(_read(path), version, path)
+    except (ValueError, TypeError, KeyError, xgboost.core.XGBoostError) as error:  # no JSON, or not what was written
+        raise _unusable(version, path, "files as they were written", str(error).splitlines()[0][:200]) from error
+
+
+def _read(path: Path) -> Ranker:
+    with absent(UNUSED_BY_XGBOOST):
+        import xgboost
 
     about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
     booster = xgboost.Booster()
     booster.load_model(bytearray((path / BOOSTER).read_bytes()))  # pyright: ignore[reportUnknownMemberType]: its stub leaves PathLike open
-    ranker = Ranker(
+    return Ranker(
         booster, about["objective"], Settings(**about["settings"]), tuple(about["features"]), about["row_count"]
     )
-    if not version.endswith(ranker.fingerprint[:8]):
-        raise ModelMismatch(
-            f"The ranker {version} cannot be used.",
-            expected=f"one whose hash begins with {version[-8:]}",
-            found=ranker.fingerprint[:8],
-            where=str(path),
-            next_step='gesture recs activate heuristic --reason "its files were changed", or  gesture recs train',
-        )
-    return ranker
+
+
+def _verified(ranker: Ranker, version: str, path: Path) -> Ranker:
+    if version.endswith(ranker.fingerprint[:8]):
+        return ranker
+    raise _unusable(version, path, f"one whose hash begins with {version[-8:]}", ranker.fingerprint[:8])
+
+
+def _unusable(version: str, path: Path, expected: str, found: str) -> ModelMismatch:
+    return ModelMismatch(
+        f"The ranker {version} cannot be used.",
+        expected=expected,
+        found=found,
+        where=str(path),
+        next_step='gesture recs activate heuristic --reason "its files were changed", or  gesture recs train',
+    )
 
 
 def known_rankers(folder: Path) -> list[str]:
     """Versions whose files are there, oldest first."""
     return sorted(path.parent.name for path in folder.glob(f"v*/{CARD}"))
-
-
-def card_of(folder: Path, version: str) -> dict[str, Any]:
-    """Everything that the version resolves to."""
-    return json.loads((folder / version / CARD).read_text(encoding="utf-8"))

@@ -443,6 +443,8 @@ SEEN = f"""(select distinct weights.{PARTITION}, done.user_id, done.ping_id from
 PUBLISHED = f"""(select {PARTITION}, ping_id from {{live}}.pings where {PARTITION} in (select {PARTITION} from {{days}})
                 and coalesce(created_at < {PARTITION} + interval 1 day, true))"""
 MOST_OVERLAP, LEAST_COVERAGE = 0.9, 0.5
+# Other weights, a ranker or none: their lists hold another share of the catalogue, which is no defect.
+MADE_BY = "any_value(weights_version) || coalesce(max(ranker_version), '') as made_by"
 LIKED = "having max(category_points) > 0 or max(creator_points) > 0"  # before anybody does anything, lists are alike
 # Bernstein: a share of n draws is so far off in one night of 10⁹ at most, however few they are. ln(2 × 10⁹).
 BEYOND_CHANCE = 21.4
@@ -581,15 +583,18 @@ PING_RECOMMENDATIONS = Contract(
             f"""with catalogue as (select {PARTITION}, count(*) as pings from {{live}}.pings
                 where {PARTITION} >= (select min({PARTITION}) from {{days}}) - 28
                     and coalesce(created_at < {PARTITION} + interval 1 day, true) group by all),
-            listed as (select {PARTITION}, count(distinct ping_id) as shown from {{batch}} group by all {LIKED}),
-            listed_before as (select {PARTITION}, count(distinct ping_id) as shown from {{live}}.ping_recommendations
-                where {PARTITION} >= (select min({PARTITION}) from {{days}}) - 28 group by all {LIKED}),
-            today as (select {PARTITION}, shown / pings as coverage from listed join catalogue using ({PARTITION})),
-            past as (select {PARTITION}, shown / pings as coverage
+            listed as (select {PARTITION}, {MADE_BY}, count(distinct ping_id) as shown from {{batch}}
+                group by {PARTITION} {LIKED}),
+            listed_before as (select {PARTITION}, {MADE_BY}, count(distinct ping_id) as shown
+                from {{live}}.ping_recommendations where {PARTITION} >= (select min({PARTITION}) from {{days}}) - 28
+                group by {PARTITION} {LIKED}),
+            today as (select {PARTITION}, made_by, shown / pings as coverage
+                from listed join catalogue using ({PARTITION})),
+            past as (select {PARTITION}, made_by, shown / pings as coverage
                 from listed_before join catalogue using ({PARTITION})),
             known as (from today union all from past anti join today using ({PARTITION}))
             select today.{PARTITION}, today.coverage, median(known.coverage) as usual_coverage
-            from today join known on known.{PARTITION} < today.{PARTITION}
+            from today join known on known.made_by = today.made_by and known.{PARTITION} < today.{PARTITION}
                 and known.{PARTITION} >= today.{PARTITION} - 28
             group by all having count(*) >= 3 and today.coverage < {LEAST_COVERAGE} * median(known.coverage)""",
             recovery="compare the day's catalogue and interactions with those of the days before, then  "

@@ -148,6 +148,10 @@ def parse_ping_weights(text: str, *, name: str, where: str) -> PingWeights:
     if weights.name != name:
         raise _refusal(name, where, f"name = {name!r}, as the file is called", f"name = {weights.name!r}")
     lists = weights.lists
+    if lists.exploration and lists.candidate_count < 2 * lists.length:
+        raise _refusal(
+            name, where, f"lists.candidates of twice lists.length at least, {2 * lists.length}", str(lists.candidates)
+        )
     if lists.candidate_count <= lists.length:
         raise _refusal(name, where, f"lists.candidates above lists.length, {lists.length}", str(lists.candidates))
     for table in (weights.events, weights.score):

@@ -1,5 +1,6 @@
 """The training of a ranker, on a landed world of short videos: what it leaves, and from when on it serves."""
 
+import json
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from gesture_assets.demo.pings import write_demo_pings
 from gesture_assets.errors import TrainingRefused
 from gesture_assets.nights import ping_rankers, runner
 from gesture_assets.nights.runner import NightResult
-from gesture_assets.pings.ranker_files import card_of, load_ranker
+from gesture_assets.pings.ranker_files import CARD, load_ranker
 from gesture_assets.records import activations
 from gesture_assets.settings import load_settings
 from gesture_assets_tests.running import failures, run_night, warehouse
@@ -34,7 +35,7 @@ def built(data_dir: Path) -> Path:
 
 
 def trained(day: date, *, minute: int = 0, **options: Any) -> NightResult:
-    at = datetime.fromisoformat(f"{day + timedelta(days=1)}T03:{minute:02}")
+    at = datetime.fromisoformat(f"{LAST + timedelta(days=1)}T03:{minute:02}")
     return runner.run_steps(ping_rankers.STEPS, load_settings(), [day], now=at, options=options)
 
 
@@ -58,7 +59,7 @@ def test_a_better_ranker_orders_lists_from_the_next_day_on_and_its_card_says_wha
     assert [serving(built, day) for day in (FIRST, LAST, LAST + timedelta(days=1))] == [None, None, version]
     folder = load_settings().models / "pings"
     assert load_ranker(folder, version).objective == objective
-    assert card_of(folder, version)["because"] == because
+    assert json.loads((folder / version / CARD).read_text())["because"] == because
     gains = "select policy, gain_low > 0 from ping_ranker_evaluation where measure = 'ndcg' and gain is not null"
     assert dict(asked(built, gains))["heuristic"] is True
     assert asked(built, f"select action, reason from audit_log where object = '{version}'") == [
@@ -108,6 +109,13 @@ def test_lists_of_later_days_are_in_the_ranker_s_order_and_those_of_before_stay(
     served = serving(built, LAST)
     assert served
     lists = night(LAST)
+    late = trained(before, minute=5)  # lists up to LAST are made: it orders those after them
+    assert late.success, failures(late)
+    ((newest, since),) = asked(
+        built, "select model_version, effective_from from ping_ranker_activations order by activation desc limit 1"
+    )
+    assert (since, serving(built, LAST)) == (LAST + timedelta(days=1), served)
+    assert newest != served
     assert night(before, restate_reason="again") == last  # the day of the training keeps its lists
     assert night(LAST, restate_reason="again") == lists  # whatever the order in which days are built
     newest = f"select distinct as_of_date, ranker_version from ping_recommendations where as_of_date >= '{before}'"

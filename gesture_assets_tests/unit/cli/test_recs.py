@@ -213,13 +213,13 @@ def test_a_ranker_is_trained_listed_and_taken_away_again(own_world: Path) -> Non
 
     taken = called(own_world, "recs", "activate", row["ranker_version"], "--reason", "a trial")
     assert taken.code == 0, taken.err
-    assert f"Lists are ordered by {row['ranker_version']} now." in called(own_world, "recs", "rankers").out
+    assert f"lists are ordered by {row['ranker_version']}." in called(own_world, "recs", "rankers").out
     assert called(own_world, "recs", "activate", "heuristic").code == 2
     refused = called(own_world, "recs", "activate", "heuristics", "--reason", "the trial is over")
     assert (refused.code, has_four_parts(refused.err), "heuristic" in refused.err) == (2, True, True)
     back = called(own_world, "recs", "activate", "heuristic", "--reason", "the trial is over")
     assert back.code == 0, back.err
-    assert "Lists are ordered by heuristic now." in called(own_world, "recs", "rankers").out
+    assert "lists are ordered by heuristic." in called(own_world, "recs", "rankers").out
 
 
 def test_without_short_videos_there_is_nothing_to_train(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from gesture_assets.frames import Frame, to_polars
 from gesture_assets.pings import ranker_training
 from gesture_assets.pings.engagement import event_scores
 from gesture_assets.pings.ranker import Settings
-from gesture_assets.pings.ranker_files import card_of, known_rankers, load_ranker, ranker_version, save_ranker
+from gesture_assets.pings.ranker_files import CARD, known_rankers, load_ranker, ranker_version, save_ranker
 from gesture_assets.pings.ranker_training import TrainedRanker, days_of, trained_ranker
 from gesture_assets.pings.weights import load_ping_weights
 
@@ -157,7 +157,7 @@ def test_a_ranker_read_from_its_files_scores_as_before_and_changed_files_are_ref
     path = save_ranker(trained.ranker, {"ranker_version": version, "because": trained.because}, tmp_path)
     save_ranker(trained.ranker, {"ranker_version": version, "because": trained.because}, tmp_path)
     assert known_rankers(tmp_path) == [version] == [path.name]
-    assert card_of(tmp_path, version)["because"] == trained.because
+    assert json.loads((path / CARD).read_text())["because"] == trained.because
     loaded = load_ranker(tmp_path, version)
     chance = np.random.default_rng(1)
     rows = pl.DataFrame({name: chance.random(50) for name in trained.ranker.features})
@@ -169,6 +169,13 @@ def test_a_ranker_read_from_its_files_scores_as_before_and_changed_files_are_ref
     booster.write_text(json.dumps(content))
     with pytest.raises(ModelMismatch, match="cannot be used"):
         load_ranker(tmp_path, version)
+    booster.write_bytes(booster.read_bytes()[:300])
+    with pytest.raises(ModelMismatch, match="cannot be used"):
+        load_ranker(tmp_path, version)
+    for broken in ("{", '{"objective": "rank:ndcg", "settings": {"depth": 3}}'):
+        (path / "about.json").write_text(broken)
+        with pytest.raises(ModelMismatch, match="cannot be used"):
+            load_ranker(tmp_path, version)
     booster.unlink()
     with pytest.raises(ModelMismatch, match="cannot be loaded"):
         load_ranker(tmp_path, version)

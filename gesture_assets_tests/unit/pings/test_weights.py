@@ -77,6 +77,12 @@ def test_a_user_s_file_comes_before_the_shipped_one(tmp_path: Path) -> None:
         ("length = 10", "length = 10\nper_creator = 0", "lists.per_creator", "0"),
         ("length = 10", "length = 10\nexploration = 0.6", "lists.exploration", "0.6"),
         ("length = 10", "length = 10\ncandidates = 10", "lists.candidates above lists.length, 10", "10"),
+        (
+            "length = 10",
+            "length = 10\ncandidates = 15\nexploration = 0.2",
+            "lists.candidates of twice lists.length at least, 20",
+            "15",
+        ),
         ('name = "script"', 'name = "other"', "name = 'script'", "name = 'other'"),
         ("[windows]", "[windows", "TOML", "line"),
     ],
