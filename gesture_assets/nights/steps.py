@@ -176,7 +176,7 @@ def _run_step(step: Step, night: Night, when_cut_off: Callable[[Sequence[TableCo
         commits,
         {**last.notes, **step.summary(night, counts)},
         last.checks,
-        rejection(bad) if bad else last.failure,
+        rejection(bad, is_restated=bool(night.session.run.restate_reason)) if bad else last.failure,
     )
 
 
@@ -208,8 +208,8 @@ def _commit(built: Built, night: Night, keys: Mapping[date, str]) -> tuple[Table
     return session.commit(*tables, days=night.days, inputs=built.inputs, keys=keys, version=built.version)
 
 
-def rejection(bad: Sequence[TableCommit]) -> ContractBreach:
-    """The error that names the rejected days, the checks and the rows."""
+def rejection(bad: Sequence[TableCommit], *, is_restated: bool = False) -> ContractBreach:
+    """The error that names rejected days, checks and rows. `is_restated`: so is what is to be typed next."""
     days = sorted({verdict.day for commit in bad for verdict in commit.bad_days})
     # A sister table that passed is rejected with the one that did not; only breaches are worth naming.
     breaches = [
@@ -223,6 +223,8 @@ def rejection(bad: Sequence[TableCommit]) -> ContractBreach:
     # A row that says what to do about it knows more than the check does.
     recovery = next((row[NEXT_STEP] for row in samples if NEXT_STEP in row), "")
     recovery = recovery or (breaches[0][1].recovery if breaches else "look at rejected.<table>")
+    if is_restated:
+        recovery = recovery.replace("gesture run --date DAY", 'gesture run --date DAY --restate --reason "why"')
     return ContractBreach(
         f"{listing({commit.contract.name for commit, _ in breaches} or {c.contract.name for c in bad})} "
         f"did not pass the audit for {listing(days)}; the last good version stays live.",

@@ -293,7 +293,7 @@ class LandingIndex:
             ).fetchone()
             raise SourceError(
                 f"The landing file {file.name} cannot be read as {file.source.name}; nothing of it was loaded.",
-                expected="at least one row with a readable time",
+                expected="at least one row with a readable time, its fields named as the source names them",
                 found=f"{undated.rows:,} rows without one, such as "
                 f"{first[0] if first else ''}: {(first[1] if first else '')[:200]}",
                 where=str(file.path),

@@ -356,9 +356,10 @@ def _spelt_in_cells(
 
 
 def _is_wide(file: LandingFile) -> bool:
-    """Whether the file begins as UTF-16 does: with its mark, or two signs of ASCII, each beside a zero byte."""
+    """Whether the file begins as UTF-16 does: with its mark, or two signs of JSON, each beside a zero byte."""
     with file.stream() as stream:
-        begins = rb"\xff\xfe|\xfe\xff|[\[{\s]\0[^\0]\0|\0[\[{\s]\0[^\0]"
+        # Blanks alone are none: lines of one zero byte each look the same.
+        begins = rb"\xff\xfe|\xfe\xff|(?:[\[{]\0[^\0]|\s\0[^\0\s])\0|\0(?:[\[{]\0[^\0]|\s\0[^\0\s])"
         return re.match(begins, stream.read(4)) is not None
 
 

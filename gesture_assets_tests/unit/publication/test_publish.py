@@ -313,6 +313,7 @@ def test_rejected_rows_and_bookkeeping_are_not_published(file: duckdb.DuckDBPyCo
         "audit_log",
         "quarantine_replays",
         "model_activations",
+        "ping_ranker_activations",
         "alert_log",
         *HEALTH,
     }
