@@ -19,6 +19,7 @@ from gesture_assets.errors import ConfigError
 from gesture_assets.settings import Settings, load_settings, settings_as_far_as_usable
 
 NO_RANKER = "Lists are in the order of their scores."
+WHEN = "The night makes them. At once:  gesture recs refresh"
 LISTED = ("ranker_version", "as_of_date", "objective", "decision", "because")
 
 
@@ -45,7 +46,7 @@ def recs_train(
     said = "Next:  lists stay as they are; its judgement:  gesture recs rankers"
     if newest["decision"] == "promoted":
         since = _activations(settings)[-1].effective_from
-        said = f"It orders the lists of {since} and later, which that night makes. At once:  gesture recs refresh"
+        said = f"It orders the lists of {since} and later. {WHEN}"
     console().print(said, highlight=False, soft_wrap=True)
 
 
@@ -111,7 +112,7 @@ def recs_activate(
             reason=reason,
             table=activations.RANKERS,
         )
-    console().print(f"From {first} on lists are ordered by {version}. Next:  gesture run", highlight=False)
+    console().print(f"Lists of {first} and later are ordered by {version}. {WHEN}", highlight=False)
 
 
 def _folder(settings: Settings) -> Path:

@@ -260,7 +260,7 @@ def _evaluation(night: Night, day: date, served: Frame, done: Frame) -> pl.DataF
         _weights(night),
         until=end_of(before),
         seed=before.toordinal(),
-        served_length=to_polars(night.read(PING_WEIGHTS, on=before))["list_length"].item(),
+        served_length=next(iter(to_polars(night.read(PING_WEIGHTS, on=before))["list_length"]), None),
     )
 
 

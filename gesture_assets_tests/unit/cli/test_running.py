@@ -676,6 +676,25 @@ def test_a_night_is_whole_without_the_steps_of_what_never_landed_and_takes_them_
     assert "ping_recommendations" in assets_of_runs(folder)
 
 
+def test_short_videos_that_come_later_have_lists_from_then_on_beside_days_without(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for n in (1, 2):
+        events = [f"e{n}{m},u{m % 20},page_view,2026-03-0{n}T{10 + m % 10}:00:00Z" for m in range(60)]
+        land(folder, f"native/{n}.csv", "event_id,user_id,event_type,event_at", *events)
+    assert called(folder, "run", "--date", "2026-03-01").code == 0
+    land_videos(folder, "1.csv", "p1,c1,#a,fun,30,2026-03-01T00:00:00Z")
+    land_watched(folder, "1.csv", *(f"u{n},p1,view,15,2026-03-02T1{n % 10}:00:00Z" for n in range(20)))
+    later = called(folder, "run", "--date", "2026-03-02")
+    assert later.code == 0, later.out + later.err
+    with duckdb.connect(str(folder / "gesture.duckdb"), read_only=True) as con:
+        lists = con.execute("select as_of_date::varchar, count(*) from ping_candidates group by all").fetchall()
+        verdicts = con.execute(
+            "select partition::varchar, arg_max(verdict, attempt) from gate_ledger "
+            "where table_name = 'ping_recommendations' group by all order by 1"
+        ).fetchall()
+    assert (lists, verdicts) == ([], [("2026-03-01", "ABSENT"), ("2026-03-02", "PASS")])
+
+
 def ping_verdicts(folder: Path) -> set[str]:
     return {verdict for verdict, _ in newest_ping_rows(folder)}
 
