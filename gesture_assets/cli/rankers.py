@@ -5,6 +5,7 @@ and judged (`pings/ranker_training.py`), lists (`recs.py`).
 """
 
 import json
+from collections.abc import Callable
 from contextlib import closing
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -133,26 +134,27 @@ def _newest_day(settings: Settings) -> date:
 
 def _cards(settings: Settings) -> list[dict[str, Any]]:
     """Every training that ended, oldest first."""
-    rows = _asked(settings, "ping_rankers", f"select {', '.join(LISTED)} from {{table}} order by ranker_version")
-    return [dict(zip(LISTED, row, strict=True)) for row in rows]
+    from gesture_assets.warehouse.schemas import LIVE
+
+    def cards(con: Any) -> list[dict[str, Any]]:
+        rows = con.execute(f"select {', '.join(LISTED)} from {LIVE}.ping_rankers order by ranker_version").fetchall()
+        return [dict(zip(LISTED, row, strict=True)) for row in rows]
+
+    return _asked(settings, f"{LIVE}.ping_rankers", cards)
 
 
 def _activations(settings: Settings) -> list[Any]:
-    from gesture_assets.records.activations import Activation
+    from gesture_assets.records import activations
 
-    return [
-        Activation(*row)
-        for row in _asked(settings, "ping_ranker_activations", "select * from {table} order by activation")
-    ]
+    return _asked(settings, activations.RANKERS, lambda con: activations.activations(con, activations.RANKERS))
 
 
-def _asked(settings: Settings, table: str, sql: str) -> list[Any]:
+def _asked(settings: Settings, table: str, ask: Callable[[Any], list[Any]]) -> list[Any]:
+    """What `ask` finds in the private file; nothing where there is no `table` yet."""
     from gesture_assets.publication.reading import private_ledger
     from gesture_assets.warehouse.relations import has_table
-    from gesture_assets.warehouse.schemas import LIVE
 
     if not settings.warehouse.exists():
         return []
     with private_ledger(settings) as con:
-        name = f"{LIVE}.{table}"
-        return con.execute(sql.format(table=name)).fetchall() if has_table(con, name) else []
+        return ask(con) if has_table(con, table) else []

@@ -20,6 +20,7 @@ ELSEWHERE = {
     "cli/look.py": "answers questions from the published file",
     "cli/models.py": "asks the published file for its newest day",
     "cli/monitoring.py": "asks the published file whether a user was scored",
+    "cli/rankers.py": "lists the trainings, and asks the published file for the newest whole day of lists",
     "cli/recs.py": "answers questions from the published file",
     "cli/screen.py": "shows what a run has published",
     "cli/unheard.py": "asks the published file what the rules that scored give no points for",
