@@ -16,7 +16,7 @@ import polars as pl
 
 from gesture_assets.contracts.catalogue import Catalogue, catalogue
 from gesture_assets.contracts.contract import PARTITION, Contract
-from gesture_assets.errors import TrainingRefused, listing
+from gesture_assets.errors import ConfigError, TrainingRefused, listing
 from gesture_assets.frames import Frame
 from gesture_assets.publication import validation_results
 from gesture_assets.records import audit_log
@@ -135,6 +135,20 @@ def open_night(settings: Settings, run: RunInfo, *, options: Any = None) -> Iter
                 run_id=run.run_id,
             )
             raise
+
+
+def one_day(night: Night, days: Days, *, command: str) -> date:
+    """The day of a training: a range would train on days that the next one is judged by."""
+    first, *others = days
+    if others:
+        raise ConfigError.bad_value(
+            "The days of a training",
+            expected="one day",
+            found=night.session.run.window,
+            where="the run's partitions",
+            next_step=f"{command} --date {days[-1]}",
+        )
+    return first
 
 
 def without_gaps(rows: Frame, days: Days) -> Frame:

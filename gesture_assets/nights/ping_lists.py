@@ -169,7 +169,7 @@ def _engagement(night: Night, day: date) -> Mapping[Contract, Frame]:
 
 def known_events(night: Night, day: date) -> Frame:
     """`event_scores` of what a ranker knows of on `day`: the interactions of the days that count for it."""
-    since, weights = first_day(day), weights_of(night.settings)
+    since, weights = first_day(day), _weights(night)
     interactions = night.read(PING_INTERACTIONS, since=since, through=day)
     happened = nw.col("event_at") >= nw.lit(datetime.combine(since, time())).cast(nw.Datetime("us"))
     return room.event_scores(interactions.filter(happened), night.read(PINGS, on=day), weights.events)
@@ -198,7 +198,7 @@ def _lists(night: Night, day: date) -> Mapping[Contract, Frame]:
     )
     order = candidates.with_columns(ranker_version=pl.lit(None, pl.String), ranker_score=pl.lit(None, pl.Float64))
     if version:
-        ranker = night.once(version, lambda: load_ranker(rankers_folder(night.settings), version))
+        ranker = night.once(("ranker", version), lambda: load_ranker(rankers_folder(night.settings), version))
         history = impressions(known_events(night, day))
         scores = candidate_scores(ranker, candidates, history, to_polars(night.read(PINGS, on=day)), weights.score, day)
         order = in_order_of(candidates, scores, version)

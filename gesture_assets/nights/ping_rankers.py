@@ -14,10 +14,10 @@ import polars as pl
 from pydantic import BaseModel
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.errors import ConfigError, TrainingRefused
+from gesture_assets.errors import TrainingRefused
 from gesture_assets.frames import to_polars
 from gesture_assets.models.versions import digest
-from gesture_assets.nights.night import Days, Night
+from gesture_assets.nights.night import Days, Night, one_day
 from gesture_assets.nights.ping_lists import known_events, rankers_folder, weights_of
 from gesture_assets.nights.pings import has_landed
 from gesture_assets.nights.steps import Built, Step
@@ -43,15 +43,7 @@ def _made(night: Night) -> list[date]:
 
 def ping_rankers(night: Night, days: Days) -> Built:
     """Train a ranker on the interactions up to the day, judge it, and let it order lists where it is better."""
-    if len(days) > 1:
-        raise ConfigError.bad_value(
-            "The days of a training",
-            expected="one day",
-            found=night.session.run.window,
-            where="the run's partitions",
-            next_step=f"gesture recs train --date {days[-1]}",
-        )
-    (day,), options = days, night.options or RankerTraining()
+    day, options = one_day(night, days, command="gesture recs train"), night.options or RankerTraining()
     if not has_landed(night):
         raise TrainingRefused(
             "A ranker cannot be trained.",

@@ -13,7 +13,6 @@ import narwhals as nw
 import polars as pl
 
 from gesture_assets.contracts.contract import PARTITION
-from gesture_assets.errors import ConfigError
 from gesture_assets.features.feature_registry import MOMENTS
 from gesture_assets.features.tables import USER_FEATURES
 from gesture_assets.frames import to_polars
@@ -34,7 +33,7 @@ from gesture_assets.models.tables import (
 from gesture_assets.models.training import Parameters
 from gesture_assets.models.training_set import training_days
 from gesture_assets.nights.judging import Judgement, judge
-from gesture_assets.nights.night import Days, Night
+from gesture_assets.nights.night import Days, Night, one_day
 from gesture_assets.nights.steps import Built, Markdown, Step
 from gesture_assets.nights.training_rows import (
     model_inputs,
@@ -58,7 +57,7 @@ RECOUNTED = 1000  # people at most whose features are worked out anew: what is w
 
 def training_set(night: Night, days: Days) -> Built:
     """Find out who could still buy and who did, place them in parts, and screen the features for leaks."""
-    settings, day = night.settings, _one_day(night, days)
+    settings, day = night.settings, one_day(night, days, command="gesture train")
     source = (night.options or Again()).card(settings)
     horizon = source.get("horizon_days", settings.label_horizon_days)
     # Later days, too: of one that is live already nobody is told to wait for it.
@@ -106,20 +105,6 @@ def _leaks_of_later_days(night: Night, taught: pl.DataFrame, inputs: Sequence[st
     return {name: f"{why}; were they built by an older version, then  {again}" for name, why in differing.items()}
 
 
-def _one_day(night: Night, days: Days) -> date:
-    """The day of the training: a range would train on days that the next one is judged by."""
-    first, *others = days
-    if others:
-        raise ConfigError.bad_value(
-            "The days of a training",
-            expected="one day",
-            found=night.session.run.window,
-            where="the run's partitions",
-            next_step=f"gesture train --date {days[-1]}",
-        )
-    return first
-
-
 def _feature_days(source: Card) -> tuple[date, ...]:
     return tuple(date.fromisoformat(day) for day in json.loads(source.get("feature_days", "[]")))
 
@@ -134,7 +119,7 @@ def _inputs(settings: Settings, source: Card) -> tuple[str, ...]:
 
 def candidate_model(night: Night, days: Days) -> Built:
     """Train a model, judge it beside the champion on rows that neither has seen, and let the better one serve."""
-    day, options, settings = _one_day(night, days), night.options or Training(), night.settings
+    day, options, settings = one_day(night, days, command="gesture train"), night.options or Training(), night.settings
     source = options.card(settings)
     parts = to_polars(night.read(TRAINING_SET, on=day))
     strong_alone = leakage.strong_alone(to_polars(night.read(FEATURE_SCREENING, on=day)))

@@ -248,7 +248,9 @@ def scored(
 ) -> pl.DataFrame:
     """`rows` (`user_id`, `ping_id`, `as_of`) with the `score` of each as of its day, and the `heuristic` one."""
     parts = [pl.DataFrame(schema={**rows.schema, "heuristic": pl.Float64, "score": pl.Float32})]
-    for part in in_company(rows, history).iter_slices(ROWS_AT_ONCE):
+    # What it does not read is not worked out: company takes a matrix of all pings that were shown.
+    asked = in_company(rows, history) if set(COMPANY) & set(ranker.features) else rows
+    for part in asked.iter_slices(ROWS_AT_ONCE):
         known = known_as_of(part, history, pings, weights)
         parts.append(known.select(*rows.columns, "heuristic", ranker.scores(known)))
     return pl.concat(parts)

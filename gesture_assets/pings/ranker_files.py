@@ -13,10 +13,10 @@ from typing import Any
 
 from gesture_assets.compat.lean_imports import UNUSED_BY_XGBOOST, absent
 from gesture_assets.errors import ModelMismatch, listing
-from gesture_assets.models.versions import version_name
+from gesture_assets.models.versions import CARD, known_versions, version_name
 from gesture_assets.pings.ranker import Ranker, Settings
 
-BOOSTER, ABOUT, CARD = "ranker.json", "about.json", "version.json"
+BOOSTER, ABOUT = "ranker.json", "about.json"
 
 
 def ranker_version(ranker: Ranker, now: datetime) -> str:
@@ -51,7 +51,7 @@ def load_ranker(folder: Path, version: str) -> Ranker:
         raise ModelMismatch(
             f"The ranker {version} cannot be loaded.",
             expected=f"{BOOSTER} and {ABOUT}",
-            found=f"no {listing(missing)}; other versions: {listing(known_rankers(folder)) or 'none'}",
+            found=f"no {listing(missing)}; other versions: {listing(known_versions(folder)) or 'none'}",
             where=str(path),
             next_step='gesture recs activate heuristic --reason "its files are gone", or  gesture recs train',
         )
@@ -89,8 +89,3 @@ def _unusable(version: str, path: Path, expected: str, found: str) -> ModelMisma
         where=str(path),
         next_step='gesture recs activate heuristic --reason "its files were changed", or  gesture recs train',
     )
-
-
-def known_rankers(folder: Path) -> list[str]:
-    """Versions whose files are there, oldest first."""
-    return sorted(path.parent.name for path in folder.glob(f"v*/{CARD}"))

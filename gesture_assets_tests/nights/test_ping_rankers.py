@@ -11,9 +11,10 @@ import pytest
 
 from gesture_assets.demo.pings import write_demo_pings
 from gesture_assets.errors import TrainingRefused
+from gesture_assets.models.versions import CARD
 from gesture_assets.nights import ping_rankers, runner
 from gesture_assets.nights.runner import NightResult
-from gesture_assets.pings.ranker_files import CARD, load_ranker
+from gesture_assets.pings.ranker_files import load_ranker
 from gesture_assets.records import activations
 from gesture_assets.settings import load_settings
 from gesture_assets_tests.running import failures, run_night, warehouse

@@ -13,10 +13,11 @@ import pytest
 from gesture_assets.demo.pings import write_demo_pings
 from gesture_assets.errors import ModelMismatch, TrainingRefused
 from gesture_assets.frames import Frame, to_polars
+from gesture_assets.models.versions import CARD, known_versions
 from gesture_assets.pings import ranker_training
 from gesture_assets.pings.engagement import event_scores
 from gesture_assets.pings.ranker import Settings
-from gesture_assets.pings.ranker_files import CARD, known_rankers, load_ranker, ranker_version, save_ranker
+from gesture_assets.pings.ranker_files import load_ranker, ranker_version, save_ranker
 from gesture_assets.pings.ranker_training import TrainedRanker, days_of, trained_ranker
 from gesture_assets.pings.weights import load_ping_weights
 
@@ -156,7 +157,7 @@ def test_a_ranker_read_from_its_files_scores_as_before_and_changed_files_are_ref
     version = ranker_version(trained.ranker, NOW)
     path = save_ranker(trained.ranker, {"ranker_version": version, "because": trained.because}, tmp_path)
     save_ranker(trained.ranker, {"ranker_version": version, "because": trained.because}, tmp_path)
-    assert known_rankers(tmp_path) == [version] == [path.name]
+    assert known_versions(tmp_path) == [version] == [path.name]
     assert json.loads((path / CARD).read_text())["because"] == trained.because
     loaded = load_ranker(tmp_path, version)
     chance = np.random.default_rng(1)
